@@ -1,0 +1,32 @@
+# make demo   trains, compares and pictures teacher, student and distilled student
+# make test   runs the checks
+# make lint   checks style
+#
+# Each makes the virtual environment .venv first; PYTHON chooses the interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+DEMO := runs/demo
+
+.PHONY: demo test lint clean
+
+demo: $(READY)
+	$(VENV)/bin/python scripts/run.py --config=experiments/demo.py --workdir=$(DEMO)
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest -n 2
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; run make PYTHON=/path/to/a/newer/python"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $(READY)
+
+clean:
+	rm -rf $(VENV)

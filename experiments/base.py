@@ -1,0 +1,160 @@
+"""The KD-MRI protocols: what every experiment starts from.
+
+`get_config("paper")` follows the publication, `get_config("reference")` the code
+published with it; the differences are listed in the README. An experiment changes
+what is its own:
+
+    from experiments import base
+
+    def get_config():
+      config = base.get_config("paper")
+      config.data.root = "..."
+      return config
+"""
+
+import math
+
+from ml_collections import ConfigDict
+
+CASCADES = 5
+
+
+def get_config(protocol: str = "paper") -> ConfigDict:
+  """The four stages teacher, student, feature, kd of `protocol`."""
+  config = ConfigDict()
+  config.name = "KD-MRI"
+  config.seed = 42
+  config.batch_size = 4
+  config.devices = 0
+  config.teacher_cache_mb = 4096
+  config.checkpoint_seconds = 20.0
+  config.epochs = 150  # of every stage, unless the stage says otherwise
+  config.pipeline = ("teacher", "student", "feature", "kd")
+  config.data = _data()
+  config.mask = ConfigDict(
+    dict(kind="cartesian", acceleration=4.0, centre_lines=10, axis=0, seed=0, path="")
+  )
+  config.models = ConfigDict(
+    dict(teacher=_model(5, protocol), student=_model(3, protocol))
+  )
+  config.stages = ConfigDict(
+    dict(
+      teacher=_stage(config, protocol, "teacher", _reconstruction(1.0)),
+      student=_stage(config, protocol, "student", _reconstruction(1.0)),
+      feature=_feature_stage(config, protocol),
+      kd=_kd_stage(config, protocol),
+    )
+  )
+  config.evaluation = ConfigDict(
+    dict(
+      protocol="kdmri",
+      models=("teacher", "student", "kd"),
+      teacher="teacher",
+      student="student",
+      distilled="kd",
+      bootstrap=2000,
+    )
+  )
+  return config
+
+
+def _data():
+  return ConfigDict(
+    dict(
+      source="phantom",
+      root="",
+      include=("*",),
+      subject_pattern="",
+      acceleration_tag="4x",
+      kdmri_type="",
+      crop=(0, 0),
+      scaling="volume_max",
+      slices_per_volume=0,
+      train=(),
+      validation=(),
+      test=(),
+      validation_fraction=0.2,
+      split_seed=0,
+      phantom=dict(
+        family="mixed", subjects=30, slices=8, size=(96, 96), seed=0, phase=False
+      ),
+    )
+  )
+
+
+def _model(convolutions, protocol):
+  return dict(
+    cascades=CASCADES,
+    convolutions=convolutions,
+    features=32,
+    channels=1,
+    variant=protocol,
+    lam=math.inf,
+    consistency="auto",
+  )
+
+
+def _reconstruction(weight):
+  return dict(
+    reconstruction=dict(loss="l1", weight=weight, variant="", guided=(), hint=())
+  )
+
+
+def _layers(convolution):
+  return tuple(f"cascade_{c}/activation_{convolution}" for c in range(1, CASCADES + 1))
+
+
+def _attention(weight, variant):
+  return dict(
+    loss="attention_transfer",
+    weight=weight,
+    variant=variant,
+    guided=_layers(2),
+    hint=_layers(3),
+  )
+
+
+def _stage(config, protocol, model, terms):
+  paper = protocol == "paper"
+  return dict(
+    model=model,
+    start_from="",
+    teacher="",
+    terms=terms,
+    learning_rate=1e-4 if paper else 1e-3,
+    decay_factor=1.0 if paper else 0.1,
+    decay_epochs=0 if paper else 40,
+    epochs=config.get_oneway_ref("epochs"),
+    select="mse",
+  )
+
+
+def _feature_stage(config, protocol):
+  if protocol == "paper":
+    terms = dict(attention=_attention(1.0, "paper"))
+    select = "attention"
+  else:  # trained on the absolute, selected by the squared difference
+    terms = dict(
+      attention=_attention(1.0, "reference"),
+      attention_square=_attention(0.0, "reference_square"),
+    )
+    select = "attention_square"
+  stage = _stage(config, protocol, "student", terms)
+  return dict(stage, teacher="teacher", select=select)
+
+
+def _kd_stage(config, protocol):
+  alpha = 0.5 if protocol == "paper" else 1.0
+  imitation = 1 - alpha if protocol == "paper" else 1.0
+  terms = dict(
+    _reconstruction(alpha),
+    imitation=dict(
+      loss="imitation",
+      weight=imitation,
+      variant=protocol,
+      guided=("image",),
+      hint=("image",),
+    ),
+  )
+  stage = _stage(config, protocol, "student", terms)
+  return dict(stage, teacher="teacher", start_from="feature")

@@ -1,0 +1,354 @@
+"""The schema of an experiment: every key, its type and its meaning.
+
+An experiment file in `experiments/` returns an `ml_collections.ConfigDict`;
+`parse` turns it into the frozen dataclasses below. A key that is missing,
+unknown or of another type is an error, so a misspelt setting cannot be ignored.
+The default values stand in one place, `experiments/base.py`.
+"""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from kdmri_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class PhantomConfig:
+  """Synthetic subjects (`data.source = "phantom"`).
+
+  Attributes:
+    family: "brain", "cardiac", "knee", or "mixed" for all in turn.
+    subjects: number of subjects.
+    slices: slices a subject.
+    size: rows and columns.
+    seed: the same seed gives the same subjects.
+    phase: True for complex images with a smooth phase (two-channel networks).
+  """
+
+  family: str
+  subjects: int
+  slices: int
+  size: tuple[int, int]
+  seed: int
+  phase: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """Where volumes come from and how they are divided.
+
+  Attributes:
+    source: "phantom", "mni152", "nifti", "acdc", "kdmri" or "prepared".
+    root: folder of the source; unused by "phantom" and "mni152".
+    include: globs on volume names; only matching volumes are used.
+    subject_pattern: regular expression found in a file's path below `root`; what
+      it matches (its first group, where it has one) names the subject. "" takes
+      the source's own rule.
+    acceleration_tag: suffix of the stored keys of "kdmri", such as "4x".
+    kdmri_type: dataset folder of "kdmri", such as "mrbrain"; "" if `root` is it.
+    crop: rows and columns to crop or zero-pad to about the centre; (0, 0) keeps.
+    scaling: "volume_max" divides by the volume's largest magnitude, "none" keeps.
+    slices_per_volume: this many central slices of each volume; 0 takes all.
+    train: globs on subjects; () takes all that are in no other split.
+    validation: globs on subjects; () lets `validation_fraction` decide.
+    test: globs on subjects held back for the final evaluation; () for none, then
+      the evaluation uses the validation subjects and the report says so.
+    validation_fraction: share of the subjects, drawn by `split_seed`.
+    split_seed: seed of that draw.
+    phantom: settings of the "phantom" source.
+  """
+
+  source: str
+  root: str
+  include: tuple[str, ...]
+  subject_pattern: str
+  acceleration_tag: str
+  kdmri_type: str
+  crop: tuple[int, int]
+  scaling: str
+  slices_per_volume: int
+  train: tuple[str, ...]
+  validation: tuple[str, ...]
+  test: tuple[str, ...]
+  validation_fraction: float
+  split_seed: int
+  phantom: PhantomConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskConfig:
+  """The sampling mask.
+
+  Attributes:
+    kind: "cartesian" (the published recipe), "equispaced", "gaussian2d" or "file".
+    acceleration: N / number of sampled lines (or points).
+    centre_lines: fully sampled lines about zero frequency.
+    axis: phase-encode axis, 0 (rows) or 1 (columns); unused by "gaussian2d".
+    seed: seed of the draw.
+    path: .npy file for kind "file".
+  """
+
+  kind: str
+  acceleration: float
+  centre_lines: int
+  axis: int
+  seed: int
+  path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """One DC-CNN.
+
+  Attributes:
+    cascades: number of cascades.
+    convolutions: convolutions a cascade.
+    features: channels of the hidden layers.
+    channels: 1 for real images, 2 for complex ones.
+    variant: "paper" (cascade output = x + CNN(x)) or "reference" (CNN(x)).
+    lam: weight of the measured k-space in the data consistency; inf replaces.
+    consistency: "auto" or a form of `physics.consistency`.
+  """
+
+  cascades: int
+  convolutions: int
+  features: int
+  channels: int
+  variant: str
+  lam: float
+  consistency: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TermConfig:
+  """One weighted term of a stage's loss.
+
+  Attributes:
+    loss: a pixel loss (against the target) or a distillation method (against the
+      teacher), by its name in the registry.
+    weight: factor in the sum; a term of weight 0 is measured, not trained on.
+    variant: variant of a distillation method; "" for a pixel loss.
+    guided: names of the student's layers that a feature method reads.
+    hint: names of the teacher's layers, one for each guided layer.
+  """
+
+  loss: str
+  weight: float
+  variant: str
+  guided: tuple[str, ...]
+  hint: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+  """One training stage.
+
+  Attributes:
+    model: key in `models`.
+    start_from: earlier stage whose best weights start this one; "" for none.
+    teacher: earlier stage whose best weights teach; "" for none.
+    terms: name -> loss term.
+    learning_rate: Adam's learning rate at the start.
+    decay_factor: the learning rate is multiplied by it ...
+    decay_epochs: ... every so many epochs; 0 keeps it constant.
+    epochs: number of epochs.
+    select: validation quantity whose lowest value marks the best weights: "mse",
+      "l1", "loss" or the name of a term.
+  """
+
+  model: str
+  start_from: str
+  teacher: str
+  terms: dict[str, TermConfig]
+  learning_rate: float
+  decay_factor: float
+  decay_epochs: int
+  epochs: int
+  select: str
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+  """What is compared at the end.
+
+  Attributes:
+    protocol: "kdmri", "slice" or "fastmri"; metrics of all three are stored, the
+      report's tables show this one.
+    models: stages to reconstruct with, in the order of the table.
+    teacher: the stage that bounds the gap from above.
+    student: the stage that bounds it from below (the unassisted student).
+    distilled: the stage whose gain is asked for.
+    bootstrap: number of bootstrap resamples.
+  """
+
+  protocol: str
+  models: tuple[str, ...]
+  teacher: str
+  student: str
+  distilled: str
+  bootstrap: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentConfig:
+  """A whole experiment.
+
+  Attributes:
+    name: title of the report.
+    seed: seed of initialisation and data order.
+    batch_size: slices a step, over all devices together.
+    devices: local devices to use; 0 takes all (on a CPU one host device a core).
+    teacher_cache_mb: memory for a frozen teacher's outputs on the training set;
+      a larger set is taught step by step with the same result.
+    checkpoint_seconds: shortest time between two checkpoints of a stage.
+    epochs: epochs of every stage that does not set its own.
+    pipeline: the stages to run, in this order.
+    data, mask, models, stages, evaluation: the parts, see their own classes.
+  """
+
+  name: str
+  seed: int
+  batch_size: int
+  devices: int
+  teacher_cache_mb: int
+  checkpoint_seconds: float
+  epochs: int
+  pipeline: tuple[str, ...]
+  data: DataConfig
+  mask: MaskConfig
+  models: dict[str, ModelConfig]
+  stages: dict[str, StageConfig]
+  evaluation: EvaluationConfig
+
+
+def parse(config: Mapping[str, Any]) -> ExperimentConfig:
+  """Checks an experiment against the schema.
+
+  Args:
+    config: nested mapping, such as an `ml_collections.ConfigDict`.
+
+  Returns:
+    The same values as frozen dataclasses.
+
+  Raises:
+    UserError: a key is missing, unknown, or of another type; or stages, models
+      and terms refer to names that do not exist.
+  """
+  if hasattr(config, "to_dict"):
+    config = config.to_dict()
+  experiment = _build(ExperimentConfig, config, "config")
+  _check_references(experiment)
+  return experiment
+
+
+def to_dict(config) -> dict[str, Any]:
+  """The plain, JSON-able form of a parsed config (tuples become lists)."""
+  return _listed(dataclasses.asdict(config))
+
+
+def _listed(value):
+  if isinstance(value, dict):
+    return {key: _listed(item) for key, item in value.items()}
+  if isinstance(value, tuple | list):
+    return [_listed(item) for item in value]
+  return value
+
+
+def _build(kind, value, where):
+  """Converts `value` to the annotated type `kind` or says why it cannot."""
+  if dataclasses.is_dataclass(kind):
+    return _build_dataclass(kind, value, where)
+  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+  if origin is dict and isinstance(value, Mapping):
+    return {k: _build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+  if origin is tuple and isinstance(value, list | tuple):
+    items = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+    if len(items) == len(value):
+      pairs = enumerate(zip(items, value, strict=True))
+      return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in pairs)
+  if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+    return float(value)
+  if (
+    origin is None
+    and isinstance(value, kind)
+    and not (kind is int and isinstance(value, bool))
+  ):
+    return value
+  name = str(kind) if origin else kind.__name__
+  raise UserError(
+    where, f"{value!r}", f"a value of type {name}", "Change this setting."
+  )
+
+
+def _build_dataclass(kind, value, where):
+  fields = typing.get_type_hints(kind)
+  if not isinstance(value, Mapping):
+    raise UserError(
+      where, f"{value!r}", "a group of settings", "See experiments/base.py."
+    )
+  for key in value:
+    if key not in fields:
+      close = difflib.get_close_matches(key, fields, n=1)
+      hint = f"Did you mean {where}.{close[0]}? " if close else ""
+      raise UserError(
+        f"{where}.{key}",
+        "an unknown key",
+        f"one of {', '.join(fields)}",
+        f"{hint}Correct or remove it.",
+      )
+  missing = [key for key in fields if key not in value]
+  if missing:
+    raise UserError(
+      where,
+      f"no value for {', '.join(missing)}",
+      "every key of the schema",
+      "Start from experiments/base.py, which sets them all.",
+    )
+  return kind(**{k: _build(t, value[k], f"{where}.{k}") for k, t in fields.items()})
+
+
+def _check_references(config: ExperimentConfig):
+  done: list[str] = []
+  for name in config.pipeline:
+    where = f"config.stages.{name}"
+    _known(name, config.stages, "config.pipeline", "a stage in config.stages")
+    stage = config.stages[name]
+    _known(stage.model, config.models, f"{where}.model", "a model in config.models")
+    for key in ("teacher", "start_from"):
+      if getattr(stage, key):
+        _known(getattr(stage, key), done, f"{where}.{key}", "a stage before this one")
+    _check_stage(where, stage)
+    done.append(name)
+  for name in config.evaluation.models:
+    _known(name, config.pipeline, "config.evaluation.models", "a stage in the pipeline")
+
+
+def _check_stage(where: str, stage: StageConfig):
+  if not any(term.weight for term in stage.terms.values()):
+    raise UserError(
+      f"{where}.terms", "no term with a weight", "at least one", "Give a term a weight."
+    )
+  _known(
+    stage.select, ["mse", "l1", "loss", *stage.terms], f"{where}.select", "a quantity"
+  )
+  for name, term in stage.terms.items():
+    if len(term.guided) != len(term.hint):
+      raise UserError(
+        f"{where}.terms.{name}",
+        f"{len(term.guided)} guided and {len(term.hint)} hint layers",
+        "as many guided layers as hint layers",
+        "Name one teacher layer for each student layer.",
+      )
+  for key in ("epochs", "learning_rate"):
+    if getattr(stage, key) <= 0:
+      raise UserError(f"{where}.{key}", f"{getattr(stage, key)}", "> 0", "Change it.")
+
+
+def _known(name, names, where, what):
+  if name not in names:
+    raise UserError(
+      where, f"{name!r}", f"{what} ({', '.join(names) or 'none'})", "Correct the name."
+    )

@@ -1,0 +1,1 @@
+"""Synthetic anatomies: one file a family, built from the shapes in `shapes`."""

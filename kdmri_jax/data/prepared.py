@@ -1,0 +1,166 @@
+"""Prepared volumes: one h5 file each, written once, read by every experiment."""
+
+import errno
+import io
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator
+
+import h5py
+import numpy as np
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data.files import (
+  SPLITS,
+  h5_array,
+  reading,
+  root_folder,
+  subject_of,
+  wanted,
+)
+from kdmri_jax.data.montage import montage_png
+from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import UserError
+
+
+def volumes(config: DataConfig) -> Iterator[Volume]:
+  """Reads the *.h5 files of a flat folder, in the order of their names.
+
+  A file has the dataset `target`, [S, H, W], float32 or complex64, perhaps `kspace`
+  and `zero_filled`, and the attributes `subject` (the file name where absent),
+  `split` ("" or absent for none) and `record` (JSON).
+
+  Raises:
+    UserError: no file, a damaged one, a missing key or an unknown split.
+  """
+  root = root_folder(config)
+  paths = sorted(path for path in root.glob("*.h5") if path.name[0] != ".")
+  if not paths:
+    raise UserError(
+      root,
+      "no file *.h5",
+      "volumes written by scripts/prepare.py",
+      "Name their folder with --config.data.root=FOLDER.",
+    )
+  for path in paths:
+    if wanted(config, path.stem):
+      yield _read(config, path)
+
+
+def write_folder(
+  items: Iterable[Volume], out: pathlib.Path, settings: dict
+) -> list[str]:
+  """Writes volumes, `prepared.json` and `montage.png` into a new folder, or nothing.
+
+  Everything is written beside `out` first and renamed when it is complete.
+
+  Args:
+    items: the volumes; only one at a time is held in memory.
+    out: the folder; must not exist or be empty.
+    settings: goes into `prepared.json`.
+
+  Returns:
+    The names of the volume files without ".h5": the volumes' own names, preceded by
+    their split where two volumes have the same name.
+
+  Raises:
+    UserError: `out` is not empty, names collide, or the disk is full.
+  """
+  out = out.expanduser().resolve()
+  if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    raise UserError(
+      out,
+      "something there already",
+      "a folder that does not exist yet or is empty",
+      "Choose another --out; nothing was overwritten.",
+    )
+  partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+  try:
+    partial.mkdir(parents=True)
+    names = _write_all(items, partial, settings)
+    os.replace(partial, out)
+  except OSError as error:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    raise UserError(
+      out,
+      f"that it cannot be written ({error.strerror or error})",
+      "enough space" if full else "a folder that can be written",
+      "Free some space or choose another --out; nothing was left behind.",
+    ) from error
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
+  return names
+
+
+def _write_all(items, folder, settings):
+  entries, pictures = [], []
+  for k, volume in enumerate(items):
+    (folder / f"{k}.tmp").write_bytes(_h5_bytes(volume))
+    entries.append((volume.name, volume.split, volume.subject, volume.record))
+    middle = np.abs(volume.target[len(volume.target) // 2])
+    pictures.append(np.uint8(255 * middle / max(middle.max(), 1e-12)))
+  names = _unique_names(entries)
+  for k, name in enumerate(names):
+    os.replace(folder / f"{k}.tmp", folder / f"{name}.h5")
+  listed = [
+    {"name": name, "subject": subject, "split": split, **record}
+    for name, (_, split, subject, record) in zip(names, entries, strict=True)
+  ]
+  text = json.dumps({"settings": settings, "volumes": listed}, indent=2)
+  (folder / "prepared.json").write_text(text + "\n")
+  (folder / "montage.png").write_bytes(montage_png(names, pictures))
+  return names
+
+
+def _unique_names(entries):
+  names = [name for name, *_ in entries]
+  if len(set(names)) < len(names):
+    names = [f"{split}_{name}" if split else name for name, split, *_ in entries]
+  first = {}
+  for name, (*_, record) in zip(names, entries, strict=True):
+    other = first.setdefault(name, record)
+    if other is not record:
+      raise UserError(
+        record.get("file", name),
+        f"the volume name {name!r}, which {other.get('file', name)} has too",
+        "different names, because files are named by them",
+        "Rename one of the files.",
+      )
+  return names
+
+
+def _h5_bytes(volume: Volume) -> memoryview:
+  buffer = io.BytesIO()
+  with h5py.File(buffer, "w") as file:
+    for key in ("target", "kspace", "zero_filled"):
+      if getattr(volume, key) is not None:
+        file[key] = getattr(volume, key)
+    file.attrs["subject"] = volume.subject
+    file.attrs["split"] = volume.split or ""
+    file.attrs["record"] = json.dumps(volume.record)
+  return buffer.getbuffer()
+
+
+def _read(config, path):
+  with reading(path), h5py.File(path) as file:
+    target = h5_array(file, "target")
+    kspace, zero_filled = (
+      h5_array(file, key) if key in file else None for key in ("kspace", "zero_filled")
+    )
+    subject = str(file.attrs.get("subject", path.stem))
+    split = str(file.attrs.get("split", "")) or None
+    earlier = json.loads(file.attrs.get("record", "{}"))
+  if split not in (None, *SPLITS):
+    raise UserError(
+      path,
+      f"the split {split!r}",
+      f"one of {', '.join(SPLITS)}, or an empty text",
+      "Mend the attribute `split` of the file.",
+    )
+  record = {"file": str(path), "source": "prepared", "prepared_from": earlier}
+  record["simulated_kspace"] = earlier.get("simulated_kspace", kspace is None)
+  record["note"] = earlier.get("note")
+  subject = subject_of(config, path, subject)
+  return Volume(path.stem, subject, target, kspace, zero_filled, split, record)

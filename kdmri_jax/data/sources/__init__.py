@@ -1,0 +1,17 @@
+"""The data sources by name: a new one is a function here and a line in the table."""
+
+from collections.abc import Callable, Iterator
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data import prepared
+from kdmri_jax.data.sources import acdc, kdmri, mni152, nifti, phantom
+from kdmri_jax.data.volume import Volume
+
+SOURCES: dict[str, Callable[[DataConfig], Iterator[Volume]]] = {
+  "phantom": phantom.volumes,
+  "mni152": mni152.volumes,
+  "nifti": nifti.volumes,
+  "acdc": acdc.volumes,
+  "kdmri": kdmri.volumes,
+  "prepared": prepared.volumes,
+}

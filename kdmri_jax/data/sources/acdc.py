@@ -1,0 +1,89 @@
+"""The ACDC challenge in its official layout: short-axis cardiac cine MRI."""
+
+import pathlib
+import re
+from collections.abc import Iterator
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data.files import reading, root_folder, subject_of, wanted
+from kdmri_jax.data.sources.nifti import read_nifti
+from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import UserError
+
+CITATION = (
+  "ACDC (Bernard et al., IEEE Transactions on Medical Imaging 2018), "
+  "for non-commercial research."
+)
+
+
+def volumes(config: DataConfig) -> Iterator[Volume]:
+  """Reads the end-diastolic and end-systolic volume of each patient.
+
+  The root holds `training` and perhaps `testing`, or is one of them. The frames are
+  those that a patient's `Info.cfg` names; a frame without a file of its own is taken
+  from `patientNNN_4d.nii.gz`. The challenge's testing patients are not set apart:
+  `data.test=("patient10*", ...)` does that.
+
+  Raises:
+    UserError: no patient folder, no `Info.cfg`, or a frame that no file holds.
+  """
+  root = root_folder(config)
+  groups = [root / name for name in ("training", "testing") if (root / name).is_dir()]
+  patients = [
+    path
+    for group in groups or [root]
+    for path in sorted(group.glob("patient*"))
+    if path.is_dir()
+  ]
+  if not patients:
+    raise UserError(
+      root,
+      "no folder patientNNN",
+      "the official layout, training/patient001/patient001_frame01.nii.gz",
+      "Name the folder that holds `training` with --config.data.root=FOLDER.",
+    )
+  for patient in patients:
+    for phase, frame in _frames(patient):
+      name = f"{patient.name}_frame{frame:02d}"
+      if wanted(config, name):
+        yield _volume(config, patient, name, phase, frame)
+
+
+def _volume(config, patient, name, phase, frame):
+  own = [patient / f"{name}{suffix}" for suffix in (".nii.gz", ".nii")]
+  series = [patient / f"{patient.name}_4d{suffix}" for suffix in (".nii.gz", ".nii")]
+  path = next((path for path in own + series if path.is_file()), None)
+  if path is None:
+    raise UserError(
+      patient,
+      f"neither {own[0].name} nor {series[0].name}",
+      f"a file of frame {frame}, which Info.cfg names as {phase}",
+      "Copy the patient's folder again, or leave the patient out with "
+      "--config.data.include.",
+    )
+  images, record = read_nifti(path, frame - 1 if path in series else None)
+  record |= {"source": "acdc", "phase": phase, "frame": frame, "note": CITATION}
+  record |= {"folder": patient.parent.name, "simulated_kspace": True}
+  subject = subject_of(config, path, patient.name)
+  return Volume(name, subject=subject, target=images, record=record)
+
+
+def _frames(patient: pathlib.Path) -> list[tuple[str, int]]:
+  """(phase, frame) of end diastole and end systole; frames count from 1."""
+  info = patient / "Info.cfg"
+  text = ""
+  if info.is_file():
+    with reading(info):
+      text = info.read_text()
+  frames = {}
+  for phase in ("ED", "ES"):
+    match = re.search(rf"^\s*{phase}\s*:\s*([1-9]\d*)\s*$", text, re.MULTILINE)
+    if match is None:
+      raise UserError(
+        info,
+        f"no line '{phase}: <frame>'" if text else "no such file, or an empty one",
+        "the frame numbers of end diastole (ED) and end systole (ES), from 1",
+        "Copy the patient's folder again from the official data.",
+      )
+    frames.setdefault(int(match.group(1)), phase)
+  return [(phase, frame) for frame, phase in frames.items()]

@@ -1,0 +1,84 @@
+"""The h5 files of the published KD-MRI code, so that its users change nothing."""
+
+import pathlib
+from collections.abc import Iterator
+
+import h5py
+import numpy as np
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data.files import h5_array, reading, root_folder, subject_of, wanted
+from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import UserError
+
+
+def volumes(config: DataConfig) -> Iterator[Volume]:
+  """Reads ROOT[/datasets][/TYPE]/{train,validation}/acc_TAG/N.h5.
+
+  `volfs` holds the target, (rows, columns, slices) or one 2-D slice a file;
+  `kspace_volus_TAG` and `img_volus_TAG` are used where the file has them. The two
+  folders are the split; since both may hold a 1.h5, subjects are named "train/1".
+
+  Raises:
+    UserError: the folders or keys are missing, or a file is damaged.
+  """
+  root = root_folder(config)
+  base = _base(root, config.kdmri_type)
+  for split in ("train", "validation"):
+    if not (base / split).is_dir():
+      continue
+    for path in _files(base / split, config.acceleration_tag):
+      if wanted(config, path.stem):
+        yield _volume(config, path, split)
+
+
+def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
+  for base in (root / kind, root / "datasets" / kind):
+    if any((base / split).is_dir() for split in ("train", "validation")):
+      return base
+  names = sorted(path.name for path in root.iterdir() if path.is_dir())
+  where = f"{kind}/train" if kind else "train"
+  raise UserError(
+    root,
+    f"no folder {where} (the folders are: {', '.join(names) or 'none'})",
+    f"{where}/acc_4x/1.h5 or datasets/{where}/acc_4x/1.h5",
+    "Set --config.data.root=FOLDER and --config.data.kdmri_type=TYPE, such as mrbrain.",
+  )
+
+
+def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
+  """The h5 files of one split, 2 before 10."""
+  files = [path for path in (folder / f"acc_{tag}").glob("*.h5") if path.name[0] != "."]
+  if not files:
+    names = sorted(path.name for path in folder.glob("acc_*"))
+    raise UserError(
+      folder / f"acc_{tag}",
+      f"no h5 file there (beside it: {', '.join(names) or 'nothing'})",
+      "files N.h5",
+      "Set --config.data.acceleration_tag to one that the data has, such as 4x.",
+    )
+  numeric = lambda path: int(path.stem) if path.stem.isdecimal() else 0  # noqa: E731
+  return sorted(files, key=lambda path: (numeric(path), path.stem))
+
+
+def _volume(config, path, split):
+  tag = config.acceleration_tag
+  with reading(path), h5py.File(path) as file:
+    target = h5_array(file, "volfs")
+    names = [key for key in file if key.startswith(("kspace_volus_", "img_volus_"))]
+    kspace = zero_filled = None
+    if names:
+      kspace = h5_array(file, f"kspace_volus_{tag}")
+      zero_filled = h5_array(file, f"img_volus_{tag}")
+  record = {"file": str(path), "source": "kdmri", "acceleration_tag": tag}
+  record |= {"file_shape": list(target.shape), "simulated_kspace": kspace is None}
+  target, kspace, zero_filled = map(_slices_first, (target, kspace, zero_filled))
+  subject = subject_of(config, path, f"{split}/{path.stem}")
+  return Volume(path.stem, subject, target, kspace, zero_filled, split, record)
+
+
+def _slices_first(array):
+  """(rows, columns, slices) or (rows, columns) to (slices, rows, columns)."""
+  if array is None or np.ndim(array) not in (2, 3):
+    return array
+  return np.moveaxis(np.atleast_3d(array), 2, 0)

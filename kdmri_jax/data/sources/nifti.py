@@ -1,0 +1,120 @@
+"""Folders of NIfTI files, one volume a file."""
+
+import pathlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data.files import (
+  SPLITS,
+  reading,
+  root_folder,
+  safe_name,
+  subject_of,
+  wanted,
+)
+from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import UserError
+
+
+def volumes(config: DataConfig) -> Iterator[Volume]:
+  """Reads every *.nii and *.nii.gz below the root, in the order of their paths.
+
+  Where the root has folders `train` and `validation` (and perhaps `test`), only
+  these are read and they are the split. A volume is named after its path, a subject
+  after its file unless `config.subject_pattern` says otherwise.
+
+  Raises:
+    UserError: no file, a damaged one, or one that is not three-dimensional.
+  """
+  root = root_folder(config)
+  divided = all((root / split).is_dir() for split in ("train", "validation"))
+  found = False
+  for path in sorted(root.rglob("*.nii*")):
+    relative = path.relative_to(root)
+    split = relative.parts[0] if divided else None
+    is_image = path.name.endswith((".nii", ".nii.gz")) and path.is_file()
+    if not is_image or path.name.startswith(".") or (divided and split not in SPLITS):
+      continue
+    found = True
+    inner = relative.relative_to(split) if divided else relative
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    name = safe_name("_".join((*inner.parts[:-1], stem)))
+    if wanted(config, name):
+      images, record = read_nifti(path)
+      record |= {"source": "nifti", "simulated_kspace": True}
+      subject = subject_of(config, path, stem)
+      yield Volume(name, subject=subject, target=images, split=split, record=record)
+  if not found:
+    raise UserError(
+      root,
+      "no file *.nii or *.nii.gz in it or below",
+      "NIfTI volumes",
+      "Name the folder that holds them with --config.data.root=FOLDER.",
+    )
+
+
+def read_nifti(path: pathlib.Path, frame: int | None = None):
+  """Reads one NIfTI volume.
+
+  The stored array axes are kept: axis 0 becomes the rows, axis 1 the columns and
+  axis 2 the slices. That is how the published masks count their phase-encode axis,
+  and results can be laid over the file index by index; an axial image in the common
+  L, P, S order therefore lies on its side.
+
+  Args:
+    path: a file of three dimensions, or of four of which the last has one entry.
+    frame: with it the file has four dimensions and this entry, from 0, is read.
+
+  Returns:
+    Images [S, H, W] in the scaled units of the file, and a record with the file,
+    the stored shape, the anatomical direction of each axis and the voxel size.
+
+  Raises:
+    UserError: nibabel is absent, the file is damaged or has other dimensions.
+  """
+  nibabel = _nibabel(path)
+  errors = (
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+  )
+  with reading(path, *errors):
+    image = nibabel.load(path)
+    shape = image.shape
+    codes = nibabel.aff2axcodes(image.affine)
+    zooms = [float(size) for size in image.header.get_zooms()[:3]]
+    if frame is not None and len(shape) == 4 and frame < shape[3]:
+      array = np.asanyarray(image.dataobj[..., frame])
+    elif frame is None and (len(shape) == 3 or shape[3:] == (1,)):
+      array = np.asanyarray(image.dataobj).reshape(shape[:3])
+    else:
+      array = None
+  if array is None:
+    wanted_shape = (
+      "three dimensions" if frame is None else f"{frame + 1} frames or more"
+    )
+    raise UserError(
+      path,
+      f"an array of shape {shape}",
+      f"{wanted_shape}, the slices along the third",
+      "Save one file a volume (a frame of a series, an echo, a direction), or leave "
+      "this one out with --config.data.include.",
+    )
+  directions = dict(zip(("rows", "columns", "slices"), map(str, codes), strict=True))
+  record = {"file": str(path), "file_shape": list(shape), "zooms": zooms}
+  record |= {"axes_increase_towards": directions}
+  return np.moveaxis(array, 2, 0), record
+
+
+def _nibabel(path):
+  try:
+    import nibabel
+  except ImportError as error:
+    raise UserError(
+      path,
+      "a NIfTI file, but the package nibabel is not installed",
+      "nibabel, which reads it",
+      "Install it with: pip install 'kdmri_jax[data]'",
+    ) from error
+  return nibabel

@@ -1,0 +1,85 @@
+"""Synthetic subjects, for demonstrations and tests without any image file."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from kdmri_jax.config import DataConfig, PhantomConfig
+from kdmri_jax.data.anatomy import brain, cardiac, knee, shapes
+from kdmri_jax.data.files import wanted
+from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import UserError
+
+FAMILIES: dict[str, Callable] = {
+  "brain": brain.draw,
+  "cardiac": cardiac.draw,
+  "knee": knee.draw,
+}
+
+NOTE = (
+  "Synthetic anatomy: results show that the pipeline works, not how it generalises."
+)
+
+
+def volumes(config: DataConfig) -> Iterator[Volume]:
+  """Draws the subjects of `config.phantom`, named like "brain_000".
+
+  Raises:
+    UserError: the family is unknown, or a number is not positive.
+  """
+  phantom = config.phantom
+  _check(phantom)
+  families = list(FAMILIES) if phantom.family == "mixed" else [phantom.family]
+  for k in range(phantom.subjects):
+    family = families[k % len(families)]
+    name = f"{family}_{k:03d}"
+    if wanted(config, name):
+      record = {"source": "phantom", "seed": phantom.seed, "simulated_kspace": True}
+      record |= {"phase": phantom.phase, "note": NOTE}
+      image = draw_subject(phantom, k, family)
+      yield Volume(name, subject=name, target=image, record=record)
+
+
+def draw_subject(phantom: PhantomConfig, k: int, family: str) -> np.ndarray:
+  """Draws subject `k`, which depends on the seed, `k`, the family and the grid only.
+
+  Args:
+    phantom: slices, size, seed and phase.
+    k: number of the subject.
+    family: key of `FAMILIES`.
+
+  Returns:
+    [S, H, W]: float32 in 0..1 with the maximum 1, or, with a phase, complex64 of
+    the same magnitude.
+  """
+  grid = shapes.make_grid(phantom.slices, *phantom.size)
+  rng = np.random.default_rng([phantom.seed, k])
+  image = FAMILIES[family](grid, rng)
+  image *= 1 + 0.02 * shapes.field(grid, rng, 0.06, smooth_z=0.1)
+  image *= np.exp(0.12 * shapes.field(grid, rng, 1.5, smooth_z=2.0))
+  image = np.clip(image, 0, None) / image.max()
+  if not phantom.phase:
+    return image
+  rng = np.random.default_rng([phantom.seed, k, 1])
+  ramp = np.float32(rng.normal()) * grid.x + np.float32(rng.normal()) * grid.y
+  phase = ramp + 0.7 * shapes.field(grid, rng, 0.8, smooth_z=1.5)
+  return image * np.exp(1j * (phase + np.float32(rng.uniform(0, 2 * np.pi))))
+
+
+def _check(phantom: PhantomConfig) -> None:
+  if phantom.family not in (*FAMILIES, "mixed"):
+    known = ", ".join([*FAMILIES, "mixed"])
+    raise UserError(
+      "data.phantom.family",
+      repr(phantom.family),
+      f"one of {known}",
+      "Set it with --config.data.phantom.family=NAME.",
+    )
+  for key in ("subjects", "slices", "size"):
+    if np.min(getattr(phantom, key)) < 1:
+      raise UserError(
+        f"data.phantom.{key}",
+        repr(getattr(phantom, key)),
+        "positive numbers",
+        f"Set it with --config.data.phantom.{key}=...",
+      )

@@ -1,0 +1,194 @@
+"""Which subjects train, validate and test."""
+
+import dataclasses
+import fnmatch
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data.files import SPLITS
+from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+  """The division of the subjects.
+
+  Attributes:
+    train, validation, test: volumes; `test` is empty where nothing is held back.
+    unused: subjects that are in no split.
+    rule: one sentence on how the division came about.
+  """
+
+  train: tuple[Volume, ...]
+  validation: tuple[Volume, ...]
+  test: tuple[Volume, ...]
+  unused: tuple[str, ...]
+  rule: str
+
+
+def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
+  """Divides volumes by subject.
+
+  The globs `config.train`, `.validation` and `.test` decide where any is given,
+  else the source's own layout. Without validation subjects by then, a share
+  `config.validation_fraction` of the subjects not yet placed is drawn. The rest
+  trains, unless `config.train` lists who does.
+
+  Args:
+    volumes: all volumes.
+    config: the globs, the fraction and the seed of the draw.
+
+  Returns:
+    The split; every subject is in one part at most, `train` and `validation` are
+    not empty.
+
+  Raises:
+    UserError: a glob matches nobody, a subject belongs to two splits, a split stays
+      empty, or two volumes of one split have the same name.
+  """
+  subjects = sorted({volume.subject for volume in volumes})
+  if config.train or config.validation or config.test:
+    owner, rule = _by_globs(subjects, config), "The settings name the subjects."
+    if any(volume.split for volume in volumes):
+      rule += " The split of the folders is not used."
+  else:
+    owner, rule = _by_layout(volumes), "The folders of the data divide the subjects."
+  free = [subject for subject in subjects if subject not in owner]
+  if "validation" not in owner.values():
+    drawn = _draw(subjects, free, owner, config)
+    rule = f"{rule} " if owner else ""
+    rule += f"{len(drawn)} of {len(subjects)} subjects were drawn for validation."
+    owner |= dict.fromkeys(drawn, "validation")
+  unused = [subject for subject in subjects if subject not in owner]
+  if not config.train:
+    owner |= dict.fromkeys(unused, "train")
+    unused = []
+  parts = {
+    name: tuple(v for v in volumes if owner.get(v.subject) == name) for name in SPLITS
+  }
+  if not parts["train"]:
+    raise UserError(
+      "data.train",
+      "no subject left for training",
+      "at least one",
+      f"Leave some of them out of validation and test: {_some(subjects)}.",
+    )
+  for name, part in parts.items():
+    _refuse_equal_names(name, part)
+  return Split(**parts, unused=tuple(unused), rule=rule)
+
+
+def refuse_shared_slices(split: Split) -> None:
+  """Finds the same image in two splits, whatever the files and subjects are called.
+
+  Raises:
+    UserError: a slice that is not constant is in two splits, bit for bit.
+  """
+  seen: dict[bytes, tuple[str, Volume]] = {}
+  for name in SPLITS:
+    for volume in getattr(split, name):
+      for image in volume.target:
+        if np.all(image == image.flat[0]):
+          continue
+        digest = hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest()
+        other_name, other = seen.setdefault(digest, (name, volume))
+        if other_name != name:
+          raise UserError(
+            volume.file,
+            f"an image of the {name} set that is also in {other.file} of the "
+            f"{other_name} set: subjects in both splits",
+            "every subject in one split only",
+            "Put both files into one split, or leave one out with "
+            "--config.data.include.",
+          )
+
+
+def _by_globs(subjects, config):
+  owner = {}
+  for name in SPLITS:
+    for glob in getattr(config, name):
+      matching = fnmatch.filter(subjects, glob)
+      if not matching:
+        raise UserError(
+          f"data.{name}",
+          f"{glob!r}, which matches no subject",
+          f"a glob on the subjects, which are {_some(subjects)}",
+          f"Mend --config.data.{name}.",
+        )
+      for subject in matching:
+        if owner.setdefault(subject, name) != name:
+          raise UserError(
+            f"data.{name}",
+            f"subject {subject!r}, which data.{owner[subject]} holds too: subjects in "
+            "both splits",
+            "every subject in one split only",
+            f"Take it out of --config.data.{name} or --config.data.{owner[subject]}.",
+          )
+  return owner
+
+
+def _by_layout(volumes):
+  """The subjects that the folders put into validation or test; the others are free."""
+  first = {}
+  for volume in volumes:
+    other = first.setdefault(volume.subject, volume)
+    if other.split != volume.split:
+      raise UserError(
+        volume.file,
+        f"subject {volume.subject!r} in the {volume.split} set and, by {other.file}, "
+        f"in the {other.split} set: subjects in both splits",
+        "every subject in one split only",
+        "Move the files, or name the subjects with --config.data.subject_pattern.",
+      )
+  return {
+    subject: volume.split
+    for subject, volume in first.items()
+    if volume.split in ("validation", "test")
+  }
+
+
+def _draw(subjects, free, owner, config):
+  if not 0 < config.validation_fraction < 1:
+    raise UserError(
+      "data.validation_fraction",
+      str(config.validation_fraction),
+      "a number between 0 and 1",
+      "Set --config.data.validation_fraction=0.2 or name the --config.data.validation "
+      "subjects.",
+    )
+  available = len(free) - (0 if config.train else 1)
+  if available < 1:
+    raise UserError(
+      "data.validation",
+      f"no subject left for validation ({len(subjects)} in all: {_some(subjects)})",
+      "at least one subject that neither trains nor tests",
+      "Add subjects, or name some with --config.data.validation=('GLOB',).",
+    )
+  tested = sum(name == "test" for name in owner.values())
+  share = round(config.validation_fraction * (len(subjects) - tested))
+  count = min(max(share, 1), available)
+  return [
+    str(s) for s in np.random.default_rng(config.split_seed).permutation(free)[:count]
+  ]
+
+
+def _refuse_equal_names(name, part):
+  seen = {}
+  for volume in part:
+    other = seen.setdefault(volume.name, volume)
+    if other is not volume:
+      raise UserError(
+        volume.file,
+        f"the volume name {volume.name!r}, which {other.file} has too",
+        f"different names in the {name} set, because results are named by them",
+        "Rename one of the files.",
+      )
+
+
+def _some(names):
+  shown = ", ".join(names[:8])
+  return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,236 @@
+"""A volume, and what every volume goes through before it is used."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Volume:
+  """The slices of one scan.
+
+  Attributes:
+    name: becomes the file name of results; unique within a split.
+    subject: whom the volume shows; the data is split by subject.
+    target: fully sampled images, float32 or complex64 [S, H, W].
+    kspace: measured k-space, complex64 [S, H, W], orthonormal, zero frequency at
+      [0, 0], 0 where not sampled; None where the source has none.
+    zero_filled: magnitude of its inverse FFT, float32 [S, H, W], or None.
+    split: "train", "validation" or "test" where the source itself divides.
+    record: where the volume comes from and what was done to it; goes into JSON.
+  """
+
+  name: str
+  subject: str
+  target: np.ndarray
+  kspace: np.ndarray | None = None
+  zero_filled: np.ndarray | None = None
+  split: str | None = None
+  record: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def file(self) -> str:
+    """What an error message calls the volume: its file, or its name."""
+    return self.record.get("file", self.name)
+
+
+def prepare(volume: Volume, config: DataConfig) -> Volume:
+  """Checks a volume, keeps the central slices, crops and scales it, in this order.
+
+  Args:
+    volume: as its source delivers it, in any numeric type.
+    config: slices_per_volume, crop and scaling.
+
+  Returns:
+    The volume in float32 or complex64; its record tells the slices kept, the crop,
+    the divisor and whether the k-space is simulated.
+
+  Raises:
+    UserError: the arrays are empty, constant, of the wrong dimensions or type, not
+      finite, clearly negative, contradict each other, or cannot be cropped.
+  """
+  target = _numbers(volume, "image", volume.target)
+  target, clipped = _without_negatives(volume, target)
+  kspace, zero_filled = _measured(volume, target)
+  record = dict(
+    volume.record, stored_shape=list(target.shape), negatives_set_to_0=clipped
+  )
+  if kspace is not None:
+    record["simulated_kspace"] = _is_transform_of(kspace, target)
+
+  start, stop = _central(len(target), config.slices_per_volume)
+  size = _crop_size(volume, target.shape[1:], config)
+  parts = [
+    None if part is None else crop(part[start:stop], size)
+    for part in (target, kspace, zero_filled)
+  ]
+  factor = _divisor(volume, parts[0], config)
+  target, kspace, zero_filled = (
+    None if part is None else part / np.float32(factor) for part in parts
+  )
+  record |= {"slices": [start, stop], "shape": list(target.shape)}
+  record |= {"scaling": config.scaling, "scale_factor": factor}
+  return dataclasses.replace(
+    volume, target=target, kspace=kspace, zero_filled=zero_filled, record=record
+  )
+
+
+def crop(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+  """Crops or zero-pads [S, H, W] about the centre to [S, *size]."""
+  for axis, wanted in zip((1, 2), size, strict=True):
+    have = images.shape[axis]
+    if have > wanted:
+      kept = [slice(None)] * 3
+      kept[axis] = slice((have - wanted) // 2, (have - wanted) // 2 + wanted)
+      images = images[tuple(kept)]
+    elif have < wanted:
+      pads = [(0, 0)] * 3
+      before = (wanted - have) // 2
+      pads[axis] = (before, wanted - have - before)
+      images = np.pad(images, pads)
+  return images
+
+
+def _numbers(volume, what, array):
+  """The array in single precision, three-dimensional, not empty, all finite."""
+  if array.dtype.kind not in "biufc":
+    raise UserError(
+      volume.file,
+      f"{what} values of type {array.dtype}",
+      "real or complex numbers",
+      "Store one number a pixel (colour images and text cannot be reconstructed).",
+    )
+  if array.ndim != 3 or array.size == 0:
+    raise UserError(
+      volume.file,
+      f"an {what} array of shape {array.shape}",
+      "three dimensions (slices, rows, columns), none of them 0",
+      "Store one volume a file and leave out the files without slices.",
+    )
+  with np.errstate(over="ignore"):
+    array = array.astype(np.complex64 if array.dtype.kind == "c" else np.float32)
+  bad = array.size - int(np.isfinite(array).sum())
+  if bad:
+    raise UserError(
+      volume.file,
+      f"{bad} NaN or infinite values in the {what}",
+      "finite numbers",
+      "Mend the file, or leave it out with --config.data.include.",
+    )
+  return array
+
+
+def _without_negatives(volume, target):
+  """Sets the small negative values of interpolation to 0; refuses others."""
+  if np.iscomplexobj(target) or target.min() >= 0:
+    return target, 0
+  if target.min() < -1e-3 * target.max():
+    raise UserError(
+      volume.file,
+      f"negative intensities down to {target.min():.4g} (maximum {target.max():.4g})",
+      "magnitude images, or complex ones",
+      "Store the magnitude; a phase or real-part image cannot be a target.",
+    )
+  return np.maximum(target, 0), int((target < 0).sum())
+
+
+def _measured(volume, target):
+  """The stored k-space and zero-filled image, once they fit the target."""
+  if volume.kspace is None and volume.zero_filled is None:
+    return None, None
+  if volume.kspace is None or volume.zero_filled is None:
+    missing = "k-space" if volume.kspace is None else "zero-filled image"
+    raise UserError(
+      volume.file,
+      f"measured data without its {missing}",
+      "both the k-space and the zero-filled image, or neither",
+      "Store both; without either, k-space is simulated from the target.",
+    )
+  kspace = _numbers(volume, "k-space", volume.kspace)
+  zero_filled = _numbers(volume, "zero-filled image", volume.zero_filled)
+  for what, array, kind in (
+    ("k-space", kspace, "complex"),
+    ("zero-filled image", zero_filled, "real"),
+  ):
+    is_complex = np.iscomplexobj(array)
+    if array.shape != target.shape or is_complex != (kind == "complex"):
+      raise UserError(
+        volume.file,
+        f"{'complex' if is_complex else 'real'} {what} of shape {array.shape}",
+        f"{kind} numbers in the shape of the target, {target.shape}",
+        "Store k-space, zero-filled magnitude and target of the same slices.",
+      )
+  again = np.abs(np.fft.ifft2(kspace, norm="ortho"))
+  error = np.abs(again - zero_filled).max()
+  if error > 0.01 * max(zero_filled.max(), again.max()):
+    raise UserError(
+      volume.file,
+      f"a zero-filled image that differs from |ifft2(k-space)| by up to {error:.4g}",
+      "the magnitude of the orthonormal inverse FFT of the k-space",
+      "Store the k-space as numpy.fft.fft2(image, norm='ortho') gives it.",
+    )
+  return kspace, zero_filled
+
+
+def _is_transform_of(kspace, target):
+  """Whether the k-space was made from the target: no scanner measures that exactly.
+
+  A complex target may well be the transform of fully sampled measured k-space.
+  """
+  if np.iscomplexobj(target):
+    return False
+  made = np.where(kspace != 0, np.fft.fft2(target, norm="ortho"), 0)
+  return bool(np.abs(made - kspace).max() <= 1e-4 * np.abs(kspace).max())
+
+
+def _central(have, wanted):
+  if wanted < 0:
+    raise UserError(
+      "data.slices_per_volume", str(wanted), "0 or more", "0 takes all slices."
+    )
+  count = min(have, wanted) if wanted else have
+  start = (have - count) // 2
+  return start, start + count
+
+
+def _crop_size(volume, shape, config):
+  size = tuple(config.crop)
+  if size == (0, 0) or size == shape:
+    return shape
+  if min(size) < 1:
+    raise UserError(
+      "data.crop",
+      str(size),
+      "two positive numbers, or (0, 0) to keep the size",
+      "Set --config.data.crop=(H,W).",
+    )
+  if volume.kspace is not None:
+    raise UserError(
+      volume.file,
+      f"measured k-space of {shape}, which data.crop={size} would cut",
+      "no crop where the data brings its own k-space",
+      "Set --config.data.crop=(0,0).",
+    )
+  return size
+
+
+def _divisor(volume, target, config):
+  if config.scaling not in ("volume_max", "none"):
+    raise UserError(
+      "data.scaling",
+      repr(config.scaling),
+      "'volume_max' or 'none'",
+      "Set --config.data.scaling=volume_max.",
+    )
+  if np.all(target == target.flat[0]):
+    raise UserError(
+      volume.file,
+      f"the same value {target.flat[0]} everywhere in the slices and crop to be used",
+      "an image",
+      "Leave the file out with --config.data.include, or change the crop.",
+    )
+  return float(np.abs(target).max()) if config.scaling == "volume_max" else 1.0

@@ -1,0 +1,93 @@
+"""Attention transfer: the student looks where the teacher looks.
+
+KD-MRI eq. 3 (arXiv 2004.05319), after Zagoruyko & Komodakis 2017 (arXiv 1612.03928).
+"""
+
+import chex
+import jax.numpy as jnp
+
+from kdmri_jax.distillation.method import Method
+from kdmri_jax.types import Array
+
+_TINY = 1e-12
+
+
+def attention_map(feature: Array) -> Array:
+  """Q = sum_c A_c^2: where a layer is active.
+
+  Args:
+    feature: activations after ReLU, float [B, H, W, C].
+
+  Returns:
+    [B, H, W], not normalised.
+  """
+  return jnp.square(feature).sum(axis=-1)
+
+
+def normalise(attention: Array) -> Array:
+  """Q / |Q|_2 of each image, float [B, H, W]; an all-zero map stays zero."""
+  return attention / _norm(attention)
+
+
+def paper(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
+  """sum_layers | Q_S/|Q_S|_2 - Q_T/|Q_T|_2 |_2, mean over the images.
+
+  Args:
+    student: attention maps [B, H, W], one a guided layer.
+    teacher: attention maps [B, H, W], one a hint layer.
+
+  Returns:
+    Scalar; 0 when the maps agree up to scale.
+
+  Raises:
+    AssertionError: B, H or W differ.
+
+  Source: KD-MRI eq. 3.
+  """
+  chex.assert_trees_all_equal_shapes(student, teacher)
+  pairs = zip(student, teacher, strict=True)
+  norms = [_norm(normalise(s) - normalise(t)) for s, t in pairs]
+  return sum(norm.mean() for norm in norms)
+
+
+def reference(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
+  """Mean absolute difference of maps normalised across the batch at each pixel.
+
+  This is what the published code computes: the axis of its normalisation is the
+  batch, so the loss of a single image is 0. Averaged over the layers. Arguments and
+  errors as `paper`.
+  """
+  return _across_batch(student, teacher, jnp.abs)
+
+
+def reference_square(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
+  """As `reference` with the square: what the published code selects the best by."""
+  return _across_batch(student, teacher, jnp.square)
+
+
+def _across_batch(student, teacher, measure) -> Array:
+  chex.assert_trees_all_equal_shapes(student, teacher)
+
+  def unit(q):
+    return q / jnp.maximum(jnp.sqrt(jnp.square(q).sum(axis=0) + _TINY**2), _TINY)
+
+  pairs = zip(student, teacher, strict=True)
+  return sum(measure(unit(s) - unit(t)).mean() for s, t in pairs) / len(student)
+
+
+def _norm(x: Array) -> Array:
+  """L2 norm of each image, [B, 1, 1], with gradient 0 (not NaN) at 0."""
+  square = jnp.square(x).sum(axis=(1, 2), keepdims=True)
+  return jnp.sqrt(jnp.maximum(square, _TINY**2))
+
+
+def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
+  """The attention map of each layer."""
+  return tuple(attention_map(feature) for feature in features)
+
+
+VARIANTS = {
+  "paper": Method(represent, paper),
+  "reference": Method(represent, reference, couples_batch=True),
+  "reference_square": Method(represent, reference_square, couples_batch=True),
+}

@@ -1,0 +1,1 @@
+"""What came out: metrics, tables, statistics, figures and the report."""

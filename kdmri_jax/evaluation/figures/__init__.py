@@ -1,0 +1,14 @@
+"""Pictures for the report, drawn without pyplot and without global state."""
+
+from kdmri_jax.evaluation.figures.curves import differences, learning_curves
+from kdmri_jax.evaluation.figures.images import attention_maps, comparison, mask
+from kdmri_jax.evaluation.figures.style import colours
+
+__all__ = [
+  "attention_maps",
+  "colours",
+  "comparison",
+  "differences",
+  "learning_curves",
+  "mask",
+]

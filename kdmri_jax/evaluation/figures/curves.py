@@ -1,0 +1,154 @@
+"""Figures made of lines and dots: learning curves and paired differences."""
+
+import numpy as np
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from kdmri_jax.evaluation.figures import style
+from kdmri_jax.evaluation.wording import LABELS
+
+_UNITS = {"psnr": "PSNR, dB", "ssim": "SSIM"}
+
+
+def learning_curves(path, histories: dict):
+  """Loss and validation PSNR of every stage over its epochs.
+
+  The stages' losses are different sums in different units, so each stage has axes
+  of its own, logarithmic where the loss is positive. Stages that end within 12 dB of
+  the best share the PSNR axis. The epoch whose weights were kept is marked.
+
+  Args:
+    path: PNG to write.
+    histories: stage -> its lines of metrics.jsonl; those whose "event" is "epoch"
+      are drawn: {"epoch", "train": {"loss"}, "validation": {"loss", "psnr"},
+      "best"}. Stages without such a line are left out.
+
+  Returns:
+    The path.
+
+  Raises:
+    ValueError: no stage has an epoch.
+  """
+  epochs = {
+    stage: [line for line in lines if line.get("event") == "epoch"]
+    for stage, lines in histories.items()
+  }
+  epochs = {stage: lines for stage, lines in epochs.items() if lines}
+  if not epochs:
+    raise ValueError("no stage has an epoch to draw")
+  colours = style.colours(epochs)
+  figure = style.new_figure(2.5 * len(epochs) + 0.4, 3.9, layout="constrained")
+  axes = figure.subplots(2, len(epochs), squeeze=False, sharex="col", sharey=False)
+  for column, (stage, lines) in enumerate(epochs.items()):
+    loss, psnr = axes[:, column]
+    _draw_stage(loss, psnr, lines, colours[stage])
+    loss.set_title(stage, fontsize=style.LARGE, color=colours[stage], weight="bold")
+    psnr.set_xlabel("epoch", fontsize=style.NORMAL)
+  _share_psnr(axes[1], epochs.values())
+  figure.align_ylabels(axes[:, 0])
+  axes[0, 0].set_ylabel("loss", fontsize=style.NORMAL)
+  axes[1, 0].set_ylabel("validation PSNR, dB", fontsize=style.NORMAL)
+  axes[0, 0].legend(
+    fontsize=style.SMALL, frameon=False, handlelength=1.6, borderaxespad=0.1
+  )
+  return style.save(figure, path)
+
+
+def differences(path, pairs: list[dict]):
+  """Paired differences: a dot a unit, the mean and its 95% interval.
+
+  A panel for each metric, a row for each pair; differences are a - b, and the dashed
+  line is "no difference".
+
+  Args:
+    path: PNG to write.
+    pairs: results of `statistics.paired`.
+
+  Returns:
+    The path.
+  """
+  by_metric = {}
+  for pair in pairs:
+    by_metric.setdefault(pair["metric"], []).append(pair)
+  first = next(iter(by_metric))
+  rows = max(len(group) for group in by_metric.values())
+  size = 3.6 * len(by_metric) + 0.6, 0.62 * rows + 0.8
+  figure = style.new_figure(*size, layout="constrained")
+  panels = figure.subplots(1, len(by_metric), squeeze=False)[0]
+  for axes, (metric, group) in zip(panels, by_metric.items(), strict=True):
+    _draw_differences(axes, group)
+    if axes is not panels[0] and _names(group) == _names(by_metric[first]):
+      axes.tick_params(labelleft=False)
+    label = _UNITS.get(metric, LABELS[metric])
+    axes.set_xlabel(f"difference in {label}", fontsize=style.NORMAL)
+  return style.save(figure, path)
+
+
+def _draw_stage(loss, psnr, lines, colour):
+  epoch = [line["epoch"] for line in lines]
+  train = _column(lines, "train", "loss")
+  validation = _column(lines, "validation", "loss")
+  mark = "." if len(lines) == 1 else ""
+  loss.plot(epoch, train, color=colour, lw=1, alpha=0.45, marker=mark, label="training")
+  loss.plot(epoch, validation, color=colour, lw=1.6, marker=mark, label="validation")
+  values = np.concatenate([train, validation])
+  values = values[np.isfinite(values)]
+  if len(values) and values.min() > 0 and values.max() > 1.3 * values.min():
+    _few_decades(loss)
+  measured = _column(lines, "validation", "psnr")
+  psnr.plot(epoch, measured, color=colour, lw=1.6, marker=mark)
+  best = max((i for i, line in enumerate(lines) if line.get("best")), default=None)
+  if best is not None:
+    dot = {"color": colour, "marker": "o", "ms": 5, "mec": "white", "ls": "none"}
+    loss.plot(epoch[best], validation[best], **dot, label="weights kept", zorder=3)
+    psnr.plot(epoch[best], measured[best], **dot, zorder=3)
+  for axes in (loss, psnr):
+    style.quiet_axes(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+
+
+def _few_decades(axes):
+  """A logarithmic axis with plain numbers, readable below one decade too."""
+  axes.set_yscale("log")
+  axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+  axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+  axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _share_psnr(panels, stages):
+  last = np.array([_column(lines, "validation", "psnr")[-1] for lines in stages])
+  near = [
+    axes
+    for axes, psnr in zip(panels, last, strict=True)
+    if psnr > np.nanmax(last, initial=-np.inf) - 12
+  ]
+  for axes in near[1:]:
+    axes.sharey(near[0])
+
+
+def _column(lines, part, name):
+  return np.array([line[part].get(name, np.nan) for line in lines], np.float64)
+
+
+def _draw_differences(axes, pairs):
+  colours = style.colours([pair["a"] for pair in pairs])
+  rng = np.random.default_rng(0)
+  for row, pair in enumerate(pairs):
+    values = np.array(pair["differences"])
+    jitter = rng.uniform(-0.16, 0.16, len(values)) if len(values) > 1 else 0.0
+    colour = colours[pair["a"]]
+    axes.scatter(
+      values, row + 0.14 + jitter, s=13, color=colour, alpha=0.5, linewidths=0
+    )
+    if pair["ci95"] is not None:
+      axes.plot(pair["ci95"], [row - 0.24] * 2, color=style.INK, lw=1.6)
+    axes.plot(pair["mean_difference"], row - 0.24, "D", ms=3.5, color=style.INK)
+  axes.axvline(0, color=style.INK, lw=0.9, ls="--", zorder=0)
+  style.quiet_axes(axes)
+  axes.grid(False, axis="y")
+  axes.xaxis.set_major_locator(MaxNLocator(5))
+  axes.set_yticks(range(len(pairs)), _names(pairs), fontsize=style.NORMAL)
+  axes.set_ylim(len(pairs) - 0.45, -0.55)
+
+
+def _names(pairs):
+  return [f"{pair['a']} \u2212 {pair['b']}" for pair in pairs]

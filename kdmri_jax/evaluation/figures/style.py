@@ -1,0 +1,67 @@
+"""One look for all figures: colours by model, sizes, and how a file is written."""
+
+import os
+import pathlib
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK = "#222222"
+QUIET = "#767676"
+GRID = "#e4e4e4"
+SMALL, NORMAL, LARGE = 7.5, 8.5, 9.5
+
+_FIXED = {
+  "input": "#767676",
+  "zero_filled": "#767676",
+  "target": "#222222",
+  "teacher": "#0072B2",
+  "student": "#E69F00",
+  "kd": "#009E73",
+  "feature": "#CC79A7",
+}
+_MORE = ("#D55E00", "#56B4E9", "#8C6D31", "#7B4EA3")
+
+
+def colours(names) -> dict[str, str]:
+  """One colour for each model, the same in every figure.
+
+  Args:
+    names: model or stage names; the usual ones have fixed colours (Okabe & Ito,
+      told apart by colour-blind readers), others get further ones in turn.
+
+  Returns:
+    Name -> hexadecimal colour.
+  """
+  unknown = [name for name in names if name not in _FIXED]
+  extra = {name: _MORE[i % len(_MORE)] for i, name in enumerate(unknown)}
+  return {name: _FIXED.get(name) or extra[name] for name in names}
+
+
+def new_figure(width: float, height: float, *, dpi: int = 200, **kwargs) -> Figure:
+  """An empty white figure; width and height in inches."""
+  figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white", **kwargs)
+  FigureCanvasAgg(figure)
+  return figure
+
+
+def save(figure: Figure, path) -> pathlib.Path:
+  """Writes a PNG whole or not at all; returns its path."""
+  path = pathlib.Path(path)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  try:
+    figure.savefig(temporary, format="png")
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+  return path
+
+
+def quiet_axes(axes) -> None:
+  """A plot with two spines, a light grid and small ticks."""
+  axes.spines[["top", "right"]].set_visible(False)
+  axes.spines[["left", "bottom"]].set_color(QUIET)
+  axes.tick_params(labelsize=SMALL, colors=INK, length=2.5, color=QUIET)
+  axes.grid(True, color=GRID, linewidth=0.6)
+  axes.set_axisbelow(True)

@@ -1,0 +1,6 @@
+"""The report of an experiment as HTML, Markdown and JSON."""
+
+from kdmri_jax.evaluation.report.analysis import ReportInput, analyse, format_table
+from kdmri_jax.evaluation.report.files import write
+
+__all__ = ["ReportInput", "analyse", "format_table", "write"]

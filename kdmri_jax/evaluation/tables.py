@@ -1,0 +1,238 @@
+"""Tables of metrics: one record a volume and one a slice, for every model.
+
+A record is a dict: model, volume (file name without .h5), subject, protocol, the
+metrics of `metrics.METRICS`, `empty_slices` (volumes) or `slice` (slices, from 0).
+Undefined values are NaN here and null in JSON files, empty in CSV files.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import pathlib
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.evaluation import metrics
+
+KEYS = (
+  "reconstruction",
+  "target",
+  "volfs",
+  "reconstruction_rss",
+  "reconstruction_esc",
+)
+
+
+class Tables(NamedTuple):
+  """Metrics of several models under all protocols.
+
+  Attributes:
+    volumes: one record for each model, volume and protocol.
+    slices: one record for each model, volume, slice and protocol.
+  """
+
+  volumes: list[dict]
+  slices: list[dict]
+
+  @property
+  def records(self) -> list[dict]:
+    """Both kinds in one list; slices are those with the key "slice"."""
+    return self.volumes + self.slices
+
+
+def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
+  """Measures every reconstructed volume of every model.
+
+  Args:
+    target_dir: folder of h5 files with the fully sampled volumes.
+    prediction_dirs: model name -> folder of h5 files named like the targets.
+    key: dataset to read from every file; "" takes the first of `KEYS` present.
+      Volumes are (slices, rows, columns), "volfs" (rows, columns, slices), a
+      single image (rows, columns); of complex values the magnitude is taken.
+
+  Returns:
+    `Tables`; the subject is the target file's attribute "subject", its name
+    without .h5 where there is none.
+
+  Raises:
+    UserError: a folder is missing or empty, a file lacks its counterpart, cannot
+      be read, holds NaN or another shape, or has no signal.
+  """
+  targets = _h5_files(target_dir)
+  folders = {name: _h5_files(folder) for name, folder in prediction_dirs.items()}
+  for name, files in folders.items():
+    _same_names(target_dir, targets, prediction_dirs[name], files)
+  tables = Tables([], [])
+  for file_name, path in targets.items():
+    target, subject = read_volume(path, key=key)
+    for model, files in folders.items():
+      prediction, _ = read_volume(files[file_name], key=key)
+      label = {"model": model, "volume": path.stem, "subject": subject or path.stem}
+      add_volume(tables, label, target, prediction, where=files[file_name])
+  return tables
+
+
+def add_volume(tables: Tables, label: dict, target, prediction, *, where) -> None:
+  """Measures one volume and appends its records.
+
+  Args:
+    tables: appended to.
+    label: model, volume and subject.
+    target: fully sampled magnitude, [S, H, W].
+    prediction: reconstruction, [S, H, W].
+    where: what an error message calls the pair.
+
+  Raises:
+    UserError: as `metrics.volume_metrics`.
+  """
+  measured = metrics.all_metrics(target, prediction, where=where)
+  empty = metrics.empty_slices(target)
+  for protocol, (volume, slices) in measured.items():
+    head = {**label, "protocol": protocol}
+    tables.volumes.append({**head, **volume, "empty_slices": empty})
+    for index, values in enumerate(slices):
+      tables.slices.append({**head, "slice": index, **values})
+
+
+def read_volume(path, *, key: str = ""):
+  """Reads one volume.
+
+  Args:
+    path: h5 file.
+    key: dataset to read; "" takes the first of `KEYS` present.
+
+  Returns:
+    The magnitude, float64 [S, H, W], and the attribute "subject" ("" without).
+
+  Raises:
+    UserError: the file is no h5 file or cut short, lacks the key, or the dataset
+      is no volume of finite numbers.
+  """
+  remedy = "Make this file again, or remove it from the folder."
+  try:
+    with h5py.File(path) as file:
+      present = [name for name in ((key,) if key else KEYS) if name in file]
+      if not present:
+        raise UserError(
+          path,
+          "the keys " + (", ".join(file) or "(none)"),
+          f"the key {key}" if key else "one of the keys " + ", ".join(KEYS),
+          "Name the dataset with the option key.",
+        )
+      volume = np.asarray(file[present[0]])
+      subject = _text(file.attrs.get("subject", ""))
+  except (OSError, RuntimeError, TypeError) as error:
+    raise UserError(
+      path, f"a file that cannot be read ({error})", "an intact h5 file", remedy
+    ) from error
+  if volume.dtype.kind not in "fiubc" or volume.ndim not in (2, 3):
+    raise UserError(
+      path,
+      f"{present[0]} of type {volume.dtype} and shape {volume.shape}",
+      "a volume of numbers (slices, rows, columns)",
+      remedy,
+    )
+  if volume.dtype.kind in "fc" and not np.isfinite(volume).all():
+    raise UserError(
+      path, f"NaN or infinite values in {present[0]}", "finite intensities", remedy
+    )
+  volume = np.abs(volume) if volume.dtype.kind == "c" else volume
+  if volume.ndim == 2:
+    volume = volume[None]
+  elif present[0] == "volfs":
+    volume = volume.transpose(2, 0, 1)
+  return volume.astype(np.float64), subject
+
+
+def write_csv(path, records: list[dict]) -> None:
+  """Writes records as CSV with a header line; undefined values are left empty."""
+  text = io.StringIO()
+  writer = csv.DictWriter(
+    text, list(records[0]) if records else [], lineterminator="\n"
+  )
+  writer.writeheader()
+  writer.writerows(
+    {k: "" if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+    for row in records
+  )
+  write_text(path, text.getvalue())
+
+
+def write_json(path, value) -> None:
+  """Writes strictly valid JSON: what is not finite becomes null."""
+  write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def write_tables(folder, tables: Tables) -> list[pathlib.Path]:
+  """Writes volumes.csv, volumes.json, slices.csv and slices.json; their paths."""
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  paths = []
+  for name, records in tables._asdict().items():
+    write_csv(folder / f"{name}.csv", records)
+    write_json(folder / f"{name}.json", records)
+    paths += [folder / f"{name}.csv", folder / f"{name}.json"]
+  return paths
+
+
+def write_text(path, text: str) -> None:
+  """Writes a file whole or not at all."""
+  path = pathlib.Path(path)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  try:
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def plain(value):
+  """A copy made of JSON's own types; numbers that are not finite become None."""
+  if isinstance(value, dict):
+    return {str(key): plain(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple, set, frozenset)):
+    return [plain(item) for item in value]
+  if hasattr(value, "tolist"):
+    return plain(value.tolist())
+  if isinstance(value, float):
+    return value if math.isfinite(value) else None
+  if value is None or isinstance(value, (bool, int, str)):
+    return value
+  return str(value)
+
+
+def _h5_files(folder) -> dict[str, pathlib.Path]:
+  folder = pathlib.Path(folder)
+  files = {p.name: p for p in sorted(folder.glob("*.h5"))} if folder.is_dir() else {}
+  if not files:
+    raise UserError(
+      folder,
+      "no .h5 file" if folder.is_dir() else "no such folder",
+      "a folder of h5 volumes",
+      "Name the folder that holds the files themselves.",
+    )
+  return files
+
+
+def _same_names(target_dir, targets, folder, files):
+  for here, there, names in (
+    (folder, target_dir, sorted(targets.keys() - files.keys())),
+    (target_dir, folder, sorted(files.keys() - targets.keys())),
+  ):
+    if names:
+      more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+      raise UserError(
+        here,
+        f"no counterpart of {', '.join(names[:3])}{more} in {there}",
+        "files of the same names in both folders",
+        "Add the missing files, or remove those that shall not be compared.",
+      )
+
+
+def _text(value) -> str:
+  return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,177 @@
+"""Plain sentences and numbers for tables, figures and the report."""
+
+import math
+
+from kdmri_jax.evaluation.metrics import HIGHER_IS_BETTER
+from kdmri_jax.evaluation.statistics import ENOUGH
+
+LABELS = {
+  "psnr": "PSNR",
+  "ssim": "SSIM",
+  "mse": "MSE",
+  "nmse": "NMSE",
+  "hfn": "HFN",
+  "hfen": "HFEN",
+}
+_DECIMALS = {"psnr": 2, "ssim": 4, "mse": 6, "nmse": 5, "hfn": 4, "hfen": 4}
+MINUS = "\u2212"
+ABSENT = "\u2013"
+
+
+def sentence(pair: dict) -> str:
+  """Says in words what `statistics.paired` found, and no more than it found.
+
+  The interval decides: a difference is claimed only where it excludes zero and
+  there are at least `statistics.ENOUGH` units. Numbers are turned so that
+  positive favours a.
+
+  Args:
+    pair: what `statistics.paired` returns.
+
+  Returns:
+    One or two sentences, with the unit, the number of units and the p-value.
+  """
+  a, b, sign = pair["a"], pair["b"], _sign(pair)
+  mean = sign * pair["mean_difference"]
+  over = _over(pair)
+  if pair["verdict"] == "too_few":
+    return (
+      f"No difference between {a} and {b} can be claimed: {_average(pair, mean)}, but "
+      f"{over} {'is' if pair['n'] == 1 else 'are'} too few to judge by (at least "
+      f"{ENOUGH} are needed)."
+    )
+  low, high = sorted(sign * end for end in pair["ci95"])
+  decimals = _decimals((mean, low, high), pair["metric"])
+  p = _p(pair["wilcoxon_p"])
+  if pair["verdict"] == "undecided":
+    interval = f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
+    return (
+      f"No difference between {a} and {b} can be claimed: {_average(pair, mean)}, but "
+      f"the 95% interval {interval} includes zero ({over}, Wilcoxon {p})."
+    )
+  verb = "beats" if pair["verdict"] == "better" else "falls behind"
+  if pair["verdict"] == "worse":
+    mean, low, high = -mean, -high, -low
+  interval = f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
+  text = (
+    f"{a} {verb} {b} by {_fixed(mean, decimals)} {_unit(pair['metric'])} "
+    f"{interval} over {over} (Wilcoxon {p})"
+  )
+  if pair["wilcoxon_p"] >= 0.05:
+    text += ", though the Wilcoxon test does not confirm it at 0.05"
+  return text + _gap(pair) + _reservation(pair)
+
+
+def number(value: float | None, metric: str) -> str:
+  """A metric's value with its usual number of decimals; a dash for None."""
+  if value is None or math.isnan(value):
+    return ABSENT
+  return "∞" if math.isinf(value) else _fixed(value, _DECIMALS[metric])
+
+
+def mean_sd(moments: dict, metric: str) -> str:
+  """ "mean ± sd"; the mean alone where sd is undefined, a dash where nothing is."""
+  text = number(moments["mean"], metric)
+  if moments["sd"] is not None:
+    text += " ± " + number(moments["sd"], metric)
+  return text
+
+
+def interval(pair: dict) -> str:
+  """The 95% interval of a - b in brackets; a dash where there is none."""
+  if pair["ci95"] is None:
+    return ABSENT
+  decimals = _decimals((pair["mean_difference"], *pair["ci95"]), pair["metric"])
+  low, high = (_fixed(end, decimals) for end in pair["ci95"])
+  return f"[{low}, {high}]"
+
+
+def difference(pair: dict) -> str:
+  """The mean difference a - b with its sign."""
+  value = pair["mean_difference"]
+  ends = pair["ci95"] or ()
+  text = _fixed(value, _decimals((value, *ends), pair["metric"]))
+  return "+" + text if value > 0 else text
+
+
+def p_value(p: float | None) -> str:
+  """A p-value for a table; a dash for None."""
+  if p is None:
+    return ABSENT
+  return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def percent(share: float | None) -> str:
+  """A share as per cent; a dash for None."""
+  return ABSENT if share is None else f"{_fixed(100 * share, 0)}%"
+
+
+def duration(seconds: float) -> str:
+  """Seconds as "42 s", "3 min 05 s" or "2 h 07 min"."""
+  whole = round(seconds)
+  if whole < 60:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+  if whole < 3600:
+    return f"{whole // 60} min {whole % 60:02d} s"
+  return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _sign(pair):
+  return 1 if pair["metric"] in HIGHER_IS_BETTER else -1
+
+
+def _unit(metric):
+  return "dB PSNR" if metric == "psnr" else LABELS[metric]
+
+
+def _over(pair):
+  count = f"{pair['n']} {pair['unit']}{'s' if pair['n'] != 1 else ''}"
+  if pair["unit"] == "subject":
+    return count
+  subjects = pair["subjects"]
+  return f"{count} of " + ("one subject" if subjects == 1 else f"{subjects} subjects")
+
+
+def _average(pair, mean):
+  if mean == 0:
+    return f"{pair['a']} and {pair['b']} agree on average"
+  size = _fixed(abs(mean), _decimals((mean,), pair["metric"]))
+  side = "better" if mean > 0 else "worse"
+  return f"{pair['a']} is {size} {_unit(pair['metric'])} {side} on average"
+
+
+def _gap(pair):
+  share = pair["gap_closed"]
+  if share is None:
+    note = pair["gap_note"]
+    return f"; {note}." if note else "."
+  if share <= 0:
+    return "; it closes none of the gap to the teacher."
+  if share >= 1:
+    return f"; it closes the whole gap to the teacher ({percent(share)})."
+  return f"; it closes {percent(share)} of the gap to the teacher."
+
+
+def _reservation(pair):
+  if pair["unit"] == "subject":
+    return ""
+  return " This holds for these images; it does not speak for other subjects."
+
+
+def _p(p):
+  return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _decimals(values, metric):
+  """Decimals with which no value that is not zero is shown as zero (at most 8)."""
+  decimals = _DECIMALS[metric]
+  while decimals < 8 and any(v and round(abs(v), decimals) == 0 for v in values):
+    decimals += 1
+  return decimals
+
+
+def _fixed(value, decimals):
+  text = f"{value:.{decimals}f}"
+  if float(text) == 0:
+    return text.removeprefix("-")
+  return text.replace("-", MINUS)

@@ -1,0 +1,230 @@
+"""Reads what `torch.save` wrote, without PyTorch and without running its code.
+
+A checkpoint holds a pickle, and a pickle can name any function to be called. This
+reader knows a fixed list of names: those that rebuild tensors, and a few harmless
+classes of which it keeps a record of the arguments. Any other name is refused.
+
+Both formats are read: the zip archive of PyTorch 1.6 and later, and the sequence of
+pickles followed by raw storages that earlier versions wrote.
+"""
+
+import io
+import itertools
+import math
+import os
+import pathlib
+import pickle
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+
+from kdmri_jax.errors import UserError
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+_DTYPES = {
+  "FloatStorage": "f4",
+  "DoubleStorage": "f8",
+  "HalfStorage": "f2",
+  "LongStorage": "i8",
+  "IntStorage": "i4",
+  "ShortStorage": "i2",
+  "CharStorage": "i1",
+  "ByteStorage": "u1",
+  "BoolStorage": "?",
+  "ComplexFloatStorage": "c8",
+  "ComplexDoubleStorage": "c16",
+}
+
+
+def read(path: str | os.PathLike) -> dict:
+  """Reads a PyTorch checkpoint.
+
+  Args:
+    path: a .pt or .pth file, zip archive or the older format.
+
+  Returns:
+    The saved dict; tensors are NumPy arrays, and other objects, such as an
+    `argparse.Namespace`, are `Record`s.
+
+  Raises:
+    UserError: the file is missing, truncated, no checkpoint, does not hold a dict,
+      or names a class or function that is not on the list.
+  """
+  path = pathlib.Path(path)
+  try:
+    content = path.read_bytes()
+    archive = content.startswith(b"PK\x03\x04")
+    checkpoint = _read_zip(content) if archive else _read_legacy(content)
+  except OSError as error:
+    found = error.strerror or "unreadable"
+    raise UserError(path, found, "a checkpoint (.pt)", "Mend the path.") from error
+  except _RefusedError as error:
+    remedy = "Save the state dict alone, or refuse the file if you do not trust it."
+    raise UserError(
+      path, f"the name {error}", "tensors and plain containers", remedy
+    ) from error
+  except Exception as error:  # a damaged pickle may raise anything
+    found = f"no complete checkpoint ({type(error).__name__}: {error})"
+    expected = "what torch.save writes"
+    raise UserError(path, found, expected, "Copy the file again.") from error
+  if not isinstance(checkpoint, dict):
+    found = f"a {type(checkpoint).__name__}"
+    raise UserError(path, found, "a dict", "Save a dict or a state dict.")
+  return checkpoint
+
+
+class Record:
+  """Stands for an object that the checkpoint holds; nothing of its class runs.
+
+  Attributes:
+    arguments: what its constructor would have got.
+    state: what its attributes would have been set from, or None.
+  """
+
+  def __new__(cls, *arguments):
+    record = super().__new__(cls)
+    record.arguments, record.state = arguments, None
+    return record
+
+  def __init__(self, *arguments):
+    """Accepts what `__new__` keeps."""
+
+  def __setstate__(self, state):
+    self.state = state
+
+
+class _Dict(dict):
+  """An OrderedDict without the attributes that a pickle could set on one."""
+
+  def __setstate__(self, state):
+    """Drops PyTorch's `_metadata`."""
+
+
+class _StorageType(Record):
+  """A storage class; its only argument is the name of the NumPy type."""
+
+
+class _Tensor(Record):
+  """Rebuilds to an array that shares the storage's memory."""
+
+  def __new__(cls, storage, offset, shape, strides, *_):
+    if not isinstance(storage, np.ndarray) or len(shape) != len(strides):
+      raise ValueError("a tensor without storage or with unequal shape and strides")
+    if not all(isinstance(n, int) and n >= 0 for n in (offset, *shape, *strides)):
+      raise ValueError("a tensor with a negative offset, size or stride")
+    if math.prod(shape) > storage.size:
+      raise ValueError("a tensor larger than its storage")
+    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+    if 0 not in shape and last >= storage.size:
+      raise ValueError("a tensor beyond the end of its storage")
+    strides = [s * storage.itemsize for s in strides]
+    return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides)
+
+
+class _Parameter(Record):
+  """Rebuilds to the tensor that the parameter holds."""
+
+  def __new__(cls, tensor, *_):
+    return tensor
+
+
+class _RefusedError(Exception):
+  """The pickle names something that is not on the list."""
+
+
+_RECORDED = (
+  ("argparse", "Namespace"),
+  *itertools.product(
+    ("pathlib", "pathlib._local"),  # its name until Python 3.12, and in 3.13
+    ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"),
+  ),
+  ("torch", "device"),
+  # A NumPy number, such as the published code's mean validation loss.
+  ("numpy", "dtype"),
+  ("numpy.core.multiarray", "scalar"),
+  ("numpy._core.multiarray", "scalar"),
+  ("_codecs", "encode"),
+)
+_NAMES = {
+  ("collections", "OrderedDict"): _Dict,
+  ("torch._utils", "_rebuild_tensor"): _Tensor,
+  ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
+  ("torch._utils", "_rebuild_parameter"): _Parameter,
+  **{name: type(name[1], (Record,), {}) for name in _RECORDED},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+  """Knows `_NAMES` and storages, which `storage(key, dtype, count)` delivers."""
+
+  def __init__(
+    self, file: io.BytesIO, storage: Callable[..., np.ndarray] | None = None
+  ):
+    super().__init__(file)
+    self._storage = storage
+
+  def find_class(self, module, name):
+    if module in ("torch", "torch.cuda") and name in _DTYPES:
+      return _StorageType(_DTYPES[name])
+    if (module, name) not in _NAMES:
+      raise _RefusedError(f"{module}.{name}")
+    return _NAMES[module, name]
+
+  def persistent_load(self, pid):
+    kind, storage_type, key, _, count, *view = pid
+    if kind != "storage" or not isinstance(storage_type, _StorageType):
+      raise ValueError(f"a persistent object of kind {kind!r}")
+    storage = self._storage(key, np.dtype(storage_type.arguments[0]), count)
+    if view and view[0] is not None:
+      _, offset, size = view[0]
+      return storage[offset : offset + size]
+    return storage
+
+
+def _read_zip(content: bytes):
+  archive = zipfile.ZipFile(io.BytesIO(content))
+  names = [n for n in archive.namelist() if n.split("/")[-1] == "data.pkl"]
+  if len(names) != 1:
+    raise ValueError(f"a zip archive with {len(names)} files data.pkl")
+  folder = names[0].removesuffix("data.pkl")
+
+  def member(name):
+    if archive.getinfo(folder + name).file_size > len(content):
+      raise ValueError(f"{name} unpacks to more than the whole file")
+    return archive.read(folder + name)
+
+  has_order = folder + "byteorder" in archive.namelist()
+  order = ">" if has_order and member("byteorder") == b"big" else "<"
+
+  def storage(key, dtype, count):
+    array = np.frombuffer(member(f"data/{key}"), dtype.newbyteorder(order))
+    if array.size < count:
+      raise ValueError(f"storage {key} of {array.size} elements instead of {count}")
+    return array.astype(dtype)
+
+  return _Unpickler(io.BytesIO(member("data.pkl")), storage).load()
+
+
+def _read_legacy(content: bytes):
+  file = io.BytesIO(content)
+  if _Unpickler(file).load() != _MAGIC or _Unpickler(file).load() != _PROTOCOL:
+    raise ValueError("no magic number of PyTorch")
+  _Unpickler(file).load()  # sizes of C types on the machine that wrote it
+  storages = {}
+
+  def storage(key, dtype, count):
+    if not 0 <= count * dtype.itemsize <= len(content):
+      raise ValueError(f"storage {key} is larger than the whole file")
+    return storages.setdefault(key, np.zeros(count, dtype))
+
+  checkpoint = _Unpickler(file, storage).load()
+  for key in _Unpickler(file).load():
+    array = storages[key]
+    count = int.from_bytes(file.read(8), "little")
+    raw = file.read(array.nbytes)
+    if count != array.size or len(raw) != array.nbytes:
+      raise ValueError(f"storage {key} is incomplete")
+    array[:] = np.frombuffer(raw, array.dtype.newbyteorder("<"))
+  return checkpoint

@@ -1,0 +1,113 @@
+"""DC-CNN: convolutions and data consistency in turn (Schlemper et al. 2017).
+
+KD-MRI's teacher is D5C5 (5 cascades of 5 convolutions, 141,765 parameters), its
+student D3C5 (5 cascades of 3, 49,285 parameters).
+"""
+
+import math
+
+import jax
+from flax import linen as nn
+
+from kdmri_jax.physics import consistency
+from kdmri_jax.types import Array, Measurement, Outputs
+
+VARIANTS = ("paper", "reference")
+
+
+def _uniform(fan_in: int) -> nn.initializers.Initializer:
+  """PyTorch's default for weight and bias: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
+  bound = 1 / math.sqrt(fan_in)
+
+  def init(key, shape, dtype=None):
+    return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+  return init
+
+
+class Cascade(nn.Module):
+  """The CNN of one cascade: 3x3 convolutions with ReLU between.
+
+  Sows `activation_1` .. `activation_K`: the output of each convolution, after its ReLU but
+  for the last, which has none.
+  """
+
+  convolutions: int
+  features: int
+  channels: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    for k in range(1, self.convolutions + 1):
+      last = k == self.convolutions
+      init = _uniform(9 * x.shape[-1])
+      x = nn.Conv(
+        self.channels if last else self.features,
+        (3, 3),
+        kernel_init=init,
+        bias_init=init,
+        name=f"conv_{k}",
+      )(x)
+      if not last:
+        x = nn.relu(x)
+      self.sow("intermediates", f"activation_{k}", x)
+    return x
+
+
+class DCCNN(nn.Module):
+  """Cascades of a CNN and data consistency.
+
+  Sows, for feature distillation, `cascade_C/activation_K` (see `Cascade`) and
+  `consistency_C`, the image after the data consistency of cascade C.
+
+  Attributes:
+    cascades: number of cascades.
+    convolutions: convolutions a cascade.
+    features: channels of the hidden layers.
+    channels: 1 for real images, 2 for complex ones (real and imaginary part).
+    variant: "paper" adds the cascade's input to its CNN (KD-MRI figure 1);
+      "reference" does not, as the published code.
+    lam: weight of the measured k-space in the data consistency; inf replaces.
+    consistency: "auto" or a form of `physics.consistency`; all give the same image.
+  """
+
+  cascades: int = 5
+  convolutions: int = 5
+  features: int = 32
+  channels: int = 1
+  variant: str = "paper"
+  lam: float = math.inf
+  consistency: str = "auto"
+
+  @nn.compact
+  def __call__(self, image: Array, measurement: Measurement) -> Outputs:
+    """Reconstructs.
+
+    Args:
+      image: zero-filled image, float32 [B, H, W, C].
+      measurement: k-space [B, H, W] and mask [H, W] or [B, H, W].
+
+    Returns:
+      The reconstruction, float32 [B, H, W, C].
+
+    Raises:
+      ValueError: the image has another number of channels, or the variant is
+        unknown.
+    """
+    if self.variant not in VARIANTS:
+      raise ValueError(f"variant {self.variant!r} is none of {VARIANTS}")
+    if image.ndim != 4 or image.shape[-1] != self.channels:
+      raise ValueError(
+        f"image has shape {image.shape}; expected [B, H, W, {self.channels}]"
+      )
+    make_consistent = consistency.make(
+      measurement, channels=self.channels, lam=self.lam, form=self.consistency
+    )
+    for c in range(1, self.cascades + 1):
+      cnn = Cascade(
+        self.convolutions, self.features, self.channels, name=f"cascade_{c}"
+      )
+      change = cnn(image)
+      image = make_consistent(image + change if self.variant == "paper" else change)
+      self.sow("intermediates", f"consistency_{c}", image)
+    return Outputs(image)

@@ -1,0 +1,54 @@
+"""Reads named features out of a network, as its modules sowed them."""
+
+from collections.abc import Sequence
+
+import jax
+from flax import linen as nn
+from flax import traverse_util
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.types import Array, Batch, Measurement, Outputs
+
+
+def apply(
+  model: nn.Module, params, image: Array, measurement: Measurement
+) -> tuple[Outputs, dict[str, Array]]:
+  """Runs the network and collects what it sowed.
+
+  Features nobody uses cost nothing once the caller is jitted.
+
+  Returns:
+    The outputs, and the features by path, such as "cascade_1/activation_3"; "image" is
+    the reconstruction itself.
+  """
+  outputs, state = model.apply(
+    {"params": params}, image, measurement, mutable=["intermediates"]
+  )
+  sown = traverse_util.flatten_dict(state["intermediates"], sep="/")
+  features = {name: values[0] for name, values in sown.items()}
+  return outputs, {**features, "image": outputs.image}
+
+
+def pick(features: dict[str, Array], names: Sequence[str], where: str) -> tuple:
+  """The named features in the order asked for.
+
+  Raises:
+    UserError: the network sows no such feature; `where` names the setting.
+  """
+  for name in names:
+    if name not in features:
+      raise UserError(
+        where, f"{name!r}", f"one of {', '.join(features)}", "Correct the layer's name."
+      )
+  return tuple(features[name] for name in names)
+
+
+def count_parameters(params) -> int:
+  """Number of trainable scalars."""
+  return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def initial_features(model: nn.Module, key: Array, batch: Batch) -> dict[str, Array]:
+  """The features of a freshly initialised network; meant for `jax.eval_shape`."""
+  params = model.init(key, batch.zero_filled, batch.measurement)["params"]
+  return apply(model, params, batch.zero_filled, batch.measurement)[1]

@@ -1,0 +1,1 @@
+"""What the scanner does: Fourier transform, sampling masks, data consistency."""

@@ -1,0 +1,87 @@
+"""The orthonormal, uncentred 2-D Fourier transform and the two image layouts."""
+
+import jax.numpy as jnp
+from jax import lax
+
+from kdmri_jax.types import Array
+
+
+def fft2(image: Array) -> Array:
+  """Image to k-space: orthonormal, zero frequency at [0, 0].
+
+  Args:
+    image: complex or real [..., H, W].
+
+  Returns:
+    k-space, complex64 [..., H, W].
+  """
+  return jnp.fft.fft2(image, norm="ortho")
+
+
+def ifft2(kspace: Array) -> Array:
+  """k-space to image; inverse and adjoint of `fft2`.
+
+  Args:
+    kspace: complex [..., H, W], zero frequency at [0, 0].
+
+  Returns:
+    Image, complex64 [..., H, W].
+  """
+  return jnp.fft.ifft2(kspace, norm="ortho")
+
+
+def to_complex(image: Array) -> Array:
+  """Joins the channels of an image into one complex number a pixel.
+
+  Args:
+    image: float [B, H, W, C]; C = 1 (real) or 2 (real and imaginary part).
+
+  Returns:
+    complex64 [B, H, W].
+
+  Raises:
+    ValueError: C is neither 1 nor 2.
+  """
+  _check_channels(image.shape[-1])
+  real = jnp.asarray(image[..., 0], jnp.float32)
+  if image.shape[-1] == 1:
+    return real.astype(jnp.complex64)
+  return lax.complex(real, jnp.asarray(image[..., 1], jnp.float32))
+
+
+def from_complex(image: Array, channels: int) -> Array:
+  """Splits a complex image into channels.
+
+  Args:
+    image: complex [B, H, W].
+    channels: 1 takes the real part, 2 the real and the imaginary part.
+
+  Returns:
+    float32 [B, H, W, C].
+
+  Raises:
+    ValueError: `channels` is neither 1 nor 2.
+  """
+  _check_channels(channels)
+  parts = [jnp.real(image), jnp.imag(image)][:channels]
+  return jnp.stack(parts, axis=-1).astype(jnp.float32)
+
+
+def magnitude(image: Array) -> Array:
+  """Absolute value of an image, the quantity that metrics and pictures show.
+
+  Args:
+    image: float [B, H, W, C]; C = 1 (real) or 2 (real and imaginary part).
+
+  Returns:
+    float32 [B, H, W], not negative.
+
+  Raises:
+    ValueError: C is neither 1 nor 2.
+  """
+  return jnp.abs(to_complex(image))
+
+
+def _check_channels(channels: int):
+  if channels not in (1, 2):
+    raise ValueError(f"an image has 1 or 2 channels, not {channels}")

@@ -1,0 +1,1 @@
+"""Stages: how one network is trained, saved and resumed."""

@@ -1,0 +1,165 @@
+"""Saves and restores a stage: latest state, best weights and progress, all at once.
+
+One Orbax checkpoint holds everything, so that no interruption can leave a state
+without its best weights. It is complete before the one before it is removed.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import pathlib
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.training.step import TrainState
+
+
+@dataclasses.dataclass
+class Progress:
+  """How far a stage is.
+
+  Attributes:
+    step: optimiser steps done.
+    finished: all epochs are done.
+    best_value: lowest selected validation value; None before the first.
+    best_epoch: the epoch it was reached after, counted from 1.
+    sums: sums of the training values over the steps of the unfinished epoch.
+    seconds: time spent in training so far.
+  """
+
+  step: int = 0
+  finished: bool = False
+  best_value: float | None = None
+  best_epoch: int = 0
+  sums: dict[str, float] = dataclasses.field(default_factory=dict)
+  seconds: float = 0.0
+
+
+@dataclasses.dataclass
+class Snapshot:
+  """Everything a stage needs to go on.
+
+  Attributes:
+    state: latest weights and optimiser state.
+    best: weights with the lowest selected validation value.
+    progress: how far it is.
+  """
+
+  state: TrainState
+  best: Any
+  progress: Progress
+
+
+class Checkpoints:
+  """The checkpoints of one stage, in `directory`."""
+
+  def __init__(self, directory: pathlib.Path):
+    self._directory = directory.absolute()
+    with saving(self._directory):
+      self._manager = ocp.CheckpointManager(
+        self._directory,
+        item_names=("latest", "best", "progress"),
+        options=ocp.CheckpointManagerOptions(
+          max_to_keep=1,
+          create=True,
+          cleanup_tmp_directories=True,
+          enable_async_checkpointing=False,
+        ),
+      )
+
+  def save(self, snapshot: Snapshot) -> None:
+    """Writes a checkpoint, then removes the one before.
+
+    Raises:
+      UserError: the disk is full or cannot be written; the one before stays.
+    """
+    state, best = jax.device_get((snapshot.state, snapshot.best))
+    with saving(self._directory):
+      self._manager.save(
+        snapshot.progress.step,
+        args=ocp.args.Composite(
+          latest=ocp.args.StandardSave(state._asdict()),
+          best=ocp.args.StandardSave(best),
+          progress=ocp.args.JsonSave(dataclasses.asdict(snapshot.progress)),
+        ),
+      )
+
+  def restore(self, like: Snapshot) -> Snapshot | None:
+    """Reads the newest checkpoint; None where there is none.
+
+    Args:
+      like: a fresh snapshot of the same network, for shapes and types.
+
+    Raises:
+      UserError: the checkpoint is damaged or of another network.
+    """
+    step = self._manager.latest_step()
+    if step is None:
+      return None
+    state, best = jax.device_get((like.state, like.best))
+    with self._reading():
+      read = self._manager.restore(
+        step,
+        args=ocp.args.Composite(
+          latest=ocp.args.StandardRestore(state._asdict()),
+          best=ocp.args.StandardRestore(best),
+          progress=ocp.args.JsonRestore(),
+        ),
+      )
+    return Snapshot(TrainState(**read.latest), read.best, Progress(**read.progress))
+
+  def progress(self) -> Progress | None:
+    """How far the newest checkpoint is; None where there is none."""
+    step = self._manager.latest_step()
+    if step is None:
+      return None
+    with self._reading():
+      args = ocp.args.Composite(progress=ocp.args.JsonRestore())
+      return Progress(**self._manager.restore(step, args=args).progress)
+
+  def best(self, like: Any) -> Any:
+    """The best weights of the newest checkpoint.
+
+    Args:
+      like: weights of the same network, for shapes and types.
+    """
+    with self._reading():
+      args = ocp.args.Composite(best=ocp.args.StandardRestore(jax.device_get(like)))
+      return self._manager.restore(self._manager.latest_step(), args=args).best
+
+  def close(self) -> None:
+    """Releases Orbax's threads."""
+    self._manager.close()
+
+  @contextlib.contextmanager
+  def _reading(self):
+    try:
+      yield
+    except (ValueError, TypeError, KeyError, OSError) as error:
+      raise UserError(
+        self._directory,
+        f"a checkpoint that cannot be read ({error})",
+        "an intact checkpoint of this network",
+        "Remove this folder to train the stage again.",
+      ) from error
+
+
+@contextlib.contextmanager
+def saving(path):
+  """Turns a failure to write `path` into a `UserError`."""
+  try:
+    yield
+  except (OSError, ValueError, RuntimeError) as error:
+    full = getattr(error, "errno", None) == errno.ENOSPC or "No space" in str(error)
+    if not full and not isinstance(error, OSError):
+      raise
+    raise UserError(
+      path,
+      "no space left on the disk" if full else f"that it cannot be written ({error})",
+      "a folder that can be written",
+      "What was saved before is intact: make room or choose another --workdir, then "
+      "start the same command again to go on.",
+    ) from error

@@ -1,0 +1,40 @@
+"""Lets a run stop on SIGTERM and Ctrl-C at a moment of its own choosing."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class Interrupt:
+  """Remembers the first signal; a second Ctrl-C stops at once.
+
+  Attributes:
+    received: the signal's number, or 0.
+  """
+
+  def __init__(self):
+    self.received = 0
+
+  def handle(self, number, frame) -> None:
+    """A signal handler."""
+    del frame
+    if self.received:
+      raise KeyboardInterrupt
+    self.received = number
+
+
+@contextlib.contextmanager
+def caught() -> Iterator[Interrupt]:
+  """Within the block, SIGTERM and SIGINT are remembered instead of acted on."""
+  interrupt = Interrupt()
+  if threading.current_thread() is not threading.main_thread():
+    yield interrupt
+    return
+  numbers = (signal.SIGTERM, signal.SIGINT)
+  before = {n: signal.signal(n, interrupt.handle) for n in numbers}
+  try:
+    yield interrupt
+  finally:
+    for number, handler in before.items():
+      signal.signal(number, handler)

@@ -1,0 +1,106 @@
+"""One step function, on one device or on several, with the same numbers."""
+
+import os
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from kdmri_jax.errors import UserError
+
+AXIS = "devices"
+
+
+def use_cores() -> None:
+  """Makes every CPU core a host device; call it before JAX does any work.
+
+  XLA runs a convolution on one thread, so this is what fills a CPU. Accelerators
+  are not affected.
+  """
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+  jax.config.update("jax_num_cpu_devices", cores or os.cpu_count() or 1)
+
+
+def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
+  """The local devices to train on.
+
+  Args:
+    requested: number of devices; 0 takes all. On a CPU, 0 takes the most host
+      devices that divide the batch, since they cost nothing.
+    batch_size: slices a step, over all devices.
+
+  Raises:
+    UserError: more devices than there are, or the batch does not divide over them.
+  """
+  devices = jax.local_devices()
+  count = requested or len(devices)
+  if not requested and devices[0].platform == "cpu":
+    count = max(n for n in range(1, count + 1) if batch_size % n == 0)
+  if count > len(devices):
+    raise UserError(
+      "config.devices", f"{count}", f"at most {len(devices)}", "Lower it or set 0."
+    )
+  if batch_size % count:
+    raise UserError(
+      "config.batch_size",
+      f"{batch_size} slices for {count} devices",
+      "a batch that divides evenly over the devices",
+      f"Set --config.batch_size={-(-batch_size // count) * count} or --config.devices="
+      f"{max(n for n in range(1, count + 1) if batch_size % n == 0)}.",
+    )
+  return devices[:count]
+
+
+def replicate(tree, devices: Sequence[jax.Device]):
+  """Puts a pytree on every device."""
+  sharding = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec())
+  return jax.device_put(tree, sharding)
+
+
+def gather(tree):
+  """Joins per-device arrays [B, ...] to the batch of all devices, in order."""
+  return jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
+def compile_step(
+  function: Callable, devices: Sequence[jax.Device], *, split: Sequence[bool], out_axes
+) -> Callable:
+  """Compiles a step for the devices: jit for one, pmap for several.
+
+  Args:
+    function: pure; on several devices it may use the axis `AXIS`.
+    devices: from `choose_devices`.
+    split: for each argument, whether its leading axis is the batch; others are the
+      same on all devices.
+    out_axes: pytree prefix as for `jax.pmap`: 0 for outputs with a leading batch
+      axis, None for those that are equal on all devices.
+
+  Returns:
+    A function of whole batches that returns whole batches.
+  """
+  if len(devices) == 1:
+    return jax.jit(function)
+  mapped = jax.pmap(
+    function,
+    axis_name=AXIS,
+    in_axes=tuple(0 if is_batch else None for is_batch in split),
+    out_axes=out_axes,
+    devices=devices,
+  )
+
+  def divide(x):
+    return x.reshape(len(devices), x.shape[0] // len(devices), *x.shape[1:])
+
+  def join(output, axis):
+    return output if axis is None else jax.tree.map(jnp.concatenate, output)
+
+  def call(*arguments):
+    pairs = zip(arguments, split, strict=True)
+    outputs = mapped(*(jax.tree.map(divide, a) if batch else a for a, batch in pairs))
+    if isinstance(out_axes, tuple):
+      return tuple(join(*pair) for pair in zip(outputs, out_axes, strict=True))
+    return join(outputs, out_axes)
+
+  return call

@@ -1,0 +1,217 @@
+"""Runs an experiment: checks everything, trains what is missing, reports."""
+
+import pathlib
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from flax import linen as nn
+
+from kdmri_jax.config import ExperimentConfig, ModelConfig
+from kdmri_jax.data import dataset as dataset_lib
+from kdmri_jax.data.dataset import Dataset
+from kdmri_jax.distillation import combine
+from kdmri_jax.errors import UserError
+from kdmri_jax.models import features as feature_lib
+from kdmri_jax.models.dccnn import DCCNN, VARIANTS
+from kdmri_jax.physics import consistency, masks
+from kdmri_jax.training import batches, parallel
+from kdmri_jax.training import stage as stage_lib
+from kdmri_jax.training.checkpoint import Checkpoints, Progress
+from kdmri_jax.training.step import complete
+from kdmri_jax.training.workdir import WorkDir
+
+
+class Pipeline:
+  """An experiment bound to its data and its folder.
+
+  Building one reads and checks everything; nothing is written until `train`.
+
+  Args:
+    config: from `config.parse`.
+    workdir: the run's folder; made when missing.
+
+  Raises:
+    UserError: bad settings or bad data.
+
+  Attributes:
+    config: the experiment.
+    workdir: the run's folder.
+    dataset: slices, split and mask.
+    devices: the devices in use.
+    models: the networks of the stages, by stage.
+  """
+
+  def __init__(self, config: ExperimentConfig, workdir: pathlib.Path):
+    self.config = config
+    self.workdir = WorkDir(workdir, config.seed)
+    self.devices = parallel.choose_devices(config.devices, config.batch_size)
+    self.dataset = dataset_lib.load(
+      config.data, lambda shape: masks.build(config.mask, shape)
+    )
+    self.models = {
+      name: build_model(config.models[stage.model], self.dataset, stage.model)
+      for name, stage in config.stages.items()
+    }
+    self._terms = {
+      name: combine.resolve(config.stages[name], f"config.stages.{name}")
+      for name in config.pipeline
+    }
+    for name in config.pipeline:
+      self._check_layers(name)
+
+  def train(self, names: Sequence[str]) -> None:
+    """Trains those of the named stages that are not finished, in pipeline order.
+
+    Raises:
+      UserError: see `stage.train`; or a stage's teacher or start is missing.
+      Interrupted: a signal stopped it; the state was saved.
+    """
+    for name in names:
+      if name not in self.config.pipeline:
+        known = ", ".join(self.config.pipeline)
+        raise UserError(
+          "--stages", f"{name!r}", f"stages out of {known}", "Correct the name."
+        )
+    self._check_needs(names)
+    self.workdir.claim(self.config, self.dataset.record)
+    setting = stage_lib.Setting(
+      dataset=self.dataset,
+      devices=self.devices,
+      batch_size=self.config.batch_size,
+      seed=self.config.seed,
+      teacher_cache_mb=self.config.teacher_cache_mb,
+      checkpoint_seconds=self.config.checkpoint_seconds,
+    )
+    platform = self.devices[0].platform
+    logging.info("training on %d %s device(s)", len(self.devices), platform)
+    for name in self.config.pipeline:
+      if name in names and not self.is_finished(name):
+        stage_lib.train(self._make_stage(name), setting)
+
+  def progress(self, name: str) -> Progress | None:
+    """How far a stage is; None when it has not begun."""
+    directory = self.workdir.stage(name) / "checkpoints"
+    if not directory.is_dir():
+      return None
+    checkpoints = Checkpoints(directory)
+    progress = checkpoints.progress()
+    checkpoints.close()
+    return progress
+
+  def is_finished(self, name: str) -> bool:
+    """Whether a stage has been trained to its last epoch."""
+    progress = self.progress(name)
+    return progress is not None and progress.finished
+
+  def best(self, name: str) -> Any:
+    """Best weights of a finished stage."""
+    checkpoints = Checkpoints(self.workdir.stage(name) / "checkpoints")
+    params = checkpoints.best(self.initial_params(name))
+    checkpoints.close()
+    return params
+
+  def initial_params(self, name: str) -> Any:
+    """Random weights; stages of the same model start from the same ones."""
+    key = jax.random.fold_in(
+      jax.random.key(self.config.seed),
+      zlib.crc32(self.config.stages[name].model.encode()) % 2**31,
+    )
+    batch = self._example()
+    init = jax.jit(self.models[name].init)
+    return init(key, batch.zero_filled, batch.measurement)["params"]
+
+  def _example(self):
+    slices = batches.take(self.dataset.train.slices, np.array([0]))
+    return complete(slices, jnp.asarray(self.dataset.mask))
+
+  def _make_stage(self, name: str) -> stage_lib.Stage:
+    config = self.config.stages[name]
+    start, teacher = config.start_from, config.teacher
+    return stage_lib.Stage(
+      name=name,
+      config=config,
+      terms=self._terms[name],
+      model=self.models[name],
+      params=self.best(start) if start else self.initial_params(name),
+      teacher=self.models[teacher] if teacher else None,
+      teacher_params=self.best(teacher) if teacher else None,
+      directory=self.workdir.stage(name),
+    )
+
+  def _check_needs(self, names: Sequence[str]) -> None:
+    for name in names:
+      config = self.config.stages[name]
+      for role in ("teacher", "start_from"):
+        needed = getattr(config, role)
+        if needed and needed not in names and not self.is_finished(needed):
+          raise UserError(
+            f"stage {name}",
+            f"no finished stage {needed!r} in {self.workdir.path}",
+            f"{needed!r} trained, as config.stages.{name}.{role} names it",
+            f"Train it too: --stages={','.join([needed, *names])}.",
+          )
+
+  def _check_layers(self, name: str) -> None:
+    """Traces the stage's loss, so that wrong layers are found before training."""
+    config, terms = self.config.stages[name], self._terms[name]
+    teacher = config.teacher or name
+
+    def loss(batch):
+      key = jax.random.key(0)
+      student, guide = (
+        feature_lib.initial_features(self.models[n], key, batch)
+        for n in (name, teacher)
+      )
+      hints = combine.represent_teacher(terms, guide)
+      return combine.evaluate(terms, student, batch.target, hints)
+
+    try:
+      jax.eval_shape(loss, self._example())
+    except (AssertionError, TypeError, ValueError) as error:
+      chosen = {t.name: (t.guided, t.hint) for t in terms if t.needs_teacher}
+      raise UserError(
+        f"config.stages.{name}.terms",
+        f"guided and hint layers that cannot be compared: {chosen} ({error})",
+        "layers of matching shapes",
+        "Correct the names of the layers.",
+      ) from error
+
+
+def build_model(config: ModelConfig, dataset: Dataset, name: str) -> nn.Module:
+  """The network of a config, its data consistency in the fastest form for the mask.
+
+  Raises:
+    UserError: the images are complex and the network real, or the reverse; or an
+      unknown variant or form.
+  """
+  channels = dataset.train.slices.target.shape[-1]
+  where = f"config.models.{name}"
+  if config.channels != channels:
+    kinds = {1: "real", 2: "complex"}
+    raise UserError(
+      f"{where}.channels",
+      f"{config.channels}, with {kinds[channels]} images in {dataset.record['source']}",
+      f"{channels}",
+      f"Set --{where}.channels={channels} for every model, or choose other data.",
+    )
+  if config.variant not in VARIANTS:
+    raise UserError(
+      f"{where}.variant", f"{config.variant!r}", f"one of {VARIANTS}", "Correct it."
+    )
+  form = config.consistency
+  if form == "auto":
+    form = consistency.choose_form(dataset.mask, channels)
+  return DCCNN(
+    cascades=config.cascades,
+    convolutions=config.convolutions,
+    features=config.features,
+    channels=config.channels,
+    variant=config.variant,
+    lam=config.lam,
+    consistency=form,
+  )

@@ -1,0 +1,276 @@
+"""Trains one stage: epochs, validation, the best weights, resuming, stopping."""
+
+import dataclasses
+import math
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from flax import linen as nn
+
+from kdmri_jax.config import StageConfig
+from kdmri_jax.data.dataset import Dataset
+from kdmri_jax.distillation import combine
+from kdmri_jax.errors import Interrupted, UserError
+from kdmri_jax.training import batches, interrupt, log, parallel
+from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
+from kdmri_jax.training.step import (
+  Steps,
+  TrainState,
+  make_optimiser,
+  make_predict,
+  make_schedule,
+  make_steps,
+)
+from kdmri_jax.types import Slices
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+  """What all stages of a run share.
+
+  Attributes:
+    dataset: training and validation slices, and the mask.
+    devices: from `parallel.choose_devices`.
+    batch_size: slices a step, over all devices.
+    seed: seed of the data order.
+    teacher_cache_mb: memory for a frozen teacher's outputs.
+    checkpoint_seconds: shortest time between two checkpoints.
+  """
+
+  dataset: Dataset
+  devices: Sequence[jax.Device]
+  batch_size: int
+  seed: int
+  teacher_cache_mb: int
+  checkpoint_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+  """One stage, ready to run.
+
+  Attributes:
+    name: its key in the config.
+    config: its settings.
+    terms: its loss terms.
+    model: the network to train.
+    params: the weights it starts from.
+    teacher: the frozen network, or None.
+    teacher_params: its weights, or None.
+    directory: where checkpoints and logs go.
+  """
+
+  name: str
+  config: StageConfig
+  terms: tuple[combine.Term, ...]
+  model: nn.Module
+  params: Any
+  teacher: nn.Module | None
+  teacher_params: Any
+  directory: pathlib.Path
+
+
+def train(stage: Stage, setting: Setting) -> Progress:
+  """Trains a stage to its last epoch, from its newest checkpoint where there is one.
+
+  Each epoch appends a line to metrics.jsonl: event, epoch, step, seconds,
+  learning_rate, train (mean of every term, loss, gradient_norm), validation (mse,
+  l1, psnr, loss, every term) and best.
+
+  Raises:
+    Interrupted: SIGTERM or Ctrl-C; the state was saved before.
+    UserError: a loss became NaN or infinite; or the disk is full.
+  """
+  count = len(setting.dataset.train.slices.target)
+  per_epoch = batches.steps_per_epoch(count, setting.batch_size)
+  optimiser = make_optimiser(stage.config, per_epoch)
+  fresh = Snapshot(
+    TrainState(stage.params, optimiser.init(stage.params)), stage.params, Progress()
+  )
+  checkpoints = Checkpoints(stage.directory / "checkpoints")
+  snapshot = checkpoints.restore(fresh) or fresh
+  if snapshot.progress.step:
+    logging.info("%s: going on after step %d", stage.name, snapshot.progress.step)
+  diary = log.StageLog(
+    stage.directory,
+    stage.name,
+    snapshot.progress.step,
+    stage.config.epochs * per_epoch,
+  )
+  steps = make_steps(
+    stage.model, stage.teacher, stage.terms, optimiser, setting.devices
+  )
+  try:
+    with interrupt.caught() as signal:
+      loop = _Loop(stage, setting, steps, snapshot, checkpoints, diary, signal)
+      loop.run(per_epoch, make_schedule(stage.config, per_epoch))
+  finally:
+    diary.close()
+    checkpoints.close()
+  return snapshot.progress
+
+
+class _Loop:
+  """The moving parts of a stage that is being trained."""
+
+  def __init__(
+    self, stage, setting, steps: Steps, snapshot, checkpoints, diary, signal
+  ):
+    self._stage, self._setting, self._steps = stage, setting, steps
+    self._snapshot, self._checkpoints = snapshot, checkpoints
+    self._diary, self._signal = diary, signal
+    self._mask = parallel.replicate(setting.dataset.mask, setting.devices)
+    self._teacher_params = parallel.replicate(stage.teacher_params, setting.devices)
+    snapshot.state = parallel.replicate(snapshot.state, setting.devices)
+    self._train = self._with_hints(setting.dataset.train.slices, "training")
+    self._validation = self._with_hints(setting.dataset.validation.slices, "validation")
+    self._predict = make_predict(stage.model, setting.devices[:1])
+    self._saved_at = time.monotonic()
+
+  def run(self, per_epoch: int, schedule: Callable[[int], float]) -> None:
+    progress = self._snapshot.progress
+    while not progress.finished:
+      epoch, done = divmod(progress.step, per_epoch)
+      started = time.monotonic()
+      self._train_epoch(epoch, done, started)
+      means = {key: value / per_epoch for key, value in progress.sums.items()}
+      progress.sums = {}
+      validation = self._validate(epoch)
+      best = self._keep_best(validation, epoch)
+      progress.seconds += time.monotonic() - started
+      progress.finished = epoch + 1 == self._stage.config.epochs
+      entry = {
+        "event": "epoch",
+        "epoch": epoch + 1,
+        "step": progress.step,
+        "seconds": round(progress.seconds, 3),
+        "learning_rate": float(schedule(progress.step - 1)),
+        "train": means,
+        "validation": validation,
+        "best": best,
+      }
+      self._diary.epoch(entry)
+      self._save_if_due()
+    self._stop_if_asked()
+
+  def _train_epoch(self, epoch: int, done: int, started: float) -> None:
+    setting, snapshot = self._setting, self._snapshot
+    count = len(self._train.target)
+    order = batches.epoch_order(count, setting.batch_size, setting.seed, epoch)
+    pending = None
+    for indices in order[done:]:
+      batch = batches.take(self._train, indices)
+      snapshot.state, values = self._steps.train(
+        snapshot.state, self._teacher_params, batch, self._mask
+      )
+      self._account(pending)
+      pending = values
+      snapshot.progress.step += 1
+      if self._signal.received:
+        self._account(pending)
+        snapshot.progress.seconds += time.monotonic() - started
+        self._checkpoints.save(snapshot)
+        self._stop_if_asked()
+    self._account(pending)
+
+  def _account(self, values) -> None:
+    """Adds a step's values to the epoch's sums; they have been computed by now."""
+    if values is None:
+      return
+    values = {key: float(value) for key, value in jax.device_get(values).items()}
+    self._check_finite(values, "training")
+    sums = self._snapshot.progress.sums
+    for key, value in values.items():
+      sums[key] = sums.get(key, 0.0) + value
+    self._diary.advance(values["loss"])
+
+  def _check_finite(self, values: dict[str, float], where: str) -> None:
+    bad = [key for key, value in values.items() if not math.isfinite(value)]
+    if bad:
+      raise UserError(
+        f"stage {self._stage.name}, {where}, step {self._snapshot.progress.step}",
+        f"{bad[0]} = {values[bad[0]]}",
+        "a finite value",
+        "The last good checkpoint is kept in "
+        f"{self._stage.directory / 'checkpoints'}. Lower the stage's learning rate, or "
+        "look at the weight and the inputs of that term.",
+      )
+
+  def _validate(self, epoch: int) -> dict[str, float]:
+    slices, setting = self._validation, self._setting
+    count = len(slices.target)
+    errors, terms = [], []
+    for indices, new in batches.in_order(count, setting.batch_size):
+      batch = batches.take(slices, indices)
+      error, values = jax.device_get(
+        self._steps.validate(
+          self._snapshot.state.params, self._teacher_params, batch, self._mask
+        )
+      )
+      errors.append({key: value[:new] for key, value in error.items()})
+      terms.append(values)
+    means = {k: float(np.concatenate([e[k] for e in errors]).mean()) for k in errors[0]}
+    means["psnr"] = log.psnr(means["mse"])
+    means |= {key: float(np.mean([t[key] for t in terms])) for key in terms[0]}
+    self._check_finite(means, f"validation after epoch {epoch + 1}")
+    return means
+
+  def _keep_best(self, validation: dict[str, float], epoch: int) -> bool:
+    snapshot, value = self._snapshot, validation[self._stage.config.select]
+    best = snapshot.progress.best_value
+    if best is not None and value >= best:
+      return False
+    snapshot.best = snapshot.state.params
+    snapshot.progress.best_value, snapshot.progress.best_epoch = value, epoch + 1
+    return True
+
+  def _save_if_due(self) -> None:
+    waited = time.monotonic() - self._saved_at
+    if waited >= self._setting.checkpoint_seconds or self._snapshot.progress.finished:
+      self._checkpoints.save(self._snapshot)
+      self._picture()
+      self._saved_at = time.monotonic()
+
+  def _picture(self) -> None:
+    """Shows TensorBoard one validation slice: input | reconstruction | target."""
+    middle = np.array([len(self._validation.target) // 2])
+    slices = batches.take(self._validation, middle)._replace(hints=None)
+    params = jax.device_get(self._snapshot.state.params)
+    zero_filled, image, _ = self._predict(params, slices, self._setting.dataset.mask)
+    panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
+    shown = [np.linalg.norm(x, axis=-1) for x in panel]
+    self._diary.images(np.concatenate(shown, axis=1), self._snapshot.progress.step)
+
+  def _stop_if_asked(self) -> None:
+    if self._signal.received:
+      raise Interrupted(
+        self._signal.received,
+        f"stopped in stage {self._stage.name} at step {self._snapshot.progress.step}; "
+        "everything is saved. Start the same command again to go on.",
+      )
+
+  def _with_hints(self, slices: Slices, what: str) -> Slices:
+    """Adds the frozen teacher's half of every term, where it fits in memory."""
+    if self._stage.teacher is None:
+      return slices
+    count, batch_size = len(slices.target), self._setting.batch_size
+    limit = self._setting.teacher_cache_mb * 2**20
+    parts = []
+    for indices, new in batches.in_order(count, batch_size):
+      batch = batches.take(slices, indices)
+      hints = jax.device_get(self._steps.teach(self._teacher_params, batch, self._mask))
+      parts.append(jax.tree.map(lambda x, new=new: x[:new], hints))
+      size = sum(x.nbytes for x in jax.tree.leaves(parts[0])) / new * count
+      if size > limit:
+        logging.info(
+          "%s: the teacher's outputs on the %s set would take %.0f MB; computing them "
+          "step by step (config.teacher_cache_mb=%d)",
+          *(self._stage.name, what, size / 2**20, self._setting.teacher_cache_mb),
+        )
+        return slices
+    return slices._replace(hints=jax.tree.map(lambda *x: np.concatenate(x), *parts))

@@ -1,0 +1,114 @@
+"""A run's folder: its config, its lock, and where each stage lives."""
+
+import contextlib
+import fcntl
+import json
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from kdmri_jax import config as config_lib
+from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.errors import UserError
+from kdmri_jax.training.checkpoint import saving
+
+# Settings that change how fast a run is or what is reported, not what is trained.
+_FREE = ("devices", "teacher_cache_mb", "checkpoint_seconds", "evaluation", "name")
+
+
+class WorkDir:
+  """The folder of a run.
+
+  Attributes:
+    path: the folder.
+    seed_path: the part that belongs to one seed.
+  """
+
+  def __init__(self, path: pathlib.Path, seed: int):
+    self.path = path
+    self.seed_path = path / f"seed_{seed}"
+
+  def stage(self, name: str) -> pathlib.Path:
+    """Folder of a stage, or of another row of the comparison."""
+    return self.seed_path / name
+
+  def results(self, name: str) -> pathlib.Path:
+    """Folder of a stage's reconstructions."""
+    return self.stage(name) / "results"
+
+  @contextlib.contextmanager
+  def locked(self) -> Iterator[None]:
+    """Keeps a second process out; released by the system even after a crash.
+
+    Raises:
+      UserError: another process works here, or the folder cannot be written.
+    """
+    with saving(self.path):
+      self.path.mkdir(parents=True, exist_ok=True)
+      lock = (self.path / ".lock").open("w")
+    with lock:
+      try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      except BlockingIOError:
+        raise UserError(
+          self.path,
+          "another process at work here",
+          "a work directory of one's own",
+          "Wait for it, or choose another --workdir.",
+        ) from None
+      yield
+
+  def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
+    """Records the config and the data, or checks them against an earlier run's.
+
+    Raises:
+      UserError: the folder was made by another config or from other data.
+    """
+    _claim(self.path / "config.json", config_lib.to_dict(config), _FREE, "settings")
+    _claim(self.path / "dataset.json", dataset, (), "data")
+
+
+def _claim(path: pathlib.Path, value: dict[str, Any], free, what: str) -> None:
+  value = json.loads(json.dumps(value))
+  if path.exists():
+    with _readable(path):
+      before = json.loads(path.read_text())
+    different = [
+      line for line in _differences(before, value) if line.split(".")[0] not in free
+    ]
+    if different:
+      raise UserError(
+        path,
+        f"other {what} than this run's: {'; '.join(different[:5])}",
+        "the ones this work directory was made with",
+        "Choose another --workdir, or remove this one to start anew.",
+      )
+  partial = path.with_suffix(".partial")
+  with saving(path):
+    partial.write_text(json.dumps(value, indent=2) + "\n")
+    partial.replace(path)
+
+
+@contextlib.contextmanager
+def _readable(path):
+  try:
+    yield
+  except (OSError, ValueError) as error:
+    raise UserError(
+      path,
+      f"a file that cannot be read ({error})",
+      "the JSON file a run writes",
+      "Choose another --workdir, or remove this file.",
+    ) from error
+
+
+def _differences(before, now, where: str = "") -> list[str]:
+  if isinstance(before, dict) and isinstance(now, dict):
+    return [
+      line
+      for key in sorted({*before, *now})
+      for line in _differences(
+        before.get(key), now.get(key), f"{where}.{key}" if where else key
+      )
+    ]
+  return [] if before == now else [f"{where} was {before!r}, now {now!r}"]

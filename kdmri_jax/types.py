@@ -1,0 +1,72 @@
+"""Array conventions and the containers that travel between the parts.
+
+Conventions, valid everywhere:
+
+* Images are float32 [B, H, W, C]: C = 1 for real images, C = 2 for complex
+  images (real and imaginary part). Intensities are about 0..1.
+* k-space is complex64 [B, H, W], orthonormal, zero frequency at [0, 0]. Data
+  that arrives centred is shifted once, where it is read.
+* Masks are [H, W] or [B, H, W]; 1 = sampled, 0 = not, in the same uncentred
+  order as the k-space.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+
+
+class Measurement(NamedTuple):
+  """What the scanner delivered.
+
+  Attributes:
+    kspace: measured k-space, complex64 [B, H, W]; 0 where not sampled.
+    mask: sampling mask, [H, W] or [B, H, W].
+  """
+
+  kspace: Array
+  mask: Array
+
+
+class Outputs(NamedTuple):
+  """What a reconstruction network returns.
+
+  Attributes:
+    image: float32 [B, H, W, C].
+  """
+
+  image: Array
+
+
+class Batch(NamedTuple):
+  """One training or validation batch, complete before a network sees it.
+
+  Attributes:
+    target: fully sampled image, float32 [B, H, W, C].
+    zero_filled: network input, float32 [B, H, W, C].
+    measurement: the k-space behind the input and its mask.
+  """
+
+  target: Array
+  zero_filled: Array
+  measurement: Measurement
+
+
+class Slices(NamedTuple):
+  """A set of slices as stored, before the measurement is simulated.
+
+  The leading axis is the slice (the whole set) or the batch (a part of it).
+
+  Attributes:
+    target: float32 [N, H, W, C].
+    kspace: complex64 [N, H, W] where the data brings its own, else None.
+    zero_filled: float32 [N, H, W, C] where the data brings its own, else None.
+    hints: what a frozen teacher computed for these slices: a dict from the
+      name of a loss term to a pytree of arrays [N, ...]; None without cache.
+  """
+
+  target: Any
+  kspace: Any = None
+  zero_filled: Any = None
+  hints: Any = None

@@ -1,0 +1,104 @@
+"""Turns a folder of images into prepared volumes, one h5 file each.
+
+  python scripts/prepare.py --source=acdc --root=FOLDER --out=PREPARED --crop=150,150
+
+OUT then holds NAME.h5 (target [slices, rows, columns], and k-space and zero-filled
+images where the source has them), prepared.json (where everything comes from and what
+was done to it) and montage.png. An experiment reads them with
+--config.data.source=prepared --config.data.root=PREPARED.
+
+Each flag is the setting data.NAME of an experiment: where a message names
+--config.data.NAME, the flag here is --NAME (--phantom_NAME for data.phantom.NAME).
+"""
+
+import pathlib
+
+from absl import flags
+from tqdm import tqdm
+
+from kdmri_jax import cli
+from kdmri_jax.config import DataConfig, PhantomConfig
+from kdmri_jax.data import dataset, prepared
+
+_SOURCES = ["nifti", "acdc", "kdmri", "mni152", "phantom"]
+
+_SOURCE = flags.DEFINE_enum("source", None, _SOURCES, "What ROOT holds.", required=True)
+_ROOT = flags.DEFINE_string("root", "", "Folder of images; not for mni152, phantom.")
+_OUT = flags.DEFINE_string("out", None, "New or empty folder.", required=True)
+_INCLUDE = flags.DEFINE_list("include", [], "Globs on volume names; none takes all.")
+_PATTERN = flags.DEFINE_string(
+  "subject_pattern", "", "Regular expression that finds the subject in a file's path."
+)
+_TAG = flags.DEFINE_string("acceleration_tag", "4x", "Suffix of the keys of kdmri.")
+_TYPE = flags.DEFINE_string("kdmri_type", "", "Dataset folder of kdmri: mrbrain, ...")
+_CROP = flags.DEFINE_list(
+  "crop", ["0", "0"], "Rows,columns to crop or pad to; 0,0 keeps."
+)
+_SCALING = flags.DEFINE_enum(
+  "scaling", "volume_max", ["volume_max", "none"], "Divide by the volume's maximum?"
+)
+_SLICES = flags.DEFINE_integer(
+  "slices_per_volume", 0, "This many central slices of each volume; 0 takes all."
+)
+_FAMILY = flags.DEFINE_string(
+  "phantom_family", "mixed", "brain, cardiac, knee or mixed."
+)
+_SUBJECTS = flags.DEFINE_integer("phantom_subjects", 12, "Number of subjects.")
+_DEPTH = flags.DEFINE_integer("phantom_slices", 16, "Slices a subject.")
+_SIZE = flags.DEFINE_list("phantom_size", ["128", "128"], "Rows,columns.")
+_SEED = flags.DEFINE_integer(
+  "phantom_seed", 0, "The same seed gives the same subjects."
+)
+_PHASE = flags.DEFINE_bool("phantom_phase", False, "Complex images?")
+
+
+@flags.multi_flags_validator(
+  ["crop", "phantom_size"], "two whole numbers are needed, such as 150,150"
+)
+def _pairs(values):
+  return all(len(v) == 2 and all(n.isdecimal() for n in v) for v in values.values())
+
+
+def main(argv: list[str]) -> None:
+  """Reads the flags, writes the folder and says how to go on."""
+  del argv
+  volumes = tqdm(dataset.read(_config()), unit=" volumes")
+  own = flags.FLAGS.flags_by_module_dict()["__main__"]
+  settings = {flag.name: flag.value for flag in own}
+  names = prepared.write_folder(volumes, pathlib.Path(_OUT.value), settings)
+  print(
+    f"{len(names)} volumes in {_OUT.value}; look at montage.png there. Use them with\n"
+    f"  --config.data.source=prepared --config.data.root={_OUT.value}"
+  )
+
+
+def _config() -> DataConfig:
+  """The data settings; those of the split do not matter here."""
+  return DataConfig(
+    source=_SOURCE.value,
+    root=_ROOT.value,
+    include=tuple(_INCLUDE.value),
+    subject_pattern=_PATTERN.value,
+    acceleration_tag=_TAG.value,
+    kdmri_type=_TYPE.value,
+    crop=tuple(map(int, _CROP.value)),
+    scaling=_SCALING.value,
+    slices_per_volume=_SLICES.value,
+    train=(),
+    validation=(),
+    test=(),
+    validation_fraction=0.5,
+    split_seed=0,
+    phantom=PhantomConfig(
+      family=_FAMILY.value,
+      subjects=_SUBJECTS.value,
+      slices=_DEPTH.value,
+      size=tuple(map(int, _SIZE.value)),
+      seed=_SEED.value,
+      phase=_PHASE.value,
+    ),
+  )
+
+
+if __name__ == "__main__":
+  cli.run_main(main)

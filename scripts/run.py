@@ -1,0 +1,59 @@
+"""Trains what is missing of an experiment, evaluates it and writes the report.
+
+Run it from a checkout of the repository:
+
+  python scripts/run.py --config=experiments/demo.py --workdir=runs/demo
+
+Any setting can be changed on the command line, and a part of the stages chosen:
+
+  python scripts/run.py --config=experiments/acdc.py --workdir=runs/acdc \
+    --config.data.root=/data/ACDC --config.epochs=20 --stages=teacher,student
+
+Stop it with Ctrl-C whenever you like: the same command goes on where it stopped.
+The settings and their meaning are in kdmri_jax/config.py, their defaults in
+experiments/base.py. At the end the comparison table is printed, with the path of
+the report (WORKDIR/report/index.html).
+"""
+
+import pathlib
+import sys
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `from experiments`
+
+from kdmri_jax import cli, config
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  None,
+  "Experiment file; --config.key=value changes a setting.",
+  lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for everything the run writes.")
+_STAGES = flags.DEFINE_list("stages", None, "Stages to train; default: all of them.")
+
+
+def main(argv):
+  del argv
+  experiment = config.parse(_CONFIG.value)
+
+  # JAX reads the number of host devices once, when it is first used.
+  from kdmri_jax.training import parallel
+
+  parallel.use_cores()
+  from kdmri_jax.evaluation import compare
+  from kdmri_jax.training.pipeline import Pipeline
+
+  pipeline = Pipeline(experiment, pathlib.Path(_WORKDIR.value))
+  with pipeline.workdir.locked():
+    pipeline.train(_STAGES.value or experiment.pipeline)
+    report = compare.write_report(pipeline)
+  logging.flush()
+  print(f"\n{report.table}\n\n{report.sentence}\n\nreport: {report.path}")
+
+
+if __name__ == "__main__":
+  flags.mark_flags_as_required(["config", "workdir"])
+  cli.run_main(main)

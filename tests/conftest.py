@@ -1,0 +1,33 @@
+"""What every test shares: eight host devices, and the folders of numbers and images."""
+
+import os
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+
+GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+@pytest.fixture
+def golden():
+  """Reads a file of golden numbers by name: a dict of arrays."""
+
+  def read(name):
+    with np.load(GOLDEN / f"{name}.npz") as file:
+      return dict(file)
+
+  return read
+
+
+@pytest.fixture
+def real_data():
+  """Folder of real images: KDMRI_DATA, or `shared/data` beside the repository."""
+  beside = pathlib.Path(__file__).parents[2] / "shared" / "data"
+  folder = pathlib.Path(os.environ.get("KDMRI_DATA", beside))
+  if not folder.is_dir():
+    pytest.skip(f"no real images: {folder} is absent; set KDMRI_DATA to read some")
+  return folder

@@ -1,0 +1,193 @@
+"""Train steps: golden trajectories, one device against eight, cached teachers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import base
+from kdmri_jax import config as config_lib
+from kdmri_jax import interop
+from kdmri_jax.distillation import combine
+from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.training import batches
+from kdmri_jax.training.step import (
+  TrainState,
+  make_optimiser,
+  make_schedule,
+  make_steps,
+)
+from kdmri_jax.types import Measurement, Slices
+
+
+def make(stage, models, devices, steps_per_epoch=100):
+  terms = combine.resolve(stage, "stage")
+  optimiser = make_optimiser(stage, steps_per_epoch)
+  teacher = models["teacher"] if stage.teacher else None
+  return optimiser, make_steps(models[stage.model], teacher, terms, optimiser, devices)
+
+
+@pytest.mark.parametrize("name", ["recon_48x40_rows", "recon_36x50_cols"])
+@pytest.mark.parametrize("stage_name", ["teacher", "feature", "kd"])
+def test_three_steps_of_the_published_code(golden, name, stage_name):
+  numbers = golden(name)
+  networks = {
+    role: interop.from_kdmri_state_dict(
+      {k.split("/")[1]: v for k, v in numbers.items() if k.startswith(f"{role}/")}
+    )
+    for role in ("teacher", "student")
+  }
+  models = {role: model for role, (model, _) in networks.items()}
+  params = {role: variables["params"] for role, (_, variables) in networks.items()}
+  stage = config_lib.parse(base.get_config("reference")).stages[stage_name]
+  optimiser, steps = make(stage, models, jax.devices()[:1])
+  state = TrainState(params[stage.model], optimiser.init(params[stage.model]))
+  slices = Slices(
+    numbers["target"][..., None], numbers["kspace"], numbers["zero_filled"][..., None]
+  )
+  losses = []
+  for _ in range(3):
+    state, values = steps.train(state, params["teacher"], slices, numbers["mask"])
+    losses.append(float(values["loss"]))
+  np.testing.assert_allclose(losses, numbers[f"traj_{stage_name}_losses"], atol=1e-6)
+  prefix = f"traj_{stage_name}/"
+  _, expected = interop.from_kdmri_state_dict(
+    {k[len(prefix) :]: v for k, v in numbers.items() if k.startswith(prefix)}
+  )
+  difference = np.concatenate(
+    [
+      np.abs(a - b).ravel()
+      for a, b in zip(
+        jax.tree.leaves(state.params), jax.tree.leaves(expected["params"]), strict=True
+      )
+    ]
+  )
+  # Adam divides by the gradient's size, so rounding shows where it is near zero.
+  assert difference.mean() < 3e-6
+  assert (difference > 1e-4).mean() <= 0.002
+
+
+def small_problem(channels=1, batch=8):
+  rng = np.random.default_rng(0)
+  slices = Slices(rng.random((batch, 16, 12, channels), np.float32))
+  mask = np.ones((16, 12), np.uint8)
+  mask[3:13:2] = 0
+  models = {
+    role: DCCNN(2, convolutions, 4, channels)
+    for role, convolutions in (("teacher", 5), ("student", 3))
+  }
+  measurement = Measurement(jnp.ones((batch, 16, 12), jnp.complex64), mask)
+  params = {
+    role: model.init(jax.random.key(k), slices.target, measurement)["params"]
+    for k, (role, model) in enumerate(models.items())
+  }
+  return slices, mask, models, params
+
+
+def small_stage(protocol, name):
+  config = base.get_config(protocol)
+  for term in config.stages[name].terms.values():
+    term.guided, term.hint = term.guided[:2], term.hint[:2]
+  return config_lib.parse(config).stages[name]
+
+
+def run(stage, devices, channels=1, hints=False, count=3):
+  slices, mask, models, params = small_problem(channels)
+  optimiser, steps = make(stage, models, devices)
+  state = TrainState(params[stage.model], optimiser.init(params[stage.model]))
+  if hints:
+    slices = slices._replace(hints=steps.teach(params["teacher"], slices, mask))
+  values = []
+  for _ in range(count):
+    state, value = steps.train(state, params["teacher"], slices, mask)
+    values.append(jax.device_get(value))
+  validation = steps.validate(state.params, params["teacher"], slices, mask)
+  return jax.device_get((state.params, values, validation))
+
+
+def assert_close(a, b, atol):
+  """Compares (params, training values, validation) of two runs.
+
+  The bias of a cascade's last convolution shifts the image's mean, which the data
+  consistency replaces: its gradient is zero but for rounding, and Adam divides that
+  rounding by its own size. It is left out; it changes no image.
+  """
+
+  def check(path, x, y):
+    if not (getattr(path[-1], "key", "") == "bias" and x.shape[0] <= 2):
+      np.testing.assert_allclose(x, y, atol=atol, rtol=1e-5, err_msg=str(path))
+
+  jax.tree_util.tree_map_with_path(check, a, b)
+
+
+@pytest.mark.parametrize("protocol", ["paper", "reference"])
+@pytest.mark.parametrize("name", ["teacher", "student", "feature", "kd"])
+def test_eight_devices_give_the_numbers_of_one(protocol, name):
+  stage = small_stage(protocol, name)
+  one = run(stage, jax.devices()[:1])
+  eight = run(stage, jax.devices()[:8])
+  assert_close(one, eight, atol=1e-5)
+
+
+def test_eight_devices_on_complex_images():
+  stage = small_stage("paper", "kd")
+  one = run(stage, jax.devices()[:1], channels=2)
+  assert_close(one, run(stage, jax.devices()[:8], channels=2), atol=1e-5)
+
+
+@pytest.mark.parametrize("protocol", ["paper", "reference"])
+@pytest.mark.parametrize("name", ["feature", "kd"])
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_cached_teacher_teaches_the_same(protocol, name, devices):
+  stage = small_stage(protocol, name)
+  devices = jax.devices()[:devices]
+  assert_close(run(stage, devices), run(stage, devices, hints=True), atol=1e-6)
+
+
+def test_no_gradient_reaches_the_teacher():
+  stage = small_stage("paper", "feature")
+  terms = combine.resolve(stage, "stage")
+  features = {f"cascade_{c}/activation_3": jnp.ones((2, 4, 4, 3)) for c in (1, 2)}
+
+  def loss(features):
+    return sum(x.sum() for x in combine.represent_teacher(terms, features)["attention"])
+
+  assert all((g == 0).all() for g in jax.tree.leaves(jax.grad(loss)(features)))
+
+
+def test_a_term_of_weight_zero_is_measured_but_not_trained_on():
+  stage = small_stage("reference", "feature")
+  _, values, (_, validation) = run(stage, jax.devices()[:1])
+  assert set(values[0]) == {"attention", "loss", "gradient_norm"}
+  assert {"attention", "attention_square", "loss"} == set(validation)
+  assert validation["loss"] == pytest.approx(validation["attention"])
+
+
+def test_the_learning_rate_drops_by_ten_every_forty_epochs():
+  stage = small_stage("reference", "teacher")
+  schedule = make_schedule(stage, steps_per_epoch=7)
+  assert schedule(40 * 7 - 1) == pytest.approx(1e-3)
+  assert schedule(40 * 7) == pytest.approx(1e-4)
+  assert schedule(80 * 7) == pytest.approx(1e-5)
+  constant = make_schedule(small_stage("paper", "teacher"), 7)
+  assert constant(1000 * 7) == pytest.approx(1e-4)
+
+
+class TestOrder:
+  def test_an_epoch_visits_every_slice(self):
+    order = batches.epoch_order(10, 4, seed=1, epoch=0)
+    assert order.shape == (3, 4)
+    assert sorted(order.ravel()[:10]) == list(range(10))
+    np.testing.assert_array_equal(order.ravel()[10:], order.ravel()[:2])
+
+  def test_it_depends_on_seed_and_epoch_only(self):
+    orders = [batches.epoch_order(30, 4, s, e).tolist() for s in (1, 2) for e in (0, 1)]
+    assert orders[0] == batches.epoch_order(30, 4, 1, 0).tolist()
+    assert all(a != b for i, a in enumerate(orders) for b in orders[:i])
+
+  def test_fewer_slices_than_a_batch(self):
+    assert batches.epoch_order(3, 8, 0, 0).shape == (1, 8)
+
+  def test_in_order_says_how_many_are_new(self):
+    parts = [(i.tolist(), n) for i, n in batches.in_order(5, 4)]
+    assert parts == [([0, 1, 2, 3], 4), ([4, 0, 1, 2], 1)]
