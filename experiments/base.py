@@ -58,6 +58,15 @@ def get_config(protocol: str = "paper") -> ConfigDict:
   return config
 
 
+def shorten(config: ConfigDict, epochs: int) -> None:
+  """Trains every stage for a few epochs at 1e-3, the last quarter of them at 1e-4."""
+  config.epochs = epochs
+  for stage in config.stages.values():
+    stage.learning_rate = 1e-3
+    stage.decay_factor = 0.1
+    stage.decay_epochs = epochs - epochs // 4
+
+
 def _data():
   return ConfigDict(
     dict(

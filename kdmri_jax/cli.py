@@ -1,5 +1,6 @@
 """What every script shares: flags in, one-paragraph errors out."""
 
+import logging as standard_logging
 import signal
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ def run_main(main: Callable[[list[str]], None]) -> None:
   """
 
   def guarded(argv):
-    logging.set_verbosity(logging.INFO)
+    _show_own_messages()
     if len(argv) > 1:
       raise app.UsageError(f"unknown argument {argv[1]!r}; settings start with --")
     try:
@@ -32,3 +33,14 @@ def run_main(main: Callable[[list[str]], None]) -> None:
       sys.exit(128 + signal.SIGINT)
 
   app.run(guarded)
+
+
+def _show_own_messages() -> None:
+  """Shows this package's messages as plain lines, and of other packages the warnings."""
+  logging.set_verbosity(logging.INFO)
+  logging.get_absl_handler().setFormatter(standard_logging.Formatter("%(message)s"))
+  logging.get_absl_logger().addFilter(
+    lambda record: (
+      record.levelno > standard_logging.INFO or __package__ in record.pathname
+    )
+  )

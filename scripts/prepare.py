@@ -11,6 +11,7 @@ Each flag is the setting data.NAME of an experiment: where a message names
 --config.data.NAME, the flag here is --NAME (--phantom_NAME for data.phantom.NAME).
 """
 
+import dataclasses
 import pathlib
 
 from absl import flags
@@ -62,10 +63,10 @@ def _pairs(values):
 def main(argv: list[str]) -> None:
   """Reads the flags, writes the folder and says how to go on."""
   del argv
-  volumes = tqdm(dataset.read(_config()), unit=" volumes")
-  own = flags.FLAGS.flags_by_module_dict()["__main__"]
-  settings = {flag.name: flag.value for flag in own}
-  names = prepared.write_folder(volumes, pathlib.Path(_OUT.value), settings)
+  config = _config()
+  volumes = tqdm(dataset.read(config), unit=" volumes")
+  out = pathlib.Path(_OUT.value)
+  names = prepared.write_folder(volumes, out, dataclasses.asdict(config))
   print(
     f"{len(names)} volumes in {_OUT.value}; look at montage.png there. Use them with\n"
     f"  --config.data.source=prepared --config.data.root={_OUT.value}"

@@ -11,7 +11,6 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.physics import consistency, masks
 from kdmri_jax.types import Measurement
 
-SIZES = [(8, 9), (9, 8)]
 FORMS = {
   (0, 1): ["fft", "rfft", "line0", "matrix0"],
   (1, 1): ["fft", "rfft", "line1", "matrix1"],
@@ -71,31 +70,26 @@ def apply(measurement, *images, **settings):
   return values if len(values) > 1 else values[0]
 
 
-@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize(("shape", "lam"), [((8, 9), math.inf), ((9, 8), 0.7)])
 @each_form
-def test_value_and_gradient_equal_the_oracle(axis, channels, form, shape):
+def test_value_and_gradient_equal_the_oracle(axis, channels, form, shape, lam):
   mask = make_mask(shape, axis)
   kspace = measure(make_image(shape, channels, 1), mask).kspace
   image, cotangent = make_image(shape, channels, 2), make_image(shape, channels, 3)
 
   @jax.jit
   def value_and_transpose(kspace, image, cotangent):
-    results = []
-    for lam in (math.inf, 0.7):
-      measurement = Measurement(kspace, mask)
-      operator = consistency.make(measurement, channels=channels, lam=lam, form=form)
-      value, transpose = jax.vjp(operator, image)
-      results.append((value, *transpose(cotangent)))
-    return results
+    measurement = Measurement(kspace, mask)
+    operator = consistency.make(measurement, channels=channels, lam=lam, form=form)
+    value, transpose = jax.vjp(operator, image)
+    return value, *transpose(cotangent)
 
-  hard, soft = value_and_transpose(kspace, image, cotangent)
-  assert hard[0].dtype == np.float32
-  for lam, (value, transpose) in ((math.inf, hard), (0.7, soft)):
-    expected = oracle(image, kspace, mask, lam)
-    np.testing.assert_allclose(value, expected, atol=3e-6)
-    # The linear part, I - w P, is symmetric: it is its own transpose.
-    expected = oracle(cotangent, np.zeros(kspace.shape), mask, lam)
-    np.testing.assert_allclose(transpose, expected, atol=3e-6)
+  value, transpose = value_and_transpose(kspace, image, cotangent)
+  assert value.dtype == np.float32
+  np.testing.assert_allclose(value, oracle(image, kspace, mask, lam), atol=3e-6)
+  # The linear part, I - w P, is symmetric: it is its own transpose.
+  expected = oracle(cotangent, np.zeros(kspace.shape), mask, lam)
+  np.testing.assert_allclose(transpose, expected, atol=3e-6)
 
 
 @each_form
@@ -113,11 +107,13 @@ def test_a_mask_for_each_sample_traced_by_jit(axis, channels, form):
 
 
 @each_form
-def test_projection_is_symmetric(axis, channels, form):
-  nothing = Measurement(np.zeros((3, 9, 8), np.complex64), make_mask((9, 8), axis))
-  a, b = make_image((9, 8), channels, 1), make_image((9, 8), channels, 2)
-  of_a, of_b = apply(nothing, a, b, channels=channels, form=form)
-  left, right = np.vdot(a - of_a, b), np.vdot(a, b - of_b)
+def test_projection_is_symmetric_and_keeps_the_true_image(axis, channels, form):
+  truth, a, b = (make_image((10, 9), channels, seed) for seed in range(3))
+  measurement = measure(truth, make_mask((10, 9), axis))
+  images = (truth, np.zeros_like(truth), a, b)
+  of_truth, zero, of_a, of_b = apply(measurement, *images, channels=channels, form=form)
+  np.testing.assert_allclose(of_truth, truth, atol=3e-6)
+  left, right = np.vdot(of_a - zero, b), np.vdot(a, of_b - zero)
   np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-4)
 
 
@@ -132,14 +128,6 @@ def test_hard_consistency_of_complex_images(axis, channels, form):
   np.testing.assert_allclose(kspace, measurement.kspace, atol=3e-6)
 
 
-@each_form
-def test_the_true_image_is_consistent(axis, channels, form):
-  truth = make_image((10, 9), channels, 1)
-  measurement = measure(truth, make_mask((10, 9), axis))
-  image = apply(measurement, truth, channels=channels, lam=3.0, form=form)
-  np.testing.assert_allclose(image, truth, atol=3e-6)
-
-
 @pytest.mark.parametrize("form", FORMS[0, 1])
 def test_weight_zero_changes_nothing(form):
   measurement = measure(make_image((8, 9), 1, 1), make_mask((8, 9), 0))
@@ -149,7 +137,7 @@ def test_weight_zero_changes_nothing(form):
 
 
 @pytest.mark.parametrize("form", FORMS[0, 1])
-@pytest.mark.parametrize("dtype", [bool, np.int32, np.float64])
+@pytest.mark.parametrize("dtype", [bool, np.float64])
 def test_mask_type_and_kspace_outside_the_mask_do_not_matter(form, dtype):
   mask = make_mask((8, 9), 0)
   clean = measure(make_image((8, 9), 1, 1), mask)

@@ -75,7 +75,7 @@ def test_cartesian_lines_follow_the_density():
   counts[18:22] = 0
   expected = draws * density / density.sum()
   assert counts.sum() == draws
-  assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+  assert (np.abs(counts - expected) <= 5 * np.sqrt(expected)).all()
 
 
 def test_equispaced_gaps_differ_by_one_line_at_most():
@@ -92,7 +92,7 @@ def test_gaussian2d_has_its_points_its_square_and_no_axis():
   assert np.fft.fftshift(mask)[26:34, 21:29].all()
   assert masks.phase_encode_axis(mask) is None
   centred = np.fft.fftshift(mask)
-  assert centred[15:45, 12:37].sum() > 2 * (600 - centred[15:45, 12:37].sum())
+  assert centred[15:45, 12:37].sum() > 0.4 * 600  # 0.32 were the rest uniform
   assert (masks.gaussian2d((60, 50), 5, 8, 1) != mask).any()
 
 

@@ -7,6 +7,7 @@ import pytest
 from kdmri_jax.physics import masks
 from kdmri_jax.physics.undersample import undersample
 
+measure = jax.jit(undersample)
 MASK = masks.cartesian((12, 9), 3, 2, 0, 0)
 
 
@@ -22,7 +23,7 @@ def images(channels):
 def test_real_images_give_the_magnitude():
   target = images(1)
   kspace, image = oracle(target[..., 0], MASK)
-  zero_filled, measurement = undersample(target, MASK)
+  zero_filled, measurement = measure(target, MASK)
   assert zero_filled.dtype == np.float32
   assert measurement.kspace.dtype == np.complex64
   np.testing.assert_allclose(measurement.kspace, kspace, atol=2e-6)
@@ -33,7 +34,7 @@ def test_real_images_give_the_magnitude():
 def test_complex_images_keep_both_parts():
   target = images(2)
   kspace, image = oracle(target[..., 0] + 1j * target[..., 1], MASK)
-  zero_filled, measurement = undersample(target, MASK)
+  zero_filled, measurement = measure(target, MASK)
   np.testing.assert_allclose(measurement.kspace, kspace, atol=2e-6)
   np.testing.assert_allclose(
     zero_filled, np.stack([image.real, image.imag], -1), atol=1e-6
@@ -43,29 +44,29 @@ def test_complex_images_keep_both_parts():
 def test_a_mask_for_each_sample():
   target = images(1)
   each = np.stack([masks.cartesian((12, 9), 3, 2, 1, seed) for seed in range(3)])
-  together, measurement = undersample(target, each)
+  together, measurement = measure(target, each)
   assert not np.asarray(measurement.kspace)[each == 0].any()
   for b in range(3):
-    alone, _ = undersample(target[b : b + 1], each[b])
+    alone, _ = measure(target[b : b + 1], each[b])
     np.testing.assert_allclose(together[b], alone[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [bool, np.float32, np.int8])
 def test_mask_type_does_not_matter_and_jit_agrees(dtype):
   eager, _ = undersample(images(1), MASK)
-  traced, _ = jax.jit(undersample)(images(1), MASK.astype(dtype))
+  traced, _ = measure(images(1), MASK.astype(dtype))
   np.testing.assert_allclose(traced, eager, atol=1e-6)
 
 
 def test_full_sampling_gives_the_target_back():
-  zero_filled, _ = undersample(images(1), np.ones((12, 9)))
+  zero_filled, _ = measure(images(1), np.ones((12, 9)))
   np.testing.assert_allclose(zero_filled, images(1), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["recon_48x40_rows", "recon_36x50_cols"])
 def test_golden_measurement(golden, name):
   numbers = golden(name)
-  zero_filled, measurement = undersample(numbers["target"][..., None], numbers["mask"])
+  zero_filled, measurement = measure(numbers["target"][..., None], numbers["mask"])
   np.testing.assert_allclose(measurement.kspace, numbers["kspace"], atol=2e-6)
   np.testing.assert_allclose(zero_filled[..., 0], numbers["zero_filled"], atol=1e-6)
 

@@ -17,11 +17,6 @@ from kdmri_jax.data.volume import Volume, prepare
 from kdmri_jax.errors import UserError
 from kdmri_jax.types import Slices
 
-SIMULATED = (
-  "The k-space is simulated from images, without noise, coils or scanner artefacts: "
-  "results on it flatter every method."
-)
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SliceSet:
@@ -47,7 +42,8 @@ class Dataset:
     mask: uint8 [H, W].
     train, validation: as divided by subject.
     test: held-back subjects; the validation set itself where there are none.
-    record: source, split, shape, scaling, crop, notes and every volume's record.
+    record: source, split, shape, scaling, crop, every volume's record, and `notes`:
+      sentences on the data that belong into a report.
   """
 
   mask: np.ndarray
@@ -74,7 +70,7 @@ def read(config: DataConfig) -> Iterator[Volume]:
   count = 0
   for count, volume in enumerate(source(config), 1):
     yield prepare(volume, config)
-    logging.log_every_n_seconds(logging.INFO, "%d volumes read", 10, count)
+    logging.log_every_n_seconds(logging.INFO, "volumes read: %d", 10, count)
   if not count:
     everything = source(dataclasses.replace(config, include=()))
     names = ", ".join(volume.name for volume in itertools.islice(everything, 3))
@@ -200,15 +196,10 @@ def _from_channels(images):
 
 
 def _record(config, split, sets, volumes, measured):
-  simulated = not measured or all(v.record["simulated_kspace"] for v in volumes)
+  simulated = not measured or any(v.record["simulated_kspace"] for v in volumes)
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
-  notes += [SIMULATED] if simulated else []
   if not measured and any(volume.kspace is not None for volume in volumes):
     notes.append("Some files bring k-space; it is not used, because others have none.")
-  if not split.test:
-    notes.append(
-      "No subject was held back: the results are on the validation subjects."
-    )
   target = sets["train"].slices.target
   return {
     "source": config.source,

@@ -160,6 +160,10 @@ def _draw(subjects, free, owner, config):
       "Set --config.data.validation_fraction=0.2 or name the --config.data.validation "
       "subjects.",
     )
+  if config.split_seed < 0:
+    raise UserError(
+      "data.split_seed", str(config.split_seed), "0 or more", "Choose another seed."
+    )
   available = len(free) - (0 if config.train else 1)
   if available < 1:
     raise UserError(

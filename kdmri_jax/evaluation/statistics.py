@@ -234,5 +234,6 @@ def _caution(unit, subjects):
   return (
     f"The unit is the slice, because there {'is' if subjects == 1 else 'are'} only "
     f"{of}. Slices of one subject are not independent of each other, so the interval "
-    "is too narrow and the p-value too small; other subjects may behave differently."
+    "is too narrow and the p-value too small; other subjects may behave differently. "
+    "A mean over slices need not equal the difference between the volumes' values."
   )

@@ -146,7 +146,7 @@ def read_volume(path, *, key: str = ""):
     volume = volume[None]
   elif present[0] == "volfs":
     volume = volume.transpose(2, 0, 1)
-  return volume.astype(np.float64), subject
+  return np.ascontiguousarray(volume, np.float64), subject
 
 
 def write_csv(path, records: list[dict]) -> None:

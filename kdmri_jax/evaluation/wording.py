@@ -16,50 +16,49 @@ LABELS = {
 _DECIMALS = {"psnr": 2, "ssim": 4, "mse": 6, "nmse": 5, "hfn": 4, "hfen": 4}
 MINUS = "\u2212"
 ABSENT = "\u2013"
+_MOST_DECIMALS = 8
 
 
 def sentence(pair: dict) -> str:
   """Says in words what `statistics.paired` found, and no more than it found.
 
   The interval decides: a difference is claimed only where it excludes zero and
-  there are at least `statistics.ENOUGH` units. Numbers are turned so that
-  positive favours a.
+  there are at least `statistics.ENOUGH` units. The numbers of a claim are positive;
+  where none is made, positive favours a.
 
   Args:
     pair: what `statistics.paired` returns.
 
   Returns:
-    One or two sentences, with the unit, the number of units and the p-value.
+    A sentence, with the unit, the number of units and the p-value.
   """
   a, b, sign = pair["a"], pair["b"], _sign(pair)
   mean = sign * pair["mean_difference"]
-  over = _over(pair)
+  over = units(pair)
   if pair["verdict"] == "too_few":
     return (
       f"No difference between {a} and {b} can be claimed: {_average(pair, mean)}, but "
       f"{over} {'is' if pair['n'] == 1 else 'are'} too few to judge by (at least "
       f"{ENOUGH} are needed)."
     )
-  low, high = sorted(sign * end for end in pair["ci95"])
-  decimals = _decimals((mean, low, high), pair["metric"])
-  p = _p(pair["wilcoxon_p"])
   if pair["verdict"] == "undecided":
-    interval = f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
+    low, high = sorted(sign * end for end in pair["ci95"])
+    shown = _bracket((low, high), _decimals((mean, low, high), pair["metric"]))
     return (
       f"No difference between {a} and {b} can be claimed: {_average(pair, mean)}, but "
-      f"the 95% interval {interval} includes zero ({over}, Wilcoxon {p})."
+      f"the 95% interval {shown} includes zero ({over}, Wilcoxon "
+      f"{_p(pair['wilcoxon_p'])})."
     )
-  verb = "beats" if pair["verdict"] == "better" else "falls behind"
-  if pair["verdict"] == "worse":
-    mean, low, high = -mean, -high, -low
-  interval = f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
-  text = (
-    f"{a} {verb} {b} by {_fixed(mean, decimals)} {_unit(pair['metric'])} "
-    f"{interval} over {over} (Wilcoxon {p})"
-  )
-  if pair["wilcoxon_p"] >= 0.05:
-    text += ", though the Wilcoxon test does not confirm it at 0.05"
-  return text + _gap(pair) + _reservation(pair)
+  return _claim(pair)
+
+
+def units(pair: dict) -> str:
+  """What was paired: "12 subjects", or "44 slices of one subject"."""
+  count = f"{pair['n']} {pair['unit']}{'s' if pair['n'] != 1 else ''}"
+  if pair["unit"] == "subject":
+    return count
+  subjects = pair["subjects"]
+  return f"{count} of " + ("one subject" if subjects == 1 else f"{subjects} subjects")
 
 
 def number(value: float | None, metric: str) -> str:
@@ -70,7 +69,7 @@ def number(value: float | None, metric: str) -> str:
 
 
 def mean_sd(moments: dict, metric: str) -> str:
-  """ "mean ± sd"; the mean alone where sd is undefined, a dash where nothing is."""
+  """A mean ± sd; the mean alone where sd is undefined, a dash where nothing is."""
   text = number(moments["mean"], metric)
   if moments["sd"] is not None:
     text += " ± " + number(moments["sd"], metric)
@@ -82,8 +81,7 @@ def interval(pair: dict) -> str:
   if pair["ci95"] is None:
     return ABSENT
   decimals = _decimals((pair["mean_difference"], *pair["ci95"]), pair["metric"])
-  low, high = (_fixed(end, decimals) for end in pair["ci95"])
-  return f"[{low}, {high}]"
+  return _bracket(pair["ci95"], decimals)
 
 
 def difference(pair: dict) -> str:
@@ -120,20 +118,30 @@ def _sign(pair):
   return 1 if pair["metric"] in HIGHER_IS_BETTER else -1
 
 
+def _claim(pair):
+  """A sentence for an interval that excludes zero, its numbers made positive."""
+  verb = "beats" if pair["verdict"] == "better" else "falls behind"
+  size, *ends = map(abs, (pair["mean_difference"], *pair["ci95"]))
+  decimals = _decimals((size, *ends), pair["metric"])
+  where, over = ("", f" over {units(pair)}")
+  if pair["unit"] == "slice":
+    where, over = (f"On these {units(pair)} ", "")
+  text = (
+    f"{where}{pair['a']} {verb} {pair['b']} by {_fixed(size, decimals)} "
+    f"{_unit(pair['metric'])} {_bracket(sorted(ends), decimals)}{over} "
+    f"(Wilcoxon {_p(pair['wilcoxon_p'])})"
+  )
+  if pair["wilcoxon_p"] >= 0.05:
+    text += ", though the Wilcoxon test does not confirm it at 0.05"
+  return text + _gap(pair)
+
+
 def _unit(metric):
   return "dB PSNR" if metric == "psnr" else LABELS[metric]
 
 
-def _over(pair):
-  count = f"{pair['n']} {pair['unit']}{'s' if pair['n'] != 1 else ''}"
-  if pair["unit"] == "subject":
-    return count
-  subjects = pair["subjects"]
-  return f"{count} of " + ("one subject" if subjects == 1 else f"{subjects} subjects")
-
-
 def _average(pair, mean):
-  if mean == 0:
+  if round(mean, _MOST_DECIMALS) == 0:
     return f"{pair['a']} and {pair['b']} agree on average"
   size = _fixed(abs(mean), _decimals((mean,), pair["metric"]))
   side = "better" if mean > 0 else "worse"
@@ -152,22 +160,22 @@ def _gap(pair):
   return f"; it closes {percent(share)} of the gap to the teacher."
 
 
-def _reservation(pair):
-  if pair["unit"] == "subject":
-    return ""
-  return " This holds for these images; it does not speak for other subjects."
-
-
 def _p(p):
   return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _decimals(values, metric):
-  """Decimals with which no value that is not zero is shown as zero (at most 8)."""
+  """Decimals with which no value that is not zero is shown as zero, if so many do."""
   decimals = _DECIMALS[metric]
-  while decimals < 8 and any(v and round(abs(v), decimals) == 0 for v in values):
+  while decimals < _MOST_DECIMALS and any(
+    v and round(abs(v), decimals) == 0 for v in values
+  ):
     decimals += 1
   return decimals
+
+
+def _bracket(ends, decimals):
+  return f"[{_fixed(ends[0], decimals)}, {_fixed(ends[1], decimals)}]"
 
 
 def _fixed(value, decimals):

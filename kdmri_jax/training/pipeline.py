@@ -111,7 +111,10 @@ class Pipeline:
   def best(self, name: str) -> Any:
     """Best weights of a finished stage."""
     checkpoints = Checkpoints(self.workdir.stage(name) / "checkpoints")
-    params = checkpoints.best(self.initial_params(name))
+    shapes = jax.eval_shape(lambda: self.initial_params(name))
+    params = checkpoints.best(
+      jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    )
     checkpoints.close()
     return params
 
@@ -122,8 +125,8 @@ class Pipeline:
       zlib.crc32(self.config.stages[name].model.encode()) % 2**31,
     )
     batch = self._example()
-    init = jax.jit(self.models[name].init)
-    return init(key, batch.zero_filled, batch.measurement)["params"]
+    # Not jitted: compiling all the draws takes longer than making them.
+    return self.models[name].init(key, batch.zero_filled, batch.measurement)["params"]
 
   def _example(self):
     slices = batches.take(self.dataset.train.slices, np.array([0]))

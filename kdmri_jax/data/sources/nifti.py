@@ -1,5 +1,6 @@
 """Folders of NIfTI files, one volume a file."""
 
+import gzip
 import pathlib
 from collections.abc import Iterator
 
@@ -80,6 +81,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None):
     nibabel.spatialimages.HeaderDataError,
   )
   with reading(path, *errors):
+    _verify(path)
     image = nibabel.load(path)
     shape = image.shape
     codes = nibabel.aff2axcodes(image.affine)
@@ -105,6 +107,14 @@ def read_nifti(path: pathlib.Path, frame: int | None = None):
   record = {"file": str(path), "file_shape": list(shape), "zooms": zooms}
   record |= {"axes_increase_towards": directions}
   return np.moveaxis(array, 2, 0), record
+
+
+def _verify(path):
+  """Reads a compressed file to its end, where its checksum is; nibabel does not."""
+  if path.suffix == ".gz":
+    with gzip.open(path) as file:
+      while file.read(1 << 20):
+        pass
 
 
 def _nibabel(path):

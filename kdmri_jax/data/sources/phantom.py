@@ -75,11 +75,11 @@ def _check(phantom: PhantomConfig) -> None:
       f"one of {known}",
       "Set it with --config.data.phantom.family=NAME.",
     )
-  for key in ("subjects", "slices", "size"):
-    if np.min(getattr(phantom, key)) < 1:
+  for key, least in (("subjects", 1), ("slices", 1), ("size", 1), ("seed", 0)):
+    if np.min(getattr(phantom, key)) < least:
       raise UserError(
         f"data.phantom.{key}",
         repr(getattr(phantom, key)),
-        "positive numbers",
+        f"{least} or more",
         f"Set it with --config.data.phantom.{key}=...",
       )

@@ -36,7 +36,8 @@ def comparison(path, images: dict, *, data_range: float | None = None):
   grid = Grid(target.shape, len(images), (None, 1, None), (0.14, 0.14, 0.04))
   box = interesting_box(target, _box_side(target.shape, grid.width))
   _image_rows(grid, images, box, data_range or target.max())
-  _residue_row(grid, 2, {n: abs(image - target) for n, image in images.items()})
+  residues = {name: abs(image - target) for name, image in images.items()}
+  _residue_row(grid, 2, residues, smallest=1e-5 * target.max())
   for row, label in enumerate(("image", "enlarged", "residue")):
     grid.row_label(row, label)
   return style.save(grid.figure, path)
@@ -71,7 +72,8 @@ def attention_maps(path, maps: dict):
   for row, name in enumerate(maps):
     grid.row_label(row, _label(name), color=colours[name], fontweight="bold")
   if residues:
-    _map_rows(grid, len(maps), residues, "magma", "residue")
+    rounding = 1e-5 * reference.max()
+    _map_rows(grid, len(maps), residues, "magma", "residue", rounding)
   for row, (name, values) in enumerate(residues.items(), len(maps)):
     label = f"|{_label(teacher)} \u2212 {_label(name)}|"
     grid.row_label(row, label, color=colours[name], fontsize=style.SMALL)
@@ -105,8 +107,8 @@ def mask(path, sampling):
 def interesting_box(image, side: int) -> tuple[int, int, int]:
   """Top, left and side of the square with the most structure, away from the border.
 
-  Structure is the local sum of the gradient's magnitude, clipped at its upper
-  quartile so that many edges count more than a strong one. Squares that reach into
+  Structure is the local sum of the gradient's magnitude, clipped at the median of
+  the edges so that many edges count more than a strong one. Squares that reach into
   the outer eighth of the image are not considered where others exist.
 
   Args:
@@ -117,7 +119,8 @@ def interesting_box(image, side: int) -> tuple[int, int, int]:
     (top, left, side).
   """
   gradient = scipy.ndimage.gaussian_gradient_magnitude(image, 1.0)
-  gradient = np.minimum(gradient, np.percentile(gradient, 75))
+  edges = gradient[gradient > 0.02 * gradient.max()]
+  gradient = np.minimum(gradient, np.median(edges) if edges.size else 0)
   total = np.pad(gradient.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
   sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side]
   sums += total[:-side, :-side]
@@ -154,11 +157,12 @@ def _image_rows(grid, images, box, data_range):
     axes.spines[:].set(visible=True, color=_BOX, linewidth=1.1)
 
 
-def _residue_row(grid, row, residues):
+def _residue_row(grid, row, residues, smallest):
   """Residues on the networks' scale; the input's may lie beyond it."""
   networks = [r for n, r in residues.items() if n not in ("target", *_INPUTS)]
-  limit = np.percentile(networks or list(residues.values()), _WHITE) or 1.0
-  norm = Normalize(0, float(limit))
+  limit = np.percentile(networks or list(residues.values()), _WHITE)
+  limit = float(max(limit, smallest))
+  norm = Normalize(0, limit)
   for column, (name, residue) in enumerate(residues.items()):
     if name == "target":
       continue
@@ -175,8 +179,8 @@ def _residue_row(grid, row, residues):
   _quiet_bar(colour_bar)
 
 
-def _map_rows(grid, first, maps, colour_map, label):
-  limit = np.percentile(list(maps.values()), _WHITE) or 1.0
+def _map_rows(grid, first, maps, colour_map, label, smallest=1e-12):
+  limit = max(np.percentile(list(maps.values()), _WHITE), smallest)
   norm = Normalize(0, float(limit))
   for row, values in enumerate(maps.values(), first):
     for column, image in enumerate(values):

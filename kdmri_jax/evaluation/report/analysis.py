@@ -11,15 +11,17 @@ from kdmri_jax.evaluation.tables import Tables
 
 PAIRED_METRICS = ("psnr", "ssim", "nmse")
 SIMULATED = (
-  "The k-space was simulated from finished magnitude images. Such data carry no "
-  "noise, coil or phase effects of their own and may have been processed before, so "
-  "every method looks better on them than on raw measurements (Shimron et al., "
-  "PNAS 2022). Compare the models with each other, not with results on raw k-space."
+  "Images that were finished before k-space was simulated from them make every method "
+  "look better than raw measurements do (Shimron et al., PNAS 2022). Compare the "
+  "models with each other, not with results on raw k-space."
 )
 SELECTED = (
-  "The evaluated subjects are those of the validation split, which also chose the "
-  "weights that were kept; this favours every network a little. Name held-back "
-  "subjects in data.test to avoid it."
+  "The validation subjects also chose the weights that were kept, which favours every "
+  "network a little; name held-back subjects in data.test to avoid it."
+)
+ONE_SEED = (
+  "One training run with one seed: the intervals cover the choice of subjects, not "
+  "what another initialisation or data order would change."
 )
 
 
@@ -34,8 +36,9 @@ class ReportInput:
     title: name of the experiment.
     protocol: key of `metrics.PROTOCOLS`; the one that the tables show.
     tables: metrics of all models under all protocols.
-    dataset: record of the data: source, subjects of each split, scaling, crop. Its
-      key "simulated_kspace" is False only where the scanner's own k-space was used.
+    dataset: record of the data: source, subjects of each split, scaling, crop;
+      "simulated_kspace" is False only where the scanner's own k-space was used, and
+      "notes" (a list of sentences) join the cautions.
     evaluated_on: split that was evaluated, "test" or "validation".
     mask: description of the mask.
     parameters: number of parameters of each network.
@@ -83,20 +86,13 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     A dict with title, protocol, protocol_definition, dataset, evaluated_on, mask;
     rows: {"model", "parameters" (None where unknown), and for each metric {"mean",
     "sd", "n", "left_out"}}; paired: results of `statistics.paired` with "sentence",
-    for distilled-student, distilled-teacher and teacher-student where both exist,
-    each for `PAIRED_METRICS`; answer and cautions: lists of sentences; best: the
-    small network with the highest PSNR, or None; seconds, kept_epochs, bootstrap,
-    seed, config, environment.
+    for distilled-student, distilled-teacher and teacher-student where both have
+    values, each for `PAIRED_METRICS`; answer and cautions: lists of sentences;
+    best: the small network with the highest PSNR, or None; seconds, kept_epochs,
+    bootstrap, seed, config, environment.
   """
-  rows = [
-    {
-      "model": row["model"],
-      "parameters": inputs.parameters.get(row["model"]),
-      **row["metrics"],
-    }
-    for row in statistics.summary(inputs.tables.volumes, inputs.protocol)
-  ]
-  pairs = _pairs(inputs, {row["model"] for row in rows})
+  rows = summary_rows(inputs.tables.volumes, inputs.protocol, inputs.parameters)
+  pairs = _pairs(inputs, rows)
   return {
     "title": inputs.title,
     "protocol": inputs.protocol,
@@ -119,19 +115,20 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
 
 
 def format_table(rows: list[dict]) -> str:
-  """The comparison as plain text: model, parameters, PSNR, SSIM, volumes.
+  """The comparison as plain text, mean ± sd over volumes.
 
   Args:
-    rows: "rows" of `analyse`.
+    rows: "rows" of `analyse`; the column of parameters is left out where all are
+      unknown.
   """
-  lines = [("model", "parameters", "PSNR, dB", "SSIM", "volumes")]
+  counted = any(row["parameters"] is not None for row in rows)
+  lines = [("model", *["parameters"] * counted, "PSNR, dB", "SSIM", "NMSE", "volumes")]
   lines += [
     (
       row["model"],
-      count(row["parameters"]),
-      wording.mean_sd(row["psnr"], "psnr"),
-      wording.mean_sd(row["ssim"], "ssim"),
-      str(row["psnr"]["n"]),
+      *[count(row["parameters"])] * counted,
+      *(wording.mean_sd(row[name], name) for name in PAIRED_METRICS),
+      str(row["psnr"]["n"] + row["psnr"]["left_out"]),
     )
     for row in rows
   ]
@@ -143,12 +140,25 @@ def format_table(rows: list[dict]) -> str:
   )
 
 
+def summary_rows(records: list[dict], protocol: str, parameters: dict) -> list[dict]:
+  """Rows {"model", "parameters", metric: {"mean", "sd", "n", "left_out"}, ...}."""
+  return [
+    {
+      "model": row["model"],
+      "parameters": parameters.get(row["model"]),
+      **row["metrics"],
+    }
+    for row in statistics.summary(records, protocol)
+  ]
+
+
 def count(number: int | None) -> str:
   """A number with thousands separated; a dash for None."""
   return wording.ABSENT if number is None else f"{number:,}"
 
 
-def _pairs(inputs, models):
+def _pairs(inputs, rows):
+  models = {row["model"]: row for row in rows}
   roles = {"teacher": inputs.teacher, "student": inputs.student}
   wanted = [
     (inputs.distilled, inputs.student),
@@ -157,7 +167,9 @@ def _pairs(inputs, models):
   ]
   pairs = []
   for a, b in dict.fromkeys(wanted):
-    for metric in PAIRED_METRICS if {a, b} <= models and a != b else ():
+    for metric in PAIRED_METRICS if {a, b} <= models.keys() and a != b else ():
+      if None in (models[a][metric]["mean"], models[b][metric]["mean"]):
+        continue
       known = roles if inputs.teacher in models else {}
       pair = statistics.paired(
         inputs.tables.records,
@@ -185,7 +197,7 @@ def _answer(inputs, rows, pairs):
     sentences = [p["sentence"] for p in pairs if p["metric"] == "psnr"]
   if not sentences:
     names = ", ".join(row["model"] for row in rows)
-    sentences = [f"Measured so far: {names}. There is no second network to compare."]
+    sentences = [f"Measured so far: {names}. No two networks can be compared yet."]
   large = inputs.parameters.get(inputs.teacher)
   small = inputs.parameters.get(inputs.distilled)
   if large and small:
@@ -197,17 +209,13 @@ def _answer(inputs, rows, pairs):
 
 
 def _cautions(inputs, pairs):
-  cautions = list(dict.fromkeys(p["caution"] for p in pairs if p["caution"]))
+  cautions = [p["caution"] for p in pairs if p["caution"]]
+  cautions += inputs.dataset.get("notes", [])
   if simulated(inputs.dataset):
     cautions.append(SIMULATED)
   if inputs.evaluated_on == "validation":
     cautions.append(SELECTED)
-  if inputs.dataset.get("note"):
-    cautions.append(inputs.dataset["note"])
-  cautions.append(
-    "One training run with one seed: the intervals cover the choice of subjects, not "
-    "what another initialisation or data order would change."
-  )
+  cautions.append(ONE_SEED)
   volumes = [r for r in inputs.tables.volumes if r["protocol"] == inputs.protocol]
   empty = {r["volume"]: r["empty_slices"] for r in volumes if r["empty_slices"]}
   if empty:
@@ -215,7 +223,7 @@ def _cautions(inputs, pairs):
     cautions.append(
       f"{sum(empty.values())} slices of {len(empty)} volumes have no signal; {what}."
     )
-  return cautions
+  return list(dict.fromkeys(cautions))
 
 
 def simulated(dataset: dict[str, Any]) -> bool:

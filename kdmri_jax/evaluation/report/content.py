@@ -56,7 +56,10 @@ def _numbers(inputs, analysis):
   gain = pairs.get((inputs.distilled, inputs.student, "psnr"))
   numbers = []
   if gain:
-    label = f"{gain['a']} against {gain['b']}, 95% interval {wording.interval(gain)}"
+    label = (
+      f"PSNR of {gain['a']} {wording.MINUS} {gain['b']} over {wording.units(gain)}, "
+      f"95% interval {wording.interval(gain)}"
+    )
     numbers.append((f"{wording.difference(gain)} dB", label))
   if gain and gain["gap_closed"] is not None:
     within = ""
@@ -136,6 +139,7 @@ def _is_it_real(analysis, pictures):
 
 
 def _how_measured(inputs, analysis, pictures):
+  dataset = {k: v for k, v in inputs.dataset.items() if k not in ("notes", "volumes")}
   parts = [
     blocks.Paragraph(
       f"Protocol {inputs.protocol}: {analysis['protocol_definition']} NMSE is the "
@@ -147,7 +151,7 @@ def _how_measured(inputs, analysis, pictures):
       "The data are split by subject, never by slice; evaluated are the subjects of "
       f"the {inputs.evaluated_on} split."
     ),
-    blocks.Facts(_facts(inputs.dataset)),
+    blocks.Facts(_facts(dataset)),
   ]
   if "mask" in pictures:
     caption = "The sampling mask, zero frequency at the centre; white is measured."
@@ -168,17 +172,12 @@ def _training(inputs, analysis, pictures):
     parts.append(blocks.Picture(pictures["learning_curves"], alt, caption))
   rows = []
   for stage, lines in inputs.histories.items():
-    epochs = max((x["epoch"] for x in lines if x.get("event") == "epoch"), default=0)
-    kept = analysis["kept_epochs"][stage]
-    spent = inputs.seconds.get(stage)
-    rows.append(
-      (
-        stage,
-        str(epochs),
-        wording.ABSENT if kept is None else str(kept),
-        wording.ABSENT if spent is None else wording.duration(spent),
-      )
-    )
+    epochs = [line["epoch"] for line in lines if line.get("event") == "epoch"]
+    if not epochs:
+      continue
+    kept, spent = analysis["kept_epochs"][stage], inputs.seconds.get(stage)
+    time = wording.ABSENT if spent is None else wording.duration(spent)
+    rows.append((stage, str(max(epochs)), str(kept or wording.ABSENT), time))
   if rows:
     header = ("stage", "epochs", "weights kept from epoch", "training time")
     stages = [row[0] for row in rows]

@@ -76,7 +76,8 @@ figcaption { margin-top: .5rem; }
 figure.narrow { float: left; width: 19rem; max-width: 100%; margin: .5rem 2rem 1rem 0; }
 section::after { content: ""; display: block; clear: both; }
 dl {
-  overflow: hidden; display: grid; grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr));
+  overflow: hidden; display: grid;
+  grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr));
   gap: .6rem 1.5rem; margin: 1rem 0;
 }
 dt { color: var(--quiet); font-size: .8rem; }
@@ -87,5 +88,4 @@ pre {
   font-size: .8rem; line-height: 1.45;
 }
 main { padding-bottom: 4rem; }
-@media print { aside, .numbers li { border: 1px solid var(--line); } }
 """

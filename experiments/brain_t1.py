@@ -1,0 +1,31 @@
+"""Brain T1 images of multiple-sclerosis patients at 4x, on a budget for two cores.
+
+  python scripts/run.py --config=experiments/brain_t1.py --workdir=runs/brain_t1 \
+    --config.data.root=/path/to/folder
+
+The images: the open_ms_data set (University of Ljubljana, Lesjak et al.,
+Neuroinformatics 2016; on GitHub as muschellij2/open_ms_data), the files
+longitudinal/raw/patientNN/studyK_T1W.nii.gz copied as patientNN_studyK_T1W.nii.gz.
+Three subjects (four volumes) to train on, one to compare on: with a single subject
+the interval says how the slices differ, not how subjects do. About 30 minutes on
+two cores.
+"""
+
+from experiments import base
+
+
+def get_config(protocol="paper"):
+  config = base.get_config(protocol)
+  config.name = f"Brain T1, 4x, {protocol} losses, reduced budget"
+  config.data.update(
+    source="nifti",
+    root="data/brain_t1",
+    include=("patient01_study2*", "patient04*", "patient12*", "patient20*"),
+    subject_pattern=r"patient\d+",
+    train=("patient01", "patient12", "patient20"),
+    validation=("patient04",),
+    crop=(256, 256),
+    slices_per_volume=24,
+  )
+  base.shorten(config, epochs=20)
+  return config

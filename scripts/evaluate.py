@@ -1,0 +1,105 @@
+"""Measures reconstructed volumes against their targets.
+
+Two folders of h5 files whose names agree; the table goes to the screen, and with
+--out the metrics of every volume and slice go to CSV and JSON files:
+
+  python scripts/evaluate.py --target=data/validation --prediction=results/kd
+  python scripts/evaluate.py --target=data/validation \\
+    --prediction=teacher=results/teacher,kd=results/kd --protocol=slice --out=metrics
+
+Volumes are (slices, rows, columns); the first of the keys reconstruction, target,
+volfs (rows, columns, slices), reconstruction_rss and reconstruction_esc is read
+unless --key names another. Undefined values (a slice without signal) are left out
+of means and empty in the files.
+"""
+
+import pathlib
+
+from absl import flags
+
+from kdmri_jax import cli
+from kdmri_jax.errors import UserError
+from kdmri_jax.evaluation import metrics, report, tables
+
+_TARGET = flags.DEFINE_string("target", None, "Folder of the fully sampled volumes.")
+_PREDICTION = flags.DEFINE_multi_string(
+  "prediction",
+  None,
+  "Folder of reconstructions, DIR or NAME=DIR; repeat it or separate by commas.",
+)
+_PROTOCOL = flags.DEFINE_enum(
+  "protocol",
+  "kdmri",
+  list(metrics.PROTOCOLS),
+  "Whose numbers the table shows; the files hold all protocols.",
+)
+_OUT = flags.DEFINE_string(
+  "out", None, "New or empty folder for volumes.csv, slices.csv and the same as JSON."
+)
+_KEY = flags.DEFINE_string("key", "", "Dataset to read from every h5 file.")
+
+
+def main(argv):
+  del argv
+  out = _new_folder(_OUT.value) if _OUT.value else None
+  measured = tables.evaluate_folders(
+    _TARGET.value, _named_folders(_PREDICTION.value), key=_KEY.value
+  )
+  rows = report.summary_rows(measured.volumes, _PROTOCOL.value, {})
+  print(report.format_table(rows))
+  print(f"\nprotocol {_PROTOCOL.value}: {metrics.PROTOCOLS[_PROTOCOL.value]}")
+  left_out = sum(row[name]["left_out"] for row in rows for name in metrics.METRICS)
+  if left_out:
+    print(f"{left_out} undefined or infinite values were left out of the means.")
+  if out:
+    _write(out, measured)
+
+
+def _named_folders(values):
+  """Model name -> folder; a folder without a name is called by its own."""
+  folders = {}
+  for value in ",".join(values).split(","):
+    name, separator, folder = value.rpartition("=")
+    if not separator:
+      path = pathlib.Path(folder).resolve()
+      name = path.parent.name if path.name == "results" else path.name
+    if not name or not folder or name in folders:
+      raise UserError(
+        "--prediction",
+        f"{value!r}"
+        + (f", a second folder called {name!r}" if name in folders else ""),
+        "DIR or NAME=DIR, each name once",
+        "Give every folder a name of its own: --prediction=NAME=DIR.",
+      )
+    folders[name] = folder
+  return folders
+
+
+def _new_folder(value):
+  folder = pathlib.Path(value)
+  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    raise UserError(
+      folder,
+      "a folder that is not empty" if folder.is_dir() else "a file",
+      "a new or empty folder, so that nothing is overwritten",
+      "Choose another --out.",
+    )
+  return folder
+
+
+def _write(folder, measured):
+  try:
+    tables.write_tables(folder, measured)
+  except OSError as error:
+    raise UserError(
+      folder,
+      f"that it cannot be written ({error})",
+      "a folder with room for the tables",
+      "Free some space, or choose another --out.",
+    ) from error
+  print(f"tables: {folder}")
+
+
+if __name__ == "__main__":
+  flags.mark_flags_as_required(["target", "prediction"])
+  cli.run_main(main)

@@ -1,0 +1,81 @@
+"""Settings, arrays and small files that the tests of the data package share."""
+
+import dataclasses
+
+import h5py
+import nibabel
+import numpy as np
+
+from kdmri_jax.config import DataConfig, PhantomConfig
+from kdmri_jax.data.sources import SOURCES
+
+EVEN_ROWS = (np.arange(6) % 2 == 0)[:, None] * np.ones(5)
+
+BASE = DataConfig(
+  source="phantom",
+  root="",
+  include=(),
+  subject_pattern="",
+  acceleration_tag="4x",
+  kdmri_type="",
+  crop=(0, 0),
+  scaling="volume_max",
+  slices_per_volume=0,
+  train=(),
+  validation=(),
+  test=(),
+  validation_fraction=0.25,
+  split_seed=0,
+  phantom=PhantomConfig("mixed", 4, 3, (32, 28), 0, False),
+)
+
+
+def config(**changes):
+  return dataclasses.replace(BASE, **changes)
+
+
+def images(seed=0, shape=(4, 6, 5)):
+  return np.random.default_rng(seed).uniform(0.1, 8, shape)
+
+
+def read(source, root="", **changes):
+  """The volumes of a source as they come, before any check."""
+  return list(SOURCES[source](config(source=source, root=str(root), **changes)))
+
+
+def save_nifti(path, array, affine=None):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  nibabel.save(
+    nibabel.Nifti1Image(array, np.eye(4) if affine is None else affine), path
+  )
+
+
+def save_h5(path, **arrays):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  with h5py.File(path, "w") as file:
+    for key, array in arrays.items():
+      file[key] = array
+
+
+def stack(seed=0, shape=(6, 5, 3)):
+  """Integers (rows, columns, slices)."""
+  return np.random.default_rng(seed).integers(0, 900, shape).astype(np.int16)
+
+
+def kdmri_file(path, seed, shape=(6, 5, 3), tag="4x", **extra):
+  """Target, k-space of even rows and its image, by the definition."""
+  target = images(seed, shape)
+  mask = (np.arange(shape[0]) % 2 == 0).reshape(-1, *[1] * (len(shape) - 1))
+  kspace = mask * np.fft.fft2(target, axes=(0, 1), norm="ortho")
+  image = np.abs(np.fft.ifft2(kspace, axes=(0, 1), norm="ortho"))
+  arrays = {"volfs": target, f"kspace_volus_{tag}": kspace, f"img_volus_{tag}": image}
+  save_h5(path, **arrays | extra)
+  return arrays
+
+
+def kdmri_folder(root, count=2):
+  """Settings of a small data set in the original's layout, written below `root`."""
+  for number in range(count):
+    kdmri_file(root / "train" / "acc_4x" / f"{number}.h5", number)
+  kdmri_file(root / "validation" / "acc_4x" / "0.h5", 99, shape=(6, 5, 2))
+  return config(source="kdmri", root=str(root))

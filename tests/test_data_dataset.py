@@ -1,0 +1,199 @@
+"""From a source to slice sets."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from data_files import (
+  EVEN_ROWS,
+  config,
+  images,
+  kdmri_folder,
+  save_h5,
+  save_nifti,
+  stack,
+)
+
+from kdmri_jax.data import load
+from kdmri_jax.errors import UserError
+
+
+def all_sampled(shape):
+  return np.ones(shape)
+
+
+def test_phantoms_end_to_end():
+  asked = []
+
+  def mask_for(shape):
+    asked.append(shape)
+    return np.ones(shape, np.float64)
+
+  data = load(config(), mask_for)
+  assert asked == [(32, 28)]
+  assert data.mask.dtype == np.uint8
+  assert data.train.slices.target.shape == (9, 32, 28, 1)
+  assert data.train.slices.target.dtype == np.float32
+  assert data.train.slices.kspace is None
+  assert data.train.slices.zero_filled is None
+  assert data.train.spans == ((0, 3), (3, 6), (6, 9))
+  assert data.test is data.validation
+  for volume, (start, stop) in zip(data.train.volumes, data.train.spans, strict=True):
+    rows = data.train.slices.target[start:stop]
+    np.testing.assert_array_equal(volume.target, rows[..., 0])
+    assert np.shares_memory(volume.target, rows)
+
+
+def test_the_record_tells_everything_in_json():
+  record = json.loads(json.dumps(load(config(), all_sampled).record))
+  assert record["source"] == "phantom"
+  assert record["slices"] == {"train": 9, "validation": 3}
+  assert len(record["subjects"]["train"]) == 3
+  assert (record["shape"], record["channels"]) == ([32, 28], 1)
+  assert record["simulated_kspace"] is True
+  assert record["held_out_test"] is False
+  assert any("Synthetic anatomy" in note for note in record["notes"])
+  assert len(record["volumes"]) == 4
+  assert {"name", "subject", "split", "scale_factor"} <= set(record["volumes"][0])
+
+
+def test_complex_volumes_become_two_channels():
+  phantom = dataclasses.replace(config().phantom, phase=True)
+  data = load(config(phantom=phantom), all_sampled)
+  assert data.train.slices.target.shape == (9, 32, 28, 2)
+  volume = data.train.volumes[1]
+  np.testing.assert_array_equal(
+    volume.target.real, data.train.slices.target[3:6, ..., 0]
+  )
+  np.testing.assert_array_equal(
+    volume.target.imag, data.train.slices.target[3:6, ..., 1]
+  )
+
+
+def test_one_complex_volume_makes_all_of_two_channels(tmp_path):
+  save_h5(tmp_path / "a.h5", target=images(0) + 0j)
+  save_h5(tmp_path / "b.h5", target=images(1))
+  settings = config(source="prepared", root=str(tmp_path), validation=("b",))
+  data = load(settings, all_sampled)
+  assert data.validation.slices.target.shape[-1] == 2
+  assert np.all(data.validation.slices.target[..., 1] == 0)
+
+
+def test_stored_kspace_is_used(tmp_path):
+  data = load(kdmri_folder(tmp_path), lambda shape: EVEN_ROWS)
+  slices = data.train.slices
+  assert slices.kspace.shape == (6, 6, 5)
+  assert slices.kspace.dtype == np.complex64
+  assert slices.zero_filled.shape == (6, 6, 5, 1)
+  again = np.abs(np.fft.ifft2(slices.kspace, norm="ortho"))
+  np.testing.assert_allclose(again, slices.zero_filled[..., 0], atol=1e-6)
+  assert data.record["stored_kspace_used"] is True
+  assert data.record["simulated_kspace"] is True  # it is the transform of the target
+  assert data.validation.volumes[0].name == "0"
+
+
+def test_stored_kspace_is_left_where_one_file_has_none(tmp_path):
+  settings = kdmri_folder(tmp_path)
+  save_h5(tmp_path / "train" / "acc_4x" / "5.h5", volfs=images(5, (6, 5, 3)))
+  data = load(settings, lambda shape: EVEN_ROWS)
+  assert data.train.slices.kspace is None
+  assert data.validation.slices.zero_filled is None
+  assert data.record["simulated_kspace"] is True
+  assert any("others have none" in note for note in data.record["notes"])
+
+
+def test_complex_data_with_kspace_has_a_complex_input(tmp_path):
+  for name, seed in (("a", 0), ("b", 1)):
+    target = images(seed) * np.exp(1j * images(seed + 5))
+    kspace = EVEN_ROWS * np.fft.fft2(target, norm="ortho")
+    zero_filled = np.fft.ifft2(kspace, norm="ortho")
+    arrays = {"target": target, "kspace": kspace, "zero_filled": np.abs(zero_filled)}
+    save_h5(tmp_path / f"{name}.h5", **arrays)
+  settings = config(source="prepared", root=str(tmp_path), validation=("b",))
+  data = load(settings, lambda shape: EVEN_ROWS)
+  expected = zero_filled / np.abs(target).max()
+  got = data.validation.slices.zero_filled
+  np.testing.assert_allclose(got[..., 0] + 1j * got[..., 1], expected, atol=1e-5)
+  assert data.record["simulated_kspace"] is False
+
+
+MASKS = {
+  "odd rows": (1 - EVEN_ROWS, "samples at 15 points where the mask has none"),
+  "fewer rows": (EVEN_ROWS * (np.arange(6) < 3)[:, None], "samples at 5 points"),
+  "every row": (np.ones((6, 5)), "empty at 15 points which the mask samples"),
+  "shifted": (np.fft.fftshift(EVEN_ROWS), "samples at 15 points"),
+}
+
+
+@pytest.mark.parametrize("case", MASKS)
+def test_refuses_kspace_of_another_mask(tmp_path, case):
+  mask, message = MASKS[case]
+  with pytest.raises(UserError, match=rf"0.h5: found k-space that .*{message}"):
+    load(kdmri_folder(tmp_path), lambda shape: mask)
+
+
+def test_refuses_a_mask_of_another_shape():
+  with pytest.raises(UserError, match=r"mask: found shape \(28, 32\)"):
+    load(config(), lambda shape: np.ones(shape[::-1]))
+
+
+def test_refuses_slices_of_different_shapes(tmp_path):
+  save_nifti(tmp_path / "a.nii", stack(shape=(6, 5, 3)))
+  save_nifti(tmp_path / "b.nii", stack(shape=(4, 8, 3)))
+  settings = config(source="nifti", root=str(tmp_path))
+  with pytest.raises(UserError, match=r"b.nii: .*\(4, 8\).*a.nii, \(6, 5\)") as caught:
+    load(settings, all_sampled)
+  assert "--config.data.crop=(4,5)" in str(caught.value)
+  cropped = dataclasses.replace(settings, crop=(4, 5))
+  assert load(cropped, all_sampled).train.slices.target.shape == (3, 4, 5, 1)
+
+
+def test_refuses_one_image_in_both_splits(tmp_path):
+  for part, seed in (("train", 0), ("train", 1), ("validation", 1)):
+    save_nifti(tmp_path / part / f"{part}{seed}.nii", stack(seed))
+  with pytest.raises(UserError, match=r"validation1.nii.*train1.nii.*in both splits"):
+    load(config(source="nifti", root=str(tmp_path)), all_sampled)
+
+
+def test_refuses_an_unknown_source_and_an_idle_include():
+  with pytest.raises(
+    UserError, match=r"'niftii'; expected one of.*Did you mean 'nifti'"
+  ):
+    load(config(source="niftii"), all_sampled)
+  with pytest.raises(
+    UserError, match=r"which matches no volume.*brain_000, cardiac_001"
+  ):
+    load(config(include=("patient*",)), all_sampled)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("kind", ["mrbrain", "knee"])
+def test_real_files_of_the_original_layout(real_data, kind):
+  mask = np.load(real_data / "original_layout" / "us_masks" / "knee" / "mask_4x.npy")
+  if kind == "mrbrain":
+    mask = np.load(real_data / "us_masks" / "mrbrain" / "mask_4x.npy")
+  root = pathlib.Path(real_data) / "original_layout"
+  settings = config(source="kdmri", root=str(root), kdmri_type=kind)
+  data = load(settings, lambda shape: mask)
+  made = np.fft.fft2(data.train.slices.target[..., 0], norm="ortho") * mask
+  np.testing.assert_allclose(data.train.slices.kspace, made, atol=1e-4)
+  with pytest.raises(UserError, match=r"where the mask has none"):
+    load(settings, lambda shape: mask.T)
+
+
+@pytest.mark.data
+def test_real_brains(real_data):
+  settings = config(
+    source="nifti",
+    root=str(real_data / "brain_t1"),
+    crop=(240, 240),
+    subject_pattern="(patient[0-9]+)",
+    validation=("patient04",),
+    slices_per_volume=4,
+  )
+  data = load(settings, all_sampled)
+  assert data.record["subjects"]["train"] == ["patient01", "patient12", "patient20"]
+  assert data.train.slices.target.shape == (20, 240, 240, 1)
+  assert data.train.slices.target.max() == 1

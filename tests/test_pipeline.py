@@ -1,0 +1,347 @@
+"""The whole pipeline on tiny phantoms: results, resuming, stopping, failing."""
+
+import json
+import math
+import os
+import resource
+import signal
+import threading
+import time
+
+import h5py
+import jax
+import numpy as np
+import pytest
+from tiny import tiny_config
+
+from kdmri_jax import config as config_lib
+from kdmri_jax.errors import Interrupted, UserError
+from kdmri_jax.evaluation import compare
+from kdmri_jax.training import log
+from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
+from kdmri_jax.training.pipeline import Pipeline
+from kdmri_jax.training.step import TrainState
+
+
+def make(path, protocol="paper", **changes):
+  return Pipeline(config_lib.parse(tiny_config(protocol, **changes)), path)
+
+
+def train(pipeline, stages=None):
+  with pipeline.workdir.locked():
+    pipeline.train(stages or pipeline.config.pipeline)
+
+
+def assert_equal(a, b):
+  jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+  """A finished run, with its report."""
+  pipeline = make(tmp_path_factory.mktemp("run"))
+  train(pipeline)
+  return pipeline, compare.write_report(pipeline)
+
+
+class TestFinishedRun:
+  def test_every_stage_has_checkpoint_log_and_tensorboard(self, finished):
+    pipeline, _ = finished
+    for name in ("teacher", "student", "feature", "kd"):
+      folder = pipeline.workdir.stage(name)
+      assert pipeline.is_finished(name)
+      assert list((folder / "tensorboard").glob("events*"))
+      lines = log.read(folder / "metrics.jsonl")
+      assert [line["epoch"] for line in lines] == [1, 2]
+      assert all(math.isfinite(v) for v in lines[0]["train"].values())
+      assert {"mse", "l1", "psnr", "loss"} <= set(lines[0]["validation"])
+    assert set(lines[0]["train"]) >= {"reconstruction", "imitation", "loss"}
+
+  def test_training_lowers_the_loss(self, finished):
+    pipeline, _ = finished
+    lines = log.read(pipeline.workdir.stage("teacher") / "metrics.jsonl")
+    assert lines[1]["train"]["loss"] < lines[0]["train"]["loss"]
+
+  def test_results_have_the_layout_users_expect(self, finished):
+    pipeline, _ = finished
+    volumes = pipeline.dataset.test.volumes
+    for name in ("zero_filled", "teacher", "student", "kd"):
+      for volume in volumes:
+        with h5py.File(pipeline.workdir.results(name) / f"{volume.name}.h5") as file:
+          assert file["reconstruction"].shape == volume.target.shape
+          assert file["reconstruction"].dtype == np.float32
+
+  def test_report_json(self, finished):
+    pipeline, report = finished
+    content = json.loads(report.path.with_name("report.json").read_text())
+    assert content["protocol"] == "kdmri"
+    assert content["dataset"]["subjects"] == pipeline.dataset.record["subjects"]
+    rows = {row["model"]: row for row in content["rows"]}
+    assert list(rows) == ["zero_filled", "teacher", "student", "kd"]
+    assert rows["kd"]["parameters"] == rows["student"]["parameters"]
+    assert set(rows["kd"]["psnr"]) >= {"mean", "sd", "n"}
+    pairs = {(p["a"], p["b"], p["metric"]): p for p in content["paired"]}
+    pair = pairs["kd", "student", "psnr"]
+    low, high = pair["ci95"]
+    assert low <= pair["mean_difference"] <= high
+    assert {"wilcoxon_p", "gap_closed"} <= set(pair)
+    assert pair["mean_difference"] == pytest.approx(
+      _per_slice_mean(report, "kd") - _per_slice_mean(report, "student"), abs=1e-6
+    )
+    folder = report.path.parent
+    figures = {"comparison", "learning_curves", "attention_maps", "differences", "mask"}
+    assert {p.stem for p in (folder / "figures").glob("*.png")} == figures
+    assert "kd" in (folder / "report.md").read_text()
+
+  def test_the_same_command_again_changes_nothing(self, finished):
+    pipeline, _ = finished
+    before = _checkpoint_times(pipeline)
+    train(make(pipeline.workdir.path))
+    assert _checkpoint_times(pipeline) == before
+
+  def test_the_kd_student_starts_from_the_feature_stage(self, finished):
+    pipeline, _ = finished
+    start = pipeline._make_stage("kd").params
+    assert_equal(start, pipeline.best("feature"))
+
+  def test_stages_of_the_same_network_start_from_the_same_weights(self, finished):
+    pipeline, _ = finished
+    student, feature = map(pipeline.initial_params, ("student", "feature"))
+    assert_equal(student, feature)
+
+  def test_another_config_is_refused(self, finished):
+    pipeline, _ = finished
+    other = make(pipeline.workdir.path, batch_size=2)
+    with pytest.raises(UserError, match="batch_size was 4, now 2"):
+      train(other)
+    assert json.loads((pipeline.workdir.path / "config.json").read_text())[
+      "batch_size"
+    ] == 4
+
+  def test_other_data_is_refused(self, finished):
+    pipeline, _ = finished
+    config = tiny_config()
+    other = Pipeline(config_lib.parse(config), pipeline.workdir.path)
+    other.dataset.record["subjects"]["train"].append("someone_else")
+    with pytest.raises(UserError, match=r"dataset\.json.*other data"):
+      train(other)
+
+  def test_runtime_settings_may_change(self, finished):
+    pipeline, _ = finished
+    train(make(pipeline.workdir.path, devices=1, name="renamed"))
+
+
+def _per_slice_mean(report, model):
+  slices = json.loads(report.path.with_name("slices.json").read_text())
+  chosen = [
+    s["psnr"] for s in slices if s["model"] == model and s["protocol"] == "kdmri"
+  ]
+  return np.mean(chosen)
+
+
+def _checkpoint_times(pipeline):
+  paths = sorted(pipeline.workdir.seed_path.glob("*/checkpoints/*"))
+  return {path: path.stat().st_mtime_ns for path in paths}
+
+
+@pytest.mark.parametrize("protocol", ["reference"])
+def test_the_other_protocol_and_complex_images(tmp_path, protocol):
+  config = tiny_config(protocol)
+  config.data.phantom.phase = True
+  for model in config.models.values():
+    model.channels = 2
+  pipeline = Pipeline(config_lib.parse(config), tmp_path)
+  train(pipeline)
+  report = compare.write_report(pipeline)
+  rows = json.loads(report.path.with_name("report.json").read_text())["rows"]
+  psnr = {row["model"]: row["psnr"]["mean"] for row in rows}
+  assert psnr["student"] > psnr["zero_filled"]
+
+
+def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
+  pipeline, _ = finished
+  uncached = make(tmp_path, teacher_cache_mb=0)
+  train(uncached)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+    pipeline.best("kd"),
+    uncached.best("kd"),
+  )
+
+
+class TestStopping:
+  @pytest.mark.parametrize("steps", [1, 6])
+  @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+  def test_a_signal_saves_and_the_next_start_ends_the_same(
+    self, finished, tmp_path, steps, number
+  ):
+    """6 steps an epoch: within the first epoch, and at its very end."""
+    pipeline, _ = finished
+    interrupted = make(tmp_path)
+    watcher = threading.Thread(
+      target=_signal_after, args=(interrupted, "student", steps, number)
+    )
+    watcher.start()
+    with pytest.raises(Interrupted, match="everything is saved") as caught:
+      train(interrupted, ["student"])
+    watcher.join()
+    assert caught.value.signal_number == number
+    assert not interrupted.is_finished("student")
+    assert interrupted.progress("student").step > 0
+    again = make(tmp_path)
+    train(again, ["student"])
+    assert_equal(again.best("student"), pipeline.best("student"))
+    a, b = (log.read(p.workdir.stage("student") / "metrics.jsonl")
+            for p in (again, pipeline))
+    for line in (*a, *b):
+      del line["seconds"]
+    assert a == b
+
+  def test_what_a_crash_left_of_the_log_is_dropped(self, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 5}\n{"step": 10}\n{"st')
+    log.StageLog(tmp_path, "teacher", 5, 20).close()
+    assert log.read(path) == [{"step": 5}]
+
+
+def _signal_after(pipeline, stage, steps, number):
+  """Sends the signal once the stage has done some steps (seen by its TensorBoard)."""
+  folder = pipeline.workdir.stage(stage)
+  while not (folder / "tensorboard").exists():
+    time.sleep(0.001)
+  if steps > 1:
+    while not log.read(folder / "metrics.jsonl"):
+      time.sleep(0.001)
+  os.kill(os.getpid(), number)
+
+
+class TestFailing:
+  def test_a_diverging_loss_names_step_and_term(self, tmp_path):
+    pipeline = make(tmp_path, checkpoint_seconds=0.0)
+    train(pipeline, ["teacher"])
+    config = tiny_config()
+    config.stages.student.learning_rate = 1e30
+    config.devices = 1
+    diverging = Pipeline(config_lib.parse(config), tmp_path / "b")
+    with pytest.raises(UserError, match=r"stage student, training, step \d+: found "
+                       r"(reconstruction|gradient_norm) = (inf|nan)"):
+      train(diverging, ["student"])
+    assert pipeline.is_finished("teacher")
+
+  def test_a_failed_save_keeps_the_checkpoint_before(self, tmp_path):
+    params = {"kernel": np.arange(20_000, dtype=np.float32)}
+    snapshot = Snapshot(TrainState(params, {"m": params}), params, Progress(step=1))
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(snapshot)
+    changed = {"kernel": np.random.default_rng(0).random(20_000, np.float32)}
+    snapshot2 = Snapshot(TrainState(changed, {"m": changed}), changed, Progress(step=2))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+      with pytest.raises(UserError, match="cannot be written|no space left"):
+        checkpoints.save(snapshot2)
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    checkpoints.close()
+    reopened = Checkpoints(tmp_path)
+    restored = reopened.restore(snapshot2)
+    reopened.close()
+    assert restored.progress.step == 1
+    assert_equal(restored.state.params, params)
+
+  def test_a_damaged_checkpoint_is_named(self, tmp_path):
+    params = {"kernel": np.ones(9, np.float32)}
+    snapshot = Snapshot(TrainState(params, {"m": params}), params, Progress(step=1))
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(snapshot)
+    checkpoints.close()
+    for path in tmp_path.glob("1/latest/**/*"):
+      if path.is_file():
+        path.write_bytes(b"")
+    reopened = Checkpoints(tmp_path)
+    with pytest.raises(UserError, match="a checkpoint that cannot be read"):
+      reopened.restore(snapshot)
+    reopened.close()
+
+  def test_a_missing_teacher_is_named(self, tmp_path):
+    pipeline = make(tmp_path)
+    with pytest.raises(UserError, match="stage feature: found no finished stage 'teacher'"):
+      train(pipeline, ["feature"])
+    assert not (tmp_path / "config.json").exists()
+
+  def test_two_processes_in_one_work_directory(self, tmp_path):
+    pipeline = make(tmp_path)
+    with pipeline.workdir.locked(), pytest.raises(UserError, match="another process"):
+      train(make(tmp_path))
+
+  @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+      ({"devices": 3}, "batch_size: found 4 slices for 3 devices"),
+      ({"devices": 99}, "config.devices: found 99"),
+      ({"stages.kd.terms.imitation.loss": "imitate"}, "loss: found 'imitate'"),
+      ({"stages.kd.terms.imitation.variant": "papers"}, "variant: found 'papers'"),
+      ({"stages.kd.teacher": ""}, "without a teacher"),
+      ({"stages.kd.select": "ssim"}, "select: found 'ssim'"),
+      ({"stages.kd.start_from": "features"}, "start_from: found 'features'"),
+      ({"stages.feature.terms.attention.guided": ("cascade_1/conv", "image")},
+       "'cascade_1/conv'"),
+      ({"stages.feature.terms.attention.hint": ("image",)}, "as many guided layers"),
+      ({"models.teacher.channels": 2}, "channels: found 2, with real images"),
+      ({"data.phantom.phase": True}, "channels: found 1, with complex images"),
+      ({"models.student.variant": "residual"}, "variant: found 'residual'"),
+      ({"models.student.consistency": "matrix1"}, "consistency: found 'matrix1'"),
+      ({"stages.teacher.epochs": 0}, "epochs: found 0"),
+      ({"evaluation.protocol": "psnr"}, "protocol: found 'psnr'"),
+      ({"evaluation.teacher": "tutor"}, "evaluation.teacher: found 'tutor'"),
+      ({"data.source": "nift"}, "data.source: found 'nift'"),
+      ({"mask.acceleration": 0.5}, "acceleration"),
+    ],
+  )  # fmt: skip
+  def test_bad_settings_are_found_before_anything_is_written(
+    self, tmp_path, changes, message
+  ):
+    config = tiny_config()
+    config.update_from_flattened_dict(changes)
+    folder = tmp_path / "run"
+    with pytest.raises(UserError) as caught:
+      train(Pipeline(config_lib.parse(config), folder))
+    assert message in str(caught.value)
+    assert not folder.exists() or not any(p.suffix == ".json" for p in folder.iterdir())
+
+
+class TestConfig:
+  def test_every_experiment_parses_in_both_protocols(self):
+    import importlib
+    import pathlib
+
+    import experiments
+
+    for path in pathlib.Path(experiments.__file__).parent.glob("*.py"):
+      if path.stem in ("__init__", "published"):
+        continue
+      module = importlib.import_module(f"experiments.{path.stem}")
+      for arguments in ((), ("reference",)) if path.stem != "demo" else ((),):
+        config_lib.parse(module.get_config(*arguments))
+
+  def test_an_unknown_key_is_refused_with_a_suggestion(self):
+    config = tiny_config().to_dict()
+    config["mask"]["acelleration"] = 4.0
+    with pytest.raises(UserError, match=r"Did you mean config\.mask\.acceleration"):
+      config_lib.parse(config)
+
+  def test_a_missing_key_is_refused(self):
+    config = tiny_config().to_dict()
+    del config["stages"]["kd"]["select"]
+    with pytest.raises(UserError, match=r"config\.stages\.kd: found no value for select"):
+      config_lib.parse(config)
+
+  @pytest.mark.parametrize(
+    ("key", "value"),
+    [("seed", 1.5), ("seed", True), ("name", 3), ("pipeline", "teacher")],
+  )
+  def test_a_wrong_type_is_refused(self, key, value):
+    config = tiny_config().to_dict()
+    config[key] = value
+    with pytest.raises(UserError, match=rf"config\.{key}: found {value!r}"):
+      config_lib.parse(config)
