@@ -36,7 +36,7 @@ def run_main(main: Callable[[list[str]], None]) -> None:
 
 
 def _show_own_messages() -> None:
-  """Shows this package's messages as plain lines, and of other packages the warnings."""
+  """Shows this package's messages as plain lines, of others only warnings."""
   logging.set_verbosity(logging.INFO)
   logging.get_absl_handler().setFormatter(standard_logging.Formatter("%(message)s"))
   logging.get_absl_logger().addFilter(

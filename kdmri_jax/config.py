@@ -14,6 +14,8 @@ from typing import Any
 
 from kdmri_jax.errors import UserError
 
+PROTOCOLS = ("kdmri", "slice", "fastmri")
+
 
 @dataclasses.dataclass(frozen=True)
 class PhantomConfig:
@@ -322,8 +324,13 @@ def _check_references(config: ExperimentConfig):
         _known(getattr(stage, key), done, f"{where}.{key}", "a stage before this one")
     _check_stage(where, stage)
     done.append(name)
-  for name in config.evaluation.models:
+  evaluation = config.evaluation
+  for name in evaluation.models:
     _known(name, config.pipeline, "config.evaluation.models", "a stage in the pipeline")
+  for key in ("teacher", "student", "distilled"):
+    where = f"config.evaluation.{key}"
+    _known(getattr(evaluation, key), config.stages, where, "a stage")
+  _known(evaluation.protocol, PROTOCOLS, "config.evaluation.protocol", "a protocol")
 
 
 def _check_stage(where: str, stage: StageConfig):

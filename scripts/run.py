@@ -6,7 +6,7 @@ Run it from a checkout of the repository:
 
 Any setting can be changed on the command line, and a part of the stages chosen:
 
-  python scripts/run.py --config=experiments/acdc.py --workdir=runs/acdc \
+  python scripts/run.py --config=experiments/acdc.py --workdir=runs/acdc \\
     --config.data.root=/data/ACDC --config.epochs=20 --stages=teacher,student
 
 Stop it with Ctrl-C whenever you like: the same command goes on where it stopped.

@@ -71,7 +71,9 @@ class TestContract:
     student, teacher = layers(name, 0), layers(name, 1)
     one_by_one = np.mean(
       [
-        method(tuple(s[i : i + 1] for s in student), tuple(t[i : i + 1] for t in teacher))
+        method(
+          tuple(s[i : i + 1] for s in student), tuple(t[i : i + 1] for t in teacher)
+        )
         for i in range(3)
       ]
     )
@@ -105,7 +107,10 @@ def test_attention_transfer_of_the_paper_ignores_scale():
 
 
 def test_the_reference_attention_of_one_image_is_zero():
-  one = layers("attention_transfer", 0, batch=1), layers("attention_transfer", 1, batch=1)
+  one = (
+    layers("attention_transfer", 0, batch=1),
+    layers("attention_transfer", 1, batch=1),
+  )
   active = [np.asarray(at.attention_map(s)) > 0 for s in one[0] + one[1]]
   assert all(a.mean() > 0.8 for a in active)
   value = METHODS["attention_transfer"]["reference"](*one)

@@ -114,9 +114,9 @@ class TestFinishedRun:
     other = make(pipeline.workdir.path, batch_size=2)
     with pytest.raises(UserError, match="batch_size was 4, now 2"):
       train(other)
-    assert json.loads((pipeline.workdir.path / "config.json").read_text())[
-      "batch_size"
-    ] == 4
+    assert (
+      json.loads((pipeline.workdir.path / "config.json").read_text())["batch_size"] == 4
+    )
 
   def test_other_data_is_refused(self, finished):
     pipeline, _ = finished
@@ -191,8 +191,9 @@ class TestStopping:
     again = make(tmp_path)
     train(again, ["student"])
     assert_equal(again.best("student"), pipeline.best("student"))
-    a, b = (log.read(p.workdir.stage("student") / "metrics.jsonl")
-            for p in (again, pipeline))
+    a, b = (
+      log.read(p.workdir.stage("student") / "metrics.jsonl") for p in (again, pipeline)
+    )
     for line in (*a, *b):
       del line["seconds"]
     assert a == b
@@ -223,8 +224,11 @@ class TestFailing:
     config.stages.student.learning_rate = 1e30
     config.devices = 1
     diverging = Pipeline(config_lib.parse(config), tmp_path / "b")
-    with pytest.raises(UserError, match=r"stage student, training, step \d+: found "
-                       r"(reconstruction|gradient_norm) = (inf|nan)"):
+    with pytest.raises(
+      UserError,
+      match=r"stage student, training, step \d+: found "
+      r"(reconstruction|gradient_norm) = (inf|nan)",
+    ):
       train(diverging, ["student"])
     assert pipeline.is_finished("teacher")
 
@@ -238,7 +242,7 @@ class TestFailing:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-      with pytest.raises(UserError, match="cannot be written|no space left"):
+      with pytest.raises(UserError, match="found a failure to write: File too large"):
         checkpoints.save(snapshot2)
     finally:
       resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -265,7 +269,9 @@ class TestFailing:
 
   def test_a_missing_teacher_is_named(self, tmp_path):
     pipeline = make(tmp_path)
-    with pytest.raises(UserError, match="stage feature: found no finished stage 'teacher'"):
+    with pytest.raises(
+      UserError, match="stage feature: found no finished stage 'teacher'"
+    ):
       train(pipeline, ["feature"])
     assert not (tmp_path / "config.json").exists()
 
@@ -333,7 +339,9 @@ class TestConfig:
   def test_a_missing_key_is_refused(self):
     config = tiny_config().to_dict()
     del config["stages"]["kd"]["select"]
-    with pytest.raises(UserError, match=r"config\.stages\.kd: found no value for select"):
+    with pytest.raises(
+      UserError, match=r"config\.stages\.kd: found no value for select"
+    ):
       config_lib.parse(config)
 
   @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ def tiny_config(protocol="paper", **changes):
   config.devices = 2
   config.data.phantom.update(subjects=8, slices=3, size=(24, 20), family="brain")
   config.mask.update(acceleration=3.0, centre_lines=4)
+  for stage in config.stages.values():
+    stage.learning_rate = 3e-3
   for model in config.models.values():
     model.update(cascades=2, features=4)
   for stage in config.stages.values():

@@ -28,8 +28,8 @@ def _uniform(fan_in: int) -> nn.initializers.Initializer:
 class Cascade(nn.Module):
   """The CNN of one cascade: 3x3 convolutions with ReLU between.
 
-  Sows `activation_1` .. `activation_K`: the output of each convolution, after its ReLU but
-  for the last, which has none.
+  Sows `activation_1` .. `activation_K`: the output of each convolution, after its ReLU
+  but for the last, which has none.
   """
 
   convolutions: int

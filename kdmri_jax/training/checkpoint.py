@@ -7,7 +7,9 @@ without its best weights. It is complete before the one before it is removed.
 import contextlib
 import dataclasses
 import errno
+import os
 import pathlib
+import re
 from typing import Any
 
 import jax
@@ -153,13 +155,24 @@ def saving(path):
   try:
     yield
   except (OSError, ValueError, RuntimeError) as error:
-    full = getattr(error, "errno", None) == errno.ENOSPC or "No space" in str(error)
-    if not full and not isinstance(error, OSError):
+    code = _system_error(error)
+    if code is None:
       raise
+    full = code in (errno.ENOSPC, errno.EDQUOT)
     raise UserError(
       path,
-      "no space left on the disk" if full else f"that it cannot be written ({error})",
+      "no space left on the disk"
+      if full
+      else f"a failure to write: {os.strerror(code)}",
       "a folder that can be written",
       "What was saved before is intact: make room or choose another --workdir, then "
       "start the same command again to go on.",
     ) from error
+
+
+def _system_error(error: Exception) -> int | None:
+  """The system's error number; TensorStore hides it in the text of another error."""
+  if isinstance(error, OSError) and error.errno:
+    return error.errno
+  hidden = re.search(r"os_error_code='(\d+)'", str(error))
+  return int(hidden.group(1)) if hidden else None

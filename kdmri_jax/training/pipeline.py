@@ -11,14 +11,13 @@ import numpy as np
 from absl import logging
 from flax import linen as nn
 
-from kdmri_jax.config import ExperimentConfig, ModelConfig
+from kdmri_jax import models
+from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
-from kdmri_jax.data.dataset import Dataset
 from kdmri_jax.distillation import combine
 from kdmri_jax.errors import UserError
 from kdmri_jax.models import features as feature_lib
-from kdmri_jax.models.dccnn import DCCNN, VARIANTS
-from kdmri_jax.physics import consistency, masks
+from kdmri_jax.physics import masks
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training import stage as stage_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
@@ -54,8 +53,7 @@ class Pipeline:
       config.data, lambda shape: masks.build(config.mask, shape)
     )
     self.models = {
-      name: build_model(config.models[stage.model], self.dataset, stage.model)
-      for name, stage in config.stages.items()
+      name: self._build_model(stage.model) for name, stage in config.stages.items()
     }
     self._terms = {
       name: combine.resolve(config.stages[name], f"config.stages.{name}")
@@ -128,6 +126,20 @@ class Pipeline:
     # Not jitted: compiling all the draws takes longer than making them.
     return self.models[name].init(key, batch.zero_filled, batch.measurement)["params"]
 
+  def _build_model(self, name: str) -> nn.Module:
+    channels = self.dataset.train.slices.target.shape[-1]
+    config, where = self.config.models[name], f"config.models.{name}"
+    if config.channels != channels:
+      kinds = {1: "real", 2: "complex"}
+      source = self.config.data.source
+      raise UserError(
+        f"{where}.channels",
+        f"{config.channels}, with {kinds[channels]} images in source {source}",
+        f"{channels}",
+        f"Set --{where}.channels={channels} for every model, or choose other data.",
+      )
+    return models.build(config, self.dataset.mask, where)
+
   def _example(self):
     slices = batches.take(self.dataset.train.slices, np.array([0]))
     return complete(slices, jnp.asarray(self.dataset.mask))
@@ -183,38 +195,3 @@ class Pipeline:
         "layers of matching shapes",
         "Correct the names of the layers.",
       ) from error
-
-
-def build_model(config: ModelConfig, dataset: Dataset, name: str) -> nn.Module:
-  """The network of a config, its data consistency in the fastest form for the mask.
-
-  Raises:
-    UserError: the images are complex and the network real, or the reverse; or an
-      unknown variant or form.
-  """
-  channels = dataset.train.slices.target.shape[-1]
-  where = f"config.models.{name}"
-  if config.channels != channels:
-    kinds = {1: "real", 2: "complex"}
-    raise UserError(
-      f"{where}.channels",
-      f"{config.channels}, with {kinds[channels]} images in {dataset.record['source']}",
-      f"{channels}",
-      f"Set --{where}.channels={channels} for every model, or choose other data.",
-    )
-  if config.variant not in VARIANTS:
-    raise UserError(
-      f"{where}.variant", f"{config.variant!r}", f"one of {VARIANTS}", "Correct it."
-    )
-  form = config.consistency
-  if form == "auto":
-    form = consistency.choose_form(dataset.mask, channels)
-  return DCCNN(
-    cascades=config.cascades,
-    convolutions=config.convolutions,
-    features=config.features,
-    channels=config.channels,
-    variant=config.variant,
-    lam=config.lam,
-    consistency=form,
-  )

@@ -1,5 +1,6 @@
 """Trains one stage: epochs, validation, the best weights, resuming, stopping."""
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -86,33 +87,26 @@ def train(stage: Stage, setting: Setting) -> Progress:
     Interrupted: SIGTERM or Ctrl-C; the state was saved before.
     UserError: a loss became NaN or infinite; or the disk is full.
   """
-  count = len(setting.dataset.train.slices.target)
-  per_epoch = batches.steps_per_epoch(count, setting.batch_size)
-  optimiser = make_optimiser(stage.config, per_epoch)
-  fresh = Snapshot(
-    TrainState(stage.params, optimiser.init(stage.params)), stage.params, Progress()
-  )
-  checkpoints = Checkpoints(stage.directory / "checkpoints")
-  snapshot = checkpoints.restore(fresh) or fresh
-  if snapshot.progress.step:
-    logging.info("%s: going on after step %d", stage.name, snapshot.progress.step)
-  diary = log.StageLog(
-    stage.directory,
-    stage.name,
-    snapshot.progress.step,
-    stage.config.epochs * per_epoch,
-  )
-  steps = make_steps(
-    stage.model, stage.teacher, stage.terms, optimiser, setting.devices
-  )
-  try:
-    with interrupt.caught() as signal:
-      loop = _Loop(stage, setting, steps, snapshot, checkpoints, diary, signal)
-      loop.run(per_epoch, make_schedule(stage.config, per_epoch))
-  finally:
-    diary.close()
-    checkpoints.close()
-  return snapshot.progress
+  with interrupt.caught() as signal, contextlib.ExitStack() as stack:
+    count = len(setting.dataset.train.slices.target)
+    per_epoch = batches.steps_per_epoch(count, setting.batch_size)
+    optimiser = make_optimiser(stage.config, per_epoch)
+    state = TrainState(stage.params, optimiser.init(stage.params))
+    fresh = Snapshot(state, stage.params, Progress())
+    checkpoints = Checkpoints(stage.directory / "checkpoints")
+    stack.callback(checkpoints.close)
+    snapshot = checkpoints.restore(fresh) or fresh
+    done, total = snapshot.progress.step, stage.config.epochs * per_epoch
+    if done:
+      logging.info("%s: going on after step %d of %d", stage.name, done, total)
+    diary = log.StageLog(stage.directory, stage.name, done, total)
+    stack.callback(diary.close)
+    steps = make_steps(
+      stage.model, stage.teacher, stage.terms, optimiser, setting.devices
+    )
+    loop = _Loop(stage, setting, steps, snapshot, checkpoints, diary, signal)
+    loop.run(per_epoch, make_schedule(stage.config, per_epoch))
+    return snapshot.progress
 
 
 class _Loop:
