@@ -38,8 +38,9 @@ def run_main(main: Callable[[list[str]], None]) -> None:
 def _show_own_messages() -> None:
   """Shows this package's messages as plain lines, of others only warnings."""
   logging.set_verbosity(logging.INFO)
-  logging.get_absl_handler().setFormatter(standard_logging.Formatter("%(message)s"))
-  logging.get_absl_logger().addFilter(
+  handler = logging.get_absl_handler()
+  handler.setFormatter(standard_logging.Formatter("%(message)s"))
+  handler.addFilter(
     lambda record: (
       record.levelno > standard_logging.INFO or __package__ in record.pathname
     )

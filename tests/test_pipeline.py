@@ -57,11 +57,6 @@ class TestFinishedRun:
       assert {"mse", "l1", "psnr", "loss"} <= set(lines[0]["validation"])
     assert set(lines[0]["train"]) >= {"reconstruction", "imitation", "loss"}
 
-  def test_training_lowers_the_loss(self, finished):
-    pipeline, _ = finished
-    lines = log.read(pipeline.workdir.stage("teacher") / "metrics.jsonl")
-    assert lines[1]["train"]["loss"] < lines[0]["train"]["loss"]
-
   def test_results_have_the_layout_users_expect(self, finished):
     pipeline, _ = finished
     volumes = pipeline.dataset.test.volumes
@@ -144,9 +139,8 @@ def _checkpoint_times(pipeline):
   return {path: path.stat().st_mtime_ns for path in paths}
 
 
-@pytest.mark.parametrize("protocol", ["reference"])
-def test_the_other_protocol_and_complex_images(tmp_path, protocol):
-  config = tiny_config(protocol)
+def test_the_reference_protocol_on_complex_images(tmp_path):
+  config = tiny_config("reference")
   config.data.phantom.phase = True
   for model in config.models.values():
     model.channels = 2
@@ -154,8 +148,13 @@ def test_the_other_protocol_and_complex_images(tmp_path, protocol):
   train(pipeline)
   report = compare.write_report(pipeline)
   rows = json.loads(report.path.with_name("report.json").read_text())["rows"]
-  psnr = {row["model"]: row["psnr"]["mean"] for row in rows}
-  assert psnr["student"] > psnr["zero_filled"]
+  assert [row["model"] for row in rows] == ["zero_filled", "teacher", "student", "kd"]
+  volume = pipeline.dataset.test.volumes[0]
+  with h5py.File(pipeline.workdir.results("zero_filled") / f"{volume.name}.h5") as file:
+    written = file["reconstruction"][()]
+  kspace = np.fft.fft2(volume.target, norm="ortho") * pipeline.dataset.mask
+  expected = np.abs(np.fft.ifft2(kspace, norm="ortho"))
+  np.testing.assert_allclose(written, expected, atol=1e-6)
 
 
 def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
@@ -242,7 +241,7 @@ class TestFailing:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
     try:
-      with pytest.raises(UserError, match="found a failure to write: File too large"):
+      with pytest.raises(UserError, match=r"found a failed write \(File too large\)"):
         checkpoints.save(snapshot2)
     finally:
       resource.setrlimit(resource.RLIMIT_FSIZE, limits)

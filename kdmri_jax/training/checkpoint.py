@@ -161,9 +161,7 @@ def saving(path):
     full = code in (errno.ENOSPC, errno.EDQUOT)
     raise UserError(
       path,
-      "no space left on the disk"
-      if full
-      else f"a failure to write: {os.strerror(code)}",
+      "no space left on the disk" if full else f"a failed write ({os.strerror(code)})",
       "a folder that can be written",
       "What was saved before is intact: make room or choose another --workdir, then "
       "start the same command again to go on.",

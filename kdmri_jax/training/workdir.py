@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,7 +75,7 @@ def _claim(path: pathlib.Path, value: dict[str, Any], free, what: str) -> None:
     with _readable(path):
       before = json.loads(path.read_text())
     different = [
-      line for line in _differences(before, value) if line.split(".")[0] not in free
+      line for line in _differences(before, value) if _first_key(line) not in free
     ]
     if different:
       raise UserError(
@@ -100,6 +101,10 @@ def _readable(path):
       "the JSON file a run writes",
       "Choose another --workdir, or remove this file.",
     ) from error
+
+
+def _first_key(difference: str) -> str:
+  return re.match(r"\w+", difference).group()
 
 
 def _differences(before, now, where: str = "") -> list[str]:

@@ -1,0 +1,90 @@
+"""One file of images or k-space, outside any folder layout."""
+
+import pathlib
+
+import h5py
+import numpy as np
+
+from kdmri_jax.data.files import h5_array, reading
+from kdmri_jax.data.sources.nifti import read_nifti
+from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import UserError
+
+IMAGE_KEYS = ("target", "volfs", "reconstruction_rss", "reconstruction_esc")
+
+
+def read_images(path: pathlib.Path) -> Volume:
+  """Reads fully sampled images from NIfTI or h5.
+
+  Args:
+    path: .nii, .nii.gz, or .h5 with one of `IMAGE_KEYS`; (slices, rows, columns), but
+      "volfs", as in the published code, (rows, columns, slices).
+
+  Returns:
+    The volume as stored; its record says which file it was.
+
+  Raises:
+    UserError: another type of file, a damaged one, or none of the keys.
+  """
+  if path.name.endswith((".nii", ".nii.gz")):
+    images, record = read_nifti(path)
+    return Volume(path.name.split(".")[0], path.stem, images, record=record)
+  with _opened(path) as file:
+    key = _first_key(file, IMAGE_KEYS)
+    images = h5_array(file, key)
+  if key == "volfs":
+    images = np.moveaxis(np.atleast_3d(images), 2, 0)
+  return Volume(path.stem, path.stem, images, record={"file": str(path), "key": key})
+
+
+def read_kspace(path: pathlib.Path) -> np.ndarray | None:
+  """Reads undersampled k-space from h5, or None where the file has none.
+
+  Args:
+    path: .h5 with "kspace" (slices, rows, columns) or, as in the published code,
+      "kspace_volus_*" (rows, columns, slices); zero frequency at [0, 0].
+
+  Returns:
+    complex64 [S, H, W].
+
+  Raises:
+    UserError: a damaged file, real numbers, NaN, or another number of dimensions.
+  """
+  if path.suffix not in (".h5", ".hdf5"):
+    return None
+  with _opened(path) as file:
+    keys = [k for k in file if k == "kspace" or k.startswith("kspace_volus_")]
+    if not keys:
+      return None
+    kspace = h5_array(file, keys[0])
+  if keys[0] != "kspace":
+    kspace = np.moveaxis(np.atleast_3d(kspace), 2, 0)
+  if kspace.ndim != 3 or kspace.dtype.kind != "c" or not np.isfinite(kspace).all():
+    raise UserError(
+      path,
+      f"{keys[0]} of type {kspace.dtype} and shape {kspace.shape}, or with NaN",
+      "finite complex numbers (slices, rows, columns)",
+      "Store single-coil k-space, zero frequency at [0, 0].",
+    )
+  return kspace.astype(np.complex64)
+
+
+def _opened(path: pathlib.Path):
+  if not path.is_file():
+    raise UserError(
+      path, "no such file", "an image or k-space file", "Correct --input."
+    )
+  with reading(path):
+    return h5py.File(path)
+
+
+def _first_key(file: h5py.File, keys) -> str:
+  for key in keys:
+    if key in file:
+      return key
+  raise UserError(
+    file.filename,
+    f"the keys {', '.join(file) or 'none'}",
+    f"one of {', '.join(keys)}, or k-space",
+    "Store the images under one of these keys.",
+  )

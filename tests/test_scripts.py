@@ -1,0 +1,200 @@
+"""The scripts as users run them: whole processes, exit codes, what they print."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+TINY = (
+  "--config=experiments/base.py",
+  "--config.epochs=2",
+  "--config.checkpoint_seconds=0.0",
+  "--config.data.phantom.subjects=8",
+  "--config.data.phantom.slices=3",
+  "--config.data.phantom.size=(24,20)",
+  "--config.mask.centre_lines=4",
+  "--config.models.teacher.features=4",
+  "--config.models.student.features=4",
+)
+
+
+def command(script, *arguments):
+  return [sys.executable, f"scripts/{script}.py", *map(str, arguments)]
+
+
+def run(script, *arguments, **kwargs):
+  return subprocess.run(
+    command(script, *arguments), cwd=ROOT, capture_output=True, text=True, **kwargs
+  )
+
+
+def refused(script, *arguments):
+  """The one-paragraph error of a command that must fail."""
+  done = run(script, *arguments)
+  assert done.returncode == 1, done.stderr
+  assert "Traceback" not in done.stderr
+  paragraphs = done.stderr.strip().split("\n\n")
+  assert paragraphs[-1].count("error: ") == 1
+  assert "\n" not in paragraphs[-1]
+  return paragraphs[-1]
+
+
+def best_weights(workdir, stage):
+  """Every file of the best weights, read back, so that equality is bit for bit."""
+  from kdmri_jax.training import trained
+
+  return trained.load(workdir, stage, (24, 20)).params
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  """An undisturbed run of the four stages."""
+  folder = tmp_path_factory.mktemp("scripts") / "run"
+  done = run("run", *TINY, f"--workdir={folder}")
+  assert done.returncode == 0, done.stderr
+  assert "report:" in done.stdout
+  assert str(folder / "report" / "index.html") in done.stdout
+  assert "kd" in done.stdout
+  assert "I1" not in done.stderr.split("\n")[0]
+  return folder
+
+
+@pytest.mark.parametrize("script", ["run", "prepare", "reconstruct", "evaluate"])
+def test_help_helps(script):
+  done = run(script, "--help")
+  assert done.returncode in (0, 1)  # absl exits with 1
+  assert f"python scripts/{script}.py" in done.stdout
+  assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_kill_minus_nine_changes_no_bit(workdir, tmp_path, epochs):
+  """Killed within a stage and started again, the weights are those undisturbed."""
+  folder = tmp_path / "run"
+  arguments = (*TINY, f"--workdir={folder}", "--stages=teacher,feature,kd")
+  process = subprocess.Popen(
+    command("run", *arguments), cwd=ROOT, stderr=subprocess.DEVNULL
+  )
+  while _epochs(folder) < epochs:
+    assert process.poll() is None
+    time.sleep(0.002)
+  process.kill()
+  process.wait()
+  assert run("run", *arguments).returncode == 0
+  for stage in ("teacher", "feature", "kd"):
+    flat, expected = (best_weights(d, stage) for d in (folder, workdir))
+    for module in expected:
+      for layer, weights in expected[module].items():
+        for name, value in weights.items():
+          np.testing.assert_array_equal(flat[module][layer][name], value)
+
+
+def _epochs(folder):
+  files = folder.glob("seed_*/*/metrics.jsonl")
+  return sum(path.read_text().count("\n") for path in files)
+
+
+def test_sigterm_saves_and_says_so(tmp_path):
+  process = subprocess.Popen(
+    command("run", *TINY, f"--workdir={tmp_path / 'run'}", "--config.epochs=1000"),
+    cwd=ROOT,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+  while _epochs(tmp_path / "run") < 1:
+    assert process.poll() is None
+    time.sleep(0.01)
+  process.send_signal(signal.SIGTERM)
+  _, stderr = process.communicate(timeout=60)
+  assert process.returncode == 128 + signal.SIGTERM
+  assert "everything is saved. Start the same command again" in stderr
+
+
+def test_reconstruct_images_and_kspace(workdir, tmp_path):
+  images = np.random.default_rng(0).random((20, 24, 3)) * 500
+  path = tmp_path / "head.nii.gz"
+  nibabel.save(nibabel.Nifti1Image(images.astype(np.float32), np.eye(4)), path)
+  out = tmp_path / "out.h5"
+  arguments = (f"--workdir={workdir}", f"--input={path}", f"--out={out}")
+  done = run("reconstruct", *arguments)
+  assert done.returncode == 0, done.stderr
+  with h5py.File(out) as file:
+    target, zero_filled = file["target"][()], file["zero_filled"][()]
+    reconstruction = file["reconstruction"][()]
+  np.testing.assert_allclose(target, np.moveaxis(images, 2, 0), rtol=1e-5)
+
+  from kdmri_jax.training import trained
+
+  mask = trained.load(workdir, "kd", (20, 24)).mask
+  kspace = np.fft.fft2(target, norm="ortho") * mask
+  np.testing.assert_allclose(
+    zero_filled, np.abs(np.fft.ifft2(kspace, norm="ortho")), atol=1e-3
+  )
+  # Where k and -k are both sampled, a real image keeps the measured k-space.
+  both = mask * np.roll(mask[::-1, ::-1], (1, 1), (0, 1))
+  error = np.fft.fft2(reconstruction, norm="ortho") * both - kspace * both
+  assert np.abs(error).max() < 1e-2 * np.abs(kspace).max()
+
+  measured = tmp_path / "measured.h5"
+  with h5py.File(measured, "w") as file:
+    file["kspace"] = kspace.astype(np.complex64)
+  again = tmp_path / "again.h5"
+  arguments = (f"--workdir={workdir}", f"--input={measured}", f"--out={again}")
+  assert run("reconstruct", *arguments).returncode == 0
+  with h5py.File(again) as file:
+    assert set(file) == {"reconstruction", "zero_filled"}
+    np.testing.assert_allclose(file["zero_filled"][()], zero_filled, atol=1e-3)
+
+  assert "a file there" in refused("reconstruct", *arguments)
+  with h5py.File(measured, "w") as file:
+    file["kspace"] = (kspace + 1).astype(np.complex64)
+  message = refused("reconstruct", *arguments[:2], f"--out={tmp_path / 'new.h5'}")
+  assert "samples where the mask has none" in message
+  assert not (tmp_path / "new.h5").exists()
+
+
+def test_evaluate_the_results_of_a_run(workdir):
+  done = run(
+    "evaluate",
+    f"--target={workdir / 'targets'}",
+    f"--prediction=kd={workdir / 'seed_42' / 'kd' / 'results'}",
+  )
+  assert done.returncode == 0, done.stderr
+  report = json.loads((workdir / "report" / "report.json").read_text())
+  mean = next(row["psnr"]["mean"] for row in report["rows"] if row["model"] == "kd")
+  assert f"{mean:.2f}" in done.stdout
+
+
+@pytest.mark.parametrize(
+  ("arguments", "message"),
+  [
+    (("--config.data.source=nifti", "--config.data.root=/nowhere"), "no such folder"),
+    (("--config.mask.kind=file", "--config.mask.path=no.npy"), "no.npy"),
+    (("--config.batch_size=3", "--config.devices=2"), "does not divide|divides evenly"),
+    (("--stages=kd",), "no finished stage 'teacher'"),
+    (("--stages=tutor",), "--stages: found 'tutor'"),
+  ],
+)
+def test_bad_input_is_one_paragraph_and_writes_nothing(tmp_path, arguments, message):
+  import re
+
+  text = refused("run", *TINY, f"--workdir={tmp_path / 'run'}", *arguments)
+  assert re.search(message, text)
+  assert not list(tmp_path.glob("run/*.json"))
+
+
+def test_an_unknown_key_on_the_command_line_is_refused(tmp_path):
+  done = run("run", *TINY, f"--workdir={tmp_path}", "--config.epoch=3")
+  assert done.returncode != 0
+  assert "epoch" in done.stderr
+  assert os.listdir(tmp_path) == []
