@@ -1,0 +1,145 @@
+"""From what an experiment file returns to the checked schema."""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from kdmri_jax.config.schema import PROTOCOLS, ExperimentConfig, StageConfig
+from kdmri_jax.errors import UserError
+
+
+def parse(config: Mapping[str, Any]) -> ExperimentConfig:
+  """Checks an experiment against the schema.
+
+  Args:
+    config: nested mapping, such as an `ml_collections.ConfigDict`.
+
+  Returns:
+    The same values as frozen dataclasses.
+
+  Raises:
+    UserError: a key is missing, unknown, or of another type; or stages, models
+      and terms refer to names that do not exist.
+  """
+  if hasattr(config, "to_dict"):
+    config = config.to_dict()
+  experiment = _build(ExperimentConfig, config, "config")
+  _check_references(experiment)
+  return experiment
+
+
+def to_dict(config) -> dict[str, Any]:
+  """The plain, JSON-able form of a parsed config (tuples become lists)."""
+  return _listed(dataclasses.asdict(config))
+
+
+def _listed(value):
+  if isinstance(value, dict):
+    return {key: _listed(item) for key, item in value.items()}
+  if isinstance(value, tuple | list):
+    return [_listed(item) for item in value]
+  return value
+
+
+def _build(kind, value, where):
+  """Converts `value` to the annotated type `kind` or says why it cannot."""
+  if dataclasses.is_dataclass(kind):
+    return _build_dataclass(kind, value, where)
+  origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+  if origin is dict and isinstance(value, Mapping):
+    return {k: _build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+  if origin is tuple and isinstance(value, list | tuple):
+    items = arguments[:1] * len(value) if arguments[-1] is ... else arguments
+    if len(items) == len(value):
+      pairs = enumerate(zip(items, value, strict=True))
+      return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in pairs)
+  if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+    return float(value)
+  if (
+    origin is None
+    and isinstance(value, kind)
+    and not (kind is int and isinstance(value, bool))
+  ):
+    return value
+  name = str(kind) if origin else kind.__name__
+  raise UserError(
+    where, f"{value!r}", f"a value of type {name}", "Change this setting."
+  )
+
+
+def _build_dataclass(kind, value, where):
+  fields = typing.get_type_hints(kind)
+  if not isinstance(value, Mapping):
+    raise UserError(
+      where, f"{value!r}", "a group of settings", "See experiments/base.py."
+    )
+  for key in value:
+    if key not in fields:
+      close = difflib.get_close_matches(key, fields, n=1)
+      hint = f"Did you mean {where}.{close[0]}? " if close else ""
+      raise UserError(
+        f"{where}.{key}",
+        "an unknown key",
+        f"one of {', '.join(fields)}",
+        f"{hint}Correct or remove it.",
+      )
+  missing = [key for key in fields if key not in value]
+  if missing:
+    raise UserError(
+      where,
+      f"no value for {', '.join(missing)}",
+      "every key of the schema",
+      "Start from experiments/base.py, which sets them all.",
+    )
+  return kind(**{k: _build(t, value[k], f"{where}.{k}") for k, t in fields.items()})
+
+
+def _check_references(config: ExperimentConfig):
+  done: list[str] = []
+  for name in config.pipeline:
+    where = f"config.stages.{name}"
+    _known(name, config.stages, "config.pipeline", "a stage in config.stages")
+    stage = config.stages[name]
+    _known(stage.model, config.models, f"{where}.model", "a model in config.models")
+    for key in ("teacher", "start_from"):
+      if getattr(stage, key):
+        _known(getattr(stage, key), done, f"{where}.{key}", "a stage before this one")
+    _check_stage(where, stage)
+    done.append(name)
+  evaluation = config.evaluation
+  for name in evaluation.models:
+    _known(name, config.pipeline, "config.evaluation.models", "a stage in the pipeline")
+  for key in ("teacher", "student", "distilled"):
+    where = f"config.evaluation.{key}"
+    _known(getattr(evaluation, key), config.stages, where, "a stage")
+  _known(evaluation.protocol, PROTOCOLS, "config.evaluation.protocol", "a protocol")
+
+
+def _check_stage(where: str, stage: StageConfig):
+  if not any(term.weight for term in stage.terms.values()):
+    raise UserError(
+      f"{where}.terms", "no term with a weight", "at least one", "Give a term a weight."
+    )
+  _known(
+    stage.select, ["mse", "l1", "loss", *stage.terms], f"{where}.select", "a quantity"
+  )
+  for name, term in stage.terms.items():
+    if len(term.guided) != len(term.hint):
+      raise UserError(
+        f"{where}.terms.{name}",
+        f"{len(term.guided)} guided and {len(term.hint)} hint layers",
+        "as many guided layers as hint layers",
+        "Name one teacher layer for each student layer.",
+      )
+  for key in ("epochs", "learning_rate"):
+    if getattr(stage, key) <= 0:
+      raise UserError(f"{where}.{key}", f"{getattr(stage, key)}", "> 0", "Change it.")
+
+
+def _known(name, names, where, what):
+  if name not in names:
+    raise UserError(
+      where, f"{name!r}", f"{what} ({', '.join(names) or 'none'})", "Correct the name."
+    )
