@@ -83,6 +83,7 @@ class TestFinishedRun:
     assert pair["mean_difference"] == pytest.approx(
       _per_slice_mean(report, "kd") - _per_slice_mean(report, "student"), abs=1e-6
     )
+    assert any("kd have been trained for 4 epochs" in c for c in content["cautions"])
     folder = report.path.parent
     figures = {"comparison", "learning_curves", "attention_maps", "differences", "mask"}
     assert {p.stem for p in (folder / "figures").glob("*.png")} == figures

@@ -85,6 +85,7 @@ def write_report(pipeline: Pipeline) -> Report:
       for name in config.pipeline
       if (progress := pipeline.progress(name)) is not None
     },
+    epochs={name: _epochs(config, name) for name in finished},
     mask_image=pipeline.dataset.mask,
     comparison_images={
       "input" if name == ZERO_FILLED else name: np.linalg.norm(image[chosen], axis=-1)
@@ -109,6 +110,12 @@ def environment(devices) -> dict:
     "cpu_cores": os.cpu_count(),
     **{name: importlib.metadata.version(name) for name in _PACKAGES},
   }
+
+
+def _epochs(config, name: str) -> int:
+  """Epochs behind a stage's weights, those of the stages it started from included."""
+  stage = config.stages[name]
+  return stage.epochs + (_epochs(config, stage.start_from) if stage.start_from else 0)
 
 
 def _reconstruct(pipeline: Pipeline, params: dict) -> dict[str, np.ndarray]:

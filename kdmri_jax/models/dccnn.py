@@ -46,6 +46,7 @@ class Cascade(nn.Module):
         (3, 3),
         kernel_init=init,
         bias_init=init,
+        precision=jax.lax.Precision.HIGHEST,  # float32 on accelerators too
         name=f"conv_{k}",
       )(x)
       if not last:

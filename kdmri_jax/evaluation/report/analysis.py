@@ -51,6 +51,8 @@ class ReportInput:
     environment: versions and devices.
     histories: stage -> lines of its metrics.jsonl.
     seconds: stage -> training time.
+    epochs: stage -> epochs its weights have been trained for, those of the stages it
+      started from included.
     mask_image: mask [H, W], zero frequency at [0, 0]; None leaves the picture out.
     comparison_images: name -> image [H, W] for `figures.comparison`, or None.
     comparison_range: range of their PSNR and SSIM; None takes the target's maximum.
@@ -73,6 +75,7 @@ class ReportInput:
   environment: dict[str, Any]
   histories: dict[str, list[dict]] = dataclasses.field(default_factory=dict)
   seconds: dict[str, float] = dataclasses.field(default_factory=dict)
+  epochs: dict[str, int] = dataclasses.field(default_factory=dict)
   mask_image: np.ndarray | None = None
   comparison_images: dict[str, np.ndarray] | None = None
   comparison_range: float | None = None
@@ -216,6 +219,7 @@ def _cautions(inputs, pairs):
   if inputs.evaluated_on == "validation":
     cautions.append(SELECTED)
   cautions.append(ONE_SEED)
+  cautions += _unequal_training(inputs, pairs)
   volumes = [r for r in inputs.tables.volumes if r["protocol"] == inputs.protocol]
   empty = {r["volume"]: r["empty_slices"] for r in volumes if r["empty_slices"]}
   if empty:
@@ -224,6 +228,20 @@ def _cautions(inputs, pairs):
       f"{sum(empty.values())} slices of {len(empty)} volumes have no signal; {what}."
     )
   return list(dict.fromkeys(cautions))
+
+
+def _unequal_training(inputs, pairs):
+  """What a gain of distillation is also owed to: a longer training."""
+  compared = any((p["a"], p["b"]) == (inputs.distilled, inputs.student) for p in pairs)
+  more, less = (inputs.epochs.get(n, 0) for n in (inputs.distilled, inputs.student))
+  if not compared or more <= less:
+    return []
+  return [
+    f"The weights of {inputs.distilled} have been trained for {more} epochs in all, "
+    f"those of {inputs.student} for {less}. Train {inputs.student} as long "
+    f"(--config.stages.{inputs.student}.epochs={more}) before calling the whole "
+    "difference a gain of distillation."
+  ]
 
 
 def simulated(dataset: dict[str, Any]) -> bool:
