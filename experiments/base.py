@@ -64,7 +64,7 @@ def shorten(config: ConfigDict, epochs: int) -> None:
   for stage in config.stages.values():
     stage.learning_rate = 1e-3
     stage.decay_factor = 0.1
-    stage.decay_epochs = epochs - epochs // 4
+    stage.decay_epochs = stage.get_oneway_ref("epochs") * 3 // 4
 
 
 def _data():
@@ -72,7 +72,7 @@ def _data():
     dict(
       source="phantom",
       root="",
-      include=("*",),
+      include=(),
       subject_pattern="",
       acceleration_tag="4x",
       kdmri_type="",

@@ -3,7 +3,7 @@
   python scripts/run.py --config=experiments/demo.py --workdir=runs/demo
 
 One real head (the MNI152 template that nilearn ships) or, without nilearn, brain
-phantoms; 4x undersampling; small networks' short training. It shows that everything
+phantoms; 4x undersampling; a short training. It shows that everything
 works, not how well distillation generalises.
 """
 
@@ -12,17 +12,16 @@ import importlib.util
 from experiments import base
 
 
-def get_config():
+def get_config(protocol="paper"):
   """About 5 minutes on two CPU cores."""
-  config = base.get_config("paper")
+  config = base.get_config(protocol)
   config.name = "Demo: knowledge distillation on one head"
   if importlib.util.find_spec("nilearn"):
     config.data.source = "mni152"
     config.data.crop = (112, 96)
-    config.data.validation_fraction = 0.3
   else:
     config.data.phantom.update(family="brain", subjects=24, slices=4, size=(112, 96))
-    config.data.validation_fraction = 0.3
+  config.data.validation_fraction = 0.3
   config.mask.centre_lines = 8
   base.shorten(config, epochs=16)
   return config

@@ -1,11 +1,13 @@
 """What every script shares: flags in, one-paragraph errors out."""
 
 import logging as standard_logging
+import pathlib
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 
-from absl import app, logging
+from absl import app, flags, logging
 
 from kdmri_jax.errors import Interrupted, UserError
 
@@ -19,8 +21,6 @@ def run_main(main: Callable[[list[str]], None]) -> None:
 
   def guarded(argv):
     _show_own_messages()
-    if len(argv) > 1:
-      raise app.UsageError(f"unknown argument {argv[1]!r}; settings start with --")
     try:
       main(argv)
     except UserError as error:
@@ -29,19 +29,54 @@ def run_main(main: Callable[[list[str]], None]) -> None:
       print(f"\n{stop}", file=sys.stderr)
       sys.exit(128 + stop.signal_number)
     except KeyboardInterrupt:
-      print("\ninterrupted ; nothing was left half-done", file=sys.stderr)
+      print("\ninterrupted; nothing was left half-done", file=sys.stderr)
       sys.exit(128 + signal.SIGINT)
 
-  app.run(guarded)
+  app.run(guarded, flags_parser=_parse_flags)
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
+  """absl's parser, its failures (bad --config.key settings, too) in one paragraph."""
+  try:
+    rest = app.parse_flags_with_usage(argv)
+    if len(rest) > 1:
+      raise flags.Error(f"the argument {rest[1]!r}")
+    return rest
+  except Exception as error:  # whatever a config file may raise
+    sys.exit(f"\nerror: {_flag_error(argv, error)}")
+
+
+def _flag_error(argv: list[str], error: Exception) -> UserError:
+  """Names the argument: ml_collections names no more than the unknown key."""
+  while error.args and isinstance(error.args[0], Exception):
+    error = error.args[0]
+  text = error.args[0] if error.args else error
+  key, *hints = str(text).splitlines()
+  key = key.strip("'\"")
+  argument = next((a for a in argv if key in a.partition("=")[0].split(".")), None)
+  if argument is None:
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = "; ".join(f"{p.filename}, line {p.lineno}" for p in place)
+    found = f"{type(error).__name__}: {' '.join(str(text).split())} ({where})"
+    expected = "flags of the form --name=value and a config file without mistakes"
+    return UserError("command line", found, expected, "See --help.")
+  hint = f"{hints[0]} " if hints else ""
+  return UserError(
+    argument,
+    f"no setting {key!r} there",
+    "a setting of the experiment",
+    f"{hint}All settings: kdmri_jax/config/schema.py, experiments/base.py.",
+  )
 
 
 def _show_own_messages() -> None:
   """Shows this package's messages as plain lines, of others only warnings."""
+  here = str(pathlib.Path(__file__).parent)
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()
   handler.setFormatter(standard_logging.Formatter("%(message)s"))
   handler.addFilter(
     lambda record: (
-      record.levelno > standard_logging.INFO or __package__ in record.pathname
+      record.levelno > standard_logging.INFO or record.pathname.startswith(here)
     )
   )

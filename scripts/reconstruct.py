@@ -10,7 +10,6 @@ output holds `reconstruction` and `zero_filled`, (slices, rows, columns), in the
 input's units; of images also `target`.
 """
 
-import os
 import pathlib
 
 from absl import flags
@@ -37,7 +36,7 @@ def main(argv):
 
   from kdmri_jax.errors import UserError
   from kdmri_jax.evaluation import reconstruct
-  from kdmri_jax.training.checkpoint import saving
+  from kdmri_jax.saving import replacing
 
   out = pathlib.Path(_OUT.value)
   if out.exists():
@@ -49,12 +48,9 @@ def main(argv):
     mask_path=_MASK.value,
     batch_size=_BATCH.value,
   )
-  partial = out.with_suffix(".partial")
-  with saving(out):
-    with h5py.File(partial, "w") as file:
-      for key, images in result.items():
-        file[key] = images
-    os.replace(partial, out)
+  with replacing(out) as temporary, h5py.File(temporary, "w") as file:
+    for key, images in result.items():
+      file[key] = images
   shape = np.shape(result["reconstruction"])
   print(f"{out}: {shape[0]} slices of {shape[1]}x{shape[2]}")
 

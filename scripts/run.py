@@ -24,6 +24,7 @@ from ml_collections import config_flags
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `from experiments`
 
 from kdmri_jax import cli, config
+from kdmri_jax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -37,21 +38,36 @@ _STAGES = flags.DEFINE_list("stages", None, "Stages to train; default: all of th
 
 def main(argv):
   del argv
-  experiment = config.parse(_CONFIG.value)
+  experiment = config.parse(_read_config())
 
   # JAX reads the number of host devices once, when it is first used.
   from kdmri_jax.training import parallel
 
-  parallel.use_cores()
+  parallel.use_cores(at_least=experiment.devices)
   from kdmri_jax.evaluation import compare
   from kdmri_jax.training.pipeline import Pipeline
 
+  if not _WORKDIR.value:
+    raise UserError("--workdir", "no folder", "a folder to write to", "Name one.")
   pipeline = Pipeline(experiment, pathlib.Path(_WORKDIR.value))
   with pipeline.workdir.locked():
     pipeline.train(_STAGES.value or experiment.pipeline)
     report = compare.write_report(pipeline)
   logging.flush()
   print(f"\n{report.table}\n\n{report.sentence}\n\nreport: {report.path}")
+
+
+def _read_config():
+  try:
+    return _CONFIG.value.to_dict()
+  except OSError as error:  # ml_collections reports an unreadable file when it is used
+    path = config_flags.get_config_filename(flags.FLAGS["config"])
+    raise UserError(
+      path,
+      f"a config file that cannot be loaded ({' '.join(str(error).split()[-9:])})",
+      "a Python file with get_config()",
+      "Correct --config; experiments/ holds examples.",
+    ) from error
 
 
 if __name__ == "__main__":

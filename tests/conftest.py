@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"

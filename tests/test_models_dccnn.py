@@ -111,6 +111,27 @@ def test_a_wrong_number_of_channels_is_refused():
     DCCNN().init(jax.random.key(0), zero_filled, measurement)
 
 
+@pytest.mark.parametrize(("lam", "sampled"), [(math.inf, 1), (math.inf, 0), (1.0, 1)])
+def test_a_bias_without_effect_has_no_gradient(lam, sampled):
+  zero_filled, measurement = random_batch()
+  mask = np.array(measurement.mask)
+  mask[0] = sampled
+  measurement = Measurement(measurement.kspace * mask, mask)
+  model = DCCNN(cascades=1, convolutions=2, features=3, lam=lam)
+
+  def loss(params):
+    image = model.apply({"params": params}, zero_filled, measurement).image
+    return jnp.square(image - 1).sum()
+
+  params = init(model)
+  gradient = jax.grad(loss)(params)["cascade_1"]["conv_2"]["bias"]
+  moved = jax.tree.map(jnp.copy, params)
+  moved["cascade_1"]["conv_2"]["bias"] += 1e-2
+  idle = sampled == 1 and math.isinf(lam)
+  assert (gradient == 0) == idle
+  assert (abs(loss(moved) - loss(params)) < 1e-3) == idle
+
+
 def test_an_unknown_variant_is_refused():
   with pytest.raises(ValueError, match="variant 'papers'"):
     init(DCCNN(variant="papers"))

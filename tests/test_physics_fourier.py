@@ -57,14 +57,6 @@ def test_one_channel_is_the_real_part():
   np.testing.assert_array_equal(joined, image.real)
 
 
-def test_magnitude_of_real_and_complex_images():
-  image = complex_image((2, 4, 5)).astype(np.complex64)
-  of_complex = fourier.magnitude(fourier.from_complex(image, 2))
-  np.testing.assert_allclose(of_complex, np.abs(image), rtol=1e-6)
-  of_real = fourier.magnitude(fourier.from_complex(image, 1))
-  np.testing.assert_array_equal(of_real, np.abs(image.real))
-
-
 def test_three_channels_are_refused():
   with pytest.raises(ValueError, match="1 or 2 channels, not 3"):
     fourier.to_complex(np.ones((1, 4, 4, 3)))

@@ -3,10 +3,9 @@
 import json
 import math
 import os
-import resource
 import signal
-import threading
-import time
+import subprocess
+import sys
 
 import h5py
 import jax
@@ -17,7 +16,8 @@ from tiny import tiny_config
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.evaluation import compare
-from kdmri_jax.training import log
+from kdmri_jax.saving import require_space
+from kdmri_jax.training import batches, log
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.training.step import TrainState
@@ -122,6 +122,13 @@ class TestFinishedRun:
     with pytest.raises(UserError, match=r"dataset\.json.*other data"):
       train(other)
 
+  def test_another_mask_of_the_same_name_is_refused(self, finished):
+    pipeline, _ = finished
+    other = make(pipeline.workdir.path)
+    other.dataset.mask[::2] = 1
+    with pytest.raises(UserError, match=r"dataset\.json.*other data.*mask_digest"):
+      train(other)
+
   def test_runtime_settings_may_change(self, finished):
     pipeline, _ = finished
     train(make(pipeline.workdir.path, devices=1, name="renamed"))
@@ -170,24 +177,21 @@ def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
 
 
 class TestStopping:
-  @pytest.mark.parametrize("steps", [1, 6])
   @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+  @pytest.mark.parametrize("step", [1, 4, 5, 9, 10])
   def test_a_signal_saves_and_the_next_start_ends_the_same(
-    self, finished, tmp_path, steps, number
+    self, finished, tmp_path, monkeypatch, step, number
   ):
-    """6 steps an epoch: within the first epoch, and at its very end."""
+    """5 steps an epoch, 2 epochs: early, before, at and after an epoch's last step."""
     pipeline, _ = finished
     interrupted = make(tmp_path)
-    watcher = threading.Thread(
-      target=_signal_after, args=(interrupted, "student", steps, number)
-    )
-    watcher.start()
-    with pytest.raises(Interrupted, match="everything is saved") as caught:
-      train(interrupted, ["student"])
-    watcher.join()
+    with monkeypatch.context() as patch:
+      _signal_in_step(patch, step, number)
+      with pytest.raises(Interrupted, match="everything is saved") as caught:
+        train(interrupted, ["student"])
     assert caught.value.signal_number == number
-    assert not interrupted.is_finished("student")
-    assert interrupted.progress("student").step > 0
+    assert interrupted.progress("student").step == step
+    assert interrupted.is_finished("student") == (step == 10)
     again = make(tmp_path)
     train(again, ["student"])
     assert_equal(again.best("student"), pipeline.best("student"))
@@ -200,58 +204,56 @@ class TestStopping:
 
   def test_what_a_crash_left_of_the_log_is_dropped(self, tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_text('{"step": 5}\n{"step": 10}\n{"st')
+    path.write_bytes(b'{"step": 5}\n\xff\xfe\n3\n{"step": 10}\n{"st')
     log.StageLog(tmp_path, "teacher", 5, 20).close()
     assert log.read(path) == [{"step": 5}]
 
 
-def _signal_after(pipeline, stage, steps, number):
-  """Sends the signal once the stage has done some steps (seen by its TensorBoard)."""
-  folder = pipeline.workdir.stage(stage)
-  while not (folder / "tensorboard").exists():
-    time.sleep(0.001)
-  if steps > 1:
-    while not log.read(folder / "metrics.jsonl"):
-      time.sleep(0.001)
-  os.kill(os.getpid(), number)
+def _signal_in_step(patch, step, number):
+  """Sends this process a real signal while the training step `step` is dispatched."""
+  take = batches.take
+  count = 0
+
+  def counting_take(slices, indices):
+    nonlocal count
+    count += len(indices) == 4 and len(slices.target) == 18
+    if count == step:
+      os.kill(os.getpid(), number)
+    return take(slices, indices)
+
+  patch.setattr(batches, "take", counting_take)
 
 
 class TestFailing:
-  def test_a_diverging_loss_names_step_and_term(self, tmp_path):
-    pipeline = make(tmp_path, checkpoint_seconds=0.0)
-    train(pipeline, ["teacher"])
-    config = tiny_config()
+  @pytest.mark.parametrize("seconds", [0.0, 1e6])
+  def test_a_diverging_loss_names_step_and_term(self, tmp_path, seconds):
+    config = tiny_config(checkpoint_seconds=seconds)
     config.stages.student.learning_rate = 1e30
-    config.devices = 1
-    diverging = Pipeline(config_lib.parse(config), tmp_path / "b")
-    with pytest.raises(
-      UserError,
-      match=r"stage student, training, step \d+: found "
-      r"(reconstruction|gradient_norm) = (inf|nan)",
-    ):
+    diverging = Pipeline(config_lib.parse(config), tmp_path)
+    message = r"stage student, \w+, step \d: found reconstruction = (inf|nan)"
+    with pytest.raises(UserError, match=message + ".*before the first checkpoint"):
       train(diverging, ["student"])
-    assert pipeline.is_finished("teacher")
+    assert diverging.progress("student") is None  # ruined weights are not saved
 
   def test_a_failed_save_keeps_the_checkpoint_before(self, tmp_path):
-    params = {"kernel": np.arange(20_000, dtype=np.float32)}
-    snapshot = Snapshot(TrainState(params, {"m": params}), params, Progress(step=1))
+    """In a process of its own, whose files may not grow beyond 20 kB at last."""
+    done = subprocess.run(
+      [sys.executable, "-c", _FAILING_SAVE, str(tmp_path)],
+      capture_output=True,
+      text=True,
+    )
+    assert "found a failed write (File too large)" in done.stdout, done.stderr
+    params = {"kernel": np.zeros(20_000, np.float32)}
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(snapshot)
-    changed = {"kernel": np.random.default_rng(0).random(20_000, np.float32)}
-    snapshot2 = Snapshot(TrainState(changed, {"m": changed}), changed, Progress(step=2))
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    try:
-      with pytest.raises(UserError, match=r"found a failed write \(File too large\)"):
-        checkpoints.save(snapshot2)
-    finally:
-      resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    like = Snapshot(TrainState(params, {"m": params}), params, Progress())
+    restored = checkpoints.restore(like)
     checkpoints.close()
-    reopened = Checkpoints(tmp_path)
-    restored = reopened.restore(snapshot2)
-    reopened.close()
     assert restored.progress.step == 1
-    assert_equal(restored.state.params, params)
+    np.testing.assert_array_equal(restored.state.params["kernel"], np.arange(20_000))
+
+  def test_too_little_room_is_noticed_before_writing(self, tmp_path):
+    with pytest.raises(UserError, match="no space left on the disk"):
+      require_space(tmp_path, 2**62)
 
   def test_a_damaged_checkpoint_is_named(self, tmp_path):
     params = {"kernel": np.ones(9, np.float32)}
@@ -294,7 +296,14 @@ class TestFailing:
        "'cascade_1/conv'"),
       ({"stages.feature.terms.attention.hint": ("image",)}, "as many guided layers"),
       ({"models.teacher.channels": 2}, "channels: found 2, with real images"),
-      ({"data.phantom.phase": True}, "channels: found 1, with complex images"),
+      ({"data.phantom.phase": True}, "brain_000: found complex images"),
+      ({"batch_size": 0}, "config.batch_size: found 0"),
+      ({"seed": -1}, "config.seed: found -1"),
+      ({"models.student.features": 0}, "config.models.student.features: found 0"),
+      ({"stages.kd.learning_rate": math.nan}, "learning_rate: found nan"),
+      ({"stages.kd.terms.imitation.weight": -1.0}, "weight: found -1.0"),
+      ({"stages.kd.start_from": "teacher"}, "a stage of another model"),
+      ({"evaluation.models": ()}, "evaluation.models: found none"),
       ({"models.student.variant": "residual"}, "variant: found 'residual'"),
       ({"models.student.consistency": "matrix1"}, "consistency: found 'matrix1'"),
       ({"stages.teacher.epochs": 0}, "epochs: found 0"),
@@ -316,6 +325,27 @@ class TestFailing:
     assert not folder.exists() or not any(p.suffix == ".json" for p in folder.iterdir())
 
 
+_FAILING_SAVE = """
+import pathlib, resource, sys
+import numpy as np
+from kdmri_jax.errors import UserError
+from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
+from kdmri_jax.training.step import TrainState
+
+def snapshot(values, step):
+  params = {"kernel": values.astype(np.float32)}
+  return Snapshot(TrainState(params, {"m": params}), params, Progress(step=step))
+
+checkpoints = Checkpoints(pathlib.Path(sys.argv[1]))
+checkpoints.save(snapshot(np.arange(20_000), 1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+  checkpoints.save(snapshot(np.random.default_rng(0).random(20_000), 2))
+except UserError as error:
+  print(error)
+"""
+
+
 class TestConfig:
   def test_every_experiment_parses_in_both_protocols(self):
     import importlib
@@ -327,7 +357,7 @@ class TestConfig:
       if path.stem in ("__init__", "published"):
         continue
       module = importlib.import_module(f"experiments.{path.stem}")
-      for arguments in ((), ("reference",)) if path.stem != "demo" else ((),):
+      for arguments in ((), ("reference",)):
         config_lib.parse(module.get_config(*arguments))
 
   def test_an_unknown_key_is_refused_with_a_suggestion(self):

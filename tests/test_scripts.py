@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 TINY = (
   "--config=experiments/base.py",
   "--config.epochs=2",
-  "--config.checkpoint_seconds=0.0",
+  "--config.checkpoint_seconds=0.2",
   "--config.data.phantom.subjects=8",
   "--config.data.phantom.slices=3",
   "--config.data.phantom.size=(24,20)",
@@ -159,7 +159,7 @@ def test_reconstruct_images_and_kspace(workdir, tmp_path):
   with h5py.File(measured, "w") as file:
     file["kspace"] = (kspace + 1).astype(np.complex64)
   message = refused("reconstruct", *arguments[:2], f"--out={tmp_path / 'new.h5'}")
-  assert "samples where the mask has none" in message
+  assert "points where the mask has none" in message
   assert not (tmp_path / "new.h5").exists()
 
 
@@ -193,8 +193,24 @@ def test_bad_input_is_one_paragraph_and_writes_nothing(tmp_path, arguments, mess
   assert not list(tmp_path.glob("run/*.json"))
 
 
-def test_an_unknown_key_on_the_command_line_is_refused(tmp_path):
-  done = run("run", *TINY, f"--workdir={tmp_path}", "--config.epoch=3")
-  assert done.returncode != 0
-  assert "epoch" in done.stderr
+@pytest.mark.parametrize(
+  ("argument", "message"),
+  [
+    ("--config.epoch=3", "--config.epoch=3: found no setting 'epoch'"),
+    ("--config.stages.kd.lr=3", "--config.stages.kd.lr=3: found no setting 'lr'"),
+    ("--config=experiments/none.py", "experiments/none.py: found a config file that"),
+    ("--workdir=", "--workdir: found no folder"),
+    ("more", "found the argument 'more'"),
+  ],
+)
+def test_a_mistyped_command_line_is_one_paragraph(tmp_path, argument, message):
+  assert message in refused("run", *TINY, f"--workdir={tmp_path}", argument)
   assert os.listdir(tmp_path) == []
+
+
+def test_a_config_file_with_a_mistake_is_named(tmp_path):
+  path = tmp_path / "mine.py"
+  path.write_text("def get_config():\n  return undefined\n")
+  text = refused("run", f"--config={path}", f"--workdir={tmp_path / 'run'}")
+  assert "NameError" in text
+  assert f"{path}, line 2" in text

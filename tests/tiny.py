@@ -8,7 +8,6 @@ def tiny_config(protocol="paper", **changes):
   config = base.get_config(protocol)
   config.name = "tiny"
   config.epochs = 2
-  config.checkpoint_seconds = 0.0
   config.devices = 2
   config.data.phantom.update(subjects=8, slices=3, size=(24, 20), family="brain")
   config.mask.update(acceleration=3.0, centre_lines=4)

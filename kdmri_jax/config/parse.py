@@ -2,11 +2,18 @@
 
 import dataclasses
 import difflib
+import math
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-from kdmri_jax.config.schema import PROTOCOLS, ExperimentConfig, StageConfig
+from kdmri_jax.config.schema import (
+  MINIMUM,
+  PROTOCOLS,
+  RESERVED,
+  ExperimentConfig,
+  StageConfig,
+)
 from kdmri_jax.errors import UserError
 
 
@@ -26,12 +33,13 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
   if hasattr(config, "to_dict"):
     config = config.to_dict()
   experiment = _build(ExperimentConfig, config, "config")
+  _check_ranges(experiment, "config")
   _check_references(experiment)
   return experiment
 
 
 def to_dict(config) -> dict[str, Any]:
-  """The plain, JSON-able form of a parsed config (tuples become lists)."""
+  """The plain, JSON-able form of a parsed config: tuples are lists, inf is "inf"."""
   return _listed(dataclasses.asdict(config))
 
 
@@ -40,7 +48,7 @@ def _listed(value):
     return {key: _listed(item) for key, item in value.items()}
   if isinstance(value, tuple | list):
     return [_listed(item) for item in value]
-  return value
+  return "inf" if value == math.inf else value
 
 
 def _build(kind, value, where):
@@ -55,7 +63,7 @@ def _build(kind, value, where):
     if len(items) == len(value):
       pairs = enumerate(zip(items, value, strict=True))
       return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in pairs)
-  if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+  if kind is float and (value == "inf" or _is_number(value)):
     return float(value)
   if (
     origin is None
@@ -96,6 +104,27 @@ def _build_dataclass(kind, value, where):
   return kind(**{k: _build(t, value[k], f"{where}.{k}") for k, t in fields.items()})
 
 
+def _is_number(value) -> bool:
+  return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_ranges(part, where: str) -> None:
+  """Every number is within the range of its key, wherever that key stands."""
+  for field in dataclasses.fields(part):
+    value, key = getattr(part, field.name), f"{where}.{field.name}"
+    if dataclasses.is_dataclass(value):
+      _check_ranges(value, key)
+    elif isinstance(value, dict):
+      for name, item in value.items():
+        _check_ranges(item, f"{key}.{name}")
+    elif _is_number(value):
+      least = MINIMUM.get(field.name, -math.inf)
+      finite = math.isfinite(value) or (field.name == "lam" and value == math.inf)
+      if value < least or not finite:
+        expected = f"a finite number of at least {least}"
+        raise UserError(key, f"{value}", expected, "Correct it.")
+
+
 def _check_references(config: ExperimentConfig):
   done: list[str] = []
   for name in config.pipeline:
@@ -106,9 +135,20 @@ def _check_references(config: ExperimentConfig):
     for key in ("teacher", "start_from"):
       if getattr(stage, key):
         _known(getattr(stage, key), done, f"{where}.{key}", "a stage before this one")
+    if stage.start_from and config.stages[stage.start_from].model != stage.model:
+      raise UserError(
+        f"{where}.start_from",
+        f"{stage.start_from!r}, a stage of another model",
+        f"a stage of the model {stage.model!r}",
+        "Start from one of those, or from none.",
+      )
     _check_stage(where, stage)
     done.append(name)
   evaluation = config.evaluation
+  if not evaluation.models:
+    raise UserError(
+      "config.evaluation.models", "none", "at least one stage", "Name one."
+    )
   for name in evaluation.models:
     _known(name, config.pipeline, "config.evaluation.models", "a stage in the pipeline")
   for key in ("teacher", "student", "distilled"):
@@ -126,6 +166,13 @@ def _check_stage(where: str, stage: StageConfig):
     stage.select, ["mse", "l1", "loss", *stage.terms], f"{where}.select", "a quantity"
   )
   for name, term in stage.terms.items():
+    if name in RESERVED:
+      raise UserError(
+        f"{where}.terms.{name}",
+        "a name that the log needs itself",
+        f"a term called none of {', '.join(RESERVED)}",
+        "Rename the term.",
+      )
     if len(term.guided) != len(term.hint):
       raise UserError(
         f"{where}.terms.{name}",
@@ -133,9 +180,6 @@ def _check_stage(where: str, stage: StageConfig):
         "as many guided layers as hint layers",
         "Name one teacher layer for each student layer.",
       )
-  for key in ("epochs", "learning_rate"):
-    if getattr(stage, key) <= 0:
-      raise UserError(f"{where}.{key}", f"{getattr(stage, key)}", "> 0", "Change it.")
 
 
 def _known(name, names, where, what):

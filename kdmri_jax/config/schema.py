@@ -7,6 +7,31 @@ import dataclasses
 
 PROTOCOLS = ("kdmri", "slice", "fastmri")
 
+# Names in a stage's log that no loss term may take.
+RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm")
+
+# Smallest value of a number, by its key.
+MINIMUM = {
+  "batch_size": 1,
+  "bootstrap": 1,
+  "cascades": 1,
+  "checkpoint_seconds": 0,
+  "convolutions": 1,
+  "decay_epochs": 0,
+  "decay_factor": 0,
+  "devices": 0,
+  "epochs": 1,
+  "features": 1,
+  "lam": 0,
+  "learning_rate": 1e-12,
+  "seed": 0,
+  "slices": 1,
+  "slices_per_volume": 0,
+  "subjects": 1,
+  "teacher_cache_mb": 0,
+  "weight": 0,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class PhantomConfig:
@@ -36,7 +61,7 @@ class DataConfig:
   Attributes:
     source: "phantom", "mni152", "nifti", "acdc", "kdmri" or "prepared".
     root: folder of the source; unused by "phantom" and "mni152".
-    include: globs on volume names; only matching volumes are used.
+    include: globs on volume names; only matching volumes are used; () takes all.
     subject_pattern: regular expression found in a file's path below `root`; what
       it matches (its first group, where it has one) names the subject. "" takes
       the source's own rule.
@@ -141,7 +166,8 @@ class StageConfig:
 
   Attributes:
     model: key in `models`.
-    start_from: earlier stage whose best weights start this one; "" for none.
+    start_from: earlier stage of the same model whose best weights start this one;
+      "" for none.
     teacher: earlier stage whose best weights teach; "" for none.
     terms: name -> loss term.
     learning_rate: Adam's learning rate at the start.
@@ -193,7 +219,8 @@ class ExperimentConfig:
     name: title of the report.
     seed: seed of initialisation and data order.
     batch_size: slices a step, over all devices together.
-    devices: local devices to use; 0 takes all (on a CPU one host device a core).
+    devices: local devices to use, on a CPU host devices, one a core by default; 0
+      takes as many of them as divide the batch.
     teacher_cache_mb: memory for a frozen teacher's outputs on the training set;
       a larger set is taught step by step with the same result.
     checkpoint_seconds: shortest time between two checkpoints of a stage.

@@ -67,11 +67,11 @@ def read(config: DataConfig) -> Iterator[Volume]:
       "data.source", repr(config.source), f"one of {', '.join(SOURCES)}", remedy
     )
   source = SOURCES[config.source]
-  count = 0
-  for count, volume in enumerate(source(config), 1):
+  found = False
+  for volume in source(config):
+    found = True
     yield prepare(volume, config)
-    logging.log_every_n_seconds(logging.INFO, "volumes read: %d", 10, count)
-  if not count:
+  if not found:
     everything = source(dataclasses.replace(config, include=()))
     names = ", ".join(volume.name for volume in itertools.islice(everything, 3))
     raise UserError(
@@ -115,7 +115,7 @@ def load(
   measured = all(volume.kspace is not None for volume in volumes)
   if measured:
     for volume in volumes:
-      _check_mask(volume, mask)
+      check_mask(volume.kspace, mask, volume.file)
   sets = {
     name: _slice_set(getattr(split, name), channels, measured)
     for name in SPLITS
@@ -143,9 +143,13 @@ def _same_shape(volumes: Iterable[Volume]) -> Iterator[Volume]:
     yield volume
 
 
-def _check_mask(volume, mask):
-  """The measured k-space must lie where the mask samples, and fill it."""
-  energy = np.abs(volume.kspace).max(0)
+def check_mask(kspace: np.ndarray, mask: np.ndarray, where) -> None:
+  """Measured k-space [S, H, W] must lie where the mask [H, W] samples, and fill it.
+
+  Raises:
+    UserError: it does not; `where` names the file.
+  """
+  energy = np.abs(kspace).max(0)
   outside = int((energy > 1e-6 * energy.max())[mask == 0].sum())
   empty = int((energy == 0)[mask == 1].sum())
   if outside or empty > 0.01 * mask.sum():
@@ -153,7 +157,7 @@ def _check_mask(volume, mask):
     if not outside:
       found = f"k-space that is empty at {empty} points which the mask samples"
     raise UserError(
-      volume.file,
+      where,
       found,
       "k-space sampled by the mask of this experiment, zero frequency at [0, 0]",
       "Use the mask that the data was sampled with (its pattern, acceleration and "
@@ -212,6 +216,7 @@ def _record(config, split, sets, volumes, measured):
     "slices": {name: len(part.slices.target) for name, part in sets.items()},
     "shape": list(target.shape[1:3]),
     "channels": target.shape[3],
+    "complex_file": next((v.file for v in volumes if np.iscomplexobj(v.target)), None),
     "scaling": config.scaling,
     "crop": list(config.crop),
     "slices_per_volume": config.slices_per_volume,

@@ -31,7 +31,8 @@ def read_images(path: pathlib.Path) -> Volume:
     return Volume(path.name.split(".")[0], path.stem, images, record=record)
   with _opened(path) as file:
     key = _first_key(file, IMAGE_KEYS)
-    images = h5_array(file, key)
+    with reading(path):
+      images = h5_array(file, key)
   if key == "volfs":
     images = np.moveaxis(np.atleast_3d(images), 2, 0)
   return Volume(path.stem, path.stem, images, record={"file": str(path), "key": key})
@@ -56,7 +57,8 @@ def read_kspace(path: pathlib.Path) -> np.ndarray | None:
     keys = [k for k in file if k == "kspace" or k.startswith("kspace_volus_")]
     if not keys:
       return None
-    kspace = h5_array(file, keys[0])
+    with reading(path):
+      kspace = h5_array(file, keys[0])
   if keys[0] != "kspace":
     kspace = np.moveaxis(np.atleast_3d(kspace), 2, 0)
   if kspace.ndim != 3 or kspace.dtype.kind != "c" or not np.isfinite(kspace).all():

@@ -37,6 +37,10 @@ class Term(NamedTuple):
   def needs_teacher(self) -> bool:
     return isinstance(self.compare, Method)
 
+  @property
+  def couples_batch(self) -> bool:
+    return self.needs_teacher and self.compare.couples_batch
+
 
 def resolve(stage: StageConfig, where: str) -> tuple[Term, ...]:
   """Looks a stage's terms up in the registries.
@@ -111,7 +115,7 @@ def evaluate(
   features: Features,
   target: Array,
   hints: Mapping[str, Any],
-  gather: Callable[[Any], Any] = lambda tree: tree,
+  gather: Callable[[Any], Any] | None = None,
 ) -> dict[str, Array]:
   """The value of every term, without its weight.
 
@@ -120,8 +124,8 @@ def evaluate(
     features: the student's features; "image" is its reconstruction.
     target: fully sampled images [B, H, W, C].
     hints: from `represent_teacher`.
-    gather: joins a pytree of per-device arrays [B, ...] along the batch; the
-      identity on one device.
+    gather: joins a pytree of per-device arrays [B, ...] along the batch; None on
+      one device.
 
   Returns:
     Term name -> scalar.
@@ -132,7 +136,7 @@ def evaluate(
       return term.compare(features["image"], target).mean()
     picked = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
     student, teacher = term.compare.represent(picked), hints[term.name]
-    if term.compare.couples_batch:
+    if term.couples_batch and gather:
       student, teacher = gather(student), gather(teacher)
     return term.compare.distance(student, teacher)
 

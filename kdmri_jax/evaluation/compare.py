@@ -15,8 +15,8 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import reconstruct, report, tables
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics import masks
+from kdmri_jax.saving import saving
 from kdmri_jax.training import batches, log
-from kdmri_jax.training.checkpoint import saving
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.training.step import make_predict
 
@@ -88,7 +88,7 @@ def write_report(pipeline: Pipeline) -> Report:
     epochs={name: _epochs(config, name) for name in finished},
     mask_image=pipeline.dataset.mask,
     comparison_images={
-      "input" if name == ZERO_FILLED else name: np.linalg.norm(image[chosen], axis=-1)
+      "input" if name == ZERO_FILLED else name: reconstruct.real_image(image[chosen])
       for name, image in images.items()
     },
     comparison_range=_volume_range(pipeline, chosen),
@@ -152,7 +152,7 @@ def _volume_range(pipeline: Pipeline, index: int) -> float | None:
   target = pipeline.dataset.test.slices.target
   for start, stop in pipeline.dataset.test.spans:
     if start <= index < stop:
-      return float(np.linalg.norm(target[start:stop], axis=-1).max())
+      return float(reconstruct.real_image(target[start:stop]).max())
   raise IndexError(index)
 
 
@@ -179,10 +179,9 @@ def _attention_maps(pipeline: Pipeline, params: dict, index: int) -> dict | None
   maps = {}
   for name in roles:
     if name in params:
-      predict = make_predict(pipeline.models[name], pipeline.devices[:1])
-      _, _, sown = predict(params[name], slices, pipeline.dataset.mask)
       layers = terms[0].hint if name == roles[0] else terms[0].guided
-      picked = feature_lib.pick(sown, layers, "terms")
+      predict = make_predict(pipeline.models[name], pipeline.devices[:1], layers)
+      _, _, picked = predict(params[name], slices, pipeline.dataset.mask)
       attention = [attention_transfer.attention_map(layer)[0] for layer in picked]
       maps[name] = np.stack(jax.device_get(attention))
   return maps

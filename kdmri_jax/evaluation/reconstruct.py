@@ -1,9 +1,8 @@
 """Networks -> reconstructed volumes -> h5 files."""
 
 import dataclasses
-import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import h5py
@@ -11,13 +10,13 @@ import jax
 import numpy as np
 import tqdm
 
-from kdmri_jax.data import single
+from kdmri_jax.data import dataset, single
 from kdmri_jax.data.dataset import SliceSet
 from kdmri_jax.data.volume import prepare
 from kdmri_jax.errors import UserError
 from kdmri_jax.physics import masks
+from kdmri_jax.saving import replacing, saving
 from kdmri_jax.training import batches, parallel, trained
-from kdmri_jax.training.checkpoint import saving
 from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Slices
 
@@ -50,19 +49,26 @@ def run(
   count = len(slices.target)
   parts = []
   steps = batches.steps_per_epoch(count, batch_size)
-  order = batches.in_order(count, batch_size)
-  for indices, new in tqdm.tqdm(order, name, steps, unit="batch", disable=None):
-    zero_filled, image = jax.device_get(
-      predict(params, batches.take(slices, indices), mask)[:2]
-    )
-    parts.append((zero_filled[:new], image[:new]))
-  return Reconstruction(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+  order = batches.in_order(count, batch_size, fill=True)
+  for indices in tqdm.tqdm(order, name, steps, unit="batch", disable=None):
+    batch = batches.take(slices, indices)
+    zero_filled, image, _ = jax.device_get(predict(params, batch, mask))
+    parts.append((zero_filled, image))
+  joined = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
+  return Reconstruction(*joined)
 
 
-def split_volumes(images: np.ndarray, slice_set: SliceSet) -> Iterator[tuple]:
-  """Pairs each volume with its slices' magnitude, float32 [S, H, W]."""
-  for volume, (start, stop) in zip(slice_set.volumes, slice_set.spans, strict=True):
-    yield volume, np.linalg.norm(images[start:stop], axis=-1)
+def real_image(images: np.ndarray) -> np.ndarray:
+  """The image that is measured and shown.
+
+  Args:
+    images: [..., C].
+
+  Returns:
+    [...]: for one channel the image itself, sign included, as the published code
+    measures it; for two (real and imaginary part) the magnitude.
+  """
+  return images[..., 0] if images.shape[-1] == 1 else np.linalg.norm(images, axis=-1)
 
 
 def write(
@@ -72,7 +78,7 @@ def write(
 
   Args:
     directory: folder; made when missing, its files of the same name are replaced.
-    images: [N, H, W, C]; complex images are written as magnitude.
+    images: [N, H, W, C]; what is written is `real_image` of them.
     slice_set: whose volumes they are.
     key: "reconstruction", as KD-MRI and fastMRI users expect, or "target".
 
@@ -81,13 +87,13 @@ def write(
   """
   with saving(directory):
     directory.mkdir(parents=True, exist_ok=True)
-    for volume, image in split_volumes(images, slice_set):
-      path = directory / f"{volume.name}.h5"
-      partial = path.with_suffix(".partial")
-      with h5py.File(partial, "w") as file:
-        file[key] = image
-        file.attrs["subject"] = volume.subject
-      os.replace(partial, path)
+  for volume, (start, stop) in zip(slice_set.volumes, slice_set.spans, strict=True):
+    with (
+      replacing(directory / f"{volume.name}.h5") as temporary,
+      h5py.File(temporary, "w") as file,
+    ):
+      file[key] = real_image(images[start:stop])
+      file.attrs["subject"] = volume.subject
 
 
 def run_file(
@@ -125,7 +131,8 @@ def run_file(
   network = trained.load(workdir, stage, shape, mask)
   channels = network.model.channels
   if volume is None:
-    slices, scale = _slices_of_kspace(kspace, network.mask, channels, path)
+    scaled = config.data.scaling == "volume_max"
+    slices, scale = _slices_of_kspace(kspace, network.mask, channels, path, scaled)
   else:
     slices = Slices(_with_channels(volume.target, channels, path))
     scale = volume.record["scale_factor"]
@@ -141,21 +148,19 @@ def run_file(
   images = {"reconstruction": result.image, "zero_filled": result.zero_filled}
   if volume is not None:
     images["target"] = slices.target
-  return {k: scale * np.linalg.norm(x, axis=-1) for k, x in images.items()}
+  return {key: scale * real_image(image) for key, image in images.items()}
 
 
-def _slices_of_kspace(kspace, mask, channels: int, path) -> tuple[Slices, float]:
-  """Scales k-space as its zero-filled image's maximum, the only one there is."""
-  outside = np.abs(kspace).max(axis=0)[mask == 0].max(initial=0)
-  if outside > 1e-6 * np.abs(kspace).max():
-    raise UserError(
-      path,
-      "k-space samples where the mask has none",
-      "k-space undersampled by this mask, zero frequency at [0, 0]",
-      "Name the mask it was measured with: --mask=FILE.npy.",
-    )
+def _slices_of_kspace(
+  kspace, mask, channels: int, path, scaled: bool
+) -> tuple[Slices, float]:
+  """Slices without a target, divided by the zero-filled image's maximum if `scaled`.
+
+  In training the target's maximum is the divisor; it is not known here.
+  """
+  dataset.check_mask(kspace, mask, path)
   image = np.fft.ifft2(kspace, norm="ortho").astype(np.complex64)
-  scale = float(np.abs(image).max()) or 1.0
+  scale = (float(np.abs(image).max()) or 1.0) if scaled else 1.0
   kspace, image = kspace / scale, image / scale
   if channels == 1:
     zero_filled = np.abs(image)[..., None]

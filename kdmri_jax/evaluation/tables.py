@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import math
-import os
 import pathlib
 from typing import NamedTuple
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import metrics
+from kdmri_jax.saving import replacing
 
 KEYS = (
   "reconstruction",
@@ -182,13 +182,8 @@ def write_tables(folder, tables: Tables) -> list[pathlib.Path]:
 
 def write_text(path, text: str) -> None:
   """Writes a file whole or not at all."""
-  path = pathlib.Path(path)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
+  with replacing(path) as temporary:
     temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
 
 
 def plain(value):

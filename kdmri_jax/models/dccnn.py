@@ -7,6 +7,7 @@ student D3C5 (5 cascades of 3, 49,285 parameters).
 import math
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.physics import consistency
@@ -25,6 +26,32 @@ def _uniform(fan_in: int) -> nn.initializers.Initializer:
   return init
 
 
+class Convolution(nn.Module):
+  """A 3x3 convolution with bias, zero-padded, initialised as PyTorch does.
+
+  Attributes:
+    features: channels of the output.
+  """
+
+  features: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> tuple[Array, Array]:
+    """[B, H, W, I] -> (without bias [B, H, W, features], bias [features])."""
+    init = _uniform(9 * x.shape[-1])
+    kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
+    bias = self.param("bias", init, (self.features,))
+    convolved = jax.lax.conv_general_dilated(
+      x,
+      kernel,
+      window_strides=(1, 1),
+      padding="SAME",
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+      precision=jax.lax.Precision.HIGHEST,  # float32 on accelerators too
+    )
+    return convolved, bias
+
+
 class Cascade(nn.Module):
   """The CNN of one cascade: 3x3 convolutions with ReLU between.
 
@@ -37,22 +64,26 @@ class Cascade(nn.Module):
   channels: int
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    for k in range(1, self.convolutions + 1):
-      last = k == self.convolutions
-      init = _uniform(9 * x.shape[-1])
-      x = nn.Conv(
-        self.channels if last else self.features,
-        (3, 3),
-        kernel_init=init,
-        bias_init=init,
-        precision=jax.lax.Precision.HIGHEST,  # float32 on accelerators too
-        name=f"conv_{k}",
-      )(x)
-      if not last:
-        x = nn.relu(x)
+  def __call__(self, x: Array, idle_bias: Array) -> Array:
+    """Runs the convolutions.
+
+    Args:
+      x: [B, H, W, channels].
+      idle_bias: True where the last bias changes nothing, because the data
+        consistency replaces the image's mean. Its gradient is zero but for
+        rounding, which Adam would divide by its own size: it is stopped.
+
+    Returns:
+      [B, H, W, channels].
+    """
+    for k in range(1, self.convolutions):
+      x, bias = Convolution(self.features, name=f"conv_{k}")(x)
+      x = nn.relu(x + bias)
       self.sow("intermediates", f"activation_{k}", x)
-    return x
+    last = self.convolutions
+    x, bias = Convolution(self.channels, name=f"conv_{last}")(x)
+    self.sow("intermediates", f"activation_{last}", x + bias)
+    return x + jnp.where(idle_bias, jax.lax.stop_gradient(bias), bias)
 
 
 class DCCNN(nn.Module):
@@ -104,11 +135,12 @@ class DCCNN(nn.Module):
     make_consistent = consistency.make(
       measurement, channels=self.channels, lam=self.lam, form=self.consistency
     )
+    replaces_mean = math.isinf(self.lam) and jnp.all(measurement.mask[..., 0, 0] != 0)
     for c in range(1, self.cascades + 1):
       cnn = Cascade(
         self.convolutions, self.features, self.channels, name=f"cascade_{c}"
       )
-      change = cnn(image)
+      change = cnn(image, replaces_mean)
       image = make_consistent(image + change if self.variant == "paper" else change)
       self.sow("intermediates", f"consistency_{c}", image)
     return Outputs(image)

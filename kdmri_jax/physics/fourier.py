@@ -67,21 +67,6 @@ def from_complex(image: Array, channels: int) -> Array:
   return jnp.stack(parts, axis=-1).astype(jnp.float32)
 
 
-def magnitude(image: Array) -> Array:
-  """Absolute value of an image, the quantity that metrics and pictures show.
-
-  Args:
-    image: float [B, H, W, C]; C = 1 (real) or 2 (real and imaginary part).
-
-  Returns:
-    float32 [B, H, W], not negative.
-
-  Raises:
-    ValueError: C is neither 1 nor 2.
-  """
-  return jnp.abs(to_complex(image))
-
-
 def _check_channels(channels: int):
   if channels not in (1, 2):
     raise ValueError(f"an image has 1 or 2 channels, not {channels}")

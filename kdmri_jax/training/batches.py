@@ -26,10 +26,21 @@ def epoch_order(count: int, batch_size: int, seed: int, epoch: int) -> np.ndarra
   return _fill(order, batch_size)
 
 
-def in_order(count: int, batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-  """Batches in the stored order, each with how many of its slices are new."""
-  for k, indices in enumerate(_fill(np.arange(count), batch_size)):
-    yield indices, min(batch_size, count - k * batch_size)
+def in_order(
+  count: int, batch_size: int, *, fill: bool = False
+) -> Iterator[np.ndarray]:
+  """Batches of indices in the stored order.
+
+  Args:
+    count: number of slices.
+    batch_size: slices a batch.
+    fill: whether the last batch, where it is smaller, is filled up from the start.
+  """
+  order = np.arange(count)
+  if fill:
+    yield from _fill(order, batch_size)
+  else:
+    yield from np.split(order, range(batch_size, count, batch_size))
 
 
 def take(slices: Slices, indices: np.ndarray) -> Slices:

@@ -6,17 +6,17 @@ without its best weights. It is complete before the one before it is removed.
 
 import contextlib
 import dataclasses
-import errno
-import os
 import pathlib
-import re
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.saving import require_space, saving
 from kdmri_jax.training.step import TrainState
+
+_OVERHEAD = 2**20  # bytes of Orbax's own files
 
 
 @dataclasses.dataclass
@@ -56,18 +56,24 @@ class Snapshot:
 
 
 class Checkpoints:
-  """The checkpoints of one stage, in `directory`."""
+  """The checkpoints of one stage.
 
-  def __init__(self, directory: pathlib.Path):
+  Args:
+    directory: their folder; made when missing, unless `read_only`.
+    read_only: True to look only, also while another process trains here.
+  """
+
+  def __init__(self, directory: pathlib.Path, *, read_only: bool = False):
     self._directory = directory.absolute()
     with saving(self._directory):
       self._manager = ocp.CheckpointManager(
         self._directory,
         item_names=("latest", "best", "progress"),
         options=ocp.CheckpointManagerOptions(
-          max_to_keep=1,
-          create=True,
-          cleanup_tmp_directories=True,
+          max_to_keep=None if read_only else 1,
+          create=not read_only,
+          cleanup_tmp_directories=not read_only,
+          read_only=read_only,
           enable_async_checkpointing=False,
         ),
       )
@@ -79,6 +85,8 @@ class Checkpoints:
       UserError: the disk is full or cannot be written; the one before stays.
     """
     state, best = jax.device_get((snapshot.state, snapshot.best))
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state, best)))
+    require_space(self._directory, 2 * size + _OVERHEAD)
     with saving(self._directory):
       self._manager.save(
         snapshot.progress.step,
@@ -111,7 +119,8 @@ class Checkpoints:
           progress=ocp.args.JsonRestore(),
         ),
       )
-    return Snapshot(TrainState(**read.latest), read.best, Progress(**read.progress))
+      progress = _progress(read.progress)
+    return Snapshot(TrainState(**read.latest), read.best, progress)
 
   def progress(self) -> Progress | None:
     """How far the newest checkpoint is; None where there is none."""
@@ -120,7 +129,7 @@ class Checkpoints:
       return None
     with self._reading():
       args = ocp.args.Composite(progress=ocp.args.JsonRestore())
-      return Progress(**self._manager.restore(step, args=args).progress)
+      return _progress(self._manager.restore(step, args=args).progress)
 
   def best(self, like: Any) -> Any:
     """The best weights of the newest checkpoint.
@@ -149,28 +158,8 @@ class Checkpoints:
       ) from error
 
 
-@contextlib.contextmanager
-def saving(path):
-  """Turns a failure to write `path` into a `UserError`."""
-  try:
-    yield
-  except (OSError, ValueError, RuntimeError) as error:
-    code = _system_error(error)
-    if code is None:
-      raise
-    full = code in (errno.ENOSPC, errno.EDQUOT)
-    raise UserError(
-      path,
-      "no space left on the disk" if full else f"a failed write ({os.strerror(code)})",
-      "a folder that can be written",
-      "What was saved before is intact: make room or choose another --workdir, then "
-      "start the same command again to go on.",
-    ) from error
-
-
-def _system_error(error: Exception) -> int | None:
-  """The system's error number; TensorStore hides it in the text of another error."""
-  if isinstance(error, OSError) and error.errno:
-    return error.errno
-  hidden = re.search(r"os_error_code='(\d+)'", str(error))
-  return int(hidden.group(1)) if hidden else None
+def _progress(values: dict) -> Progress:
+  names = {field.name for field in dataclasses.fields(Progress)}
+  if set(values) != names:
+    raise ValueError(f"its progress has the keys {sorted(values)}")
+  return Progress(**values)

@@ -1,16 +1,18 @@
 """A stage's diary: JSON lines, TensorBoard and a progress bar."""
 
+import contextlib
 import json
 import math
 import pathlib
-import sys
+import time
 
 import numpy as np
-import tensorboardX
 import tqdm
 from absl import logging
+from tensorboardX import event_file_writer, summary
+from tensorboardX.proto import event_pb2
 
-from kdmri_jax.training.checkpoint import saving
+from kdmri_jax.saving import replacing, saving
 
 
 class StageLog:
@@ -21,26 +23,25 @@ class StageLog:
     name: the stage's name, for the progress bar.
     step: steps already done.
     total: steps of the whole stage.
+
+  Raises:
+    UserError: here or later, the disk is full or the folder cannot be written.
   """
 
   def __init__(self, directory: pathlib.Path, name: str, step: int, total: int):
     self._name = name
     self._path = directory / "metrics.jsonl"
     kept = [line for line in read(self._path) if line["step"] <= step]
-    with saving(self._path):
-      partial = self._path.with_suffix(".partial")
-      partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-      partial.replace(self._path)
-      self._board = tensorboardX.SummaryWriter(
-        str(directory / "tensorboard"), purge_step=step + 1 if step else None
-      )
+    with replacing(self._path) as temporary:
+      temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    self._board = _Board(directory / "tensorboard", step)
     self._bar = tqdm.tqdm(
       total=total,
       initial=step,
       desc=name,
       unit="step",
       dynamic_ncols=True,
-      disable=None if sys.stderr.isatty() else True,
+      disable=None,
     )
 
   def advance(self, loss: float) -> None:
@@ -49,13 +50,16 @@ class StageLog:
     self._bar.set_postfix(loss=f"{loss:.3g}", refresh=False)
 
   def epoch(self, entry: dict) -> None:
-    """Writes the line of an epoch: see `stage.py` for its keys."""
+    """Writes the line of an epoch: see `stage.train` for its keys."""
     with saving(self._path), self._path.open("a") as file:
       file.write(json.dumps(entry) + "\n")
-    for group in ("train", "validation"):
-      for key, value in entry[group].items():
-        self._board.add_scalar(f"{group}/{key}", value, entry["step"])
-    self._board.add_scalar("learning_rate", entry["learning_rate"], entry["step"])
+    values = {
+      f"{group}/{key}": value
+      for group in ("train", "validation")
+      for key, value in entry[group].items()
+    }
+    values["learning_rate"] = entry["learning_rate"]
+    self._board.add([summary.scalar(*item) for item in values.items()], entry["step"])
     if self._bar.disable:
       logging.info(
         "%s epoch %d: train loss %.4g, validation %s, %.0f s",
@@ -66,27 +70,53 @@ class StageLog:
         entry["seconds"],
       )
 
-  def images(self, panel: np.ndarray, step: int) -> None:
+  def image(self, panel: np.ndarray, step: int) -> None:
     """A grey picture [H, W] in 0..1, such as input | reconstruction | target."""
-    self._board.add_image("validation", np.clip(panel, 0, 1)[None], step)
+    shown = np.uint8(255 * np.clip(panel, 0, 1))[None]
+    self._board.add([summary.image("validation", shown)], step)
 
   def close(self) -> None:
-    """Finishes the bar and flushes TensorBoard."""
+    """Ends the bar; what has been recorded is on the disk already."""
     self._bar.close()
     self._board.close()
 
 
+class _Board:
+  """A TensorBoard event file, written at once so that a full disk is noticed."""
+
+  def __init__(self, directory: pathlib.Path, step: int):
+    self._directory = directory
+    with saving(directory):
+      directory.mkdir(parents=True, exist_ok=True)
+      self._writer = event_file_writer.EventsWriter(str(directory / "events"))
+    # TensorBoard drops what an earlier run wrote after this step.
+    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+    self._write(event_pb2.Event(step=step + 1, session_log=start))
+
+  def add(self, summaries, step: int) -> None:
+    for item in summaries:
+      self._write(event_pb2.Event(step=step, summary=item))
+
+  def _write(self, event) -> None:
+    event.wall_time = time.time()
+    with saving(self._directory):
+      self._writer.write_event(event)
+      self._writer.flush()
+
+  def close(self) -> None:
+    with contextlib.suppress(OSError):
+      self._writer.close()
+
+
 def read(path: pathlib.Path) -> list[dict]:
-  """The lines of a metrics.jsonl; a line cut off by a crash is left out."""
+  """The lines of a metrics.jsonl without those that a crash has damaged."""
   if not path.exists():
     return []
   lines = []
-  for text in path.read_text().splitlines():
-    try:
+  for text in path.read_text(errors="replace").splitlines():
+    with contextlib.suppress(json.JSONDecodeError):
       lines.append(json.loads(text))
-    except json.JSONDecodeError:
-      break
-  return lines
+  return [line for line in lines if isinstance(line, dict) and "step" in line]
 
 
 def psnr(mse: float) -> float:

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -13,22 +12,25 @@ from kdmri_jax.errors import UserError
 AXIS = "devices"
 
 
-def use_cores() -> None:
+def use_cores(at_least: int = 1) -> None:
   """Makes every CPU core a host device; call it before JAX does any work.
 
   XLA runs a convolution on one thread, so this is what fills a CPU. Accelerators
   are not affected.
+
+  Args:
+    at_least: number of host devices to make even where there are fewer cores.
   """
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-  jax.config.update("jax_num_cpu_devices", cores or os.cpu_count() or 1)
+  cores = cores or os.cpu_count() or 1
+  jax.config.update("jax_num_cpu_devices", max(cores, at_least))
 
 
 def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
   """The local devices to train on.
 
   Args:
-    requested: number of devices; 0 takes all. On a CPU, 0 takes the most host
-      devices that divide the batch, since they cost nothing.
+    requested: number of devices; 0 takes as many as divide the batch.
     batch_size: slices a step, over all devices.
 
   Raises:
@@ -36,8 +38,8 @@ def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
   """
   devices = jax.local_devices()
   count = requested or len(devices)
-  if not requested and devices[0].platform == "cpu":
-    count = max(n for n in range(1, count + 1) if batch_size % n == 0)
+  if not requested:
+    count = _largest_divisor(batch_size, count)
   if count > len(devices):
     raise UserError(
       "config.devices", f"{count}", f"at most {len(devices)}", "Lower it or set 0."
@@ -48,9 +50,13 @@ def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
       f"{batch_size} slices for {count} devices",
       "a batch that divides evenly over the devices",
       f"Set --config.batch_size={-(-batch_size // count) * count} or --config.devices="
-      f"{max(n for n in range(1, count + 1) if batch_size % n == 0)}.",
+      f"{_largest_divisor(batch_size, count)}.",
     )
   return devices[:count]
+
+
+def _largest_divisor(number: int, limit: int) -> int:
+  return max(n for n in range(1, limit + 1) if number % n == 0)
 
 
 def replicate(tree, devices: Sequence[jax.Device]):
@@ -62,6 +68,11 @@ def replicate(tree, devices: Sequence[jax.Device]):
 def gather(tree):
   """Joins per-device arrays [B, ...] to the batch of all devices, in order."""
   return jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
+def average(tree):
+  """The mean over the devices."""
+  return jax.lax.pmean(tree, AXIS)
 
 
 def compile_step(
@@ -94,7 +105,9 @@ def compile_step(
     return x.reshape(len(devices), x.shape[0] // len(devices), *x.shape[1:])
 
   def join(output, axis):
-    return output if axis is None else jax.tree.map(jnp.concatenate, output)
+    return (
+      output if axis is None else jax.tree.map(np.concatenate, jax.device_get(output))
+    )
 
   def call(*arguments):
     pairs = zip(arguments, split, strict=True)

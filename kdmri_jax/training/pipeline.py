@@ -1,5 +1,6 @@
 """Runs an experiment: checks everything, trains what is missing, reports."""
 
+import hashlib
 import pathlib
 import zlib
 from collections.abc import Sequence
@@ -61,6 +62,13 @@ class Pipeline:
     }
     for name in config.pipeline:
       self._check_layers(name)
+      coupled = [t.name for t in self._terms[name] if t.weight and t.couples_batch]
+      if coupled and config.batch_size == 1:
+        logging.warning(
+          "stage %s: the term %s compares the images of a batch and says little at "
+          "config.batch_size=1",
+          *(name, coupled[0]),
+        )
 
   def train(self, names: Sequence[str]) -> None:
     """Trains those of the named stages that are not finished, in pipeline order.
@@ -76,7 +84,7 @@ class Pipeline:
           "--stages", f"{name!r}", f"stages out of {known}", "Correct the name."
         )
     self._check_needs(names)
-    self.workdir.claim(self.config, self.dataset.record)
+    self.workdir.claim(self.config, {**self.dataset.record, **self._fingerprint()})
     setting = stage_lib.Setting(
       dataset=self.dataset,
       devices=self.devices,
@@ -91,12 +99,25 @@ class Pipeline:
       if name in names and not self.is_finished(name):
         stage_lib.train(self._make_stage(name), setting)
 
+  def _fingerprint(self) -> dict[str, str]:
+    """Digests of mask and images: the same names may come to hold other values."""
+    arrays = {"mask": self.dataset.mask}
+    for name in ("train", "validation", "test"):
+      slices = getattr(self.dataset, name).slices
+      arrays[name] = slices.target if slices.kspace is None else slices.kspace
+    return {
+      f"{name}_digest": hashlib.blake2b(
+        np.ascontiguousarray(array), digest_size=16
+      ).hexdigest()
+      for name, array in arrays.items()
+    }
+
   def progress(self, name: str) -> Progress | None:
     """How far a stage is; None when it has not begun."""
     directory = self.workdir.stage(name) / "checkpoints"
     if not directory.is_dir():
       return None
-    checkpoints = Checkpoints(directory)
+    checkpoints = Checkpoints(directory, read_only=True)
     progress = checkpoints.progress()
     checkpoints.close()
     return progress
@@ -108,7 +129,8 @@ class Pipeline:
 
   def best(self, name: str) -> Any:
     """Best weights of a finished stage."""
-    checkpoints = Checkpoints(self.workdir.stage(name) / "checkpoints")
+    directory = self.workdir.stage(name) / "checkpoints"
+    checkpoints = Checkpoints(directory, read_only=True)
     shapes = jax.eval_shape(lambda: self.initial_params(name))
     params = checkpoints.best(
       jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
@@ -129,14 +151,20 @@ class Pipeline:
   def _build_model(self, name: str) -> nn.Module:
     channels = self.dataset.train.slices.target.shape[-1]
     config, where = self.config.models[name], f"config.models.{name}"
+    if config.channels == 1 and channels == 2:
+      raise UserError(
+        self.dataset.record["complex_file"],
+        "complex images",
+        f"real ones, for {where}.channels=1",
+        "Store their magnitude, leave the file out with --config.data.include, or set "
+        "channels=2 for every model.",
+      )
     if config.channels != channels:
-      kinds = {1: "real", 2: "complex"}
-      source = self.config.data.source
       raise UserError(
         f"{where}.channels",
-        f"{config.channels}, with {kinds[channels]} images in source {source}",
-        f"{channels}",
-        f"Set --{where}.channels={channels} for every model, or choose other data.",
+        f"{config.channels}, with real images",
+        "1",
+        f"Set --{where}.channels=1 for every model, or choose complex data.",
       )
     return models.build(config, self.dataset.mask, where)
 

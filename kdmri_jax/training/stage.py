@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -20,7 +21,6 @@ from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.training import batches, interrupt, log, parallel
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.step import (
-  Steps,
   TrainState,
   make_optimiser,
   make_predict,
@@ -87,9 +87,9 @@ def train(stage: Stage, setting: Setting) -> Progress:
     Interrupted: SIGTERM or Ctrl-C; the state was saved before.
     UserError: a loss became NaN or infinite; or the disk is full.
   """
+  count = len(setting.dataset.train.slices.target)
+  per_epoch = batches.steps_per_epoch(count, setting.batch_size)
   with interrupt.caught() as signal, contextlib.ExitStack() as stack:
-    count = len(setting.dataset.train.slices.target)
-    per_epoch = batches.steps_per_epoch(count, setting.batch_size)
     optimiser = make_optimiser(stage.config, per_epoch)
     state = TrainState(stage.params, optimiser.init(stage.params))
     fresh = Snapshot(state, stage.params, Progress())
@@ -105,70 +105,78 @@ def train(stage: Stage, setting: Setting) -> Progress:
       stage.model, stage.teacher, stage.terms, optimiser, setting.devices
     )
     loop = _Loop(stage, setting, steps, snapshot, checkpoints, diary, signal)
-    loop.run(per_epoch, make_schedule(stage.config, per_epoch))
+    loop.run(per_epoch)
     return snapshot.progress
 
 
 class _Loop:
   """The moving parts of a stage that is being trained."""
 
-  def __init__(
-    self, stage, setting, steps: Steps, snapshot, checkpoints, diary, signal
-  ):
+  def __init__(self, stage, setting, steps, snapshot, checkpoints, diary, signal):
     self._stage, self._setting, self._steps = stage, setting, steps
     self._snapshot, self._checkpoints = snapshot, checkpoints
     self._diary, self._signal = diary, signal
     self._mask = parallel.replicate(setting.dataset.mask, setting.devices)
     self._teacher_params = parallel.replicate(stage.teacher_params, setting.devices)
     snapshot.state = parallel.replicate(snapshot.state, setting.devices)
-    self._train = self._with_hints(setting.dataset.train.slices, "training")
-    self._validation = self._with_hints(setting.dataset.validation.slices, "validation")
     self._predict = make_predict(stage.model, setting.devices[:1])
-    self._saved_at = time.monotonic()
+    self._saved_at, self._saved_step = time.monotonic(), snapshot.progress.step
+    self._cache_left = setting.teacher_cache_mb * 2**20
+    self._train = self._validation = None
 
-  def run(self, per_epoch: int, schedule: Callable[[int], float]) -> None:
+  def run(self, per_epoch: int) -> None:
     progress = self._snapshot.progress
+    if progress.finished:
+      return
+    dataset = self._setting.dataset
+    self._train = self._with_hints(dataset.train.slices, "training")
+    self._validation = self._with_hints(dataset.validation.slices, "validation")
+    schedule = make_schedule(self._stage.config, per_epoch)
     while not progress.finished:
       epoch, done = divmod(progress.step, per_epoch)
       started = time.monotonic()
-      self._train_epoch(epoch, done, started)
+      self._train_epoch(epoch, done)
       means = {key: value / per_epoch for key, value in progress.sums.items()}
       progress.sums = {}
       validation = self._validate(epoch)
       best = self._keep_best(validation, epoch)
       progress.seconds += time.monotonic() - started
-      progress.finished = epoch + 1 == self._stage.config.epochs
-      entry = {
-        "event": "epoch",
-        "epoch": epoch + 1,
-        "step": progress.step,
-        "seconds": round(progress.seconds, 3),
-        "learning_rate": float(schedule(progress.step - 1)),
-        "train": means,
-        "validation": validation,
-        "best": best,
-      }
-      self._diary.epoch(entry)
-      self._save_if_due()
-    self._stop_if_asked()
+      progress.finished = epoch + 1 >= self._stage.config.epochs
+      self._diary.epoch(
+        {
+          "event": "epoch",
+          "epoch": epoch + 1,
+          "step": progress.step,
+          "seconds": round(progress.seconds, 3),
+          "learning_rate": float(schedule(progress.step - 1)),
+          "train": means,
+          "validation": validation,
+          "best": best,
+        }
+      )
+      if self._save_if_due():
+        self._picture()
+      self._stop_if_asked()
 
-  def _train_epoch(self, epoch: int, done: int, started: float) -> None:
+  def _train_epoch(self, epoch: int, done: int) -> None:
+    """Does the epoch's steps from `done` on; may be stopped before its last one."""
     setting, snapshot = self._setting, self._snapshot
     count = len(self._train.target)
     order = batches.epoch_order(count, setting.batch_size, setting.seed, epoch)
     pending = None
-    for indices in order[done:]:
-      batch = batches.take(self._train, indices)
+    for position in range(done, len(order)):
+      batch = batches.take(self._train, order[position])
       snapshot.state, values = self._steps.train(
         snapshot.state, self._teacher_params, batch, self._mask
       )
       self._account(pending)
       pending = values
       snapshot.progress.step += 1
-      if self._signal.received:
+      if position + 1 < len(order) and (self._signal.received or self._is_due()):
         self._account(pending)
-        snapshot.progress.seconds += time.monotonic() - started
-        self._checkpoints.save(snapshot)
+        pending = None
+        self._check_weights()
+        self._save_if_due()
         self._stop_if_asked()
     self._account(pending)
 
@@ -184,35 +192,51 @@ class _Loop:
     self._diary.advance(values["loss"])
 
   def _check_finite(self, values: dict[str, float], where: str) -> None:
-    bad = [key for key, value in values.items() if not math.isfinite(value)]
+    """Stops at a value that is not finite; terms are named before their sum."""
+    names = [*self._stage.config.terms, *values]
+    bad = [n for n in names if not math.isfinite(values.get(n, 0.0))]
     if bad:
+      saved = self._checkpoints.progress()
       raise UserError(
         f"stage {self._stage.name}, {where}, step {self._snapshot.progress.step}",
         f"{bad[0]} = {values[bad[0]]}",
         "a finite value",
-        "The last good checkpoint is kept in "
-        f"{self._stage.directory / 'checkpoints'}. Lower the stage's learning rate, or "
-        "look at the weight and the inputs of that term.",
+        (
+          f"The last good checkpoint, of step {saved.step}, is kept. "
+          if saved
+          else "It came before the first checkpoint. "
+        )
+        + f"Look at the weight and the inputs of that term, or start again in a new "
+        f"--workdir with a lower config.stages.{self._stage.name}.learning_rate.",
       )
 
+  def _check_weights(self) -> None:
+    """Refuses to save weights that the last step has ruined."""
+    count, batch_size = len(self._validation.target), self._setting.batch_size
+    first = next(batches.in_order(count, batch_size))
+    _, values = self._validate_batch(first)
+    self._check_finite(jax.tree.map(float, values), "validation")
+
+  def _validate_batch(self, indices: np.ndarray):
+    whole = len(indices) == self._setting.batch_size
+    validate = self._steps.validate if whole else self._steps.validate_rest
+    batch = batches.take(self._validation, indices)
+    params = self._snapshot.state.params
+    return jax.device_get(validate(params, self._teacher_params, batch, self._mask))
+
   def _validate(self, epoch: int) -> dict[str, float]:
-    slices, setting = self._validation, self._setting
-    count = len(slices.target)
-    errors, terms = [], []
-    for indices, new in batches.in_order(count, setting.batch_size):
-      batch = batches.take(slices, indices)
-      error, values = jax.device_get(
-        self._steps.validate(
-          self._snapshot.state.params, self._teacher_params, batch, self._mask
-        )
-      )
-      errors.append({key: value[:new] for key, value in error.items()})
-      terms.append(values)
-    means = {k: float(np.concatenate([e[k] for e in errors]).mean()) for k in errors[0]}
-    means["psnr"] = log.psnr(means["mse"])
-    means |= {key: float(np.mean([t[key] for t in terms])) for key in terms[0]}
+    """Means over the validation slices, each of which counts once."""
+    count = len(self._validation.target)
+    sums: dict[str, float] = {}
+    for indices in batches.in_order(count, self._setting.batch_size):
+      errors, values = self._validate_batch(indices)
+      for key, value in errors.items():
+        sums[key] = sums.get(key, 0.0) + float(np.sum(value))
+      for key, value in values.items():
+        sums[key] = sums.get(key, 0.0) + float(value) * len(indices)
+    means = {key: value / count for key, value in sums.items()}
     self._check_finite(means, f"validation after epoch {epoch + 1}")
-    return means
+    return {**means, "psnr": log.psnr(means["mse"])}
 
   def _keep_best(self, validation: dict[str, float], epoch: int) -> bool:
     snapshot, value = self._snapshot, validation[self._stage.config.select]
@@ -223,12 +247,17 @@ class _Loop:
     snapshot.progress.best_value, snapshot.progress.best_epoch = value, epoch + 1
     return True
 
-  def _save_if_due(self) -> None:
-    waited = time.monotonic() - self._saved_at
-    if waited >= self._setting.checkpoint_seconds or self._snapshot.progress.finished:
+  def _is_due(self) -> bool:
+    return time.monotonic() - self._saved_at >= self._setting.checkpoint_seconds
+
+  def _save_if_due(self) -> bool:
+    finished = self._snapshot.progress.finished
+    due = self._is_due() or finished or bool(self._signal.received)
+    if due:
       self._checkpoints.save(self._snapshot)
-      self._picture()
       self._saved_at = time.monotonic()
+      self._saved_step = self._snapshot.progress.step
+    return due
 
   def _picture(self) -> None:
     """Shows TensorBoard one validation slice: input | reconstruction | target."""
@@ -238,10 +267,12 @@ class _Loop:
     zero_filled, image, _ = self._predict(params, slices, self._setting.dataset.mask)
     panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
     shown = [np.linalg.norm(x, axis=-1) for x in panel]
-    self._diary.images(np.concatenate(shown, axis=1), self._snapshot.progress.step)
+    self._diary.image(np.concatenate(shown, axis=1), self._snapshot.progress.step)
 
   def _stop_if_asked(self) -> None:
     if self._signal.received:
+      if self._saved_step != self._snapshot.progress.step:
+        self._checkpoints.save(self._snapshot)
       raise Interrupted(
         self._signal.received,
         f"stopped in stage {self._stage.name} at step {self._snapshot.progress.step}; "
@@ -250,21 +281,27 @@ class _Loop:
 
   def _with_hints(self, slices: Slices, what: str) -> Slices:
     """Adds the frozen teacher's half of every term, where it fits in memory."""
-    if self._stage.teacher is None:
+    if not any(term.needs_teacher for term in self._stage.terms):
       return slices
-    count, batch_size = len(slices.target), self._setting.batch_size
-    limit = self._setting.teacher_cache_mb * 2**20
-    parts = []
-    for indices, new in batches.in_order(count, batch_size):
+    count, hints = len(slices.target), None
+    for indices in batches.in_order(count, self._setting.batch_size, fill=True):
       batch = batches.take(slices, indices)
-      hints = jax.device_get(self._steps.teach(self._teacher_params, batch, self._mask))
-      parts.append(jax.tree.map(lambda x, new=new: x[:new], hints))
-      size = sum(x.nbytes for x in jax.tree.leaves(parts[0])) / new * count
-      if size > limit:
-        logging.info(
-          "%s: the teacher's outputs on the %s set would take %.0f MB; computing them "
-          "step by step (config.teacher_cache_mb=%d)",
-          *(self._stage.name, what, size / 2**20, self._setting.teacher_cache_mb),
-        )
-        return slices
-    return slices._replace(hints=jax.tree.map(lambda *x: np.concatenate(x), *parts))
+      part = jax.device_get(self._steps.teach(self._teacher_params, batch, self._mask))
+      if hints is None:
+        size = sum(x[:1].nbytes for x in jax.tree.leaves(part)) * count
+        if size > self._cache_left:
+          logging.info(
+            "%s: the teacher's outputs on the %s set would take %.0f MB; computing "
+            "them step by step (config.teacher_cache_mb=%d)",
+            *(self._stage.name, what, size / 2**20, self._setting.teacher_cache_mb),
+          )
+          return slices
+        self._cache_left -= size
+        hints = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), part)
+      jax.tree.map(functools.partial(_write_rows, rows=indices), hints, part)
+      self._stop_if_asked()
+    return slices._replace(hints=hints)
+
+
+def _write_rows(whole: np.ndarray, part: np.ndarray, rows: np.ndarray) -> None:
+  whole[rows] = part

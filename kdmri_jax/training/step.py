@@ -36,11 +36,13 @@ class Steps(NamedTuple):
       holds every weighted term, "loss" and "gradient_norm".
     validate: (params, teacher's params, slices, mask) -> (per-image "mse" and "l1"
       [B], values of every term and "loss").
+    validate_rest: `validate` on one device, for a batch of any size.
     teach: (teacher's params, slices, mask) -> hints for `Slices.hints`.
   """
 
   train: Callable
   validate: Callable
+  validate_rest: Callable
   teach: Callable
 
 
@@ -89,11 +91,7 @@ def make_steps(
     devices: one for `jax.jit`, several for `jax.pmap`; the numbers are the same.
   """
   several = len(devices) > 1
-  gather = parallel.gather if several else lambda tree: tree
   weighted = [term for term in terms if term.weight]
-
-  def average(tree):
-    return jax.lax.pmean(tree, parallel.AXIS) if several else tree
 
   def teach(params, slices: Slices, mask):
     batch = complete(slices, mask)
@@ -107,7 +105,7 @@ def make_steps(
       return slices.hints
     return teach(teacher_params, slices, mask)
 
-  def compare(params, chosen, batch, hints):
+  def compare(params, chosen, batch, hints, gather):
     outputs, features = feature_lib.apply(
       model, params, batch.zero_filled, batch.measurement
     )
@@ -118,24 +116,32 @@ def make_steps(
   def train(state: TrainState, teacher_params, slices: Slices, mask):
     batch = complete(slices, mask)
     hints = get_hints(teacher_params, slices, mask)
+    gather = parallel.gather if several else None
     gradient, (_, values) = jax.grad(compare, has_aux=True)(
-      state.params, weighted, batch, hints
+      state.params, weighted, batch, hints, gather
     )
-    gradient, values = average((gradient, values))
+    if several:
+      gradient, values = parallel.average((gradient, values))
     updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
     params = optax.apply_updates(state.params, updates)
     values = {**values, "gradient_norm": optax.tree.norm(gradient)}
     return TrainState(params, optimiser_state), values
 
-  def validate(params, teacher_params, slices: Slices, mask):
+  def validate_rest(params, teacher_params, slices: Slices, mask, gather=None):
     batch = complete(slices, mask)
     hints = get_hints(teacher_params, slices, mask)
-    _, (outputs, values) = compare(params, terms, batch, hints)
+    _, (outputs, values) = compare(params, terms, batch, hints, gather)
     errors = {
       "mse": pixel.mse(outputs.image, batch.target),
       "l1": pixel.l1(outputs.image, batch.target),
     }
-    return errors, average(values)
+    return errors, values
+
+  def validate(*arguments):
+    if not several:
+      return validate_rest(*arguments)
+    errors, values = validate_rest(*arguments, parallel.gather)
+    return errors, parallel.average(values)
 
   def compiled(function, split, out_axes):
     return parallel.compile_step(function, devices, split=split, out_axes=out_axes)
@@ -143,14 +149,18 @@ def make_steps(
   return Steps(
     train=compiled(train, (False, False, True, False), None),
     validate=compiled(validate, (False, False, True, False), (0, None)),
+    validate_rest=jax.jit(validate_rest),
     teach=compiled(teach, (False, True, False), 0),
   )
 
 
-def make_predict(model: nn.Module, devices: Sequence[jax.Device]) -> Callable:
-  """Compiles (params, slices, mask) -> (zero-filled, reconstruction, features).
+def make_predict(
+  model: nn.Module, devices: Sequence[jax.Device], layers: Sequence[str] = ()
+) -> Callable:
+  """Compiles (params, slices, mask) -> (zero-filled, reconstruction, picked layers).
 
-  The images and features have a leading batch axis; slices need no target.
+  All results have a leading batch axis. Where the slices bring k-space, nothing but
+  the shape of their target is used.
   """
 
   def predict(params, slices: Slices, mask):
@@ -158,6 +168,7 @@ def make_predict(model: nn.Module, devices: Sequence[jax.Device]) -> Callable:
     outputs, features = feature_lib.apply(
       model, params, batch.zero_filled, batch.measurement
     )
-    return batch.zero_filled, outputs.image, features
+    picked = feature_lib.pick(features, layers, "layers")
+    return batch.zero_filled, outputs.image, picked
 
   return parallel.compile_step(predict, devices, split=(False, True, False), out_axes=0)

@@ -80,7 +80,15 @@ def load(
   name = config.stages[stage].model
   model = models.build(config.models[name], mask, f"config.models.{name}")
   shapes = jax.eval_shape(lambda: _initialise(model, mask.shape))
-  checkpoints = Checkpoints(directory)
+  checkpoints = Checkpoints(directory, read_only=True)
+  progress = checkpoints.progress()
+  if progress is None or not progress.finished:
+    raise UserError(
+      directory,
+      "a stage that is not finished",
+      "one trained to its last epoch",
+      "Start the command of its run again to finish it.",
+    )
   params = checkpoints.best(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
   checkpoints.close()
   return Trained(config, model, params, mask)

@@ -11,7 +11,7 @@ from typing import Any
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.training.checkpoint import saving
+from kdmri_jax.saving import replacing, saving
 
 # Settings that change how fast a run is or what is reported, not what is trained.
 _FREE = ("devices", "teacher_cache_mb", "checkpoint_seconds", "evaluation", "name")
@@ -74,6 +74,8 @@ def _claim(path: pathlib.Path, value: dict[str, Any], free, what: str) -> None:
   if path.exists():
     with _readable(path):
       before = json.loads(path.read_text())
+      if not isinstance(before, dict):
+        raise ValueError("not an object")
     different = [
       line for line in _differences(before, value) if _first_key(line) not in free
     ]
@@ -84,10 +86,8 @@ def _claim(path: pathlib.Path, value: dict[str, Any], free, what: str) -> None:
         "the ones this work directory was made with",
         "Choose another --workdir, or remove this one to start anew.",
       )
-  partial = path.with_suffix(".partial")
-  with saving(path):
-    partial.write_text(json.dumps(value, indent=2) + "\n")
-    partial.replace(path)
+  with replacing(path) as temporary:
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
 @contextlib.contextmanager

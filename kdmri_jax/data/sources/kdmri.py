@@ -71,6 +71,10 @@ def _volume(config, path, split):
       kspace = h5_array(file, f"kspace_volus_{tag}")
       zero_filled = h5_array(file, f"img_volus_{tag}")
   record = {"file": str(path), "source": "kdmri", "acceleration_tag": tag}
+  record["note"] = (
+    "Each file counts as a subject: the layout of the published code does not say "
+    "whose images a file holds, so intervals and tests may be too confident."
+  )
   record |= {"file_shape": list(target.shape), "simulated_kspace": kspace is None}
   target, kspace, zero_filled = map(_slices_first, (target, kspace, zero_filled))
   subject = subject_of(config, path, f"{split}/{path.stem}")

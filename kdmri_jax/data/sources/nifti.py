@@ -45,6 +45,10 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     if wanted(config, name):
       images, record = read_nifti(path)
       record |= {"source": "nifti", "simulated_kspace": True}
+      if not config.subject_pattern:
+        record["note"] = (
+          "Each file counts as a subject, because data.subject_pattern is not set."
+        )
       subject = subject_of(config, path, stem)
       yield Volume(name, subject=subject, target=images, split=split, record=record)
   if not found:

@@ -1,10 +1,11 @@
 """One look for all figures: colours by model, sizes, and how a file is written."""
 
-import os
 import pathlib
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from kdmri_jax.saving import replacing
 
 INK = "#222222"
 QUIET = "#767676"
@@ -49,12 +50,8 @@ def save(figure: Figure, path) -> pathlib.Path:
   """Writes a PNG whole or not at all; returns its path."""
   path = pathlib.Path(path)
   path.parent.mkdir(parents=True, exist_ok=True)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}")
-  try:
+  with replacing(path) as temporary:
     figure.savefig(temporary, format="png")
-    os.replace(temporary, path)
-  finally:
-    temporary.unlink(missing_ok=True)
   return path
 
 

@@ -93,10 +93,10 @@ def _take_place(fresh, directory):
   if not directory.exists():
     os.rename(fresh, directory)
     return
-  for path in directory.iterdir():
-    if path.name not in _OWN:
-      os.rename(path, fresh / path.name)
   old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
   os.rename(directory, old)
   os.rename(fresh, directory)
+  for path in old.iterdir():
+    if path.name not in _OWN:
+      os.rename(path, directory / path.name)
   shutil.rmtree(old)

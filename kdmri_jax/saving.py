@@ -1,0 +1,70 @@
+"""Writing files so that a failure destroys nothing and says what to do."""
+
+import contextlib
+import errno
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator
+
+from kdmri_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def saving(path) -> Iterator[None]:
+  """Turns a failure to write `path` within the block into a `UserError`."""
+  try:
+    yield
+  except (OSError, ValueError, RuntimeError) as error:
+    code = _system_error(error)
+    if code is None:
+      raise
+    full = code in (errno.ENOSPC, errno.EDQUOT)
+    raise UserError(
+      path,
+      "no space left on the disk" if full else f"a failed write ({os.strerror(code)})",
+      "a folder that can be written",
+      "What was saved before is intact: make room or choose another place, then "
+      "start the same command again.",
+    ) from error
+
+
+def require_space(directory, size: int) -> None:
+  """Refuses to begin a write for which there is no room.
+
+  Args:
+    directory: where files will be written; must exist.
+    size: bytes that will be needed.
+
+  Raises:
+    UserError: less is free.
+  """
+  with saving(directory):
+    if shutil.disk_usage(directory).free < size:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextlib.contextmanager
+def replacing(path) -> Iterator[pathlib.Path]:
+  """Gives a temporary path beside `path` that takes its place after the block.
+
+  Raises:
+    UserError: it cannot be written; `path` is then as it was.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}")
+  with saving(path):
+    try:
+      yield temporary
+      os.replace(temporary, path)
+    finally:
+      temporary.unlink(missing_ok=True)
+
+
+def _system_error(error: Exception) -> int | None:
+  """The system's error number; TensorStore and h5py hide it in a text."""
+  if isinstance(error, OSError) and error.errno:
+    return error.errno
+  hidden = re.search(r"(?:os_error_code='|errno = )(\d+)", str(error))
+  return int(hidden.group(1)) if hidden else None
