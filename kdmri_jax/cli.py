@@ -35,6 +35,17 @@ def run_main(main: Callable[[list[str]], None]) -> None:
   app.run(guarded, flags_parser=_parse_flags)
 
 
+def config_file_error(where, error: Exception) -> UserError:
+  """What to say of a config file that ml_collections could not load."""
+  reason = " ".join(str(error).split()[-9:])
+  return UserError(
+    where,
+    f"a config file that cannot be loaded ({reason})",
+    "a Python file with get_config()",
+    "Correct --config; experiments/ holds examples.",
+  )
+
+
 def _parse_flags(argv: list[str]) -> list[str]:
   """absl's parser, its failures (bad --config.key settings, too) in one paragraph."""
   try:
@@ -54,6 +65,11 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
   key, *hints = str(text).splitlines()
   key = key.strip("'\"")
   argument = next((a for a in argv if key in a.partition("=")[0].split(".")), None)
+  if isinstance(error, OSError):
+    where = next((a for a in argv if a.startswith("--config=")), "--config")
+    return config_file_error(where, error)
+  if isinstance(error, flags.Error):
+    return UserError("command line", str(text), "--flag=value", "See --help.")
   if argument is None:
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = "; ".join(f"{p.filename}, line {p.lineno}" for p in place)

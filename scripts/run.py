@@ -62,12 +62,7 @@ def _read_config():
     return _CONFIG.value.to_dict()
   except OSError as error:  # ml_collections reports an unreadable file when it is used
     path = config_flags.get_config_filename(flags.FLAGS["config"])
-    raise UserError(
-      path,
-      f"a config file that cannot be loaded ({' '.join(str(error).split()[-9:])})",
-      "a Python file with get_config()",
-      "Correct --config; experiments/ holds examples.",
-    ) from error
+    raise cli.config_file_error(path, error) from error
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ class Interrupt:
   def handle(self, number, frame) -> None:
     """A signal handler."""
     del frame
-    if self.received:
+    if self.received and number == signal.SIGINT:
       raise KeyboardInterrupt
     self.received = number
 

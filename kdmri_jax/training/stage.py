@@ -120,7 +120,8 @@ class _Loop:
     self._teacher_params = parallel.replicate(stage.teacher_params, setting.devices)
     snapshot.state = parallel.replicate(snapshot.state, setting.devices)
     self._predict = make_predict(stage.model, setting.devices[:1])
-    self._saved_at, self._saved_step = time.monotonic(), snapshot.progress.step
+    self._saved_at, self._counted_until = time.monotonic(), time.monotonic()
+    self._saved_step = snapshot.progress.step
     self._cache_left = setting.teacher_cache_mb * 2**20
     self._train = self._validation = None
 
@@ -132,15 +133,15 @@ class _Loop:
     self._train = self._with_hints(dataset.train.slices, "training")
     self._validation = self._with_hints(dataset.validation.slices, "validation")
     schedule = make_schedule(self._stage.config, per_epoch)
+    self._counted_until = time.monotonic()
     while not progress.finished:
       epoch, done = divmod(progress.step, per_epoch)
-      started = time.monotonic()
       self._train_epoch(epoch, done)
       means = {key: value / per_epoch for key, value in progress.sums.items()}
       progress.sums = {}
       validation = self._validate(epoch)
       best = self._keep_best(validation, epoch)
-      progress.seconds += time.monotonic() - started
+      self._count_seconds()
       progress.finished = epoch + 1 >= self._stage.config.epochs
       self._diary.epoch(
         {
@@ -176,6 +177,7 @@ class _Loop:
         self._account(pending)
         pending = None
         self._check_weights()
+        self._count_seconds()
         self._save_if_due()
         self._stop_if_asked()
     self._account(pending)
@@ -246,6 +248,11 @@ class _Loop:
     snapshot.best = snapshot.state.params
     snapshot.progress.best_value, snapshot.progress.best_epoch = value, epoch + 1
     return True
+
+  def _count_seconds(self) -> None:
+    now = time.monotonic()
+    self._snapshot.progress.seconds += now - self._counted_until
+    self._counted_until = now
 
   def _is_due(self) -> bool:
     return time.monotonic() - self._saved_at >= self._setting.checkpoint_seconds
