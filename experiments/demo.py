@@ -23,5 +23,6 @@ def get_config(protocol="paper"):
     config.data.phantom.update(family="brain", subjects=24, slices=4, size=(112, 96))
   config.data.validation_fraction = 0.3
   config.mask.centre_lines = 8
-  base.shorten(config, epochs=16)
+  config.batch_size = 2
+  base.shorten(config, epochs=32)
   return config

@@ -66,7 +66,7 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
   key = key.strip("'\"")
   argument = next((a for a in argv if key in a.partition("=")[0].split(".")), None)
   if isinstance(error, OSError):
-    where = next((a for a in argv if a.startswith("--config=")), "--config")
+    where = [a for a in argv if a.startswith("--config=")][-1]
     return config_file_error(where, error)
   if isinstance(error, flags.Error):
     return UserError("command line", str(text), "--flag=value", "See --help.")
@@ -86,13 +86,19 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
 
 
 def _show_own_messages() -> None:
-  """Shows this package's messages as plain lines, of others only warnings."""
+  """Shows this package's messages as plain lines, of others warnings at least.
+
+  Orbax warns whenever a folder of checkpoints is opened to be read.
+  """
   here = str(pathlib.Path(__file__).parent)
+
+  def shown(record):
+    hidden = standard_logging.INFO
+    if "orbax" in record.pathname:
+      hidden = standard_logging.WARNING
+    return record.pathname.startswith(here) or record.levelno > hidden
+
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()
   handler.setFormatter(standard_logging.Formatter("%(message)s"))
-  handler.addFilter(
-    lambda record: (
-      record.levelno > standard_logging.INFO or record.pathname.startswith(here)
-    )
-  )
+  handler.addFilter(shown)

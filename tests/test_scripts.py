@@ -198,7 +198,7 @@ def test_bad_input_is_one_paragraph_and_writes_nothing(tmp_path, arguments, mess
   [
     ("--config.epoch=3", "--config.epoch=3: found no setting 'epoch'"),
     ("--config.stages.kd.lr=3", "--config.stages.kd.lr=3: found no setting 'lr'"),
-    ("--config=experiments/none.py", "experiments/none.py: found a config file that"),
+    ("--config=experiments/none.py", "none.py: found a config file that cannot be"),
     ("--workdir=", "--workdir: found no folder"),
     ("more", "found the argument 'more'"),
   ],
