@@ -140,8 +140,9 @@ def _reconstruct(pipeline: Pipeline, params: dict) -> dict[str, np.ndarray]:
 
 
 def _central_slice(pipeline: Pipeline) -> int:
-  """The middle of the first evaluated volume."""
-  start, stop = pipeline.dataset.test.spans[0]
+  """The middle of the middle volume."""
+  spans = pipeline.dataset.test.spans
+  start, stop = spans[len(spans) // 2]
   return (start + stop) // 2
 
 

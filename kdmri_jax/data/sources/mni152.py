@@ -50,8 +50,7 @@ def _template() -> np.ndarray:
       "data.source",
       "'mni152', but the package nilearn is not installed",
       "nilearn, which brings the image",
-      "Install it with: pip install 'kdmri_jax[demo]', or use "
-      "--config.data.source=phantom.",
+      "Install it with: pip install '.[demo]', or use --config.data.source=phantom.",
     ) from error
   image = load_mni152_template(resolution=1)
   head = np.asarray(image.dataobj, np.float32)  # x to the right, y forward, z up

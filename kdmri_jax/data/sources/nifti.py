@@ -129,6 +129,6 @@ def _nibabel(path):
       path,
       "a NIfTI file, but the package nibabel is not installed",
       "nibabel, which reads it",
-      "Install it with: pip install 'kdmri_jax[data]'",
+      "Install it with: pip install '.[data]'",
     ) from error
   return nibabel
