@@ -179,5 +179,5 @@ def test_real_brain_axes(real_data):
 def test_nibabel_may_be_absent(tmp_path, monkeypatch):
   save_nifti(tmp_path / "a.nii", stack())
   monkeypatch.setitem(sys.modules, "nibabel", None)
-  with pytest.raises(UserError, match=r"nibabel is not installed.*kdmri_jax\[data\]"):
+  with pytest.raises(UserError, match=r"nibabel is not installed.*'\.\[data\]'"):
     read("nifti", tmp_path)
