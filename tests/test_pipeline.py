@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import struct
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import h5py
 import jax
 import numpy as np
 import pytest
+from tensorboardX.proto import event_pb2
 from tiny import tiny_config
 
 from kdmri_jax import config as config_lib
@@ -56,6 +58,16 @@ class TestFinishedRun:
       assert all(math.isfinite(v) for v in lines[0]["train"].values())
       assert {"mse", "l1", "psnr", "loss"} <= set(lines[0]["validation"])
     assert set(lines[0]["train"]) >= {"reconstruction", "imitation", "loss"}
+
+  def test_tensorboard_has_curves_and_images(self, finished):
+    pipeline, _ = finished
+    folder = pipeline.workdir.stage("kd") / "tensorboard"
+    tags = {}
+    for event in _events(next(folder.glob("events*"))):
+      for value in event.summary.value:
+        tags.setdefault(value.tag, []).append(event.step)
+    assert tags["train/imitation"] == tags["validation/psnr"] == [5, 10]
+    assert 10 in tags["validation"]
 
   def test_results_have_the_layout_users_expect(self, finished):
     pipeline, _ = finished
@@ -132,6 +144,15 @@ class TestFinishedRun:
   def test_runtime_settings_may_change(self, finished):
     pipeline, _ = finished
     train(make(pipeline.workdir.path, devices=1, name="renamed"))
+
+
+def _events(path):
+  """The records of a TensorBoard file: length, checksum, event, checksum."""
+  data, position = path.read_bytes(), 0
+  while position < len(data):
+    (length,) = struct.unpack_from("<Q", data, position)
+    yield event_pb2.Event.FromString(data[position + 12 : position + 12 + length])
+    position += length + 16
 
 
 def _per_slice_mean(report, model):
@@ -345,42 +366,3 @@ try:
 except UserError as error:
   print(error)
 """
-
-
-class TestConfig:
-  def test_every_experiment_parses_in_both_protocols(self):
-    import importlib
-    import pathlib
-
-    import experiments
-
-    for path in pathlib.Path(experiments.__file__).parent.glob("*.py"):
-      if path.stem in ("__init__", "published"):
-        continue
-      module = importlib.import_module(f"experiments.{path.stem}")
-      for arguments in ((), ("reference",)):
-        config_lib.parse(module.get_config(*arguments))
-
-  def test_an_unknown_key_is_refused_with_a_suggestion(self):
-    config = tiny_config().to_dict()
-    config["mask"]["acelleration"] = 4.0
-    with pytest.raises(UserError, match=r"Did you mean config\.mask\.acceleration"):
-      config_lib.parse(config)
-
-  def test_a_missing_key_is_refused(self):
-    config = tiny_config().to_dict()
-    del config["stages"]["kd"]["select"]
-    with pytest.raises(
-      UserError, match=r"config\.stages\.kd: found no value for select"
-    ):
-      config_lib.parse(config)
-
-  @pytest.mark.parametrize(
-    ("key", "value"),
-    [("seed", 1.5), ("seed", True), ("name", 3), ("pipeline", "teacher")],
-  )
-  def test_a_wrong_type_is_refused(self, key, value):
-    config = tiny_config().to_dict()
-    config[key] = value
-    with pytest.raises(UserError, match=rf"config\.{key}: found {value!r}"):
-      config_lib.parse(config)
