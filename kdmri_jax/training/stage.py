@@ -220,11 +220,18 @@ class _Loop:
     self._check_finite(jax.tree.map(float, values), "validation")
 
   def _validate_batch(self, indices: np.ndarray):
-    whole = len(indices) == self._setting.batch_size
-    validate = self._steps.validate if whole else self._steps.validate_rest
     batch = batches.take(self._validation, indices)
     params = self._snapshot.state.params
-    return jax.device_get(validate(params, self._teacher_params, batch, self._mask))
+    if len(indices) == self._setting.batch_size:
+      validated = self._steps.validate(params, self._teacher_params, batch, self._mask)
+    else:  # on one device, so with arrays that are not spread over several
+      validated = self._steps.validate_rest(
+        jax.device_get(params),
+        self._stage.teacher_params,
+        batch,
+        self._setting.dataset.mask,
+      )
+    return jax.device_get(validated)
 
   def _validate(self, epoch: int) -> dict[str, float]:
     """Means over the validation slices, each of which counts once."""
