@@ -16,17 +16,13 @@ def use_cores(at_least: int = 1) -> None:
   """Makes every CPU core a host device; call it before JAX does any work.
 
   XLA runs a convolution on one thread, so this is what fills a CPU. Accelerators
-  are not affected. With JAX 0.11 one host device is made unless more are asked for:
-  there, steps of 240x240 images on two host devices were seen to wait for each other
-  forever.
+  are not affected.
 
   Args:
     at_least: number of host devices to make even where there are fewer cores.
   """
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
   cores = cores or os.cpu_count() or 1
-  if jax.__version_info__ >= (0, 11):
-    cores = 1
   jax.config.update("jax_num_cpu_devices", max(cores, at_least))
 
 
