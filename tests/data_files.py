@@ -6,26 +6,15 @@ import h5py
 import nibabel
 import numpy as np
 
-from kdmri_jax.config import DataConfig, PhantomConfig
+from experiments import base
+from kdmri_jax.config import PhantomConfig, parse
 from kdmri_jax.data.sources import SOURCES
 
 EVEN_ROWS = (np.arange(6) % 2 == 0)[:, None] * np.ones(5)
 
-BASE = DataConfig(
-  source="phantom",
-  root="",
-  include=(),
-  subject_pattern="",
-  acceleration_tag="4x",
-  kdmri_type="",
-  crop=(0, 0),
-  scaling="volume_max",
-  slices_per_volume=0,
-  train=(),
-  validation=(),
-  test=(),
+BASE = dataclasses.replace(
+  parse(base.get_config()).data,
   validation_fraction=0.25,
-  split_seed=0,
   phantom=PhantomConfig("mixed", 4, 3, (32, 28), 0, False),
 )
 

@@ -1,37 +1,21 @@
-"""The whole pipeline on tiny phantoms: results, resuming, stopping, failing."""
+"""The whole pipeline on tiny phantoms: what a finished run leaves, what it refuses."""
 
 import json
 import math
-import os
-import signal
 import struct
-import subprocess
-import sys
 
 import h5py
 import jax
 import numpy as np
 import pytest
 from tensorboardX.proto import event_pb2
-from tiny import tiny_config
+from tiny import make, tiny_config, train
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.errors import Interrupted, UserError
+from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import compare
-from kdmri_jax.saving import require_space
-from kdmri_jax.training import batches, log
-from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
+from kdmri_jax.training import log
 from kdmri_jax.training.pipeline import Pipeline
-from kdmri_jax.training.step import TrainState
-
-
-def make(path, protocol="paper", **changes):
-  return Pipeline(config_lib.parse(tiny_config(protocol, **changes)), path)
-
-
-def train(pipeline, stages=None):
-  with pipeline.workdir.locked():
-    pipeline.train(stages or pipeline.config.pipeline)
 
 
 def assert_equal(a, b):
@@ -197,100 +181,7 @@ def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
   )
 
 
-class TestStopping:
-  @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-  @pytest.mark.parametrize("step", [1, 4, 5, 9, 10])
-  def test_a_signal_saves_and_the_next_start_ends_the_same(
-    self, finished, tmp_path, monkeypatch, step, number
-  ):
-    """5 steps an epoch, 2 epochs: early, before, at and after an epoch's last step."""
-    pipeline, _ = finished
-    interrupted = make(tmp_path)
-    with monkeypatch.context() as patch:
-      _signal_in_step(patch, step, number)
-      with pytest.raises(Interrupted, match="everything is saved") as caught:
-        train(interrupted, ["student"])
-    assert caught.value.signal_number == number
-    assert interrupted.progress("student").step == step
-    assert interrupted.is_finished("student") == (step == 10)
-    again = make(tmp_path)
-    train(again, ["student"])
-    assert_equal(again.best("student"), pipeline.best("student"))
-    a, b = (
-      log.read(p.workdir.stage("student") / "metrics.jsonl") for p in (again, pipeline)
-    )
-    for line in (*a, *b):
-      del line["seconds"]
-    assert a == b
-
-  def test_what_a_crash_left_of_the_log_is_dropped(self, tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 5}\n\xff\xfe\n3\n{"step": 10}\n{"st')
-    log.StageLog(tmp_path, "teacher", 5, 20).close()
-    assert log.read(path) == [{"step": 5}]
-
-
-def _signal_in_step(patch, step, number):
-  """Sends this process a real signal while the training step `step` is dispatched."""
-  take = batches.take
-  count = 0
-
-  def counting_take(slices, indices):
-    nonlocal count
-    is_step = len(indices) == 4 and len(slices.target) == 18
-    count += is_step
-    if is_step and count == step:
-      os.kill(os.getpid(), number)
-    return take(slices, indices)
-
-  patch.setattr(batches, "take", counting_take)
-
-
-class TestFailing:
-  @pytest.mark.parametrize("seconds", [0.0, 1e6])
-  def test_a_diverging_loss_names_step_and_term(self, tmp_path, seconds):
-    config = tiny_config(checkpoint_seconds=seconds)
-    config.stages.student.learning_rate = 1e30
-    diverging = Pipeline(config_lib.parse(config), tmp_path)
-    message = r"stage student, \w+, step \d: found reconstruction = (inf|nan)"
-    with pytest.raises(UserError, match=message + ".*before the first checkpoint"):
-      train(diverging, ["student"])
-    assert diverging.progress("student") is None  # ruined weights are not saved
-
-  def test_a_failed_save_keeps_the_checkpoint_before(self, tmp_path):
-    """In a process of its own, whose files may not grow beyond 20 kB at last."""
-    done = subprocess.run(
-      [sys.executable, "-c", _FAILING_SAVE, str(tmp_path)],
-      capture_output=True,
-      text=True,
-    )
-    assert "found a failed write (File too large)" in done.stdout, done.stderr
-    params = {"kernel": np.zeros(20_000, np.float32)}
-    checkpoints = Checkpoints(tmp_path)
-    like = Snapshot(TrainState(params, {"m": params}), params, Progress())
-    restored = checkpoints.restore(like)
-    checkpoints.close()
-    assert restored.progress.step == 1
-    np.testing.assert_array_equal(restored.state.params["kernel"], np.arange(20_000))
-
-  def test_too_little_room_is_noticed_before_writing(self, tmp_path):
-    with pytest.raises(UserError, match="no space left on the disk"):
-      require_space(tmp_path, 2**62)
-
-  def test_a_damaged_checkpoint_is_named(self, tmp_path):
-    params = {"kernel": np.ones(9, np.float32)}
-    snapshot = Snapshot(TrainState(params, {"m": params}), params, Progress(step=1))
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(snapshot)
-    checkpoints.close()
-    for path in tmp_path.glob("1/latest/**/*"):
-      if path.is_file():
-        path.write_bytes(b"")
-    reopened = Checkpoints(tmp_path)
-    with pytest.raises(UserError, match="a checkpoint that cannot be read"):
-      reopened.restore(snapshot)
-    reopened.close()
-
+class TestRefusing:
   def test_a_missing_teacher_is_named(self, tmp_path):
     pipeline = make(tmp_path)
     with pytest.raises(
@@ -345,24 +236,3 @@ class TestFailing:
       train(Pipeline(config_lib.parse(config), folder))
     assert message in str(caught.value)
     assert not folder.exists() or not any(p.suffix == ".json" for p in folder.iterdir())
-
-
-_FAILING_SAVE = """
-import pathlib, resource, sys
-import numpy as np
-from kdmri_jax.errors import UserError
-from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
-from kdmri_jax.training.step import TrainState
-
-def snapshot(values, step):
-  params = {"kernel": values.astype(np.float32)}
-  return Snapshot(TrainState(params, {"m": params}), params, Progress(step=step))
-
-checkpoints = Checkpoints(pathlib.Path(sys.argv[1]))
-checkpoints.save(snapshot(np.arange(20_000), 1))
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-try:
-  checkpoints.save(snapshot(np.random.default_rng(0).random(20_000), 2))
-except UserError as error:
-  print(error)
-"""

@@ -1,6 +1,16 @@
 """A whole experiment small enough for a test."""
 
+import pathlib
+
+import jax
+import numpy as np
+
 from experiments import base
+from kdmri_jax import config as config_lib
+from kdmri_jax.training import trained
+from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
+from kdmri_jax.training.pipeline import Pipeline
+from kdmri_jax.training.step import TrainState, make_optimiser
 
 
 def tiny_config(protocol="paper", **changes):
@@ -21,3 +31,33 @@ def tiny_config(protocol="paper", **changes):
   config.evaluation.bootstrap = 200
   config.update(changes)
   return config
+
+
+def make(path: pathlib.Path, protocol="paper", **changes) -> Pipeline:
+  """The tiny experiment in this folder."""
+  return Pipeline(config_lib.parse(tiny_config(protocol, **changes)), path)
+
+
+def train(pipeline, stages=None):
+  """Trains the stages named, or all."""
+  with pipeline.workdir.locked():
+    pipeline.train(stages or pipeline.config.pipeline)
+
+
+def final(workdir: pathlib.Path, stage: str) -> Snapshot:
+  """What a stage ended with: latest weights and optimiser state, best, progress."""
+  pipeline = Pipeline(trained.read_config(workdir), workdir)
+  params = pipeline.initial_params(stage)
+  optimiser = make_optimiser(pipeline.config.stages[stage], steps_per_epoch=1)
+  like = Snapshot(TrainState(params, optimiser.init(params)), params, Progress())
+  directory = pipeline.workdir.stage(stage) / "checkpoints"
+  checkpoints = Checkpoints(directory, read_only=True)
+  snapshot = checkpoints.restore(like)
+  checkpoints.close()
+  return snapshot
+
+
+def assert_same_end(a: Snapshot, b: Snapshot):
+  """Bit for bit the same, but for the time it took."""
+  jax.tree.map(np.testing.assert_array_equal, (a.state, a.best), (b.state, b.best))
+  assert {**vars(a.progress), "seconds": 0} == {**vars(b.progress), "seconds": 0}
