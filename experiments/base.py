@@ -28,6 +28,7 @@ def get_config(protocol: str = "paper") -> ConfigDict:
   config.devices = 0
   config.teacher_cache_mb = 4096
   config.checkpoint_seconds = 20.0
+  config.audit_every = 100
   config.epochs = 150  # of every stage, unless the stage says otherwise
   config.pipeline = ("teacher", "student", "feature", "kd")
   config.data = _data()
@@ -100,6 +101,7 @@ def _model(convolutions, protocol):
     variant=protocol,
     lam=math.inf,
     consistency="auto",
+    padding=0,
   )
 
 
@@ -129,6 +131,7 @@ def _stage(config, protocol, model, terms):
     model=model,
     start_from="",
     teacher="",
+    branches="",
     terms=terms,
     learning_rate=1e-4 if paper else 1e-3,
     decay_factor=1.0 if paper else 0.1,

@@ -93,7 +93,7 @@ class TestFinishedRun:
 
   def test_the_kd_student_starts_from_the_feature_stage(self, finished):
     pipeline, _ = finished
-    start = pipeline._make_stage("kd").params
+    start = pipeline.start_params("kd")
     assert_equal(start, pipeline.best("feature"))
 
   def test_stages_of_the_same_network_start_from_the_same_weights(self, finished):
@@ -207,7 +207,9 @@ class TestRefusing:
       ({"stages.kd.start_from": "features"}, "start_from: found 'features'"),
       ({"stages.feature.terms.attention.guided": ("cascade_1/conv", "image")},
        "'cascade_1/conv'"),
-      ({"stages.feature.terms.attention.hint": ("image",)}, "as many guided layers"),
+      ({"stages.feature.terms.attention.hint": ("image",) * 3},
+       "as many guided layers"),
+      ({"stages.feature.terms.attention.hint": ("image",)}, "cannot be compared"),
       ({"models.teacher.channels": 2}, "channels: found 2, with real images"),
       ({"data.phantom.phase": True}, "brain_000: found complex images"),
       ({"batch_size": 0}, "config.batch_size: found 0"),

@@ -20,6 +20,7 @@ TINY = (
   "--config=experiments/base.py",
   "--config.epochs=2",
   "--config.checkpoint_seconds=0.2",
+  "--config.audit_every=0",
   "--config.data.phantom.subjects=8",
   "--config.data.phantom.slices=3",
   "--config.data.phantom.size=(24,20)",

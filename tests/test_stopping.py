@@ -96,7 +96,9 @@ class TestFailing:
     assert "found a failed write (File too large)" in done.stdout, done.stderr
     params = {"kernel": np.zeros(20_000, np.float32)}
     checkpoints = Checkpoints(tmp_path)
-    like = Snapshot(TrainState(params, {"m": params}), params, Progress())
+    like = Snapshot(
+      TrainState(params, {}, {"m": params}, np.int32(0)), params, Progress()
+    )
     restored = checkpoints.restore(like)
     checkpoints.close()
     assert restored.progress.step == 1
@@ -108,7 +110,9 @@ class TestFailing:
 
   def test_a_damaged_checkpoint_is_named(self, tmp_path):
     params = {"kernel": np.ones(9, np.float32)}
-    snapshot = Snapshot(TrainState(params, {"m": params}), params, Progress(step=1))
+    snapshot = Snapshot(
+      TrainState(params, {}, {"m": params}, np.int32(0)), params, Progress(step=1)
+    )
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(snapshot)
     checkpoints.close()
@@ -130,7 +134,8 @@ from kdmri_jax.training.step import TrainState
 
 def snapshot(values, step):
   params = {"kernel": values.astype(np.float32)}
-  return Snapshot(TrainState(params, {"m": params}), params, Progress(step=step))
+  state = TrainState(params, {}, {"m": params}, np.int32(0))
+  return Snapshot(state, params, Progress(step=step))
 
 checkpoints = Checkpoints(pathlib.Path(sys.argv[1]))
 checkpoints.save(snapshot(np.arange(20_000), 1))

@@ -13,8 +13,9 @@ from kdmri_jax import interop
 from kdmri_jax.distillation import combine
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.training import batches
+from kdmri_jax.training.networks import Networks, Teacher, fit_terms, init_guides
 from kdmri_jax.training.step import (
-  TrainState,
+  init_state,
   make_optimiser,
   make_schedule,
   make_steps,
@@ -22,11 +23,21 @@ from kdmri_jax.training.step import (
 from kdmri_jax.types import Measurement, Slices
 
 
-def make(stage, models, devices, steps_per_epoch=100):
-  terms = combine.resolve(stage, "stage")
-  optimiser = make_optimiser(stage, steps_per_epoch)
-  teacher = models["teacher"] if stage.teacher else None
-  return optimiser, make_steps(models[stage.model], teacher, terms, optimiser, devices)
+def make(stage, models, params, slices, mask, devices):
+  """The compiled steps, the state to start from, and the teacher."""
+  networks = Networks(
+    models[stage.model],
+    combine.resolve(stage, "stage"),
+    models["teacher"] if stage.teacher else None,
+  )
+  networks = networks._replace(terms=fit_terms(networks, slices, mask, "stage"))
+  teacher = Teacher(params["teacher"] if stage.teacher else None, np.float32(0.5))
+  start = params[stage.model]
+  key = jax.random.key(0)
+  guides = init_guides(networks, start, teacher.params, slices, mask, key)
+  optimiser = make_optimiser(stage, steps_per_epoch=100)
+  state = init_state(start, guides, optimiser)
+  return make_steps(networks, optimiser, devices), state, teacher
 
 
 @pytest.mark.parametrize("name", ["recon_48x40_rows", "recon_36x50_cols"])
@@ -42,14 +53,14 @@ def test_three_steps_of_the_published_code(golden, name, stage_name):
   models = {role: model for role, (model, _) in networks.items()}
   params = {role: variables["params"] for role, (_, variables) in networks.items()}
   stage = config_lib.parse(base.get_config("reference")).stages[stage_name]
-  optimiser, steps = make(stage, models, jax.devices()[:1])
-  state = TrainState(params[stage.model], optimiser.init(params[stage.model]))
   slices = Slices(
     numbers["target"][..., None], numbers["kspace"], numbers["zero_filled"][..., None]
   )
+  mask = numbers["mask"]
+  steps, state, teacher = make(stage, models, params, slices, mask, jax.devices()[:1])
   losses = []
   for _ in range(3):
-    state, values = steps.train(state, params["teacher"], slices, numbers["mask"])
+    state, values = steps.train(state, teacher, slices, mask)
     losses.append(float(values["loss"]))
   np.testing.assert_allclose(losses, numbers[f"traj_{stage_name}_losses"], atol=1e-6)
   prefix = f"traj_{stage_name}/"
@@ -95,15 +106,14 @@ def small_stage(protocol, name):
 
 def run(stage, devices, channels=1, hints=False, count=3):
   slices, mask, models, params = small_problem(channels)
-  optimiser, steps = make(stage, models, devices)
-  state = TrainState(params[stage.model], optimiser.init(params[stage.model]))
+  steps, state, teacher = make(stage, models, params, slices, mask, devices)
   if hints:
-    slices = slices._replace(hints=steps.teach(params["teacher"], slices, mask))
+    slices = slices._replace(hints=steps.teach(teacher, slices, mask))
   values = []
   for _ in range(count):
-    state, value = steps.train(state, params["teacher"], slices, mask)
+    state, value = steps.train(state, teacher, slices, mask)
     values.append(jax.device_get(value))
-  validation = steps.validate(state.params, params["teacher"], slices, mask)
+  validation = steps.validate(state, teacher, slices, mask)
   return jax.device_get((state.params, values, validation))
 
 
@@ -153,9 +163,11 @@ def test_no_gradient_reaches_the_teacher():
   stage = small_stage("paper", "feature")
   terms = combine.resolve(stage, "stage")
   features = {f"cascade_{c}/activation_3": jnp.ones((2, 4, 4, 3)) for c in (1, 2)}
+  features["image"] = target = jnp.ones((2, 4, 4, 1))
 
   def loss(features):
-    return sum(x.sum() for x in combine.represent_teacher(terms, features)["attention"])
+    hints = combine.represent_teacher(terms, features, target)
+    return sum(x.sum() for x in jax.tree.leaves(hints))
 
   assert all((g == 0).all() for g in jax.tree.leaves(jax.grad(loss)(features)))
 

@@ -10,7 +10,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.training import trained
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.pipeline import Pipeline
-from kdmri_jax.training.step import TrainState, make_optimiser
+from kdmri_jax.training.step import init_state, make_optimiser
 
 
 def tiny_config(protocol="paper", **changes):
@@ -19,6 +19,7 @@ def tiny_config(protocol="paper", **changes):
   config.name = "tiny"
   config.epochs = 2
   config.devices = 2
+  config.audit_every = 0
   config.data.phantom.update(subjects=8, slices=3, size=(24, 20), family="brain")
   config.mask.update(acceleration=3.0, centre_lines=4)
   for stage in config.stages.values():
@@ -49,7 +50,7 @@ def final(workdir: pathlib.Path, stage: str) -> Snapshot:
   pipeline = Pipeline(trained.read_config(workdir), workdir)
   params = pipeline.initial_params(stage)
   optimiser = make_optimiser(pipeline.config.stages[stage], steps_per_epoch=1)
-  like = Snapshot(TrainState(params, optimiser.init(params)), params, Progress())
+  like = Snapshot(init_state(params, {}, optimiser), params, Progress())
   directory = pipeline.workdir.stage(stage) / "checkpoints"
   checkpoints = Checkpoints(directory, read_only=True)
   snapshot = checkpoints.restore(like)

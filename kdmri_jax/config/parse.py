@@ -132,16 +132,12 @@ def _check_references(config: ExperimentConfig):
     _known(name, config.stages, "config.pipeline", "a stage in config.stages")
     stage = config.stages[name]
     _known(stage.model, config.models, f"{where}.model", "a model in config.models")
-    for key in ("teacher", "start_from"):
-      if getattr(stage, key):
-        _known(getattr(stage, key), done, f"{where}.{key}", "a stage before this one")
-    if stage.start_from and config.stages[stage.start_from].model != stage.model:
-      raise UserError(
-        f"{where}.start_from",
-        f"{stage.start_from!r}, a stage of another model",
-        f"a stage of the model {stage.model!r}",
-        "Start from one of those, or from none.",
-      )
+    if stage.branches:
+      _known(stage.branches, config.models, f"{where}.branches", "a model")
+    if stage.teacher:
+      _known(stage.teacher, done, f"{where}.teacher", "a stage before this one")
+    if stage.start_from:
+      _check_start(config, stage, done, f"{where}.start_from")
     _check_stage(where, stage)
     done.append(name)
   evaluation = config.evaluation
@@ -155,6 +151,20 @@ def _check_references(config: ExperimentConfig):
     where = f"config.evaluation.{key}"
     _known(getattr(evaluation, key), config.stages, where, "a stage")
   _known(evaluation.protocol, PROTOCOLS, "config.evaluation.protocol", "a protocol")
+
+
+def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str):
+  name, _, part = stage.start_from.partition("/")
+  choices = [*done, *(f"{n}/branches" for n in done if config.stages[n].branches)]
+  _known(stage.start_from, choices, where, "a stage before this one")
+  model = config.stages[name].branches if part else config.stages[name].model
+  if model != stage.model:
+    raise UserError(
+      where,
+      f"{stage.start_from!r}, a stage of another model",
+      f"a stage of the model {stage.model!r}",
+      "Start from one of those, or from none.",
+    )
 
 
 def _check_stage(where: str, stage: StageConfig):
@@ -173,7 +183,7 @@ def _check_stage(where: str, stage: StageConfig):
         f"a term called none of {', '.join(RESERVED)}",
         "Rename the term.",
       )
-    if len(term.guided) != len(term.hint):
+    if len(term.hint) > 1 and len(term.guided) != len(term.hint):
       raise UserError(
         f"{where}.terms.{name}",
         f"{len(term.guided)} guided and {len(term.hint)} hint layers",

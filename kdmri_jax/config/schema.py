@@ -8,10 +8,11 @@ import dataclasses
 PROTOCOLS = ("kdmri", "slice", "fastmri")
 
 # Names in a stage's log that no loss term may take.
-RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm")
+RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "branches")
 
 # Smallest value of a number, by its key.
 MINIMUM = {
+  "audit_every": 0,
   "batch_size": 1,
   "bootstrap": 1,
   "cascades": 1,
@@ -24,6 +25,7 @@ MINIMUM = {
   "features": 1,
   "lam": 0,
   "learning_rate": 1e-12,
+  "padding": 0,
   "seed": 0,
   "slices": 1,
   "slices_per_volume": 0,
@@ -129,6 +131,7 @@ class ModelConfig:
     variant: "paper" (cascade output = x + CNN(x)) or "reference" (CNN(x)).
     lam: weight of the measured k-space in the data consistency; inf replaces.
     consistency: "auto" or a form of `physics.consistency`.
+    padding: pixels of zeros about the image before each CNN, cropped after it.
   """
 
   cascades: int
@@ -138,6 +141,7 @@ class ModelConfig:
   variant: str
   lam: float
   consistency: str
+  padding: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,8 +153,11 @@ class TermConfig:
       teacher), by its name in the registry.
     weight: factor in the sum; a term of weight 0 is measured, not trained on.
     variant: variant of a distillation method; "" for a pixel loss.
-    guided: names of the student's layers that a feature method reads.
-    hint: names of the teacher's layers, one for each guided layer.
+    guided: names of the student's layers that the term reads; () for a pixel loss on
+      the reconstruction.
+    hint: names of the teacher's layers, one for each guided layer or one for all;
+      "own:NAME" is a layer of the trained network itself, whose gradient then flows.
+      () for a pixel loss.
   """
 
   loss: str
@@ -167,8 +174,10 @@ class StageConfig:
   Attributes:
     model: key in `models`.
     start_from: earlier stage of the same model whose best weights start this one;
-      "" for none.
+      "STAGE/branches" for the student's blocks that STAGE has trained; "" for none.
     teacher: earlier stage whose best weights teach; "" for none.
+    branches: model whose blocks branch off after each cascade and are trained along
+      (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
     terms: name -> loss term.
     learning_rate: Adam's learning rate at the start.
     decay_factor: the learning rate is multiplied by it ...
@@ -181,6 +190,7 @@ class StageConfig:
   model: str
   start_from: str
   teacher: str
+  branches: str
   terms: dict[str, TermConfig]
   learning_rate: float
   decay_factor: float
@@ -224,6 +234,8 @@ class ExperimentConfig:
     teacher_cache_mb: memory for a frozen teacher's outputs on the training set;
       a larger set is taught step by step with the same result.
     checkpoint_seconds: shortest time between two checkpoints of a stage.
+    audit_every: steps between two looks at what each term contributes to the gradient;
+      0 for none.
     epochs: epochs of every stage that does not set its own.
     pipeline: the stages to run, in this order.
     data, mask, models, stages, evaluation: the parts, see their own classes.
@@ -235,6 +247,7 @@ class ExperimentConfig:
   devices: int
   teacher_cache_mb: int
   checkpoint_seconds: float
+  audit_every: int
   epochs: int
   pipeline: tuple[str, ...]
   data: DataConfig

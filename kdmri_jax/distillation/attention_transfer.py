@@ -87,7 +87,9 @@ def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
 
 
 VARIANTS = {
-  "paper": Method(represent, paper),
-  "reference": Method(represent, reference, couples_batch=True),
-  "reference_square": Method(represent, reference_square, couples_batch=True),
+  "paper": Method(represent, paper, matches="size"),
+  "reference": Method(represent, reference, couples_batch=True, matches="size"),
+  "reference_square": Method(
+    represent, reference_square, couples_batch=True, matches="size"
+  ),
 }

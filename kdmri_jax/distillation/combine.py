@@ -4,16 +4,22 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+from absl import logging
 
 from kdmri_jax.config import StageConfig, TermConfig
 from kdmri_jax.distillation import METHODS
-from kdmri_jax.distillation.method import Method
+from kdmri_jax.distillation.guide import Guide, fit
+from kdmri_jax.distillation.method import Context
 from kdmri_jax.errors import UserError
-from kdmri_jax.losses import PIXEL_LOSSES
+from kdmri_jax.losses import PIXEL_LOSSES, pixel
 from kdmri_jax.models import features as feature_lib
-from kdmri_jax.types import Array
+from kdmri_jax.types import Array, Batch
 
 Features = Mapping[str, Array]
+
+OWN = "own:"  # a hint so marked is a layer of the trained network itself
+TEACHER_ERROR = "teacher_error"
 
 
 class Term(NamedTuple):
@@ -22,24 +28,37 @@ class Term(NamedTuple):
   Attributes:
     name: its key in the config.
     weight: factor in the sum.
-    compare: a pixel loss, or a distillation `Method`.
-    guided: the student's layers it reads; () for a pixel loss.
-    hint: the teacher's layers it reads; () for a pixel loss.
+    compare: a pixel loss against the target, or a distillation method as a `Guide`.
+    guided: the trained network's layers it reads.
+    hint: the teacher's layers it reads, or with `own` the trained network's; () for
+      a pixel loss.
+    own: whether the hints come from the trained network itself, with their gradient.
   """
 
   name: str
   weight: float
-  compare: Callable[..., Array] | Method
-  guided: tuple[str, ...] = ()
+  compare: Callable[..., Array] | Guide
+  guided: tuple[str, ...]
   hint: tuple[str, ...] = ()
+  own: bool = False
+
+  @property
+  def is_distillation(self) -> bool:
+    return isinstance(self.compare, Guide)
 
   @property
   def needs_teacher(self) -> bool:
-    return isinstance(self.compare, Method)
+    return self.is_distillation and not self.own
+
+  @property
+  def owns_weights(self) -> bool:
+    if not self.is_distillation:
+      return False
+    return self.compare.method.owns_weights or any(self.compare.channels)
 
   @property
   def couples_batch(self) -> bool:
-    return self.needs_teacher and self.compare.couples_batch
+    return self.is_distillation and self.compare.method.couples_batch
 
 
 def resolve(stage: StageConfig, where: str) -> tuple[Term, ...]:
@@ -61,11 +80,14 @@ def resolve(stage: StageConfig, where: str) -> tuple[Term, ...]:
 
 def _resolve(name: str, term: TermConfig, has_teacher: bool, where: str) -> Term:
   if term.loss in PIXEL_LOSSES:
-    if term.variant or term.guided:
+    if term.variant or term.hint:
       raise UserError(
-        where, "a variant or layers", f"none: {term.loss} has none", "Remove them."
+        where,
+        "a variant or hint layers",
+        f"none: {term.loss} has none, it compares with the target",
+        "Remove them.",
       )
-    return Term(name, term.weight, PIXEL_LOSSES[term.loss])
+    return Term(name, term.weight, PIXEL_LOSSES[term.loss], term.guided or ("image",))
   if term.loss not in METHODS:
     known = ", ".join([*PIXEL_LOSSES, *METHODS])
     raise UserError(
@@ -79,7 +101,15 @@ def _resolve(name: str, term: TermConfig, has_teacher: bool, where: str) -> Term
       f"one of {', '.join(variants)}",
       "Correct it.",
     )
-  if not has_teacher:
+  own = {hint.startswith(OWN) for hint in term.hint}
+  if len(own) == 2:
+    raise UserError(
+      f"{where}.hint",
+      f"layers of the teacher and of the network itself, {term.hint}",
+      "either",
+      "Make two terms of it.",
+    )
+  if own != {True} and not has_teacher:
     raise UserError(
       where,
       f"the distillation method {term.loss} in a stage without a teacher",
@@ -88,42 +118,121 @@ def _resolve(name: str, term: TermConfig, has_teacher: bool, where: str) -> Term
     )
   if not term.guided:
     raise UserError(where, "no layers", "guided and hint layers", "Name them.")
-  return Term(name, term.weight, variants[term.variant], term.guided, term.hint)
+  hint = tuple(layer.removeprefix(OWN) for layer in term.hint)
+  guide = Guide(variants[term.variant])
+  return Term(name, term.weight, guide, term.guided, hint, own == {True})
 
 
-def represent_teacher(terms: Sequence[Term], features: Features) -> dict[str, Any]:
+def adapt(
+  terms: Sequence[Term], student: Features, teacher: Features, stage: str
+) -> tuple[Term, ...]:
+  """Gives a term adapters or a pooling where two networks' layers differ; logs it.
+
+  Args:
+    terms: from `resolve`.
+    student: the student's features, or their shapes as from `jax.eval_shape`.
+    teacher: likewise.
+    stage: name for the log.
+
+  Raises:
+    UserError: a network sows no such layer.
+    ValueError: one map's size is not a multiple of the other's.
+  """
+
+  def adapted(term: Term) -> Term:
+    where = f"terms.{term.name}"
+    guided = feature_lib.pick(student, term.guided, f"{where}.guided")
+    if not term.is_distillation:
+      return term
+    source = student if term.own else teacher
+    hint = feature_lib.pick(source, term.hint, f"{where}.hint")
+    channels, sizes = fit(term.compare.method, guided, hint)
+    if channels:
+      logging.info(
+        "%s, %s: a trained 1x1 convolution takes the student's layers to %s channels",
+        *(stage, term.name, channels),
+      )
+    if sizes:
+      logging.info("%s, %s: the larger maps are pooled to %s", stage, term.name, sizes)
+    return term._replace(compare=Guide(term.compare.method, channels, sizes))
+
+  return tuple(map(adapted, terms))
+
+
+def represent_teacher(
+  terms: Sequence[Term], features: Features, target: Array
+) -> dict[str, Any]:
   """The teacher's half of every distillation term; the gradient stops here.
 
+  Args:
+    terms: from `adapt`.
+    features: the teacher's features; "image" is its reconstruction.
+    target: fully sampled images [B, H, W, C].
+
   Returns:
-    Term name -> pytree of arrays [B, ...].
+    Term name -> pytree of arrays [B, ...]; "teacher_error" -> [B].
 
   Raises:
     UserError: the teacher has no such layer.
   """
   hints = {
-    term.name: term.compare.represent(
+    term.name: term.compare.represent_teacher(
       feature_lib.pick(features, term.hint, f"terms.{term.name}.hint")
     )
     for term in terms
     if term.needs_teacher
   }
-  return jax.lax.stop_gradient(hints)
+  error = pixel.mse(features["image"], target)
+  return {**hints, TEACHER_ERROR: jax.lax.stop_gradient(error)}
+
+
+class Extras(NamedTuple):
+  """What a term may look at besides features, images and hints.
+
+  Attributes:
+    error_range: see `Context`.
+    draws: see `Context`.
+  """
+
+  error_range: Array
+  draws: Array
+
+
+def make_guides(
+  terms: Sequence[Term], features: Features, batch: Batch, hints, extras, key: Array
+) -> dict[str, Any]:
+  """Initial weights of the terms that own some: term name -> pytree.
+
+  Arguments as `evaluate`, and a random key.
+  """
+  guides = {}
+  for k, term in enumerate(terms):
+    if term.is_distillation:
+      arguments = _arguments(term, features, batch, hints, extras)
+      variables = term.compare.init(jax.random.fold_in(key, k), *arguments)
+      if variables.get("params"):
+        guides[term.name] = variables["params"]
+  return guides
 
 
 def evaluate(
   terms: Sequence[Term],
+  guides: Mapping[str, Any],
   features: Features,
-  target: Array,
-  hints: Mapping[str, Any],
+  batch: Batch,
+  hints: Mapping[str, Any] | None,
+  extras: Extras,
   gather: Callable[[Any], Any] | None = None,
 ) -> dict[str, Array]:
   """The value of every term, without its weight.
 
   Args:
-    terms: from `resolve`.
-    features: the student's features; "image" is its reconstruction.
-    target: fully sampled images [B, H, W, C].
-    hints: from `represent_teacher`.
+    terms: from `adapt`.
+    guides: weights of the terms that own some, from `make_guides`.
+    features: the trained network's features; "image" is its reconstruction.
+    batch: target and measurement of the same images.
+    hints: from `represent_teacher`; None in a stage without a teacher.
+    extras: range of the teacher's error, and numbers to draw with.
     gather: joins a pytree of per-device arrays [B, ...] along the batch; None on
       one device.
 
@@ -132,15 +241,35 @@ def evaluate(
   """
 
   def value(term: Term) -> Array:
-    if not term.needs_teacher:
-      return term.compare(features["image"], target).mean()
-    picked = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
-    student, teacher = term.compare.represent(picked), hints[term.name]
-    if term.couples_batch and gather:
-      student, teacher = gather(student), gather(teacher)
-    return term.compare.distance(student, teacher)
+    if not term.is_distillation:
+      layers = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
+      values = [term.compare(layer, batch.target).mean() for layer in layers]
+      return sum(values) / len(values)
+    params = {"params": guides[term.name]} if term.name in guides else {}
+    arguments = _arguments(term, features, batch, hints, extras)
+    return term.compare.apply(params, *arguments, gather)
 
   return {term.name: value(term) for term in terms}
+
+
+def _arguments(term: Term, features, batch, hints, extras):
+  picked = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
+  if term.own:
+    own = feature_lib.pick(features, term.hint, f"terms.{term.name}.hint")
+    hint = term.compare.represent_own(own)
+  else:
+    hint = hints[term.name]
+  images = len(batch.target)
+  error = hints[TEACHER_ERROR] if hints else jnp.zeros(images)
+  context = Context(
+    batch.target,
+    features["image"],
+    batch.measurement,
+    error,
+    extras.error_range,
+    extras.draws,
+  )
+  return picked, hint, context
 
 
 def total(terms: Sequence[Term], values: Mapping[str, Array]) -> Array:

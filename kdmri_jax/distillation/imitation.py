@@ -3,16 +3,17 @@
 import chex
 import jax.numpy as jnp
 
-from kdmri_jax.distillation.method import Method
+from kdmri_jax.distillation.method import Method, identity
 from kdmri_jax.types import Array
 
 
-def paper(student: tuple[Array], teacher: tuple[Array]) -> Array:
-  """Mean absolute difference of two images.
+def paper(student: tuple[Array, ...], teacher: tuple[Array]) -> Array:
+  """Mean absolute difference of images.
 
   Args:
-    student: the one layer "image", float [B, H, W, C].
-    teacher: likewise.
+    student: the one layer "image", float [B, H, W, C]; or several images, such as the
+      branches of SFT-KD-Recon, over which the mean is taken.
+    teacher: the one layer "image".
 
   Returns:
     Scalar, mean over images and pixels.
@@ -20,14 +21,14 @@ def paper(student: tuple[Array], teacher: tuple[Array]) -> Array:
   Raises:
     AssertionError: the shapes differ.
 
-  Source: KD-MRI eq. 4.
+  Source: KD-MRI eq. 4; SFT-KD-Recon.
   """
-  (student,), (teacher,) = student, teacher
-  chex.assert_equal_shape([student, teacher])
-  return jnp.abs(student - teacher).mean()
+  (teacher,) = teacher
+  chex.assert_equal_shape([*student, teacher])
+  return sum(jnp.abs(image - teacher).mean() for image in student) / len(student)
 
 
-def reference(student: tuple[Array], teacher: tuple[Array]) -> Array:
+def reference(student: tuple[Array, ...], teacher: tuple[Array]) -> Array:
   """As `paper`, divided once more by the number of values of the whole batch.
 
   The published code divides a mean by the number of elements, which leaves the
@@ -36,12 +37,7 @@ def reference(student: tuple[Array], teacher: tuple[Array]) -> Array:
   return paper(student, teacher) / student[0].size
 
 
-def represent(images: tuple[Array]) -> tuple[Array]:
-  """The image itself."""
-  return images
-
-
 VARIANTS = {
-  "paper": Method(represent, paper),
-  "reference": Method(represent, reference, couples_batch=True),
+  "paper": Method(identity, paper),
+  "reference": Method(identity, reference, couples_batch=True),
 }

@@ -2,9 +2,32 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from kdmri_jax.types import Array
+from flax import linen as nn
+
+from kdmri_jax.types import Array, Measurement
+
+
+class Context(NamedTuple):
+  """What a method may look at besides the two representations.
+
+  Attributes:
+    target: fully sampled images, float32 [B, H, W, C].
+    image: the student's reconstruction [B, H, W, C].
+    measurement: the measured k-space and its mask.
+    teacher_error: the teacher's mean squared error on each image, [B].
+    error_range: largest minus smallest teacher_error over the training set, a scalar.
+    draws: a number of its own for each image and training step, uint32 [B], to seed
+      random draws with: `jax.vmap(jax.random.key)(draws)`.
+  """
+
+  target: Array
+  image: Array
+  measurement: Measurement
+  teacher_error: Array
+  error_range: Array
+  draws: Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,15 +41,35 @@ class Method:
   Attributes:
     represent: tuple of features [B, H, W, C] -> pytree of arrays [B, ...]; image b
       of the result depends on image b only.
-    distance: (student's, teacher's representation) -> scalar, the mean over images.
+    distance: (student's, teacher's representation) -> scalar, the mean over images;
+      or the class of a linen module called likewise, whose weights are trained along
+      with the student and dropped at the end.
     couples_batch: True where `distance` mixes the images of a batch; it is then
       given the batch of all devices together.
+    uses_context: True where `distance` takes a `Context` as third argument; not
+      together with `couples_batch`.
+    matches: what a guided layer must share with its hint: "shape" (height, width and
+      channels), "size" (height and width), "channels", or "" for nothing. Where they
+      differ, the student's layer gets a trained 1x1 convolution and the larger map is
+      pooled.
   """
 
   represent: Callable[[tuple[Array, ...]], Any]
-  distance: Callable[[Any, Any], Array]
+  distance: Callable[..., Array] | type[nn.Module]
   couples_batch: bool = False
+  uses_context: bool = False
+  matches: str = "shape"
 
-  def __call__(self, student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-    """The distance between two tuples of layers; the caller stops the gradient."""
-    return self.distance(self.represent(student), self.represent(teacher))
+  def __post_init__(self):
+    if self.couples_batch and self.uses_context:
+      raise ValueError("a method that couples the batch is given no context")
+
+  @property
+  def owns_weights(self) -> bool:
+    """Whether `distance` is a module."""
+    return isinstance(self.distance, type)
+
+
+def identity(features: tuple[Array, ...]) -> tuple[Array, ...]:
+  """The representation of methods that compare the layers as they are."""
+  return features

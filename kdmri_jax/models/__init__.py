@@ -32,4 +32,5 @@ def build(config: ModelConfig, mask, where: str) -> nn.Module:
     variant=config.variant,
     lam=config.lam,
     consistency=consistency.resolve_form(config.consistency, mask, config.channels),
+    padding=config.padding,
   )

@@ -7,7 +7,7 @@ from flax import linen as nn
 from flax import traverse_util
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.types import Array, Batch, Measurement, Outputs
+from kdmri_jax.types import Array, Measurement, Outputs
 
 
 def apply(
@@ -46,9 +46,3 @@ def pick(features: dict[str, Array], names: Sequence[str], where: str) -> tuple:
 def count_parameters(params) -> int:
   """Number of trainable scalars."""
   return sum(leaf.size for leaf in jax.tree.leaves(params))
-
-
-def initial_features(model: nn.Module, key: Array, batch: Batch) -> dict[str, Array]:
-  """The features of a freshly initialised network; meant for `jax.eval_shape`."""
-  params = model.init(key, batch.zero_filled, batch.measurement)["params"]
-  return apply(model, params, batch.zero_filled, batch.measurement)[1]

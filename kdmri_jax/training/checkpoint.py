@@ -48,11 +48,14 @@ class Snapshot:
     state: latest weights and optimiser state.
     best: weights with the lowest selected validation value.
     progress: how far it is.
+    branches: the student's blocks trained along (SFT-KD-Recon), as they were when
+      `best` was; None in other stages. Other weights trained along are dropped.
   """
 
   state: TrainState
   best: Any
   progress: Progress
+  branches: Any = None
 
 
 class Checkpoints:
@@ -68,7 +71,7 @@ class Checkpoints:
     with saving(self._directory):
       self._manager = ocp.CheckpointManager(
         self._directory,
-        item_names=("latest", "best", "progress"),
+        item_names=("latest", "best", "progress", "branches"),
         options=ocp.CheckpointManagerOptions(
           max_to_keep=None if read_only else 1,
           create=not read_only,
@@ -84,8 +87,10 @@ class Checkpoints:
     Raises:
       UserError: the disk is full or cannot be written; the one before stays.
     """
-    state, best = jax.device_get((snapshot.state, snapshot.best))
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state, best)))
+    state, best, branches = jax.device_get(
+      (snapshot.state, snapshot.best, snapshot.branches)
+    )
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state, best, branches)))
     require_space(self._directory, 2 * size + _OVERHEAD)
     with saving(self._directory):
       self._manager.save(
@@ -94,6 +99,7 @@ class Checkpoints:
           latest=ocp.args.StandardSave(state._asdict()),
           best=ocp.args.StandardSave(best),
           progress=ocp.args.JsonSave(dataclasses.asdict(snapshot.progress)),
+          **({"branches": ocp.args.StandardSave(branches)} if branches else {}),
         ),
       )
 
@@ -109,7 +115,7 @@ class Checkpoints:
     step = self._manager.latest_step()
     if step is None:
       return None
-    state, best = jax.device_get((like.state, like.best))
+    state, best, branches = jax.device_get((like.state, like.best, like.branches))
     with self._reading():
       read = self._manager.restore(
         step,
@@ -117,10 +123,12 @@ class Checkpoints:
           latest=ocp.args.StandardRestore(state._asdict()),
           best=ocp.args.StandardRestore(best),
           progress=ocp.args.JsonRestore(),
+          **({"branches": ocp.args.StandardRestore(branches)} if branches else {}),
         ),
       )
       progress = _progress(read.progress)
-    return Snapshot(TrainState(**read.latest), read.best, progress)
+    branches = read.branches if branches else None
+    return Snapshot(TrainState(**read.latest), read.best, progress, branches)
 
   def progress(self) -> Progress | None:
     """How far the newest checkpoint is; None where there is none."""
@@ -131,15 +139,18 @@ class Checkpoints:
       args = ocp.args.Composite(progress=ocp.args.JsonRestore())
       return _progress(self._manager.restore(step, args=args).progress)
 
-  def best(self, like: Any) -> Any:
+  def best(self, like: Any, item: str = "best") -> Any:
     """The best weights of the newest checkpoint.
 
     Args:
       like: weights of the same network, for shapes and types.
+      item: "best", or "branches" for the student's blocks trained along.
     """
     with self._reading():
-      args = ocp.args.Composite(best=ocp.args.StandardRestore(jax.device_get(like)))
-      return self._manager.restore(self._manager.latest_step(), args=args).best
+      args = ocp.args.Composite(
+        **{item: ocp.args.StandardRestore(jax.device_get(like))}
+      )
+      return self._manager.restore(self._manager.latest_step(), args=args)[item]
 
   def close(self) -> None:
     """Releases Orbax's threads."""

@@ -14,6 +14,8 @@ from tensorboardX.proto import event_pb2
 
 from kdmri_jax.saving import replacing, saving
 
+NEGLIGIBLE = 1e-3  # share of the gradient below which a term is called out
+
 
 class StageLog:
   """Records one stage; what a lost part of an earlier run wrote is dropped.
@@ -31,9 +33,10 @@ class StageLog:
   def __init__(self, directory: pathlib.Path, name: str, step: int, total: int):
     self._name = name
     self._path = directory / "metrics.jsonl"
-    kept = [line for line in read(self._path) if line["step"] <= step]
+    kept = [line for line in read(self._path) if _is_past(line, step)]
     with replacing(self._path) as temporary:
       temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    self._called_out: set[str] = set()
     self._board = _Board(directory / "tensorboard", step)
     self._bar = tqdm.tqdm(
       total=total,
@@ -51,8 +54,7 @@ class StageLog:
 
   def epoch(self, entry: dict) -> None:
     """Writes the line of an epoch: see `stage.train` for its keys."""
-    with saving(self._path), self._path.open("a") as file:
-      file.write(json.dumps(entry) + "\n")
+    self._append(entry)
     values = {
       f"{group}/{key}": value
       for group in ("train", "validation")
@@ -69,6 +71,44 @@ class StageLog:
         ", ".join(f"{k} {v:.4g}" for k, v in entry["validation"].items()),
         entry["seconds"],
       )
+
+  def audit(self, step: int, measured: dict[str, dict[str, float]]) -> None:
+    """Writes what each term contributes, and calls out one that contributes nothing.
+
+    Args:
+      step: steps done so far.
+      measured: term -> value, norm and cosine, see `step.Steps.audit`.
+    """
+    total = sum(float(m["norm"]) for m in measured.values())
+    terms = {
+      name: {
+        "value": float(m["value"]),
+        "share": float(m["norm"]) / total if total else 0.0,
+        "cosine": float(m["cosine"]),
+      }
+      for name, m in measured.items()
+    }
+    self._append({"event": "audit", "step": step, "terms": terms})
+    self._board.add(
+      [
+        summary.scalar(f"audit/{name}/{key}", value)
+        for name, values in terms.items()
+        for key, value in values.items()
+      ],
+      step,
+    )
+    for name, values in terms.items():
+      if values["share"] < NEGLIGIBLE and name not in self._called_out:
+        self._called_out.add(name)
+        logging.warning(
+          "%s: the term %s contributes %.1e of the gradient at step %d: in effect it "
+          "is absent",
+          *(self._name, name, values["share"], step),
+        )
+
+  def _append(self, entry: dict) -> None:
+    with saving(self._path), self._path.open("a") as file:
+      file.write(json.dumps(entry) + "\n")
 
   def image(self, panel: np.ndarray, step: int) -> None:
     """A grey picture [H, W] in 0..1, such as input | reconstruction | target."""
@@ -117,6 +157,11 @@ def read(path: pathlib.Path) -> list[dict]:
     with contextlib.suppress(json.JSONDecodeError):
       lines.append(json.loads(text))
   return [line for line in lines if isinstance(line, dict) and "step" in line]
+
+
+def _is_past(line: dict, step: int) -> bool:
+  """Whether a line belongs to the steps done; an audit precedes its step."""
+  return line["step"] < step + (line.get("event") != "audit")
 
 
 def psnr(mse: float) -> float:

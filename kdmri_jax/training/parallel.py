@@ -70,6 +70,11 @@ def gather(tree):
   return jax.lax.all_gather(tree, AXIS, tiled=True)
 
 
+def position():
+  """Number of this device among those of the step, counted from 0."""
+  return jax.lax.axis_index(AXIS)
+
+
 def average(tree):
   """The mean over the devices."""
   return jax.lax.pmean(tree, AXIS)

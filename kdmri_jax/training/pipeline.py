@@ -17,12 +17,12 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.distillation import combine
 from kdmri_jax.errors import UserError
-from kdmri_jax.models import features as feature_lib
+from kdmri_jax.models.branches import Branches
 from kdmri_jax.physics import masks
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training import stage as stage_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
-from kdmri_jax.training.step import complete
+from kdmri_jax.training.networks import Networks, complete, fit_terms
 from kdmri_jax.training.workdir import WorkDir
 
 
@@ -61,7 +61,7 @@ class Pipeline:
       for name in config.pipeline
     }
     for name in config.pipeline:
-      self._check_layers(name)
+      self._terms[name] = self._fit_terms(name)
       coupled = [t.name for t in self._terms[name] if t.weight and t.couples_batch]
       if coupled and config.batch_size == 1:
         logging.warning(
@@ -92,6 +92,7 @@ class Pipeline:
       seed=self.config.seed,
       teacher_cache_mb=self.config.teacher_cache_mb,
       checkpoint_seconds=self.config.checkpoint_seconds,
+      audit_every=self.config.audit_every,
     )
     platform = self.devices[0].platform
     logging.info("training on %d %s device(s)", len(self.devices), platform)
@@ -129,14 +130,26 @@ class Pipeline:
 
   def best(self, name: str) -> Any:
     """Best weights of a finished stage."""
+    return self._read_best(name, jax.eval_shape(lambda: self.initial_params(name)))
+
+  def _read_best(self, name: str, shapes, item: str = "best") -> Any:
     directory = self.workdir.stage(name) / "checkpoints"
     checkpoints = Checkpoints(directory, read_only=True)
-    shapes = jax.eval_shape(lambda: self.initial_params(name))
-    params = checkpoints.best(
-      jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    )
+    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    params = checkpoints.best(like, item)
     checkpoints.close()
     return params
+
+  def start_params(self, name: str) -> Any:
+    """The weights a stage starts from; what it starts from must be finished."""
+    start, _, part = self.config.stages[name].start_from.partition("/")
+    if not start:
+      return self.initial_params(name)
+    if not part:
+      return self.best(start)
+    fresh = self.initial_params(name)
+    taught = {key: value for key, value in fresh.items() if key != "cascade_1"}
+    return fresh | self._read_best(start, {"student": taught}, part)["student"]
 
   def initial_params(self, name: str) -> Any:
     """Random weights; stages of the same model start from the same ones."""
@@ -173,24 +186,32 @@ class Pipeline:
     return complete(slices, jnp.asarray(self.dataset.mask))
 
   def _make_stage(self, name: str) -> stage_lib.Stage:
-    config = self.config.stages[name]
-    start, teacher = config.start_from, config.teacher
+    teacher = self.config.stages[name].teacher
     return stage_lib.Stage(
       name=name,
-      config=config,
-      terms=self._terms[name],
-      model=self.models[name],
-      params=self.best(start) if start else self.initial_params(name),
-      teacher=self.models[teacher] if teacher else None,
+      config=self.config.stages[name],
+      networks=self._networks(name, self._terms[name]),
+      params=self.start_params(name),
       teacher_params=self.best(teacher) if teacher else None,
       directory=self.workdir.stage(name),
+    )
+
+  def _networks(self, name: str, terms: Sequence[combine.Term]) -> Networks:
+    config = self.config.stages[name]
+    branches = self._build_model(config.branches) if config.branches else None
+    return Networks(
+      model=self.models[name],
+      terms=terms,
+      teacher=self.models[config.teacher] if config.teacher else None,
+      branches=branches and Branches(branches),
+      seed=self.config.seed,
     )
 
   def _check_needs(self, names: Sequence[str]) -> None:
     for name in names:
       config = self.config.stages[name]
       for role in ("teacher", "start_from"):
-        needed = getattr(config, role)
+        needed = getattr(config, role).partition("/")[0]
         if needed and needed not in names and not self.is_finished(needed):
           raise UserError(
             f"stage {name}",
@@ -199,24 +220,15 @@ class Pipeline:
             f"Train it too: --stages={','.join([needed, *names])}.",
           )
 
-  def _check_layers(self, name: str) -> None:
-    """Traces the stage's loss, so that wrong layers are found before training."""
-    config, terms = self.config.stages[name], self._terms[name]
-    teacher = config.teacher or name
-
-    def loss(batch):
-      key = jax.random.key(0)
-      student, guide = (
-        feature_lib.initial_features(self.models[n], key, batch)
-        for n in (name, teacher)
-      )
-      hints = combine.represent_teacher(terms, guide)
-      return combine.evaluate(terms, student, batch.target, hints)
-
+  def _fit_terms(self, name: str) -> tuple[combine.Term, ...]:
+    """Fits the terms to the layers and traces them, before anything is trained."""
+    terms = self._terms[name]
+    one = batches.take(self.dataset.train.slices, np.array([0]))
+    networks = self._networks(name, terms)
     try:
-      jax.eval_shape(loss, self._example())
+      return fit_terms(networks, one, self.dataset.mask, name)
     except (AssertionError, TypeError, ValueError) as error:
-      chosen = {t.name: (t.guided, t.hint) for t in terms if t.needs_teacher}
+      chosen = {t.name: (t.guided, t.hint) for t in terms if t.is_distillation}
       raise UserError(
         f"config.stages.{name}.terms",
         f"guided and hint layers that cannot be compared: {chosen} ({error})",

@@ -6,13 +6,13 @@ import functools
 import math
 import pathlib
 import time
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
-from flax import linen as nn
 
 from kdmri_jax.config import StageConfig
 from kdmri_jax.data.dataset import Dataset
@@ -20,8 +20,9 @@ from kdmri_jax.distillation import combine
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.training import batches, interrupt, log, parallel
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
+from kdmri_jax.training.networks import Networks, Teacher, init_guides
 from kdmri_jax.training.step import (
-  TrainState,
+  init_state,
   make_optimiser,
   make_predict,
   make_schedule,
@@ -41,6 +42,7 @@ class Setting:
     seed: seed of the data order.
     teacher_cache_mb: memory for a frozen teacher's outputs.
     checkpoint_seconds: shortest time between two checkpoints.
+    audit_every: steps between two audits of the terms; 0 for none.
   """
 
   dataset: Dataset
@@ -49,6 +51,7 @@ class Setting:
   seed: int
   teacher_cache_mb: int
   checkpoint_seconds: float
+  audit_every: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +61,16 @@ class Stage:
   Attributes:
     name: its key in the config.
     config: its settings.
-    terms: its loss terms.
-    model: the network to train.
+    networks: what it computes with.
     params: the weights it starts from.
-    teacher: the frozen network, or None.
-    teacher_params: its weights, or None.
+    teacher_params: the frozen teacher's weights, or None.
     directory: where checkpoints and logs go.
   """
 
   name: str
   config: StageConfig
-  terms: tuple[combine.Term, ...]
-  model: nn.Module
+  networks: Networks
   params: Any
-  teacher: nn.Module | None
   teacher_params: Any
   directory: pathlib.Path
 
@@ -91,8 +90,7 @@ def train(stage: Stage, setting: Setting) -> Progress:
   per_epoch = batches.steps_per_epoch(count, setting.batch_size)
   with interrupt.caught() as signal, contextlib.ExitStack() as stack:
     optimiser = make_optimiser(stage.config, per_epoch)
-    state = TrainState(stage.params, optimiser.init(stage.params))
-    fresh = Snapshot(state, stage.params, Progress())
+    fresh = _fresh(stage, setting, optimiser)
     checkpoints = Checkpoints(stage.directory / "checkpoints")
     stack.callback(checkpoints.close)
     snapshot = checkpoints.restore(fresh) or fresh
@@ -101,12 +99,20 @@ def train(stage: Stage, setting: Setting) -> Progress:
       logging.info("%s: going on after step %d of %d", stage.name, done, total)
     diary = log.StageLog(stage.directory, stage.name, done, total)
     stack.callback(diary.close)
-    steps = make_steps(
-      stage.model, stage.teacher, stage.terms, optimiser, setting.devices
-    )
+    steps = make_steps(stage.networks, optimiser, setting.devices)
     loop = _Loop(stage, setting, steps, snapshot, checkpoints, diary, signal)
     loop.run(per_epoch)
     return snapshot.progress
+
+
+def _fresh(stage: Stage, setting: Setting, optimiser) -> Snapshot:
+  one = batches.take(setting.dataset.train.slices, np.array([0]))
+  key = jax.random.fold_in(jax.random.key(setting.seed), zlib.crc32(b"guides"))
+  guides = init_guides(
+    stage.networks, stage.params, stage.teacher_params, one, setting.dataset.mask, key
+  )
+  state = init_state(stage.params, guides, optimiser)
+  return Snapshot(state, stage.params, Progress(), guides.get("branches"))
 
 
 class _Loop:
@@ -117,13 +123,17 @@ class _Loop:
     self._snapshot, self._checkpoints = snapshot, checkpoints
     self._diary, self._signal = diary, signal
     self._mask = parallel.replicate(setting.dataset.mask, setting.devices)
-    self._teacher_params = parallel.replicate(stage.teacher_params, setting.devices)
+    self._set_teacher(error_range=0.0)
     snapshot.state = parallel.replicate(snapshot.state, setting.devices)
-    self._predict = make_predict(stage.model, setting.devices[:1])
+    self._predict = make_predict(stage.networks.model, setting.devices[:1])
     self._saved_at, self._counted_until = time.monotonic(), time.monotonic()
     self._saved_step = snapshot.progress.step
     self._cache_left = setting.teacher_cache_mb * 2**20
     self._train = self._validation = None
+
+  def _set_teacher(self, error_range: float) -> None:
+    self._one_teacher = Teacher(self._stage.teacher_params, np.float32(error_range))
+    self._teacher = parallel.replicate(self._one_teacher, self._setting.devices)
 
   def run(self, per_epoch: int) -> None:
     progress = self._snapshot.progress
@@ -167,8 +177,9 @@ class _Loop:
     pending = None
     for position in range(done, len(order)):
       batch = batches.take(self._train, order[position])
+      self._audit_if_due(batch)
       snapshot.state, values = self._steps.train(
-        snapshot.state, self._teacher_params, batch, self._mask
+        snapshot.state, self._teacher, batch, self._mask
       )
       self._account(pending)
       pending = values
@@ -181,6 +192,13 @@ class _Loop:
         self._save_if_due()
         self._stop_if_asked()
     self._account(pending)
+
+  def _audit_if_due(self, batch: Slices) -> None:
+    step, every = self._snapshot.progress.step, self._setting.audit_every
+    if not every or step % every:
+      return
+    measured = self._steps.audit(self._snapshot.state, self._teacher, batch, self._mask)
+    self._diary.audit(step, jax.device_get(measured))
 
   def _account(self, values) -> None:
     """Adds a step's values to the epoch's sums; they have been computed by now."""
@@ -221,15 +239,12 @@ class _Loop:
 
   def _validate_batch(self, indices: np.ndarray):
     batch = batches.take(self._validation, indices)
-    params = self._snapshot.state.params
+    state = self._snapshot.state
     if len(indices) == self._setting.batch_size:
-      validated = self._steps.validate(params, self._teacher_params, batch, self._mask)
+      validated = self._steps.validate(state, self._teacher, batch, self._mask)
     else:  # on one device, so with arrays that are not spread over several
       validated = self._steps.validate_rest(
-        jax.device_get(params),
-        self._stage.teacher_params,
-        batch,
-        self._setting.dataset.mask,
+        jax.device_get(state), self._one_teacher, batch, self._setting.dataset.mask
       )
     return jax.device_get(validated)
 
@@ -253,6 +268,7 @@ class _Loop:
     if best is not None and value >= best:
       return False
     snapshot.best = snapshot.state.params
+    snapshot.branches = snapshot.state.guides.get("branches")
     snapshot.progress.best_value, snapshot.progress.best_epoch = value, epoch + 1
     return True
 
@@ -294,27 +310,39 @@ class _Loop:
       )
 
   def _with_hints(self, slices: Slices, what: str) -> Slices:
-    """Adds the frozen teacher's half of every term, where it fits in memory."""
-    if not any(term.needs_teacher for term in self._stage.terms):
+    """Adds the frozen teacher's half of every term, where it fits in memory.
+
+    Takes the range of the teacher's error from the training set.
+    """
+    terms = self._stage.networks.terms
+    if not any(term.needs_teacher for term in terms):
       return slices
-    count, hints = len(slices.target), None
+    needs_range = any(t.needs_teacher and t.compare.method.uses_context for t in terms)
+    count, hints, fits = len(slices.target), None, True
     for indices in batches.in_order(count, self._setting.batch_size, fill=True):
       batch = batches.take(slices, indices)
-      part = jax.device_get(self._steps.teach(self._teacher_params, batch, self._mask))
+      part = jax.device_get(self._steps.teach(self._teacher, batch, self._mask))
       if hints is None:
         size = sum(x[:1].nbytes for x in jax.tree.leaves(part)) * count
-        if size > self._cache_left:
+        fits = size <= self._cache_left
+        if fits:
+          self._cache_left -= size
+        else:
           logging.info(
             "%s: the teacher's outputs on the %s set would take %.0f MB; computing "
             "them step by step (config.teacher_cache_mb=%d)",
             *(self._stage.name, what, size / 2**20, self._setting.teacher_cache_mb),
           )
-          return slices
-        self._cache_left -= size
+          if not needs_range or what != "training":
+            return slices
+      part = part if fits else {combine.TEACHER_ERROR: part[combine.TEACHER_ERROR]}
+      if hints is None:
         hints = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), part)
       jax.tree.map(functools.partial(_write_rows, rows=indices), hints, part)
       self._stop_if_asked()
-    return slices._replace(hints=hints)
+    if what == "training":
+      self._set_teacher(np.ptp(hints[combine.TEACHER_ERROR]))
+    return slices._replace(hints=hints) if fits else slices
 
 
 def _write_rows(whole: np.ndarray, part: np.ndarray, rows: np.ndarray) -> None:

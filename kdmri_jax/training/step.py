@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import linen as nn
 
@@ -11,9 +13,9 @@ from kdmri_jax.config import StageConfig
 from kdmri_jax.distillation import combine
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
-from kdmri_jax.physics import undersample
 from kdmri_jax.training import parallel
-from kdmri_jax.types import Array, Batch, Measurement, Slices
+from kdmri_jax.training.networks import Networks, Teacher, complete, forward, teach
+from kdmri_jax.types import Slices
 
 
 class TrainState(NamedTuple):
@@ -21,38 +23,38 @@ class TrainState(NamedTuple):
 
   Attributes:
     params: the network's weights.
-    optimiser: Adam's moments and step count.
+    guides: what is trained along and dropped at the end: by the name of its term, the
+      weights of adapters and of methods that own some; "branches" for those of SFT.
+    optimiser: Adam's moments and step count, over both.
+    step: optimiser steps done, int32.
   """
 
   params: Any
+  guides: Any
   optimiser: Any
+  step: Any
 
 
 class Steps(NamedTuple):
   """The compiled functions of a stage; every batch is a whole one.
 
   Attributes:
-    train: (state, teacher's params, slices, mask) -> (state, values), where values
-      holds every weighted term, "loss" and "gradient_norm".
-    validate: (params, teacher's params, slices, mask) -> (per-image "mse" and "l1"
-      [B], values of every term and "loss").
+    train: (state, `Teacher`, slices, mask) -> (state, values), where values holds
+      every weighted term, "loss" and "gradient_norm".
+    validate: as `train` -> (per-image "mse" and "l1" [B], values of every term and
+      "loss").
     validate_rest: `validate` on one device, for a batch of any size.
-    teach: (teacher's params, slices, mask) -> hints for `Slices.hints`.
+    teach: (`Teacher`, slices, mask) -> hints for `Slices.hints`.
+    audit: as `train` -> for every weighted term its "value", the "norm" of its weighted
+      gradient and that gradient's "cosine" with the gradient of the L1 distance of the
+      image to the target.
   """
 
   train: Callable
   validate: Callable
   validate_rest: Callable
   teach: Callable
-
-
-def complete(slices: Slices, mask: Array) -> Batch:
-  """Adds the measurement: the data's own k-space where there is one, else simulated."""
-  if slices.kspace is None:
-    zero_filled, measurement = undersample.undersample(slices.target, mask)
-  else:
-    zero_filled, measurement = slices.zero_filled, Measurement(slices.kspace, mask)
-  return Batch(slices.target, zero_filled, measurement)
+  audit: Callable
 
 
 def make_optimiser(
@@ -74,83 +76,122 @@ def make_schedule(stage: StageConfig, steps_per_epoch: int) -> optax.Schedule:
   )
 
 
+def init_state(
+  params: Any, guides: Any, optimiser: optax.GradientTransformation
+) -> TrainState:
+  """The state a stage starts from; `guides` as from `networks.init_guides`."""
+  trained = optimiser.init((params, guides))
+  return TrainState(params, guides, trained, np.zeros((), np.int32))
+
+
 def make_steps(
-  model: nn.Module,
-  teacher: nn.Module | None,
-  terms: Sequence[combine.Term],
+  networks: Networks,
   optimiser: optax.GradientTransformation,
   devices: Sequence[jax.Device],
 ) -> Steps:
   """Compiles a stage for the devices.
 
   Args:
-    model: the network that is trained.
-    teacher: the frozen one, or None.
-    terms: from `combine.resolve`.
+    networks: what the stage computes with.
     optimiser: from `make_optimiser`.
     devices: one for `jax.jit`, several for `jax.pmap`; the numbers are the same.
   """
   several = len(devices) > 1
-  weighted = [term for term in terms if term.weight]
+  average = parallel.average if several else lambda tree: tree
+  gather = parallel.gather if several else None
+  weighted = [term for term in networks.terms if term.weight]
 
-  def teach(params, slices: Slices, mask):
+  def teach_slices(teacher: Teacher, slices: Slices, mask):
+    return teach(networks, teacher.params, complete(slices, mask))
+
+  def prepare(teacher: Teacher, slices: Slices, mask, step, over_devices):
     batch = complete(slices, mask)
-    _, features = feature_lib.apply(
-      teacher, params, batch.zero_filled, batch.measurement
-    )
-    return combine.represent_teacher(terms, features)
+    hints = slices.hints
+    if hints is None:
+      hints = teach(networks, teacher.params, batch)
+    key = jax.random.fold_in(jax.random.key(networks.seed), step)
+    count = len(batch.target)
+    if over_devices:
+      everyones = jax.random.bits(key, (len(devices) * count,), jnp.uint32)
+      first = parallel.position() * count
+      draws = jax.lax.dynamic_slice_in_dim(everyones, first, count)
+    else:
+      draws = jax.random.bits(key, (count,), jnp.uint32)
+    return batch, hints, combine.Extras(jnp.asarray(teacher.error_range), draws)
 
-  def get_hints(teacher_params, slices, mask):
-    if slices.hints is not None or teacher is None:
-      return slices.hints
-    return teach(teacher_params, slices, mask)
+  def evaluate(trained, terms, prepared, gather):
+    params, guides = trained
+    batch, hints, extras = prepared
+    outputs, features = forward(networks, params, guides, batch)
+    values = combine.evaluate(terms, guides, features, batch, hints, extras, gather)
+    return outputs, values
 
-  def compare(params, chosen, batch, hints, gather):
-    outputs, features = feature_lib.apply(
-      model, params, batch.zero_filled, batch.measurement
-    )
-    values = combine.evaluate(chosen, features, batch.target, hints, gather)
-    loss = combine.total(chosen, values)
-    return loss, (outputs, {**values, "loss": loss})
+  def train(state: TrainState, teacher: Teacher, slices: Slices, mask):
+    prepared = prepare(teacher, slices, mask, state.step, several)
 
-  def train(state: TrainState, teacher_params, slices: Slices, mask):
-    batch = complete(slices, mask)
-    hints = get_hints(teacher_params, slices, mask)
-    gather = parallel.gather if several else None
-    gradient, (_, values) = jax.grad(compare, has_aux=True)(
-      state.params, weighted, batch, hints, gather
-    )
-    if several:
-      gradient, values = parallel.average((gradient, values))
-    updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.params)
-    params = optax.apply_updates(state.params, updates)
-    values = {**values, "gradient_norm": optax.tree.norm(gradient)}
-    return TrainState(params, optimiser_state), values
+    def loss(trained):
+      _, values = evaluate(trained, weighted, prepared, gather)
+      total = combine.total(weighted, values)
+      return total, {**values, "loss": total}
 
-  def validate_rest(params, teacher_params, slices: Slices, mask, gather=None):
-    batch = complete(slices, mask)
-    hints = get_hints(teacher_params, slices, mask)
-    _, (outputs, values) = compare(params, terms, batch, hints, gather)
+    trained = (state.params, state.guides)
+    gradient, values = average(jax.grad(loss, has_aux=True)(trained))
+    updates, optimiser_state = optimiser.update(gradient, state.optimiser, trained)
+    params, guides = optax.apply_updates(trained, updates)
+    values = {**values, "gradient_norm": optax.tree.norm(gradient[0])}
+    return TrainState(params, guides, optimiser_state, state.step + 1), values
+
+  def validate_with(state, teacher, slices, mask, several, gather):
+    prepared = prepare(teacher, slices, mask, 0, several)
+    trained = (state.params, state.guides)
+    outputs, values = evaluate(trained, networks.terms, prepared, gather)
+    target = prepared[0].target
     errors = {
-      "mse": pixel.mse(outputs.image, batch.target),
-      "l1": pixel.l1(outputs.image, batch.target),
+      "mse": pixel.mse(outputs.image, target),
+      "l1": pixel.l1(outputs.image, target),
     }
-    return errors, values
+    return errors, {**values, "loss": combine.total(networks.terms, values)}
 
   def validate(*arguments):
-    if not several:
-      return validate_rest(*arguments)
-    errors, values = validate_rest(*arguments, parallel.gather)
-    return errors, parallel.average(values)
+    errors, values = validate_with(*arguments, several, gather)
+    return errors, average(values)
+
+  def validate_rest(*arguments):
+    return validate_with(*arguments, False, None)
+
+  def audit(state: TrainState, teacher: Teacher, slices: Slices, mask):
+    prepared = prepare(teacher, slices, mask, state.step, several)
+
+    def values_of(params):
+      trained = (params, state.guides)
+      outputs, values = evaluate(trained, weighted, prepared, gather)
+      terms = {term.name: term.weight * values[term.name] for term in weighted}
+      return terms, pixel.l1(outputs.image, prepared[0].target).mean()
+
+    (values, _), pull = jax.vjp(values_of, state.params)
+    nothing = jax.tree.map(jnp.zeros_like, (values, jnp.zeros(())))
+    reference = average(pull((nothing[0], jnp.ones(())))[0])
+
+    def measure(name):
+      gradient = average(pull(({**nothing[0], name: jnp.ones(())}, nothing[1]))[0])
+      norm = optax.tree.norm(gradient)
+      scale = norm * optax.tree.norm(reference)
+      product = optax.tree.vdot(gradient, reference)
+      cosine = jnp.where(scale > 0, product / jnp.where(scale > 0, scale, 1), 0)
+      return {"value": average(values[name]), "norm": norm, "cosine": cosine}
+
+    return {name: measure(name) for name in values}
 
   def compiled(function, split, out_axes):
     return parallel.compile_step(function, devices, split=split, out_axes=out_axes)
 
+  of_state = (False, False, True, False)
   return Steps(
-    train=compiled(train, (False, False, True, False), None),
-    validate=compiled(validate, (False, False, True, False), (0, None)),
+    train=compiled(train, of_state, None),
+    validate=compiled(validate, of_state, (0, None)),
     validate_rest=jax.jit(validate_rest),
-    teach=compiled(teach, (False, True, False), 0),
+    teach=compiled(teach_slices, (False, True, False), 0),
+    audit=compiled(audit, of_state, None),
   )
 
 

@@ -14,7 +14,14 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.saving import replacing, saving
 
 # Settings that change how fast a run is or what is reported, not what is trained.
-_FREE = ("devices", "teacher_cache_mb", "checkpoint_seconds", "evaluation", "name")
+_FREE = (
+  "devices",
+  "teacher_cache_mb",
+  "checkpoint_seconds",
+  "audit_every",
+  "evaluation",
+  "name",
+)
 
 
 class WorkDir:

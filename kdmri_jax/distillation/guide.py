@@ -1,0 +1,113 @@
+"""A distillation method at work: layers made comparable, weights held, value taken."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from kdmri_jax.distillation.method import Context, Method
+from kdmri_jax.types import Array
+
+Sizes = tuple[tuple[int, int], ...]
+
+
+class Guide(nn.Module):
+  """What a term trains along with the student: adapters and the method's own weights.
+
+  Attributes:
+    method: the method.
+    channels: for each guided layer the channels of a 1x1 adapter, 0 for none.
+    sizes: for each layer the height and width that both networks' maps are pooled to;
+      () for none.
+  """
+
+  method: Method
+  channels: tuple[int, ...] = ()
+  sizes: Sizes = ()
+
+  @nn.compact
+  def __call__(
+    self,
+    features: tuple[Array, ...],
+    teacher: Any,
+    context: Context,
+    gather: Callable[[Any], Any] | None = None,
+  ) -> Array:
+    """The method's value, a scalar.
+
+    Args:
+      features: the student's guided layers [B, H, W, C].
+      teacher: from `represent_teacher`.
+      context: of the same images.
+      gather: joins a pytree of per-device arrays along the batch; None on one device.
+    """
+    features = pool(features, self.sizes)
+    if any(self.channels):
+      features = tuple(
+        nn.Conv(count, (1, 1), name=f"adapter_{k}")(f) if count else f
+        for k, (f, count) in enumerate(zip(features, self.channels, strict=True), 1)
+      )
+    student = self.method.represent(features)
+    if gather and self.method.couples_batch:
+      student, teacher = gather((student, teacher))
+    arguments = (student, teacher, context)[: 3 if self.method.uses_context else 2]
+    if self.method.owns_weights:
+      return self.method.distance(name="method")(*arguments)
+    return self.method.distance(*arguments)
+
+  def represent_own(self, features: tuple[Array, ...]) -> Any:
+    """The half of the network that gives the hints, pytree of arrays [B, ...]."""
+    return self.method.represent(pool(features, self.sizes))
+
+  def represent_teacher(self, features: tuple[Array, ...]) -> Any:
+    """As `represent_own`, of a frozen teacher: the gradient stops here."""
+    return jax.lax.stop_gradient(self.represent_own(features))
+
+
+def pool(features: tuple[Array, ...], sizes: Sizes) -> tuple[Array, ...]:
+  """Averages maps [B, H, W, C] over equal windows, to the heights and widths given."""
+  if not sizes:
+    return features
+
+  def shrink(x, size):
+    window = (x.shape[1] // size[0], x.shape[2] // size[1])
+    return x if window == (1, 1) else nn.avg_pool(x, window, strides=window)
+
+  return tuple(shrink(x, size) for x, size in zip(features, sizes, strict=True))
+
+
+def fit(
+  method: Method, student: tuple[Array, ...], teacher: tuple[Array, ...]
+) -> tuple[tuple[int, ...], Sizes]:
+  """The adapters and sizes that make two networks' layers comparable.
+
+  Args:
+    method: what will compare them.
+    student: its guided layers, or their shapes as from `jax.eval_shape`.
+    teacher: its hint layers, likewise.
+
+  Returns:
+    `channels` and `sizes` for `Guide`, each () where nothing need be done.
+
+  Raises:
+    ValueError: one map's size is not a multiple of the other's.
+  """
+  pairs = list(zip(student, teacher, strict=False))
+  channels, sizes = (), ()
+  if method.matches in ("shape", "size") and any(
+    s.shape[1:3] != t.shape[1:3] for s, t in pairs
+  ):
+    sizes = tuple(_common(s.shape[1:3], t.shape[1:3]) for s, t in pairs)
+  if method.matches in ("shape", "channels") and any(
+    s.shape[3] != t.shape[3] for s, t in pairs
+  ):
+    channels = tuple(t.shape[3] if s.shape[3] != t.shape[3] else 0 for s, t in pairs)
+  return channels, sizes
+
+
+def _common(a, b):
+  smaller = tuple(min(pair) for pair in zip(a, b, strict=True))
+  if any(max(x, y) % s for x, y, s in zip(a, b, smaller, strict=True)):
+    raise ValueError(f"maps of {a} and {b}: neither size is a multiple of the other's")
+  return smaller

@@ -1,0 +1,43 @@
+"""The branches of SFT-KD-Recon: the student's blocks go on from the teacher's.
+
+Gayathri et al., MIDL 2023: after each cascade of the teacher but the last, the rest of
+the student follows, so that the teacher learns images its student can work with.
+"""
+
+from flax import linen as nn
+
+from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.types import Array, Measurement
+
+
+class Branches(nn.Module):
+  """Runs the student's cascades i+1 .. N on the image after the teacher's cascade i.
+
+  The branches share the student's weights; its first cascade takes no part.
+
+  Attributes:
+    student: the network whose blocks branch off; as many cascades as the teacher.
+  """
+
+  student: DCCNN
+
+  @nn.compact
+  def __call__(
+    self, features: dict[str, Array], measurement: Measurement
+  ) -> dict[str, Array]:
+    """The branches' images.
+
+    Args:
+      features: the teacher's, with `consistency_1` .. `consistency_N`.
+      measurement: k-space [B, H, W] and mask.
+
+    Returns:
+      `branch_i` -> [B, H, W, C], i = 1 .. N-1.
+    """
+    student = self.student.copy(name="student")
+    return {
+      f"branch_{i}": student(
+        features[f"consistency_{i}"], measurement, first=i + 1
+      ).image
+      for i in range(1, self.student.cascades)
+    }
