@@ -68,6 +68,24 @@ def shorten(config: ConfigDict, epochs: int) -> None:
     stage.decay_epochs = stage.get_oneway_ref("epochs") * 3 // 4
 
 
+def befriend(config: ConfigDict, protocol: str) -> None:
+  """Makes the teacher student-friendly (SFT-KD-Recon, Gayathri et al. 2023).
+
+  It is trained together with branches made of its student's blocks: their images
+  approach the target and, without a stop of the gradient, the teacher's own image. In
+  the published code ("reference") that imitation is divided by the number of values.
+  """
+  branches = tuple(f"branch_{c}" for c in range(1, CASCADES))
+  config.stages.teacher.branches = "student"
+  terms = config.stages.teacher.terms
+  terms.branches_reconstruction = dict(
+    loss="l1", weight=1.0, variant="", guided=branches, hint=()
+  )
+  terms.branches_imitation = dict(
+    loss="imitation", weight=1.0, variant=protocol, guided=branches, hint=("own:image",)
+  )
+
+
 def _data():
   return ConfigDict(
     dict(
