@@ -24,6 +24,7 @@ def get_config(protocol: str = "paper") -> ConfigDict:
   config = ConfigDict()
   config.name = "KD-MRI"
   config.seed = 42
+  config.seeds = 1
   config.batch_size = 4
   config.devices = 0
   config.teacher_cache_mb = 4096

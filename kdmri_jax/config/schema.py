@@ -27,6 +27,7 @@ MINIMUM = {
   "learning_rate": 1e-12,
   "padding": 0,
   "seed": 0,
+  "seeds": 1,
   "slices": 1,
   "slices_per_volume": 0,
   "subjects": 1,
@@ -228,6 +229,7 @@ class ExperimentConfig:
   Attributes:
     name: title of the report.
     seed: seed of initialisation and data order.
+    seeds: how many seeds to train, from `seed` on; statistics run over them.
     batch_size: slices a step, over all devices together.
     devices: local devices to use, on a CPU host devices, one a core by default; 0
       takes as many of them as divide the batch.
@@ -243,6 +245,7 @@ class ExperimentConfig:
 
   name: str
   seed: int
+  seeds: int
   batch_size: int
   devices: int
   teacher_cache_mb: int

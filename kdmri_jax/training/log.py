@@ -25,12 +25,15 @@ class StageLog:
     name: the stage's name, for the progress bar.
     step: steps already done.
     total: steps of the whole stage.
+    row: line of the progress bar, where several are shown.
 
   Raises:
     UserError: here or later, the disk is full or the folder cannot be written.
   """
 
-  def __init__(self, directory: pathlib.Path, name: str, step: int, total: int):
+  def __init__(
+    self, directory: pathlib.Path, name: str, step: int, total: int, row: int = 0
+  ):
     self._name = name
     self._path = directory / "metrics.jsonl"
     kept = [line for line in read(self._path) if _is_past(line, step)]
@@ -43,6 +46,7 @@ class StageLog:
       initial=step,
       desc=name,
       unit="step",
+      position=row,
       dynamic_ncols=True,
       disable=None,
     )
