@@ -52,6 +52,8 @@ def test_norms_and_cosines_are_those_of_the_terms_gradients(devices):
 def test_the_published_imitation_is_called_out_by_name(tmp_path, caplog):
   config = tiny_config("reference", audit_every=3)
   config.data.phantom.size = (48, 40)
+  for stage in config.stages.values():
+    stage.learning_rate = 1e-3
   pipeline = Pipeline(config_lib.parse(config), tmp_path)
   train(pipeline, ["teacher", "feature", "kd"])
   calls = [r.getMessage() for r in caplog.records if "contributes" in r.getMessage()]

@@ -101,14 +101,22 @@ class StageLog:
       ],
       step,
     )
+    if not total:
+      self._warn_once("", "%s: no term has a gradient at step %d", self._name, step)
+      return
     for name, values in terms.items():
-      if values["share"] < NEGLIGIBLE and name not in self._called_out:
-        self._called_out.add(name)
-        logging.warning(
+      if values["share"] < NEGLIGIBLE:
+        self._warn_once(
+          name,
           "%s: the term %s contributes %.1e of the gradient at step %d: in effect it "
           "is absent",
           *(self._name, name, values["share"], step),
         )
+
+  def _warn_once(self, name: str, message: str, *values) -> None:
+    if name not in self._called_out:
+      self._called_out.add(name)
+      logging.warning(message, *values)
 
   def _append(self, entry: dict) -> None:
     with saving(self._path), self._path.open("a") as file:
