@@ -4,6 +4,7 @@ The default values stand in one place, `experiments/base.py`.
 """
 
 import dataclasses
+from typing import Any
 
 PROTOCOLS = ("kdmri", "slice", "fastmri")
 
@@ -122,27 +123,17 @@ class MaskConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """One DC-CNN.
+  """One network. In a config file its settings stand beside `network`.
 
   Attributes:
-    cascades: number of cascades.
-    convolutions: convolutions a cascade.
-    features: channels of the hidden layers.
-    channels: 1 for real images, 2 for complex ones.
-    variant: "paper" (cascade output = x + CNN(x)) or "reference" (CNN(x)).
-    lam: weight of the measured k-space in the data consistency; inf replaces.
-    consistency: "auto" or a form of `physics.consistency`.
-    padding: pixels of zeros about the image before each CNN, cropped after it.
+    network: a name in `kdmri_jax.models.NETWORKS`, or the linen module to import,
+      "package.module:Class".
+    settings: the module's attributes by name, such as `cascades` of
+      `kdmri_jax.models.dccnn.DCCNN`; those left out keep the module's defaults.
   """
 
-  cascades: int
-  convolutions: int
-  features: int
-  channels: int
-  variant: str
-  lam: float
-  consistency: str
-  padding: int
+  network: str
+  settings: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)

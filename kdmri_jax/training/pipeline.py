@@ -203,7 +203,8 @@ class Pipeline:
   def _build_model(self, name: str) -> nn.Module:
     channels = self.dataset.train.slices.target.shape[-1]
     config, where = self.config.models[name], f"config.models.{name}"
-    if config.channels == 1 and channels == 2:
+    model = models.build(config, self.dataset.mask, where)
+    if models.channels(model) == 1 and channels == 2:
       raise UserError(
         self.dataset.record["complex_file"],
         "complex images",
@@ -211,14 +212,14 @@ class Pipeline:
         "Store their magnitude, leave the file out with --config.data.include, or set "
         "channels=2 for every model.",
       )
-    if config.channels != channels:
+    if models.channels(model) != channels:
       raise UserError(
         f"{where}.channels",
-        f"{config.channels}, with real images",
+        f"{models.channels(model)}, with real images",
         "1",
         f"Set --{where}.channels=1 for every model, or choose complex data.",
       )
-    return models.build(config, self.dataset.mask, where)
+    return model
 
   def _example(self):
     slices = batches.take(self.dataset.train.slices, np.array([0]))
