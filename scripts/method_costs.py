@@ -83,7 +83,7 @@ def main(argv):
   for name in names:
     for variant, method in METHODS[name].items():
       guide = Guide(method)
-      guided, hint = layers(method.of_image), layers(method.of_image)
+      guided, hint = layers(method.reads_image), layers(method.reads_image)
       hints = guide.represent_teacher(hint)
       weights = guide.init(next(keys), guided, hints, context)
 
