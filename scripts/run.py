@@ -52,7 +52,7 @@ def main(argv):
   pipeline = Pipeline(experiment, pathlib.Path(_WORKDIR.value))
   with pipeline.workdir.locked():
     pipeline.train(_STAGES.value or experiment.pipeline)
-    report = compare.write_report(pipeline)
+    report = compare.write_report([pipeline])
   logging.flush()
   print(f"\n{report.table}\n\n{report.sentence}\n\nreport: {report.path}")
 

@@ -55,11 +55,14 @@ table {
   font-variant-numeric: tabular-nums;
 }
 th, td {
-  padding: .5rem .7rem; text-align: right; white-space: nowrap;
+  padding: .5rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line);
 }
 th:first-child { text-align: left; }
-thead th { color: var(--quiet); font-weight: 600; border-bottom-width: 2px; }
+thead th {
+  color: var(--quiet); font-weight: 600; border-bottom-width: 2px;
+  white-space: normal; vertical-align: bottom;
+}
 tbody th { font-weight: 600; }
 tbody th i {
   display: inline-block; width: .7rem; height: .7rem; border-radius: 50%;
