@@ -24,6 +24,7 @@ def get_config(protocol: str = "paper") -> ConfigDict:
   config = ConfigDict()
   config.name = "KD-MRI"
   config.seed = 42
+  config.seeds = 1
   config.batch_size = 4
   config.devices = 0
   config.teacher_cache_mb = 4096
@@ -71,6 +72,24 @@ def shorten(config: ConfigDict, epochs: int) -> None:
     stage.decay_epochs = stage.get_oneway_ref("epochs") * 3 // 4
 
 
+def befriend(config: ConfigDict, protocol: str, stage: str = "teacher") -> None:
+  """Makes a teacher student-friendly (SFT-KD-Recon, Gayathri et al. 2023).
+
+  It is trained together with branches made of its student's blocks: their images
+  approach the target and, without a stop of the gradient, the teacher's own image. In
+  the published code ("reference") that imitation is divided by the number of values.
+  """
+  branches = tuple(f"branch_{c}" for c in range(1, CASCADES))
+  config.stages[stage].branches = "student"
+  terms = config.stages[stage].terms
+  terms.branches_reconstruction = dict(
+    loss="l1", weight=1.0, variant="", guided=branches, hint=()
+  )
+  terms.branches_imitation = dict(
+    loss="imitation", weight=1.0, variant=protocol, guided=branches, hint=("own:image",)
+  )
+
+
 def _data():
   return ConfigDict(
     dict(
@@ -97,6 +116,7 @@ def _data():
 
 def _model(convolutions, protocol):
   return dict(
+    network="dccnn",
     cascades=CASCADES,
     convolutions=convolutions,
     features=32,
@@ -114,7 +134,8 @@ def _reconstruction(weight):
   )
 
 
-def _layers(convolution):
+def layers(convolution: int) -> tuple[str, ...]:
+  """The names of one convolution's activations in every cascade."""
   return tuple(f"cascade_{c}/activation_{convolution}" for c in range(1, CASCADES + 1))
 
 
@@ -123,8 +144,8 @@ def _attention(weight, variant):
     loss="attention_transfer",
     weight=weight,
     variant=variant,
-    guided=_layers(2),
-    hint=_layers(3),
+    guided=layers(2),
+    hint=layers(3),
   )
 
 

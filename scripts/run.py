@@ -45,14 +45,15 @@ def main(argv):
 
   parallel.use_cores(at_least=experiment.devices)
   from kdmri_jax.evaluation import compare
+  from kdmri_jax.training import seeds
   from kdmri_jax.training.pipeline import Pipeline
 
   if not _WORKDIR.value:
     raise UserError("--workdir", "no folder", "a folder to write to", "Name one.")
   pipeline = Pipeline(experiment, pathlib.Path(_WORKDIR.value))
   with pipeline.workdir.locked():
-    pipeline.train(_STAGES.value or experiment.pipeline)
-    report = compare.write_report([pipeline])
+    pipelines = seeds.train(pipeline, _STAGES.value or experiment.pipeline)
+    report = compare.write_report(pipelines)
   logging.flush()
   print(f"\n{report.table}\n\n{report.sentence}\n\nreport: {report.path}")
 

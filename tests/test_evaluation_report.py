@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from kdmri_jax.evaluation import report, tables
+from kdmri_jax.evaluation.report import comparisons
 
 BARE = {
   **dict.fromkeys(("mask_image", "comparison_images", "attention")),
@@ -480,3 +481,17 @@ def test_an_absent_term_is_called_out(study):
   once = {"kd": [audits_of(imitation=9e-7), audits_of(imitation=2e-3)]}
   cautions = report.analyse(study_input(audits=once))["cautions"]
   assert not any("of the gradient" in text for text in cautions)
+
+
+def test_many_pairs_are_drawn_against_the_fair_baseline():
+  names = tuple(f"kd_{i}" for i in range(6))
+  analysis = report.analyse(study_input())
+  assert comparisons.drawn_pairs(analysis) == analysis["paired"]
+  pairs = [
+    {"a": a, "b": b, "metric": "psnr"}
+    for b in ("student", "long", "teacher")
+    for a in names
+  ]
+  for control, baseline in (("long", "long"), ("", "student")):
+    drawn = comparisons.drawn_pairs({"paired": pairs, "control": control})
+    assert [(p["a"], p["b"]) for p in drawn] == [(a, baseline) for a in names]

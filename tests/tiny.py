@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import base
 from kdmri_jax import config as config_lib
-from kdmri_jax.training import trained
+from kdmri_jax.training import seeds, trained
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.training.step import init_state, make_optimiser
@@ -42,12 +42,13 @@ def make(path: pathlib.Path, protocol="paper", **changes) -> Pipeline:
 def train(pipeline, stages=None):
   """Trains the stages named, or all."""
   with pipeline.workdir.locked():
-    pipeline.train(stages or pipeline.config.pipeline)
+    return seeds.train(pipeline, stages or pipeline.config.pipeline)
 
 
-def final(workdir: pathlib.Path, stage: str) -> Snapshot:
+def final(workdir: pathlib.Path, stage: str, seed: int | None = None) -> Snapshot:
   """What a stage ended with: latest weights and optimiser state, best, progress."""
   pipeline = Pipeline(trained.read_config(workdir), workdir)
+  pipeline = pipeline.for_seed(pipeline.seed if seed is None else seed)
   params = pipeline.initial_params(stage)
   optimiser = make_optimiser(pipeline.config.stages[stage], steps_per_epoch=1)
   like = Snapshot(init_state(params, {}, optimiser), params, Progress())

@@ -14,6 +14,7 @@ from kdmri_jax.config.schema import (
   ZERO_FILLED,
   EvaluationConfig,
   ExperimentConfig,
+  ModelConfig,
   StageConfig,
 )
 from kdmri_jax.errors import UserError
@@ -42,7 +43,10 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
 
 def to_dict(config) -> dict[str, Any]:
   """The plain, JSON-able form of a parsed config: tuples are lists, inf is "inf"."""
-  return _listed(dataclasses.asdict(config))
+  values = _listed(dataclasses.asdict(config))
+  for name, model in values["models"].items():
+    values["models"][name] = {"network": model["network"], **model["settings"]}
+  return values
 
 
 def _listed(value):
@@ -55,6 +59,8 @@ def _listed(value):
 
 def _build(kind, value, where):
   """Converts `value` to the annotated type `kind` or says why it cannot."""
+  if kind is ModelConfig:
+    return _build_model(value, where)
   if dataclasses.is_dataclass(kind):
     return _build_dataclass(kind, value, where)
   origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -106,23 +112,42 @@ def _build_dataclass(kind, value, where):
   return kind(**{k: _build(t, value[k], f"{where}.{k}") for k, t in fields.items()})
 
 
+def _build_model(value, where) -> ModelConfig:
+  if not isinstance(value, Mapping) or not isinstance(value.get("network"), str):
+    found = f"{value!r}"
+    raise UserError(where, found, "`network` and its settings", "Name the network.")
+  settings = {key: _setting(item) for key, item in value.items() if key != "network"}
+  return ModelConfig(value["network"], settings)
+
+
+def _setting(value):
+  if isinstance(value, list | tuple):
+    return tuple(map(_setting, value))
+  return math.inf if value == "inf" else value
+
+
 def _is_number(value) -> bool:
   return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_ranges(part, where: str) -> None:
   """Every number is within the range of its key, wherever that key stands."""
-  for field in dataclasses.fields(part):
-    value, key = getattr(part, field.name), f"{where}.{field.name}"
+  if isinstance(part, ModelConfig):
+    items = part.settings
+  else:
+    names = [field.name for field in dataclasses.fields(part)]
+    items = {name: getattr(part, name) for name in names}
+  for name, value in items.items():
+    key = f"{where}.{name}"
     if dataclasses.is_dataclass(value):
       _check_ranges(value, key)
     elif isinstance(value, dict):
-      for name, item in value.items():
+      for inner, item in value.items():
         if dataclasses.is_dataclass(item):
-          _check_ranges(item, f"{key}.{name}")
+          _check_ranges(item, f"{key}.{inner}")
     elif _is_number(value):
-      least = MINIMUM.get(field.name, -math.inf)
-      finite = math.isfinite(value) or (field.name == "lam" and value == math.inf)
+      least = MINIMUM.get(name, -math.inf)
+      finite = math.isfinite(value) or (name == "lam" and value == math.inf)
       if value < least or not finite:
         expected = f"a finite number of at least {least}"
         raise UserError(key, f"{value}", expected, "Correct it.")

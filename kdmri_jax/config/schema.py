@@ -4,6 +4,7 @@ The default values stand in one place, `experiments/base.py`.
 """
 
 import dataclasses
+from typing import Any
 
 PROTOCOLS = ("kdmri", "slice", "fastmri")
 
@@ -30,6 +31,7 @@ MINIMUM = {
   "learning_rate": 1e-12,
   "padding": 0,
   "seed": 0,
+  "seeds": 1,
   "slices": 1,
   "slices_per_volume": 0,
   "subjects": 1,
@@ -124,27 +126,17 @@ class MaskConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """One DC-CNN.
+  """One network. In a config file its settings stand beside `network`.
 
   Attributes:
-    cascades: number of cascades.
-    convolutions: convolutions a cascade.
-    features: channels of the hidden layers.
-    channels: 1 for real images, 2 for complex ones.
-    variant: "paper" (cascade output = x + CNN(x)) or "reference" (CNN(x)).
-    lam: weight of the measured k-space in the data consistency; inf replaces.
-    consistency: "auto" or a form of `physics.consistency`.
-    padding: pixels of zeros about the image before each CNN, cropped after it.
+    network: a name in `kdmri_jax.models.NETWORKS`, or the linen module to import,
+      "package.module:Class".
+    settings: the module's attributes by name, such as `cascades` of
+      `kdmri_jax.models.dccnn.DCCNN`; those left out keep the module's defaults.
   """
 
-  cascades: int
-  convolutions: int
-  features: int
-  channels: int
-  variant: str
-  lam: float
-  consistency: str
-  padding: int
+  network: str
+  settings: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -239,6 +231,7 @@ class ExperimentConfig:
   Attributes:
     name: title of the report.
     seed: seed of initialisation and data order.
+    seeds: how many seeds to train, from `seed` on; statistics run over them.
     batch_size: slices a step, over all devices together.
     devices: local devices to use, on a CPU host devices, one a core by default; 0
       takes as many of them as divide the batch.
@@ -254,6 +247,7 @@ class ExperimentConfig:
 
   name: str
   seed: int
+  seeds: int
   batch_size: int
   devices: int
   teacher_cache_mb: int

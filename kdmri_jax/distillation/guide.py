@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from kdmri_jax.distillation.layers import Conv
 from kdmri_jax.distillation.method import Context, Method
 from kdmri_jax.types import Array
 
@@ -45,7 +46,7 @@ class Guide(nn.Module):
     features = pool(features, self.sizes)
     if any(self.channels):
       features = tuple(
-        nn.Conv(count, (1, 1), name=f"adapter_{k}")(f) if count else f
+        Conv(count, (1, 1), name=f"adapter_{k}")(f) if count else f
         for k, (f, count) in enumerate(zip(features, self.channels, strict=True), 1)
       )
     student = self.method.represent(features)

@@ -38,6 +38,6 @@ def reference(student: tuple[Array, ...], teacher: tuple[Array]) -> Array:
 
 
 VARIANTS = {
-  "paper": Method(identity, paper),
-  "reference": Method(identity, reference, couples_batch=True),
+  "paper": Method(identity, paper, reads_image=True),
+  "reference": Method(identity, reference, couples_batch=True, reads_image=True),
 }

@@ -52,6 +52,8 @@ class Method:
       channels), "size" (height and width), "channels", or "" for nothing. Where they
       differ, the student's layer gets a trained 1x1 convolution and the larger map is
       pooled.
+    reads_image: True for methods of the reconstructed image, False for methods of
+      feature maps.
   """
 
   represent: Callable[[tuple[Array, ...]], Any]
@@ -59,6 +61,7 @@ class Method:
   couples_batch: bool = False
   uses_context: bool = False
   matches: str = "shape"
+  reads_image: bool = False
 
   def __post_init__(self):
     if self.couples_batch and self.uses_context:

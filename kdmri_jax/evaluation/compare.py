@@ -1,6 +1,6 @@
 """A trained experiment -> reconstructions, metrics and the report."""
 
-import dataclasses
+import functools
 import importlib.metadata
 import os
 import pathlib
@@ -48,7 +48,7 @@ def write_report(pipelines: Sequence[Pipeline]) -> Report:
   and written once.
 
   Args:
-    pipelines: the experiment, once for each seed, all in one work directory.
+    pipelines: the experiment, once for each seed, see `Pipeline.for_seed`.
 
   Raises:
     UserError: no stage is finished, or the disk is full.
@@ -56,7 +56,7 @@ def write_report(pipelines: Sequence[Pipeline]) -> Report:
   """
   _check_alike(pipelines)
   finished = {
-    pipeline.config.seed: _Finished(pipeline, models)
+    pipeline.seed: _Finished(pipeline, models)
     for pipeline in pipelines
     if (models := _read_finished(pipeline))
   }
@@ -136,14 +136,9 @@ class _Finished(NamedTuple):
 
 def _check_alike(pipelines):
   config, path = pipelines[0].config, pipelines[0].workdir.path
-  seeds = [pipeline.config.seed for pipeline in pipelines]
-  alike = all(
-    dataclasses.replace(pipeline.config, seed=config.seed) == config
-    and pipeline.workdir.path == path
-    for pipeline in pipelines
-  )
-  if not alike or len(set(seeds)) < len(seeds):
-    raise ValueError("pipelines must differ in config.seed, and in nothing else")
+  alike = all(p.config == config and p.workdir.path == path for p in pipelines)
+  if not alike or len({p.seed for p in pipelines}) < len(pipelines):
+    raise ValueError("pipelines must differ in their seed, and in nothing else")
 
 
 def _read_finished(pipeline):
@@ -170,8 +165,11 @@ def _measure(finished: dict[int, _Finished]):
       for seed, (pipeline, params) in finished.items()
       if name in params
     }
+  predict = functools.cache(  # compiled once for all seeds
+    lambda name: make_predict(first.pipeline.models[name], first.pipeline.devices)
+  )
   for seed, (pipeline, params) in finished.items():
-    found = _reconstruct(pipeline, params, with_input=seed == first_seed)
+    found = _reconstruct(pipeline, params, predict, with_input=seed == first_seed)
     images = images or found
   chosen = {name: by_seed for name, by_seed in folders.items() if by_seed}
   if len(finished) == 1:
@@ -220,10 +218,11 @@ def environment(devices) -> dict:
   }
 
 
-def _reconstruct(pipeline: Pipeline, params: dict, *, with_input: bool) -> dict:
+def _reconstruct(pipeline, params, predict, *, with_input: bool) -> dict:
   """Writes the h5 files of one seed; the shown slice [H, W] of each by name.
 
-  `with_input`: also those of the targets and of the zero-filled images.
+  `predict`: name -> the compiled network; `with_input`: writes also the files of the
+  targets and of the zero-filled images.
   """
   evaluated, workdir = pipeline.dataset.test, pipeline.workdir
   shown = specimen.index(pipeline)
@@ -235,12 +234,12 @@ def _reconstruct(pipeline: Pipeline, params: dict, *, with_input: bool) -> dict:
 
   for name, weights in params.items():
     result = reconstruct.run(
-      make_predict(pipeline.models[name], pipeline.devices),
+      predict(name),
       weights,
       evaluated.slices,
       pipeline.dataset.mask,
       pipeline.config.batch_size,
-      f"reconstructing with {name}, seed {pipeline.config.seed}",
+      f"reconstructing with {name}, seed {pipeline.seed}",
     )
     if with_input and ZERO_FILLED not in images:
       target, zero_filled = evaluated.slices.target, result.zero_filled

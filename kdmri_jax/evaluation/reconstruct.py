@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import tqdm
 
+from kdmri_jax import models
 from kdmri_jax.data import dataset, single
 from kdmri_jax.data.dataset import SliceSet
 from kdmri_jax.data.volume import prepare
@@ -129,7 +130,7 @@ def run_file(
   shape = (kspace if volume is None else volume.target).shape[1:]
   mask = masks.load(mask_path, shape) if mask_path else None
   network = trained.load(workdir, stage, shape, mask)
-  channels = network.model.channels
+  channels = models.channels(network.model)
   if volume is None:
     scaled = config.data.scaling == "volume_max"
     slices, scale = _slices_of_kspace(kspace, network.mask, channels, path, scaled)

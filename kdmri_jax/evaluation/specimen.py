@@ -43,7 +43,8 @@ def attention_maps(
     params: weights of the models to show, the teacher among them.
 
   Returns:
-    None without an attention transfer or without the teacher's weights.
+    None without an attention transfer, without the teacher's weights, or where maps
+    differ in size and cannot be shown as a difference.
   """
   config, teacher = pipeline.config, pipeline.config.evaluation.teacher
   found = _attention_term(pipeline)
@@ -59,7 +60,10 @@ def attention_maps(
   for name, weights in params.items():
     if name != teacher and config.stages[name].model == student_model:
       maps[name] = _maps(pipeline, name, weights, term.guided)
-  return maps
+  maps = {name: jax.device_get(values) for name, values in maps.items()}
+  if len({each.shape for values in maps.values() for each in values}) > 1:
+    return None
+  return {name: np.stack(values) for name, values in maps.items()}
 
 
 def _attention_term(pipeline: Pipeline) -> tuple[str, TermConfig] | None:
@@ -75,8 +79,7 @@ def _maps(pipeline, name, weights, layers):
   slices = batches.take(pipeline.dataset.test.slices, np.array([index(pipeline)]))
   predict = make_predict(pipeline.models[name], pipeline.devices[:1], layers)
   _, _, picked = predict(weights, slices, pipeline.dataset.mask)
-  attention = [attention_transfer.attention_map(layer)[0] for layer in picked]
-  return np.stack(jax.device_get(attention))
+  return [attention_transfer.attention_map(layer)[0] for layer in picked]
 
 
 def _span(pipeline: Pipeline) -> tuple[int, int]:

@@ -1,11 +1,19 @@
-"""Reconstruction networks, and how a config becomes one."""
+"""Networks, and how a config becomes one; `NETWORKS` names them, a line each."""
+
+import dataclasses
+import difflib
+import importlib
 
 from flax import linen as nn
 
 from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.models.dccnn import DCCNN, VARIANTS
+from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.physics import consistency
+
+NETWORKS = {
+  "dccnn": DCCNN,
+}
 
 
 def build(config: ModelConfig, mask, where: str) -> nn.Module:
@@ -17,20 +25,73 @@ def build(config: ModelConfig, mask, where: str) -> nn.Module:
     where: the config's key, for errors, such as "config.models.student".
 
   Raises:
-    UserError: an unknown variant, or a form that does not fit the mask.
+    UserError: an unknown network or setting, a setting of another type, or a form of
+      the data consistency that does not fit the mask.
   """
-  if config.variant not in VARIANTS:
-    known = ", ".join(VARIANTS)
-    raise UserError(
-      f"{where}.variant", f"{config.variant!r}", f"one of {known}", "Correct it."
+  network = _find(config.network, f"{where}.network")
+  fields = {
+    field.name: field
+    for field in dataclasses.fields(network)
+    if field.init and field.name not in ("parent", "name")
+  }
+  settings = dict(config.settings)
+  for key, value in settings.items():
+    _check(key, value, fields, f"{where}.{key}")
+  if isinstance(settings.get("consistency"), str):
+    settings["consistency"] = consistency.resolve_form(
+      settings["consistency"], mask, settings.get("channels", 1), where
     )
-  return DCCNN(
-    cascades=config.cascades,
-    convolutions=config.convolutions,
-    features=config.features,
-    channels=config.channels,
-    variant=config.variant,
-    lam=config.lam,
-    consistency=consistency.resolve_form(config.consistency, mask, config.channels),
-    padding=config.padding,
-  )
+  choices = getattr(network, "VARIANTS", None)
+  if choices and settings.get("variant", choices[0]) not in choices:
+    found = f"{settings['variant']!r}"
+    raise UserError(
+      f"{where}.variant", found, f"one of {', '.join(choices)}", "Correct it."
+    )
+  try:
+    return network(**settings)
+  except TypeError as error:  # a setting without default is missing
+    raise UserError(where, f"{error}", "every setting", "Add it.") from error
+
+
+def channels(model: nn.Module) -> int:
+  """Channels of its images: 1 where the network has no such setting."""
+  return getattr(model, "channels", 1)
+
+
+def _find(name: str, where: str) -> type[nn.Module]:
+  if name in NETWORKS:
+    return NETWORKS[name]
+  expected = f"one of {', '.join(NETWORKS)}, or package.module:Class"
+  module, _, attribute = name.partition(":")
+  if not attribute:
+    raise UserError(where, f"{name!r}", expected, "Correct the name.")
+  try:
+    network = getattr(importlib.import_module(module), attribute)
+  except (ImportError, AttributeError, ValueError) as error:
+    remedy = "Install the package or add its folder to PYTHONPATH; correct the name."
+    raise UserError(where, f"{name!r} ({error})", expected, remedy) from error
+  if not (isinstance(network, type) and issubclass(network, nn.Module)):
+    found = f"{name!r}, which is no flax.linen.Module"
+    raise UserError(where, found, expected, "Name a linen module.")
+  return network
+
+
+def _check(key: str, value, fields: dict, where: str) -> None:
+  if key not in fields:
+    close = difflib.get_close_matches(key, fields, n=1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    raise UserError(
+      where, "an unknown key", f"one of {', '.join(fields)}", f"{hint}Correct it."
+    )
+  default = fields[key].default
+  kinds = (int, float) if isinstance(default, float) else type(default)
+  typed = default is not dataclasses.MISSING and default is not None
+  if typed and (
+    not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool)
+  ):
+    raise UserError(
+      where,
+      f"{value!r}",
+      f"a value of type {type(default).__name__}",
+      "Change this setting.",
+    )

@@ -21,7 +21,6 @@ class Branches(nn.Module):
 
   student: DCCNN
 
-  @nn.compact
   def __call__(
     self, features: dict[str, Array], measurement: Measurement
   ) -> dict[str, Array]:
@@ -34,9 +33,8 @@ class Branches(nn.Module):
     Returns:
       `branch_i` -> [B, H, W, C], i = 1 .. N-1.
     """
-    student = self.student.copy(name="student")
     return {
-      f"branch_{i}": student(
+      f"branch_{i}": self.student(
         features[f"consistency_{i}"], measurement, first=i + 1
       ).image
       for i in range(1, self.student.cascades)

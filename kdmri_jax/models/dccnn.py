@@ -5,6 +5,7 @@ student D3C5 (5 cascades of 3, 49,285 parameters).
 """
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,6 @@ from flax import linen as nn
 
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Array, Measurement, Outputs
-
-VARIANTS = ("paper", "reference")
 
 
 def _uniform(fan_in: int) -> nn.initializers.Initializer:
@@ -114,6 +113,8 @@ class DCCNN(nn.Module):
   consistency: str = "auto"
   padding: int = 0
 
+  VARIANTS: ClassVar[tuple[str, ...]] = ("paper", "reference")
+
   @nn.compact
   def __call__(self, image: Array, measurement: Measurement, first: int = 1) -> Outputs:
     """Reconstructs.
@@ -130,8 +131,8 @@ class DCCNN(nn.Module):
       ValueError: the image has another number of channels, or the variant is
         unknown.
     """
-    if self.variant not in VARIANTS:
-      raise ValueError(f"variant {self.variant!r} is none of {VARIANTS}")
+    if self.variant not in self.VARIANTS:
+      raise ValueError(f"variant {self.variant!r} is none of {self.VARIANTS}")
     if image.ndim != 4 or image.shape[-1] != self.channels:
       raise ValueError(
         f"image has shape {image.shape}; expected [B, H, W, {self.channels}]"

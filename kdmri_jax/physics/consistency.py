@@ -129,7 +129,9 @@ def _weight(lam: float) -> float:
   return 1.0 if math.isinf(lam) else lam / (1 + lam)
 
 
-def resolve_form(form: str, mask: Array, channels: int) -> str:
+def resolve_form(
+  form: str, mask: Array, channels: int, where: str = "config.models.*"
+) -> str:
   """The form to use: the one asked for if it fits, or the choice of "auto".
 
   Args:
@@ -137,6 +139,7 @@ def resolve_form(form: str, mask: Array, channels: int) -> str:
     mask: [H, W] or [B, H, W]; when jit traces it, "auto" takes a form that is
       always correct and a Cartesian form is taken on trust.
     channels: 1 or 2.
+    where: the network's key in the config, for errors.
 
   Raises:
     UserError: the form is unknown or does not fit the mask or the channels.
@@ -144,7 +147,7 @@ def resolve_form(form: str, mask: Array, channels: int) -> str:
   traced = isinstance(mask, jax.core.Tracer)
   if form == "auto":
     return _general_form(channels) if traced else choose_form(mask, channels)
-  where, remedy = "config.models.*.consistency", 'Use "auto".'
+  where, remedy = f"{where}.consistency", 'Use "auto".'
   if form not in FORMS:
     expected = f'"auto" or one of {", ".join(FORMS)}'
     raise UserError(where, repr(form), expected, remedy)

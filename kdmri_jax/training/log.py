@@ -25,12 +25,15 @@ class StageLog:
     name: the stage's name, for the progress bar.
     step: steps already done.
     total: steps of the whole stage.
+    row: line of the progress bar, where several are shown.
 
   Raises:
     UserError: here or later, the disk is full or the folder cannot be written.
   """
 
-  def __init__(self, directory: pathlib.Path, name: str, step: int, total: int):
+  def __init__(
+    self, directory: pathlib.Path, name: str, step: int, total: int, row: int = 0
+  ):
     self._name = name
     self._path = directory / "metrics.jsonl"
     kept = [line for line in read(self._path) if _is_past(line, step)]
@@ -43,6 +46,7 @@ class StageLog:
       initial=step,
       desc=name,
       unit="step",
+      position=row,
       dynamic_ncols=True,
       disable=None,
     )
@@ -97,14 +101,22 @@ class StageLog:
       ],
       step,
     )
+    if not total:
+      self._warn_once("", "%s: no term has a gradient at step %d", self._name, step)
+      return
     for name, values in terms.items():
-      if values["share"] < NEGLIGIBLE and name not in self._called_out:
-        self._called_out.add(name)
-        logging.warning(
+      if values["share"] < NEGLIGIBLE:
+        self._warn_once(
+          name,
           "%s: the term %s contributes %.1e of the gradient at step %d: in effect it "
           "is absent",
           *(self._name, name, values["share"], step),
         )
+
+  def _warn_once(self, name: str, message: str, *values) -> None:
+    if name not in self._called_out:
+      self._called_out.add(name)
+      logging.warning(message, *values)
 
   def _append(self, entry: dict) -> None:
     with saving(self._path), self._path.open("a") as file:

@@ -1,5 +1,6 @@
 """Runs an experiment: checks everything, trains what is missing, reports."""
 
+import copy
 import hashlib
 import pathlib
 import zlib
@@ -22,6 +23,7 @@ from kdmri_jax.physics import masks
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training import stage as stage_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
+from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.networks import Networks, complete, fit_terms
 from kdmri_jax.training.workdir import WorkDir
 
@@ -35,11 +37,15 @@ class Pipeline:
     config: from `config.parse`.
     workdir: the run's folder; made when missing.
 
+  One pipeline trains the networks of one seed, `config.seed` at first; `for_seed` gives
+  those of others.
+
   Raises:
     UserError: bad settings or bad data.
 
   Attributes:
     config: the experiment.
+    seed: seed of initialisation and data order.
     workdir: the run's folder.
     dataset: slices, split and mask.
     devices: the devices in use.
@@ -48,6 +54,7 @@ class Pipeline:
 
   def __init__(self, config: ExperimentConfig, workdir: pathlib.Path):
     self.config = config
+    self.seed = config.seed
     self.workdir = WorkDir(workdir, config.seed)
     self.devices = parallel.choose_devices(config.devices, config.batch_size)
     self.dataset = dataset_lib.load(
@@ -70,12 +77,27 @@ class Pipeline:
           *(name, coupled[0]),
         )
 
-  def train(self, names: Sequence[str]) -> None:
-    """Trains those of the named stages that are not finished, in pipeline order.
+  def for_seed(
+    self, seed: int, devices: Sequence[jax.Device] | None = None
+  ) -> "Pipeline":
+    """The same experiment with another seed, sharing data and networks.
+
+    Args:
+      seed: the seed.
+      devices: other devices to train on; None keeps them.
+    """
+    other = copy.copy(self)
+    other.seed = seed
+    other.workdir = WorkDir(self.workdir.path, seed)
+    other.devices = devices or self.devices
+    return other
+
+  def claim(self, names: Sequence[str]) -> None:
+    """Checks that the named stages can be trained; records the config and the data.
 
     Raises:
-      UserError: see `stage.train`; or a stage's teacher or start is missing.
-      Interrupted: a signal stopped it; the state was saved.
+      UserError: an unknown stage, a stage whose teacher or start is missing, or a work
+        directory of another config or of other data.
     """
     for name in names:
       if name not in self.config.pipeline:
@@ -85,17 +107,34 @@ class Pipeline:
         )
     self._check_needs(names)
     self.workdir.claim(self.config, {**self.dataset.record, **self._fingerprint()})
+
+  def train(
+    self, names: Sequence[str], signal: Interrupt, label: str = "", row: int = 0
+  ) -> None:
+    """Trains those of the named stages that are not finished, in pipeline order.
+
+    Args:
+      names: stages, as `claim` has checked them.
+      signal: asks it to stop, see `interrupt.caught`.
+      label: precedes the stages' names in what is shown.
+      row: line of the progress bar, where several are shown.
+
+    Raises:
+      UserError: see `stage.train`.
+      Interrupted: a signal stopped it; the state was saved.
+    """
     setting = stage_lib.Setting(
       dataset=self.dataset,
       devices=self.devices,
       batch_size=self.config.batch_size,
-      seed=self.config.seed,
+      seed=self.seed,
       teacher_cache_mb=self.config.teacher_cache_mb,
       checkpoint_seconds=self.config.checkpoint_seconds,
       audit_every=self.config.audit_every,
+      signal=signal,
+      label=label,
+      row=row,
     )
-    platform = self.devices[0].platform
-    logging.info("training on %d %s device(s)", len(self.devices), platform)
     for name in self.config.pipeline:
       if name in names and not self.is_finished(name):
         stage_lib.train(self._make_stage(name), setting)
@@ -154,7 +193,7 @@ class Pipeline:
   def initial_params(self, name: str) -> Any:
     """Random weights; stages of the same model start from the same ones."""
     key = jax.random.fold_in(
-      jax.random.key(self.config.seed),
+      jax.random.key(self.seed),
       zlib.crc32(self.config.stages[name].model.encode()) % 2**31,
     )
     batch = self._example()
@@ -164,7 +203,8 @@ class Pipeline:
   def _build_model(self, name: str) -> nn.Module:
     channels = self.dataset.train.slices.target.shape[-1]
     config, where = self.config.models[name], f"config.models.{name}"
-    if config.channels == 1 and channels == 2:
+    model = models.build(config, self.dataset.mask, where)
+    if models.channels(model) == 1 and channels == 2:
       raise UserError(
         self.dataset.record["complex_file"],
         "complex images",
@@ -172,14 +212,14 @@ class Pipeline:
         "Store their magnitude, leave the file out with --config.data.include, or set "
         "channels=2 for every model.",
       )
-    if config.channels != channels:
+    if models.channels(model) != channels:
       raise UserError(
         f"{where}.channels",
-        f"{config.channels}, with real images",
+        f"{models.channels(model)}, with real images",
         "1",
         f"Set --{where}.channels=1 for every model, or choose complex data.",
       )
-    return models.build(config, self.dataset.mask, where)
+    return model
 
   def _example(self):
     slices = batches.take(self.dataset.train.slices, np.array([0]))
@@ -204,7 +244,7 @@ class Pipeline:
       terms=terms,
       teacher=self.models[config.teacher] if config.teacher else None,
       branches=branches and Branches(branches),
-      seed=self.config.seed,
+      seed=self.seed,
     )
 
   def _check_needs(self, names: Sequence[str]) -> None:

@@ -43,6 +43,9 @@ class Setting:
     teacher_cache_mb: memory for a frozen teacher's outputs.
     checkpoint_seconds: shortest time between two checkpoints.
     audit_every: steps between two audits of the terms; 0 for none.
+    signal: asks to stop.
+    label: precedes the stage's name in what is shown.
+    row: line of the progress bar, where several are shown.
   """
 
   dataset: Dataset
@@ -52,6 +55,9 @@ class Setting:
   teacher_cache_mb: int
   checkpoint_seconds: float
   audit_every: int
+  signal: interrupt.Interrupt
+  label: str
+  row: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +94,8 @@ def train(stage: Stage, setting: Setting) -> Progress:
   """
   count = len(setting.dataset.train.slices.target)
   per_epoch = batches.steps_per_epoch(count, setting.batch_size)
-  with interrupt.caught() as signal, contextlib.ExitStack() as stack:
+  shown = setting.label + stage.name
+  with contextlib.ExitStack() as stack:
     optimiser = make_optimiser(stage.config, per_epoch)
     fresh = _fresh(stage, setting, optimiser)
     checkpoints = Checkpoints(stage.directory / "checkpoints")
@@ -96,11 +103,11 @@ def train(stage: Stage, setting: Setting) -> Progress:
     snapshot = checkpoints.restore(fresh) or fresh
     done, total = snapshot.progress.step, stage.config.epochs * per_epoch
     if done:
-      logging.info("%s: going on after step %d of %d", stage.name, done, total)
-    diary = log.StageLog(stage.directory, stage.name, done, total)
+      logging.info("%s: going on after step %d of %d", shown, done, total)
+    diary = log.StageLog(stage.directory, shown, done, total, setting.row)
     stack.callback(diary.close)
     steps = make_steps(stage.networks, optimiser, setting.devices)
-    loop = _Loop(stage, setting, steps, snapshot, checkpoints, diary, signal)
+    loop = _Loop(stage, setting, steps, snapshot, checkpoints, diary)
     loop.run(per_epoch)
     return snapshot.progress
 
@@ -118,10 +125,10 @@ def _fresh(stage: Stage, setting: Setting, optimiser) -> Snapshot:
 class _Loop:
   """The moving parts of a stage that is being trained."""
 
-  def __init__(self, stage, setting, steps, snapshot, checkpoints, diary, signal):
+  def __init__(self, stage, setting, steps, snapshot, checkpoints, diary):
     self._stage, self._setting, self._steps = stage, setting, steps
     self._snapshot, self._checkpoints = snapshot, checkpoints
-    self._diary, self._signal = diary, signal
+    self._diary, self._signal = diary, setting.signal
     self._mask = parallel.replicate(setting.dataset.mask, setting.devices)
     self._set_teacher(error_range=0.0)
     snapshot.state = parallel.replicate(snapshot.state, setting.devices)

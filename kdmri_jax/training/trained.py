@@ -95,6 +95,6 @@ def load(
 
 
 def _initialise(model: nn.Module, shape: tuple[int, int]):
-  image = jnp.zeros((1, *shape, model.channels))
+  image = jnp.zeros((1, *shape, models.channels(model)))
   measurement = Measurement(jnp.zeros((1, *shape), jnp.complex64), jnp.ones(shape))
   return model.init(jax.random.key(0), image, measurement)["params"]

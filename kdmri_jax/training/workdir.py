@@ -15,6 +15,7 @@ from kdmri_jax.saving import replacing, saving
 
 # Settings that change how fast a run is or what is reported, not what is trained.
 _FREE = (
+  "seeds",
   "devices",
   "teacher_cache_mb",
   "checkpoint_seconds",

@@ -5,7 +5,7 @@ import numpy as np
 from kdmri_jax.evaluation.figures import style
 from kdmri_jax.training.log import NEGLIGIBLE
 
-_TERM_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D31", "#7B4EA3")
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D31", "#7B4EA3")
 _FLOOR = 1e-12  # where a share of zero is drawn
 
 
@@ -15,7 +15,7 @@ def audit(path, audits: dict):
   Above, the share of a term in the sum of the gradients' norms, logarithmic; the
   dashed line is `training.log.NEGLIGIBLE`, below which a term is in effect absent.
   Below, the cosine of its gradient with that of the L1 error of the reconstruction.
-  The seeds of a stage share its axes.
+  A term has one colour in all stages, whose seeds share their axes.
 
   Args:
     path: PNG to write.
@@ -24,24 +24,18 @@ def audit(path, audits: dict):
   Returns:
     The path.
   """
-  names = {
-    stage: list(dict.fromkeys(t for lines in runs for x in lines for t in x["terms"]))
-    for stage, runs in audits.items()
-  }
+  lines_of_all = (line for runs in audits.values() for lines in runs for line in lines)
+  terms = dict.fromkeys(term for line in lines_of_all for term in line["terms"])
+  colours = {t: _COLOURS[i % len(_COLOURS)] for i, t in enumerate(terms)}
   headings = dict.fromkeys(audits, style.INK)
   labels = ("share of the gradient", "cosine with L1")
   figure, pairs = style.stage_axes(audits, headings, labels)
   for stage, (share, cosine) in pairs.items():
-    colours = _colours(names[stage])
     width = 1.4 if len(audits[stage]) == 1 else 0.8
     for lines in audits[stage]:
       _draw_run(share, cosine, lines, colours, width)
     _finish(share, cosine)
   return style.save(figure, path)
-
-
-def _colours(terms):
-  return {t: _TERM_COLOURS[i % len(_TERM_COLOURS)] for i, t in enumerate(terms)}
 
 
 def _draw_run(share, cosine, lines, colours, width):

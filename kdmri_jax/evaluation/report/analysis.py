@@ -22,8 +22,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     for `PAIRED_METRICS`; answer and cautions: lists of sentences; networks: names of
     all rows and stages; leading: the distilled model with the highest PSNR, or None;
     best: the small network with the highest PSNR, or None; audit: see
-    `audits.summarise`; published_source; seconds; kept_epochs (stage -> a list, the
-    epoch for each seed); bootstrap, seed, seeds, config, environment.
+    `audits.summarise`; control; published_source; seconds; kept_epochs (stage -> a
+    list, the epoch for each seed); bootstrap, seed, seeds, config, environment.
   """
   rows = summary_rows(
     inputs.tables.volumes,
@@ -45,6 +45,7 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     "evaluated_on": inputs.evaluated_on,
     "mask": inputs.mask,
     "rows": rows,
+    "control": inputs.control,
     "published_source": inputs.published_source,
     "networks": list(
       dict.fromkeys([*(row["model"] for row in rows), *inputs.histories])

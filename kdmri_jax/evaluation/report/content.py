@@ -4,7 +4,7 @@ import json
 
 from kdmri_jax.evaluation import wording
 from kdmri_jax.evaluation.figures import colours
-from kdmri_jax.evaluation.report import blocks
+from kdmri_jax.evaluation.report import blocks, comparisons
 from kdmri_jax.evaluation.report.inputs import ReportInput
 from kdmri_jax.evaluation.report.rows import cells, count
 from kdmri_jax.evaluation.tables import plain
@@ -28,7 +28,7 @@ def sections(inputs: ReportInput, analysis: dict, pictures: dict) -> list:
   """
   found = [
     _what_came_out(inputs, analysis, pictures),
-    _is_it_real(analysis, pictures),
+    comparisons.section(analysis, pictures),
     _how_measured(inputs, analysis, pictures),
     _training(inputs, analysis, pictures),
     _audit(analysis, pictures),
@@ -143,54 +143,6 @@ def _further(analysis):
 
 def _titles(metrics):
   return {name: wording.LABELS[name] + _ARROWS.get(name, " ↓") for name in metrics}
-
-
-def _is_it_real(analysis, pictures):
-  pairs = analysis["paired"]
-  if not pairs:
-    return blocks.Section("Is the difference real?", [])
-  several = any(p["n_seeds"] > 1 for p in pairs)
-  rows = [
-    (
-      f"{p['a']} {wording.MINUS} {p['b']}",
-      wording.LABELS[p["metric"]],
-      wording.difference(p),
-      wording.interval(p),
-      wording.p_value(p["wilcoxon_p"]),
-      _gap(p),
-      *([f"{p['seeds_better']} of {p['n_seeds']}"] if several else []),
-      f"{p['n']} {p['unit']}s" if p["n"] != 1 else f"1 {p['unit']}",
-    )
-    for p in pairs
-  ]
-  header = ("pair", "metric", "difference", "95% interval", "Wilcoxon p", "gap closed")
-  header += ("seeds better",) if several else ()
-  of = " of seeds and subjects, drawn independently" if several else ""
-  units = " over the means of seeds" if several else ""
-  note = (
-    f"Percentile bootstrap, {count(analysis['bootstrap'])} resamples{of}; two-sided "
-    f"Wilcoxon signed-rank test{units}, not corrected for the number of comparisons. "
-  )
-  notes = dict.fromkeys(p["gap_note"] for p in pairs if p["gap_note"])
-  note += " ".join(f"{text[0].upper()}{text[1:]}." for text in notes)
-  parts = [blocks.Table((*header, "paired over"), rows, note)]
-  if "differences" in pictures:
-    unit = pairs[0]["unit"]
-    mean = ", its mean over seeds" if several else ""
-    caption = (
-      f"A dot is one {unit}{mean}; the diamond is the mean, the bar its 95% interval"
-      + ("; a tick is the mean of one seed." if several else ".")
-    )
-    alt = "Paired differences between the models with their intervals."
-    parts.append(blocks.Picture(pictures["differences"], alt, caption))
-  return blocks.Section("Is the difference real?", parts)
-
-
-def _gap(pair):
-  text = wording.percent(pair["gap_closed"])
-  if pair["gap_ci95"]:
-    text += " [{}, {}]".format(*map(wording.percent, pair["gap_ci95"]))
-  return text
 
 
 def _how_measured(inputs, analysis, pictures):

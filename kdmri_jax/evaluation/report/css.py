@@ -19,7 +19,7 @@ body {
   margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.6 system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif;
 }
-header, main { max-width: 66rem; margin: 0 auto; padding: 0 1.25rem; }
+header, main { max-width: 72rem; margin: 0 auto; padding: 0 1.25rem; }
 header { padding-top: 2.5rem; }
 header p { color: var(--quiet); margin: .25rem 0 0; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0; letter-spacing: -.01em; }

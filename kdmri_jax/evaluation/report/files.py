@@ -6,7 +6,7 @@ import pathlib
 import shutil
 
 from kdmri_jax.evaluation import figures, tables, wording
-from kdmri_jax.evaluation.report import content, to_html, to_markdown
+from kdmri_jax.evaluation.report import comparisons, content, to_html, to_markdown
 from kdmri_jax.evaluation.report.analysis import analyse
 from kdmri_jax.evaluation.report.inputs import ReportInput
 from kdmri_jax.evaluation.report.rows import summary_records
@@ -73,7 +73,9 @@ def _fill(folder, inputs, analysis):
 
 def _draw(folder, inputs, analysis):
   """Draws the figures there is something for; name -> relative path."""
-  pairs = [p for p in analysis["paired"] if p["metric"] in ("psnr", "ssim")]
+  pairs = [
+    p for p in comparisons.drawn_pairs(analysis) if p["metric"] in ("psnr", "ssim")
+  ]
   diaries = [lines for runs in inputs.histories.values() for lines in runs]
   trained = any(line.get("event") == "epoch" for lines in diaries for line in lines)
   look = {"colours": figures.colours(analysis["networks"])}

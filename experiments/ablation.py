@@ -1,0 +1,19 @@
+"""What each of the three losses contributes (KD-MRI, figure 3b).
+
+  python scripts/run.py --config=experiments/ablation.py:acdc --workdir=runs/ablation \
+    --config.data.root=/path/to/ACDC --config.seeds=3
+
+Every student is trained for as many epochs as the feature and kd stage together:
+student_long on the target alone, the others with imitation, attention transfer, both.
+"""
+
+from experiments import study
+
+
+def get_config(setting="acdc"):
+  config = study.start(setting, "Ablation of the losses")
+  attention = study.features("attention_transfer")
+  study.add_student(config, "imitation")
+  study.add_student(config, "attention", attention=attention, alpha=1.0)
+  study.add_student(config, "both", attention=attention)
+  return study.finish(config)

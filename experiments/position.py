@@ -1,0 +1,20 @@
+"""Which convolution of a cascade should be taught (KD-MRI, appendix B).
+
+  python scripts/run.py --config=experiments/position.py:acdc --workdir=runs/position \
+    --config.data.root=/path/to/ACDC --config.seeds=3
+
+Attention transfer from the teacher's first, middle or last convolution to the
+student's. The last ones have a single channel.
+"""
+
+from experiments import study
+
+POSITIONS = {"first": (1, 1), "middle": (2, 3), "last": (3, 5)}
+
+
+def get_config(setting="acdc"):
+  config = study.start(setting, "Position of the distillation")
+  for name, (guided, hint) in POSITIONS.items():
+    term = study.features("attention_transfer", guided=guided, hint=hint)
+    study.add_student(config, name, attention=term)
+  return study.finish(config)

@@ -1,0 +1,100 @@
+"""What the studies share: many students of one teacher, compared in one table.
+
+A study takes a setting, the name of another experiment file, whose data, mask, networks
+and budget it uses:
+
+  python scripts/run.py --config=experiments/methods.py:acdc --workdir=runs/methods \
+    --config.data.root=/path/to/ACDC --config.seeds=3
+"""
+
+import importlib
+
+from ml_collections import ConfigDict
+
+from experiments import base
+
+
+def start(setting: str, name: str) -> ConfigDict:
+  """The setting's config, with teacher, student and the budget-matched student only."""
+  module = importlib.import_module(f"experiments.{setting}")
+  config = module.get_config()
+  config.name = f"{name} ({config.name})"
+  config.pipeline = ("teacher", "student")
+  add_control(config)
+  config.evaluation.models = ("teacher", "student", "student_long")
+  config.evaluation.distilled = ()
+  return config
+
+
+def add_control(config: ConfigDict) -> None:
+  """Adds the student trained alone for as many epochs as feature and kd together."""
+  stage = _copy(config.stages.student)
+  stage.epochs = config.get_oneway_ref("epochs") * 2
+  if stage.decay_epochs:
+    stage.decay_epochs = stage.get_oneway_ref("epochs") * 3 // 4
+  config.stages.student_long = stage
+  config.pipeline = (*config.pipeline, "student_long")
+  config.evaluation.control = "student_long"
+
+
+def add_student(
+  config: ConfigDict,
+  name: str,
+  *,
+  attention: dict | None = None,
+  alpha: float = 0.5,
+  teacher: str = "teacher",
+) -> None:
+  """Adds a student distilled in two stages, feature_NAME and kd_NAME, and its row.
+
+  Args:
+    config: from `start`.
+    name: of the student.
+    attention: the term of its feature stage; None leaves that stage out, and the other
+      then takes the epochs of both.
+    alpha: weight of the target in the kd stage; 1 - alpha is that of the teacher.
+    teacher: the stage that teaches.
+  """
+  kd = _copy(config.stages.kd)
+  kd.teacher, kd.start_from = teacher, ""
+  kd.terms.reconstruction.weight = alpha
+  kd.terms.imitation.weight = 1 - alpha
+  if attention:
+    feature = _copy(config.stages.feature)
+    feature.teacher = teacher
+    feature.terms = ConfigDict(dict(attention=attention))
+    feature.select = "attention"
+    config.stages[f"feature_{name}"] = feature
+    config.pipeline = (*config.pipeline, f"feature_{name}")
+    kd.start_from = f"feature_{name}"
+  else:
+    kd.epochs = config.get_oneway_ref("epochs") * 2
+    if kd.decay_epochs:
+      kd.decay_epochs = kd.get_oneway_ref("epochs") * 3 // 4
+  config.stages[f"kd_{name}"] = kd
+  config.pipeline = (*config.pipeline, f"kd_{name}")
+  config.evaluation.models = (*config.evaluation.models, f"kd_{name}")
+  config.evaluation.distilled = (*config.evaluation.distilled, f"kd_{name}")
+
+
+def finish(config: ConfigDict) -> ConfigDict:
+  """Drops the stages that the study does not run."""
+  for name in list(config.stages):
+    if name not in config.pipeline:
+      del config.stages[name]
+  return config
+
+
+def features(loss: str, variant: str = "paper", guided: int = 2, hint: int = 3) -> dict:
+  """A feature term on one convolution of each cascade; by default the middle ones."""
+  return dict(
+    loss=loss,
+    weight=1.0,
+    variant=variant,
+    guided=base.layers(guided),
+    hint=base.layers(hint),
+  )
+
+
+def _copy(stage: ConfigDict) -> ConfigDict:
+  return ConfigDict(stage.to_dict(preserve_field_references=True))

@@ -1,0 +1,77 @@
+"""FAKD: pixels alike to the teacher are alike to the student (He et al. 2020, ICIP)."""
+
+import math
+
+import chex
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from kdmri_jax.distillation.method import Method
+from kdmri_jax.distillation.vectors import sum_over_layers, unit
+from kdmri_jax.types import Array
+
+SIZE = 16
+
+
+def _averages(length: int) -> np.ndarray:
+  """Matrix [n, length] of means over n = min(length, 16) windows that cover the axis.
+
+  Where n does not divide the length, neighbouring windows share a pixel.
+  """
+  count = min(length, SIZE)
+  matrix = np.zeros((count, length), np.float32)
+  for k in range(count):
+    window = slice(k * length // count, math.ceil((k + 1) * length / count))
+    matrix[k, window] = 1 / (window.stop - window.start)
+  return matrix
+
+
+def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
+  """Maps pooled to at most 16x16, each pixel's channels divided by their L2 norm.
+
+  The affinity of all pixels of 150x150 has 5e8 entries an image, that of the pooled
+  ones 65,536.
+
+  Args:
+    features: activations, float [B, H, W, C].
+
+  Returns:
+    One [B, min(H, 16), min(W, 16), C] a layer; a silent pixel stays 0.
+  """
+
+  def reduce(feature):
+    rows, columns = (_averages(length) for length in feature.shape[1:3])
+    precision = lax.Precision.HIGHEST
+    pooled = jnp.einsum("ih,bhwc->biwc", rows, feature, precision=precision)
+    pooled = jnp.einsum("jw,biwc->bijc", columns, pooled, precision=precision)
+    return unit(pooled)
+
+  return tuple(map(reduce, features))
+
+
+def affinity(pixels: Array) -> Array:
+  """Cosines between all pixels, float [B, H, W, C] of length 1 -> [B, H, W, H, W]."""
+  return jnp.einsum("bhwc,bijc->bhwij", pixels, pixels, precision=lax.Precision.HIGHEST)
+
+
+def pooled(student: Array, teacher: Array) -> Array:
+  """Mean absolute difference of the affinities A = F^T F of one layer.
+
+  Args:
+    student: from `represent`, float [B, H, W, Cs].
+    teacher: likewise, [B, H, W, Ct].
+
+  Returns:
+    Scalar, mean over pairs of pixels and images; the method sums it over the layers.
+
+  Raises:
+    AssertionError: B, H or W differ.
+
+  Source: He et al. 2020, the spatial affinity, of pooled maps.
+  """
+  chex.assert_equal_shape_prefix([student, teacher], 3)
+  return jnp.abs(affinity(student) - affinity(teacher)).mean()
+
+
+VARIANTS = {"pooled": Method(represent, sum_over_layers(pooled), matches="size")}

@@ -1,0 +1,90 @@
+"""Masked generative distillation: the teacher's layer from half of the student's.
+
+Yang et al. 2022 (arXiv 2205.01529).
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from kdmri_jax.distillation.layers import Conv
+from kdmri_jax.distillation.method import Context, Method, identity
+from kdmri_jax.types import Array
+
+_MASKED = 0.5
+
+
+def draw_masks(draws: Array, layer: int, size: tuple[int, int]) -> Array:
+  """Masks of the student's pixels: each is 0 with probability 1/2, else 1.
+
+  Args:
+    draws: a number for each image, uint32 [B]; see `Context`.
+    layer: number of the layer; every layer has masks of its own.
+    size: height and width.
+
+  Returns:
+    bool [B, H, W, 1]; that of an image depends on its own number only.
+  """
+
+  def draw_one(draw):
+    key = jax.random.fold_in(jax.random.key(draw), layer)
+    return jax.random.uniform(key, (*size, 1), jnp.float32) >= _MASKED
+
+  return jax.vmap(draw_one)(draws)
+
+
+class Generator(nn.Module):
+  """3x3 convolution, ReLU, 3x3 convolution.
+
+  Attributes:
+    channels: of the teacher's layer.
+  """
+
+  channels: int
+
+  @nn.compact
+  def __call__(self, masked: Array) -> Array:
+    """[B, H, W, C] -> [B, H, W, channels]."""
+    x = nn.relu(Conv(self.channels, (3, 3))(masked))
+    return Conv(self.channels, (3, 3))(x)
+
+
+class MaskedGeneration(nn.Module):
+  """sum_layers (t - G(s M))^2, with a random mask M over pixels and a generator G.
+
+  Averaged over pixels and channels where the paper sums. The first convolution of G
+  takes the student's channels to the teacher's, in place of the paper's 1x1 layer
+  before the mask. The share of masked pixels is 1/2.
+  """
+
+  @nn.compact
+  def __call__(
+    self, student: tuple[Array, ...], teacher: tuple[Array, ...], context: Context
+  ) -> Array:
+    """The value of a batch.
+
+    Args:
+      student: guided layers [B, H, W, Cs].
+      teacher: hint layers [B, H, W, Ct].
+      context: of the same images; its draws decide the masks.
+
+    Returns:
+      Scalar, mean over the images.
+
+    Raises:
+      AssertionError: B, H or W differ.
+      ValueError: the number of layers differs.
+    """
+    value = 0.0
+    for k, (s, t) in enumerate(zip(student, teacher, strict=True), 1):
+      mask = draw_masks(context.draws, k, s.shape[1:3])
+      generated = Generator(t.shape[-1], name=f"generator_{k}")(s * mask)
+      chex.assert_equal_shape([generated, t])
+      value += jnp.square(generated - t).mean()
+    return value
+
+
+VARIANTS = {
+  "paper": Method(identity, MaskedGeneration, uses_context=True, matches="size")
+}

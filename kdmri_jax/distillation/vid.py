@@ -1,0 +1,90 @@
+"""Variational information distillation: the student's layer tells the teacher's.
+
+Ahn et al. 2019 (arXiv 1904.05835): a lower bound of the mutual information of the two
+layers is raised by making the teacher's likely, given the student's.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from kdmri_jax.distillation.layers import Conv
+from kdmri_jax.distillation.method import Method, identity
+from kdmri_jax.types import Array
+
+_SMALLEST_VARIANCE = 1e-5
+
+
+def negative_log_likelihood(mean: Array, variance: Array, teacher: Array) -> Array:
+  """1/2 (log sigma_c^2 + (t - mu)^2 / sigma_c^2), without the constant 1/2 log 2 pi.
+
+  Args:
+    mean: mu(s), float [B, H, W, C].
+    variance: sigma_c^2 > 0, float [C].
+    teacher: hint layer t [B, H, W, C].
+
+  Returns:
+    Scalar, mean over images, pixels and channels; negative where the variance is
+    small and the mean is right.
+
+  Raises:
+    AssertionError: the shapes differ.
+
+  Source: Ahn et al. 2019.
+  """
+  chex.assert_equal_shape([mean, teacher])
+  chex.assert_shape(variance, teacher.shape[-1:])
+  return (jnp.log(variance) + jnp.square(teacher - mean) / variance).mean() / 2
+
+
+class Mean(nn.Module):
+  """mu: three 1x1 convolutions with ReLU between.
+
+  Attributes:
+    channels: of the teacher's layer.
+  """
+
+  channels: int
+
+  @nn.compact
+  def __call__(self, feature: Array) -> Array:
+    """[B, H, W, C] -> [B, H, W, channels]."""
+    x = nn.relu(Conv(self.channels, (1, 1))(feature))
+    x = nn.relu(Conv(self.channels, (1, 1))(x))
+    return Conv(self.channels, (1, 1))(x)
+
+
+class Likelihood(nn.Module):
+  """sum_layers -log q(t | s), a Gaussian with trained mean mu(s) and variance.
+
+  The variance of a channel is softplus(alpha_c) + 1e-5, the same at all pixels, with
+  alpha_c = 0 at first. Averaged over pixels and channels where the paper sums.
+  """
+
+  @nn.compact
+  def __call__(self, student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
+    """The value of a batch.
+
+    Args:
+      student: guided layers [B, H, W, Cs].
+      teacher: hint layers [B, H, W, Ct].
+
+    Returns:
+      Scalar, mean over the images; of either sign.
+
+    Raises:
+      AssertionError: B, H or W differ.
+      ValueError: the number of layers differs.
+    """
+    value = 0.0
+    for k, (s, t) in enumerate(zip(student, teacher, strict=True), 1):
+      channels = t.shape[-1]
+      mean = Mean(channels, name=f"mean_{k}")(s)
+      alpha = self.param(f"alpha_{k}", nn.initializers.zeros, (channels,))
+      variance = jax.nn.softplus(alpha) + _SMALLEST_VARIANCE
+      value += negative_log_likelihood(mean, variance, t)
+    return value
+
+
+VARIANTS = {"paper": Method(identity, Likelihood, matches="size")}

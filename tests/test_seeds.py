@@ -1,0 +1,91 @@
+"""Several seeds: side by side the same as one by one, and they stop together."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from tiny import assert_same_end, final, make, train
+
+from kdmri_jax.errors import Interrupted, UserError
+from kdmri_jax.training import batches, log
+
+STAGES = ["teacher", "feature"]
+
+
+@pytest.fixture(scope="module")
+def side_by_side(tmp_path_factory):
+  """Seeds 42 to 44, each on a device of its own."""
+  pipeline = make(tmp_path_factory.mktemp("seeds"), seeds=3, devices=0)
+  return train(pipeline, STAGES)
+
+
+def test_each_seed_ends_as_in_a_run_of_its_own(side_by_side, tmp_path):
+  for pipeline in side_by_side[1:]:
+    path = tmp_path / str(pipeline.seed)
+    train(make(path, seed=pipeline.seed, devices=1), STAGES)
+    for stage in STAGES:
+      alone = final(path, stage)
+      together = final(pipeline.workdir.path, stage, pipeline.seed)
+      assert_same_end(alone, together)
+
+
+def test_seeds_differ(side_by_side):
+  values = [p.progress("teacher").best_value for p in side_by_side]
+  assert len(set(values)) == 3
+
+
+def test_one_after_the_other_on_several_devices(side_by_side, tmp_path):
+  """With rounding, because a batch is then divided."""
+  pipelines = train(make(tmp_path, seeds=2, devices=2), STAGES)
+  for a, b in zip(pipelines, side_by_side, strict=False):
+    assert a.seed == b.seed
+    assert a.progress("feature").best_value == pytest.approx(
+      b.progress("feature").best_value, rel=1e-3
+    )
+
+
+def test_more_seeds_may_be_added_later(side_by_side):
+  path = side_by_side[0].workdir.path
+  before = [p.progress("teacher").seconds for p in side_by_side]
+  more = train(make(path, seeds=4, devices=0), ["teacher"])
+  assert [p.progress("teacher").seconds for p in more[:3]] == before
+  assert more[3].is_finished("teacher")
+
+
+def test_a_signal_stops_all_and_all_go_on(tmp_path, monkeypatch, side_by_side):
+  take, count = batches.take, 0
+
+  def counting_take(slices, indices):
+    nonlocal count
+    count += 1
+    if count == 15:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return take(slices, indices)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(batches, "take", counting_take)
+    with pytest.raises(Interrupted):
+      train(make(tmp_path, seeds=2, devices=0), STAGES)
+  again = train(make(tmp_path, seeds=2, devices=0), STAGES)
+  for a, b in zip(again, side_by_side, strict=False):
+    for stage in STAGES:
+      assert_same_end(
+        final(tmp_path, stage, a.seed), final(b.workdir.path, stage, b.seed)
+      )
+
+
+def test_the_error_of_one_seed_is_reported(tmp_path, monkeypatch):
+  epoch = log.StageLog.epoch
+
+  def broken(self, entry):
+    if self._name.startswith("seed 43"):
+      raise UserError("seed 43", "a fault", "none", "Mend it.")
+    epoch(self, entry)
+
+  monkeypatch.setattr(log.StageLog, "epoch", broken)
+  with pytest.raises(UserError, match="seed 43: found a fault"):
+    train(make(tmp_path, seeds=2, devices=0), ["teacher"])
+  first = make(tmp_path, seeds=2, devices=0)
+  assert first.is_finished("teacher")
+  assert not np.any(first.for_seed(43).is_finished("teacher"))
