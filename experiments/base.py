@@ -53,7 +53,10 @@ def get_config(protocol: str = "paper") -> ConfigDict:
       models=("teacher", "student", "kd"),
       teacher="teacher",
       student="student",
-      distilled="kd",
+      distilled=("kd",),
+      control="",
+      published={},
+      published_source="",
       bootstrap=2000,
     )
   )

@@ -8,6 +8,7 @@ import pytest
 from tiny import tiny_config
 
 import experiments
+from experiments import published
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
 
@@ -66,3 +67,49 @@ def test_an_infinite_lam_survives_json():
   config = config_lib.to_dict(config_lib.parse(tiny_config()))
   assert config["models"]["student"]["lam"] == "inf"
   assert config_lib.parse(config).models["student"].settings["lam"] == math.inf
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"distilled": "kd"}, "distilled: found 'kd'"),
+    ({"distilled": ("kd", "fsp")}, "distilled: found 'fsp'"),
+    ({"control": "feature"}, "control: found 'feature'"),
+    ({"published": {"kd": (32.0, 0.9)}}, "published_source: found none"),
+    ({"published": {"feature": (32.0, 0.9)}}, "published: found 'feature'"),
+    ({"published": {"kd": (0.9, 32.0)}}, "published.kd: found (0.9, 32.0)"),
+    ({"published": {"kd": (32.0,)}}, "published.kd: found (32.0,)"),
+  ],
+)
+def test_a_bad_comparison_is_refused(changes, message):
+  config = tiny_config().to_dict()
+  config["evaluation"].update(changes)
+  with pytest.raises(UserError) as caught:
+    config_lib.parse(config)
+  assert message in str(caught.value)
+
+
+def test_published_numbers_survive_json():
+  config = tiny_config().to_dict()
+  config["evaluation"].update(
+    published={"zero_filled": (24.27, 0.6996), "kd": (32, 0.9)}, published_source="here"
+  )
+  parsed = config_lib.parse(config)
+  assert parsed.evaluation.published["kd"] == (32.0, 0.9)
+  assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
+
+
+def test_the_nine_published_settings_carry_their_numbers():
+  kd = {}
+  for anatomy in ("cardiac", "brain", "knee"):
+    for acceleration in (4, 5, 8):
+      config = published.get_config(anatomy, acceleration, "paper")
+      rows = config_lib.parse(config).evaluation.published
+      assert set(rows) == {"zero_filled", "teacher", "student", "kd"}
+      for index in (0, 1):
+        order = [rows[n][index] for n in ("zero_filled", "student", "kd", "teacher")]
+        assert order == sorted(order)
+      kd[anatomy, acceleration] = rows["kd"]
+  assert kd["cardiac", 4] == (32.07, 0.9084)
+  assert kd["brain", 8] == (34.83, 0.9337)
+  assert kd["knee", 5] == (34.71, 0.9181)

@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import image as image_lib
-from test_evaluation_statistics import make_records, normal
+from test_evaluation_statistics import make_records, normal, seeded
 
 from kdmri_jax.evaluation import figures, statistics
 from kdmri_jax.evaluation.figures.grid import Grid
@@ -118,11 +118,11 @@ def test_mask_has_zero_frequency_at_the_centre(tmp_path):
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_learning_curves(tmp_path, count):
   histories = {
-    "teacher": [{"event": "start"}, *epochs(count)],
-    "kd": epochs(count),
-    "feature": [],
+    "teacher": [[{"event": "start"}, *epochs(count)]],
+    "kd": [epochs(count)],
+    "feature": [[]],
   }
-  one = figures.learning_curves(tmp_path / "one.png", {"kd": epochs(count)})
+  one = figures.learning_curves(tmp_path / "one.png", {"kd": [epochs(count)]})
   two = figures.learning_curves(tmp_path / "two.png", histories)
   assert pixels(two).shape[1] > 1.5 * pixels(one).shape[1]
 
@@ -133,12 +133,12 @@ def test_learning_curves_of_unusual_values(tmp_path):
   lines[2]["train"]["loss"] = 0.0
   for line in lines:
     line["best"] = False
-  assert figures.learning_curves(tmp_path / "l.png", {"kd": lines}).exists()
+  assert figures.learning_curves(tmp_path / "l.png", {"kd": [lines]}).exists()
 
 
 def test_learning_curves_need_an_epoch(tmp_path):
   with pytest.raises(ValueError, match="no stage has an epoch"):
-    figures.learning_curves(tmp_path / "l.png", {"teacher": [{"event": "start"}]})
+    figures.learning_curves(tmp_path / "l.png", {"teacher": [[{"event": "start"}]]})
   assert not list(tmp_path.iterdir())
 
 
@@ -163,3 +163,48 @@ def test_colours_are_distinct_and_fixed():
   found = figures.colours(names)
   assert len(set(found.values())) == len(names)
   assert figures.colours(["kd"])["kd"] == found["kd"]
+
+
+def test_twelve_pairs_of_differences_stay_apart(tmp_path):
+  base = normal(30, 1, 8, 0)
+  records = make_records({"kd": base + 1, "student": base})
+  pair = statistics.paired(records, "kd", "student", "psnr", bootstrap=50, seed=0)
+  height, *_ = pixels(figures.differences(tmp_path / "d.png", [pair] * 12)).shape
+  assert 12 * 85 <= height <= 12 * 120
+
+
+def test_differences_mark_the_seeds(tmp_path):
+  base = normal(30, 1, (3, 8), 0)
+  records = seeded({"kd": base + np.array([[1], [2], [6]]), "student": base})
+  pair = statistics.paired(records, "kd", "student", "psnr", bootstrap=50, seed=0)
+  red = {"kd": "#ff0000"}
+  shown = pixels(figures.differences(tmp_path / "d.png", [pair], colours=red))
+  ticks = (shown[..., 0] > 0.9) & (shown[..., 1:].max(axis=-1) < 0.1)
+  columns = np.flatnonzero(ticks.sum(axis=0) >= 10)
+  starts = columns[np.flatnonzero(np.diff(columns, prepend=-9) > 1)]
+  assert len(starts) == 3
+  first, second = np.diff(starts)
+  assert second / first == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_audit_draws_share_above_cosine(tmp_path, seeds):
+  terms = {"reconstruction": (1.0, 1.0), "imitation": (0.0, -1.0)}
+  values = {t: {"value": 1.0, "share": s, "cosine": c} for t, (s, c) in terms.items()}
+  lines = [{"event": "audit", "step": step, "terms": values} for step in (0, 100, 200)]
+  shown = pixels(figures.audit(tmp_path / "a.png", {"kd": [lines] * seeds}))
+  blue, red = (
+    abs(shown - np.array(colour) / 255).max(axis=-1) < 0.05
+    for colour in ((0, 114, 178), (213, 94, 0))
+  )
+  half = len(shown) // 2
+  for part in (slice(0, half), slice(half, None)):
+    rows = [np.argmax(colour[part].sum(axis=1)) for colour in (blue, red)]
+    assert rows[0] < rows[1]
+
+
+def test_audit_and_curves_wrap_after_five_stages(tmp_path):
+  runs = {f"stage_{i}": [epochs(3), epochs(2)] for i in range(8)}
+  shape = pixels(figures.learning_curves(tmp_path / "l.png", runs)).shape
+  one = pixels(figures.learning_curves(tmp_path / "o.png", {"kd": [epochs(3)]})).shape
+  assert shape[0] == 2 * one[0] and shape[1] < 5 * one[1]

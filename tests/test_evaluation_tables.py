@@ -218,3 +218,22 @@ def test_plain_has_only_json_types(tmp_path):
     "tuple": [1, None],
     "7": None,
   }
+
+
+def test_seeds_are_a_column(folders):
+  plain = evaluate(folders)
+  dirs = {
+    "teacher": {None: folders / "teacher"},
+    "kd": {7: folders / "kd", 8: folders / "teacher"},
+  }
+  found = tables.evaluate_folders(folders / "target", dirs)
+  assert list(found.volumes[0])[:3] == ["model", "seed", "volume"]
+  by_seed = {
+    seed: [{k: v for k, v in r.items() if k != "seed"} for r in found.records
+           if (r["model"], r["seed"]) == ("kd", seed)]
+    for seed in (7, 8)
+  }  # fmt: skip
+  assert by_seed[7] == [r for r in plain.records if r["model"] == "kd"]
+  teacher = [r for r in plain.records if r["model"] == "teacher"]
+  assert by_seed[8] == [{**r, "model": "kd"} for r in teacher]
+  assert {r["seed"] for r in found.records if r["model"] == "teacher"} == {None}

@@ -11,6 +11,8 @@ from kdmri_jax.config.schema import (
   MINIMUM,
   PROTOCOLS,
   RESERVED,
+  ZERO_FILLED,
+  EvaluationConfig,
   ExperimentConfig,
   ModelConfig,
   StageConfig,
@@ -166,6 +168,10 @@ def _check_references(config: ExperimentConfig):
       _check_start(config, stage, done, f"{where}.start_from")
     _check_stage(where, stage)
     done.append(name)
+  _check_evaluation(config)
+
+
+def _check_evaluation(config: ExperimentConfig):
   evaluation = config.evaluation
   if not evaluation.models:
     raise UserError(
@@ -173,10 +179,37 @@ def _check_references(config: ExperimentConfig):
     )
   for name in evaluation.models:
     _known(name, config.pipeline, "config.evaluation.models", "a stage in the pipeline")
-  for key in ("teacher", "student", "distilled"):
+  for key in ("teacher", "student"):
     where = f"config.evaluation.{key}"
     _known(getattr(evaluation, key), config.stages, where, "a stage")
+  for name in evaluation.distilled:
+    _known(name, config.stages, "config.evaluation.distilled", "a stage")
+  if evaluation.control:
+    what = "a stage in config.evaluation.models"
+    _known(evaluation.control, evaluation.models, "config.evaluation.control", what)
+  _check_published(evaluation)
   _known(evaluation.protocol, PROTOCOLS, "config.evaluation.protocol", "a protocol")
+
+
+def _check_published(evaluation: EvaluationConfig):
+  where = "config.evaluation.published"
+  rows = (ZERO_FILLED, *evaluation.models)
+  for name, (psnr, ssim) in evaluation.published.items():
+    _known(name, rows, where, "a row of the table")
+    if not (math.isfinite(psnr) and -1 <= ssim <= 1):
+      raise UserError(
+        f"{where}.{name}",
+        f"({psnr}, {ssim})",
+        "a finite PSNR in dB and an SSIM between -1 and 1",
+        "Give them in this order.",
+      )
+  if evaluation.published and not evaluation.published_source:
+    raise UserError(
+      "config.evaluation.published_source",
+      "none",
+      "where the published numbers stand",
+      "Name the publication and its table.",
+    )
 
 
 def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str):

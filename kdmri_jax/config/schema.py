@@ -8,6 +8,9 @@ from typing import Any
 
 PROTOCOLS = ("kdmri", "slice", "fastmri")
 
+# The row of the network's input in the table of results.
+ZERO_FILLED = "zero_filled"
+
 # Names in a stage's log that no loss term may take.
 RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "branches")
 
@@ -201,7 +204,12 @@ class EvaluationConfig:
     models: stages to reconstruct with, in the order of the table.
     teacher: the stage that bounds the gap from above.
     student: the stage that bounds it from below (the unassisted student).
-    distilled: the stage whose gain is asked for.
+    distilled: the stages whose gain is asked for.
+    control: the budget-matched student: a stage that trains the student alone for as
+      many steps as a distilled one and the stages it starts from take together; ""
+      for none.
+    published: row of the table -> (PSNR in dB, SSIM) as published.
+    published_source: where those numbers stand; "" without any.
     bootstrap: number of bootstrap resamples.
   """
 
@@ -209,7 +217,10 @@ class EvaluationConfig:
   models: tuple[str, ...]
   teacher: str
   student: str
-  distilled: str
+  distilled: tuple[str, ...]
+  control: str
+  published: dict[str, tuple[float, float]]
+  published_source: str
   bootstrap: int
 
 

@@ -1,26 +1,27 @@
 """A trained experiment -> reconstructions, metrics and the report."""
 
+import functools
 import importlib.metadata
 import os
 import pathlib
 import platform
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.distillation import attention_transfer
+from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError
-from kdmri_jax.evaluation import reconstruct, report, tables
+from kdmri_jax.evaluation import audits, reconstruct, report, specimen, tables
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics import masks
 from kdmri_jax.saving import saving
-from kdmri_jax.training import batches, log
+from kdmri_jax.training import log
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.training.step import make_predict
 
-ZERO_FILLED = "zero_filled"
+_SHOWN_DISTILLED = 2  # in the pictures: the best ones by PSNR
 _PACKAGES = ("kdmri_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -38,18 +39,28 @@ class Report(NamedTuple):
   sentence: str
 
 
-def write_report(pipeline: Pipeline) -> Report:
+def write_report(pipelines: Sequence[Pipeline]) -> Report:
   """Reconstructs with every finished stage of `evaluation.models`, and reports.
 
   Writes the h5 files of each model (key "reconstruction") and of the targets, then
   WORKDIR/report. Evaluated are the test subjects, or the validation subjects where
-  none are held back.
+  none are held back. Targets and the zero-filled images are the same for all seeds
+  and written once.
+
+  Args:
+    pipelines: the experiment, once for each seed, see `Pipeline.for_seed`.
 
   Raises:
     UserError: no stage is finished, or the disk is full.
+    ValueError: the pipelines differ in more than the seed.
   """
-  config, workdir = pipeline.config, pipeline.workdir
-  finished = [name for name in config.evaluation.models if pipeline.is_finished(name)]
+  _check_alike(pipelines)
+  finished = {
+    pipeline.seed: _Finished(pipeline, models)
+    for pipeline in pipelines
+    if (models := _read_finished(pipeline))
+  }
+  config, workdir = pipelines[0].config, pipelines[0].workdir
   if not finished:
     raise UserError(
       workdir.path,
@@ -57,42 +68,56 @@ def write_report(pipeline: Pipeline) -> Report:
       f"one of {', '.join(config.evaluation.models)}",
       "Train one of them: --stages.",
     )
-  params = {name: pipeline.best(name) for name in finished}
-  images = _reconstruct(pipeline, params)
-  folders = {name: workdir.results(name) for name in (ZERO_FILLED, *finished)}
-  measured = tables.evaluate_folders(workdir.path / "targets", folders)
-  chosen = _central_slice(pipeline)
+  measured, first = _measure(finished)
+  rows = report.summary_rows(measured.volumes, config.evaluation.protocol, {})
+  roles, shown = config.evaluation, [ZERO_FILLED, "target"]
+  shown += [roles.teacher, roles.student]
+  shown += report.by_psnr(rows, roles.distilled)[:_SHOWN_DISTILLED]
+  shown = list(dict.fromkeys(shown))
+  pipeline, params = next(iter(finished.values()))
+  names = [row["model"] for row in rows if row["model"] != ZERO_FILLED]
+  used = [each.pipeline for each in finished.values()]
+  histories = _histories(used)
   inputs = report.ReportInput(
     title=config.name,
-    protocol=config.evaluation.protocol,
+    protocol=roles.protocol,
     tables=measured,
     dataset=pipeline.dataset.record,
     evaluated_on="test" if pipeline.dataset.record["held_out_test"] else "validation",
     mask={**masks.describe(pipeline.dataset.mask), "kind": config.mask.kind},
-    parameters={n: feature_lib.count_parameters(p) for n, p in params.items()},
-    teacher=config.evaluation.teacher,
-    student=config.evaluation.student,
-    distilled=config.evaluation.distilled,
-    bootstrap=config.evaluation.bootstrap,
+    parameters={
+      name: feature_lib.count_parameters(weights)
+      for _, models in finished.values()
+      for name, weights in models.items()
+    },
+    teacher=roles.teacher,
+    student=roles.student,
+    distilled=roles.distilled,
+    control=roles.control,
+    bootstrap=roles.bootstrap,
     seed=config.seed,
     config=config_lib.to_dict(config),
     environment=environment(pipeline.devices),
-    histories={
-      name: log.read(workdir.stage(name) / "metrics.jsonl") for name in config.pipeline
+    seeds=tuple(finished),
+    published=roles.published,
+    published_source=roles.published_source,
+    histories=histories,
+    seconds=_seconds(used),
+    budgets={
+      name: _budget([p for p, models in finished.values() if name in models], name)
+      for name in names
     },
-    seconds={
-      name: progress.seconds
-      for name in config.pipeline
-      if (progress := pipeline.progress(name)) is not None
-    },
-    epochs={name: _epochs(config, name) for name in finished},
+    audits=audits.collect(config, histories),
     mask_image=pipeline.dataset.mask,
     comparison_images={
-      "input" if name == ZERO_FILLED else name: reconstruct.real_image(image[chosen])
-      for name, image in images.items()
+      "input" if name == ZERO_FILLED else name: first[name]
+      for name in shown
+      if name in first
     },
-    comparison_range=_volume_range(pipeline, chosen),
-    attention=_attention_maps(pipeline, params, chosen),
+    comparison_range=specimen.volume_range(pipeline),
+    attention=specimen.attention_maps(
+      pipeline, {name: params[name] for name in shown if name in params}
+    ),
   )
   analysis = report.analyse(inputs)
   with saving(workdir.path / "report"):
@@ -100,6 +125,87 @@ def write_report(pipeline: Pipeline) -> Report:
   return Report(
     path, report.format_table(analysis["rows"]), "\n".join(analysis["answer"])
   )
+
+
+class _Finished(NamedTuple):
+  """The pipeline of a seed, and the best weights of its finished models."""
+
+  pipeline: Pipeline
+  params: dict[str, Any]
+
+
+def _check_alike(pipelines):
+  config, path = pipelines[0].config, pipelines[0].workdir.path
+  alike = all(p.config == config and p.workdir.path == path for p in pipelines)
+  if not alike or len({p.seed for p in pipelines}) < len(pipelines):
+    raise ValueError("pipelines must differ in their seed, and in nothing else")
+
+
+def _read_finished(pipeline):
+  return {
+    name: pipeline.best(name)
+    for name in pipeline.config.evaluation.models
+    if pipeline.is_finished(name)
+  }
+
+
+def _measure(finished: dict[int, _Finished]):
+  """Writes and measures all results; the tables, and a slice of each with one seed.
+
+  Returns:
+    `tables.Tables`, the records with their seed where there are several; and the
+    slice of the first seed's results that is shown, name -> [H, W].
+  """
+  (first_seed, first), *_ = finished.items()
+  workdir = first.pipeline.workdir
+  images, folders = {}, {ZERO_FILLED: {None: workdir.results(ZERO_FILLED)}}
+  for name in first.pipeline.config.evaluation.models:
+    folders[name] = {
+      seed: pipeline.workdir.results(name)
+      for seed, (pipeline, params) in finished.items()
+      if name in params
+    }
+  predict = functools.cache(  # compiled once for all seeds
+    lambda name: make_predict(first.pipeline.models[name], first.pipeline.devices)
+  )
+  for seed, (pipeline, params) in finished.items():
+    found = _reconstruct(pipeline, params, predict, with_input=seed == first_seed)
+    images = images or found
+  chosen = {name: by_seed for name, by_seed in folders.items() if by_seed}
+  if len(finished) == 1:
+    chosen = {name: next(iter(by_seed.values())) for name, by_seed in chosen.items()}
+  return tables.evaluate_folders(workdir.path / "targets", chosen), images
+
+
+def _histories(pipelines):
+  """Stage -> for each seed the lines of its metrics.jsonl."""
+  return {
+    name: [log.read(p.workdir.stage(name) / "metrics.jsonl") for p in pipelines]
+    for name in pipelines[0].config.pipeline
+  }
+
+
+def _seconds(pipelines):
+  """Stage -> its training time, mean over the seeds with which it has begun."""
+  seconds = {}
+  for name in pipelines[0].config.pipeline:
+    found = [p.progress(name) for p in pipelines]
+    if any(found):
+      seconds[name] = float(np.mean([each.seconds for each in found if each]))
+  return seconds
+
+
+def _budget(pipelines, name: str) -> report.Budget:
+  """What a stage's weights took, the stages it started from included."""
+  stage = pipelines[0].config.stages[name]
+  progress = [pipeline.progress(name) for pipeline in pipelines]
+  seconds = float(np.mean([each.seconds for each in progress]))
+  own = report.Budget(stage.epochs, progress[0].step, seconds)
+  start = stage.start_from.partition("/")[0]
+  if not start:
+    return own
+  before = _budget(pipelines, start)
+  return report.Budget(*(a + b for a, b in zip(own, before, strict=True)))
 
 
 def environment(devices) -> dict:
@@ -112,77 +218,32 @@ def environment(devices) -> dict:
   }
 
 
-def _epochs(config, name: str) -> int:
-  """Epochs behind a stage's weights, those of the stages it started from included."""
-  stage = config.stages[name]
-  return stage.epochs + (_epochs(config, stage.start_from) if stage.start_from else 0)
+def _reconstruct(pipeline, params, predict, *, with_input: bool) -> dict:
+  """Writes the h5 files of one seed; the shown slice [H, W] of each by name.
 
-
-def _reconstruct(pipeline: Pipeline, params: dict) -> dict[str, np.ndarray]:
-  """Images [N, H, W, C] of the evaluated slices by name; writes their h5 files."""
+  `predict`: name -> the compiled network; `with_input`: writes also the files of the
+  targets and of the zero-filled images.
+  """
   evaluated, workdir = pipeline.dataset.test, pipeline.workdir
-  images = {"target": evaluated.slices.target}
-  reconstruct.write(workdir.path / "targets", images["target"], evaluated, "target")
-  outputs = {}
+  shown = specimen.index(pipeline)
+  images = {}
+
+  def write(name, folder, image, key):
+    reconstruct.write(folder, image, evaluated, key)
+    images[name] = reconstruct.real_image(image[shown])
+
   for name, weights in params.items():
     result = reconstruct.run(
-      make_predict(pipeline.models[name], pipeline.devices),
+      predict(name),
       weights,
       evaluated.slices,
       pipeline.dataset.mask,
       pipeline.config.batch_size,
-      f"reconstructing with {name}",
+      f"reconstructing with {name}, seed {pipeline.seed}",
     )
-    outputs = {ZERO_FILLED: result.zero_filled, **outputs, name: result.image}
-  for name, image in outputs.items():
-    reconstruct.write(workdir.results(name), image, evaluated, "reconstruction")
-  return {ZERO_FILLED: outputs.pop(ZERO_FILLED), **images, **outputs}
-
-
-def _central_slice(pipeline: Pipeline) -> int:
-  """The middle of the middle volume."""
-  spans = pipeline.dataset.test.spans
-  start, stop = spans[len(spans) // 2]
-  return (start + stop) // 2
-
-
-def _volume_range(pipeline: Pipeline, index: int) -> float | None:
-  """The range of the slice's PSNR: its volume's maximum, or None for its own."""
-  if pipeline.config.evaluation.protocol == "slice":
-    return None
-  target = pipeline.dataset.test.slices.target
-  for start, stop in pipeline.dataset.test.spans:
-    if start <= index < stop:
-      return float(reconstruct.real_image(target[start:stop]).max())
-  raise IndexError(index)
-
-
-def _attention_maps(pipeline: Pipeline, params: dict, index: int) -> dict | None:
-  """Attention maps [cascades, H, W] of one slice by model, the teacher's first.
-
-  The layers are those of the experiment's attention transfer; None without one.
-  """
-  config = pipeline.config
-  terms = [
-    term
-    for name in config.pipeline
-    for term in config.stages[name].terms.values()
-    if term.loss == "attention_transfer"
-  ]
-  roles = (
-    config.evaluation.teacher,
-    config.evaluation.student,
-    config.evaluation.distilled,
-  )
-  if not terms or roles[0] not in params:
-    return None
-  slices = batches.take(pipeline.dataset.test.slices, np.array([index]))
-  maps = {}
-  for name in roles:
-    if name in params:
-      layers = terms[0].hint if name == roles[0] else terms[0].guided
-      predict = make_predict(pipeline.models[name], pipeline.devices[:1], layers)
-      _, _, picked = predict(params[name], slices, pipeline.dataset.mask)
-      attention = [attention_transfer.attention_map(layer)[0] for layer in picked]
-      maps[name] = np.stack(jax.device_get(attention))
-  return maps
+    if with_input and ZERO_FILLED not in images:
+      target, zero_filled = evaluated.slices.target, result.zero_filled
+      write("target", workdir.path / "targets", target, "target")
+      write(ZERO_FILLED, workdir.results(ZERO_FILLED), zero_filled, "reconstruction")
+    write(name, workdir.results(name), result.image, "reconstruction")
+  return images

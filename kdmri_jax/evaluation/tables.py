@@ -1,7 +1,8 @@
 """Tables of metrics: one record a volume and one a slice, for every model.
 
-A record is a dict: model, volume (file name without .h5), subject, protocol, the
-metrics of `metrics.METRICS`, `empty_slices` (volumes) or `slice` (slices, from 0).
+A record is a dict: model, seed (of the training, where there are several), volume
+(file name without .h5), subject, protocol, the metrics of `metrics.METRICS`,
+`empty_slices` (volumes) or `slice` (slices, from 0).
 Undefined values are NaN here and null in JSON files, empty in CSV files.
 """
 
@@ -10,6 +11,7 @@ import io
 import json
 import math
 import pathlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import h5py
@@ -32,8 +34,8 @@ class Tables(NamedTuple):
   """Metrics of several models under all protocols.
 
   Attributes:
-    volumes: one record for each model, volume and protocol.
-    slices: one record for each model, volume, slice and protocol.
+    volumes: one record for each model, seed, volume and protocol.
+    slices: one record for each model, seed, volume, slice and protocol.
   """
 
   volumes: list[dict]
@@ -50,7 +52,9 @@ def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
 
   Args:
     target_dir: folder of h5 files with the fully sampled volumes.
-    prediction_dirs: model name -> folder of h5 files named like the targets.
+    prediction_dirs: model name -> folder of h5 files named like the targets; or for
+      every model a dict seed -> folder, with the seed None where no training was
+      needed. Then every record has its "seed".
     key: dataset to read from every file; "" takes the first of `KEYS` present.
       Volumes are (slices, rows, columns), "volfs" (rows, columns, slices), a
       single image (rows, columns); of complex values the magnitude is taken.
@@ -64,17 +68,27 @@ def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
       be read, holds NaN or another shape, or has no signal.
   """
   targets = _h5_files(target_dir)
-  folders = {name: _h5_files(folder) for name, folder in prediction_dirs.items()}
-  for name, files in folders.items():
-    _same_names(target_dir, targets, prediction_dirs[name], files)
+  folders = [
+    (label, folder, _h5_files(folder)) for label, folder in _labelled(prediction_dirs)
+  ]
+  for _, folder, files in folders:
+    _same_names(target_dir, targets, folder, files)
   tables = Tables([], [])
   for file_name, path in targets.items():
     target, subject = read_volume(path, key=key)
-    for model, files in folders.items():
+    for label, _, files in folders:
       prediction, _ = read_volume(files[file_name], key=key)
-      label = {"model": model, "volume": path.stem, "subject": subject or path.stem}
+      label = {**label, "volume": path.stem, "subject": subject or path.stem}
       add_volume(tables, label, target, prediction, where=files[file_name])
   return tables
+
+
+def _labelled(prediction_dirs):
+  for model, folders in prediction_dirs.items():
+    if isinstance(folders, Mapping):
+      yield from (({"model": model, "seed": s}, path) for s, path in folders.items())
+    else:
+      yield {"model": model}, folders
 
 
 def add_volume(tables: Tables, label: dict, target, prediction, *, where) -> None:
@@ -82,7 +96,7 @@ def add_volume(tables: Tables, label: dict, target, prediction, *, where) -> Non
 
   Args:
     tables: appended to.
-    label: model, volume and subject.
+    label: model, seed where there are several, volume and subject.
     target: fully sampled magnitude, [S, H, W].
     prediction: reconstruction, [S, H, W].
     where: what an error message calls the pair.

@@ -30,23 +30,26 @@ def sentence(pair: dict) -> str:
     pair: what `statistics.paired` returns.
 
   Returns:
-    A sentence, with the unit, the number of units and the p-value.
+    A sentence, with the unit, the number of units and the p-value; with several
+    seeds, also with how many of them agree with it.
   """
   a, b, sign = pair["a"], pair["b"], _sign(pair)
   mean = sign * pair["mean_difference"]
   over = units(pair)
+  no_claim = (
+    f"No difference between {a} and {b} can be claimed: {_average(pair, mean)}"
+    f"{_agreement(pair)}"
+  )
   if pair["verdict"] == "too_few":
     return (
-      f"No difference between {a} and {b} can be claimed: {_average(pair, mean)}, but "
-      f"{over} {'is' if pair['n'] == 1 else 'are'} too few to judge by (at least "
-      f"{ENOUGH} are needed)."
+      f"{no_claim}, but {over} {'is' if pair['n'] == 1 else 'are'} too few to judge by "
+      f"(at least {ENOUGH} are needed)."
     )
   if pair["verdict"] == "undecided":
     low, high = sorted(sign * end for end in pair["ci95"])
     shown = _bracket((low, high), _decimals((mean, low, high), pair["metric"]))
     return (
-      f"No difference between {a} and {b} can be claimed: {_average(pair, mean)}, but "
-      f"the 95% interval {shown} includes zero ({over}, Wilcoxon "
+      f"{no_claim}, but the 95% interval {shown} includes zero ({over}, Wilcoxon "
       f"{_p(pair['wilcoxon_p'])})."
     )
   return _claim(pair)
@@ -59,6 +62,11 @@ def units(pair: dict) -> str:
     return count
   subjects = pair["subjects"]
   return f"{count} of " + ("one subject" if subjects == 1 else f"{subjects} subjects")
+
+
+def seeds(count: int) -> str:
+  """A number of seeds in words."""
+  return "one seed" if count == 1 else f"{count} seeds"
 
 
 def number(value: float | None, metric: str) -> str:
@@ -92,6 +100,22 @@ def difference(pair: dict) -> str:
   return "+" + text if value > 0 else text
 
 
+def exponent(value: float) -> str:
+  """One digit and its power of ten, such as "9e-7"; "0" for 0."""
+  digits, _, power = f"{value:.0e}".partition("e")
+  return f"{digits}e{int(power)}" if value else "0"
+
+
+def share(value: float) -> str:
+  """A share of the gradient: per cent, or a power of ten where that would hide it."""
+  return f"{100 * value:.1f}%" if value >= 1e-3 else exponent(value)
+
+
+def cosine(value: float) -> str:
+  """A cosine with its sign."""
+  return _fixed(value, 2)
+
+
 def p_value(p: float | None) -> str:
   """A p-value for a table; a dash for None."""
   if p is None:
@@ -123,13 +147,14 @@ def _claim(pair):
   verb = "beats" if pair["verdict"] == "better" else "falls behind"
   size, *ends = map(abs, (pair["mean_difference"], *pair["ci95"]))
   decimals = _decimals((size, *ends), pair["metric"])
-  where, over = ("", f" over {units(pair)}")
+  comma = "," if pair["n_seeds"] > 1 else ""
+  where, over = ("", f"{comma} over {units(pair)}")
   if pair["unit"] == "slice":
     where, over = (f"On these {units(pair)} ", "")
   text = (
     f"{where}{pair['a']} {verb} {pair['b']} by {_fixed(size, decimals)} "
-    f"{_unit(pair['metric'])} {_bracket(sorted(ends), decimals)}{over} "
-    f"(Wilcoxon {_p(pair['wilcoxon_p'])})"
+    f"{_unit(pair['metric'])} {_bracket(sorted(ends), decimals)}{_agreement(pair)}"
+    f"{over} (Wilcoxon {_p(pair['wilcoxon_p'])})"
   )
   if pair["wilcoxon_p"] >= 0.05:
     text += ", though the Wilcoxon test does not confirm it at 0.05"
@@ -146,6 +171,15 @@ def _average(pair, mean):
   size = _fixed(abs(mean), _decimals((mean,), pair["metric"]))
   side = "better" if mean > 0 else "worse"
   return f"{pair['a']} is {size} {_unit(pair['metric'])} {side} on average"
+
+
+def _agreement(pair):
+  """How many seeds have the sign of the mean; empty for one seed and for no sign."""
+  mean = pair["mean_difference"]
+  if pair["n_seeds"] == 1 or round(mean, _MOST_DECIMALS) == 0:
+    return ""
+  same = sum(difference * mean > 0 for difference in pair["seed_differences"])
+  return f", {same} of {pair['n_seeds']} seeds"
 
 
 def _gap(pair):

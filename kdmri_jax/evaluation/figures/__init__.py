@@ -1,11 +1,13 @@
 """Pictures for the report, drawn without pyplot and without global state."""
 
+from kdmri_jax.evaluation.figures.audit import audit
 from kdmri_jax.evaluation.figures.curves import differences, learning_curves
 from kdmri_jax.evaluation.figures.images import attention_maps, comparison, mask
 from kdmri_jax.evaluation.figures.style import colours
 
 __all__ = [
   "attention_maps",
+  "audit",
   "colours",
   "comparison",
   "differences",

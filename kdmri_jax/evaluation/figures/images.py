@@ -15,7 +15,13 @@ _WHITE = 99.7
 _INPUTS = ("input", "zero_filled")
 
 
-def comparison(path, images: dict, *, data_range: float | None = None):
+def comparison(
+  path,
+  images: dict,
+  *,
+  data_range: float | None = None,
+  colours: dict[str, str] | None = None,
+):
   """The paper's figure: images, an enlarged region, and the residues.
 
   Three rows: every image with its PSNR and SSIM; the region in the yellow box
@@ -27,6 +33,7 @@ def comparison(path, images: dict, *, data_range: float | None = None):
     path: PNG to write.
     images: name -> image [H, W] in the order of the columns, one of them "target".
     data_range: range of PSNR and SSIM; the target's own maximum where None.
+    colours: colour of each title; `figures.colours` of them where None.
 
   Returns:
     The path.
@@ -35,7 +42,8 @@ def comparison(path, images: dict, *, data_range: float | None = None):
   target = images["target"]
   grid = Grid(target.shape, len(images), (None, 1, None), (0.14, 0.14, 0.04))
   box = interesting_box(target, _box_side(target.shape, grid.width))
-  _image_rows(grid, images, box, data_range or target.max())
+  colours = style.colours(images) | (colours or {})
+  _image_rows(grid, images, box, data_range or target.max(), colours)
   residues = {name: abs(image - target) for name, image in images.items()}
   _residue_row(grid, 2, residues, smallest=1e-5 * target.max())
   for row, label in enumerate(("image", "enlarged", "residue")):
@@ -43,7 +51,7 @@ def comparison(path, images: dict, *, data_range: float | None = None):
   return style.save(grid.figure, path)
 
 
-def attention_maps(path, maps: dict):
+def attention_maps(path, maps: dict, *, colours: dict[str, str] | None = None):
   """Attention maps of every cascade, and how far they are from the teacher's.
 
   Each map is divided by its L2 norm (KD-MRI eq. 3 and appendix D). All maps share
@@ -54,6 +62,7 @@ def attention_maps(path, maps: dict):
     path: PNG to write.
     maps: name -> maps [K, H, W], a map for each of K cascades; the first is the
       teacher.
+    colours: colour of each label; `figures.colours` of them where None.
 
   Returns:
     The path.
@@ -67,7 +76,7 @@ def attention_maps(path, maps: dict):
   grid = Grid(
     shape, count, [None] * rows, above[:rows], left=0.2, right=0.55, panel=260
   )
-  colours = style.colours(maps)
+  colours = style.colours(maps) | (colours or {})
   _map_rows(grid, 0, maps, "viridis", "attention, L2-normalised")
   for row, name in enumerate(maps):
     grid.row_label(row, _label(name), color=colours[name], fontweight="bold")
@@ -137,8 +146,8 @@ def _box_side(shape, panel):
   return min(sides, key=lambda side: panel - side * (panel // side))
 
 
-def _image_rows(grid, images, box, data_range):
-  target, colours = images["target"], style.colours(images)
+def _image_rows(grid, images, box, data_range, colours):
+  target = images["target"]
   top, left, side = box
   white = np.percentile(target, _WHITE) or 1.0
   grey = {"cmap": "gray", "vmin": 0, "vmax": white, "interpolation": "nearest"}

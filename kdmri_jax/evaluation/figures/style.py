@@ -1,5 +1,6 @@
 """One look for all figures: colours by model, sizes, and how a file is written."""
 
+import math
 import pathlib
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -21,11 +22,15 @@ _FIXED = {
   "kd": "#009E73",
   "feature": "#CC79A7",
 }
-_MORE = ("#D55E00", "#56B4E9", "#8C6D31", "#7B4EA3")
+_STAGES_BESIDE = 5
+_MORE = (
+  *("#D55E00", "#56B4E9", "#8C6D31", "#7B4EA3"),
+  *("#A3123F", "#8FA000", "#444A57"),
+)
 
 
 def colours(names) -> dict[str, str]:
-  """One colour for each model, the same in every figure.
+  """One colour for each model; give all figures those of one list of names.
 
   Args:
     names: model or stage names; the usual ones have fixed colours (Okabe & Ito,
@@ -44,6 +49,38 @@ def new_figure(width: float, height: float, *, dpi: int = 200, **kwargs) -> Figu
   figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white", **kwargs)
   FigureCanvasAgg(figure)
   return figure
+
+
+def stage_axes(stages, colours: dict[str, str], labels) -> tuple[Figure, dict]:
+  """Two panels above each other for each stage, at most five stages side by side.
+
+  Args:
+    stages: names of the stages; they head their panels.
+    colours: stage -> its colour.
+    labels: titles of the vertical axes of the upper and the lower panel.
+
+  Returns:
+    The figure, and stage -> (upper, lower) axes, which share the horizontal axis.
+  """
+  stages = list(stages)
+  bands = math.ceil(len(stages) / _STAGES_BESIDE)
+  beside = math.ceil(len(stages) / bands)
+  figure = new_figure(2.5 * beside + 0.4, 3.9 * bands, layout="constrained")
+  grid = figure.add_gridspec(2 * bands, beside)
+  pairs = {}
+  for index, stage in enumerate(stages):
+    band, column = divmod(index, beside)
+    upper = figure.add_subplot(grid[2 * band, column])
+    lower = figure.add_subplot(grid[2 * band + 1, column], sharex=upper)
+    upper.tick_params(labelbottom=False)
+    upper.set_title(stage, fontsize=LARGE, color=colours[stage], weight="bold")
+    for axes, label in zip((upper, lower), labels, strict=True):
+      quiet_axes(axes)
+      if column == 0:
+        axes.set_ylabel(label, fontsize=NORMAL)
+    pairs[stage] = upper, lower
+  figure.align_ylabels([axes for pair in pairs.values() for axes in pair])
+  return figure, pairs
 
 
 def save(figure: Figure, path) -> pathlib.Path:

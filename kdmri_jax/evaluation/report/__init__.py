@@ -1,11 +1,16 @@
 """The report of an experiment as HTML, Markdown and JSON."""
 
-from kdmri_jax.evaluation.report.analysis import (
-  ReportInput,
-  analyse,
-  format_table,
-  summary_rows,
-)
+from kdmri_jax.evaluation.report.analysis import analyse
 from kdmri_jax.evaluation.report.files import write
+from kdmri_jax.evaluation.report.inputs import Budget, ReportInput
+from kdmri_jax.evaluation.report.rows import by_psnr, format_table, summary_rows
 
-__all__ = ["ReportInput", "analyse", "format_table", "summary_rows", "write"]
+__all__ = [
+  "Budget",
+  "ReportInput",
+  "analyse",
+  "by_psnr",
+  "format_table",
+  "summary_rows",
+  "write",
+]

@@ -4,11 +4,13 @@ import json
 
 from kdmri_jax.evaluation import wording
 from kdmri_jax.evaluation.figures import colours
-from kdmri_jax.evaluation.report import blocks
-from kdmri_jax.evaluation.report.analysis import ReportInput, count
+from kdmri_jax.evaluation.report import blocks, comparisons
+from kdmri_jax.evaluation.report.inputs import ReportInput
+from kdmri_jax.evaluation.report.rows import cells, count
 from kdmri_jax.evaluation.tables import plain
+from kdmri_jax.training.log import NEGLIGIBLE
 
-_COLUMNS = ("psnr", "ssim", "nmse", "hfn", "hfen")
+_MAIN, _FURTHER = ("psnr", "ssim"), ("nmse", "hfn", "hfen")
 _ARROWS = {"psnr": ", dB ↑", "ssim": " ↑"}
 _MANY = 12
 
@@ -26,10 +28,11 @@ def sections(inputs: ReportInput, analysis: dict, pictures: dict) -> list:
   """
   found = [
     _what_came_out(inputs, analysis, pictures),
-    _is_it_real(analysis, pictures),
+    comparisons.section(analysis, pictures),
     _how_measured(inputs, analysis, pictures),
     _training(inputs, analysis, pictures),
-    _attention(pictures),
+    _audit(analysis, pictures),
+    _attention(inputs, pictures),
     _files(inputs),
   ]
   return [section for section in found if section.blocks]
@@ -37,27 +40,36 @@ def sections(inputs: ReportInput, analysis: dict, pictures: dict) -> list:
 
 def _what_came_out(inputs, analysis, pictures):
   answer = blocks.Answer(analysis["answer"], _numbers(inputs, analysis))
-  parts = [answer, blocks.Cautions(analysis["cautions"]), _results(analysis)]
+  tables = [_results(inputs, analysis), _further(analysis)]
+  parts = [answer, blocks.Cautions(analysis["cautions"]), *tables]
   if "comparison" in pictures:
     range_text = "volume's" if inputs.comparison_range else "slice's"
     caption = (
-      "One evaluated slice. Numbers: PSNR and SSIM of this slice, with the target "
-      f"{range_text} maximum as range. The yellow box is enlarged below; the last row "
-      f"shows |image {wording.MINUS} target| on one scale, on which the input's may "
-      "saturate."
+      f"One evaluated slice{_of_seed(inputs)}. Numbers: PSNR and SSIM of this slice, "
+      f"with the target {range_text} maximum as range. The yellow box is enlarged "
+      f"below; the last row shows |image {wording.MINUS} target| on one scale, on "
+      "which the input's may saturate."
     )
     alt = "Input, target and reconstructions, an enlarged region, and residues."
     parts.append(blocks.Picture(pictures["comparison"], alt, caption))
   return blocks.Section("What came out", parts)
 
 
+def _of_seed(inputs):
+  several = len(inputs.seeds) > 1
+  return (
+    f", reconstructed with the weights of seed {inputs.seeds[0]}" if several else ""
+  )
+
+
 def _numbers(inputs, analysis):
   pairs = {(p["a"], p["b"], p["metric"]): p for p in analysis["paired"]}
-  gain = pairs.get((inputs.distilled, inputs.student, "psnr"))
+  leading = analysis["leading"]
+  gain = pairs.get((leading, inputs.student, "psnr"))
   numbers = []
   if gain:
     label = (
-      f"PSNR of {gain['a']} {wording.MINUS} {gain['b']} over {wording.units(gain)}, "
+      f"PSNR of {gain['a']} {wording.MINUS} {gain['b']} over {_over(gain)}, "
       f"95% interval {wording.interval(gain)}"
     )
     numbers.append((f"{wording.difference(gain)} dB", label))
@@ -68,74 +80,69 @@ def _numbers(inputs, analysis):
       within = f", 95% interval [{low}, {high}]"
     label = f"of the PSNR gap to {inputs.teacher} closed{within}"
     numbers.append((wording.percent(gain["gap_closed"]), label))
-  large, small = map(inputs.parameters.get, (inputs.teacher, inputs.distilled))
+  large, small = map(inputs.parameters.get, (inputs.teacher, leading))
   if large and small:
     label = f"of the parameters of {inputs.teacher} ({count(small)} of {count(large)})"
     numbers.append((wording.percent(small / large), label))
   return numbers
 
 
-def _results(analysis):
-  names = [wording.LABELS[name] + _ARROWS.get(name, " ↓") for name in _COLUMNS]
-  rows = [
-    (
-      row["model"],
-      count(row["parameters"]),
-      *(wording.mean_sd(row[name], name) for name in _COLUMNS),
-      str(row["psnr"]["n"]),
-    )
-    for row in analysis["rows"]
-  ]
+def _over(pair):
+  """What was paired: "12 subjects", with several seeds "12 subjects, 5 seeds"."""
+  seeds = pair["n_seeds"]
+  return wording.units(pair) + (f", {wording.seeds(seeds)}" if seeds > 1 else "")
+
+
+def _results(inputs, analysis):
+  header, rows = cells(analysis["rows"], _titles(_MAIN))
   models = [row["model"] for row in analysis["rows"]]
   best = analysis["best"]
   note = (
-    f"Protocol {analysis['protocol']}. Mean ± sample standard deviation over volumes; "
-    "arrows point to better."
+    f"Protocol {analysis['protocol']}. Mean ± sample standard deviation over volumes"
   )
+  if len(inputs.seeds) > 1:
+    note += (
+      " of their means over seeds; sd over seeds is that of the seeds' means over "
+      "volumes"
+    )
+  note += "; arrows point to better."
+  if inputs.budgets:
+    each = ", mean over seeds" if len(inputs.seeds) > 1 else ""
+    note += (
+      f" Steps and minutes of training{each}: of the stage and of those it starts "
+      "from, not of its teacher."
+    )
+  if inputs.published:
+    note += f" Published: {inputs.published_source}."
   if best:
     note += f" Highlighted: {best}, the small network with the highest PSNR."
-  left_out = sum(row[m]["left_out"] for row in analysis["rows"] for m in _COLUMNS)
-  if left_out:
-    note += f" {left_out} values are undefined or infinite and were left out of means."
   return blocks.Table(
-    ("model", "parameters", *names, "volumes"),
+    header,
     rows,
     note,
     models.index(best) if best else None,
-    colours(models),
+    colours(analysis["networks"]),
   )
 
 
-def _is_it_real(analysis, pictures):
-  pairs = analysis["paired"]
-  if not pairs:
-    return blocks.Section("Is the difference real?", [])
+def _further(analysis):
   rows = [
-    (
-      f"{p['a']} {wording.MINUS} {p['b']}",
-      wording.LABELS[p["metric"]],
-      wording.difference(p),
-      wording.interval(p),
-      wording.p_value(p["wilcoxon_p"]),
-      wording.percent(p["gap_closed"]),
-      f"{p['n']} {p['unit']}s" if p["n"] != 1 else f"1 {p['unit']}",
-    )
-    for p in pairs
+    (row["model"], *(wording.mean_sd(row[name], name) for name in _FURTHER))
+    for row in analysis["rows"]
   ]
-  header = ("pair", "metric", "difference", "95% interval", "Wilcoxon p", "gap closed")
-  note = (
-    f"Percentile bootstrap, {count(analysis['bootstrap'])} resamples; two-sided "
-    "Wilcoxon signed-rank test, not corrected for the number of comparisons. "
+  names = (*_MAIN, *_FURTHER)
+  left_out = sum(row[name]["left_out"] for row in analysis["rows"] for name in names)
+  note = f"{left_out} values are undefined or infinite and were left out of means."
+  return blocks.Table(
+    ("model", *_titles(_FURTHER).values()),
+    rows,
+    note if left_out else "",
+    colours=colours(analysis["networks"]),
   )
-  notes = dict.fromkeys(p["gap_note"] for p in pairs if p["gap_note"])
-  note += " ".join(f"{text[0].upper()}{text[1:]}." for text in notes)
-  parts = [blocks.Table((*header, "paired over"), rows, note)]
-  if "differences" in pictures:
-    unit = pairs[0]["unit"]
-    caption = f"A dot is one {unit}; the diamond is the mean, the bar its 95% interval."
-    alt = "Paired differences between the models with their intervals."
-    parts.append(blocks.Picture(pictures["differences"], alt, caption))
-  return blocks.Section("Is the difference real?", parts)
+
+
+def _titles(metrics):
+  return {name: wording.LABELS[name] + _ARROWS.get(name, " ↓") for name in metrics}
 
 
 def _how_measured(inputs, analysis, pictures):
@@ -171,21 +178,63 @@ def _training(inputs, analysis, pictures):
     alt = "Learning curves of every stage."
     parts.append(blocks.Picture(pictures["learning_curves"], alt, caption))
   rows = []
-  for stage, lines in inputs.histories.items():
-    epochs = [line["epoch"] for line in lines if line.get("event") == "epoch"]
+  for stage, runs in inputs.histories.items():
+    epochs = [
+      line["epoch"] for lines in runs for line in lines if line.get("event") == "epoch"
+    ]
     if not epochs:
       continue
-    kept, spent = analysis["kept_epochs"][stage], inputs.seconds.get(stage)
+    kept = ", ".join(str(e or wording.ABSENT) for e in analysis["kept_epochs"][stage])
+    spent = inputs.seconds.get(stage)
     time = wording.ABSENT if spent is None else wording.duration(spent)
-    rows.append((stage, str(max(epochs)), str(kept or wording.ABSENT), time))
+    rows.append((stage, str(max(epochs)), kept, time))
   if rows:
     header = ("stage", "epochs", "weights kept from epoch", "training time")
-    stages = [row[0] for row in rows]
-    parts.append(blocks.Table(header, rows, colours=colours(stages)))
+    note = ""
+    if len(inputs.seeds) > 1:
+      order = ", ".join(map(str, inputs.seeds))
+      note = f"Epochs in the order of the seeds {order}; training time: mean of them."
+    parts.append(
+      blocks.Table(header, rows, note, colours=colours(analysis["networks"]))
+    )
   return blocks.Section("How the networks were trained", parts)
 
 
-def _attention(pictures):
+def _audit(analysis, pictures):
+  title = "What each term contributes"
+  if "audit" not in pictures:
+    return blocks.Section(title, [])
+  text = (
+    "From time to time the gradient of each weighted term of a loss was taken by "
+    "itself. Its share is its norm over the sum of all terms' norms: a term far below "
+    "the others does nothing, whatever its name promises. The cosine compares its "
+    "direction with that of the L1 error of the reconstruction: 1 teaches the same, 0 "
+    "something else, and below 0 it works against the image."
+  )
+  picture = blocks.Picture(
+    pictures["audit"],
+    "Share of each term in the gradient, and its cosine with the reconstruction's.",
+    "Share of the gradient (logarithmic) and cosine with the gradient of the L1 error "
+    f"over the steps of a stage. Below the dashed line, {NEGLIGIBLE:g}, a term is in "
+    "effect absent.",
+  )
+  rows = [
+    (
+      f"{entry['stage']}: {entry['term']}",
+      wording.share(entry["share"]),
+      f"{wording.share(entry['smallest_share'])} to "
+      f"{wording.share(entry['largest_share'])}",
+      wording.cosine(entry["cosine"]),
+      count(entry["audits"]),
+    )
+    for entry in analysis["audit"]
+  ]
+  header = ("stage: term", "share, median", "share, range", "cosine, median", "audits")
+  parts = [blocks.Paragraph(text), picture, blocks.Table(header, rows)]
+  return blocks.Section(title, parts)
+
+
+def _attention(inputs, pictures):
   if "attention_maps" not in pictures:
     return blocks.Section("Where the networks look", [])
   text = (
@@ -194,13 +243,17 @@ def _attention(pictures):
     "on each residue is its L2 norm."
   )
   alt = "Attention maps of every cascade and their residues to the teacher's."
-  caption = "Attention maps of one evaluated slice, a column for each cascade."
+  caption = (
+    f"Attention maps of one evaluated slice{_of_seed(inputs)}; a column for each "
+    "cascade."
+  )
   picture = blocks.Picture(pictures["attention_maps"], alt, caption)
   return blocks.Section("Where the networks look", [blocks.Paragraph(text), picture])
 
 
 def _files(inputs):
   links = [
+    ("summary.csv", "the table of results, a line for each network and metric"),
     ("volumes.csv", "metrics of every volume, all protocols (also volumes.json)"),
     ("slices.csv", "metrics of every slice, all protocols (also slices.json)"),
     ("report.json", "everything in this report for programs"),

@@ -19,7 +19,7 @@ body {
   margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.6 system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif;
 }
-header, main { max-width: 66rem; margin: 0 auto; padding: 0 1.25rem; }
+header, main { max-width: 72rem; margin: 0 auto; padding: 0 1.25rem; }
 header { padding-top: 2.5rem; }
 header p { color: var(--quiet); margin: .25rem 0 0; }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0; letter-spacing: -.01em; }
@@ -55,11 +55,14 @@ table {
   font-variant-numeric: tabular-nums;
 }
 th, td {
-  padding: .5rem .7rem; text-align: right; white-space: nowrap;
+  padding: .5rem; text-align: right; white-space: nowrap;
   border-bottom: 1px solid var(--line);
 }
 th:first-child { text-align: left; }
-thead th { color: var(--quiet); font-weight: 600; border-bottom-width: 2px; }
+thead th {
+  color: var(--quiet); font-weight: 600; border-bottom-width: 2px;
+  white-space: normal; vertical-align: bottom;
+}
 tbody th { font-weight: 600; }
 tbody th i {
   display: inline-block; width: .7rem; height: .7rem; border-radius: 50%;

@@ -1,18 +1,22 @@
 """Writes the report's files, all of them or none."""
 
+import functools
 import os
 import pathlib
 import shutil
 
-from kdmri_jax.evaluation import figures, tables
-from kdmri_jax.evaluation.report import content, to_html, to_markdown
-from kdmri_jax.evaluation.report.analysis import ReportInput, analyse
+from kdmri_jax.evaluation import figures, tables, wording
+from kdmri_jax.evaluation.report import comparisons, content, to_html, to_markdown
+from kdmri_jax.evaluation.report.analysis import analyse
+from kdmri_jax.evaluation.report.inputs import ReportInput
+from kdmri_jax.evaluation.report.rows import summary_records
 
 _OWN = {
   "index.html",
   "report.md",
   "report.json",
   "figures",
+  "summary.csv",
   "volumes.csv",
   "volumes.json",
   "slices.csv",
@@ -56,30 +60,39 @@ def _fill(folder, inputs, analysis):
   sections = content.sections(inputs, analysis, _draw(folder, inputs, analysis))
   where = inputs.dataset.get("source")
   subtitle = f"Protocol {inputs.protocol}" + (f", data: {where}" if where else "")
+  if len(inputs.seeds) > 1:
+    subtitle += f", {wording.seeds(len(inputs.seeds))}"
   page = to_html.render(inputs.title, subtitle, sections)
   tables.write_text(folder / "index.html", page)
   text = to_markdown.render(inputs.title, sections)
   tables.write_text(folder / "report.md", text)
   tables.write_json(folder / "report.json", analysis)
+  tables.write_csv(folder / "summary.csv", summary_records(analysis["rows"]))
   tables.write_tables(folder, inputs.tables)
 
 
 def _draw(folder, inputs, analysis):
   """Draws the figures there is something for; name -> relative path."""
-  pairs = [p for p in analysis["paired"] if p["metric"] in ("psnr", "ssim")]
-  lines = [line for history in inputs.histories.values() for line in history]
-  trained = any(line.get("event") == "epoch" for line in lines)
+  pairs = [
+    p for p in comparisons.drawn_pairs(analysis) if p["metric"] in ("psnr", "ssim")
+  ]
+  diaries = [lines for runs in inputs.histories.values() for lines in runs]
+  trained = any(line.get("event") == "epoch" for lines in diaries for line in lines)
+  look = {"colours": figures.colours(analysis["networks"])}
+  comparison = functools.partial(
+    figures.comparison, data_range=inputs.comparison_range, **look
+  )
+  curves = functools.partial(figures.learning_curves, **look)
   wanted = {
-    "comparison": (
-      inputs.comparison_images,
-      lambda path, images: figures.comparison(
-        path, images, data_range=inputs.comparison_range
-      ),
-    ),
-    "differences": (pairs, figures.differences),
+    "comparison": (inputs.comparison_images, comparison),
+    "differences": (pairs, functools.partial(figures.differences, **look)),
     "mask": (inputs.mask_image, figures.mask),
-    "learning_curves": (inputs.histories if trained else None, figures.learning_curves),
-    "attention_maps": (inputs.attention, figures.attention_maps),
+    "learning_curves": (inputs.histories if trained else None, curves),
+    "audit": (inputs.audits, figures.audit),
+    "attention_maps": (
+      inputs.attention,
+      functools.partial(figures.attention_maps, **look),
+    ),
   }
   drawn = {}
   for name, (what, draw) in wanted.items():

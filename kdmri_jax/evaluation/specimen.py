@@ -1,0 +1,87 @@
+"""The one slice of the evaluated volumes that the report's pictures show."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdmri_jax.config import TermConfig
+from kdmri_jax.distillation import attention_transfer
+from kdmri_jax.distillation.combine import OWN
+from kdmri_jax.evaluation import reconstruct
+from kdmri_jax.training import batches
+from kdmri_jax.training.pipeline import Pipeline
+from kdmri_jax.training.step import make_predict
+
+
+def index(pipeline: Pipeline) -> int:
+  """The middle of the middle volume."""
+  start, stop = _span(pipeline)
+  return (start + stop) // 2
+
+
+def volume_range(pipeline: Pipeline) -> float | None:
+  """The range of the slice's PSNR: its volume's maximum, or None for its own."""
+  if pipeline.config.evaluation.protocol == "slice":
+    return None
+  start, stop = _span(pipeline)
+  target = pipeline.dataset.test.slices.target[start:stop]
+  return float(reconstruct.real_image(target).max())
+
+
+def attention_maps(
+  pipeline: Pipeline, params: Mapping[str, Any]
+) -> dict[str, np.ndarray] | None:
+  """Attention maps [cascades, H, W] of the slice by model, the teacher's first.
+
+  The layers are those of the experiment's first attention transfer from a teacher;
+  models of another kind than those it was made for are left out.
+
+  Args:
+    pipeline: one seed of the experiment.
+    params: weights of the models to show, the teacher among them.
+
+  Returns:
+    None without an attention transfer, without the teacher's weights, or where maps
+    differ in size and cannot be shown as a difference.
+  """
+  config, teacher = pipeline.config, pipeline.config.evaluation.teacher
+  found = _attention_term(pipeline)
+  if not found or teacher not in params:
+    return None
+  stage, term = config.stages[found[0]], found[1]
+  student_model, teacher_model = stage.model, config.stages[stage.teacher].model
+  # One hint may serve all guided layers.
+  hint = term.hint * (len(term.guided) if len(term.hint) == 1 else 1)
+  if config.stages[teacher].model != teacher_model:
+    return None
+  maps = {teacher: _maps(pipeline, teacher, params[teacher], hint)}
+  for name, weights in params.items():
+    if name != teacher and config.stages[name].model == student_model:
+      maps[name] = _maps(pipeline, name, weights, term.guided)
+  maps = {name: jax.device_get(values) for name, values in maps.items()}
+  if len({each.shape for values in maps.values() for each in values}) > 1:
+    return None
+  return {name: np.stack(values) for name, values in maps.items()}
+
+
+def _attention_term(pipeline: Pipeline) -> tuple[str, TermConfig] | None:
+  for name in pipeline.config.pipeline:
+    for term in pipeline.config.stages[name].terms.values():
+      own = any(hint.startswith(OWN) for hint in term.hint)
+      if term.loss == "attention_transfer" and not own:
+        return name, term
+  return None
+
+
+def _maps(pipeline, name, weights, layers):
+  slices = batches.take(pipeline.dataset.test.slices, np.array([index(pipeline)]))
+  predict = make_predict(pipeline.models[name], pipeline.devices[:1], layers)
+  _, _, picked = predict(weights, slices, pipeline.dataset.mask)
+  return [attention_transfer.attention_map(layer)[0] for layer in picked]
+
+
+def _span(pipeline: Pipeline) -> tuple[int, int]:
+  spans = pipeline.dataset.test.spans
+  return spans[len(spans) // 2]
