@@ -28,11 +28,7 @@ def start(setting: str, name: str) -> ConfigDict:
 
 def add_control(config: ConfigDict) -> None:
   """Adds the student trained alone for as many epochs as feature and kd together."""
-  stage = _copy(config.stages.student)
-  stage.epochs = config.get_oneway_ref("epochs") * 2
-  if stage.decay_epochs:
-    stage.decay_epochs = stage.get_oneway_ref("epochs") * 3 // 4
-  config.stages.student_long = stage
+  config.stages.student_long = copy(config, "student", times=2)
   config.pipeline = (*config.pipeline, "student_long")
   config.evaluation.control = "student_long"
 
@@ -55,22 +51,18 @@ def add_student(
     alpha: weight of the target in the kd stage; 1 - alpha is that of the teacher.
     teacher: the stage that teaches.
   """
-  kd = _copy(config.stages.kd)
+  kd = copy(config, "kd", times=1 if attention else 2)
   kd.teacher, kd.start_from = teacher, ""
   kd.terms.reconstruction.weight = alpha
   kd.terms.imitation.weight = 1 - alpha
   if attention:
-    feature = _copy(config.stages.feature)
+    feature = copy(config, "feature")
     feature.teacher = teacher
     feature.terms = ConfigDict(dict(attention=attention))
     feature.select = "attention"
     config.stages[f"feature_{name}"] = feature
     config.pipeline = (*config.pipeline, f"feature_{name}")
     kd.start_from = f"feature_{name}"
-  else:
-    kd.epochs = config.get_oneway_ref("epochs") * 2
-    if kd.decay_epochs:
-      kd.decay_epochs = kd.get_oneway_ref("epochs") * 3 // 4
   config.stages[f"kd_{name}"] = kd
   config.pipeline = (*config.pipeline, f"kd_{name}")
   config.evaluation.models = (*config.evaluation.models, f"kd_{name}")
@@ -78,10 +70,13 @@ def add_student(
 
 
 def finish(config: ConfigDict) -> ConfigDict:
-  """Drops the stages that the study does not run."""
+  """Drops the stages that the study does not run, and published rows it has not."""
   for name in list(config.stages):
     if name not in config.pipeline:
       del config.stages[name]
+  rows = ("zero_filled", *config.evaluation.models)
+  published = config.evaluation.published
+  config.evaluation.published = {k: v for k, v in published.items() if k in rows}
   return config
 
 
@@ -96,5 +91,10 @@ def features(loss: str, variant: str = "paper", guided: int = 2, hint: int = 3) 
   )
 
 
-def _copy(stage: ConfigDict) -> ConfigDict:
-  return ConfigDict(stage.to_dict(preserve_field_references=True))
+def copy(config: ConfigDict, name: str, times: int = 1) -> ConfigDict:
+  """A copy of a stage, for `times` as many epochs as `config.epochs` comes to say."""
+  stage = config.stages[name].copy_and_resolve_references()
+  stage.epochs = config.get_oneway_ref("epochs") * times
+  if stage.decay_epochs:
+    stage.decay_epochs = stage.get_oneway_ref("epochs") * 3 // 4
+  return stage

@@ -22,10 +22,9 @@ SMALL = (
   "--config.mask.centre_lines=4",
   "--config.epochs=1",
   "--config.audit_every=0",
-  "--stages=teacher,feature",
-  "--config.evaluation.models=('teacher','feature')",
+  "--stages=teacher,student,feature",
+  "--config.evaluation.models=('teacher','student','feature')",
   "--config.evaluation.distilled=('feature',)",
-  "--config.evaluation.student=teacher",
 )
 
 

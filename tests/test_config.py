@@ -12,7 +12,7 @@ from experiments import published
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
 
-STUDIES = ("ablation", "alpha", "methods", "position", "sft")
+STUDIES = ("ablation", "alpha", "methods", "position", "recipes", "sft")
 
 
 def test_every_experiment_parses_in_both_protocols():
@@ -25,7 +25,7 @@ def test_every_experiment_parses_in_both_protocols():
 
 
 @pytest.mark.parametrize("study", STUDIES)
-@pytest.mark.parametrize("setting", ["acdc", "brain_t1", "cardiac_8x", "base"])
+@pytest.mark.parametrize("setting", ["acdc_small", "brain_t1", "cardiac_4x", "base"])
 def test_every_study_parses_in_every_setting(study, setting):
   config = importlib.import_module(f"experiments.{study}").get_config(setting)
   config.epochs = 12

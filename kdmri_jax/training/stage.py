@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import math
 import pathlib
 import time
@@ -16,9 +15,8 @@ from absl import logging
 
 from kdmri_jax.config import StageConfig
 from kdmri_jax.data.dataset import Dataset
-from kdmri_jax.distillation import combine
 from kdmri_jax.errors import Interrupted, UserError
-from kdmri_jax.training import batches, interrupt, log, parallel
+from kdmri_jax.training import batches, hints, interrupt, log, parallel
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.networks import Networks, Teacher, init_guides
 from kdmri_jax.training.step import (
@@ -317,40 +315,24 @@ class _Loop:
       )
 
   def _with_hints(self, slices: Slices, what: str) -> Slices:
-    """Adds the frozen teacher's half of every term, where it fits in memory.
-
-    Takes the range of the teacher's error from the training set.
-    """
-    terms = self._stage.networks.terms
-    if not any(term.needs_teacher for term in terms):
+    """Adds the frozen teacher's hints, and takes the range of its error."""
+    if not any(term.needs_teacher for term in self._stage.networks.terms):
       return slices
-    needs_range = any(t.needs_teacher and t.compare.method.uses_context for t in terms)
-    count, hints, fits = len(slices.target), None, True
-    for indices in batches.in_order(count, self._setting.batch_size, fill=True):
-      batch = batches.take(slices, indices)
-      part = jax.device_get(self._steps.teach(self._teacher, batch, self._mask))
-      if hints is None:
-        size = sum(x[:1].nbytes for x in jax.tree.leaves(part)) * count
-        fits = size <= self._cache_left
-        if fits:
-          self._cache_left -= size
-        else:
-          logging.info(
-            "%s: the teacher's outputs on the %s set would take %.0f MB; computing "
-            "them step by step (config.teacher_cache_mb=%d)",
-            *(self._stage.name, what, size / 2**20, self._setting.teacher_cache_mb),
-          )
-          if not needs_range or what != "training":
-            return slices
-      part = part if fits else {combine.TEACHER_ERROR: part[combine.TEACHER_ERROR]}
-      if hints is None:
-        hints = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), part)
-      jax.tree.map(functools.partial(_write_rows, rows=indices), hints, part)
-      self._stop_if_asked()
+    taught = hints.collect(
+      lambda batch: self._steps.teach(self._teacher, batch, self._mask),
+      slices,
+      self._setting.batch_size,
+      self._cache_left,
+      self._stop_if_asked,
+    )
+    self._cache_left -= taught.bytes
+    if taught.bytes == 0:
+      logging.info(
+        "%s: the teacher's outputs on the %s set would take %.0f MB; computing them "
+        "step by step (config.teacher_cache_mb=%d)",
+        *(self._stage.name, what, taught.needed / 2**20),
+        self._setting.teacher_cache_mb,
+      )
     if what == "training":
-      self._set_teacher(np.ptp(hints[combine.TEACHER_ERROR]))
-    return slices._replace(hints=hints) if fits else slices
-
-
-def _write_rows(whole: np.ndarray, part: np.ndarray, rows: np.ndarray) -> None:
-  whole[rows] = part
+      self._set_teacher(taught.error_range)
+    return slices._replace(hints=taught.hints)
