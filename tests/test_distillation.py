@@ -25,8 +25,11 @@ IMAGE = {
 # Methods that are not 0 when the student equals the teacher, and why.
 NOT_ZERO = {}
 
-# Methods that jump where all channels of a pixel are 0, and why.
-JUMPS = {"feature_affinity": "a silent pixel has no direction"}
+# Methods without a derivative where activations are 0, and why.
+NOT_SMOOTH = {
+  "correlation_congruence": "|s - t| has a corner where both are silent",
+  "feature_affinity": "a pixel silent in all channels has no direction",
+}
 
 SIZE = (8, 6)
 
@@ -116,7 +119,7 @@ class TestContract:
       student, teacher, context, params = jax.tree.map(
         lambda x: x.astype(jnp.float64) if x.dtype == jnp.float32 else x, arrays
       )
-      if name in JUMPS:
+      if name in NOT_SMOOTH:
         student = jax.tree.map(lambda s: s + 0.1, student)
       check_grads(
         lambda s: self.value(s, teacher, context, params),
