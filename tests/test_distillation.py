@@ -32,8 +32,11 @@ NOT_ZERO = {
   "review": _OWN_WEIGHTS,
 }
 
-# Methods that jump where all channels of a pixel are 0, and why.
-JUMPS = {"feature_affinity": "a silent pixel has no direction"}
+# Methods without a derivative where activations are 0, and why.
+NOT_SMOOTH = {
+  "correlation_congruence": "|s - t| has a corner where both are silent",
+  "feature_affinity": "a pixel silent in all channels has no direction",
+}
 
 SIZE = (8, 6)
 
@@ -125,7 +128,7 @@ class TestContract:
       )
       # Biases of 0 put a silent pixel on the kink of a ReLU, long steps cross one.
       params = jax.tree.map(lambda x: x + 0.01, params)
-      if name in JUMPS:
+      if name in NOT_SMOOTH:
         student = jax.tree.map(lambda s: s + 0.1, student)
       check_grads(
         lambda s: self.value(s, teacher, context, params),

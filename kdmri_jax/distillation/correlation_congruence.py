@@ -1,10 +1,7 @@
 """Correlation congruence: images relate to each other as the teacher sees them.
 
-Peng et al. 2019 (arXiv 1904.01802) compare the embeddings in front of a classifier.
-The layers of a reconstruction network are maps, so an image's embedding is here each
-channel's mean over the pixels, as in front of a classifier. It holds C numbers an
-image, where the flattened map holds H W C (1.8 million for 32 channels of 240x240), of
-which the angles between images would tell mostly how well the heads overlap.
+Peng et al. 2019 (arXiv 1904.01802) compare the embeddings in front of a classifier;
+that of an image is here `vectors.embed`: its maps, averaged to at most 16x16.
 """
 
 import math
@@ -87,7 +84,5 @@ def delta(student: Array, teacher: Array) -> Array:
 
 VARIANTS = {
   "rbf": Method(embed, sum_over_layers(rbf), couples_batch=True, matches=""),
-  "delta": Method(
-    embed, sum_over_layers(delta), couples_batch=True, matches="channels"
-  ),
+  "delta": Method(embed, sum_over_layers(delta), couples_batch=True),
 }

@@ -1,30 +1,12 @@
 """FAKD: pixels alike to the teacher are alike to the student (He et al. 2020, ICIP)."""
 
-import math
-
 import chex
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from kdmri_jax.distillation.method import Method
-from kdmri_jax.distillation.vectors import sum_over_layers, unit
+from kdmri_jax.distillation.vectors import shrink, sum_over_layers, unit
 from kdmri_jax.types import Array
-
-SIZE = 16
-
-
-def _averages(length: int) -> np.ndarray:
-  """Matrix [n, length] of means over n = min(length, 16) windows that cover the axis.
-
-  Where n does not divide the length, neighbouring windows share a pixel.
-  """
-  count = min(length, SIZE)
-  matrix = np.zeros((count, length), np.float32)
-  for k in range(count):
-    window = slice(k * length // count, math.ceil((k + 1) * length / count))
-    matrix[k, window] = 1 / (window.stop - window.start)
-  return matrix
 
 
 def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -39,15 +21,7 @@ def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
   Returns:
     One [B, min(H, 16), min(W, 16), C] a layer; a silent pixel stays 0.
   """
-
-  def reduce(feature):
-    rows, columns = (_averages(length) for length in feature.shape[1:3])
-    precision = lax.Precision.HIGHEST
-    pooled = jnp.einsum("ih,bhwc->biwc", rows, feature, precision=precision)
-    pooled = jnp.einsum("jw,biwc->bijc", columns, pooled, precision=precision)
-    return unit(pooled)
-
-  return tuple(map(reduce, features))
+  return tuple(unit(shrink(feature)) for feature in features)
 
 
 def affinity(pixels: Array) -> Array:

@@ -1,7 +1,7 @@
 """PKT: the same neighbours with the same probability (Passalis & Tefas 2018).
 
-Probabilistic knowledge transfer compares embeddings; that of an image is here each
-channel's mean over the pixels.
+Probabilistic knowledge transfer compares embeddings; that of an image is here
+`vectors.embed`: its maps, averaged to at most 16x16.
 """
 
 import chex

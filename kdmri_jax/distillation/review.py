@@ -4,13 +4,12 @@ Chen et al. 2021 (arXiv 2104.09044).
 """
 
 import chex
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
 from kdmri_jax.distillation.layers import Conv
 from kdmri_jax.distillation.method import Method, identity
+from kdmri_jax.distillation.vectors import shrink
 from kdmri_jax.types import Array
 
 _LEVELS = (4, 2, 1)
@@ -36,24 +35,10 @@ def hierarchical_context(student: Array, teacher: Array) -> Array:
   """
   chex.assert_equal_shape([student, teacher])
   difference = student - teacher
-  levels = [difference, *(_average(difference, count) for count in _LEVELS)]
+  levels = [difference, *(shrink(difference, count) for count in _LEVELS)]
   weights = [0.5**k for k in range(len(levels))]
   pairs = zip(weights, levels, strict=True)
   return sum(w * jnp.square(level).mean() for w, level in pairs) / sum(weights)
-
-
-def _average(x: Array, count: int) -> Array:
-  """Means over count x count windows: [B, H, W, C] -> [B, count, count, C]."""
-  rows, columns = (_windows(size, count).astype(x.dtype) for size in x.shape[1:3])
-  precision = jax.lax.Precision.HIGHEST
-  return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns, precision=precision)
-
-
-def _windows(size: int, count: int) -> np.ndarray:
-  """[count, size]: row i averages floor(i size/count) .. ceil((i+1) size/count) - 1."""
-  i, pixel = np.arange(count)[:, None], np.arange(size)
-  inside = (pixel >= i * size // count) & (pixel * count < (i + 1) * size)
-  return inside / inside.sum(axis=1, keepdims=True)
 
 
 class Fusion(nn.Module):

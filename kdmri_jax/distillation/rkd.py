@@ -1,7 +1,7 @@
 """RKD: distances and angles between images (Park et al. 2019, arXiv 1904.05068).
 
-Relational distillation compares embeddings; that of an image is here each channel's
-mean over the pixels.
+Relational distillation compares embeddings; that of an image is here `vectors.embed`:
+its maps, averaged to at most 16x16.
 """
 
 import chex

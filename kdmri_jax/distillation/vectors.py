@@ -1,11 +1,15 @@
 """Lengths, directions and embeddings of activations; a sum over layers."""
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from kdmri_jax.types import Array
 
+SIDE = 16
 _TINY = 1e-12
 
 
@@ -31,16 +35,52 @@ def unit(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
   return jnp.where(alive, x / jnp.where(alive, length, 1), 0)
 
 
+def shrink(feature: Array, side: int = SIDE) -> Array:
+  """Averages a map over windows that cover it, to at most side x side.
+
+  Where `side` does not divide height or width, neighbouring windows share a pixel.
+
+  Args:
+    feature: activations, float [B, H, W, C].
+    side: windows along each axis.
+
+  Returns:
+    [B, min(H, side), min(W, side), C].
+  """
+  rows, columns = (
+    _averages(length, min(length, side)).astype(feature.dtype)
+    for length in feature.shape[1:3]
+  )
+  precision = lax.Precision.HIGHEST
+  feature = jnp.einsum("ih,bhwc->biwc", rows, feature, precision=precision)
+  return jnp.einsum("jw,biwc->bijc", columns, feature, precision=precision)
+
+
+def _averages(length: int, count: int) -> np.ndarray:
+  """Matrix [count, length] of means over windows."""
+  matrix = np.zeros((count, length))
+  for k in range(count):
+    window = slice(k * length // count, math.ceil((k + 1) * length / count))
+    matrix[k, window] = 1 / (window.stop - window.start)
+  return matrix
+
+
 def embed(features: tuple[Array, ...]) -> tuple[Array, ...]:
-  """One vector an image: each channel's mean over the pixels.
+  """One vector an image: its maps, averaged to at most 16x16 and flattened.
+
+  Relational methods were made for the embedding in front of a classifier, each
+  channel's mean over all pixels. Of a reconstruction network's layers those means
+  are nearly alike for all images: between slices of phantoms their cosines were
+  0.996 to 1.000, against 0.97 to 1.00 for the maps of 16x16 and 0.95 to 0.99 for
+  those of full size, which take 50 times the memory at 120x120.
 
   Args:
     features: layers, float [B, H, W, C].
 
   Returns:
-    One [B, C] a layer.
+    One [B, min(H, 16) min(W, 16) C] a layer.
   """
-  return tuple(feature.mean(axis=(1, 2)) for feature in features)
+  return tuple(shrink(feature).reshape(len(feature), -1) for feature in features)
 
 
 def sum_over_layers(distance: Callable[..., Array]) -> Callable[..., Array]:
