@@ -163,10 +163,11 @@ def expected_masked(weights, student, teacher, context):
 def context_loss(s, t):
   """Full size, and means over windows of 4x4, 2x2 and 1 parts."""
   total = np.mean((s - t) ** 2)
-  for weight, count in [(1 / 2, 4), (1 / 4, 2), (1 / 8, 1)]:
+  for weight, most in [(1 / 2, 4), (1 / 4, 2), (1 / 8, 1)]:
+    counts = [(n, min(n, most)) for n in s.shape[1:3]]
     edges = [
       [(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
-      for n in s.shape[1:3]
+      for n, count in counts
     ]
     squares = [
       np.mean((s[:, a:b, c:d] - t[:, a:b, c:d]).mean(axis=(1, 2)) ** 2)
