@@ -223,6 +223,7 @@ class TestRefusing:
       ({"models.student.consistency": "matrix1"}, "consistency: found 'matrix1'"),
       ({"stages.teacher.epochs": 0}, "epochs: found 0"),
       ({"evaluation.protocol": "psnr"}, "protocol: found 'psnr'"),
+      ({"evaluation.teacher": "student"}, "the teacher, too"),
       ({"evaluation.teacher": "tutor"}, "evaluation.teacher: found 'tutor'"),
       ({"data.source": "nift"}, "data.source: found 'nift'"),
       ({"mask.acceleration": 0.5}, "acceleration"),

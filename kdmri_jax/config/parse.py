@@ -182,6 +182,9 @@ def _check_evaluation(config: ExperimentConfig):
   for key in ("teacher", "student"):
     where = f"config.evaluation.{key}"
     _known(getattr(evaluation, key), config.stages, where, "a stage")
+  if evaluation.teacher == evaluation.student:
+    found = f"{evaluation.student!r}, the teacher, too"
+    raise UserError(where, found, "another stage", "Name the unassisted student.")
   for name in evaluation.distilled:
     _known(name, config.stages, "config.evaluation.distilled", "a stage")
   if evaluation.control:
