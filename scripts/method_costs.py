@@ -27,6 +27,7 @@ def main(argv):
   del argv
   import jax
   import jax.numpy as jnp
+  from flax import linen as nn
 
   from kdmri_jax.distillation import METHODS
   from kdmri_jax.distillation.guide import Guide
@@ -49,33 +50,25 @@ def main(argv):
         "--methods", f"{name!r}", f"some of {', '.join(METHODS)}", "Correct it."
       )
   shape = (_BATCH.value, height, width)
-  keys = iter(jax.random.split(jax.random.key(0), 100))
   mask = masks.cartesian((height, width), 4, 10, 0, 0)
-  target = jax.random.uniform(next(keys), (*shape, 1))
-  zero_filled, measurement = undersample(target, mask)
-  student = DCCNN(convolutions=3)
-  params = student.init(jax.random.key(1), zero_filled[:1], _first(measurement))
-  context = Context(
-    target,
-    zero_filled,
-    measurement,
-    jnp.ones(len(target)),
-    jnp.ones(()),
-    jnp.arange(len(target), dtype=jnp.uint32),
-  )
+  student = DCCNN(convolutions=3, consistency="line0")
 
-  def layers(is_image):
-    if is_image:
-      return (jax.random.uniform(next(keys), (*shape, 1)),)
-    return tuple(
-      jax.nn.relu(jax.random.normal(next(keys), (*shape, 32))) for _ in range(5)
-    )
+  def make_context(key):
+    target = jax.random.uniform(key, (*shape, 1))
+    zero_filled, measurement = undersample(target, mask)
+    error, draws = jnp.ones(len(target)), jnp.arange(len(target), dtype=jnp.uint32)
+    return Context(target, zero_filled, measurement, error, jnp.ones(()), draws)
 
-  def reconstruction(params):
-    image = student.apply(params, zero_filled, measurement).image
-    return pixel.l1(image, target).mean()
+  def make_student(key):
+    context = make_context(key)
+    params = student.init(key, context.image[:1], _first(context.measurement))
+    return params, context
 
-  step, memory = _measure(jax.value_and_grad(reconstruction), params)
+  def reconstruction(params, context):
+    image = student.apply(params, context.image, context.measurement).image
+    return pixel.l1(image, context.target).mean()
+
+  step, memory = _measure(reconstruction, make_student)
   print(f"{height}x{width}, batch {_BATCH.value}, {jax.devices()[0].device_kind}\n")
   print("| method | variant | time, ms | of a step | memory, MB |")
   print("|---|---|---|---|---|")
@@ -83,20 +76,27 @@ def main(argv):
   for name in names:
     for variant, method in METHODS[name].items():
       guide = Guide(method)
-      guided, hint = layers(method.reads_image), layers(method.reads_image)
-      hints = guide.represent_teacher(hint)
-      weights = guide.init(next(keys), guided, hints, context)
 
-      def value(trained, guide=guide, hints=hints):
+      def make_terms(key, guide=guide):
+        count, channels = (1, 1) if guide.method.reads_image else (5, 32)
+        keys = jax.random.split(key, 2 * count)
+        maps = [nn.relu(jax.random.normal(k, (*shape, channels))) for k in keys]
+        guided, hints = (
+          tuple(maps[:count]),
+          guide.represent_teacher(tuple(maps[count:])),
+        )
+        context = make_context(key)
+        weights = guide.init(key, guided, hints, context)
+        return (guided, weights), hints, context
+
+      def value(trained, hints, context, guide=guide):
         guided, weights = trained
         return guide.apply(weights, guided, hints, context)
 
-      seconds, memory = _measure(jax.value_and_grad(value), (guided, weights))
+      seconds, memory = _measure(value, make_terms)
       share = f"{100 * seconds / step:.0f}%" if step else ""
-      print(
-        f"| {name} | {variant} | {_ms(seconds)} | {share} | {memory / 1e6:.0f} |",
-        flush=True,
-      )
+      cells = f"{_ms(seconds)} | {share} | {memory / 1e6:.0f}"
+      print(f"| `{name}` | `{variant}` | {cells} |", flush=True)
 
 
 def _first(measurement):
@@ -107,18 +107,25 @@ def _ms(seconds):
   return f"{1e3 * seconds:.1f}" if seconds else ""
 
 
-def _measure(function, argument):
-  """(median seconds or 0, bytes of temporary values)."""
+def _measure(function, make):
+  """(median seconds or 0, bytes of temporary values) of value and gradient.
+
+  Without repeats nothing is computed, only compiled for the shapes.
+  """
   import jax
 
-  compiled = jax.jit(function).lower(argument).compile()
+  key = jax.random.key(0)
+  arguments = jax.eval_shape(make, key)
+  compiled = jax.jit(jax.value_and_grad(function)).lower(*arguments).compile()
   memory = compiled.memory_analysis().temp_size_in_bytes
   times = []
-  for repeat in range(_REPEATS.value + 1 if _REPEATS.value else 0):
+  if _REPEATS.value:
+    arguments = jax.jit(make)(key)
+    jax.block_until_ready(compiled(*arguments))
+  for _ in range(_REPEATS.value):
     start = time.perf_counter()
-    jax.block_until_ready(compiled(argument))
-    if repeat:
-      times.append(time.perf_counter() - start)
+    jax.block_until_ready(compiled(*arguments))
+    times.append(time.perf_counter() - start)
   return statistics.median(times) if times else 0.0, memory
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 from tiny import assert_same_end, final, make, tiny_config, train
@@ -51,6 +52,27 @@ class TestStopping:
     for line in (*a, *b):
       del line["seconds"]
     assert a == b
+
+  @pytest.mark.parametrize("loss", ["fitnets", "masked_generative"])
+  def test_weights_trained_along_and_draws_go_on_too(self, tmp_path, monkeypatch, loss):
+    def run(path):
+      config = tiny_config()
+      config.stages.feature.terms.attention.update(loss=loss, variant="paper")
+      pipeline = Pipeline(config_lib.parse(config), path)
+      train(pipeline, ["teacher", "feature"])
+      lines = log.read(path / "seed_42" / "feature" / "metrics.jsonl")
+      for line in lines:
+        del line["seconds"]
+      return lines, pipeline.best("feature")
+
+    expected, best = run(tmp_path / "a")
+    with monkeypatch.context() as patch:
+      _signal_in_step(patch, 10 + 5 + 7, signal.SIGTERM)  # 5 are taught
+      with pytest.raises(Interrupted, match="stage feature at step 7"):
+        run(tmp_path / "b")
+    lines, again = run(tmp_path / "b")
+    assert lines == expected
+    jax.tree.map(np.testing.assert_array_equal, again, best)
 
   def test_what_a_crash_left_of_the_log_is_dropped(self, tmp_path):
     path = tmp_path / "metrics.jsonl"

@@ -235,8 +235,9 @@ class ExperimentConfig:
     batch_size: slices a step, over all devices together.
     devices: local devices to use, on a CPU host devices, one a core by default; 0
       takes as many of them as divide the batch.
-    teacher_cache_mb: memory for a frozen teacher's outputs on the training set;
-      a larger set is taught step by step with the same result.
+    teacher_cache_mb: memory for a frozen teacher's outputs on the training set (of
+      each seed, where several train side by side); a larger set is taught step by step
+      with the same result.
     checkpoint_seconds: shortest time between two checkpoints of a stage.
     audit_every: steps between two looks at what each term contributes to the gradient;
       0 for none.
