@@ -1,5 +1,7 @@
 """Every registered method keeps the contract; the numbers are the golden ones."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,15 +72,28 @@ class Bound:
   def __init__(self, name, variant, student, teacher):
     method = METHODS[name][variant]
     self.guide = Guide(method, *fit(method, student, teacher))
-    hints = self.guide.represent_teacher(teacher)
-    context = make_context(len(student[0]), student[0].shape[1:3])
-    self.params = self.guide.init(jax.random.key(0), student, hints, context)
-    self.context = context
+    self.context = make_context(len(student[0]), student[0].shape[1:3])
+
+    def init(student, teacher):
+      hints = self.guide.represent_teacher(teacher)
+      return self.guide.init(jax.random.key(0), student, hints, self.context)
+
+    def value(student, teacher, context, params):
+      hints = self.guide.represent_teacher(teacher)
+      return self.guide.apply(params, student, hints, context)
+
+    self.params = init(student, teacher)
+    self._value, self.jitted = value, jax.jit(value)
 
   def __call__(self, student, teacher, context=None, params=None):
-    hints = self.guide.represent_teacher(teacher)
     context = self.context if context is None else context
-    return self.guide.apply(params or self.params, student, hints, context)
+    return self._value(student, teacher, context, params or self.params)
+
+
+@functools.cache
+def bound(name, variant):
+  """The method on the usual layers."""
+  return Bound(name, variant, layers(name, 0), layers(name, 1))
 
 
 @pytest.mark.parametrize(("name", "variant"), ALL)
@@ -87,13 +102,15 @@ class TestContract:
   def _bind(self, name, variant):
     self.student, self.teacher = layers(name, 0), layers(name, 1)
     self.method = METHODS[name][variant]
-    self.value = Bound(name, variant, self.student, self.teacher)
+    self.value = bound(name, variant)
 
   def test_is_a_scalar_and_the_same_under_jit(self, name, variant):
     value = self.value(self.student, self.teacher)
     assert value.shape == ()
     assert np.isfinite(value)
-    jitted = jax.jit(self.value.__call__)(self.student, self.teacher)
+    jitted = self.value.jitted(
+      self.student, self.teacher, self.value.context, self.value.params
+    )
     np.testing.assert_allclose(jitted, value, rtol=2e-6, atol=1e-7)
 
   def test_the_gradient_is_finite_when_the_student_equals_the_teacher(
@@ -131,7 +148,7 @@ class TestContract:
       if name in NOT_SMOOTH:
         student = jax.tree.map(lambda s: s + 0.1, student)
       check_grads(
-        lambda s: self.value(s, teacher, context, params),
+        lambda s: self.value.jitted(s, teacher, context, params),
         (student,),
         order=1,
         modes="rev",

@@ -27,6 +27,12 @@ TINY = (
   "--config.mask.centre_lines=4",
   "--config.models.teacher.features=4",
   "--config.models.student.features=4",
+  "--config.models.teacher.cascades=2",
+  "--config.models.student.cascades=2",
+  "--config.stages.feature.terms.attention.guided="
+  "('cascade_1/activation_2','cascade_2/activation_2')",
+  "--config.stages.feature.terms.attention.hint="
+  "('cascade_1/activation_3','cascade_2/activation_3')",
 )
 
 
