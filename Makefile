@@ -15,7 +15,7 @@ demo: $(READY)
 	$(VENV)/bin/python scripts/run.py --config=experiments/demo.py --workdir=$(DEMO)
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest -n 2
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

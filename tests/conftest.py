@@ -13,6 +13,14 @@ jax.config.update("jax_num_cpu_devices", 8)
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
+@pytest.fixture(scope="module")
+def quick_compilation():
+  """Compiles without most optimisations: for tests of behaviour, not of numbers."""
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def golden():
   """Reads a file of golden numbers by name: a dict of arrays."""

@@ -13,6 +13,8 @@ from kdmri_jax.training import log
 from kdmri_jax.training.networks import complete
 from kdmri_jax.training.pipeline import Pipeline
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.mark.parametrize("devices", [1, 8])
 def test_norms_and_cosines_are_those_of_the_terms_gradients(devices):

@@ -14,6 +14,8 @@ from kdmri_jax.distillation.guide import Guide, fit
 from kdmri_jax.distillation.method import Context
 from kdmri_jax.types import Measurement
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ALL = [(name, variant) for name, variants in METHODS.items() for variant in variants]
 
 # Methods that compare images; the others compare feature maps.

@@ -13,6 +13,8 @@ from kdmri_jax.config import TermConfig
 from kdmri_jax.evaluation import audits, compare
 from kdmri_jax.training.log import read
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SEEDS = (3, 4)
 SETTINGS = {"seed": 3, "seeds": 2, "epochs": 1, "audit_every": 2}
 

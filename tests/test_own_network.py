@@ -19,6 +19,8 @@ from flax import linen as nn
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Outputs
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 class Net(nn.Module):
   """Two levels; sows its deep maps at half the size."""

@@ -17,6 +17,8 @@ from kdmri_jax.evaluation import compare
 from kdmri_jax.training import log
 from kdmri_jax.training.pipeline import Pipeline
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def assert_equal(a, b):
   jax.tree.map(np.testing.assert_array_equal, a, b)

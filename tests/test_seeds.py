@@ -10,6 +10,8 @@ from tiny import assert_same_end, final, make, train
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.training import batches, log
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STAGES = ["teacher", "feature"]
 
 

@@ -18,6 +18,8 @@ from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.training.step import TrainState
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
@@ -28,8 +30,16 @@ def undisturbed(tmp_path_factory):
 
 
 class TestStopping:
-  @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-  @pytest.mark.parametrize("step", [1, 4, 5, 9, 10])
+  @pytest.mark.parametrize(
+    ("step", "number"),
+    [
+      (1, signal.SIGTERM),
+      (4, signal.SIGINT),
+      (5, signal.SIGTERM),
+      (9, signal.SIGTERM),
+      (10, signal.SIGINT),
+    ],
+  )
   def test_a_signal_saves_and_the_next_start_ends_the_same(
     self, undisturbed, tmp_path, monkeypatch, step, number
   ):
@@ -53,11 +63,12 @@ class TestStopping:
       del line["seconds"]
     assert a == b
 
-  @pytest.mark.parametrize("loss", ["fitnets", "masked_generative"])
-  def test_weights_trained_along_and_draws_go_on_too(self, tmp_path, monkeypatch, loss):
+  def test_weights_trained_along_and_draws_go_on_too(self, tmp_path, monkeypatch):
     def run(path):
       config = tiny_config()
-      config.stages.feature.terms.attention.update(loss=loss, variant="paper")
+      terms = config.stages.feature.terms
+      terms.attention.update(loss="fitnets", variant="paper")
+      terms.masked = {**terms.attention, "loss": "masked_generative"}
       pipeline = Pipeline(config_lib.parse(config), path)
       train(pipeline, ["teacher", "feature"])
       lines = log.read(path / "seed_42" / "feature" / "metrics.jsonl")
