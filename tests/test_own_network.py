@@ -14,12 +14,12 @@ from kdmri_jax.evaluation import compare
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.training.pipeline import Pipeline
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 UNET = '''
 from flax import linen as nn
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Outputs
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 class Net(nn.Module):
