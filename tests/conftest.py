@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+from kdmri_jax.training import parallel
+
 jax.config.update("jax_platforms", "cpu")
-jax.config.update("jax_num_cpu_devices", 8)
+parallel.use_cores(at_least=8)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 

@@ -3,9 +3,10 @@
 import os
 import signal
 
+import jax
 import numpy as np
 import pytest
-from tiny import assert_same_end, final, make, train
+from tiny import final, make, train
 
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.training import batches, log
@@ -13,6 +14,17 @@ from kdmri_jax.training import batches, log
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 STAGES = ["teacher", "feature"]
+
+
+def assert_alike(a, b):
+  """The same end, to rounding."""
+  assert a.progress.step == b.progress.step
+  assert a.progress.best_value == pytest.approx(b.progress.best_value, rel=1e-4)
+  jax.tree.map(
+    lambda x, y: np.testing.assert_allclose(x, y, atol=1e-4),
+    (a.state.params, a.best),
+    (b.state.params, b.best),
+  )
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +39,7 @@ def test_a_seed_ends_as_in_a_run_of_its_own(side_by_side, tmp_path):
   train(make(tmp_path, seed=pipeline.seed, devices=1), STAGES)
   for stage in STAGES:
     together = final(pipeline.workdir.path, stage, pipeline.seed)
-    assert_same_end(final(tmp_path, stage), together)
+    assert_alike(final(tmp_path, stage), together)
 
 
 def test_seeds_differ(side_by_side):
@@ -70,7 +82,7 @@ def test_a_signal_stops_all_and_all_go_on(tmp_path, monkeypatch, side_by_side):
   again = train(make(tmp_path, seeds=2, devices=0), ["teacher"])
   for a, b in zip(again, side_by_side, strict=True):
     undisturbed = final(b.workdir.path, "teacher", b.seed)
-    assert_same_end(final(tmp_path, "teacher", a.seed), undisturbed)
+    assert_alike(final(tmp_path, "teacher", a.seed), undisturbed)
 
 
 def test_the_error_of_one_seed_is_reported(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from kdmri_jax import threads
 from kdmri_jax.errors import UserError
 
 AXIS = "devices"
@@ -24,6 +25,7 @@ def use_cores(at_least: int = 1) -> None:
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
   cores = cores or os.cpu_count() or 1
   jax.config.update("jax_num_cpu_devices", max(cores, at_least))
+  threads.one_an_operation()
 
 
 def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:

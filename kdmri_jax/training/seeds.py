@@ -15,7 +15,7 @@ def train(pipeline: Pipeline, names: Sequence[str]) -> list[Pipeline]:
 
   With several seeds and several devices each device trains a seed of its own, so that
   none waits for another; otherwise each seed in turn has all devices. A seed's results
-  are those of a run of that seed alone on as many devices.
+  are, to rounding, those of a run of that seed alone.
 
   Args:
     pipeline: the experiment, with its first seed.

@@ -1,0 +1,28 @@
+"""Keeps XLA's operations on one CPU thread each."""
+
+import importlib.metadata
+import os
+
+_FLAG = "--xla_cpu_multi_thread_eigen"
+
+
+def one_an_operation() -> None:
+  """Lets XLA compute each operation on one CPU thread; before JAX is first used.
+
+  With a host device a core nothing is lost, and results do not depend on how busy the
+  threads are. A choice made in XLA_FLAGS is left as it is.
+  """
+  flags = os.environ.get("XLA_FLAGS", "")
+  if _FLAG not in flags:
+    os.environ["XLA_FLAGS"] = f"{flags} {_FLAG}=false".strip()
+
+
+def ffts_may_wait_forever() -> bool:
+  """Whether this jaxlib lets FFTs wait for each other.
+
+  In jaxlib 0.11 an FFT that runs on a thread of XLA's pool spreads over the same pool
+  and waits; as many FFTs at once as there are threads wait for each other
+  (openxla/xla pull request 46347 removed the guard).
+  """
+  release = importlib.metadata.version("jaxlib").split(".")[:2]
+  return tuple(map(int, release)) >= (0, 11)
