@@ -60,6 +60,10 @@ class Term(NamedTuple):
   def couples_batch(self) -> bool:
     return self.is_distillation and self.compare.method.couples_batch
 
+  @property
+  def uses_context(self) -> bool:
+    return self.is_distillation and self.compare.method.uses_context
+
 
 def resolve(stage: StageConfig, where: str) -> tuple[Term, ...]:
   """Looks a stage's terms up in the registries.

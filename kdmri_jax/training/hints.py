@@ -16,7 +16,8 @@ class Taught(NamedTuple):
 
   Attributes:
     hints: for `Slices.hints`; None where they do not fit in memory.
-    error_range: largest minus smallest mean squared error of its images.
+    error_range: largest minus smallest mean squared error of its images; 0 where
+      nobody needs it and the hints do not fit.
     needed: bytes that the hints take.
   """
 
@@ -35,15 +36,17 @@ def collect(
   slices: Slices,
   batch_size: int,
   budget: int,
+  needs_errors: bool,
   check: Callable[[], None],
 ) -> Taught:
-  """Runs the teacher once over all slices.
+  """Runs the teacher once over all slices, as far as that serves.
 
   Args:
     teach: slices of a batch -> hints, pytree of arrays [B, ...].
     slices: the whole set.
     batch_size: slices a batch.
-    budget: bytes that the hints may take; else only the errors are kept.
+    budget: bytes that the hints may take; beyond it they are not kept.
+    needs_errors: whether the range of the errors is wanted even then.
     check: called after each batch; raises where the run is to stop.
   """
   count, kept, needed = len(slices.target), None, 0
@@ -51,6 +54,8 @@ def collect(
     part = jax.device_get(teach(batches.take(slices, indices)))
     if kept is None:
       needed = sum(x[:1].nbytes for x in jax.tree.leaves(part)) * count
+    if needed > budget and not needs_errors:
+      return Taught(None, 0.0, needed)
     if needed > budget:
       part = {TEACHER_ERROR: part[TEACHER_ERROR]}
     if kept is None:

@@ -316,17 +316,19 @@ class _Loop:
 
   def _with_hints(self, slices: Slices, what: str) -> Slices:
     """Adds the frozen teacher's hints, and takes the range of its error."""
-    if not any(term.needs_teacher for term in self._stage.networks.terms):
+    taught_terms = [term for term in self._stage.networks.terms if term.needs_teacher]
+    if not taught_terms:
       return slices
     taught = hints.collect(
       lambda batch: self._steps.teach(self._teacher, batch, self._mask),
       slices,
       self._setting.batch_size,
       self._cache_left,
+      any(term.uses_context for term in taught_terms),
       self._stop_if_asked,
     )
     self._cache_left -= taught.bytes
-    if taught.bytes == 0:
+    if taught.hints is None:
       logging.info(
         "%s: the teacher's outputs on the %s set would take %.0f MB; computing them "
         "step by step (config.teacher_cache_mb=%d)",

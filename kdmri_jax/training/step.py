@@ -98,7 +98,6 @@ def make_steps(
   """
   several = len(devices) > 1
   average = parallel.average if several else lambda tree: tree
-  gather = parallel.gather if several else None
   weighted = [term for term in networks.terms if term.weight]
 
   def teach_slices(teacher: Teacher, slices: Slices, mask):
@@ -119,8 +118,9 @@ def make_steps(
       draws = jax.random.bits(key, (count,), jnp.uint32)
     return batch, hints, combine.Extras(jnp.asarray(teacher.error_range), draws)
 
-  def evaluate(trained, terms, prepared, gather):
+  def evaluate(trained, terms, prepared, over_devices):
     params, guides = trained
+    gather = parallel.gather if over_devices else None
     batch, hints, extras = prepared
     outputs, features = forward(networks, params, guides, batch)
     values = combine.evaluate(terms, guides, features, batch, hints, extras, gather)
@@ -130,7 +130,7 @@ def make_steps(
     prepared = prepare(teacher, slices, mask, state.step, several)
 
     def loss(trained):
-      _, values = evaluate(trained, weighted, prepared, gather)
+      _, values = evaluate(trained, weighted, prepared, several)
       total = combine.total(weighted, values)
       return total, {**values, "loss": total}
 
@@ -141,10 +141,10 @@ def make_steps(
     values = {**values, "gradient_norm": optax.tree.norm(gradient[0])}
     return TrainState(params, guides, optimiser_state, state.step + 1), values
 
-  def validate_with(state, teacher, slices, mask, several, gather):
-    prepared = prepare(teacher, slices, mask, 0, several)
+  def validate_on(over_devices, state: TrainState, teacher: Teacher, slices, mask):
+    prepared = prepare(teacher, slices, mask, 0, over_devices)
     trained = (state.params, state.guides)
-    outputs, values = evaluate(trained, networks.terms, prepared, gather)
+    outputs, values = evaluate(trained, networks.terms, prepared, over_devices)
     target = prepared[0].target
     errors = {
       "mse": pixel.mse(outputs.image, target),
@@ -153,18 +153,18 @@ def make_steps(
     return errors, {**values, "loss": combine.total(networks.terms, values)}
 
   def validate(*arguments):
-    errors, values = validate_with(*arguments, several, gather)
+    errors, values = validate_on(several, *arguments)
     return errors, average(values)
 
   def validate_rest(*arguments):
-    return validate_with(*arguments, False, None)
+    return validate_on(False, *arguments)
 
   def audit(state: TrainState, teacher: Teacher, slices: Slices, mask):
     prepared = prepare(teacher, slices, mask, state.step, several)
 
     def values_of(params):
       trained = (params, state.guides)
-      outputs, values = evaluate(trained, weighted, prepared, gather)
+      outputs, values = evaluate(trained, weighted, prepared, several)
       terms = {term.name: term.weight * values[term.name] for term in weighted}
       return terms, pixel.l1(outputs.image, prepared[0].target).mean()
 

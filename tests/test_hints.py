@@ -1,0 +1,62 @@
+"""The frozen teacher is run as often as it must be, and no oftener."""
+
+import numpy as np
+import pytest
+
+from kdmri_jax.training import hints
+from kdmri_jax.types import Slices
+
+COUNT, BATCH = 7, 3
+IMAGE = 4 * 5 * 4  # bytes of one hint
+
+
+@pytest.fixture
+def slices():
+  values = np.random.default_rng(0).normal(size=(COUNT, 4, 5, 1))
+  return Slices(target=values.astype(np.float32))
+
+
+class CountingTeacher:
+  """Teaches each image itself, with its largest value as the error."""
+
+  def __init__(self):
+    self.batches = 0
+
+  def __call__(self, batch):
+    self.batches += 1
+    error = batch.target.max(axis=(1, 2, 3))
+    return {"imitation": batch.target, hints.TEACHER_ERROR: error}
+
+
+def collect(teacher, slices, budget, needs_errors):
+  return hints.collect(teacher, slices, BATCH, budget, needs_errors, lambda: None)
+
+
+def true_range(slices):
+  return np.ptp(slices.target.max(axis=(1, 2, 3)))
+
+
+@pytest.mark.parametrize("needs_errors", [False, True])
+def test_hints_that_fit_are_kept(slices, needs_errors):
+  teacher = CountingTeacher()
+  needed = COUNT * (IMAGE + 4)
+  taught = collect(teacher, slices, needed, needs_errors)
+  np.testing.assert_array_equal(taught.hints["imitation"], slices.target)
+  assert taught.error_range == pytest.approx(true_range(slices))
+  assert taught.needed == taught.bytes == needed
+  assert teacher.batches == 3
+
+
+def test_hints_that_do_not_fit_cost_one_batch(slices):
+  teacher = CountingTeacher()
+  taught = collect(teacher, slices, COUNT * IMAGE, needs_errors=False)
+  assert taught.hints is None and taught.bytes == 0
+  assert teacher.batches == 1
+
+
+def test_the_range_of_the_errors_takes_all_slices(slices):
+  teacher = CountingTeacher()
+  taught = collect(teacher, slices, COUNT * IMAGE, needs_errors=True)
+  assert taught.hints is None
+  assert taught.error_range == pytest.approx(true_range(slices))
+  assert teacher.batches == 3
