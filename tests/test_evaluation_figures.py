@@ -4,7 +4,7 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib import image as image_lib
-from test_evaluation_statistics import make_records, normal, seeded
+from measured import make_records, normal, seeded
 
 from kdmri_jax.evaluation import figures, statistics
 from kdmri_jax.evaluation.figures.grid import Grid
