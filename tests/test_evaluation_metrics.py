@@ -96,6 +96,13 @@ def test_hfn_clips_a_copy(phantom):
   np.testing.assert_array_equal(prediction, before[1])
 
 
+def test_hfn_is_the_same_for_scaled_data(phantom):
+  target, prediction = (volume / phantom[0].max() for volume in phantom)
+  found = metrics.volume_metrics(target, prediction, "kdmri")["hfn"]
+  scaled = metrics.volume_metrics(250 * target, 250 * prediction, "kdmri")["hfn"]
+  assert scaled == pytest.approx(found, rel=1e-9)
+
+
 @pytest.mark.parametrize("protocol", metrics.PROTOCOLS)
 def test_perfect_prediction(phantom, protocol):
   target = np.delete(phantom[0], 2, axis=0)
@@ -112,18 +119,20 @@ def test_slices_without_signal_are_left_out_of_means(phantom):
   expected = metrics.volume_metrics(target[kept], prediction[kept], "slice")
   assert found == pytest.approx(expected, rel=1e-12)
   assert metrics.empty_slices(target) == 1
-  empty = metrics.slice_metrics(target, prediction, "slice")[2]
-  assert all(np.isnan(value) for value in empty.values())
 
 
 def test_under_kdmri_an_empty_slice_counts_in_the_volume(phantom):
   target, prediction = phantom
   found = metrics.volume_metrics(target, prediction, "kdmri")
   np.testing.assert_allclose(found["mse"], np.mean((target - prediction) ** 2))
-  empty = metrics.slice_metrics(target, prediction, "kdmri")[2]
-  assert np.isnan(empty["nmse"]) and np.isnan(empty["hfn"])
-  assert np.isfinite(empty["psnr"]) and np.isfinite(empty["ssim"])
-  assert np.isfinite(found["hfn"])
+  assert all(np.isfinite(value) for value in found.values())
+
+
+@pytest.mark.parametrize("protocol", metrics.PROTOCOLS)
+def test_a_slice_without_signal_has_no_values_of_its_own(phantom, protocol):
+  values = metrics.slice_metrics(*phantom, protocol)
+  assert all(np.isnan(value) for value in values[2].values())
+  assert all(np.isfinite(value) for i in (0, 1, 3) for value in values[i].values())
 
 
 def test_a_volume_without_edges_has_no_high_frequency_error():

@@ -6,7 +6,7 @@ import scipy.stats
 from measured import OPTIONS, make_records, normal
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.evaluation import statistics, wording
+from kdmri_jax.evaluation import statistics, tables, wording
 
 
 def test_summary_over_volumes_only():
@@ -188,6 +188,23 @@ def test_units_without_a_finite_value_are_left_out():
   pair = statistics.paired(records, "kd", "student", "psnr", **OPTIONS)
   assert pair["n"] == 7 and pair["left_out"] == 1
   assert pair["mean_difference"] == pytest.approx(0.5)
+
+
+def test_slices_without_signal_do_not_decide():
+  """kd is better wherever there is an image, and worse in the empty slices."""
+  found, rng = tables.Tables([], []), np.random.default_rng(0)
+  for volume in ("v0", "v1"):
+    target = rng.random((6, 9, 9))
+    target[3:] = 0
+    noise = 0.01 * rng.standard_normal(target.shape)
+    errors = {"kd": noise, "student": np.where(target > 0, 2 * noise, 1e-6)}
+    for model, error in errors.items():
+      label = {"model": model, "volume": volume, "subject": volume}
+      tables.add_volume(found, label, target, target + error, where="test")
+  pair = statistics.paired(found.records, "kd", "student", "psnr", **OPTIONS)
+  assert (pair["unit"], pair["n"], pair["left_out"]) == ("slice", 6, 6)
+  assert pair["verdict"] == "better"
+  assert pair["mean_difference"] == pytest.approx(20 * np.log10(2))
 
 
 def test_models_measured_on_other_images_are_refused():

@@ -9,12 +9,14 @@ volumes [S, H, W] of about 0..1 (take the magnitude of complex images first).
 | ssim | 7x7 uniform window, K1 .01, K2 .03, sample covariance         | higher |
 | mse  | mean of (p - t)^2                                             | lower  |
 | nmse | sum (p - t)^2 / sum t^2                                       | lower  |
-| hfn  | sum lap(p' - t)^2 / sum lap(t)^2, p' = p clipped to [0, 1],   | lower  |
-|      | 5-point Laplacian, mirrored borders, mean over slices         |        |
+| hfn  | sum lap(p' - t)^2 / sum lap(t)^2, p' = p clipped to [0, m],   | lower  |
+|      | m the larger of 1 and the target volume's maximum; 5-point    |        |
+|      | Laplacian, mirrored borders, mean over slices                 |        |
 | hfen | norm of LoG(p - t) / norm of LoG(t), 15x15, sigma 1.5         | lower  |
 
-A perfect prediction has an infinite PSNR. What is undefined (a slice without any
-signal has no range) is NaN; means leave both out and say how many.
+A perfect prediction has an infinite PSNR. What is undefined is NaN; means leave both
+out and say how many. A slice without any signal has nothing to reconstruct: it counts
+in the values of its volume, under "kdmri" and "fastmri", and has none of its own.
 """
 
 import numpy as np
@@ -23,6 +25,7 @@ import scipy.signal
 from skimage.metrics import structural_similarity
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.evaluation.checks import checked_pair
 
 METRICS = ("psnr", "ssim", "mse", "nmse", "hfn", "hfen")
 HIGHER_IS_BETTER = {"psnr", "ssim"}
@@ -85,9 +88,8 @@ def slice_metrics(target, prediction, protocol: str, *, where="target"):
     where: what an error message calls the pair, such as a file name.
 
   Returns:
-    A list of S dicts with the keys `METRICS`. Values that are undefined are NaN:
-    all of them for a slice without signal under "slice"; nmse, hfn and hfen of
-    such a slice under the others.
+    A list of S dicts with the keys `METRICS`. Values that are undefined are NaN, among
+    them all of a slice without signal.
 
   Raises:
     UserError: as `volume_metrics`.
@@ -111,14 +113,16 @@ def all_metrics(target, prediction, protocols=tuple(PROTOCOLS), *, where="target
   Raises:
     UserError: as `volume_metrics`.
   """
-  target, prediction = _checked(target, prediction, where)
+  target, prediction = checked_pair(target, prediction, WINDOW, where)
   sums, ssim, result = _sums(target, prediction), {}, {}
+  has_signal = _has_signal(target)
   for protocol in protocols:
     by_slice = protocol == "slice"
     peak = target.max(axis=(1, 2)) if by_slice else np.full(len(target), target.max())
     if by_slice not in ssim:
       ssim[by_slice] = _ssim(target, prediction, peak)
-    slices = _slice_values(sums, peak, ssim[by_slice])
+    values = _slice_values(sums, peak, ssim[by_slice])
+    slices = {name: np.where(has_signal, values[name], np.nan) for name in METRICS}
     if by_slice:
       volume = {name: _mean(slices[name]) for name in METRICS}
     else:
@@ -132,7 +136,11 @@ def all_metrics(target, prediction, protocols=tuple(PROTOCOLS), *, where="target
 
 def empty_slices(target) -> int:
   """Number of slices of a target [S, H, W] without any signal."""
-  return int(np.count_nonzero(np.max(target, axis=(1, 2)) <= 0))
+  return int(np.count_nonzero(~_has_signal(target)))
+
+
+def _has_signal(target):
+  return np.max(target, axis=(1, 2)) > 0
 
 
 def _known(protocol):
@@ -145,57 +153,17 @@ def _known(protocol):
     )
 
 
-def _checked(target, prediction, where):
-  target, prediction = np.asarray(target), np.asarray(prediction)
-  if target.ndim != 3 or target.shape != prediction.shape:
-    raise UserError(
-      where,
-      f"a target of shape {target.shape} and a prediction of shape {prediction.shape}",
-      "two volumes of the same shape (slices, rows, columns)",
-      "Compare each reconstruction with the volume it was made from, cropped alike.",
-    )
-  if min(target.shape) == 0 or min(target.shape[1:]) < WINDOW:
-    raise UserError(
-      where,
-      f"volumes of shape {target.shape}",
-      f"at least one slice of at least {WINDOW}x{WINDOW} pixels, the SSIM window",
-      "Evaluate larger images.",
-    )
-  return _real(target, where, "target"), _real(prediction, where, "prediction")
-
-
-def _real(volume, where, name):
-  if volume.dtype.kind not in "fiub" or not np.isfinite(volume).all():
-    found = "NaN or infinite values" if volume.dtype.kind in "fc" else "no numbers"
-    if volume.dtype.kind == "c":
-      found = "complex values"
-    raise UserError(
-      where,
-      f"{found} in the {name} ({volume.dtype})",
-      "finite real intensities",
-      "Take the magnitude of complex images; make a broken reconstruction again.",
-    )
-  volume = volume.astype(np.float64)
-  if name == "target" and volume.max() <= 0:
-    raise UserError(
-      where,
-      "a target without any signal (its maximum is not above 0)",
-      "an image",
-      "Leave this volume out, or check how it was read.",
-    )
-  return volume
-
-
 def _sums(target, prediction):
   """Energies of each slice, as arrays [S]; the same under every protocol."""
   error = prediction - target
+  clipped = np.clip(prediction, 0, max(1, target.max()))
   log_energy = _energy(_laplacian_of_gaussian(target))
   energy = _energy(target)
   return {
     "pixels": target[0].size,
     "error": _energy(error),
     "energy": energy,
-    "lap_error": _energy(_laplacian(np.clip(prediction, 0, 1) - target)),
+    "lap_error": _energy(_laplacian(clipped - target)),
     "lap_energy": _energy(_laplacian(target)),
     "log_error": _energy(_laplacian_of_gaussian(error)),
     # The FFT leaves rounding where the answer is zero: a constant slice has none.
@@ -227,7 +195,7 @@ def _volume_values(sums, peak, ssim):
 
 def _slice_values(sums, peak, ssim):
   mse = sums["error"] / sums["pixels"]
-  values = {
+  return {
     "psnr": _psnr(mse, np.where(peak > 0, peak, 1)),
     "ssim": ssim,
     "mse": mse,
@@ -235,7 +203,6 @@ def _slice_values(sums, peak, ssim):
     "hfn": _ratio(sums["lap_error"], sums["lap_energy"]),
     "hfen": np.sqrt(_ratio(sums["log_error"], sums["log_energy"])),
   }
-  return {k: np.where(peak > 0, v, np.nan) for k, v in values.items()}
 
 
 def _energy(volume):
