@@ -48,7 +48,7 @@ def test_phantoms_end_to_end():
 
 def test_the_record_tells_everything_in_json():
   record = json.loads(json.dumps(load(config(), all_sampled).record))
-  assert record["source"] == "phantom"
+  assert (record["source"], record["unit"]) == ("phantom", "subject")
   assert record["slices"] == {"train": 9, "validation": 3}
   assert len(record["subjects"]["train"]) == 3
   assert (record["shape"], record["channels"]) == ([32, 28], 1)

@@ -58,8 +58,10 @@ def test_subject_pattern(tmp_path):
     save_nifti(tmp_path / f"{name}.nii", stack())
   found = [v.subject for v in read("nifti", tmp_path, subject_pattern=r"pat(\d+)_")]
   assert found == ["01", "01", "02"]
-  found = [v.subject for v in read("nifti", tmp_path, subject_pattern=r"pat\d+")]
-  assert found == ["pat01", "pat01", "pat02"]
+  named = read("nifti", tmp_path, subject_pattern=r"pat\d+")
+  assert [v.subject for v in named] == ["pat01", "pat01", "pat02"]
+  assert {v.record["unit"] for v in named} == {"subject"}
+  assert {v.record["unit"] for v in read("nifti", tmp_path)} == {"file"}
   with pytest.raises(
     UserError, match=r"in which data.subject_pattern 'x' finds nothing"
   ):

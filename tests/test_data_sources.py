@@ -42,6 +42,9 @@ def test_kdmri_one_slice_a_file(tmp_path):
   (volume,) = read("kdmri", tmp_path)
   np.testing.assert_array_equal(volume.target, stored["volfs"][None])
   assert volume.kspace.shape == (1, 6, 5)
+  assert volume.record["unit"] == "file" and "Each file" in volume.record["note"]
+  (named,) = read("kdmri", tmp_path, subject_pattern=r"(\d+)\.h5")
+  assert named.record["unit"] == "subject" and "note" not in named.record
 
 
 def test_kdmri_without_kspace(tmp_path):
@@ -97,6 +100,7 @@ def test_mni152_slabs():
   assert set(np.diff(starts)) == {9}
   assert all((v.target > 0.05).mean() > 0.02 for v in slabs)
   assert "one head" in slabs[0].record["note"]
+  assert slabs[0].record["unit"] == "slab of one head"
 
 
 def test_mni152_is_upright():

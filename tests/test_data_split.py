@@ -11,7 +11,7 @@ from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
 
-def volumes(*names, split=None):
+def volumes(*names, split=None, unit="subject"):
   """Two scans of each subject."""
   return [
     Volume(
@@ -19,7 +19,7 @@ def volumes(*names, split=None):
       name,
       np.random.default_rng([ord(name[-1]), k]).random((2, 4, 4)).astype(np.float32),
       split=split,
-      record={"file": f"{name}_{k}.h5"},
+      record={"file": f"{name}_{k}.h5", "unit": unit},
     )
     for name in names
     for k in range(2)
@@ -41,6 +41,8 @@ def test_every_subject_is_in_one_part_with_all_its_volumes():
   assert len(split.train) + len(split.validation) == len(PEOPLE)
   assert split.test == ()
   assert split.rule == "2 of 8 subjects were drawn for validation."
+  slabs = divide(volumes("a", "b", unit="slab of one head"), config())
+  assert slabs.rule == "1 of 2 slabs of one head were drawn for validation."
 
 
 def test_the_draw_depends_on_the_seed_alone():

@@ -127,6 +127,13 @@ class TestFinishedRun:
     with pytest.raises(UserError, match=r"dataset\.json.*other data.*mask_digest"):
       train(other)
 
+  def test_the_word_for_a_subject_may_change(self, finished):
+    pipeline, _ = finished
+    other = make(pipeline.workdir.path)
+    other.dataset.record.update(unit="file", split_rule="Drawn.")
+    other.claim(other.config.pipeline)
+    pipeline.claim(pipeline.config.pipeline)
+
   def test_runtime_settings_may_change(self, finished):
     pipeline, _ = finished
     train(make(pipeline.workdir.path, devices=1, name="renamed"))

@@ -43,7 +43,9 @@ def test_prepared_volumes_are_the_same_data(tmp_path):
     np.testing.assert_array_equal(a.target, b.target)
     np.testing.assert_array_equal(a.kspace, b.kspace)
     np.testing.assert_array_equal(a.zero_filled, b.zero_filled)
-  assert first.record["subjects"] == second.record["subjects"]
+  for key in ("subjects", "unit", "split_rule"):
+    assert first.record[key] == second.record[key]
+  assert first.record["unit"] == "file"
   origin = second.record["volumes"][0]["prepared_from"]
   assert origin["file"].endswith("train/acc_4x/0.h5")
 
@@ -109,7 +111,8 @@ def test_files_of_other_origin(tmp_path):
   save_h5(tmp_path / "a.h5", target=images(0))
   save_h5(tmp_path / "b.h5", target=images(1))
   settings = config(source="prepared", root=str(tmp_path), validation=("b",))
-  assert load(settings, np.ones).record["subjects"]["train"] == ["a"]
+  record = load(settings, np.ones).record
+  assert (record["subjects"]["train"], record["unit"]) == (["a"], "file")
   with h5py.File(tmp_path / "b.h5", "a") as file:
     file.attrs["split"] = "val"
   with pytest.raises(UserError, match=r"b.h5: found the split 'val'"):

@@ -11,6 +11,7 @@ from absl import logging
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import split as splitting
+from kdmri_jax.data import units
 from kdmri_jax.data.files import SPLITS
 from kdmri_jax.data.sources import SOURCES
 from kdmri_jax.data.volume import Volume, prepare
@@ -42,8 +43,8 @@ class Dataset:
     mask: uint8 [H, W].
     train, validation: as divided by subject.
     test: held-back subjects; the validation set itself where there are none.
-    record: source, split, shape, scaling, crop, every volume's record, and `notes`:
-      sentences on the data that belong into a report.
+    record: source, split, shape, scaling, crop, every volume's record, `unit` (what
+      its subjects are), and `notes`: sentences on the data that belong into a report.
   """
 
   mask: np.ndarray
@@ -199,6 +200,10 @@ def _from_channels(images):
   return images[..., 0] if images.shape[-1] == 1 else images.view(np.complex64)[..., 0]
 
 
+def _without_unit(record):
+  return {key: value for key, value in record.items() if key != "unit"}
+
+
 def _record(config, split, sets, volumes, measured):
   simulated = not measured or any(v.record["simulated_kspace"] for v in volumes)
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
@@ -208,6 +213,7 @@ def _record(config, split, sets, volumes, measured):
   return {
     "source": config.source,
     "root": config.root,
+    "unit": units.common(v.record["unit"] for v in volumes),
     "split_rule": split.rule,
     "subjects": {
       name: sorted({v.subject for v in part.volumes}) for name, part in sets.items()
@@ -225,7 +231,7 @@ def _record(config, split, sets, volumes, measured):
     "held_out_test": bool(split.test),
     "notes": notes,
     "volumes": [
-      {"name": v.name, "subject": v.subject, "split": name, **v.record}
+      {"name": v.name, "subject": v.subject, "split": name, **_without_unit(v.record)}
       for name, part in sets.items()
       for v in part.volumes
     ],

@@ -21,6 +21,7 @@ from kdmri_jax.data.files import (
   wanted,
 )
 from kdmri_jax.data.montage import montage_png
+from kdmri_jax.data.units import FILE, SUBJECT, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -150,6 +151,7 @@ def _read(config, path):
       h5_array(file, key) if key in file else None for key in ("kspace", "zero_filled")
     )
     subject = str(file.attrs.get("subject", path.stem))
+    unit = SUBJECT if "subject" in file.attrs else FILE
     split = str(file.attrs.get("split", "")) or None
     earlier = json.loads(file.attrs.get("record", "{}"))
   if split not in (None, *SPLITS):
@@ -162,5 +164,6 @@ def _read(config, path):
   record = {"file": str(path), "source": "prepared", "prepared_from": earlier}
   record["simulated_kspace"] = earlier.get("simulated_kspace", kspace is None)
   record["note"] = earlier.get("note")
+  record["unit"] = unit_of(config, earlier.get("unit", unit))
   subject = subject_of(config, path, subject)
   return Volume(path.stem, subject, target, kspace, zero_filled, split, record)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data import units
 from kdmri_jax.data.files import SPLITS
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
@@ -51,17 +52,18 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
       empty, or two volumes of one split have the same name.
   """
   subjects = sorted({volume.subject for volume in volumes})
+  plural = units.plural(units.common(volume.record["unit"] for volume in volumes))
   if config.train or config.validation or config.test:
-    owner, rule = _by_globs(subjects, config), "The settings name the subjects."
+    owner, rule = _by_globs(subjects, config), f"The settings name the {plural}."
     if any(volume.split for volume in volumes):
       rule += " The split of the folders is not used."
   else:
-    owner, rule = _by_layout(volumes), "The folders of the data divide the subjects."
+    owner, rule = _by_layout(volumes), f"The folders of the data divide the {plural}."
   free = [subject for subject in subjects if subject not in owner]
   if "validation" not in owner.values():
     drawn = _draw(subjects, free, owner, config)
     rule = f"{rule} " if owner else ""
-    rule += f"{len(drawn)} of {len(subjects)} subjects were drawn for validation."
+    rule += f"{len(drawn)} of {len(subjects)} {plural} were drawn for validation."
     owner |= dict.fromkeys(drawn, "validation")
   unused = [subject for subject in subjects if subject not in owner]
   if not config.train:

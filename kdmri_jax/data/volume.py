@@ -15,13 +15,16 @@ class Volume:
 
   Attributes:
     name: becomes the file name of results; unique within a split.
-    subject: whom the volume shows; the data is split by subject.
+    subject: whom the volume shows, as far as the source knows; the data is split by
+      subject.
     target: fully sampled images, float32 or complex64 [S, H, W].
     kspace: measured k-space, complex64 [S, H, W], orthonormal, zero frequency at
       [0, 0], 0 where not sampled; None where the source has none.
     zero_filled: magnitude of its inverse FFT, float32 [S, H, W], or None.
     split: "train", "validation" or "test" where the source itself divides.
     record: where the volume comes from and what was done to it; goes into JSON.
+      "unit" says what its subject is, so that no report calls it more than that:
+      "subject", "file", "slab of one head".
   """
 
   name: str

@@ -25,6 +25,10 @@ _FREE = (
 )
 
 
+# Words of the data's record that its other entries imply.
+_WORDS = ("unit", "split_rule")
+
+
 class WorkDir:
   """The folder of a run.
 
@@ -74,7 +78,7 @@ class WorkDir:
       UserError: the folder was made by another config or from other data.
     """
     _claim(self.path / "config.json", config_lib.to_dict(config), _FREE, "settings")
-    _claim(self.path / "dataset.json", dataset, (), "data")
+    _claim(self.path / "dataset.json", dataset, _WORDS, "data")
 
 
 def _claim(path: pathlib.Path, value: dict[str, Any], free, what: str) -> None:

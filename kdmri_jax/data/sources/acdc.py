@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.files import reading, root_folder, subject_of, wanted
 from kdmri_jax.data.sources.nifti import read_nifti
+from kdmri_jax.data.units import SUBJECT
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -63,7 +64,7 @@ def _volume(config, patient, name, phase, frame):
     )
   images, record = read_nifti(path, frame - 1 if path in series else None)
   record |= {"source": "acdc", "phase": phase, "frame": frame, "note": CITATION}
-  record |= {"folder": patient.parent.name, "simulated_kspace": True}
+  record |= {"folder": patient.parent.name, "simulated_kspace": True, "unit": SUBJECT}
   subject = subject_of(config, path, patient.name)
   return Volume(name, subject=subject, target=images, record=record)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.files import h5_array, reading, root_folder, subject_of, wanted
+from kdmri_jax.data.units import FILE, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -71,10 +72,12 @@ def _volume(config, path, split):
       kspace = h5_array(file, f"kspace_volus_{tag}")
       zero_filled = h5_array(file, f"img_volus_{tag}")
   record = {"file": str(path), "source": "kdmri", "acceleration_tag": tag}
-  record["note"] = (
-    "Each file counts as a subject: the layout of the published code does not say "
-    "whose images a file holds, so intervals and tests may be too confident."
-  )
+  if not config.subject_pattern:
+    record["note"] = (
+      "Each file counts as a subject: the layout of the published code does not say "
+      "whose images a file holds, so intervals and tests may be too confident."
+    )
+  record["unit"] = unit_of(config, FILE)
   record |= {"file_shape": list(target.shape), "simulated_kspace": kspace is None}
   target, kspace, zero_filled = map(_slices_first, (target, kspace, zero_filled))
   subject = subject_of(config, path, f"{split}/{path.stem}")

@@ -11,6 +11,7 @@ from kdmri_jax.errors import UserError
 
 SLAB = 6
 GAP = 3
+UNIT = "slab of one head"
 NOTE = (
   "MNI152 is one head (an average without skull): neighbouring slabs resemble each "
   "other, so results here show that the pipeline works, not how it generalises. "
@@ -36,7 +37,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     name = f"mni152_slab_{k:02d}"
     if wanted(config, name):
       record = {"source": "mni152", "template_slices": [start, start + SLAB]}
-      record |= {"zooms": [2.0, 2.0, 1.0], "simulated_kspace": True, "note": NOTE}
+      record |= {"zooms": [2.0, 2.0, 1.0], "simulated_kspace": True}
+      record |= {"unit": UNIT, "note": NOTE}
       record |= {"axes_increase_towards": {"rows": "P", "columns": "L", "slices": "S"}}
       yield Volume(name, subject=name, target=head[start : start + SLAB], record=record)
 

@@ -15,6 +15,7 @@ from kdmri_jax.data.files import (
   subject_of,
   wanted,
 )
+from kdmri_jax.data.units import FILE, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -45,6 +46,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     if wanted(config, name):
       images, record = read_nifti(path)
       record |= {"source": "nifti", "simulated_kspace": True}
+      record["unit"] = unit_of(config, FILE)
       if not config.subject_pattern:
         record["note"] = (
           "Each file counts as a subject, because data.subject_pattern is not set."

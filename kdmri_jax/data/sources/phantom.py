@@ -7,6 +7,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig, PhantomConfig
 from kdmri_jax.data.anatomy import brain, cardiac, knee, shapes
 from kdmri_jax.data.files import wanted
+from kdmri_jax.data.units import SUBJECT
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -35,7 +36,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     name = f"{family}_{k:03d}"
     if wanted(config, name):
       record = {"source": "phantom", "seed": phantom.seed, "simulated_kspace": True}
-      record |= {"phase": phantom.phase, "note": NOTE}
+      record |= {"phase": phantom.phase, "unit": SUBJECT, "note": NOTE}
       image = draw_subject(phantom, k, family)
       yield Volume(name, subject=name, target=image, record=record)
 
