@@ -4,18 +4,18 @@ import re
 
 import numpy as np
 import pytest
-from measured import OPTIONS, crossed, make_records, normal
+from measured import OPTIONS, crossed, make_records, normal, seeded
 
 from kdmri_jax.evaluation import statistics, wording
 
 
 def claim(kd, student, metric="psnr", teacher=None):
   values = {"kd": kd, "student": student}
-  roles = {}
   if teacher is not None:
-    values["teacher"], roles = teacher, {"teacher": "teacher", "student": "student"}
+    values["teacher"] = teacher
   records = make_records(values, metric=metric)
-  pair = statistics.paired(records, "kd", "student", metric, **OPTIONS, **roles)
+  above = None if teacher is None else "teacher"
+  pair = statistics.paired(records, "kd", "student", metric, **OPTIONS, teacher=above)
   return wording.sentence(pair)
 
 
@@ -48,7 +48,7 @@ def test_sentence_undecided():
   base = normal(30, 2, 12, 0)
   text = claim(base + normal(0.0, 0.3, 12, 4), base)
   assert text.startswith("No difference between kd and student can be claimed")
-  assert "includes zero (12 subjects, Wilcoxon p = " in text and "beats" not in text
+  assert text.endswith("includes zero (12 subjects).") and "beats" not in text
 
 
 def test_sentence_equal():
@@ -87,14 +87,42 @@ def test_sentence_counts_the_seeds_that_agree():
   gain = np.array([0.3, 0.25, 0.2, 0.2, -0.01])[:, None]
   gain = gain + normal(0, 0.02, (1, 12), 0)
   assert re.search(
-    r"^kd beats student by 0.19 dB PSNR \[0.\d+, 0.\d+\], 4 of 5 seeds, over 12 "
-    r"subjects \(Wilcoxon p < 0.001\)\.$",
+    r"^kd beats student by 0.19 dB PSNR \[0.\d+, 0.\d+\], 4 of 5 seeds, "
+    r"over 12 subjects \(t interval over the seeds; Wilcoxon p < 0.001 for these trainings\)\.$",
     wording.sentence(crossed(gain)),
   )
   behind = wording.sentence(crossed(-gain))
   assert "falls behind" in behind and "4 of 5 seeds" in behind
   undecided = wording.sentence(crossed(gain - 0.17))
   assert "better on average, 4 of 5 seeds, but the 95% interval" in undecided
+  assert undecided.endswith("includes zero (12 subjects; t interval over the seeds).")
+  alike = np.repeat(gain[:1], 5, axis=0)
+  assert "(bootstrap interval; Wilcoxon" in wording.sentence(crossed(alike))
+
+
+@pytest.mark.parametrize(
+  ("subjects", "words"),
+  [(9, "over 9 slabs of one head ("), (2, "On these 40 slices of 2 slabs of one head")],
+)
+def test_sentence_calls_the_unit_by_its_name(subjects, words):
+  gain = normal(0.4, 0.1, (subjects, 20), 0)
+  records = make_records({"kd": 30 + gain, "student": 30 + 0 * gain})
+  group = {"group": "slab of one head"}
+  pair = statistics.paired(records, "kd", "student", "psnr", **OPTIONS, **group)
+  assert words in wording.sentence(pair) and "subject" not in wording.sentence(pair)
+
+
+def test_sentence_tells_when_the_gap_is_over_fewer_seeds():
+  base = normal(30, 2, (3, 10), 0)
+  values = {"kd": base + 0.5, "student": base, "teacher": base[:2] + 1}
+  pair = statistics.paired(
+    seeded(values), "kd", "student", "psnr", **OPTIONS, teacher="teacher"
+  )
+  assert (pair["n_seeds"], pair["gap_seeds"]) == (3, 2)
+  text = wording.sentence(pair)
+  assert text.endswith(
+    "50% of the gap to the teacher, over 2 seeds that the teacher has, too."
+  )
 
 
 def test_small_numbers_are_not_shown_as_zero():

@@ -5,18 +5,13 @@ resemble each other, so counting them as independent promises too much. Seeds ar
 second factor, crossed with the subjects: every training is measured on all of them.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import scipy.stats
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.evaluation import resampling
 from kdmri_jax.evaluation.metrics import HIGHER_IS_BETTER, METRICS
-
-ENOUGH = 6
-"""Fewest pairs with which the exact two-sided Wilcoxon test can reach 0.05."""
-
-_FEW_SUBJECTS = 10
+from kdmri_jax.evaluation.resampling import ENOUGH
 
 
 def summary(records: list[dict], protocol: str) -> list[dict]:
@@ -87,17 +82,18 @@ def paired(
   bootstrap: int,
   seed: int,
   teacher: str | None = None,
-  student: str | None = None,
   protocol: str = "kdmri",
+  group: str = "subject",
 ) -> dict:
   """Compares two models on the same images, trained with the same seeds.
 
   With at least `ENOUGH` subjects the unit is the subject (the mean over its
   volumes). With fewer it is the slice; then subjects are resampled first and
-  slices within them (one subject: slices only), and `caution` says what the
-  interval is worth. Where there are several seeds, every unit has a difference with
-  each seed, and seeds are resampled independently of the units: every drawn unit is
-  taken with every drawn seed.
+  slices within them (one subject: slices only). Where there are several seeds, every
+  unit has a difference with each seed, and seeds are resampled independently of the
+  units: every drawn unit is taken with every drawn seed. A few seeds show less of
+  their spread than there is, so the t interval over the seeds' mean differences (n - 1
+  degrees of freedom) takes the place of the bootstrap's where it is the wider one.
 
   Args:
     records: records of `tables.Tables`, volumes and slices; "seed" is the seed of
@@ -107,150 +103,67 @@ def paired(
     metric: one of `metrics.METRICS`.
     bootstrap: number of resamples.
     seed: of the resampling; the same seed gives the same interval.
-    teacher: with `student` and b = student: model that bounds the gap.
-    student: the unassisted student.
+    teacher: the model that bounds the gap above b; None does not ask for the gap.
     protocol: whose records to take.
+    group: what a record's subject is, in words: "subject", "file".
 
   Returns:
     A dict: a, b, metric, protocol; mean_difference (mean of a - b over seeds and
-    units); ci95 (its percentile bootstrap interval [low, high], None below two
-    units); wilcoxon_p (signed-rank over the units' means over seeds, two-sided; 1.0
-    when all differences are 0; None below two units); gap_closed = (a - student) /
-    (teacher - student) of the means, None where not asked for or the teacher is not
-    better; gap_ci95, None also where the resampled gap is not always positive;
-    gap_note (why gap_closed or gap_ci95 is None, else None); n_seeds (seeds that
-    both models share), seeds_better (those with which the mean difference favours
-    a), seed_differences (list of the n_seeds mean differences); unit ("subject" or
-    "slice"), n (units), subjects, left_out (units without finite values throughout),
-    differences (list of the n differences, means over seeds), verdict ("better",
-    "worse", "undecided", "too_few": of a, by the interval), caution (on the number
-    of subjects, text or None).
+    units); ci95 (its interval [low, high], None below two units) and ci95_method
+    ("bootstrap", "t" or None); wilcoxon_p (signed-rank over the units' means over
+    seeds, two-sided, so of these trainings only; 1.0 when all differences are 0; None
+    below two units); gap_closed = (a - b) / (teacher - b) of the means, None where not
+    asked for or the teacher is not better; gap_ci95 (made as ci95, the t interval by
+    linearisation of the ratio), None also where the resampled gap is not always
+    positive; gap_note (why gap_closed or gap_ci95 is None, else None); gap_seeds (seeds
+    that a, b and the teacher share, those of gap_closed, None without it); n_seeds
+    (seeds that a and b share), seeds_better (those with which the mean difference
+    favours a), seed_differences (list of the n_seeds mean differences); group; unit
+    (`group` or "slice"), n (units), subjects, left_out (units without finite values
+    throughout), differences (list of the n differences, means over seeds), verdict
+    ("better", "worse", "undecided", "too_few": of a, by the interval).
 
   Raises:
     UserError: a model has no records, the models were not measured on the same
       images or share no seed, or no unit has finite values.
-
-  Source: resampling crossed factors: Owen, Annals of Applied Statistics 1 (2007).
   """
-  sample = _sample(records, (a, b), metric, protocol)
+  sample = resampling.pick(records, (a, b), metric, protocol)
   if not len(sample.values):
     raise UserError(
       f"{metric} of {a} and {b}", "no finite value", "images with signal", "Check them."
     )
   crossed = sample.values[..., 0] - sample.values[..., 1]
   differences, by_seed = crossed.mean(axis=1), crossed.mean(axis=0)
-  means = _resampled_means(sample, bootstrap, seed)
-  interval = _interval(means[:, 0] - means[:, 1]) if len(differences) > 1 else None
-  gap = {"gap_closed": None, "gap_ci95": None, "gap_note": None}
-  if teacher and student and b == student and a not in (teacher, student):
-    gap = _gap(records, a, teacher, student, metric, protocol, bootstrap, seed)
-  count = len(np.unique(sample.subjects))
+  interval = resampling.Interval(None, None)
+  if len(differences) > 1:
+    means = resampling.means(sample, bootstrap, seed)
+    resampled = means[:, 0] - means[:, 1]
+    interval = resampling.wider_interval(resampled, differences.mean(), by_seed)
+  gap = dict.fromkeys(("gap_closed", "gap_ci95", "gap_note", "gap_seeds"))
+  if teacher not in (None, a, b):
+    trio = resampling.pick(records, (a, teacher, b), metric, protocol)
+    gap |= _gap(trio, (teacher, b), metric, bootstrap, seed)
   return {
     "a": a,
     "b": b,
     "metric": metric,
     "protocol": protocol,
     "mean_difference": float(differences.mean()),
-    "ci95": interval,
+    "ci95": interval.ends,
+    "ci95_method": interval.method,
     "wilcoxon_p": _wilcoxon(differences),
     **gap,
     "n_seeds": len(by_seed),
     "seeds_better": int(np.count_nonzero(_sign(metric) * by_seed > 0)),
     "seed_differences": by_seed.tolist(),
-    "unit": sample.unit,
+    "group": group,
+    "unit": "slice" if sample.by_slice else group,
     "n": len(differences),
-    "subjects": count,
+    "subjects": len(np.unique(sample.subjects)),
     "left_out": sample.left_out,
     "differences": differences.tolist(),
-    "verdict": _verdict(interval, len(differences), metric),
-    "caution": _caution(sample.unit, count),
+    "verdict": _verdict(interval.ends, len(differences), metric),
   }
-
-
-class _Sample(NamedTuple):
-  """Values [units, seeds, models], all finite, and whose they are.
-
-  Attributes:
-    values: see above.
-    subjects: the subject of each unit.
-    unit: "subject" or "slice".
-    left_out: units that had a value that is not finite.
-  """
-
-  values: np.ndarray
-  subjects: np.ndarray
-  unit: str
-  left_out: int
-
-
-def _sample(records, models, metric, protocol) -> _Sample:
-  rows = [r for r in records if r["protocol"] == protocol and r["model"] in models]
-  subjects = {r["subject"] for r in rows}
-  unit = "subject" if len(subjects) >= ENOUGH else "slice"
-  seeds = set.intersection(
-    *({r.get("seed") for r in rows if r["model"] == model} for model in models)
-  )
-  columns = [(seed, model) for seed in sorted(seeds) for model in models]
-  table = {}
-  for row in rows:
-    if ("slice" in row) == (unit == "slice") and row.get("seed") in seeds:
-      key = (row["subject"], row["volume"], row.get("slice", 0))
-      table.setdefault(key, {})[row.get("seed"), row["model"]] = row[metric]
-  if not table or any(len(found) != len(columns) for found in table.values()):
-    raise UserError(
-      " and ".join(models),
-      "models without records of the same images",
-      f"records of each model on each {unit} under the protocol {protocol}, with the "
-      "same seeds",
-      "Evaluate all of them on the same files.",
-    )
-  keys = sorted(table)
-  values = np.array([[table[k][c] for c in columns] for k in keys], np.float64)
-  values = values.reshape(len(keys), len(seeds), len(models))
-  owners = np.array([k[0] for k in keys])
-  if unit == "subject":
-    names = np.unique(owners)
-    values = np.array([values[owners == name].mean(axis=0) for name in names])
-    owners = names
-  keep = np.isfinite(values).all(axis=(1, 2))
-  return _Sample(values[keep], owners[keep], unit, int(np.count_nonzero(~keep)))
-
-
-def _groups(subjects, unit):
-  """Indices of the units that are resampled together: one array a cluster."""
-  if unit == "subject":
-    return [np.arange(len(subjects))]
-  return [np.flatnonzero(subjects == s) for s in np.unique(subjects)]
-
-
-def _resampled_means(sample, bootstrap, seed):
-  """Means [bootstrap, models]: clusters, then units within each, crossed with seeds.
-
-  One group is resampled directly. The mean weighs every unit alike, as the mean
-  of the sample itself does.
-  """
-  rng = np.random.default_rng(seed)
-  units, seeds, models = sample.values.shape
-  values = sample.values.reshape(units, -1)
-  groups = _groups(sample.subjects, sample.unit)
-  sums = np.zeros((bootstrap, values.shape[1]))
-  counts = np.zeros((bootstrap, 1))
-  for _ in groups:
-    drawn = rng.integers(len(groups), size=bootstrap)
-    for index, members in enumerate(groups):
-      rows = np.flatnonzero(drawn == index)
-      picks = rng.integers(len(members), size=(len(rows), len(members)))
-      for column in range(values.shape[1]):
-        sums[rows, column] += values[members, column][picks].sum(axis=1)
-      counts[rows] += len(members)
-  by_seed = (sums / counts).reshape(bootstrap, seeds, models)
-  times_drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=bootstrap)
-  return np.einsum("bs,bsm->bm", times_drawn / seeds, by_seed)
-
-
-def _interval(samples):
-  low, high = np.percentile(samples, [2.5, 97.5])
-  return [float(low), float(high)]
 
 
 def _wilcoxon(differences):
@@ -261,21 +174,25 @@ def _wilcoxon(differences):
   return float(scipy.stats.wilcoxon(differences).pvalue)
 
 
-def _gap(records, a, teacher, student, metric, protocol, bootstrap, seed):
-  sample = _sample(records, (a, teacher, student), metric, protocol)
+def _gap(sample, bounds, metric, bootstrap, seed):
+  """Entries on the gap of a sample of a, teacher and b; `bounds`: the last two."""
   units, sign = len(sample.values), _sign(metric)
-  result = {"gap_closed": None, "gap_ci95": None, "gap_note": None}
-  mean = sample.values.mean(axis=(0, 1)) if units else np.zeros(3)
-  if sign * (mean[1] - mean[2]) <= 0:
-    note = f"{teacher} is not better than {student}, so there is no gap to close"
-    return {**result, "gap_note": note}
-  result["gap_closed"] = float((mean[0] - mean[2]) / (mean[1] - mean[2]))
-  means = _resampled_means(sample, bootstrap, seed)
+  by_seed = sample.values.mean(axis=0) if units else np.zeros((1, 3))
+  gain, gap = by_seed[:, 0] - by_seed[:, 2], by_seed[:, 1] - by_seed[:, 2]
+  if sign * gap.mean() <= 0:
+    note = "{} is not better than {}, so there is no gap to close".format(*bounds)
+    return {"gap_note": note}
+  share = float(gain.mean() / gap.mean())
+  found = {"gap_closed": share, "gap_seeds": len(gap)}
+  means = resampling.means(sample, bootstrap, seed)
   gaps = means[:, 1] - means[:, 2]
   if units < 2 or (sign * gaps).min() <= 0:
-    note = f"the gap between {teacher} and {student} is too uncertain for an interval"
-    return {**result, "gap_note": note}
-  return {**result, "gap_ci95": _interval((means[:, 0] - means[:, 2]) / gaps)}
+    note = "the gap between {} and {} is too uncertain for an interval".format(*bounds)
+    return {**found, "gap_note": note}
+  shares = (means[:, 0] - means[:, 2]) / gaps
+  linearised = (gain - share * gap) / gap.mean()
+  interval = resampling.wider_interval(shares, share, linearised)
+  return {**found, "gap_ci95": interval.ends}
 
 
 def _sign(metric):
@@ -289,17 +206,3 @@ def _verdict(interval, n, metric):
   if low <= 0 <= high:
     return "undecided"
   return "better" if (low > 0) == (metric in HIGHER_IS_BETTER) else "worse"
-
-
-def _caution(unit, subjects):
-  if unit == "subject":
-    if subjects >= _FEW_SUBJECTS:
-      return None
-    return f"An interval by percentile bootstrap of {subjects} subjects is too narrow."
-  of = "one subject" if subjects == 1 else f"{subjects} subjects"
-  return (
-    f"The unit is the slice, because there {'is' if subjects == 1 else 'are'} only "
-    f"{of}. Slices of one subject are not independent of each other, so the interval "
-    "is too narrow and the p-value too small; other subjects may behave differently. "
-    "A mean over slices need not equal the difference between the volumes' values."
-  )

@@ -2,6 +2,7 @@
 
 import math
 
+from kdmri_jax.data.units import counted
 from kdmri_jax.evaluation.metrics import HIGHER_IS_BETTER
 from kdmri_jax.evaluation.statistics import ENOUGH
 
@@ -30,8 +31,9 @@ def sentence(pair: dict) -> str:
     pair: what `statistics.paired` returns.
 
   Returns:
-    A sentence, with the unit, the number of units and the p-value; with several
-    seeds, also with how many of them agree with it.
+    A sentence with the unit and the number of units; a claim also has its p-value.
+    With several seeds it says how many of them agree with it, how the interval was
+    made, and that p is of these trainings: the Wilcoxon test does not know of others.
   """
   a, b, sign = pair["a"], pair["b"], _sign(pair)
   mean = sign * pair["mean_difference"]
@@ -49,19 +51,22 @@ def sentence(pair: dict) -> str:
     low, high = sorted(sign * end for end in pair["ci95"])
     shown = _bracket((low, high), _decimals((mean, low, high), pair["metric"]))
     return (
-      f"{no_claim}, but the 95% interval {shown} includes zero ({over}, Wilcoxon "
-      f"{_p(pair['wilcoxon_p'])})."
+      f"{no_claim}, but the 95% interval {shown} includes zero ("
+      f"{'; '.join((over, *_method(pair)))})."
     )
   return _claim(pair)
 
 
 def units(pair: dict) -> str:
   """What was paired: "12 subjects", or "44 slices of one subject"."""
-  count = f"{pair['n']} {pair['unit']}{'s' if pair['n'] != 1 else ''}"
-  if pair["unit"] == "subject":
-    return count
-  subjects = pair["subjects"]
-  return f"{count} of " + ("one subject" if subjects == 1 else f"{subjects} subjects")
+  count = counted(pair["n"], pair["unit"])
+  return count if pair["unit"] == pair["group"] else f"{count} of {groups(pair)}"
+
+
+def groups(pair: dict) -> str:
+  """Whose they are: "one subject", "3 slabs of one head"."""
+  one = pair["subjects"] == 1
+  return f"one {pair['group']}" if one else counted(pair["subjects"], pair["group"])
 
 
 def seeds(count: int) -> str:
@@ -149,12 +154,12 @@ def _claim(pair):
   decimals = _decimals((size, *ends), pair["metric"])
   comma = "," if pair["n_seeds"] > 1 else ""
   where, over = ("", f"{comma} over {units(pair)}")
-  if pair["unit"] == "slice":
+  if pair["unit"] != pair["group"]:
     where, over = (f"On these {units(pair)} ", "")
   text = (
     f"{where}{pair['a']} {verb} {pair['b']} by {_fixed(size, decimals)} "
     f"{_unit(pair['metric'])} {_bracket(sorted(ends), decimals)}{_agreement(pair)}"
-    f"{over} (Wilcoxon {_p(pair['wilcoxon_p'])})"
+    f"{over} ({'; '.join((*_method(pair), _p(pair)))})"
   )
   if pair["wilcoxon_p"] >= 0.05:
     text += ", though the Wilcoxon test does not confirm it at 0.05"
@@ -188,14 +193,31 @@ def _gap(pair):
     note = pair["gap_note"]
     return f"; {note}." if note else "."
   if share <= 0:
-    return "; it closes none of the gap to the teacher."
+    return f"; it closes none of the gap to the teacher{_gap_seeds(pair)}."
   if share >= 1:
-    return f"; it closes the whole gap to the teacher ({percent(share)})."
-  return f"; it closes {percent(share)} of the gap to the teacher."
+    whole = f"{percent(share)}{_gap_seeds(pair)}"
+    return f"; it closes the whole gap to the teacher ({whole})."
+  return f"; it closes {percent(share)} of the gap to the teacher{_gap_seeds(pair)}."
 
 
-def _p(p):
-  return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+def _gap_seeds(pair):
+  if pair["gap_seeds"] == pair["n_seeds"]:
+    return ""
+  return f", over {seeds(pair['gap_seeds'])} that the teacher has, too"
+
+
+def _method(pair):
+  """How the interval was made, where there are several ways; none or one text."""
+  if pair["n_seeds"] == 1:
+    return ()
+  over_seeds = pair["ci95_method"] == "t"
+  return ("t interval over the seeds" if over_seeds else "bootstrap interval",)
+
+
+def _p(pair):
+  p = pair["wilcoxon_p"]
+  text = "Wilcoxon p < 0.001" if p < 0.001 else f"Wilcoxon p = {p:.3f}"
+  return text if pair["n_seeds"] == 1 else f"{text} for these trainings"
 
 
 def _decimals(values, metric):
