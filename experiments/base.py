@@ -55,8 +55,10 @@ def get_config(protocol: str = "paper") -> ConfigDict:
       student="student",
       distilled=("kd",),
       control="",
+      pairs=(),
       published={},
       published_source="",
+      published_protocol="",
       bootstrap=2000,
     )
   )

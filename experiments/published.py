@@ -67,4 +67,5 @@ def get_config(anatomy: str, acceleration: int, protocol: str):
     dict(zip(_ROWS, _PUBLISHED[anatomy, acceleration], strict=True))
   )
   config.evaluation.published_source = _SOURCE
+  config.evaluation.published_protocol = "kdmri"
   return config

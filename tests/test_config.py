@@ -8,7 +8,7 @@ import pytest
 from tiny import tiny_config
 
 import experiments
-from experiments import published
+from experiments import published, sft
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
 
@@ -36,6 +36,18 @@ def test_every_study_parses_in_every_setting(study, setting):
     if stages[0].start_from:
       stages.append(parsed.stages[stages[0].start_from])
     assert sum(stage.epochs for stage in stages) == 24
+
+
+@pytest.mark.parametrize(
+  ("setting", "protocols"),
+  [("brain_4x", ("slice", "slice")), ("brain_8x", ("kdmri", ""))],
+)
+def test_sft_numbers_stand_beside_their_own_protocol(setting, protocols):
+  evaluation = config_lib.parse(sft.get_config(setting)).evaluation
+  assert (evaluation.protocol, evaluation.published_protocol) == protocols
+  assert bool(evaluation.published) == bool(protocols[1])
+  assert evaluation.pairs[0] == ("kd_fitnets_sft", "kd_fitnets")
+  assert len(evaluation.pairs) == len(sft.METHODS)
 
 
 def test_an_unknown_key_is_refused_with_a_suggestion():
@@ -75,7 +87,18 @@ def test_an_infinite_lam_survives_json():
     ({"distilled": "kd"}, "distilled: found 'kd'"),
     ({"distilled": ("kd", "fsp")}, "distilled: found 'fsp'"),
     ({"control": "feature"}, "control: found 'feature'"),
-    ({"published": {"kd": (32.0, 0.9)}}, "published_source: found none"),
+    ({"pairs": ("kd", "student")}, "pairs[0]: found 'kd'"),
+    ({"pairs": (("kd", "feature"),)}, "pairs: found 'feature'"),
+    ({"pairs": (("kd", "kd"),)}, "pairs: found 'kd' twice"),
+    (
+      {"published": {"kd": (32.0, 0.9)}, "published_protocol": "kdmri"},
+      "published_source: found none",
+    ),
+    (
+      {"published": {"kd": (32.0, 0.9)}, "published_source": "here"},
+      "published_protocol: found ''",
+    ),
+    ({"published_protocol": "volume"}, "published_protocol: found 'volume'"),
     ({"published": {"feature": (32.0, 0.9)}}, "published: found 'feature'"),
     ({"published": {"kd": (0.9, 32.0)}}, "published.kd: found (0.9, 32.0)"),
     ({"published": {"kd": (32.0,)}}, "published.kd: found (32.0,)"),
@@ -92,10 +115,14 @@ def test_a_bad_comparison_is_refused(changes, message):
 def test_published_numbers_survive_json():
   config = tiny_config().to_dict()
   config["evaluation"].update(
-    published={"zero_filled": (24.27, 0.6996), "kd": (32, 0.9)}, published_source="here"
+    published={"zero_filled": (24.27, 0.6996), "kd": (32, 0.9)},
+    published_source="here",
+    published_protocol="slice",
+    pairs=[["kd", "student"]],
   )
   parsed = config_lib.parse(config)
   assert parsed.evaluation.published["kd"] == (32.0, 0.9)
+  assert parsed.evaluation.pairs == (("kd", "student"),)
   assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
 
 
@@ -104,7 +131,9 @@ def test_the_nine_published_settings_carry_their_numbers():
   for anatomy in ("cardiac", "brain", "knee"):
     for acceleration in (4, 5, 8):
       config = published.get_config(anatomy, acceleration, "paper")
-      rows = config_lib.parse(config).evaluation.published
+      evaluation = config_lib.parse(config).evaluation
+      assert evaluation.protocol == evaluation.published_protocol == "kdmri"
+      rows = evaluation.published
       assert set(rows) == {"zero_filled", "teacher", "student", "kd"}
       for index in (0, 1):
         order = [rows[n][index] for n in ("zero_filled", "student", "kd", "teacher")]

@@ -88,7 +88,8 @@ def test_sentence_counts_the_seeds_that_agree():
   gain = gain + normal(0, 0.02, (1, 12), 0)
   assert re.search(
     r"^kd beats student by 0.19 dB PSNR \[0.\d+, 0.\d+\], 4 of 5 seeds, "
-    r"over 12 subjects \(t interval over the seeds; Wilcoxon p < 0.001 for these trainings\)\.$",
+    r"over 12 subjects \(t interval over the seeds; "
+    r"Wilcoxon p < 0.001 for these trainings\)\.$",
     wording.sentence(crossed(gain)),
   )
   behind = wording.sentence(crossed(-gain))

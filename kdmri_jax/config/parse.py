@@ -7,16 +7,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from kdmri_jax.config.schema import (
-  MINIMUM,
-  PROTOCOLS,
-  RESERVED,
-  ZERO_FILLED,
-  EvaluationConfig,
-  ExperimentConfig,
-  ModelConfig,
-  StageConfig,
-)
+from kdmri_jax.config.check import check, is_number
+from kdmri_jax.config.schema import ExperimentConfig, ModelConfig
 from kdmri_jax.errors import UserError
 
 
@@ -36,8 +28,7 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
   if hasattr(config, "to_dict"):
     config = config.to_dict()
   experiment = _build(ExperimentConfig, config, "config")
-  _check_ranges(experiment, "config")
-  _check_references(experiment)
+  check(experiment)
   return experiment
 
 
@@ -71,7 +62,7 @@ def _build(kind, value, where):
     if len(items) == len(value):
       pairs = enumerate(zip(items, value, strict=True))
       return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in pairs)
-  if kind is float and (value == "inf" or _is_number(value)):
+  if kind is float and (value == "inf" or is_number(value)):
     return float(value)
   if (
     origin is None
@@ -124,138 +115,3 @@ def _setting(value):
   if isinstance(value, list | tuple):
     return tuple(map(_setting, value))
   return math.inf if value == "inf" else value
-
-
-def _is_number(value) -> bool:
-  return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_ranges(part, where: str) -> None:
-  """Every number is within the range of its key, wherever that key stands."""
-  if isinstance(part, ModelConfig):
-    items = part.settings
-  else:
-    names = [field.name for field in dataclasses.fields(part)]
-    items = {name: getattr(part, name) for name in names}
-  for name, value in items.items():
-    key = f"{where}.{name}"
-    if dataclasses.is_dataclass(value):
-      _check_ranges(value, key)
-    elif isinstance(value, dict):
-      for inner, item in value.items():
-        if dataclasses.is_dataclass(item):
-          _check_ranges(item, f"{key}.{inner}")
-    elif _is_number(value):
-      least = MINIMUM.get(name, -math.inf)
-      finite = math.isfinite(value) or (name == "lam" and value == math.inf)
-      if value < least or not finite:
-        expected = f"a finite number of at least {least}"
-        raise UserError(key, f"{value}", expected, "Correct it.")
-
-
-def _check_references(config: ExperimentConfig):
-  done: list[str] = []
-  for name in config.pipeline:
-    where = f"config.stages.{name}"
-    _known(name, config.stages, "config.pipeline", "a stage in config.stages")
-    stage = config.stages[name]
-    _known(stage.model, config.models, f"{where}.model", "a model in config.models")
-    if stage.branches:
-      _known(stage.branches, config.models, f"{where}.branches", "a model")
-    if stage.teacher:
-      _known(stage.teacher, done, f"{where}.teacher", "a stage before this one")
-    if stage.start_from:
-      _check_start(config, stage, done, f"{where}.start_from")
-    _check_stage(where, stage)
-    done.append(name)
-  _check_evaluation(config)
-
-
-def _check_evaluation(config: ExperimentConfig):
-  evaluation = config.evaluation
-  if not evaluation.models:
-    raise UserError(
-      "config.evaluation.models", "none", "at least one stage", "Name one."
-    )
-  for name in evaluation.models:
-    _known(name, config.pipeline, "config.evaluation.models", "a stage in the pipeline")
-  for key in ("teacher", "student"):
-    where = f"config.evaluation.{key}"
-    _known(getattr(evaluation, key), config.stages, where, "a stage")
-  if evaluation.teacher == evaluation.student:
-    found = f"{evaluation.student!r}, the teacher, too"
-    raise UserError(where, found, "another stage", "Name the unassisted student.")
-  for name in evaluation.distilled:
-    _known(name, config.stages, "config.evaluation.distilled", "a stage")
-  if evaluation.control:
-    what = "a stage in config.evaluation.models"
-    _known(evaluation.control, evaluation.models, "config.evaluation.control", what)
-  _check_published(evaluation)
-  _known(evaluation.protocol, PROTOCOLS, "config.evaluation.protocol", "a protocol")
-
-
-def _check_published(evaluation: EvaluationConfig):
-  where = "config.evaluation.published"
-  rows = (ZERO_FILLED, *evaluation.models)
-  for name, (psnr, ssim) in evaluation.published.items():
-    _known(name, rows, where, "a row of the table")
-    if not (math.isfinite(psnr) and -1 <= ssim <= 1):
-      raise UserError(
-        f"{where}.{name}",
-        f"({psnr}, {ssim})",
-        "a finite PSNR in dB and an SSIM between -1 and 1",
-        "Give them in this order.",
-      )
-  if evaluation.published and not evaluation.published_source:
-    raise UserError(
-      "config.evaluation.published_source",
-      "none",
-      "where the published numbers stand",
-      "Name the publication and its table.",
-    )
-
-
-def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str):
-  name, _, part = stage.start_from.partition("/")
-  choices = [*done, *(f"{n}/branches" for n in done if config.stages[n].branches)]
-  _known(stage.start_from, choices, where, "a stage before this one")
-  model = config.stages[name].branches if part else config.stages[name].model
-  if model != stage.model:
-    raise UserError(
-      where,
-      f"{stage.start_from!r}, a stage of another model",
-      f"a stage of the model {stage.model!r}",
-      "Start from one of those, or from none.",
-    )
-
-
-def _check_stage(where: str, stage: StageConfig):
-  if not any(term.weight for term in stage.terms.values()):
-    raise UserError(
-      f"{where}.terms", "no term with a weight", "at least one", "Give a term a weight."
-    )
-  _known(
-    stage.select, ["mse", "l1", "loss", *stage.terms], f"{where}.select", "a quantity"
-  )
-  for name, term in stage.terms.items():
-    if name in RESERVED:
-      raise UserError(
-        f"{where}.terms.{name}",
-        "a name that the log needs itself",
-        f"a term called none of {', '.join(RESERVED)}",
-        "Rename the term.",
-      )
-    if len(term.hint) > 1 and len(term.guided) != len(term.hint):
-      raise UserError(
-        f"{where}.terms.{name}",
-        f"{len(term.guided)} guided and {len(term.hint)} hint layers",
-        "as many guided layers as hint layers",
-        "Name one teacher layer for each student layer.",
-      )
-
-
-def _known(name, names, where, what):
-  if name not in names:
-    raise UserError(
-      where, f"{name!r}", f"{what} ({', '.join(names) or 'none'})", "Correct the name."
-    )

@@ -208,8 +208,10 @@ class EvaluationConfig:
     control: the budget-matched student: a stage that trains the student alone for as
       many steps as a distilled one and the stages it starts from take together; ""
       for none.
+    pairs: further comparisons (a, b) of two of `models`, the gain of a over b.
     published: row of the table -> (PSNR in dB, SSIM) as published.
     published_source: where those numbers stand; "" without any.
+    published_protocol: the protocol they were measured under; "" without any.
     bootstrap: number of bootstrap resamples.
   """
 
@@ -219,8 +221,10 @@ class EvaluationConfig:
   student: str
   distilled: tuple[str, ...]
   control: str
+  pairs: tuple[tuple[str, str], ...]
   published: dict[str, tuple[float, float]]
   published_source: str
+  published_protocol: str
   bootstrap: int
 
 

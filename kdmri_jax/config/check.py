@@ -1,0 +1,177 @@
+"""Whether the values of a config fit together: ranges, and names that refer to others."""
+
+import dataclasses
+import math
+
+from kdmri_jax.config.schema import (
+  MINIMUM,
+  PROTOCOLS,
+  RESERVED,
+  ZERO_FILLED,
+  EvaluationConfig,
+  ExperimentConfig,
+  ModelConfig,
+  StageConfig,
+)
+from kdmri_jax.errors import UserError
+
+
+def check(config: ExperimentConfig) -> None:
+  """Checks every number's range, and that every name refers to something.
+
+  Raises:
+    UserError: a number is out of range, or stages, models and terms refer to names
+      that do not exist.
+  """
+  _check_ranges(config, "config")
+  _check_references(config)
+
+
+def is_number(value) -> bool:
+  """Whether the value is an int or float; bool is neither."""
+  return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_ranges(part, where: str) -> None:
+  """Every number is within the range of its key, wherever that key stands."""
+  if isinstance(part, ModelConfig):
+    items = part.settings
+  else:
+    names = [field.name for field in dataclasses.fields(part)]
+    items = {name: getattr(part, name) for name in names}
+  for name, value in items.items():
+    key = f"{where}.{name}"
+    if dataclasses.is_dataclass(value):
+      _check_ranges(value, key)
+    elif isinstance(value, dict):
+      for inner, item in value.items():
+        if dataclasses.is_dataclass(item):
+          _check_ranges(item, f"{key}.{inner}")
+    elif is_number(value):
+      least = MINIMUM.get(name, -math.inf)
+      finite = math.isfinite(value) or (name == "lam" and value == math.inf)
+      if value < least or not finite:
+        expected = f"a finite number of at least {least}"
+        raise UserError(key, f"{value}", expected, "Correct it.")
+
+
+def _check_references(config: ExperimentConfig):
+  done: list[str] = []
+  for name in config.pipeline:
+    where = f"config.stages.{name}"
+    _known(name, config.stages, "config.pipeline", "a stage in config.stages")
+    stage = config.stages[name]
+    _known(stage.model, config.models, f"{where}.model", "a model in config.models")
+    if stage.branches:
+      _known(stage.branches, config.models, f"{where}.branches", "a model")
+    if stage.teacher:
+      _known(stage.teacher, done, f"{where}.teacher", "a stage before this one")
+    if stage.start_from:
+      _check_start(config, stage, done, f"{where}.start_from")
+    _check_stage(where, stage)
+    done.append(name)
+  _check_evaluation(config)
+
+
+def _check_evaluation(config: ExperimentConfig):
+  evaluation = config.evaluation
+  if not evaluation.models:
+    raise UserError(
+      "config.evaluation.models", "none", "at least one stage", "Name one."
+    )
+  for name in evaluation.models:
+    _known(name, config.pipeline, "config.evaluation.models", "a stage in the pipeline")
+  for key in ("teacher", "student"):
+    where = f"config.evaluation.{key}"
+    _known(getattr(evaluation, key), config.stages, where, "a stage")
+  if evaluation.teacher == evaluation.student:
+    found = f"{evaluation.student!r}, the teacher, too"
+    raise UserError(where, found, "another stage", "Name the unassisted student.")
+  for name in evaluation.distilled:
+    _known(name, config.stages, "config.evaluation.distilled", "a stage")
+  if evaluation.control:
+    what = "a stage in config.evaluation.models"
+    _known(evaluation.control, evaluation.models, "config.evaluation.control", what)
+  for pair in evaluation.pairs:
+    _check_pair(evaluation, pair)
+  _check_published(evaluation)
+  _known(evaluation.protocol, PROTOCOLS, "config.evaluation.protocol", "a protocol")
+
+
+def _check_pair(evaluation: EvaluationConfig, pair: tuple[str, str]):
+  where = "config.evaluation.pairs"
+  for name in pair:
+    _known(name, evaluation.models, where, "a stage in config.evaluation.models")
+  if pair[0] == pair[1]:
+    found = f"{pair[0]!r} twice"
+    raise UserError(where, found, "two stages to compare", "Name another stage.")
+
+
+def _check_published(evaluation: EvaluationConfig):
+  where = "config.evaluation.published"
+  rows = (ZERO_FILLED, *evaluation.models)
+  for name, (psnr, ssim) in evaluation.published.items():
+    _known(name, rows, where, "a row of the table")
+    if not (math.isfinite(psnr) and -1 <= ssim <= 1):
+      raise UserError(
+        f"{where}.{name}",
+        f"({psnr}, {ssim})",
+        "a finite PSNR in dB and an SSIM between -1 and 1",
+        "Give them in this order.",
+      )
+  protocol = evaluation.published_protocol
+  if evaluation.published or protocol:
+    _known(protocol, PROTOCOLS, "config.evaluation.published_protocol", "a protocol")
+  if evaluation.published and not evaluation.published_source:
+    raise UserError(
+      "config.evaluation.published_source",
+      "none",
+      "where the published numbers stand",
+      "Name the publication and its table.",
+    )
+
+
+def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str):
+  name, _, part = stage.start_from.partition("/")
+  choices = [*done, *(f"{n}/branches" for n in done if config.stages[n].branches)]
+  _known(stage.start_from, choices, where, "a stage before this one")
+  model = config.stages[name].branches if part else config.stages[name].model
+  if model != stage.model:
+    raise UserError(
+      where,
+      f"{stage.start_from!r}, a stage of another model",
+      f"a stage of the model {stage.model!r}",
+      "Start from one of those, or from none.",
+    )
+
+
+def _check_stage(where: str, stage: StageConfig):
+  if not any(term.weight for term in stage.terms.values()):
+    raise UserError(
+      f"{where}.terms", "no term with a weight", "at least one", "Give a term a weight."
+    )
+  _known(
+    stage.select, ["mse", "l1", "loss", *stage.terms], f"{where}.select", "a quantity"
+  )
+  for name, term in stage.terms.items():
+    if name in RESERVED:
+      raise UserError(
+        f"{where}.terms.{name}",
+        "a name that the log needs itself",
+        f"a term called none of {', '.join(RESERVED)}",
+        "Rename the term.",
+      )
+    if len(term.hint) > 1 and len(term.guided) != len(term.hint):
+      raise UserError(
+        f"{where}.terms.{name}",
+        f"{len(term.guided)} guided and {len(term.hint)} hint layers",
+        "as many guided layers as hint layers",
+        "Name one teacher layer for each student layer.",
+      )
+
+
+def _known(name, names, where, what):
+  if name not in names:
+    raise UserError(
+      where, f"{name!r}", f"{what} ({', '.join(names) or 'none'})", "Correct the name."
+    )
