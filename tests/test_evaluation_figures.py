@@ -70,6 +70,16 @@ def test_comparison_of_perfect_images(images, tmp_path):
   assert pixels(path).shape[1] > 2 * 400
 
 
+def test_comparison_of_an_empty_slice_has_no_numbers(images, tmp_path, monkeypatch):
+  written = []
+  monkeypatch.setattr(Grid, "caption", lambda *args: written.append(args[-1]))
+  empty = {name: 0 * image for name, image in images.items()}
+  noisy = empty | {"kd": images["kd"]}
+  for shown in (empty, noisy):
+    figures.comparison(tmp_path / "c.png", shown)
+  assert set(written) == {"PSNR / SSIM", "no signal"}
+
+
 def test_interesting_box_finds_the_structure():
   image = np.zeros((60, 80))
   image[30:46, 50:66] = np.indices((16, 16)).sum(0) % 2  # a checkerboard

@@ -1,4 +1,4 @@
-"""Whether the values of a config fit together: ranges, and names that refer to others."""
+"""Whether the values of a config fit together: ranges, and names of other parts."""
 
 import dataclasses
 import math

@@ -45,7 +45,7 @@ def comparison(
   colours = style.colours(images) | (colours or {})
   _image_rows(grid, images, box, data_range or target.max(), colours)
   residues = {name: abs(image - target) for name, image in images.items()}
-  _residue_row(grid, 2, residues, smallest=1e-5 * target.max())
+  _residue_row(grid, 2, residues, smallest=1e-5 * (target.max() or 1.0))
   for row, label in enumerate(("image", "enlarged", "residue")):
     grid.row_label(row, label)
   return style.save(grid.figure, path)
@@ -229,6 +229,8 @@ def _write_on(grid, row, column, text):
 
 def _scores(target, image, data_range):
   """PSNR and SSIM of one image for a range that need not be the image's own."""
+  if data_range <= 0:
+    return "no signal"
   mse = np.mean((image - target) ** 2)
   psnr = "\u221e" if mse == 0 else f"{10 * np.log10(data_range**2 / mse):.2f}"
   ssim = structural_similarity(target, image, win_size=WINDOW, data_range=data_range)
