@@ -84,6 +84,7 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
     tables=measure(models, subjects),
     dataset={
       "source": "nifti",
+      "unit": "subject",
       "simulated_kspace": True,
       "subjects": {"train": [f"t{i}" for i in range(30)], "validation": ["s0"]},
       "notes": ["A note from the data."],
@@ -104,7 +105,13 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
     seconds={name: 61.0 for name in models[1:]},
     mask_image=np.eye(16, 12),
     comparison_images=images,
-    attention={name: rng.random((2, 16, 12)) for name in models[1:]},
+    attention=report.Attention(
+      maps={name: rng.random((2, 16, 12)) for name in models[1:]},
+      stage="feature",
+      hint=("cascade_1/activation_3", "cascade_2/activation_3"),
+      guided=("cascade_1/activation_2", "cascade_2/activation_2"),
+      taught=("kd",),
+    ),
   )
   return dataclasses.replace(inputs, **changes)
 

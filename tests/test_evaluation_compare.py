@@ -78,6 +78,13 @@ def test_the_budget_counts_what_a_stage_starts_from(trained):
   assert rows["zero_filled"]["steps"] is None
 
 
+def test_attention_maps_name_their_layers_and_whom_they_taught(trained):
+  _, report = trained
+  text = report.path.with_name("report.md").read_text().replace("\\", "")
+  assert "asks the maps of kd to equal the teacher's" in text
+  assert "the stage feature: cascade_1/activation_3" in text
+
+
 def test_audits_are_drawn_for_distillation_only(trained):
   (pipeline, _), report = trained
   stages = {entry["stage"] for entry in load(report)["audit"]}
@@ -97,10 +104,14 @@ def test_audits_are_drawn_for_distillation_only(trained):
 def test_one_of_the_seeds_alone_gives_a_report_without_seeds(trained, tmp_path):
   (pipeline, _), _ = trained
   shutil.copytree(pipeline.workdir.seed_path, tmp_path / "seed_3")
+  shutil.rmtree(tmp_path / "seed_3" / "feature")  # kd started from it
   report = compare.write_report([make(tmp_path, **SETTINGS)])
   assert "seed" not in load(report, "volumes.json")[0]
   rows = load(report)["rows"]
   assert all(row["psnr"]["sd_over_seeds"] is None for row in rows)
+  assert [row["steps"] is None for row in rows] == [True, False, False, True]
+  assert rows[3]["minutes"] is None
+  assert any("trained for 2 epochs in all" in c for c in load(report)["cautions"])
   assert "sd over seeds" not in report.table
 
 

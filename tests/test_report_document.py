@@ -9,6 +9,8 @@ import pytest
 from measured import BARE, OFFSETS, load, make_input, measure
 
 from kdmri_jax.evaluation import report
+from kdmri_jax.evaluation.report import comparisons
+from kdmri_jax.evaluation.report.rows import summary_records
 
 
 class Page(html.parser.HTMLParser):
@@ -106,6 +108,54 @@ def test_highlight_is_the_best_small_network(written):
   (row,) = re.findall(r'<tr class="best">.*?</tr>', (folder / "index.html").read_text())
   assert ">kd<" in row.replace("</i>", ">")
   assert re.search(r"^\| \*\*kd\*\*", (folder / "report.md").read_text(), re.M)
+
+
+def test_only_taught_networks_are_said_to_look_where_the_teacher_looks(written):
+  _, folder = written
+  text = (folder / "report.md").read_text().replace("\\", "")
+  section = text.partition("## Where the networks look")[2]
+  assert "Distillation asks the maps of kd to equal the teacher's." in section
+  layers = (
+    "the stage feature: cascade_1/activation_3, cascade_2/activation_3 of teacher"
+  )
+  assert layers in section
+
+
+@pytest.mark.parametrize(
+  ("subjects", "words"),
+  [
+    (1, "200 resamples of slices."),
+    (2, "200 resamples of subjects and of slices within them."),
+    (7, "200 resamples of subjects."),
+  ],
+)
+def test_the_note_says_what_is_resampled(subjects, words):
+  analysis = report.analyse(make_input(("teacher", "student"), subjects))
+  table, *_ = comparisons.section(analysis, {}).blocks
+  assert words in table.note and "Left out" not in table.note
+
+
+def test_what_a_pair_leaves_out_is_shown():
+  found = measure(("teacher", "student"), subjects=8)
+  for record in found.records:
+    if record["volume"] == "v3" and record["model"] == "teacher":
+      record["psnr"] = float("inf")
+  analysis = report.analyse(make_input(tables=found))
+  table, *_ = comparisons.section(analysis, {}).blocks
+  assert [row[-1] for row in table.rows] == [
+    "7 subjects (1 left out)",
+    *["8 subjects"] * 2,
+  ]
+  assert "Left out" in table.note
+
+
+def test_volumes_are_those_measured(written):
+  rows = report.analyse(written[0])["rows"]
+  rows[3]["psnr"] |= {"n": 5, "left_out": 2}
+  records = summary_records(rows)
+  (line,) = [r for r in records if (r["model"], r["metric"]) == ("kd", "psnr")]
+  assert (line["volumes"], line["left out"]) == (7, 2)
+  assert report.format_table(rows).splitlines()[-1].endswith(" 7")
 
 
 def test_tables_stand_beside(written):

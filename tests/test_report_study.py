@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from measured import load, make_input
 
-from kdmri_jax.evaluation import report, tables
-from kdmri_jax.evaluation.report import comparisons
+from kdmri_jax.evaluation import report, tables, wording
+from kdmri_jax.evaluation.report import comparisons, content
 
 NETWORKS = ("teacher", "student", "student_long", "kd", "fsp")
 QUALITY = {
@@ -21,15 +21,16 @@ QUALITY = {
 }
 
 
-def seeded_tables(seeds=3, subjects=8, networks=NETWORKS):
-  """Tables of several seeds; a network's PSNR is `QUALITY` and a little noise."""
+def seeded_tables(seeds=3, subjects=8, networks=NETWORKS, **quality):
+  """Tables of several seeds; PSNR is `QUALITY`, or `quality`, and a little noise."""
+  quality = QUALITY | quality
   rng = np.random.default_rng(0)
   found = tables.Tables([], [])
   level = rng.normal(0, 1, subjects)
   for model in ("zero_filled", *networks):
-    for seed in range(seeds) if model in QUALITY else (None,):
+    for seed in range(seeds) if model in quality else (None,):
       for index in range(subjects):
-        psnr = QUALITY.get(model, 25.0) + level[index] + rng.normal(0, 0.02)
+        psnr = quality.get(model, 25.0) + level[index] + rng.normal(0, 0.02)
         label = {"model": model, "seed": seed, "volume": f"v{index}"}
         label |= {"subject": f"s{index}", "protocol": "kdmri"}
         values = dict.fromkeys(("mse", "hfn", "hfen"), 0.1)
@@ -58,6 +59,8 @@ def study_input(seeds=3, **changes):
       "seeds": tuple(range(seeds)),
       "published": {"zero_filled": (24.27, 0.6996), "kd": (32.07, 0.9084)},
       "published_source": "A paper, table 1",
+      "published_protocol": "kdmri",
+      "pairs": (("fsp", "kd"), ("nobody", "kd")),
       "budgets": budgets,
       "histories": {},
       "audits": {
@@ -106,8 +109,8 @@ def test_every_distilled_network_meets_every_baseline(study):
   found = load(folder)
   pairs = [(p["a"], p["b"]) for p in found["paired"] if p["metric"] == "psnr"]
   assert pairs == [
-    *(("kd", "student"), ("fsp", "student")),
     *(("kd", "student_long"), ("fsp", "student_long")),
+    *(("kd", "student"), ("fsp", "student")),
     *(("kd", "teacher"), ("fsp", "teacher")),
     ("teacher", "student"),
   ]
@@ -115,11 +118,11 @@ def test_every_distilled_network_meets_every_baseline(study):
   assert all(keys | {"seeds_better", "n_seeds"} <= p.keys() for p in found["paired"])
   first = found["paired"][0]
   assert (first["seeds_better"], first["n_seeds"]) == (3, 3)
-  assert first["gap_closed"] == pytest.approx(0.3, abs=0.05)
-  assert found["leading"] == "kd"
-  beats = r"kd beats student by 0\.\d\d dB PSNR \[.*\], 3 of 3 seeds, over 8 subjects"
-  assert re.match(beats, found["answer"][0])
-  assert found["answer"][1].startswith("kd beats student_long by")
+  assert first["gap_closed"] == pytest.approx(2 / 9, abs=0.05)
+  assert (found["leading"], found["baseline"]) == ("kd", "student_long")
+  of = r" by 0\.\d\d dB PSNR \[.*\], 3 of 3 seeds, over 8 subjects"
+  assert re.match("kd beats student_long" + of, found["answer"][0])
+  assert re.match("kd beats student" + of, found["answer"][1])
   assert any(text.startswith("fsp beats student_long") for text in found["answer"])
 
 
@@ -138,9 +141,52 @@ def test_the_control_takes_the_place_of_the_warning(study):
   assert "student_long, trained alone for 200, is no match" in short
 
 
+def tiles(inputs):
+  """What the numbers at the head of a report are."""
+  first, *_ = content.sections(inputs, report.analyse(inputs), {})
+  return [label for _, label in first.blocks[0].numbers]
+
+
+def test_the_tiles_measure_against_the_control(study):
+  gain, gap, _ = tiles(study[0])
+  assert gain.startswith(f"PSNR of kd {wording.MINUS} student_long over 8 subjects, 3")
+  assert gap.startswith("of the PSNR gap from student_long to teacher closed, 95% int")
+
+
+@pytest.mark.parametrize("kd", [30.1, 29.0])
+def test_a_gap_is_no_headline_where_no_gain_is_claimed(kd):
+  inputs = study_input(tables=seeded_tables(kd=kd), distilled=("kd",))
+  gain, size = tiles(inputs)
+  assert gain.startswith("PSNR of kd") and size.startswith("of the parameters")
+
+
+def test_further_pairs_have_a_section_of_their_own(study):
+  _, folder = study
+  (pair,) = load(folder)["further"]
+  assert (pair["a"], pair["b"], pair["metric"]) == ("fsp", "kd", "psnr")
+  text = (folder / "report.md").read_text()
+  section = text.partition("## Further comparisons")[2].partition("\n## ")[0]
+  assert pair["sentence"].startswith("fsp falls behind kd by 0.")
+  assert pair["sentence"].partition(" [")[0] in section
+  assert len(re.findall(r"^\| fsp", section, re.M)) == 1 and "gap closed" not in section
+
+
+def test_the_note_says_how_intervals_were_made(study):
+  _, folder = study
+  text = (folder / "report.md").read_text()
+  assert "resamples of seeds and, independently, of subjects; where it is wider" in text
+  assert "over the means of seeds (p holds for these trainings)" in text
+
+
+def test_only_networks_smaller_than_the_teacher_can_be_the_best():
+  large = {**study_input().parameters, "fsp": 141765}
+  inputs = study_input(tables=seeded_tables(fsp=30.9), parameters=large)
+  assert report.analyse(inputs)["best"] == "kd"
+
+
 @pytest.mark.parametrize(
   ("seeds", "words"),
-  [(1, "One training run"), (2, "Only 2 seeds: trainings vary"), (3, "of 3 seeds is")],
+  [(1, "One training run"), (2, "Only 2 seeds: "), (3, "Only 3 seeds: ")],
 )
 def test_few_seeds_say_so(seeds, words):
   text = report.analyse(study_input(seeds))["cautions"]
@@ -165,7 +211,7 @@ def test_published_numbers_and_budget_stand_beside_the_measured(study):
   for text in ((folder / "index.html").read_text(), (folder / "report.md").read_text()):
     assert "published PSNR" in text and "published SSIM" in text
     assert "24.27" in text and "0.9084" in text
-    assert "Published: A paper, table 1." in text
+    assert "Published: A paper, table 1, under the protocol kdmri; of its own" in text
   rows = {row["model"]: row for row in load(folder)["rows"]}
   assert rows["kd"]["published"] == {"psnr": 32.07, "ssim": 0.9084}
   assert rows["student"]["published"] is None
@@ -203,11 +249,7 @@ def test_many_pairs_are_drawn_against_the_fair_baseline():
   names = tuple(f"kd_{i}" for i in range(6))
   analysis = report.analyse(study_input())
   assert comparisons.drawn_pairs(analysis) == analysis["paired"]
-  pairs = [
-    {"a": a, "b": b, "metric": "psnr"}
-    for b in ("student", "long", "teacher")
-    for a in names
-  ]
-  for control, baseline in (("long", "long"), ("", "student")):
-    drawn = comparisons.drawn_pairs({"paired": pairs, "control": control})
-    assert [(p["a"], p["b"]) for p in drawn] == [(a, baseline) for a in names]
+  baselines = ("long", "student", "teacher")
+  pairs = [{"a": a, "b": b, "metric": "psnr"} for b in baselines for a in names]
+  drawn = comparisons.drawn_pairs({"paired": pairs})
+  assert [(p["a"], p["b"]) for p in drawn] == [(a, "long") for a in names]

@@ -8,12 +8,10 @@ import platform
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from kdmri_jax import config as config_lib
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError
-from kdmri_jax.evaluation import audits, reconstruct, report, specimen, tables
+from kdmri_jax.evaluation import audits, budgets, reconstruct, report, specimen, tables
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics import masks
 from kdmri_jax.saving import saving
@@ -94,6 +92,7 @@ def write_report(pipelines: Sequence[Pipeline]) -> Report:
     student=roles.student,
     distilled=roles.distilled,
     control=roles.control,
+    pairs=roles.pairs,
     bootstrap=roles.bootstrap,
     seed=config.seed,
     config=config_lib.to_dict(config),
@@ -101,10 +100,13 @@ def write_report(pipelines: Sequence[Pipeline]) -> Report:
     seeds=tuple(finished),
     published=roles.published,
     published_source=roles.published_source,
+    published_protocol=roles.published_protocol,
     histories=histories,
-    seconds=_seconds(used),
+    seconds=budgets.seconds(used),
     budgets={
-      name: _budget([p for p, models in finished.values() if name in models], name)
+      name: budgets.budget(
+        [p for p, models in finished.values() if name in models], name
+      )
       for name in names
     },
     audits=audits.collect(config, histories),
@@ -183,29 +185,6 @@ def _histories(pipelines):
     name: [log.read(p.workdir.stage(name) / "metrics.jsonl") for p in pipelines]
     for name in pipelines[0].config.pipeline
   }
-
-
-def _seconds(pipelines):
-  """Stage -> its training time, mean over the seeds with which it has begun."""
-  seconds = {}
-  for name in pipelines[0].config.pipeline:
-    found = [p.progress(name) for p in pipelines]
-    if any(found):
-      seconds[name] = float(np.mean([each.seconds for each in found if each]))
-  return seconds
-
-
-def _budget(pipelines, name: str) -> report.Budget:
-  """What a stage's weights took, the stages it started from included."""
-  stage = pipelines[0].config.stages[name]
-  progress = [pipeline.progress(name) for pipeline in pipelines]
-  seconds = float(np.mean([each.seconds for each in progress]))
-  own = report.Budget(stage.epochs, progress[0].step, seconds)
-  start = stage.start_from.partition("/")[0]
-  if not start:
-    return own
-  before = _budget(pipelines, start)
-  return report.Budget(*(a + b for a, b in zip(own, before, strict=True)))
 
 
 def environment(devices) -> dict:

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdmri_jax.config import TermConfig
+from kdmri_jax.config import ExperimentConfig, TermConfig
 from kdmri_jax.distillation import attention_transfer
 from kdmri_jax.distillation.combine import OWN
 from kdmri_jax.evaluation import reconstruct
+from kdmri_jax.evaluation.report import Attention
 from kdmri_jax.training import batches
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.training.step import make_predict
@@ -30,10 +31,8 @@ def volume_range(pipeline: Pipeline) -> float | None:
   return float(reconstruct.real_image(target).max())
 
 
-def attention_maps(
-  pipeline: Pipeline, params: Mapping[str, Any]
-) -> dict[str, np.ndarray] | None:
-  """Attention maps [cascades, H, W] of the slice by model, the teacher's first.
+def attention_maps(pipeline: Pipeline, params: Mapping[str, Any]) -> Attention | None:
+  """Attention maps [layers, H, W] of the slice by model, the teacher's first.
 
   The layers are those of the experiment's first attention transfer from a teacher;
   models of another kind than those it was made for are left out.
@@ -63,7 +62,30 @@ def attention_maps(
   maps = {name: jax.device_get(values) for name, values in maps.items()}
   if len({each.shape for values in maps.values() for each in values}) > 1:
     return None
-  return {name: np.stack(values) for name, values in maps.items()}
+  return Attention(
+    maps={name: np.stack(values) for name, values in maps.items()},
+    stage=found[0],
+    hint=term.hint,
+    guided=term.guided,
+    taught=tuple(name for name in maps if _is_taught(config, name, term)),
+  )
+
+
+def _is_taught(config: ExperimentConfig, name: str, term: TermConfig) -> bool:
+  """Whether a stage, or one it started from, followed the teacher on these layers."""
+  while name:
+    stage = config.stages[name]
+    layers = [
+      (other.guided, other.hint)
+      for other in stage.terms.values()
+      if other.loss == "attention_transfer" and other.weight
+    ]
+    if (
+      stage.teacher == config.evaluation.teacher and (term.guided, term.hint) in layers
+    ):
+      return True
+    name = stage.start_from.partition("/")[0]
+  return False
 
 
 def _attention_term(pipeline: Pipeline) -> tuple[str, TermConfig] | None:

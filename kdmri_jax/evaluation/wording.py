@@ -74,6 +74,13 @@ def seeds(count: int) -> str:
   return "one seed" if count == 1 else f"{count} seeds"
 
 
+def gap_seeds(pair: dict) -> str:
+  """Over which seeds the gap is, where the teacher has fewer; else nothing."""
+  if pair["gap_seeds"] in (None, pair["n_seeds"]):
+    return ""
+  return f", over {seeds(pair['gap_seeds'])} that the teacher has, too"
+
+
 def number(value: float | None, metric: str) -> str:
   """A metric's value with its usual number of decimals; a dash for None."""
   if value is None or math.isnan(value):
@@ -193,17 +200,11 @@ def _gap(pair):
     note = pair["gap_note"]
     return f"; {note}." if note else "."
   if share <= 0:
-    return f"; it closes none of the gap to the teacher{_gap_seeds(pair)}."
+    return f"; it closes none of the gap to the teacher{gap_seeds(pair)}."
   if share >= 1:
-    whole = f"{percent(share)}{_gap_seeds(pair)}"
+    whole = f"{percent(share)}{gap_seeds(pair)}"
     return f"; it closes the whole gap to the teacher ({whole})."
-  return f"; it closes {percent(share)} of the gap to the teacher{_gap_seeds(pair)}."
-
-
-def _gap_seeds(pair):
-  if pair["gap_seeds"] == pair["n_seeds"]:
-    return ""
-  return f", over {seeds(pair['gap_seeds'])} that the teacher has, too"
+  return f"; it closes {percent(share)} of the gap to the teacher{gap_seeds(pair)}."
 
 
 def _method(pair):

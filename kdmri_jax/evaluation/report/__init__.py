@@ -2,10 +2,11 @@
 
 from kdmri_jax.evaluation.report.analysis import analyse
 from kdmri_jax.evaluation.report.files import write
-from kdmri_jax.evaluation.report.inputs import Budget, ReportInput
+from kdmri_jax.evaluation.report.inputs import Attention, Budget, ReportInput
 from kdmri_jax.evaluation.report.rows import by_psnr, format_table, summary_rows
 
 __all__ = [
+  "Attention",
   "Budget",
   "ReportInput",
   "analyse",

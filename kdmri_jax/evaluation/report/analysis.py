@@ -17,13 +17,16 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
   Returns:
     A dict with title, protocol, protocol_definition, dataset, evaluated_on, mask;
     rows: see `rows.summary_rows`; paired: results of `statistics.paired` with
-    "sentence", for every distilled model against the student, the control and the
+    "sentence", for every distilled model against the control, the student and the
     teacher, and for teacher-student, where both have values and share a seed, each
-    for `PAIRED_METRICS`; answer and cautions: lists of sentences; networks: names of
-    all rows and stages; leading: the distilled model with the highest PSNR, or None;
-    best: the small network with the highest PSNR, or None; audit: see
-    `audits.summarise`; control; published_source; seconds; kept_epochs (stage -> a
-    list, the epoch for each seed); bootstrap, seed, seeds, config, environment.
+    for `PAIRED_METRICS`; further: the same for `inputs.pairs`, PSNR only; answer and
+    cautions: lists of sentences; networks: names of all rows and stages; leading: the
+    distilled model with the highest PSNR, or None; baseline: what its gain is measured
+    against, the control or without one the student, or None; best: of the networks
+    smaller than the teacher the one with the highest PSNR, or None; audit: see
+    `audits.summarise`; control; published_source, published_protocol; seconds;
+    kept_epochs (stage -> a list, the epoch for each seed); bootstrap, seed, seeds,
+    config, environment.
   """
   rows = summary_rows(
     inputs.tables.volumes,
@@ -32,7 +35,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     budgets=inputs.budgets,
     published=inputs.published,
   )
-  pairs = _pairs(inputs, rows)
+  pairs = _compare(inputs, rows, _wanted(inputs), PAIRED_METRICS)
+  further = _compare(inputs, rows, inputs.pairs, ("psnr",))
   ranked = by_psnr(rows, inputs.distilled)
   audit = audits.summarise(inputs.audits)
   return {
@@ -40,19 +44,22 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     "protocol": inputs.protocol,
     "protocol_definition": PROTOCOLS[inputs.protocol],
     "answer": _answer(inputs, rows, pairs, ranked),
-    "cautions": cautions(inputs, rows, pairs, audit),
+    "cautions": cautions(inputs, rows, [*pairs, *further], audit),
     "dataset": inputs.dataset,
     "evaluated_on": inputs.evaluated_on,
     "mask": inputs.mask,
     "rows": rows,
     "control": inputs.control,
     "published_source": inputs.published_source,
+    "published_protocol": inputs.published_protocol,
     "networks": list(
       dict.fromkeys([*(row["model"] for row in rows), *inputs.histories])
     ),
     "leading": ranked[0] if ranked else None,
+    "baseline": _baseline(inputs, pairs, ranked[0]) if ranked else None,
     "best": _best(inputs, rows),
     "paired": pairs,
+    "further": further,
     "bootstrap": inputs.bootstrap,
     "seed": inputs.seed,
     "seeds": list(inputs.seeds),
@@ -66,22 +73,25 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
   }
 
 
-def _pairs(inputs, rows):
+def _wanted(inputs):
+  baselines = (inputs.control, inputs.student, inputs.teacher)
+  pairs = [(a, b) for b in baselines for a in inputs.distilled]
+  return [*pairs, (inputs.teacher, inputs.student)]
+
+
+def _compare(inputs, rows, wanted, metrics):
   models = {row["model"]: row for row in rows}
   seeds: dict[str, set] = {}
   for record in inputs.tables.volumes:
     seeds.setdefault(record["model"], set()).add(record.get("seed"))
-  roles = {"teacher": inputs.teacher, "student": inputs.student}
-  baselines = (inputs.student, inputs.control, inputs.teacher)
-  wanted = [(a, b) for b in baselines for a in inputs.distilled]
   pairs = []
-  for a, b in dict.fromkeys([*wanted, (inputs.teacher, inputs.student)]):
+  for a, b in dict.fromkeys(wanted):
     if a == b or not {a, b} <= models.keys() or not seeds[a] & seeds[b]:
       continue
-    gap = b == inputs.student and bool(
+    bounded = b in (inputs.student, inputs.control) and bool(
       seeds.get(inputs.teacher, set()) & seeds[a] & seeds[b]
     )
-    for metric in PAIRED_METRICS:
+    for metric in metrics:
       if None in (models[a][metric]["mean"], models[b][metric]["mean"]):
         continue
       pair = statistics.paired(
@@ -92,7 +102,8 @@ def _pairs(inputs, rows):
         bootstrap=inputs.bootstrap,
         seed=inputs.seed,
         protocol=inputs.protocol,
-        **(roles if gap else {}),
+        teacher=inputs.teacher if bounded else None,
+        group=inputs.unit,
       )
       pairs.append({**pair, "sentence": wording.sentence(pair)})
   return pairs
@@ -102,12 +113,11 @@ def _answer(inputs, rows, pairs, ranked):
   found = {(p["a"], p["b"], p["metric"]): p["sentence"] for p in pairs}
   keys = []
   for name in ranked[:1]:
-    keys += [(name, inputs.student, "psnr"), (name, inputs.control, "psnr")]
-    keys += [(name, inputs.student, "ssim"), (name, inputs.teacher, "psnr")]
-  for name in ranked[1:]:
-    fair = (name, inputs.control, "psnr")
-    keys.append(fair if fair in found else (name, inputs.student, "psnr"))
-  sentences = [found[key] for key in keys if key in found]
+    fair = _baseline(inputs, pairs, name)
+    keys += [(name, fair, "psnr"), (name, inputs.student, "psnr")]
+    keys += [(name, fair, "ssim"), (name, inputs.teacher, "psnr")]
+  keys += [(name, _baseline(inputs, pairs, name), "psnr") for name in ranked[1:]]
+  sentences = [found[key] for key in dict.fromkeys(keys) if key in found]
   if not sentences:
     sentences = [p["sentence"] for p in pairs if p["metric"] == "psnr"]
   if not sentences:
@@ -123,12 +133,20 @@ def _answer(inputs, rows, pairs, ranked):
   return sentences
 
 
+def _baseline(inputs, pairs, name):
+  """What the gain of a distilled network is measured against."""
+  compared = {pair["b"] for pair in pairs if pair["a"] == name}
+  found = [b for b in (inputs.control, inputs.student) if b in compared]
+  return found[0] if found else None
+
+
 def _best(inputs, rows):
+  large = inputs.parameters.get(inputs.teacher, 0)
   small = [
     row
     for row in rows
-    if row["model"] != inputs.teacher
-    and row["parameters"] is not None
+    if row["parameters"] is not None
+    and row["parameters"] < large
     and row["psnr"]["mean"] is not None
   ]
   best = max(small, key=lambda row: row["psnr"]["mean"], default=None)

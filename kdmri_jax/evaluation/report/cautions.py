@@ -1,7 +1,9 @@
 """What a reader must know before quoting a number of the report."""
 
+from collections import Counter
 from typing import Any
 
+from kdmri_jax.data.units import SUBJECT, counted, plural
 from kdmri_jax.evaluation import wording
 from kdmri_jax.evaluation.report.inputs import ReportInput
 
@@ -10,19 +12,8 @@ SIMULATED = (
   "look better than raw measurements do (Shimron et al., PNAS 2022). Compare the "
   "models with each other, not with results on raw k-space."
 )
-SELECTED = (
-  "The validation subjects also chose the weights that were kept, which favours every "
-  "network a little; name held-back subjects in data.test to avoid it."
-)
-ONE_SEED = (
-  "One training run with one seed: the intervals cover the choice of subjects, not "
-  "what another initialisation or data order would change."
-)
-TWO_SEEDS = (
-  "Only 2 seeds: trainings vary, and two of them cannot show by how much, so the "
-  "intervals are too narrow. Train with more."
-)
-_FEW_SEEDS = 10  # below, the interval covers visibly less than it says
+_FEW_SUBJECTS = 10
+_FEW_SEEDS = 10
 
 
 def cautions(inputs: ReportInput, rows: list[dict], pairs: list[dict], audit) -> list:
@@ -34,12 +25,14 @@ def cautions(inputs: ReportInput, rows: list[dict], pairs: list[dict], audit) ->
     pairs: from `statistics.paired`.
     audit: from `audits.summarise`.
   """
-  found = [pair["caution"] for pair in pairs if pair["caution"]]
+  found = _few_subjects(pairs)
   found += inputs.dataset.get("notes", [])
+  found += _not_subjects(inputs)
+  found += _unequal_volumes(inputs, pairs)
   if simulated(inputs.dataset):
     found.append(SIMULATED)
-  if inputs.evaluated_on == "validation":
-    found.append(SELECTED)
+  found += _selected(inputs)
+  found += _other_protocol(inputs)
   found += _seeds(inputs, rows, pairs)
   found += _unequal_training(inputs, pairs)
   found += _chosen_best(inputs, pairs)
@@ -53,17 +46,84 @@ def simulated(dataset: dict[str, Any]) -> bool:
   return dataset.get("simulated_kspace", True) is not False
 
 
+def _few_subjects(pairs):
+  found = []
+  for pair in pairs:
+    group, count = pair["group"], pair["subjects"]
+    if pair["unit"] != group:
+      found.append(
+        f"The unit is the slice, because there {'is' if count == 1 else 'are'} only "
+        f"{wording.groups(pair)}. Slices of one {group} are not independent of each "
+        "other, so the interval is too narrow and the p-value too small; other "
+        f"{plural(group)} may behave differently. A mean over slices need not equal "
+        "the difference between the volumes' values."
+      )
+    elif count < _FEW_SUBJECTS:
+      found.append(
+        f"Intervals over {counted(count, group)} are too narrow: so few show less of "
+        "their spread than there is."
+      )
+  return found
+
+
+def _not_subjects(inputs):
+  if inputs.unit == SUBJECT:
+    return []
+  many = plural(inputs.unit)
+  return [
+    f"Not subjects but {many} are divided and compared. Those that show one subject "
+    "resemble each other: intervals are then too narrow and p-values too small, and "
+    "the training may have seen whom the evaluation shows."
+  ]
+
+
+def _unequal_volumes(inputs, pairs):
+  if all(pair["unit"] != pair["group"] for pair in pairs):
+    return []
+  volumes = {(record["subject"], record["volume"]) for record in inputs.tables.volumes}
+  if len(set(Counter(subject for subject, _ in volumes).values())) == 1:
+    return []
+  return [
+    f"The {plural(inputs.unit)} have different numbers of volumes. The table's means "
+    f"weigh every volume alike, the differences every {inputs.unit}, so that a "
+    "difference need not be that of two rows of the table."
+  ]
+
+
+def _selected(inputs):
+  if inputs.evaluated_on != "validation":
+    return []
+  many = plural(inputs.unit)
+  return [
+    f"The validation {many} also chose the weights that were kept, which favours every "
+    f"network a little; name held-back {many} in data.test to avoid it."
+  ]
+
+
+def _other_protocol(inputs):
+  if not inputs.published or inputs.published_protocol == inputs.protocol:
+    return []
+  return [
+    "The published numbers were measured under the protocol "
+    f"{inputs.published_protocol}, those of this report under {inputs.protocol}: they "
+    "stand beside each other, but cannot be compared."
+  ]
+
+
 def _seeds(inputs, rows, pairs):
   found = []
+  units = plural(pairs[0]["unit"] if pairs else inputs.unit)
   for n in sorted({pair["n_seeds"] for pair in pairs} or {len(inputs.seeds)}):
     if n == 1:
-      found.append(ONE_SEED)
-    elif n == 2:
-      found.append(TWO_SEEDS)
+      found.append(
+        f"One training run with one seed: the intervals cover the choice of {units}, "
+        "not what another initialisation or data order would change."
+      )
     elif n < _FEW_SEEDS:
       found.append(
-        f"An interval by percentile bootstrap of {n} seeds is too narrow where "
-        "trainings vary more than subjects do."
+        f"Only {n} seeds: the intervals allow for how little so few trainings tell and "
+        "are wide, so a difference that cannot be claimed may still be there. The "
+        "p-values do not allow for it: they hold for these trainings."
       )
   networks = [row for row in rows if row["model"] in inputs.parameters]
   fewer = [row for row in networks if row["n_seeds"] < len(inputs.seeds)]
@@ -121,7 +181,7 @@ def _chosen_best(inputs, pairs):
     return []
   return [
     f"{len(compared)} distilled networks are compared: the best of them owes a part of "
-    "its lead to having been chosen on these subjects, and no p-value is corrected for "
+    "its lead to having been chosen on these images, and no p-value is corrected for "
     "the number of comparisons."
   ]
 
@@ -141,7 +201,11 @@ def _empty_slices(inputs):
   empty = {r["volume"]: r["empty_slices"] for r in volumes if r["empty_slices"]}
   if not empty:
     return []
-  what = "left out" if inputs.protocol == "slice" else "kept in the volumes' values"
+  total = sum(empty.values())
+  what = "left out"
+  if inputs.protocol != "slice":
+    what = "kept in the volumes' values, left out of comparisons over slices"
   return [
-    f"{sum(empty.values())} slices of {len(empty)} volumes have no signal; {what}."
+    f"{counted(total, 'slice')} of {counted(len(empty), 'volume')} "
+    f"{'has' if total == 1 else 'have'} no signal: {what}."
   ]

@@ -2,13 +2,13 @@
 
 import json
 
+from kdmri_jax.data.units import SUBJECT, plural
 from kdmri_jax.evaluation import wording
 from kdmri_jax.evaluation.figures import colours
-from kdmri_jax.evaluation.report import blocks, comparisons
+from kdmri_jax.evaluation.report import blocks, comparisons, networks
 from kdmri_jax.evaluation.report.inputs import ReportInput
 from kdmri_jax.evaluation.report.rows import cells, count
 from kdmri_jax.evaluation.tables import plain
-from kdmri_jax.training.log import NEGLIGIBLE
 
 _MAIN, _FURTHER = ("psnr", "ssim"), ("nmse", "hfn", "hfen")
 _ARROWS = {"psnr": ", dB ↑", "ssim": " ↑"}
@@ -29,10 +29,11 @@ def sections(inputs: ReportInput, analysis: dict, pictures: dict) -> list:
   found = [
     _what_came_out(inputs, analysis, pictures),
     comparisons.section(analysis, pictures),
+    comparisons.further_section(analysis),
     _how_measured(inputs, analysis, pictures),
-    _training(inputs, analysis, pictures),
-    _audit(analysis, pictures),
-    _attention(inputs, pictures),
+    networks.training(inputs, analysis, pictures),
+    networks.audit(analysis, pictures),
+    networks.attention(inputs, pictures),
     _files(inputs),
   ]
   return [section for section in found if section.blocks]
@@ -45,7 +46,7 @@ def _what_came_out(inputs, analysis, pictures):
   if "comparison" in pictures:
     range_text = "volume's" if inputs.comparison_range else "slice's"
     caption = (
-      f"One evaluated slice{_of_seed(inputs)}. Numbers: PSNR and SSIM of this slice, "
+      f"One evaluated slice{inputs.of_seed}. Numbers: PSNR and SSIM of this slice, "
       f"with the target {range_text} maximum as range. The yellow box is enlarged "
       f"below; the last row shows |image {wording.MINUS} target| on one scale, on "
       "which the input's may saturate."
@@ -55,17 +56,10 @@ def _what_came_out(inputs, analysis, pictures):
   return blocks.Section("What came out", parts)
 
 
-def _of_seed(inputs):
-  several = len(inputs.seeds) > 1
-  return (
-    f", reconstructed with the weights of seed {inputs.seeds[0]}" if several else ""
-  )
-
-
 def _numbers(inputs, analysis):
   pairs = {(p["a"], p["b"], p["metric"]): p for p in analysis["paired"]}
   leading = analysis["leading"]
-  gain = pairs.get((leading, inputs.student, "psnr"))
+  gain = pairs.get((leading, analysis["baseline"], "psnr"))
   numbers = []
   if gain:
     label = (
@@ -73,12 +67,12 @@ def _numbers(inputs, analysis):
       f"95% interval {wording.interval(gain)}"
     )
     numbers.append((f"{wording.difference(gain)} dB", label))
-  if gain and gain["gap_closed"] is not None:
-    within = ""
-    if gain["gap_ci95"]:
-      low, high = map(wording.percent, gain["gap_ci95"])
-      within = f", 95% interval [{low}, {high}]"
-    label = f"of the PSNR gap to {inputs.teacher} closed{within}"
+  if gain and gain["verdict"] == "better" and gain["gap_ci95"]:
+    low, high = map(wording.percent, gain["gap_ci95"])
+    label = (
+      f"of the PSNR gap from {gain['b']} to {inputs.teacher} closed"
+      f"{wording.gap_seeds(gain)}, 95% interval [{low}, {high}]"
+    )
     numbers.append((wording.percent(gain["gap_closed"]), label))
   large, small = map(inputs.parameters.get, (inputs.teacher, leading))
   if large and small:
@@ -113,9 +107,15 @@ def _results(inputs, analysis):
       "from, not of its teacher."
     )
   if inputs.published:
-    note += f" Published: {inputs.published_source}."
+    note += (
+      f" Published: {inputs.published_source}, under the protocol "
+      f"{inputs.published_protocol}; of its own images, mask and training."
+    )
   if best:
-    note += f" Highlighted: {best}, the small network with the highest PSNR."
+    note += (
+      f" Highlighted: {best}, of the networks smaller than {inputs.teacher} the one "
+      "with the highest PSNR."
+    )
   return blocks.Table(
     header,
     rows,
@@ -146,17 +146,24 @@ def _titles(metrics):
 
 
 def _how_measured(inputs, analysis, pictures):
-  dataset = {k: v for k, v in inputs.dataset.items() if k not in ("notes", "volumes")}
+  many = plural(inputs.unit)
+  dataset = {
+    key.replace("subjects", many): value
+    for key, value in inputs.dataset.items()
+    if key not in ("notes", "volumes")
+  }
+  never = "slice" if inputs.unit == SUBJECT else "subject"
   parts = [
     blocks.Paragraph(
       f"Protocol {inputs.protocol}: {analysis['protocol_definition']} NMSE is the "
       "squared error over the squared target; HFN the same for 5-point Laplacians of "
-      "slices, the prediction clipped to [0, 1]; HFEN compares Laplacians of Gaussian "
+      "slices, the prediction clipped to [0, 1] (for targets with a larger maximum, to "
+      "[0, that maximum]); HFEN compares Laplacians of Gaussian "
       "(15x15, sigma 1.5). The tables beside this report hold all three protocols."
     ),
     blocks.Paragraph(
-      "The data are split by subject, never by slice; evaluated are the subjects of "
-      f"the {inputs.evaluated_on} split."
+      f"The data are split by {inputs.unit}, not by {never}; evaluated are the {many} "
+      f"of the {inputs.evaluated_on} split."
     ),
     blocks.Facts(_facts(dataset)),
   ]
@@ -166,89 +173,6 @@ def _how_measured(inputs, analysis, pictures):
     parts.append(picture)
   parts.append(blocks.Facts(_facts(inputs.mask, "mask")))
   return blocks.Section("How it was measured", parts)
-
-
-def _training(inputs, analysis, pictures):
-  parts = []
-  if "learning_curves" in pictures:
-    caption = (
-      "Loss of each stage (its own sum of terms, so not comparable between stages) "
-      "and validation PSNR, there for a range of 1."
-    )
-    alt = "Learning curves of every stage."
-    parts.append(blocks.Picture(pictures["learning_curves"], alt, caption))
-  rows = []
-  for stage, runs in inputs.histories.items():
-    epochs = [
-      line["epoch"] for lines in runs for line in lines if line.get("event") == "epoch"
-    ]
-    if not epochs:
-      continue
-    kept = ", ".join(str(e or wording.ABSENT) for e in analysis["kept_epochs"][stage])
-    spent = inputs.seconds.get(stage)
-    time = wording.ABSENT if spent is None else wording.duration(spent)
-    rows.append((stage, str(max(epochs)), kept, time))
-  if rows:
-    header = ("stage", "epochs", "weights kept from epoch", "training time")
-    note = ""
-    if len(inputs.seeds) > 1:
-      order = ", ".join(map(str, inputs.seeds))
-      note = f"Epochs in the order of the seeds {order}; training time: mean of them."
-    parts.append(
-      blocks.Table(header, rows, note, colours=colours(analysis["networks"]))
-    )
-  return blocks.Section("How the networks were trained", parts)
-
-
-def _audit(analysis, pictures):
-  title = "What each term contributes"
-  if "audit" not in pictures:
-    return blocks.Section(title, [])
-  text = (
-    "From time to time the gradient of each weighted term of a loss was taken by "
-    "itself. Its share is its norm over the sum of all terms' norms: a term far below "
-    "the others does nothing, whatever its name promises. The cosine compares its "
-    "direction with that of the L1 error of the reconstruction: 1 teaches the same, 0 "
-    "something else, and below 0 it works against the image."
-  )
-  picture = blocks.Picture(
-    pictures["audit"],
-    "Share of each term in the gradient, and its cosine with the reconstruction's.",
-    "Share of the gradient (logarithmic) and cosine with the gradient of the L1 error "
-    f"over the steps of a stage. Below the dashed line, {NEGLIGIBLE:g}, a term is in "
-    "effect absent.",
-  )
-  rows = [
-    (
-      f"{entry['stage']}: {entry['term']}",
-      wording.share(entry["share"]),
-      f"{wording.share(entry['smallest_share'])} to "
-      f"{wording.share(entry['largest_share'])}",
-      wording.cosine(entry["cosine"]),
-      count(entry["audits"]),
-    )
-    for entry in analysis["audit"]
-  ]
-  header = ("stage: term", "share, median", "share, range", "cosine, median", "audits")
-  parts = [blocks.Paragraph(text), picture, blocks.Table(header, rows)]
-  return blocks.Section(title, parts)
-
-
-def _attention(inputs, pictures):
-  if "attention_maps" not in pictures:
-    return blocks.Section("Where the networks look", [])
-  text = (
-    "Attention maps are the sums over channels of squared features, divided by their "
-    "L2 norm. Distillation asks the student's maps to equal the teacher's; the number "
-    "on each residue is its L2 norm."
-  )
-  alt = "Attention maps of every cascade and their residues to the teacher's."
-  caption = (
-    f"Attention maps of one evaluated slice{_of_seed(inputs)}; a column for each "
-    "cascade."
-  )
-  picture = blocks.Picture(pictures["attention_maps"], alt, caption)
-  return blocks.Section("Where the networks look", [blocks.Paragraph(text), picture])
 
 
 def _files(inputs):

@@ -90,7 +90,7 @@ def _draw(folder, inputs, analysis):
     "learning_curves": (inputs.histories if trained else None, curves),
     "audit": (inputs.audits, figures.audit),
     "attention_maps": (
-      inputs.attention,
+      inputs.attention and inputs.attention.maps,
       functools.partial(figures.attention_maps, **look),
     ),
   }

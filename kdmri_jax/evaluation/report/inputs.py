@@ -13,13 +13,31 @@ class Budget(NamedTuple):
 
   Attributes:
     epochs: epochs.
-    steps: optimiser steps.
-    seconds: training time, mean over the seeds.
+    steps: optimiser steps; None where the record of a stage is gone.
+    seconds: training time, mean over the seeds; None likewise.
   """
 
   epochs: int
-  steps: int
-  seconds: float
+  steps: int | None
+  seconds: float | None
+
+
+class Attention(NamedTuple):
+  """Attention maps of one slice, and which layers they show.
+
+  Attributes:
+    maps: name -> maps [K, H, W], a map for each of K layers, the teacher's first.
+    stage: the stage whose attention transfer compares these layers.
+    hint: the teacher's layers.
+    guided: the other networks' layers.
+    taught: those of the networks that have been taught the teacher's maps there.
+  """
+
+  maps: dict[str, np.ndarray]
+  stage: str
+  hint: tuple[str, ...]
+  guided: tuple[str, ...]
+  taught: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +52,9 @@ class ReportInput:
     protocol: key of `metrics.PROTOCOLS`; the one that the tables show.
     tables: metrics of all models under all protocols.
     dataset: record of the data: source, subjects of each split, scaling, crop;
-      "simulated_kspace" is False only where the scanner's own k-space was used, and
-      "notes" (a list of sentences) join the cautions.
+      "unit" says what its subjects are ("subject", "file"), "simulated_kspace" is
+      False only where the scanner's own k-space was used, and "notes" (a list of
+      sentences) join the cautions.
     evaluated_on: split that was evaluated, "test" or "validation".
     mask: description of the mask.
     parameters: number of parameters of each network.
@@ -43,6 +62,7 @@ class ReportInput:
     student: the unassisted student.
     distilled: models whose gain is asked for.
     control: the budget-matched student, "" for none.
+    pairs: further comparisons (a, b), the gain of a over b.
     bootstrap: number of resamples.
     seed: seed of the resampling.
     config: the whole resolved configuration.
@@ -50,6 +70,7 @@ class ReportInput:
     seeds: seeds of the trainings.
     published: model -> published (PSNR in dB, SSIM).
     published_source: where those stand.
+    published_protocol: the protocol they were measured under.
     histories: stage -> for each seed the lines of its metrics.jsonl.
     seconds: stage -> its own training time, mean over the seeds.
     budgets: model -> what its weights took.
@@ -57,7 +78,7 @@ class ReportInput:
     mask_image: mask [H, W], zero frequency at [0, 0]; None leaves the picture out.
     comparison_images: name -> image [H, W] for `figures.comparison`, or None.
     comparison_range: range of their PSNR and SSIM; None takes the target's maximum.
-    attention: name -> maps [K, H, W], the teacher's first, or None.
+    attention: maps of the slice shown, or None.
   """
 
   title: str
@@ -76,8 +97,10 @@ class ReportInput:
   config: dict[str, Any]
   environment: dict[str, Any]
   seeds: tuple[int, ...]
+  pairs: tuple[tuple[str, str], ...] = ()
   published: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
   published_source: str = ""
+  published_protocol: str = ""
   histories: dict[str, list[list[dict]]] = dataclasses.field(default_factory=dict)
   seconds: dict[str, float] = dataclasses.field(default_factory=dict)
   budgets: dict[str, Budget] = dataclasses.field(default_factory=dict)
@@ -85,4 +108,17 @@ class ReportInput:
   mask_image: np.ndarray | None = None
   comparison_images: dict[str, np.ndarray] | None = None
   comparison_range: float | None = None
-  attention: dict[str, np.ndarray] | None = None
+  attention: Attention | None = None
+
+  @property
+  def unit(self) -> str:
+    """What the subjects of the data are: "subject", "file", "slab of one head"."""
+    return self.dataset["unit"]
+
+  @property
+  def of_seed(self) -> str:
+    """Whose weights the pictures show, where there are several seeds."""
+    several = len(self.seeds) > 1
+    return (
+      f", reconstructed with the weights of seed {self.seeds[0]}" if several else ""
+    )

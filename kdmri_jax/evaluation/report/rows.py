@@ -41,7 +41,7 @@ def summary_rows(
         "model": model,
         "parameters": parameters.get(model),
         "steps": budget.steps if budget else None,
-        "minutes": budget.seconds / 60 if budget else None,
+        "minutes": _minutes(budget),
         "n_seeds": row["n_seeds"],
         "published": dict(zip(_MAIN, numbers, strict=True)) if numbers else None,
         **row["metrics"],
@@ -67,7 +67,7 @@ def cells(
     columns["parameters"] = [count(row["parameters"]) for row in rows]
   if any(row["steps"] is not None for row in rows):
     columns["steps"] = [count(row["steps"]) for row in rows]
-    columns["minutes"] = [_minutes(row["minutes"]) for row in rows]
+    columns["minutes"] = [_tenths(row["minutes"]) for row in rows]
   several = any(row["n_seeds"] > 1 for row in rows)
   beside = any(row["published"] for row in rows)
   for name, label in labels.items():
@@ -80,7 +80,7 @@ def cells(
       columns[f"published {wording.LABELS[name]}"] = [
         wording.number((row["published"] or {}).get(name), name) for row in rows
       ]
-  columns["volumes"] = [str(row["psnr"]["n"] + row["psnr"]["left_out"]) for row in rows]
+  columns["volumes"] = [str(_volumes(row["psnr"])) for row in rows]
   if several:
     columns["seeds"] = [
       str(row["n_seeds"]) if row["parameters"] else wording.ABSENT for row in rows
@@ -111,7 +111,8 @@ def summary_records(rows: Iterable[dict]) -> list[dict]:
 
   Returns:
     Records {"model", "metric", "mean", "sd", "sd over seeds", "volumes", "left out",
-    "seeds"}, the standard deviations as in `statistics.summary`.
+    "seeds"}, the standard deviations as in `statistics.summary`. "volumes" have been
+    measured, as in the table; "left out" of them count in no mean.
   """
   return [
     {
@@ -120,7 +121,7 @@ def summary_records(rows: Iterable[dict]) -> list[dict]:
       "mean": row[name]["mean"],
       "sd": row[name]["sd"],
       "sd over seeds": row[name]["sd_over_seeds"],
-      "volumes": row[name]["n"],
+      "volumes": _volumes(row[name]),
       "left out": row[name]["left_out"],
       "seeds": row["n_seeds"],
     }
@@ -141,5 +142,15 @@ def count(number: int | None) -> str:
   return wording.ABSENT if number is None else f"{number:,}"
 
 
-def _minutes(minutes: float | None) -> str:
+def _volumes(moments: dict) -> int:
+  """Volumes measured, those included that the mean leaves out."""
+  return moments["n"] + moments["left_out"]
+
+
+def _minutes(budget: Budget | None) -> float | None:
+  known = budget is not None and budget.seconds is not None
+  return budget.seconds / 60 if known else None
+
+
+def _tenths(minutes: float | None) -> str:
   return wording.ABSENT if minutes is None else f"{minutes:,.1f}"
