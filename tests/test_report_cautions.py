@@ -15,12 +15,12 @@ SLABS = {"source": "mni152", "unit": "slab of one head"}
     (
       1,
       "slice",
-      "there is only one subject. Slices of one subject are not independent",
+      "there is only one subject. Slices of the same subject are not",
     ),
     (
       2,
       "slice",
-      "there are only 2 subjects. Slices of one subject are not independent",
+      "there are only 2 subjects. Slices of the same subject are not",
     ),
     (7, "subject", "Intervals over 7 subjects are too narrow"),
     (10, "subject", ""),

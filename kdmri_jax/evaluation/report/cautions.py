@@ -53,10 +53,10 @@ def _few_subjects(pairs):
     if pair["unit"] != group:
       found.append(
         f"The unit is the slice, because there {'is' if count == 1 else 'are'} only "
-        f"{wording.groups(pair)}. Slices of one {group} are not independent of each "
-        "other, so the interval is too narrow and the p-value too small; other "
-        f"{plural(group)} may behave differently. A mean over slices need not equal "
-        "the difference between the volumes' values."
+        f"{wording.groups(pair)}. Slices of the same {group} are not independent of "
+        "each other, so the interval is too narrow and the p-value too small; others "
+        "may behave differently. A mean over slices need not equal the difference "
+        "between the volumes' values."
       )
     elif count < _FEW_SUBJECTS:
       found.append(
