@@ -50,7 +50,7 @@ def test_line_counts_are_the_published_ones(anatomy, acceleration):
 @pytest.mark.parametrize("kind", ["cartesian", "equispaced"])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_axis_and_seed(kind, axis):
-  draw = masks.KINDS[kind]
+  draw = getattr(masks, kind)
   mask = draw((60, 48), 3, 5, axis, 7)
   assert masks.phase_encode_axis(mask) == axis
   assert masks.is_cartesian(mask, axis)
@@ -94,6 +94,18 @@ def test_gaussian2d_has_its_points_its_square_and_no_axis():
   centred = np.fft.fftshift(mask)
   assert centred[15:45, 12:37].sum() > 0.4 * 600  # 0.32 were the rest uniform
   assert (masks.gaussian2d((60, 50), 5, 8, 1) != mask).any()
+
+
+@pytest.mark.parametrize("factor", [2, 2.5, 4])
+def test_central_keeps_the_low_frequencies(factor):
+  shape = (60, 45)
+  mask = masks.central(shape, factor)
+  frequencies = [np.fft.fftfreq(n) * n for n in shape]
+  kept = [
+    np.abs(k + 0.25) < int(n / factor) / 2
+    for k, n in zip(frequencies, shape, strict=True)
+  ]
+  np.testing.assert_array_equal(mask, np.outer(*kept))
 
 
 def test_describe():
@@ -146,6 +158,8 @@ def test_what_build_makes_load_takes(tmp_path, kind, shape):
     ("acceleration", {"acceleration": float("nan")}),
     ("acceleration", {"acceleration": float("inf")}),
     ("acceleration", {"acceleration": -4.0, "kind": "gaussian2d"}),
+    ("acceleration", {"acceleration": 0.5, "kind": "central"}),
+    ("acceleration", {"acceleration": 41.0, "kind": "central"}),
     ("centre_lines", {"centre_lines": 0}),
     ("centre_lines", {"centre_lines": 16}),
     ("centre_lines", {"centre_lines": 17, "kind": "equispaced"}),

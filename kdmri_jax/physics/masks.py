@@ -6,7 +6,6 @@ axis, along which it varies, is 0 (rows are measured) or 1 (columns). A 2-D mask
 no such axis.
 """
 
-import dataclasses
 import math
 import os
 
@@ -96,7 +95,33 @@ def gaussian2d(
   return np.fft.ifftshift(mask)
 
 
-KINDS = {"cartesian": cartesian, "equispaced": equispaced, "gaussian2d": gaussian2d}
+def central(shape: Shape, acceleration: float) -> np.ndarray:
+  """The centre of k-space alone: images of lower resolution.
+
+  Args:
+    shape: rows and columns.
+    acceleration: factor by which the resolution of each axis falls, above 1.
+
+  Returns:
+    Mask, uint8 [H, W], with int(H / acceleration) x int(W / acceleration) points.
+
+  Raises:
+    UserError: the factor is out of range; it names the config key.
+  """
+  _check_acceleration(acceleration, most=min(shape))
+  rows, columns = (_centre((n,), int(n / acceleration)) for n in shape)
+  return np.fft.ifftshift(np.outer(rows, columns))
+
+
+_DRAWN = ("acceleration", "centre_lines", "seed")
+
+# Each recipe, and the settings it takes.
+KINDS = {
+  "cartesian": (cartesian, (*_DRAWN, "axis")),
+  "equispaced": (equispaced, (*_DRAWN, "axis")),
+  "gaussian2d": (gaussian2d, _DRAWN),
+  "central": (central, ("acceleration",)),
+}
 
 
 def build(config: MaskConfig, shape: Shape) -> np.ndarray:
@@ -119,10 +144,8 @@ def build(config: MaskConfig, shape: Shape) -> np.ndarray:
     raise UserError(
       "config.mask.kind", repr(config.kind), f"one of {expected}", "Choose one."
     )
-  settings = dataclasses.asdict(config)
-  for unused in ("kind", "path", *(["axis"] if config.kind == "gaussian2d" else [])):
-    del settings[unused]
-  return KINDS[config.kind](shape, **settings)
+  recipe, settings = KINDS[config.kind]
+  return recipe(shape, **{name: getattr(config, name) for name in settings})
 
 
 def load(path: str | os.PathLike, shape: Shape, axis: int | None = None) -> np.ndarray:
@@ -245,15 +268,22 @@ def _points_outside_centre(
   points: int, acceleration: float, centre_lines: int, power: int = 1
 ) -> int:
   """How many lines (or points) are left to draw; checks the settings."""
-  if not 1 < acceleration < math.inf:
-    raise UserError(
-      "config.mask.acceleration", f"{acceleration}", "a number above 1", "Raise it."
-    )
+  _check_acceleration(acceleration)
   rest = int(points / acceleration) - centre_lines**power
   if centre_lines < 1 or rest < 0:
     size = f"1 to {int(int(points / acceleration) ** (1 / power))}"
     raise _unfit(centre_lines, f"{size} at acceleration {acceleration:g}")
   return rest
+
+
+def _check_acceleration(acceleration: float, most: float = math.inf) -> None:
+  if not 1 < acceleration <= most or math.isinf(acceleration):
+    raise UserError(
+      "config.mask.acceleration",
+      f"{acceleration}",
+      "a number above 1" + (f", at most {most}" if most < math.inf else ""),
+      "Correct it.",
+    )
 
 
 def _unfit(centre_lines: int, expected: str) -> UserError:
