@@ -90,6 +90,25 @@ def befriend(config: ConfigDict, protocol: str, stage: str = "teacher") -> None:
   )
 
 
+def upscale(config: ConfigDict, factor: float = 4.0) -> None:
+  """Makes of reconstruction super-resolution by VDSR (KD-MRI, its last experiment).
+
+  The input is the central part of k-space, 1 / factor of each axis. Unlike the
+  reconstruction code, the published one lets imitation count as much as the target.
+  """
+  config.mask.update(kind="central", acceleration=factor)
+  config.models = ConfigDict(dict(teacher=_vdsr(11), student=_vdsr(7)))
+  for term in config.stages.feature.terms.values():
+    term.guided, term.hint = ("cnn/activation_4",), ("cnn/activation_6",)
+  config.stages.kd.terms.imitation.variant = "paper"
+  config.evaluation.published = {}
+  config.evaluation.published_source = ""
+
+
+def _vdsr(convolutions):
+  return dict(network="vdsr", convolutions=convolutions, features=64, channels=1)
+
+
 def _data():
   return ConfigDict(
     dict(
