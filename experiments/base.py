@@ -77,10 +77,14 @@ def befriend(config: ConfigDict, protocol: str, stage: str = "teacher") -> None:
 
   It is trained together with branches made of its student's blocks: their images
   approach the target and, without a stop of the gradient, the teacher's own image. In
-  the published code ("reference") that imitation is divided by the number of values.
+  the published code ("reference") that imitation is divided by the number of values,
+  and every CNN sees 5 pixels of zeros about its image.
   """
   branches = tuple(f"branch_{c}" for c in range(1, CASCADES))
   config.stages[stage].branches = "student"
+  if protocol == "reference":
+    for model in config.models.values():
+      model.padding = 5
   terms = config.stages[stage].terms
   terms.branches_reconstruction = dict(
     loss="l1", weight=1.0, variant="", guided=branches, hint=()

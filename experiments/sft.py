@@ -7,6 +7,9 @@ Every method teaches twice: from a teacher trained alone, and from one trained t
 with branches of its student (rows ending in _sft). As published, a student starts from
 random weights; to start from the blocks it learnt with the teacher, set
 --config.stages.feature_NAME_sft.start_from=teacher_sft/branches.
+
+The best weights are those of the lowest L1 error on the validation slices, as in the
+code published with it.
 """
 
 from experiments import base, study
@@ -30,8 +33,12 @@ PUBLISHED = {
 
 def get_config(setting="acdc"):
   config = study.start(setting, "Student-friendly teachers")
+  setting, protocol = study.split(setting)
+  for stage in config.stages.values():
+    if stage.select == "mse":
+      stage.select = "l1"
   config.stages.teacher_sft = study.copy(config, "teacher")
-  base.befriend(config, "paper", "teacher_sft")
+  base.befriend(config, protocol, "teacher_sft")
   config.pipeline = ("teacher", "teacher_sft", *config.pipeline[1:])
   config.evaluation.models = ("teacher", "teacher_sft", *config.evaluation.models[1:])
   for name, term in METHODS.items():
