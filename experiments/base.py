@@ -79,10 +79,14 @@ def befriend(config: ConfigDict, protocol: str, stage: str = "teacher") -> None:
 
   It is trained together with branches made of its student's blocks: their images
   approach the target and, without a stop of the gradient, the teacher's own image. In
-  the published code ("reference") that imitation is divided by the number of values.
+  the published code ("reference") that imitation is divided by the number of values,
+  and every CNN sees 5 pixels of zeros about its image.
   """
   branches = tuple(f"branch_{c}" for c in range(1, CASCADES))
   config.stages[stage].branches = "student"
+  if protocol == "reference":
+    for model in config.models.values():
+      model.padding = 5
   terms = config.stages[stage].terms
   terms.branches_reconstruction = dict(
     loss="l1", weight=1.0, variant="", guided=branches, hint=()
@@ -90,6 +94,25 @@ def befriend(config: ConfigDict, protocol: str, stage: str = "teacher") -> None:
   terms.branches_imitation = dict(
     loss="imitation", weight=1.0, variant=protocol, guided=branches, hint=("own:image",)
   )
+
+
+def upscale(config: ConfigDict, factor: float = 4.0) -> None:
+  """Makes of reconstruction super-resolution by VDSR (KD-MRI, its last experiment).
+
+  The input is the central part of k-space, 1 / factor of each axis. Unlike the
+  reconstruction code, the published one lets imitation count as much as the target.
+  """
+  config.mask.update(kind="central", acceleration=factor)
+  config.models = ConfigDict(dict(teacher=_vdsr(11), student=_vdsr(7)))
+  for term in config.stages.feature.terms.values():
+    term.guided, term.hint = ("cnn/activation_4",), ("cnn/activation_6",)
+  config.stages.kd.terms.imitation.variant = "paper"
+  config.evaluation.published = {}
+  config.evaluation.published_source = ""
+
+
+def _vdsr(convolutions):
+  return dict(network="vdsr", convolutions=convolutions, features=64, channels=1)
 
 
 def _data():

@@ -7,11 +7,10 @@ The images: the open_ms_data set (University of Ljubljana, Lesjak et al.,
 Neuroinformatics 2016; on GitHub as muschellij2/open_ms_data), the files
 longitudinal/raw/patientNN/studyK_T1W.nii.gz copied as patientNN_studyK_T1W.nii.gz.
 Three subjects (four volumes) to train on, one to compare on: with a single subject
-the interval says how the slices differ, not how subjects do. About 30 minutes on
-two cores.
+the interval says how the slices differ, not how subjects do.
 """
 
-from experiments import base
+from experiments import base, study
 
 
 def get_config(protocol="paper"):
@@ -28,4 +27,5 @@ def get_config(protocol="paper"):
     slices_per_volume=24,
   )
   base.shorten(config, epochs=20)
+  study.add_control(config)
   return config

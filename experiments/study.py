@@ -5,6 +5,9 @@ and budget it uses:
 
   python scripts/run.py --config=experiments/methods.py:acdc --workdir=runs/methods \
     --config.data.root=/path/to/ACDC --config.seeds=3
+
+`methods.py:acdc:reference` takes the setting's networks, optimiser and imitation from
+the published code; the feature methods keep their variants.
 """
 
 import importlib
@@ -14,14 +17,21 @@ from ml_collections import ConfigDict
 from experiments import base
 
 
-def start(setting: str, name: str) -> ConfigDict:
+def split(argument: str) -> tuple[str, str]:
+  """A study's argument, "setting" or "setting:protocol" -> both."""
+  setting, _, protocol = argument.partition(":")
+  return setting, protocol or "paper"
+
+
+def start(argument: str, name: str) -> ConfigDict:
   """The setting's config, with teacher, student and the budget-matched student only."""
+  setting, protocol = split(argument)
   module = importlib.import_module(f"experiments.{setting}")
-  config = module.get_config()
+  config = module.get_config(protocol)
   config.name = f"{name} ({config.name})"
   config.pipeline = ("teacher", "student")
+  config.evaluation.models = ("teacher", "student")
   add_control(config)
-  config.evaluation.models = ("teacher", "student", "student_long")
   config.evaluation.distilled = ()
   return config
 
@@ -30,6 +40,9 @@ def add_control(config: ConfigDict) -> None:
   """Adds the student trained alone for as many epochs as feature and kd together."""
   config.stages.student_long = copy(config, "student", times=2)
   config.pipeline = (*config.pipeline, "student_long")
+  rows = config.evaluation.models
+  after = rows.index("student") + 1
+  config.evaluation.models = (*rows[:after], "student_long", *rows[after:])
   config.evaluation.control = "student_long"
 
 

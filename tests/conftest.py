@@ -4,6 +4,7 @@ import os
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,6 +33,16 @@ def golden():
       return dict(file)
 
   return read
+
+
+@pytest.fixture
+def golden_pair(golden):
+  """Three layers of a student and a teacher, whose losses are golden numbers."""
+  numbers = golden("kd_losses")
+  return tuple(
+    tuple(jnp.asarray(numbers[f"{role}_{k}"]) for k in range(3))
+    for role in ("student", "teacher")
+  )
 
 
 @pytest.fixture

@@ -50,6 +50,25 @@ def test_sft_numbers_stand_beside_their_own_protocol(setting, protocols):
   assert len(evaluation.pairs) == len(sft.METHODS)
 
 
+def test_a_study_takes_its_settings_protocol():
+  config = importlib.import_module("experiments.sft").get_config("cardiac_4x:reference")
+  parsed = config_lib.parse(config)
+  assert {m.settings["variant"] for m in parsed.models.values()} == {"reference"}
+  assert {m.settings["padding"] for m in parsed.models.values()} == {5}
+  terms = parsed.stages["teacher_sft"].terms
+  assert terms["branches_imitation"].variant == "reference"
+  assert parsed.stages["teacher_sft"].select == parsed.stages["teacher"].select == "l1"
+
+
+@pytest.mark.parametrize("setting", ["acdc", "brain_t1"])
+def test_the_control_has_the_budget_of_both_stages(setting):
+  config = importlib.import_module(f"experiments.{setting}").get_config()
+  parsed = config_lib.parse(config)
+  assert parsed.evaluation.models == ("teacher", "student", "student_long", "kd")
+  epochs = {name: stage.epochs for name, stage in parsed.stages.items()}
+  assert epochs["student_long"] == epochs["feature"] + epochs["kd"]
+
+
 def test_an_unknown_key_is_refused_with_a_suggestion():
   config = tiny_config().to_dict()
   config["mask"]["acelleration"] = 4.0

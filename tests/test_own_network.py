@@ -2,6 +2,7 @@
 
 import sys
 
+import jax
 import numpy as np
 import pytest
 from tiny import tiny_config, train
@@ -11,6 +12,7 @@ from kdmri_jax import models
 from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import compare
+from kdmri_jax.models import features
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.training.pipeline import Pipeline
 
@@ -40,6 +42,68 @@ class Net(nn.Module):
 
 
 NOT_A_NETWORK = 3
+
+
+class Silent(nn.Module):
+  """Sows nothing, runs its convolution twice."""
+
+  @nn.compact
+  def __call__(self, image, measurement):
+    conv = nn.Conv(1, (3, 3))
+    return Outputs(conv(conv(image)))
+
+
+class Twice(nn.Module):
+  """Shares the weights of its two steps."""
+
+  @nn.compact
+  def __call__(self, image, measurement):
+    step = Step()
+    return Outputs(step(step(image)))
+
+
+class Step(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    x = nn.Conv(1, (3, 3))(x)
+    self.sow("intermediates", "step", x)
+    return x
+
+
+class Bare(nn.Module):
+  @nn.compact
+  def __call__(self, image, measurement):
+    return nn.Conv(1, (3, 3))(image)
+
+
+class Smaller(nn.Module):
+  @nn.compact
+  def __call__(self, image, measurement):
+    return Outputs(nn.Conv(1, (3, 3), strides=(2, 2))(image))
+
+
+class Idle(nn.Module):
+  @nn.compact
+  def __call__(self, image, measurement):
+    return Outputs(image)
+
+
+class Statistics(nn.Module):
+  @nn.compact
+  def __call__(self, image, measurement):
+    return Outputs(nn.BatchNorm(use_running_average=False)(image))
+
+
+class Random(nn.Module):
+  @nn.compact
+  def __call__(self, image, measurement):
+    return Outputs(nn.Dropout(0.5, deterministic=False)(nn.Conv(1, (3, 3))(image)))
+
+
+class Wrong(nn.Module):
+  @nn.compact
+  def __call__(self, image, measurement):
+    return Outputs(nn.Conv(self.features, (3, 3))(image))
 '''
 MASK = np.ones((8, 6), np.uint8)
 
@@ -87,6 +151,47 @@ def test_a_mistake_is_named(own, settings, message):
     models.build(ModelConfig(network, settings), MASK, "config.models.student")
   assert message in str(caught.value)
   assert str(caught.value).startswith("config.models.student")
+
+
+@pytest.mark.parametrize(
+  ("network", "message"),
+  [
+    ("Bare", "a network that returns a "),
+    ("Smaller", "an image of shape (1, 12, 10, 1)"),
+    ("Idle", "variables of the kinds (none)"),
+    ("Statistics", "batch_stats"),
+    ("Random", "InvalidRngError"),
+    ("Wrong", "own_network.py, line"),
+  ],
+)
+def test_a_network_that_breaks_the_contract_is_refused(own, tmp_path, network, message):
+  config = tiny_config()
+  config.models.student = dict(network=f"own_network:{network}")
+  with pytest.raises(UserError) as caught:
+    Pipeline(config_lib.parse(config), tmp_path / "run")
+  assert str(caught.value).startswith("config.models.student: ")
+  assert message in str(caught.value)
+  assert not (tmp_path / "run").exists()
+
+
+def test_a_network_without_hints_can_be_taught_by_images(own, tmp_path):
+  config = tiny_config(epochs=1)
+  config.models.student = dict(network="own_network:Silent")
+  config.pipeline = ("teacher", "kd")
+  config.stages.kd.start_from = ""
+  config.evaluation.models = ("teacher", "kd")
+  config.evaluation.student = "kd"
+  config.evaluation.distilled = ()
+  train(Pipeline(config_lib.parse(config), tmp_path / "run"))
+
+
+def test_a_layer_that_runs_twice_is_sown_twice(own):
+  model = models.build(ModelConfig("own_network:Twice", {}), MASK, "config.models.a")
+  image = np.ones((1, 8, 6, 1), np.float32)
+  params = model.init(jax.random.key(0), image, None)["params"]
+  outputs, sown = features.apply(model, params, image, None)
+  np.testing.assert_array_equal(sown["Step_0/step#2"], outputs.image)
+  assert (sown["Step_0/step"] != outputs.image).any()
 
 
 def test_settings_left_out_keep_the_defaults():

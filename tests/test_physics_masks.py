@@ -8,7 +8,7 @@ import pytest
 
 from kdmri_jax.config import MaskConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.physics import masks
+from kdmri_jax.physics import mask_files, masks, pattern
 
 CONFIG = MaskConfig("cartesian", 4.0, 10, 0, 0, "")
 # Anatomy: phase-encode axis, size, and lines and centre lines at 4x, 5x and 8x.
@@ -31,7 +31,7 @@ def save(folder, mask):
 
 def refusal(path, *arguments):
   with pytest.raises(UserError) as caught:
-    masks.load(path, *arguments)
+    mask_files.load(path, *arguments)
   assert caught.value.where == path
   return str(caught.value)
 
@@ -43,18 +43,18 @@ def test_line_counts_are_the_published_ones(anatomy, acceleration):
   mask = masks.cartesian(shape, acceleration, 10, axis, 0)
   assert mask.dtype == np.uint8
   assert mask.shape == shape
-  assert masks.describe(mask)["sampled_lines"] == lines[acceleration]
+  assert pattern.describe(mask)["sampled_lines"] == lines[acceleration]
   assert mask[[0, 1, 2, 3, 4, -5, -4, -3, -2, -1]].all()
 
 
 @pytest.mark.parametrize("kind", ["cartesian", "equispaced"])
 @pytest.mark.parametrize("axis", [0, 1])
 def test_axis_and_seed(kind, axis):
-  draw = masks.KINDS[kind]
+  draw = getattr(masks, kind)
   mask = draw((60, 48), 3, 5, axis, 7)
-  assert masks.phase_encode_axis(mask) == axis
-  assert masks.is_cartesian(mask, axis)
-  assert not masks.is_cartesian(mask, 1 - axis)
+  assert pattern.phase_encode_axis(mask) == axis
+  assert pattern.is_cartesian(mask, axis)
+  assert not pattern.is_cartesian(mask, 1 - axis)
   np.testing.assert_array_equal(draw((60, 48), 3, 5, axis, 7), mask)
   assert (draw((60, 48), 3, 5, axis, 8) != mask).any()
   square = draw((48, 48), 3, 5, axis, 7)
@@ -90,36 +90,48 @@ def test_gaussian2d_has_its_points_its_square_and_no_axis():
   mask = masks.gaussian2d((60, 50), 5, 8, 0)
   assert mask.sum() == 600
   assert np.fft.fftshift(mask)[26:34, 21:29].all()
-  assert masks.phase_encode_axis(mask) is None
+  assert pattern.phase_encode_axis(mask) is None
   centred = np.fft.fftshift(mask)
   assert centred[15:45, 12:37].sum() > 0.4 * 600  # 0.32 were the rest uniform
   assert (masks.gaussian2d((60, 50), 5, 8, 1) != mask).any()
 
 
+@pytest.mark.parametrize("factor", [2, 2.5, 4])
+def test_central_keeps_the_low_frequencies(factor):
+  shape = (60, 45)
+  mask = masks.central(shape, factor)
+  frequencies = [np.fft.fftfreq(n) * n for n in shape]
+  kept = [
+    np.abs(k + 0.25) < int(n / factor) / 2
+    for k, n in zip(frequencies, shape, strict=True)
+  ]
+  np.testing.assert_array_equal(mask, np.outer(*kept))
+
+
 def test_describe():
   mask = masks.equispaced((60, 48), 4, 6, 1, 0)
-  assert masks.describe(mask) == {
+  assert pattern.describe(mask) == {
     "axis": 1,
     "sampled_lines": 12,
     "acceleration": 4.0,
     "centre_lines": 6,
   }
-  points = masks.describe(masks.gaussian2d((60, 50), 5, 8, 0))
+  points = pattern.describe(masks.gaussian2d((60, 50), 5, 8, 0))
   assert points["axis"] is None
   assert points["sampled_lines"] is None
   assert points["acceleration"] == 5.0
   assert points["centre_lines"] >= 8
-  full = masks.describe(np.ones((6, 5)))
+  full = pattern.describe(np.ones((6, 5)))
   assert full["acceleration"] == 1.0
 
 
 def test_axis_of_stacks_and_of_full_sampling():
   stack = np.stack([masks.cartesian((20, 20), 3, 2, 1, seed) for seed in range(3)])
-  assert masks.phase_encode_axis(stack) == 1
+  assert pattern.phase_encode_axis(stack) == 1
   stack[1] = stack[1].T
-  assert masks.phase_encode_axis(stack) is None
-  assert masks.is_cartesian(np.ones((4, 4)), 0)
-  assert masks.is_cartesian(np.ones((4, 4)), 1)
+  assert pattern.phase_encode_axis(stack) is None
+  assert pattern.is_cartesian(np.ones((4, 4)), 0)
+  assert pattern.is_cartesian(np.ones((4, 4)), 1)
 
 
 @pytest.mark.parametrize("kind", list(masks.KINDS))
@@ -133,7 +145,7 @@ def test_what_build_makes_load_takes(tmp_path, kind, shape):
     )
     mask = masks.build(settings, shape)
     path = save(tmp_path, mask)
-    np.testing.assert_array_equal(masks.load(path, shape, axis), mask)
+    np.testing.assert_array_equal(mask_files.load(path, shape, axis), mask)
     from_file = masks.build(config(kind="file", path=str(path), axis=axis), shape)
     np.testing.assert_array_equal(from_file, mask)
 
@@ -146,6 +158,8 @@ def test_what_build_makes_load_takes(tmp_path, kind, shape):
     ("acceleration", {"acceleration": float("nan")}),
     ("acceleration", {"acceleration": float("inf")}),
     ("acceleration", {"acceleration": -4.0, "kind": "gaussian2d"}),
+    ("acceleration", {"acceleration": 0.5, "kind": "central"}),
+    ("acceleration", {"acceleration": 41.0, "kind": "central"}),
     ("centre_lines", {"centre_lines": 0}),
     ("centre_lines", {"centre_lines": 16}),
     ("centre_lines", {"centre_lines": 17, "kind": "equispaced"}),
@@ -164,7 +178,7 @@ def test_build_names_the_setting(key, changes):
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32, np.float64])
 def test_load_takes_any_numeric_type(tmp_path, dtype):
   mask = masks.cartesian((30, 20), 3, 4, 1, 0)
-  loaded = masks.load(save(tmp_path, mask.astype(dtype)), (30, 20))
+  loaded = mask_files.load(save(tmp_path, mask.astype(dtype)), (30, 20))
   assert loaded.dtype == np.uint8
   np.testing.assert_array_equal(loaded, mask)
 
@@ -184,7 +198,9 @@ def test_load_refuses_a_transposed_square_mask(tmp_path, axis):
   message = refusal(save(tmp_path, mask.T), (40, 40), axis)
   assert f"found phase-encode axis {1 - axis}; expected axis {axis}" in message
   assert "mask.T" in message
-  np.testing.assert_array_equal(masks.load(save(tmp_path, mask), (40, 40), axis), mask)
+  np.testing.assert_array_equal(
+    mask_files.load(save(tmp_path, mask), (40, 40), axis), mask
+  )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -193,7 +209,7 @@ def test_load_refuses_a_centred_mask(tmp_path, kind, seed):
   mask = masks.build(config(kind=kind, centre_lines=5, seed=seed), (64, 48))
   centred = np.fft.fftshift(mask)
   assert "ifftshift" in refusal(save(tmp_path, centred), (64, 48))
-  back = masks.load(save(tmp_path, np.fft.ifftshift(centred)), (64, 48))
+  back = mask_files.load(save(tmp_path, np.fft.ifftshift(centred)), (64, 48))
   np.testing.assert_array_equal(back, mask)
 
 
@@ -254,8 +270,8 @@ def test_load_runs_no_pickle(tmp_path):
 def test_published_masks(real_data, tmp_path, anatomy, acceleration):
   axis, shape, lines, centre = PUBLISHED[anatomy]
   path = real_data / "us_masks" / anatomy / f"mask_{acceleration}x.npy"
-  mask = masks.load(path, shape, axis)
-  facts = masks.describe(mask)
+  mask = mask_files.load(path, shape, axis)
+  facts = pattern.describe(mask)
   assert facts["axis"] == axis
   assert facts["sampled_lines"] == lines[acceleration]
   assert facts["centre_lines"] in centre
@@ -269,5 +285,5 @@ def test_published_masks(real_data, tmp_path, anatomy, acceleration):
 @pytest.mark.data
 def test_mask_of_the_original_layout(real_data):
   path = real_data / "original_layout" / "us_masks" / "knee" / "mask_4x.npy"
-  facts = masks.describe(masks.load(path, (256, 256)))
+  facts = pattern.describe(mask_files.load(path, (256, 256)))
   assert (facts["axis"], facts["sampled_lines"]) == (1, 64)

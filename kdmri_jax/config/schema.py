@@ -108,11 +108,14 @@ class MaskConfig:
   """The sampling mask.
 
   Attributes:
-    kind: "cartesian" (the published recipe), "equispaced", "gaussian2d" or "file".
-    acceleration: N / number of sampled lines (or points).
-    centre_lines: fully sampled lines about zero frequency.
-    axis: phase-encode axis, 0 (rows) or 1 (columns); unused by "gaussian2d".
-    seed: seed of the draw.
+    kind: "cartesian" (the published recipe), "equispaced", "gaussian2d", "central"
+      (the low frequencies alone, for super-resolution) or "file".
+    acceleration: N / number of sampled lines (or points); of "central" the factor by
+      which the resolution of each axis falls.
+    centre_lines: fully sampled lines about zero frequency; unused by "central".
+    axis: phase-encode axis, 0 (rows) or 1 (columns); unused by "gaussian2d" and
+      "central".
+    seed: seed of the draw; unused by "central".
     path: .npy file for kind "file".
   """
 

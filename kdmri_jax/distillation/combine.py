@@ -57,8 +57,10 @@ class Term(NamedTuple):
     return self.compare.method.owns_weights or any(self.compare.channels)
 
   @property
-  def couples_batch(self) -> bool:
-    return self.is_distillation and self.compare.method.couples_batch
+  def relates_images(self) -> bool:
+    """Whether the images of a batch are compared with each other."""
+    method = self.compare.method if self.is_distillation else None
+    return bool(method) and method.couples_batch and not method.reads_image
 
   @property
   def uses_context(self) -> bool:
@@ -139,17 +141,20 @@ def adapt(
     stage: name for the log.
 
   Raises:
-    UserError: a network sows no such layer.
-    ValueError: one map's size is not a multiple of the other's.
+    UserError: a network sows no such layer, a method of images is given another
+      layer, or a term that is not trained on would need trained weights.
   """
 
   def adapted(term: Term) -> Term:
-    where = f"terms.{term.name}"
+    where = f"config.stages.{stage}.terms.{term.name}"
     guided = feature_lib.pick(student, term.guided, f"{where}.guided")
     if not term.is_distillation:
       return term
     source = student if term.own else teacher
     hint = feature_lib.pick(source, term.hint, f"{where}.hint")
+    if term.compare.method.reads_image:
+      _require_images(guided, term.guided, student["image"], f"{where}.guided")
+      _require_images(hint, term.hint, source["image"], f"{where}.hint")
     channels, sizes = fit(term.compare.method, guided, hint)
     if channels:
       logging.info(
@@ -158,9 +163,28 @@ def adapt(
       )
     if sizes:
       logging.info("%s, %s: the larger maps are pooled to %s", stage, term.name, sizes)
-    return term._replace(compare=Guide(term.compare.method, channels, sizes))
+    term = term._replace(compare=Guide(term.compare.method, channels, sizes))
+    if term.owns_weights and not term.weight:
+      raise UserError(
+        f"{where}.weight",
+        "0, for a term with weights of its own, which would never be trained",
+        "a weight above 0",
+        "Raise it, or remove the term.",
+      )
+    return term
 
   return tuple(map(adapted, terms))
+
+
+def _require_images(layers, names: Sequence[str], image, where: str) -> None:
+  for layer, name in zip(layers, names, strict=True):
+    if layer.shape != image.shape:
+      raise UserError(
+        where,
+        f"{name}, maps of {layer.shape[1:]} (rows, columns, channels)",
+        f"an image of {image.shape[1:]}, which this method compares",
+        "Name the layer 'image', or choose a method for feature maps.",
+      )
 
 
 def represent_teacher(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.distillation.layers import Conv
+from kdmri_jax.distillation.layers import Conv, SumOverLayers
 from kdmri_jax.distillation.method import Method, identity
 from kdmri_jax.types import Array
 
@@ -71,7 +71,7 @@ class Paraphraser(nn.Module):
     return factor, Conv(channels, (3, 3))(x)
 
 
-class FactorTransfer(nn.Module):
+class FactorTransfer(SumOverLayers):
   """sum_layers |F_S/|F_S| - F_T/|F_T||_1 + |t - P(t)|^2, both as means over entries.
 
   The paper trains the paraphraser P before the student and then freezes it. Here it is
@@ -80,28 +80,12 @@ class FactorTransfer(nn.Module):
   includes the reconstruction loss. No batch normalisation.
   """
 
-  @nn.compact
-  def __call__(self, student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-    """The value of a batch.
-
-    Args:
-      student: guided layers [B, H, W, Cs].
-      teacher: hint layers [B, H, W, Ct].
-
-    Returns:
-      Scalar, mean over the images.
-
-    Raises:
-      AssertionError: B, H or W differ.
-      ValueError: the number of layers differs.
-    """
-    value = 0.0
-    for k, (s, t) in enumerate(zip(student, teacher, strict=True), 1):
-      factor, reconstruction = Paraphraser(name=f"paraphraser_{k}")(t)
-      translated = Translator(t.shape[-1], name=f"translator_{k}")(s)
-      value += factor_l1(translated, jax.lax.stop_gradient(factor))
-      value += jnp.square(t - reconstruction).mean()
-    return value
+  def compare(self, number: int, student: Array, teacher: Array) -> Array:
+    """Scalar of a guided layer [B, H, W, Cs] and its hint [B, H, W, Ct]."""
+    factor, reconstruction = Paraphraser(name=f"paraphraser_{number}")(teacher)
+    translator = Translator(teacher.shape[-1], name=f"translator_{number}")
+    distance = factor_l1(translator(student), jax.lax.stop_gradient(factor))
+    return distance + jnp.square(teacher - reconstruction).mean()
 
 
 VARIANTS = {"paper": Method(identity, FactorTransfer, matches="size")}

@@ -5,9 +5,8 @@ Romero et al. 2015 (arXiv 1412.6550), eq. 3.
 
 import chex
 import jax.numpy as jnp
-from flax import linen as nn
 
-from kdmri_jax.distillation.layers import Conv
+from kdmri_jax.distillation.layers import Conv, SumOverLayers
 from kdmri_jax.distillation.method import Method, identity
 from kdmri_jax.types import Array
 
@@ -29,7 +28,7 @@ def hint_mse(student: Array, teacher: Array) -> Array:
   return jnp.square(student - teacher).mean()
 
 
-class Regression(nn.Module):
+class Regression(SumOverLayers):
   """sum_layers 1/2 |t - r(s)|^2, with a regressor r for each layer.
 
   The square is averaged over pixels and channels, not summed as in the paper, so that
@@ -38,26 +37,10 @@ class Regression(nn.Module):
   linear, because a hint may be a layer without one.
   """
 
-  @nn.compact
-  def __call__(self, student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-    """The value of a batch.
-
-    Args:
-      student: guided layers [B, H, W, Cs].
-      teacher: hint layers [B, H, W, Ct].
-
-    Returns:
-      Scalar, mean over the images.
-
-    Raises:
-      AssertionError: B, H or W differ.
-      ValueError: the number of layers differs.
-    """
-    value = 0.0
-    for k, (s, t) in enumerate(zip(student, teacher, strict=True), 1):
-      regressed = Conv(t.shape[-1], (1, 1), name=f"regressor_{k}")(s)
-      value += hint_mse(regressed, t) / 2
-    return value
+  def compare(self, number: int, student: Array, teacher: Array) -> Array:
+    """Scalar of a guided layer [B, H, W, Cs] and its hint [B, H, W, Ct]."""
+    regressor = Conv(teacher.shape[-1], (1, 1), name=f"regressor_{number}")
+    return hint_mse(regressor(student), teacher) / 2
 
 
 VARIANTS = {"paper": Method(identity, Regression, matches="size")}

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from kdmri_jax.distillation.layers import Conv
 from kdmri_jax.distillation.method import Context, Method
+from kdmri_jax.distillation.vectors import shrink
 from kdmri_jax.types import Array
 
 Sizes = tuple[tuple[int, int], ...]
@@ -43,7 +44,7 @@ class Guide(nn.Module):
       context: of the same images.
       gather: joins a pytree of per-device arrays along the batch; None on one device.
     """
-    features = pool(features, self.sizes)
+    features = self._pool(features)
     if any(self.channels):
       features = tuple(
         Conv(count, (1, 1), name=f"adapter_{k}")(f) if count else f
@@ -59,23 +60,16 @@ class Guide(nn.Module):
 
   def represent_own(self, features: tuple[Array, ...]) -> Any:
     """The half of the network that gives the hints, pytree of arrays [B, ...]."""
-    return self.method.represent(pool(features, self.sizes))
+    return self.method.represent(self._pool(features))
 
   def represent_teacher(self, features: tuple[Array, ...]) -> Any:
     """As `represent_own`, of a frozen teacher: the gradient stops here."""
     return jax.lax.stop_gradient(self.represent_own(features))
 
-
-def pool(features: tuple[Array, ...], sizes: Sizes) -> tuple[Array, ...]:
-  """Averages maps [B, H, W, C] over equal windows, to the heights and widths given."""
-  if not sizes:
-    return features
-
-  def shrink(x, size):
-    window = (x.shape[1] // size[0], x.shape[2] // size[1])
-    return x if window == (1, 1) else nn.avg_pool(x, window, strides=window)
-
-  return tuple(shrink(x, size) for x, size in zip(features, sizes, strict=True))
+  def _pool(self, features: tuple[Array, ...]) -> tuple[Array, ...]:
+    if not self.sizes:
+      return features
+    return tuple(shrink(x, size) for x, size in zip(features, self.sizes, strict=True))
 
 
 def fit(
@@ -90,25 +84,15 @@ def fit(
 
   Returns:
     `channels` and `sizes` for `Guide`, each () where nothing need be done.
-
-  Raises:
-    ValueError: one map's size is not a multiple of the other's.
   """
   pairs = list(zip(student, teacher, strict=False))
   channels, sizes = (), ()
   if method.matches in ("shape", "size") and any(
     s.shape[1:3] != t.shape[1:3] for s, t in pairs
   ):
-    sizes = tuple(_common(s.shape[1:3], t.shape[1:3]) for s, t in pairs)
+    sizes = tuple(tuple(map(min, s.shape[1:3], t.shape[1:3])) for s, t in pairs)
   if method.matches in ("shape", "channels") and any(
     s.shape[3] != t.shape[3] for s, t in pairs
   ):
     channels = tuple(t.shape[3] if s.shape[3] != t.shape[3] else 0 for s, t in pairs)
   return channels, sizes
-
-
-def _common(a, b):
-  smaller = tuple(min(pair) for pair in zip(a, b, strict=True))
-  if any(max(x, y) % s for x, y, s in zip(a, b, smaller, strict=True)):
-    raise ValueError(f"maps of {a} and {b}: neither size is a multiple of the other's")
-  return smaller

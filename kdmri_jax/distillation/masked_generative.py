@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.distillation.layers import Conv
+from kdmri_jax.distillation.layers import Conv, SumOverLayers
 from kdmri_jax.distillation.method import Context, Method, identity
 from kdmri_jax.types import Array
 
@@ -50,7 +50,7 @@ class Generator(nn.Module):
     return Conv(self.channels, (3, 3))(x)
 
 
-class MaskedGeneration(nn.Module):
+class MaskedGeneration(SumOverLayers):
   """sum_layers (t - G(s M))^2, with a random mask M over pixels and a generator G.
 
   Averaged over pixels and channels where the paper sums. The first convolution of G
@@ -58,31 +58,18 @@ class MaskedGeneration(nn.Module):
   before the mask. The share of masked pixels is 1/2.
   """
 
-  @nn.compact
-  def __call__(
-    self, student: tuple[Array, ...], teacher: tuple[Array, ...], context: Context
+  def compare(
+    self, number: int, student: Array, teacher: Array, context: Context
   ) -> Array:
-    """The value of a batch.
+    """Scalar of a guided layer [B, H, W, Cs] and its hint [B, H, W, Ct].
 
-    Args:
-      student: guided layers [B, H, W, Cs].
-      teacher: hint layers [B, H, W, Ct].
-      context: of the same images; its draws decide the masks.
-
-    Returns:
-      Scalar, mean over the images.
-
-    Raises:
-      AssertionError: B, H or W differ.
-      ValueError: the number of layers differs.
+    The context's draws decide the mask.
     """
-    value = 0.0
-    for k, (s, t) in enumerate(zip(student, teacher, strict=True), 1):
-      mask = draw_masks(context.draws, k, s.shape[1:3])
-      generated = Generator(t.shape[-1], name=f"generator_{k}")(s * mask)
-      chex.assert_equal_shape([generated, t])
-      value += jnp.square(generated - t).mean()
-    return value
+    mask = draw_masks(context.draws, number, student.shape[1:3])
+    generator = Generator(teacher.shape[-1], name=f"generator_{number}")
+    generated = generator(student * mask)
+    chex.assert_equal_shape([generated, teacher])
+    return jnp.square(generated - teacher).mean()
 
 
 VARIANTS = {

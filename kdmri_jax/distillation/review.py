@@ -35,7 +35,7 @@ def hierarchical_context(student: Array, teacher: Array) -> Array:
   """
   chex.assert_equal_shape([student, teacher])
   difference = student - teacher
-  levels = [difference, *(shrink(difference, count) for count in _LEVELS)]
+  levels = [difference, *(shrink(difference, (count, count)) for count in _LEVELS)]
   weights = [0.5**k for k in range(len(levels))]
   pairs = zip(weights, levels, strict=True)
   return sum(w * jnp.square(level).mean() for w, level in pairs) / sum(weights)

@@ -35,21 +35,24 @@ def unit(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
   return jnp.where(alive, x / jnp.where(alive, length, 1), 0)
 
 
-def shrink(feature: Array, side: int = SIDE) -> Array:
-  """Averages a map over windows that cover it, to at most side x side.
+def shrink(feature: Array, size: tuple[int, int] = (SIDE, SIDE)) -> Array:
+  """Averages a map over windows that cover it, to at most the size given.
 
-  Where `side` does not divide height or width, neighbouring windows share a pixel.
+  Where a number of windows does not divide height or width, neighbours share a pixel.
 
   Args:
     feature: activations, float [B, H, W, C].
-    side: windows along each axis.
+    size: windows along height and width, (h, w).
 
   Returns:
-    [B, min(H, side), min(W, side), C].
+    [B, min(H, h), min(W, w), C].
   """
+  counts = tuple(map(min, feature.shape[1:3], size))
+  if counts == feature.shape[1:3]:
+    return feature
   rows, columns = (
-    _averages(length, min(length, side)).astype(feature.dtype)
-    for length in feature.shape[1:3]
+    _averages(length, count).astype(feature.dtype)
+    for length, count in zip(feature.shape[1:3], counts, strict=True)
   )
   precision = lax.Precision.HIGHEST
   feature = jnp.einsum("ih,bhwc->biwc", rows, feature, precision=precision)

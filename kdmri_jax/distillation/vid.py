@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.distillation.layers import Conv
+from kdmri_jax.distillation.layers import Conv, SumOverLayers
 from kdmri_jax.distillation.method import Method, identity
 from kdmri_jax.types import Array
 
@@ -55,36 +55,20 @@ class Mean(nn.Module):
     return Conv(self.channels, (1, 1))(x)
 
 
-class Likelihood(nn.Module):
+class Likelihood(SumOverLayers):
   """sum_layers -log q(t | s), a Gaussian with trained mean mu(s) and variance.
 
   The variance of a channel is softplus(alpha_c) + 1e-5, the same at all pixels, with
   alpha_c = 0 at first. Averaged over pixels and channels where the paper sums.
   """
 
-  @nn.compact
-  def __call__(self, student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-    """The value of a batch.
-
-    Args:
-      student: guided layers [B, H, W, Cs].
-      teacher: hint layers [B, H, W, Ct].
-
-    Returns:
-      Scalar, mean over the images; of either sign.
-
-    Raises:
-      AssertionError: B, H or W differ.
-      ValueError: the number of layers differs.
-    """
-    value = 0.0
-    for k, (s, t) in enumerate(zip(student, teacher, strict=True), 1):
-      channels = t.shape[-1]
-      mean = Mean(channels, name=f"mean_{k}")(s)
-      alpha = self.param(f"alpha_{k}", nn.initializers.zeros, (channels,))
-      variance = jax.nn.softplus(alpha) + _SMALLEST_VARIANCE
-      value += negative_log_likelihood(mean, variance, t)
-    return value
+  def compare(self, number: int, student: Array, teacher: Array) -> Array:
+    """Scalar of a guided layer [B, H, W, Cs] and its hint [B, H, W, Ct]."""
+    channels = teacher.shape[-1]
+    mean = Mean(channels, name=f"mean_{number}")(student)
+    alpha = self.param(f"alpha_{number}", nn.initializers.zeros, (channels,))
+    variance = jax.nn.softplus(alpha) + _SMALLEST_VARIANCE
+    return negative_log_likelihood(mean, variance, teacher)
 
 
 VARIANTS = {"paper": Method(identity, Likelihood, matches="size")}

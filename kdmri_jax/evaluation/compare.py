@@ -13,7 +13,7 @@ from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import audits, budgets, reconstruct, report, specimen, tables
 from kdmri_jax.models import features as feature_lib
-from kdmri_jax.physics import masks
+from kdmri_jax.physics import pattern
 from kdmri_jax.saving import saving
 from kdmri_jax.training import log
 from kdmri_jax.training.pipeline import Pipeline
@@ -82,7 +82,7 @@ def write_report(pipelines: Sequence[Pipeline]) -> Report:
     tables=measured,
     dataset=pipeline.dataset.record,
     evaluated_on="test" if pipeline.dataset.record["held_out_test"] else "validation",
-    mask={**masks.describe(pipeline.dataset.mask), "kind": config.mask.kind},
+    mask={**pattern.describe(pipeline.dataset.mask), "kind": config.mask.kind},
     parameters={
       name: feature_lib.count_parameters(weights)
       for _, models in finished.values()

@@ -15,7 +15,7 @@ from kdmri_jax.data import dataset, single
 from kdmri_jax.data.dataset import SliceSet
 from kdmri_jax.data.volume import prepare
 from kdmri_jax.errors import UserError
-from kdmri_jax.physics import masks
+from kdmri_jax.physics import mask_files
 from kdmri_jax.saving import replacing, saving
 from kdmri_jax.training import batches, parallel, trained
 from kdmri_jax.training.step import make_predict
@@ -128,7 +128,7 @@ def run_file(
     whole = dataclasses.replace(config.data, slices_per_volume=0, crop=(0, 0))
     volume = prepare(volume, whole)
   shape = (kspace if volume is None else volume.target).shape[1:]
-  mask = masks.load(mask_path, shape) if mask_path else None
+  mask = mask_files.load(mask_path, shape) if mask_path else None
   network = trained.load(workdir, stage, shape, mask)
   channels = models.channels(network.model)
   if volume is None:

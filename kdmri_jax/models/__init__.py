@@ -9,10 +9,12 @@ from flax import linen as nn
 from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import consistency
 
 NETWORKS = {
   "dccnn": DCCNN,
+  "vdsr": VDSR,
 }
 
 

@@ -6,6 +6,7 @@ the student follows, so that the teacher learns images its student can work with
 
 from flax import linen as nn
 
+from kdmri_jax.errors import UserError
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.types import Array, Measurement
 
@@ -39,3 +40,24 @@ class Branches(nn.Module):
       ).image
       for i in range(1, self.student.cascades)
     }
+
+
+def build(student: nn.Module, teacher: nn.Module, where: str) -> Branches:
+  """The branches of a student's blocks off a teacher.
+
+  Raises:
+    UserError: they are not DC-CNNs of equally many cascades, two at least; `where`
+      names the setting.
+  """
+  networks = (student, teacher)
+  cascades = [n.cascades if isinstance(n, DCCNN) else 0 for n in networks]
+  if cascades[0] != cascades[1] or cascades[0] < 2:
+    names = [type(n).__name__ for n in networks]
+    raise UserError(
+      where,
+      f"a {names[0]} of {cascades[0]} cascades, and a {names[1]} of {cascades[1]} as "
+      "its teacher",
+      "two DC-CNNs of equally many cascades, two at least",
+      "Correct the cascades, or leave `branches` empty.",
+    )
+  return Branches(student)

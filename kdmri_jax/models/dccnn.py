@@ -7,88 +7,18 @@ student D3C5 (5 cascades of 3, 49,285 parameters).
 import math
 from typing import ClassVar
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kdmri_jax.models.cnn import CNN
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Array, Measurement, Outputs
-
-
-def _uniform(fan_in: int) -> nn.initializers.Initializer:
-  """PyTorch's default for weight and bias: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
-  bound = 1 / math.sqrt(fan_in)
-
-  def init(key, shape, dtype=None):
-    return jax.random.uniform(key, shape, dtype, -bound, bound)
-
-  return init
-
-
-class Convolution(nn.Module):
-  """A 3x3 convolution with bias, zero-padded, initialised as PyTorch does.
-
-  Attributes:
-    features: channels of the output.
-  """
-
-  features: int
-
-  @nn.compact
-  def __call__(self, x: Array) -> tuple[Array, Array]:
-    """[B, H, W, I] -> (without bias [B, H, W, features], bias [features])."""
-    init = _uniform(9 * x.shape[-1])
-    kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
-    bias = self.param("bias", init, (self.features,))
-    convolved = jax.lax.conv_general_dilated(
-      x,
-      kernel,
-      window_strides=(1, 1),
-      padding="SAME",
-      dimension_numbers=("NHWC", "HWIO", "NHWC"),
-      precision=jax.lax.Precision.HIGHEST,  # float32 on accelerators too
-    )
-    return convolved, bias
-
-
-class Cascade(nn.Module):
-  """The CNN of one cascade: 3x3 convolutions with ReLU between.
-
-  Sows `activation_1` .. `activation_K`: the output of each convolution, after its ReLU
-  but for the last, which has none.
-  """
-
-  convolutions: int
-  features: int
-  channels: int
-
-  @nn.compact
-  def __call__(self, x: Array, idle_bias: Array) -> Array:
-    """Runs the convolutions.
-
-    Args:
-      x: [B, H, W, channels].
-      idle_bias: True where the last bias changes nothing, because the data
-        consistency replaces the image's mean. Its gradient is zero but for
-        rounding, which Adam would divide by its own size: it is stopped.
-
-    Returns:
-      [B, H, W, channels].
-    """
-    for k in range(1, self.convolutions):
-      x, bias = Convolution(self.features, name=f"conv_{k}")(x)
-      x = nn.relu(x + bias)
-      self.sow("intermediates", f"activation_{k}", x)
-    last = self.convolutions
-    x, bias = Convolution(self.channels, name=f"conv_{last}")(x)
-    self.sow("intermediates", f"activation_{last}", x + bias)
-    return x + jnp.where(idle_bias, jax.lax.stop_gradient(bias), bias)
 
 
 class DCCNN(nn.Module):
   """Cascades of a CNN and data consistency.
 
-  Sows, for feature distillation, `cascade_C/activation_K` (see `Cascade`) and
+  Sows, for feature distillation, `cascade_C/activation_K` (see `CNN`) and
   `consistency_C`, the image after the data consistency of cascade C.
 
   Attributes:
@@ -142,9 +72,7 @@ class DCCNN(nn.Module):
     )
     replaces_mean = math.isinf(self.lam) and jnp.all(measurement.mask[..., 0, 0] != 0)
     for c in range(first, self.cascades + 1):
-      cnn = Cascade(
-        self.convolutions, self.features, self.channels, name=f"cascade_{c}"
-      )
+      cnn = CNN(self.convolutions, self.features, self.channels, name=f"cascade_{c}")
       change = self._crop(cnn(self._pad(image), replaces_mean))
       image = make_consistent(image + change if self.variant == "paper" else change)
       self.sow("intermediates", f"consistency_{c}", image)

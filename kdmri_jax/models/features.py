@@ -18,14 +18,19 @@ def apply(
   Features nobody uses cost nothing once the caller is jitted.
 
   Returns:
-    The outputs, and the features by path, such as "cascade_1/activation_3"; "image" is
+    The outputs, and the features by path, such as "cascade_1/activation_3"; what a
+    module sows when it runs for the second time has "#2" behind its path. "image" is
     the reconstruction itself.
   """
   outputs, state = model.apply(
     {"params": params}, image, measurement, mutable=["intermediates"]
   )
-  sown = traverse_util.flatten_dict(state["intermediates"], sep="/")
-  features = {name: values[0] for name, values in sown.items()}
+  sown = traverse_util.flatten_dict(state.get("intermediates", {}), sep="/")
+  features = {
+    name if k == 1 else f"{name}#{k}": value
+    for name, values in sown.items()
+    for k, value in enumerate(values, 1)
+  }
   return outputs, {**features, "image": outputs.image}
 
 

@@ -1,4 +1,4 @@
-"""Sampling masks: drawn by a recipe, or read from a file. NumPy, on the host.
+"""Sampling masks, each drawn by a recipe. NumPy, on the host.
 
 A mask is uint8 [H, W], 1 = sampled, uncentred: zero frequency at [0, 0], negative
 frequencies from the end. A Cartesian mask samples whole lines; its phase-encode
@@ -6,14 +6,14 @@ axis, along which it varies, is 0 (rows are measured) or 1 (columns). A 2-D mask
 no such axis.
 """
 
-import dataclasses
 import math
-import os
 
 import numpy as np
 
 from kdmri_jax.config import MaskConfig
 from kdmri_jax.errors import UserError
+from kdmri_jax.physics import mask_files
+from kdmri_jax.physics.pattern import middle
 
 Shape = tuple[int, int]
 
@@ -96,7 +96,33 @@ def gaussian2d(
   return np.fft.ifftshift(mask)
 
 
-KINDS = {"cartesian": cartesian, "equispaced": equispaced, "gaussian2d": gaussian2d}
+def central(shape: Shape, acceleration: float) -> np.ndarray:
+  """The centre of k-space alone: images of lower resolution.
+
+  Args:
+    shape: rows and columns.
+    acceleration: factor by which the resolution of each axis falls, above 1.
+
+  Returns:
+    Mask, uint8 [H, W], with int(H / acceleration) x int(W / acceleration) points.
+
+  Raises:
+    UserError: the factor is out of range; it names the config key.
+  """
+  _check_acceleration(acceleration, most=min(shape))
+  rows, columns = (_centre((n,), int(n / acceleration)) for n in shape)
+  return np.fft.ifftshift(np.outer(rows, columns))
+
+
+_DRAWN = ("acceleration", "centre_lines", "seed")
+
+# Each recipe, and the settings it takes.
+KINDS = {
+  "cartesian": (cartesian, (*_DRAWN, "axis")),
+  "equispaced": (equispaced, (*_DRAWN, "axis")),
+  "gaussian2d": (gaussian2d, _DRAWN),
+  "central": (central, ("acceleration",)),
+}
 
 
 def build(config: MaskConfig, shape: Shape) -> np.ndarray:
@@ -113,92 +139,14 @@ def build(config: MaskConfig, shape: Shape) -> np.ndarray:
     UserError: a setting is out of range, or the file is refused.
   """
   if config.kind == "file":
-    return load(config.path, shape, config.axis)
+    return mask_files.load(config.path, shape, config.axis)
   if config.kind not in KINDS:
     expected = ", ".join((*KINDS, "file"))
     raise UserError(
       "config.mask.kind", repr(config.kind), f"one of {expected}", "Choose one."
     )
-  settings = dataclasses.asdict(config)
-  for unused in ("kind", "path", *(["axis"] if config.kind == "gaussian2d" else [])):
-    del settings[unused]
-  return KINDS[config.kind](shape, **settings)
-
-
-def load(path: str | os.PathLike, shape: Shape, axis: int | None = None) -> np.ndarray:
-  """Reads a mask, such as KD-MRI's `mask_4x.npy`, and refuses a wrong orientation.
-
-  Args:
-    path: .npy file, [H, W], 0 and 1 in any numeric or bool type, uncentred.
-    shape: rows and columns of the images that it is for.
-    axis: phase-encode axis that a Cartesian mask must have; None takes either.
-
-  Returns:
-    Mask, uint8 [H, W].
-
-  Raises:
-    UserError: the file is missing, truncated or no .npy file; its shape or phase-
-      encode axis differs; it is centred; a value is neither 0 nor 1.
-  """
-  mask = _binary(path, _read(path))
-  if mask.shape != tuple(shape):
-    remedy = "Choose the mask for these images."
-    if mask.shape == tuple(shape)[::-1]:
-      remedy = "The transposed mask (mask.T) would fit; save that one."
-    raise UserError(path, f"shape {mask.shape}", f"shape {tuple(shape)}", remedy)
-  expected = "the low frequencies sampled about [0, 0]"
-  if _is_centred(mask):
-    found, remedy = "a centred mask", "Save numpy.fft.ifftshift(mask)."
-    raise UserError(path, found, expected, remedy)
-  if not mask[0, 0]:
-    found, remedy = "zero frequency not sampled", "Use a mask with a sampled centre."
-    raise UserError(path, found, expected, remedy)
-  found = phase_encode_axis(mask)
-  if axis is not None and found is not None and not is_cartesian(mask, axis):
-    raise UserError(
-      path,
-      f"phase-encode axis {found}",
-      f"axis {axis}",
-      f"Save mask.T if it is transposed, or set config.mask.axis={found}.",
-    )
-  return mask
-
-
-def is_cartesian(mask: np.ndarray, axis: int) -> bool:
-  """Whether masks [..., H, W] vary along the phase-encode `axis` (0 or 1) only."""
-  mask = np.asarray(mask) != 0
-  line = mask[..., :1] if axis == 0 else mask[..., :1, :]
-  return bool((mask == line).all())
-
-
-def phase_encode_axis(mask: np.ndarray) -> int | None:
-  """The axis along which Cartesian masks [..., H, W] vary: 0, 1, or None.
-
-  None: not Cartesian. A mask that varies along neither axis gives 0.
-  """
-  return next((axis for axis in (0, 1) if is_cartesian(mask, axis)), None)
-
-
-def describe(mask: np.ndarray) -> dict:
-  """What a report says about a mask.
-
-  Args:
-    mask: uncentred, [H, W].
-
-  Returns:
-    "axis": phase-encode axis, None for a 2-D mask; "sampled_lines": None for a 2-D
-    mask; "acceleration": mask size / samples; "centre_lines": fully sampled lines
-    about zero frequency, the side of the square for a 2-D mask.
-  """
-  mask = np.asarray(mask) != 0
-  axis = phase_encode_axis(mask)
-  line = {None: mask, 0: mask[:, 0], 1: mask[0]}[axis]
-  return {
-    "axis": axis,
-    "sampled_lines": None if axis is None else int(line.sum()),
-    "acceleration": float(mask.size / max(mask.sum(), 1)),
-    "centre_lines": _block(np.fft.fftshift(line)),
-  }
+  recipe, settings = KINDS[config.kind]
+  return recipe(shape, **{name: getattr(config, name) for name in settings})
 
 
 def _gaussian(length: int) -> np.ndarray:
@@ -209,12 +157,8 @@ def _gaussian(length: int) -> np.ndarray:
 def _centre(shape: tuple[int, ...], side: int) -> np.ndarray:
   """Centred mask of any rank, in which only the middle is sampled."""
   mask = np.zeros(shape, np.uint8)
-  mask[_middle(shape, side)] = 1
+  mask[middle(shape, side)] = 1
   return mask
-
-
-def _middle(shape: tuple[int, ...], side: int) -> tuple[slice, ...]:
-  return tuple(slice(n // 2 - side // 2, n // 2 - side // 2 + side) for n in shape)
 
 
 def _draw(mask: np.ndarray, density: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -245,15 +189,22 @@ def _points_outside_centre(
   points: int, acceleration: float, centre_lines: int, power: int = 1
 ) -> int:
   """How many lines (or points) are left to draw; checks the settings."""
-  if not 1 < acceleration < math.inf:
-    raise UserError(
-      "config.mask.acceleration", f"{acceleration}", "a number above 1", "Raise it."
-    )
+  _check_acceleration(acceleration)
   rest = int(points / acceleration) - centre_lines**power
   if centre_lines < 1 or rest < 0:
     size = f"1 to {int(int(points / acceleration) ** (1 / power))}"
     raise _unfit(centre_lines, f"{size} at acceleration {acceleration:g}")
   return rest
+
+
+def _check_acceleration(acceleration: float, most: float = math.inf) -> None:
+  if not 1 < acceleration <= most or math.isinf(acceleration):
+    raise UserError(
+      "config.mask.acceleration",
+      f"{acceleration}",
+      "a number above 1" + (f", at most {most}" if most < math.inf else ""),
+      "Correct it.",
+    )
 
 
 def _unfit(centre_lines: int, expected: str) -> UserError:
@@ -265,59 +216,3 @@ def _generator(seed: int) -> np.random.Generator:
   if seed < 0:
     raise UserError("config.mask.seed", f"{seed}", "0 or more", "Mend the setting.")
   return np.random.default_rng(seed)
-
-
-def _read(path: str | os.PathLike) -> np.ndarray:
-  try:
-    with open(path, "rb") as file:
-      return np.lib.format.read_array(file, allow_pickle=False)
-  except OSError as error:
-    found = error.strerror or "unreadable"
-    remedy = "Mend the path, config.mask.path."
-    raise UserError(path, found, "a mask file (.npy)", remedy) from error
-  except (ValueError, EOFError, MemoryError) as error:
-    found = f"no complete .npy array ({error})"
-    remedy = "Save the mask again with numpy.save."
-    raise UserError(path, found, "a .npy file of numbers", remedy) from error
-
-
-def _binary(path: str | os.PathLike, mask: np.ndarray) -> np.ndarray:
-  expected, remedy = "an array [H, W] of 0 and 1", "Save the mask as 0 and 1."
-  if mask.ndim != 2 or mask.dtype.kind not in "buif" or not mask.size:
-    found = f"an array of shape {mask.shape} and type {mask.dtype}"
-    raise UserError(path, found, expected, remedy)
-  if not np.isfinite(mask).all():
-    raise UserError(path, "NaN or infinite values", expected, remedy)
-  wrong = mask[(mask != 0) & (mask != 1)]
-  if wrong.size:
-    raise UserError(path, f"the value {wrong[0]}", expected, remedy)
-  return mask.astype(np.uint8)
-
-
-def _is_centred(mask: np.ndarray) -> bool:
-  """Whether the low frequencies are sampled in the middle rather than at [0, 0].
-
-  The middle is the denser part, and it has the larger fully sampled block, by more
-  lines than chance gives in one of twenty random masks of this density.
-  """
-  zero = np.fft.fftshift(mask)
-  if not mask[0, 0]:
-    return _block(mask) > 0
-  chance = float(mask.mean()) ** (_block(mask) - _block(zero))
-  return chance < 0.05 and _density(mask) > _density(zero)
-
-
-def _density(centred: np.ndarray) -> float:
-  """Sampled share of the lower half of the frequencies of each axis."""
-  side = tuple(slice(n // 4, n - n // 4) for n in centred.shape)
-  return float(centred[side].mean())
-
-
-def _block(centred: np.ndarray) -> int:
-  """Side of the largest fully sampled block about the middle."""
-  sides = range(1, min(centred.shape) + 1)
-  shape = centred.shape
-  full = (centred[_middle(shape, side)].all() for side in sides)
-  return next(
-    (side - 1 for side, ok in zip(sides, full, strict=True) if not ok), sides[-1]
-  )

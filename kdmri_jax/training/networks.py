@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.distillation import combine
+from kdmri_jax.errors import UserError
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics import undersample
 from kdmri_jax.types import Array, Batch, Measurement, Outputs, Slices
@@ -133,11 +134,10 @@ def fit_terms(
     networks: their terms as from `combine.resolve`.
     slices: any slice, for the shapes.
     mask: [H, W].
-    stage: name for the log.
+    stage: name of the stage, for the log and for errors.
 
   Raises:
-    UserError, AssertionError, TypeError, ValueError: layers are missing or cannot be
-      compared.
+    UserError: layers are missing, or a term cannot be computed from them; names it.
   """
   key = jax.random.key(0)
   batch = complete(slices, mask)
@@ -155,15 +155,24 @@ def fit_terms(
 
   student, teacher = jax.eval_shape(layers, batch)
   terms = combine.adapt(networks.terms, student, teacher, stage)
-  fitted = networks._replace(terms=terms)
-
-  def values(batch):
-    params = init(fitted.model, batch)
-    teacher_params = init(fitted.teacher, batch) if fitted.teacher else None
-    guides = _init_guides(fitted, params, teacher_params, batch, key)
-    _, features = forward(fitted, params, guides, batch)
-    hints = teach(fitted, teacher_params, batch)
-    return combine.evaluate(terms, guides, features, batch, hints, _no_extras(batch))
-
-  jax.eval_shape(values, batch)
+  for term in terms:
+    try:
+      jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
+    except (AssertionError, TypeError, ValueError) as error:
+      raise UserError(
+        f"config.stages.{stage}.terms.{term.name}",
+        f"layers that it cannot compare, guided {', '.join(term.guided)}"
+        + (f", hint {', '.join(term.hint)}" if term.hint else "")
+        + f" ({error})",
+        "layers of matching number and shapes",
+        "Correct the names of the layers.",
+      ) from error
   return terms
+
+
+def _compute(terms: Sequence[combine.Term], student, teacher, batch: Batch):
+  """The terms' values from features of both networks, {} without a teacher."""
+  hints = combine.represent_teacher(terms, teacher, batch.target) if teacher else None
+  extras = _no_extras(batch)
+  guides = combine.make_guides(terms, student, batch, hints, extras, jax.random.key(0))
+  return combine.evaluate(terms, guides, student, batch, hints, extras)

@@ -18,7 +18,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.distillation import combine
 from kdmri_jax.errors import UserError
-from kdmri_jax.models.branches import Branches
+from kdmri_jax.models import branches, contract
 from kdmri_jax.physics import masks
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training import stage as stage_lib
@@ -31,14 +31,13 @@ from kdmri_jax.training.workdir import WorkDir
 class Pipeline:
   """An experiment bound to its data and its folder.
 
-  Building one reads and checks everything; nothing is written until `train`.
+  Building one reads and checks everything; nothing is written until `train`. One
+  pipeline trains the networks of one seed, `config.seed` at first; `for_seed` gives
+  those of others.
 
   Args:
     config: from `config.parse`.
     workdir: the run's folder; made when missing.
-
-  One pipeline trains the networks of one seed, `config.seed` at first; `for_seed` gives
-  those of others.
 
   Raises:
     UserError: bad settings or bad data.
@@ -60,8 +59,18 @@ class Pipeline:
     self.dataset = dataset_lib.load(
       config.data, lambda shape: masks.build(config.mask, shape)
     )
-    self.models = {
-      name: self._build_model(stage.model) for name, stage in config.stages.items()
+    stages = config.stages.items()
+    used = {key for _, stage in stages for key in (stage.model, stage.branches) if key}
+    networks = {key: self._build_model(key) for key in sorted(used)}
+    self.models = {name: networks[stage.model] for name, stage in stages}
+    self._branches = {
+      name: branches.build(
+        networks[stage.branches],
+        networks[stage.model],
+        f"config.stages.{name}.branches",
+      )
+      for name, stage in stages
+      if stage.branches
     }
     self._terms = {
       name: combine.resolve(config.stages[name], f"config.stages.{name}")
@@ -69,12 +78,12 @@ class Pipeline:
     }
     for name in config.pipeline:
       self._terms[name] = self._fit_terms(name)
-      coupled = [t.name for t in self._terms[name] if t.weight and t.couples_batch]
-      if coupled and config.batch_size == 1:
+      related = [t.name for t in self._terms[name] if t.weight and t.relates_images]
+      if related and config.batch_size == 1:
         logging.warning(
           "stage %s: the term %s compares the images of a batch and says little at "
           "config.batch_size=1",
-          *(name, coupled[0]),
+          *(name, related[0]),
         )
 
   def for_seed(
@@ -219,6 +228,7 @@ class Pipeline:
         "1",
         f"Set --{where}.channels=1 for every model, or choose complex data.",
       )
+    contract.check(model, self.dataset.mask.shape, channels, where)
     return model
 
   def _example(self):
@@ -238,12 +248,11 @@ class Pipeline:
 
   def _networks(self, name: str, terms: Sequence[combine.Term]) -> Networks:
     config = self.config.stages[name]
-    branches = self._build_model(config.branches) if config.branches else None
     return Networks(
       model=self.models[name],
       terms=terms,
       teacher=self.models[config.teacher] if config.teacher else None,
-      branches=branches and Branches(branches),
+      branches=self._branches.get(name),
       seed=self.seed,
     )
 
@@ -262,16 +271,6 @@ class Pipeline:
 
   def _fit_terms(self, name: str) -> tuple[combine.Term, ...]:
     """Fits the terms to the layers and traces them, before anything is trained."""
-    terms = self._terms[name]
     one = batches.take(self.dataset.train.slices, np.array([0]))
-    networks = self._networks(name, terms)
-    try:
-      return fit_terms(networks, one, self.dataset.mask, name)
-    except (AssertionError, TypeError, ValueError) as error:
-      chosen = {t.name: (t.guided, t.hint) for t in terms if t.is_distillation}
-      raise UserError(
-        f"config.stages.{name}.terms",
-        f"guided and hint layers that cannot be compared: {chosen} ({error})",
-        "layers of matching shapes",
-        "Correct the names of the layers.",
-      ) from error
+    networks = self._networks(name, self._terms[name])
+    return fit_terms(networks, one, self.dataset.mask, name)

@@ -324,7 +324,7 @@ class _Loop:
       slices,
       self._setting.batch_size,
       self._cache_left,
-      any(term.uses_context for term in taught_terms),
+      what == "training" and any(term.uses_context for term in taught_terms),
       self._stop_if_asked,
     )
     self._cache_left -= taught.bytes

@@ -1,0 +1,77 @@
+"""What every network keeps to, checked on shapes before anything is trained."""
+
+import inspect
+import traceback
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.types import Measurement, Outputs
+
+
+def check(model: nn.Module, size: tuple[int, int], channels: int, where: str) -> None:
+  """Traces the network on one image.
+
+  Args:
+    model: the network.
+    size: rows and columns of the images.
+    channels: their channels.
+    where: the config's key, for errors.
+
+  Raises:
+    UserError: the network cannot be run, returns something else than `Outputs` with an
+      image like its input, has no parameters, or variables of another kind.
+  """
+  shape = (1, *size, channels)
+  image = jax.ShapeDtypeStruct(shape, jnp.float32)
+  measurement = Measurement(
+    jax.ShapeDtypeStruct(shape[:3], jnp.complex64),
+    jax.ShapeDtypeStruct(size, jnp.uint8),
+  )
+  try:
+    variables = jax.eval_shape(model.init, jax.random.key(0), image, measurement)
+  except Exception as error:  # a network of the user's may raise anything
+    raise _fails(model, shape, error, where) from error
+  kinds = set(variables) - {"intermediates"}
+  if kinds != {"params"}:
+    raise UserError(
+      where,
+      f"variables of the kinds {', '.join(sorted(kinds)) or '(none)'}",
+      "parameters, and nothing else",
+      "Leave out layers that keep statistics, such as nn.BatchNorm; nn.GroupNorm and "
+      "nn.LayerNorm keep none.",
+    )
+  try:
+    params = {"params": variables["params"]}
+    outputs = jax.eval_shape(model.apply, params, image, measurement)
+  except Exception as error:
+    raise _fails(model, shape, error, where) from error
+  if not isinstance(outputs, Outputs) or outputs.image.shape != shape:
+    found = f"a {type(outputs).__name__}"
+    if isinstance(outputs, Outputs):
+      found = f"an image of shape {outputs.image.shape}"
+    raise UserError(
+      where,
+      f"a network that returns {found}",
+      f"kdmri_jax.types.Outputs with an image of shape {shape}, as its input",
+      "Correct the network's __call__.",
+    )
+
+
+def _fails(model: nn.Module, shape, error: Exception, where: str) -> UserError:
+  file = inspect.getfile(type(model))
+  lines = [
+    frame.lineno
+    for frame in traceback.extract_tb(error.__traceback__)
+    if frame.filename == file
+  ]
+  place = f" ({file}, line {lines[-1]})" if lines else ""
+  return UserError(
+    where,
+    f"a network that fails on an image of shape {shape}: {type(error).__name__}: "
+    f"{error}{place}",
+    "a module called as (image, measurement), without random draws",
+    "Correct the network or its settings.",
+  )

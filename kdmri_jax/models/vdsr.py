@@ -1,0 +1,48 @@
+"""VDSR: many convolutions that add what a low-resolution image lacks.
+
+Kim et al. 2016 (arXiv 1511.04587) with 20 convolutions; KD-MRI's super-resolution has
+a teacher of 11 (333,569 parameters) and a student of 7 (185,857).
+"""
+
+from flax import linen as nn
+
+from kdmri_jax.models.cnn import CNN
+from kdmri_jax.types import Array, Measurement, Outputs
+
+
+class VDSR(nn.Module):
+  """x + CNN(x), with no data consistency.
+
+  Sows `cnn/activation_K`, see `CNN`.
+
+  Attributes:
+    convolutions: number of convolutions.
+    features: channels of the hidden layers.
+    channels: 1 for real images, 2 for complex ones (real and imaginary part).
+  """
+
+  convolutions: int = 20
+  features: int = 64
+  channels: int = 1
+
+  @nn.compact
+  def __call__(self, image: Array, measurement: Measurement | None = None) -> Outputs:
+    """Raises the resolution of an image that has its final size.
+
+    Args:
+      image: low-resolution image, zero-filled in k-space, float32 [B, H, W, C].
+      measurement: not used.
+
+    Returns:
+      float32 [B, H, W, C].
+
+    Raises:
+      ValueError: the image has another number of channels.
+    """
+    del measurement
+    if image.ndim != 4 or image.shape[-1] != self.channels:
+      raise ValueError(
+        f"image has shape {image.shape}; expected [B, H, W, {self.channels}]"
+      )
+    cnn = CNN(self.convolutions, self.features, self.channels, name="cnn")
+    return Outputs(image + cnn(image))
