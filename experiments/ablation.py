@@ -16,4 +16,4 @@ def get_config(setting="acdc"):
   study.add_student(config, "imitation")
   study.add_student(config, "attention", attention=attention, alpha=1.0)
   study.add_student(config, "both", attention=attention)
-  return study.finish(config)
+  return study.finish(config, kd="both")

@@ -18,4 +18,4 @@ def get_config(setting="acdc"):
     term = study.features("attention_transfer")
     name = f"alpha_{round(100 * alpha):03d}"
     study.add_student(config, name, attention=term, alpha=alpha)
-  return study.finish(config)
+  return study.finish(config, kd="alpha_050")

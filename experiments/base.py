@@ -107,8 +107,7 @@ def upscale(config: ConfigDict, factor: float = 4.0) -> None:
   for term in config.stages.feature.terms.values():
     term.guided, term.hint = ("cnn/activation_4",), ("cnn/activation_6",)
   config.stages.kd.terms.imitation.variant = "paper"
-  config.evaluation.published = {}
-  config.evaluation.published_source = ""
+  config.evaluation.update(published={}, published_source="", published_protocol="")
 
 
 def _vdsr(convolutions):

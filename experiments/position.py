@@ -17,4 +17,4 @@ def get_config(setting="acdc"):
   for name, (guided, hint) in POSITIONS.items():
     term = study.features("attention_transfer", guided=guided, hint=hint)
     study.add_student(config, name, attention=term)
-  return study.finish(config)
+  return study.finish(config, kd="middle")

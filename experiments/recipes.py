@@ -23,4 +23,4 @@ def get_config(setting="acdc_small"):
   config.stages.kd_kspace.terms.imitation.variant = "l1"
   study.add_student(config, "hints")
   config.stages.kd_hints.terms.hints = {**study.features("fitnets"), "weight": 0.1}
-  return study.finish(config)
+  return study.finish(config, kd="paper")

@@ -82,13 +82,21 @@ def add_student(
   config.evaluation.distilled = (*config.evaluation.distilled, f"kd_{name}")
 
 
-def finish(config: ConfigDict) -> ConfigDict:
-  """Drops the stages that the study does not run, and published rows it has not."""
+def finish(config: ConfigDict, kd: str = "") -> ConfigDict:
+  """Drops the stages that the study does not run, and published rows it has not.
+
+  Args:
+    config: from `start`, its students added.
+    kd: the student that is distilled as in KD-MRI, beside which its published row
+      belongs; "" for none.
+  """
   for name in list(config.stages):
     if name not in config.pipeline:
       del config.stages[name]
+  published = dict(config.evaluation.published)
+  if kd and "kd" in published:
+    published[f"kd_{kd}"] = published["kd"]
   rows = ("zero_filled", *config.evaluation.models)
-  published = config.evaluation.published
   config.evaluation.published = {k: v for k, v in published.items() if k in rows}
   return config
 

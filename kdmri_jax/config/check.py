@@ -110,13 +110,14 @@ def _check_pair(evaluation: EvaluationConfig, pair: tuple[str, str]):
 def _check_published(evaluation: EvaluationConfig):
   where = "config.evaluation.published"
   rows = (ZERO_FILLED, *evaluation.models)
-  for name, (psnr, ssim) in evaluation.published.items():
+  for name, numbers in evaluation.published.items():
     _known(name, rows, where, "a row of the table")
-    if not (math.isfinite(psnr) and -1 <= ssim <= 1):
+    psnr, ssim = (*numbers, 0.0, 0.0)[:2]
+    if len(numbers) not in (1, 2) or not (math.isfinite(psnr) and -1 <= ssim <= 1):
       raise UserError(
         f"{where}.{name}",
-        f"({psnr}, {ssim})",
-        "a finite PSNR in dB and an SSIM between -1 and 1",
+        f"{numbers}",
+        "a finite PSNR in dB, and an SSIM between -1 and 1 where there is one",
         "Give them in this order.",
       )
   protocol = evaluation.published_protocol

@@ -212,7 +212,7 @@ class EvaluationConfig:
       many steps as a distilled one and the stages it starts from take together; ""
       for none.
     pairs: further comparisons (a, b) of two of `models`, the gain of a over b.
-    published: row of the table -> (PSNR in dB, SSIM) as published.
+    published: row of the table -> (PSNR in dB, SSIM) as published, or PSNR alone.
     published_source: where those numbers stand; "" without any.
     published_protocol: the protocol they were measured under; "" without any.
     bootstrap: number of bootstrap resamples.
@@ -225,7 +225,7 @@ class EvaluationConfig:
   distilled: tuple[str, ...]
   control: str
   pairs: tuple[tuple[str, str], ...]
-  published: dict[str, tuple[float, float]]
+  published: dict[str, tuple[float, ...]]
   published_source: str
   published_protocol: str
   bootstrap: int

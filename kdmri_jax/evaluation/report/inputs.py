@@ -68,7 +68,7 @@ class ReportInput:
     config: the whole resolved configuration.
     environment: versions and devices.
     seeds: seeds of the trainings.
-    published: model -> published (PSNR in dB, SSIM).
+    published: model -> published (PSNR in dB, SSIM), or PSNR alone.
     published_source: where those stand.
     published_protocol: the protocol they were measured under.
     histories: stage -> for each seed the lines of its metrics.jsonl.
@@ -98,7 +98,7 @@ class ReportInput:
   environment: dict[str, Any]
   seeds: tuple[int, ...]
   pairs: tuple[tuple[str, str], ...] = ()
-  published: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+  published: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
   published_source: str = ""
   published_protocol: str = ""
   histories: dict[str, list[list[dict]]] = dataclasses.field(default_factory=dict)

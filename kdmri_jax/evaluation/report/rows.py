@@ -16,7 +16,7 @@ def summary_rows(
   parameters: Mapping[str, int],
   *,
   budgets: Mapping[str, Budget] | None = None,
-  published: Mapping[str, tuple[float, float]] | None = None,
+  published: Mapping[str, tuple[float, ...]] | None = None,
 ) -> list[dict]:
   """What the table shows, a row for each model.
 
@@ -25,7 +25,7 @@ def summary_rows(
     protocol: whose records to take.
     parameters: number of parameters of the models where it is known.
     budgets: what the models' weights took, where it is known.
-    published: published (PSNR in dB, SSIM) of models.
+    published: published (PSNR in dB, SSIM) of models, or PSNR alone.
 
   Returns:
     Rows {"model", "parameters", "steps", "minutes", "n_seeds", "published":
@@ -43,7 +43,7 @@ def summary_rows(
         "steps": budget.steps if budget else None,
         "minutes": _minutes(budget),
         "n_seeds": row["n_seeds"],
-        "published": dict(zip(_MAIN, numbers, strict=True)) if numbers else None,
+        "published": dict(zip(_MAIN, numbers, strict=False)) if numbers else None,
         **row["metrics"],
       }
     )
