@@ -31,7 +31,21 @@ def undersample(target: Array, mask: Array) -> tuple[Array, Measurement]:
   chex.assert_shape(mask, (..., height, width))
   chex.assert_is_broadcastable(mask.shape, (batch, height, width))
   kspace = jnp.where(mask != 0, fourier.fft2(fourier.to_complex(target)), 0)
-  image = fourier.ifft2(kspace)
+  measurement = Measurement(kspace, mask)
+  return zero_fill(measurement, channels), measurement
+
+
+def zero_fill(measurement: Measurement, channels: int) -> Array:
+  """The image of k-space as it is, zero where nothing was sampled.
+
+  Args:
+    measurement: k-space, complex64 [B, H, W].
+    channels: 1 for the magnitude, 2 for real and imaginary part.
+
+  Returns:
+    float32 [B, H, W, C].
+  """
+  image = fourier.ifft2(measurement.kspace)
   if channels == 1:
     image = jnp.abs(image)
-  return fourier.from_complex(image, channels), Measurement(kspace, mask)
+  return fourier.from_complex(image, channels)
