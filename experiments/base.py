@@ -30,6 +30,7 @@ def get_config(protocol: str = "paper") -> ConfigDict:
   config.teacher_cache_mb = 4096
   config.checkpoint_seconds = 20.0
   config.audit_every = 100
+  config.vgg_weights = ""
   config.epochs = 150  # of every stage, unless the stage says otherwise
   config.pipeline = ("teacher", "student", "feature", "kd")
   config.data = _data()

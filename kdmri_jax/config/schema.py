@@ -248,6 +248,8 @@ class ExperimentConfig:
     checkpoint_seconds: shortest time between two checkpoints of a stage.
     audit_every: steps between two looks at what each term contributes to the gradient;
       0 for none.
+    vgg_weights: torchvision's file of a VGG network, for terms whose loss is
+      "perceptual"; "" without such terms.
     epochs: epochs of every stage that does not set its own.
     pipeline: the stages to run, in this order.
     data, mask, models, stages, evaluation: the parts, see their own classes.
@@ -261,6 +263,7 @@ class ExperimentConfig:
   teacher_cache_mb: int
   checkpoint_seconds: float
   audit_every: int
+  vgg_weights: str
   epochs: int
   pipeline: tuple[str, ...]
   data: DataConfig

@@ -12,7 +12,7 @@ from kdmri_jax.distillation import METHODS
 from kdmri_jax.distillation.guide import Guide, fit
 from kdmri_jax.distillation.method import Context
 from kdmri_jax.errors import UserError
-from kdmri_jax.losses import PIXEL_LOSSES, pixel
+from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES, pixel
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.types import Array, Batch
 
@@ -67,25 +67,30 @@ class Term(NamedTuple):
     return self.is_distillation and self.compare.method.uses_context
 
 
-def resolve(stage: StageConfig, where: str) -> tuple[Term, ...]:
+def resolve(
+  stage: StageConfig, where: str, losses: Mapping[str, Callable] = PIXEL_LOSSES
+) -> tuple[Term, ...]:
   """Looks a stage's terms up in the registries.
 
   Args:
     stage: the stage.
     where: its key, for errors, such as "config.stages.kd".
+    losses: the losses against the target.
 
   Raises:
     UserError: an unknown loss or variant, layers missing or superfluous, or a
       distillation method in a stage without a teacher.
   """
   return tuple(
-    _resolve(name, term, bool(stage.teacher), f"{where}.terms.{name}")
+    _resolve(name, term, losses, bool(stage.teacher), f"{where}.terms.{name}")
     for name, term in stage.terms.items()
   )
 
 
-def _resolve(name: str, term: TermConfig, has_teacher: bool, where: str) -> Term:
-  if term.loss in PIXEL_LOSSES:
+def _resolve(
+  name: str, term: TermConfig, losses, has_teacher: bool, where: str
+) -> Term:
+  if term.loss in losses:
     if term.variant or term.hint:
       raise UserError(
         where,
@@ -93,9 +98,16 @@ def _resolve(name: str, term: TermConfig, has_teacher: bool, where: str) -> Term
         f"none: {term.loss} has none, it compares with the target",
         "Remove them.",
       )
-    return Term(name, term.weight, PIXEL_LOSSES[term.loss], term.guided or ("image",))
+    return Term(name, term.weight, losses[term.loss], term.guided or ("image",))
+  if term.loss == PERCEPTUAL:
+    raise UserError(
+      "config.vgg_weights",
+      f"no file, for {where}",
+      "torchvision's weights of VGG-11, 13, 16 or 19",
+      "Download them, such as vgg16-397923af.pth, and set --config.vgg_weights=FILE.",
+    )
   if term.loss not in METHODS:
-    known = ", ".join([*PIXEL_LOSSES, *METHODS])
+    known = ", ".join([*losses, PERCEPTUAL, *METHODS])
     raise UserError(
       f"{where}.loss", f"{term.loss!r}", f"one of {known}", "Correct the name."
     )

@@ -18,6 +18,9 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.distillation import combine
 from kdmri_jax.errors import UserError
+from kdmri_jax.interop import load_vgg
+from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
+from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches, contract
 from kdmri_jax.physics import masks
 from kdmri_jax.training import batches, parallel
@@ -72,8 +75,11 @@ class Pipeline:
       for name, stage in stages
       if stage.branches
     }
+    losses = PIXEL_LOSSES
+    if config.vgg_weights:
+      losses = {**losses, PERCEPTUAL: Perceptual(load_vgg(config.vgg_weights))}
     self._terms = {
-      name: combine.resolve(config.stages[name], f"config.stages.{name}")
+      name: combine.resolve(config.stages[name], f"config.stages.{name}", losses)
       for name in config.pipeline
     }
     for name in config.pipeline:

@@ -1,0 +1,61 @@
+"""The SSIM loss against scikit-image, and its gradient."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from skimage.metrics import structural_similarity
+
+from kdmri_jax.losses.ssim import ssim
+
+
+def pair(channels=1, size=(24, 19)):
+  rng = np.random.default_rng(0)
+  target = rng.random((3, *size, channels)).astype(np.float32)
+  noise = np.array([0.01, 0.1, 1.0], np.float32)[:, None, None, None]
+  return target + noise * rng.normal(size=target.shape).astype(np.float32), target
+
+
+def expected(prediction, target):
+  value = structural_similarity(
+    prediction, target, win_size=7, data_range=target.max(), use_sample_covariance=True
+  )
+  return 1 - value
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_follows_scikit_image(channels):
+  prediction, target = pair(channels)
+  p, t = (
+    x[..., 0] if channels == 1 else np.linalg.norm(x, axis=-1)
+    for x in (prediction.astype(np.float64), target.astype(np.float64))
+  )
+  wanted = [expected(*images) for images in zip(p, t, strict=True)]
+  np.testing.assert_allclose(jax.jit(ssim)(prediction, target), wanted, atol=2e-5)
+
+
+def test_bounds():
+  _, target = pair()
+  np.testing.assert_allclose(ssim(target, target), 0, atol=1e-6)
+  assert (ssim(1 - target, target) > 0.5).all()
+  nothing = jnp.zeros_like(target)
+  np.testing.assert_array_equal(ssim(target, nothing), 0)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_gradients(channels):
+  prediction, target = pair(channels, size=(9, 8))
+  check_grads(lambda p: ssim(p, target).sum(), (prediction,), 1, ["rev"], rtol=0.02)
+  for p, t in (
+    (target, target),
+    (jnp.zeros_like(target), target),
+    (prediction, jnp.zeros_like(target)),
+  ):
+    gradient = jax.grad(lambda x, t=t: ssim(x, t).sum())(p)
+    assert np.isfinite(gradient).all()
+
+
+def test_an_image_smaller_than_the_window_is_refused():
+  with pytest.raises(AssertionError):
+    ssim(jnp.ones((1, 6, 9, 1)), jnp.ones((1, 6, 9, 1)))
