@@ -9,11 +9,15 @@ from flax import linen as nn
 from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.models.edsr import EDSR
+from kdmri_jax.models.swinir import SwinIR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import consistency
 
 NETWORKS = {
   "dccnn": DCCNN,
+  "edsr": EDSR,
+  "swinir": SwinIR,
   "vdsr": VDSR,
 }
 
@@ -27,8 +31,8 @@ def build(config: ModelConfig, mask, where: str) -> nn.Module:
     where: the config's key, for errors, such as "config.models.student".
 
   Raises:
-    UserError: an unknown network or setting, a setting of another type, or a form of
-      the data consistency that does not fit the mask.
+    UserError: an unknown network or setting, a setting of another type, settings that
+      the network refuses, or a form of the data consistency that does not fit the mask.
   """
   network = _find(config.network, f"{where}.network")
   fields = {
@@ -53,6 +57,9 @@ def build(config: ModelConfig, mask, where: str) -> nn.Module:
     return network(**settings)
   except TypeError as error:  # a setting without default is missing
     raise UserError(where, f"{error}", "every setting", "Add it.") from error
+  except ValueError as error:
+    expected = "settings that the network allows"
+    raise UserError(where, f"{error}", expected, "Correct them.") from error
 
 
 def channels(model: nn.Module) -> int:

@@ -20,19 +20,22 @@ def _uniform(fan_in: int) -> nn.initializers.Initializer:
 
 
 class Convolution(nn.Module):
-  """A 3x3 convolution with bias, zero-padded, initialised as PyTorch does.
+  """A convolution with bias, zero-padded, initialised as PyTorch does.
 
   Attributes:
     features: channels of the output.
+    size: rows and columns of the kernel, odd.
   """
 
   features: int
+  size: int = 3
 
   @nn.compact
   def __call__(self, x: Array) -> tuple[Array, Array]:
     """[B, H, W, I] -> (without bias [B, H, W, features], bias [features])."""
-    init = _uniform(9 * x.shape[-1])
-    kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
+    shape = (self.size, self.size, x.shape[-1], self.features)
+    init = _uniform(math.prod(shape[:3]))
+    kernel = self.param("kernel", init, shape)
     bias = self.param("bias", init, (self.features,))
     convolved = jax.lax.conv_general_dilated(
       x,
@@ -43,6 +46,12 @@ class Convolution(nn.Module):
       precision=jax.lax.Precision.HIGHEST,  # float32 on accelerators too
     )
     return convolved, bias
+
+
+def convolve(x: Array, features: int, name: str, size: int = 3) -> Array:
+  """[B, H, W, I] -> [B, H, W, features] by a `Convolution` of this name, with bias."""
+  convolved, bias = Convolution(features, size, name=name)(x)
+  return convolved + bias
 
 
 class CNN(nn.Module):

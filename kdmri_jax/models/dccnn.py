@@ -10,6 +10,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kdmri_jax.models.checks import check_image
 from kdmri_jax.models.cnn import CNN
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Array, Measurement, Outputs
@@ -63,10 +64,7 @@ class DCCNN(nn.Module):
     """
     if self.variant not in self.VARIANTS:
       raise ValueError(f"variant {self.variant!r} is none of {self.VARIANTS}")
-    if image.ndim != 4 or image.shape[-1] != self.channels:
-      raise ValueError(
-        f"image has shape {image.shape}; expected [B, H, W, {self.channels}]"
-      )
+    check_image(image, self.channels)
     make_consistent = consistency.make(
       measurement, channels=self.channels, lam=self.lam, form=self.consistency
     )

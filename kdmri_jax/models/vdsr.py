@@ -6,6 +6,7 @@ a teacher of 11 (333,569 parameters) and a student of 7 (185,857).
 
 from flax import linen as nn
 
+from kdmri_jax.models.checks import check_image
 from kdmri_jax.models.cnn import CNN
 from kdmri_jax.types import Array, Measurement, Outputs
 
@@ -40,9 +41,6 @@ class VDSR(nn.Module):
       ValueError: the image has another number of channels.
     """
     del measurement
-    if image.ndim != 4 or image.shape[-1] != self.channels:
-      raise ValueError(
-        f"image has shape {image.shape}; expected [B, H, W, {self.channels}]"
-      )
+    check_image(image, self.channels)
     cnn = CNN(self.convolutions, self.features, self.channels, name="cnn")
     return Outputs(image + cnn(image))

@@ -1,0 +1,149 @@
+"""Small SwinIR and EDSR: settings, and weights by the names of the published code."""
+
+import numpy as np
+
+COLOUR = dict(channels=3, mean=(0.4488, 0.4371, 0.4040))
+
+# Settings of the model, beside the batch, rows and columns of its image.
+SWINIR = {
+  "denoise": (dict(depths=(2, 3), features=12, heads=2, window=4), (2, 10, 13)),
+  "light": (
+    dict(depths=(3,), features=8, heads=4, window=4, mlp_ratio=3)
+    | dict(upsampler="pixelshuffledirect", scale=3, **COLOUR),
+    (1, 9, 7),
+  ),
+  "classical": (
+    dict(depths=(2,), features=6, heads=3, window=3, upsampler="pixelshuffle", scale=4),
+    (1, 6, 9),
+  ),
+  "classical_3": (
+    dict(depths=(1,), features=4, heads=1, window=5, upsampler="pixelshuffle", scale=3),
+    (1, 5, 8),
+  ),
+  "real": (
+    dict(depths=(2, 2), features=8, heads=2, window=4, residual="3conv")
+    | dict(upsampler="nearest+conv", scale=4, **COLOUR),
+    (1, 6, 8),
+  ),
+}
+EDSR = {
+  "student": (dict(blocks=3, features=6), (2, 9, 12)),
+  "double": (
+    dict(blocks=2, features=5, scale=2, res_scale=0.1, channels=3)
+    | dict(mean=(114.5, 111.25, 103.0)),
+    (1, 7, 6),
+  ),
+  "triple": (dict(blocks=2, features=4, scale=3), (1, 5, 6)),
+  "fourfold": (dict(blocks=1, features=4, scale=4), (1, 6, 5)),
+}
+
+
+def swinir_shapes(
+  depths,
+  features,
+  heads,
+  window,
+  mlp_ratio=2,
+  residual="1conv",
+  upsampler="",
+  scale=1,
+  channels=1,
+  mean=(),
+):
+  """Name -> shape of every weight of a SwinIR, in the published order."""
+  shapes = {}
+
+  def add(name, *shape):
+    shapes[f"{name}.weight"] = shape
+    shapes[f"{name}.bias"] = shape[:1]
+
+  def convolutions(name):
+    quarter = features // 4
+    if residual == "1conv":
+      add(name, features, features, 3, 3)
+    else:
+      add(f"{name}.0", quarter, features, 3, 3)
+      add(f"{name}.2", quarter, quarter, 1, 1)
+      add(f"{name}.4", features, quarter, 3, 3)
+
+  add("conv_first", features, channels, 3, 3)
+  add("patch_embed.norm", features)
+  for k, depth in enumerate(depths):
+    for j in range(depth):
+      block = f"layers.{k}.residual_group.blocks.{j}"
+      add(f"{block}.norm1", features)
+      table = f"{block}.attn.relative_position_bias_table"
+      shapes[table] = ((2 * window - 1) ** 2, heads)
+      add(f"{block}.attn.qkv", 3 * features, features)
+      add(f"{block}.attn.proj", features, features)
+      add(f"{block}.norm2", features)
+      add(f"{block}.mlp.fc1", mlp_ratio * features, features)
+      add(f"{block}.mlp.fc2", features, mlp_ratio * features)
+    convolutions(f"layers.{k}.conv")
+  add("norm", features)
+  convolutions("conv_after_body")
+  if upsampler == "pixelshuffledirect":
+    add("upsample.0", scale**2 * channels, features, 3, 3)
+    return shapes
+  last = 64 if upsampler else features
+  if upsampler:
+    add("conv_before_upsample.0", 64, features, 3, 3)
+  if upsampler == "pixelshuffle":
+    for k, factor in enumerate({2: (2,), 3: (3,), 4: (2, 2)}[scale]):
+      add(f"upsample.{2 * k}", 64 * factor**2, 64, 3, 3)
+  if upsampler == "nearest+conv":
+    for name in ("conv_up1", "conv_up2", "conv_hr"):
+      add(name, 64, 64, 3, 3)
+  add("conv_last", channels, last, 3, 3)
+  return shapes
+
+
+def edsr_shapes(blocks, features, res_scale=1.0, scale=1, channels=1, mean=()):
+  """Name -> shape of every weight of an EDSR, in the published order."""
+  names = {"head.0": (features, channels)}
+  for k in range(blocks):
+    names |= {f"body.{k}.body.{j}": (features, features) for j in (0, 2)}
+  names[f"body.{blocks}"] = (features, features)
+  for k, factor in enumerate({1: (), 2: (2,), 3: (3,), 4: (2, 2)}[scale]):
+    names[f"tail.0.{2 * k}"] = (factor**2 * features, features)
+  names["tail.1"] = (channels, features)
+  shapes = {}
+  for name, shape in names.items():
+    shapes |= {f"{name}.weight": (*shape, 3, 3), f"{name}.bias": shape[:1]}
+  return shapes
+
+
+def draw(shapes, seed=0):
+  """Weights large enough that attention, its bias and every activation matter."""
+  random = np.random.RandomState(seed)  # the same numbers with every NumPy
+  state = {}
+  for name, shape in shapes.items():
+    values = random.uniform(-1, 1, shape)
+    if len(shape) == 1:
+      values = 0.2 * values + (name.endswith(".weight"))
+    elif not name.endswith("table"):
+      values *= 1.5 / np.sqrt(np.prod(shape[1:]))
+    state[name] = values.astype(np.float32)
+  return state
+
+
+def swinir(name):
+  """Settings, weights and image, float32 [B, H, W, C], of a small SwinIR."""
+  settings, size = SWINIR[name]
+  image = np.random.RandomState(1).uniform(size=(*size, settings.get("channels", 1)))
+  return settings, draw(swinir_shapes(**settings)), image.astype(np.float32)
+
+
+def edsr(name):
+  """Settings, weights and image, float32 [B, H, W, C], of a small EDSR."""
+  settings, size = EDSR[name]
+  channels = settings.get("channels", 1)
+  image = np.random.RandomState(1).uniform(size=(*size, channels))
+  state = draw(edsr_shapes(**settings))
+  if settings.get("mean"):
+    image *= 255
+    mean = np.array(settings["mean"], np.float32)
+    for way, sign in (("sub", -1), ("add", 1)):
+      state[f"{way}_mean.weight"] = np.eye(3, dtype=np.float32)[:, :, None, None]
+      state[f"{way}_mean.bias"] = sign * mean
+  return settings, state, image.astype(np.float32)
