@@ -1,5 +1,6 @@
 """The whole pipeline on tiny phantoms: what a finished run leaves, what it refuses."""
 
+import dataclasses
 import json
 import math
 import struct
@@ -16,6 +17,8 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import compare
 from kdmri_jax.training import log
 from kdmri_jax.training.pipeline import Pipeline
+from kdmri_jax.training.workdir import WorkDir
+from kdmri_jax.types import Slices
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -126,6 +129,22 @@ class TestFinishedRun:
     other.dataset.mask[::2] = 1
     with pytest.raises(UserError, match=r"dataset\.json.*other data.*mask_digest"):
       train(other)
+
+  @pytest.mark.parametrize("part", ["target", "kspace", "zero_filled"])
+  def test_other_images_of_the_same_names_are_refused(self, finished, tmp_path, part):
+    """Also where the data bring their own k-space, and only the target changed."""
+    pipeline = finished[0].for_seed(42)
+    target = pipeline.dataset.train.slices.target
+    slices = Slices(target, np.fft.fft2(target[..., 0]), 2 * target)
+    train_set = dataclasses.replace(pipeline.dataset.train, slices=slices)
+    pipeline.dataset = dataclasses.replace(pipeline.dataset, train=train_set)
+    pipeline.workdir = WorkDir(tmp_path, 42)
+    pipeline.claim(["teacher"])
+    changed = slices._replace(**{part: getattr(slices, part) + 1e-3})
+    train_set = dataclasses.replace(train_set, slices=changed)
+    pipeline.dataset = dataclasses.replace(pipeline.dataset, train=train_set)
+    with pytest.raises(UserError, match=r"dataset\.json.*train_digest was"):
+      pipeline.claim(["teacher"])
 
   def test_runtime_settings_may_change(self, finished):
     pipeline, _ = finished

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import pathlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -141,16 +141,10 @@ class Pipeline:
 
   def _fingerprint(self) -> dict[str, str]:
     """Digests of mask and images: the same names may come to hold other values."""
-    arrays = {"mask": self.dataset.mask}
-    for name in ("train", "validation", "test"):
-      slices = getattr(self.dataset, name).slices
-      arrays[name] = slices.target if slices.kspace is None else slices.kspace
-    return {
-      f"{name}_digest": hashlib.blake2b(
-        np.ascontiguousarray(array), digest_size=16
-      ).hexdigest()
-      for name, array in arrays.items()
-    }
+    data = self.dataset
+    splits = ("train", "validation", "test")
+    arrays = {"mask": [data.mask]} | {n: getattr(data, n).slices for n in splits}
+    return {f"{name}_digest": _digest(parts) for name, parts in arrays.items()}
 
   def progress(self, name: str) -> Progress | None:
     """How far a stage is; None when it has not begun."""
@@ -275,3 +269,11 @@ class Pipeline:
         "layers of matching shapes",
         "Correct the names of the layers.",
       ) from error
+
+
+def _digest(arrays: Iterable[np.ndarray | None]) -> str:
+  digest = hashlib.blake2b(digest_size=16)
+  for array in arrays:
+    if array is not None:
+      digest.update(np.ascontiguousarray(array))
+  return digest.hexdigest()
