@@ -191,6 +191,27 @@ def test_the_reference_protocol_on_complex_images(tmp_path):
   np.testing.assert_allclose(written, expected, atol=1e-6)
 
 
+def test_data_may_move_but_not_change(tmp_path):
+  def claim(root, scale=1.0, **mask):
+    config = tiny_config()
+    config.data.update(source="prepared", root=root)
+    config.mask.update(kind="file", path=f"{root}/mask.npy", **mask)
+    volume = {"name": "a", "file": f"{root}/a.h5", "scale_factor": scale}
+    volume["prepared_from"] = {"file": f"{root}/raw/a.nii"}
+    record = {"root": root, "complex_file": f"{root}/a.h5", "volumes": [volume]}
+    WorkDir(tmp_path, 42).claim(config_lib.parse(config), record)
+
+  claim("/old")
+  claim("/new")
+  for name in ("config.json", "dataset.json"):
+    text = (tmp_path / name).read_text()
+    assert "/new" in text and "/old" not in text
+  with pytest.raises(UserError, match=r"volumes\.0\.scale_factor was 1\.0, now 2\.0;"):
+    claim("/new", scale=2.0)
+  with pytest.raises(UserError, match=r"mask\.axis was 0, now 1;"):
+    claim("/new", axis=1)
+
+
 def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
   pipeline, _ = finished
   uncached = make(tmp_path, teacher_cache_mb=0)

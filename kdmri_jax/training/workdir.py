@@ -13,16 +13,13 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import replacing, saving
 
-# Settings that change how fast a run is or what is reported, not what is trained.
-_FREE = (
-  "seeds",
-  "devices",
-  "teacher_cache_mb",
-  "checkpoint_seconds",
-  "audit_every",
-  "evaluation",
-  "name",
+# Settings that change how fast a run is or what is reported, not what is trained; and
+# where mask and data stand, since their digests say what they are.
+_FREE_SETTINGS = (
+  r"seeds|devices|teacher_cache_mb|checkpoint_seconds|audit_every|name"
+  r"|evaluation(\..*)?|data\.root|mask\.path"
 )
+_FREE_RECORDS = r"(.*\.)?(root|file|complex_file)"
 
 
 class WorkDir:
@@ -70,14 +67,22 @@ class WorkDir:
   def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
     """Records the config and the data, or checks them against an earlier run's.
 
+    Data that have moved are the same data, and recorded at their new place.
+
+    Args:
+      config: the experiment.
+      dataset: the record of its data, with digests of mask and images.
+
     Raises:
       UserError: the folder was made by another config or from other data.
     """
-    _claim(self.path / "config.json", config_lib.to_dict(config), _FREE, "settings")
-    _claim(self.path / "dataset.json", dataset, (), "data")
+    settings = config_lib.to_dict(config)
+    _claim(self.path / "config.json", settings, _FREE_SETTINGS, "settings")
+    _claim(self.path / "dataset.json", dataset, _FREE_RECORDS, "data")
 
 
-def _claim(path: pathlib.Path, value: dict[str, Any], free, what: str) -> None:
+def _claim(path: pathlib.Path, value: dict[str, Any], free: str, what: str) -> None:
+  """Writes `value`, unless one that differs in a key that is not `free` is there."""
   value = json.loads(json.dumps(value))
   if path.exists():
     with _readable(path):
@@ -85,7 +90,9 @@ def _claim(path: pathlib.Path, value: dict[str, Any], free, what: str) -> None:
       if not isinstance(before, dict):
         raise ValueError("not an object")
     different = [
-      line for line in _differences(before, value) if _first_key(line) not in free
+      f"{key} was {old!r}, now {new!r}"
+      for key, old, new in _differences(before, value)
+      if not re.fullmatch(free, key)
     ]
     if different:
       raise UserError(
@@ -111,17 +118,16 @@ def _readable(path):
     ) from error
 
 
-def _first_key(difference: str) -> str:
-  return re.match(r"\w+", difference).group()
-
-
-def _differences(before, now, where: str = "") -> list[str]:
+def _differences(before, now, where: str = "") -> list[tuple[str, Any, Any]]:
+  """(dotted key, value before, value now) of all that differs."""
+  if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+    before, now = dict(enumerate(before)), dict(enumerate(now))
   if isinstance(before, dict) and isinstance(now, dict):
     return [
-      line
+      difference
       for key in sorted({*before, *now})
-      for line in _differences(
-        before.get(key), now.get(key), f"{where}.{key}" if where else key
+      for difference in _differences(
+        before.get(key), now.get(key), f"{where}.{key}" if where else str(key)
       )
     ]
-  return [] if before == now else [f"{where} was {before!r}, now {now!r}"]
+  return [] if before == now else [(where, before, now)]
