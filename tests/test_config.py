@@ -1,7 +1,9 @@
 """Configs: every experiment parses, and every mistake is named."""
 
+import functools
 import importlib
 import math
+import operator
 import pathlib
 
 import pytest
@@ -80,6 +82,32 @@ def test_a_wrong_type_is_refused(key, value):
   config[key] = value
   with pytest.raises(UserError, match=rf"config\.{key}: found {value!r}"):
     config_lib.parse(config)
+
+
+@pytest.mark.parametrize(
+  ("group", "old", "new"),
+  [
+    ("stages", "kd", "kd/branches"),
+    ("stages", "kd", ""),
+    ("stages", "kd", "zero_filled"),
+    ("stages", "kd", "target"),
+    ("stages", "kd", "input"),
+    ("models", "student", "a b"),
+    ("stages.kd.terms", "imitation", "l1-image"),
+  ],
+)
+def test_an_unusable_name_is_refused(group, old, new):
+  config = tiny_config().to_dict()
+  part = functools.reduce(operator.getitem, group.split("."), config)
+  part[new] = part.pop(old)
+  with pytest.raises(UserError, match=rf"config\.{group}: found {new!r}"):
+    config_lib.parse(config)
+
+
+def test_seeds_are_those_that_jax_tells_apart():
+  config_lib.parse(tiny_config(seed=2**32 - 3, seeds=3))
+  with pytest.raises(UserError, match=r"config\.seed: found 4294967293, .* of 4 seeds"):
+    config_lib.parse(tiny_config(seed=2**32 - 3, seeds=4))
 
 
 def test_an_infinite_lam_survives_json():

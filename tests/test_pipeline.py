@@ -258,6 +258,7 @@ class TestRefusing:
       ({"seed": -1}, "config.seed: found -1"),
       ({"models.student.features": 0}, "config.models.student.features: found 0"),
       ({"stages.kd.learning_rate": math.nan}, "learning_rate: found nan"),
+      ({"stages.kd.decay_factor": 0.0}, "decay_factor: found 0.0"),
       ({"stages.kd.terms.imitation.weight": -1.0}, "weight: found -1.0"),
       ({"stages.kd.start_from": "teacher"}, "a stage of another model"),
       ({"evaluation.models": ()}, "evaluation.models: found none"),

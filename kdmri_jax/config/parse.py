@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import math
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from kdmri_jax.config.schema import (
   MINIMUM,
   PROTOCOLS,
   RESERVED,
+  RESERVED_ROWS,
   ZERO_FILLED,
   EvaluationConfig,
   ExperimentConfig,
@@ -30,13 +32,15 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
     The same values as frozen dataclasses.
 
   Raises:
-    UserError: a key is missing, unknown, or of another type; or stages, models
-      and terms refer to names that do not exist.
+    UserError: a key is missing, unknown, of another type or out of range; or stages,
+      models and terms have unusable names, or refer to some that do not exist.
   """
   if hasattr(config, "to_dict"):
     config = config.to_dict()
   experiment = _build(ExperimentConfig, config, "config")
   _check_ranges(experiment, "config")
+  _check_seeds(experiment)
+  _check_names(experiment)
   _check_references(experiment)
   return experiment
 
@@ -151,6 +155,28 @@ def _check_ranges(part, where: str) -> None:
       if value < least or not finite:
         expected = f"a finite number of at least {least}"
         raise UserError(key, f"{value}", expected, "Correct it.")
+
+
+def _check_seeds(config: ExperimentConfig) -> None:
+  """`jax.random.key` takes a seed modulo 2**32."""
+  if config.seed + config.seeds > 2**32:
+    found = f"{config.seed}, the first of {config.seeds} seeds"
+    raise UserError("config.seed", found, "seeds below 2**32", "Choose a smaller one.")
+
+
+def _check_names(config: ExperimentConfig) -> None:
+  """Names become folders and keys, and `start_from` joins them by "/"."""
+  terms = {f"stages.{name}.terms": s.terms for name, s in config.stages.items()}
+  groups = {"stages": config.stages, "models": config.models, **terms}
+  for group, names in groups.items():
+    for name in names:
+      if not re.fullmatch(r"\w+", name):
+        expected = "a name of letters, digits and _"
+        raise UserError(f"config.{group}", f"{name!r}", expected, "Rename it.")
+  for name in RESERVED_ROWS:
+    if name in config.stages:
+      expected = f"a stage called none of {', '.join(RESERVED_ROWS)}"
+      raise UserError("config.stages", f"{name!r}", expected, "Rename the stage.")
 
 
 def _check_references(config: ExperimentConfig):

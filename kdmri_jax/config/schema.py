@@ -11,6 +11,9 @@ PROTOCOLS = ("kdmri", "slice", "fastmri")
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
 
+# Names beside the stages' in results and pictures, which no stage may take.
+RESERVED_ROWS = (ZERO_FILLED, "target", "input")
+
 # Names in a stage's log that no loss term may take.
 RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "branches")
 
@@ -23,7 +26,7 @@ MINIMUM = {
   "checkpoint_seconds": 0,
   "convolutions": 1,
   "decay_epochs": 0,
-  "decay_factor": 0,
+  "decay_factor": 1e-12,
   "devices": 0,
   "epochs": 1,
   "features": 1,
