@@ -224,13 +224,14 @@ def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
 
 
 class TestRefusing:
-  def test_a_missing_teacher_is_named(self, tmp_path):
+  def test_all_missing_stages_are_named_in_an_order_that_works(self, tmp_path):
     pipeline = make(tmp_path)
-    with pytest.raises(
-      UserError, match="stage feature: found no finished stage 'teacher'"
-    ):
-      train(pipeline, ["feature"])
+    with pytest.raises(UserError, match="stage 'teacher', 'feature' in") as caught:
+      train(pipeline, ["kd", "student"])
+    remedy = "Train them, too: --stages=teacher,student,feature,kd."
+    assert caught.value.remedy == remedy
     assert not (tmp_path / "config.json").exists()
+    pipeline.claim(["teacher", "student", "feature", "kd"])
 
   def test_two_processes_in_one_work_directory(self, tmp_path):
     pipeline = make(tmp_path)
@@ -281,4 +282,5 @@ class TestRefusing:
     with pytest.raises(UserError) as caught:
       train(Pipeline(config_lib.parse(config), folder))
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not folder.exists() or not any(p.suffix == ".json" for p in folder.iterdir())

@@ -242,17 +242,22 @@ class Pipeline:
     )
 
   def _check_needs(self, names: Sequence[str]) -> None:
-    for name in names:
-      config = self.config.stages[name]
-      for role in ("teacher", "start_from"):
-        needed = getattr(config, role).partition("/")[0]
-        if needed and needed not in names and not self.is_finished(needed):
-          raise UserError(
-            f"stage {name}",
-            f"no finished stage {needed!r} in {self.workdir.path}",
-            f"{needed!r} trained, as config.stages.{name}.{role} names it",
-            f"Train it too: --stages={','.join([needed, *names])}.",
-          )
+    """Refuses stages without those that teach or start them, directly or not."""
+    wanted = list(names)
+    for name in wanted:
+      stage = self.config.stages[name]
+      for needed in (stage.teacher, stage.start_from.partition("/")[0]):
+        if needed and needed not in wanted and not self.is_finished(needed):
+          wanted.append(needed)
+    missing = [n for n in self.config.pipeline if n in wanted and n not in names]
+    if missing:
+      together = [name for name in self.config.pipeline if name in wanted]
+      raise UserError(
+        f"--stages={','.join(names)}",
+        f"no finished stage {', '.join(map(repr, missing))} in {self.workdir.path}",
+        "the stages that teach these ones or that these start from",
+        f"Train them, too: --stages={','.join(together)}.",
+      )
 
   def _fit_terms(self, name: str) -> tuple[combine.Term, ...]:
     """Fits the terms to the layers and traces them, before anything is trained."""
