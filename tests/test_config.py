@@ -10,7 +10,7 @@ import pytest
 from tiny import tiny_config
 
 import experiments
-from experiments import published
+from experiments import published, study
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
 
@@ -26,10 +26,10 @@ def test_every_experiment_parses_in_both_protocols():
       config_lib.parse(module.get_config(*arguments))
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("question", STUDIES)
 @pytest.mark.parametrize("setting", ["acdc_small", "brain_t1", "cardiac_4x", "base"])
-def test_every_study_parses_in_every_setting(study, setting):
-  config = importlib.import_module(f"experiments.{study}").get_config(setting)
+def test_every_study_parses_in_every_setting(question, setting):
+  config = importlib.import_module(f"experiments.{question}").get_config(setting)
   config.epochs = 12
   parsed = config_lib.parse(config)
   assert parsed.stages["student_long"].epochs == 24
@@ -38,6 +38,12 @@ def test_every_study_parses_in_every_setting(study, setting):
     if stages[0].start_from:
       stages.append(parsed.stages[stages[0].start_from])
     assert sum(stage.epochs for stage in stages) == 24
+
+
+def test_a_study_is_no_setting():
+  known = study.settings()
+  assert {"acdc", "brain_t1", "cardiac_4x", "demo"} < set(known)
+  assert not {"study", "published", *STUDIES} & set(known)
 
 
 def test_a_study_takes_its_settings_protocol():
