@@ -258,6 +258,11 @@ def test_load_refuses_what_is_no_complete_npy_file(tmp_path):
     assert ".npy" in refusal(path, (30, 20))
 
 
+def test_a_mask_file_without_a_name_is_named_by_its_setting():
+  with pytest.raises(UserError, match=r"^config\.mask\.path: found no file"):
+    masks.build(config(kind="file", path=""), (30, 20))
+
+
 def test_load_runs_no_pickle(tmp_path):
   path = tmp_path / "mask.npy"
   np.save(path, np.array([[{}]], object), allow_pickle=True)
