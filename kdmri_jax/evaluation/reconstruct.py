@@ -121,9 +121,9 @@ def run_file(
   Raises:
     UserError: the file, the mask or the run cannot be used.
   """
-  kspace = single.read_kspace(path)
-  volume = None if kspace is not None else single.read_images(path)
   config = trained.read_config(workdir)
+  kspace = single.read_kspace(path, config.data.acceleration_tag)
+  volume = None if kspace is not None else single.read_images(path)
   if volume is not None:
     whole = dataclasses.replace(config.data, slices_per_volume=0, crop=(0, 0))
     volume = prepare(volume, whole)
