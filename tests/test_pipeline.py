@@ -9,12 +9,14 @@ import h5py
 import jax
 import numpy as np
 import pytest
+from data_files import images, save_h5
 from tensorboardX.proto import event_pb2
 from tiny import make, tiny_config, train
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
-from kdmri_jax.evaluation import compare
+from kdmri_jax.evaluation import compare, reconstruct
+from kdmri_jax.physics import masks
 from kdmri_jax.training import log
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.training.workdir import WorkDir
@@ -129,6 +131,20 @@ class TestFinishedRun:
     other.dataset.mask[::2] = 1
     with pytest.raises(UserError, match=r"dataset\.json.*other data.*mask_digest"):
       train(other)
+
+  def test_a_transposed_mask_is_refused_for_a_file_of_images(self, finished, tmp_path):
+    """K-space tells by itself along which axis it was sampled."""
+    workdir = finished[0].workdir.path
+    target = images(0, (2, 20, 20))
+    mask = masks.cartesian((20, 20), 3, 4, axis=1, seed=0)
+    np.save(tmp_path / "mask.npy", mask)
+    options = {"mask_path": str(tmp_path / "mask.npy"), "batch_size": 2}
+    save_h5(tmp_path / "a.h5", target=target)
+    with pytest.raises(UserError, match=r"mask.npy: found phase-encode axis 1"):
+      reconstruct.run_file(workdir, "kd", tmp_path / "a.h5", **options)
+    save_h5(tmp_path / "b.h5", kspace=mask * np.fft.fft2(target, norm="ortho"))
+    found = reconstruct.run_file(workdir, "kd", tmp_path / "b.h5", **options)
+    assert np.isfinite(found["reconstruction"]).all()
 
   @pytest.mark.parametrize("part", ["target", "kspace", "zero_filled"])
   def test_other_images_of_the_same_names_are_refused(self, finished, tmp_path, part):

@@ -155,9 +155,18 @@ def test_reconstruct_images_and_kspace(workdir, tmp_path):
   assert "a file there" in refused("reconstruct", *arguments)
   with h5py.File(measured, "w") as file:
     file["kspace"] = (kspace + 1).astype(np.complex64)
-  message = refused("reconstruct", *arguments[:2], f"--out={tmp_path / 'new.h5'}")
+  elsewhere = (*arguments[:2], f"--out={tmp_path / 'new.h5'}")
+  message = refused("reconstruct", *elsewhere)
   assert "points where the mask has none" in message
+  assert "one of the seeds 42" in refused("reconstruct", *elsewhere, "--seed=7")
   assert not (tmp_path / "new.h5").exists()
+
+
+def test_an_output_folder_that_is_not_there_is_noticed_first(tmp_path):
+  out = tmp_path / "gone" / "out.h5"
+  arguments = (f"--workdir={tmp_path}", f"--input={tmp_path / 'none.h5'}")
+  message = refused("reconstruct", *arguments, f"--out={out}")
+  assert f"{out}: found a failed write (No such file or directory)" in message
 
 
 def test_evaluate_the_results_of_a_run(workdir):

@@ -42,6 +42,12 @@ class WorkDir:
     """Folder of a stage's reconstructions."""
     return self.stage(name) / "results"
 
+  def seeds(self, name: str) -> list[int]:
+    """The seeds with which a stage has begun."""
+    folders = self.path.glob(f"seed_*/{name}/checkpoints")
+    seeds = (folder.parts[-3].removeprefix("seed_") for folder in folders)
+    return sorted(int(seed) for seed in seeds if seed.isdecimal())
+
   @contextlib.contextmanager
   def locked(self) -> Iterator[None]:
     """Keeps a second process out; released by the system even after a crash.
