@@ -57,6 +57,7 @@ def get_config(protocol: str = "paper") -> ConfigDict:
       control="",
       published={},
       published_source="",
+      published_on={},
       bootstrap=2000,
     )
   )
@@ -107,6 +108,7 @@ def upscale(config: ConfigDict, factor: float = 4.0) -> None:
   config.stages.kd.terms.imitation.variant = "paper"
   config.evaluation.published = {}
   config.evaluation.published_source = ""
+  config.evaluation.published_on = {}
 
 
 def _vdsr(convolutions):

@@ -5,9 +5,9 @@
 
 The input is undersampled k-space (.h5 with `kspace`, slices first, or the published
 code's `kspace_volus_*`; zero frequency at [0, 0]) or fully sampled images (.nii,
-.nii.gz, .h5), which are undersampled first, with the mask of the run or --mask. The
-output holds `reconstruction` and `zero_filled`, (slices, rows, columns), in the
-input's units; of images also `target`.
+.nii.gz, .h5), which are undersampled first, with the mask of the run or --mask. Of a
+run with several seeds --seed chooses the weights. The output holds `reconstruction` and
+`zero_filled`, (slices, rows, columns), in the input's units; of images also `target`.
 """
 
 import pathlib

@@ -13,6 +13,7 @@ import experiments
 from experiments import published, study
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
+from kdmri_jax.evaluation.published import comparable
 
 STUDIES = ("ablation", "alpha", "methods", "position", "recipes", "sft")
 
@@ -132,6 +133,8 @@ def test_an_infinite_lam_survives_json():
     ({"published": {"feature": (32.0, 0.9)}}, "published: found 'feature'"),
     ({"published": {"kd": (0.9, 32.0)}}, "published.kd: found (0.9, 32.0)"),
     ({"published": {"kd": (32.0,)}}, "published.kd: found (32.0,)"),
+    ({"published_on": {"data.sauce": "acdc"}}, "Did you mean data.source?"),
+    ({"published_on": {"data": "acdc"}}, "published_on: found 'data'"),
   ],
 )
 def test_a_bad_comparison_is_refused(changes, message):
@@ -145,11 +148,41 @@ def test_a_bad_comparison_is_refused(changes, message):
 def test_published_numbers_survive_json():
   config = tiny_config().to_dict()
   config["evaluation"].update(
-    published={"zero_filled": (24.27, 0.6996), "kd": (32, 0.9)}, published_source="here"
+    published={"zero_filled": (24.27, 0.6996), "kd": (32, 0.9)},
+    published_source="here",
+    published_on={"data": {"crop": [0, 0]}, "models.student": {"lam": "inf"}},
   )
   parsed = config_lib.parse(config)
+  expected = {"data.crop": (0, 0), "models.student.lam": math.inf}
+  assert parsed.evaluation.published_on == expected
   assert parsed.evaluation.published["kd"] == (32.0, 0.9)
   assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
+
+
+@pytest.mark.parametrize("protocol", ["paper", "reference"])
+@pytest.mark.parametrize(
+  ("change", "note"),
+  [
+    ({}, None),
+    ({"data.root": "elsewhere", "mask.kind": "cartesian"}, None),
+    ({"data.source": "phantom"}, "data.source is 'phantom' here and 'kdmri' there"),
+    ({"data.kdmri_type": "knee"}, "data.kdmri_type is 'knee' here and 'cardiac' there"),
+    ({"data.acceleration_tag": "8x"}, "data.acceleration_tag is '8x' here"),
+    ({"mask.acceleration": 8.0}, "mask.acceleration is 8.0 here and 4.0 there"),
+  ],
+)
+def test_published_numbers_are_shown_beside_their_own_data(protocol, change, note):
+  config = published.get_config("cardiac", 4, protocol)
+  config.update_from_flattened_dict(change)
+  parsed = config_lib.parse(config)
+  assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
+  rows, notes = comparable(parsed)
+  if note is None:
+    assert (rows, notes) == (parsed.evaluation.published, [])
+  else:
+    assert rows == {} and note in notes[0] and "KD-MRI (MIDL 2020" in notes[0]
+  config.evaluation.published = {}
+  assert comparable(config_lib.parse(config)) == ({}, [])
 
 
 def test_the_nine_published_settings_carry_their_numbers():

@@ -53,6 +53,15 @@ def to_dict(config) -> dict[str, Any]:
   return values
 
 
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+  """Nested settings by their dotted keys, such as "mask.acceleration"."""
+  found = {}
+  for key, value in values.items():
+    inner = flat(value) if isinstance(value, Mapping) else {"": value}
+    found |= {f"{key}.{k}" if k else key: item for k, item in inner.items()}
+  return found
+
+
 def _listed(value):
   if isinstance(value, dict):
     return {key: _listed(item) for key, item in value.items()}
@@ -68,6 +77,8 @@ def _build(kind, value, where):
   if dataclasses.is_dataclass(kind):
     return _build_dataclass(kind, value, where)
   origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+  if kind == dict[str, Any] and isinstance(value, Mapping):
+    return {key: _setting(item) for key, item in flat(value).items()}
   if origin is dict and isinstance(value, Mapping):
     return {k: _build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
   if origin is tuple and isinstance(value, list | tuple):
@@ -217,6 +228,7 @@ def _check_evaluation(config: ExperimentConfig):
     what = "a stage in config.evaluation.models"
     _known(evaluation.control, evaluation.models, "config.evaluation.control", what)
   _check_published(evaluation)
+  _check_published_on(config)
   _known(evaluation.protocol, PROTOCOLS, "config.evaluation.protocol", "a protocol")
 
 
@@ -239,6 +251,19 @@ def _check_published(evaluation: EvaluationConfig):
       "where the published numbers stand",
       "Name the publication and its table.",
     )
+
+
+def _check_published_on(config: ExperimentConfig):
+  settings = flat(to_dict(config))
+  for key in config.evaluation.published_on:
+    if key not in settings:
+      close = ", ".join(difflib.get_close_matches(key, settings, n=1))
+      raise UserError(
+        "config.evaluation.published_on",
+        f"{key!r}",
+        "settings of this experiment, such as data.source",
+        f"Did you mean {close}?" if close else "Correct the name.",
+      )
 
 
 def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str):

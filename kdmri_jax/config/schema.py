@@ -216,6 +216,9 @@ class EvaluationConfig:
       for none.
     published: row of the table -> (PSNR in dB, SSIM) as published.
     published_source: where those numbers stand; "" without any.
+    published_on: setting, such as "mask.acceleration" -> the value for which those
+      numbers hold; they are shown where all agree. In an experiment file it is nested,
+      dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
     bootstrap: number of bootstrap resamples.
   """
 
@@ -227,6 +230,7 @@ class EvaluationConfig:
   control: str
   published: dict[str, tuple[float, float]]
   published_source: str
+  published_on: dict[str, Any]
   bootstrap: int
 
 
