@@ -61,12 +61,13 @@ def get_config(setting="acdc"):
     study.add_student(config, name, attention=term)
     study.add_student(config, f"{name}_sft", attention=term, teacher="teacher_sft")
   config.evaluation.pairs = tuple((f"kd_{name}_sft", f"kd_{name}") for name in METHODS)
-  config.evaluation.published = {}
-  config.evaluation.update(published_source="", published_protocol="")
   if setting in PUBLISHED:
     config.evaluation.published = _published(*PUBLISHED[setting])
     config.evaluation.published_source = "SFT-KD-Recon, its table"
-    config.evaluation.published_protocol = config.evaluation.protocol = "slice"
+    config.evaluation.published_on.evaluation.protocol = "slice"
+    config.evaluation.protocol = "slice"
+  else:
+    base.unpublish(config)
   return study.finish(config)
 
 

@@ -11,6 +11,7 @@ the published code; the feature methods keep their variants.
 """
 
 import importlib
+import pathlib
 
 from ml_collections import ConfigDict
 
@@ -23,9 +24,25 @@ def split(argument: str) -> tuple[str, str]:
   return setting, protocol or "paper"
 
 
+def settings() -> list[str]:
+  """The experiment files whose get_config takes a protocol."""
+  return sorted(
+    path.stem
+    for path in pathlib.Path(__file__).parent.glob("*.py")
+    if "\ndef get_config(protocol" in path.read_text()
+  )
+
+
 def start(argument: str, name: str) -> ConfigDict:
-  """The setting's config, with teacher, student and the budget-matched student only."""
+  """The setting's config, with teacher, student and the budget-matched student only.
+
+  Raises:
+    ValueError: there is no such setting.
+  """
   setting, protocol = split(argument)
+  if setting not in settings():
+    known = ", ".join(settings())
+    raise ValueError(f"{setting!r} is no setting of a study; the settings are {known}")
   module = importlib.import_module(f"experiments.{setting}")
   config = module.get_config(protocol)
   config.name = f"{name} ({config.name})"

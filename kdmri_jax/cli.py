@@ -47,9 +47,9 @@ def config_file_error(where, error: Exception) -> UserError:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-  """absl's parser, its failures (bad --config.key settings, too) in one paragraph."""
+  """absl's parser; its failures and those of a config file in one paragraph."""
   try:
-    rest = app.parse_flags_with_usage(argv)
+    rest = flags.FLAGS(argv)
     if len(rest) > 1:
       raise flags.Error(f"the argument {rest[1]!r}")
     return rest
@@ -59,23 +59,20 @@ def _parse_flags(argv: list[str]) -> list[str]:
 
 def _flag_error(argv: list[str], error: Exception) -> UserError:
   """Names the argument: ml_collections names no more than the unknown key."""
-  while error.args and isinstance(error.args[0], Exception):
-    error = error.args[0]
+  error = _root(error)
   text = error.args[0] if error.args else error
-  key, *hints = str(text).splitlines()
+  key, *hints = str(text).splitlines() or [""]
   key = key.strip("'\"")
   argument = next((a for a in argv if key in a.partition("=")[0].split(".")), None)
+  file = next((a for a in reversed(argv) if a.startswith("--config=")), "command line")
   if isinstance(error, OSError):
-    where = [a for a in argv if a.startswith("--config=")][-1]
-    return config_file_error(where, error)
+    return config_file_error(file, error)
   if isinstance(error, flags.Error):
     return UserError("command line", str(text), "--flag=value", "See --help.")
   if argument is None:
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    where = "; ".join(f"{p.filename}, line {p.lineno}" for p in place)
-    found = f"{type(error).__name__}: {' '.join(str(text).split())} ({where})"
+    found = f"{type(error).__name__}: {text} ({_place(error)})"
     expected = "flags of the form --name=value and a config file without mistakes"
-    return UserError("command line", found, expected, "See --help.")
+    return UserError(file, found, expected, "See --help.")
   hint = f"{hints[0]} " if hints else ""
   return UserError(
     argument,
@@ -83,6 +80,24 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
     "a setting of the experiment",
     f"{hint}All settings: kdmri_jax/config/schema.py, experiments/base.py.",
   )
+
+
+def _root(error: BaseException) -> BaseException:
+  """What was raised first: ml_collections and absl raise theirs about it."""
+  while error.args and isinstance(error.args[0], Exception):
+    error = error.args[0]
+  while error.__context__ and "Error whilst parsing config file" in str(error):
+    error = error.__context__
+  return error
+
+
+def _place(error: BaseException) -> str:
+  """File and line of the mistake, not of the machinery that imports files."""
+  if isinstance(error, SyntaxError):
+    return f"{error.filename}, line {error.lineno}"
+  frames = traceback.extract_tb(error.__traceback__)
+  frame = [f for f in frames if "importlib" not in f.filename][-1]
+  return f"{frame.filename}, line {frame.lineno}"
 
 
 def _show_own_messages() -> None:

@@ -5,7 +5,8 @@ class UserError(Exception):
   """Bad input that the user can mend; scripts print it as one paragraph.
 
   Say it in this order: the file or setting, what was found, what was expected
-  and what to do. Nothing has been overwritten when it is raised.
+  and what to do. Nothing has been overwritten when it is raised. Line breaks in what a
+  library says become spaces.
 
   Args:
     where: the file, folder or config key.
@@ -16,7 +17,9 @@ class UserError(Exception):
 
   def __init__(self, where, found: str, expected: str, remedy: str):
     self.where, self.found, self.expected, self.remedy = where, found, expected, remedy
-    super().__init__(f"{where}: found {found}; expected {expected}. {remedy}")
+    text = f"{where}: found {found}; expected {expected}. {remedy}"
+    lines = (line.strip() for line in text.splitlines())
+    super().__init__(" ".join(line for line in lines if line))
 
 
 class Interrupted(Exception):

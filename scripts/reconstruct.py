@@ -5,12 +5,13 @@
 
 The input is undersampled k-space (.h5 with `kspace`, slices first, or the published
 code's `kspace_volus_*`; zero frequency at [0, 0]) or fully sampled images (.nii,
-.nii.gz, .h5), which are undersampled first, with the mask of the run or --mask. The
-output holds `reconstruction` and `zero_filled`, (slices, rows, columns), in the
-input's units; of images also `target`.
+.nii.gz, .h5), which are undersampled first, with the mask of the run or --mask. Of a
+run with several seeds --seed chooses the weights. The output holds `reconstruction` and
+`zero_filled`, (slices, rows, columns), in the input's units; of images also `target`.
 """
 
 import pathlib
+import tempfile
 
 from absl import flags
 
@@ -18,6 +19,9 @@ from kdmri_jax import cli
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a run.")
 _STAGE = flags.DEFINE_string("stage", "kd", "Stage whose best weights to use.")
+_SEED = flags.DEFINE_integer(
+  "seed", None, "Seed whose weights to use; default: the first of the run."
+)
 _INPUT = flags.DEFINE_string("input", None, "File to reconstruct.")
 _OUT = flags.DEFINE_string("out", None, "h5 file to write; must not exist.")
 _MASK = flags.DEFINE_string(
@@ -36,17 +40,20 @@ def main(argv):
 
   from kdmri_jax.errors import UserError
   from kdmri_jax.evaluation import reconstruct
-  from kdmri_jax.saving import replacing
+  from kdmri_jax.saving import replacing, saving
 
   out = pathlib.Path(_OUT.value)
   if out.exists():
     raise UserError(out, "a file there", "a new file", "Choose another --out.")
+  with saving(out), tempfile.TemporaryFile(dir=out.parent):
+    pass  # its folder can be written, so that the work will not be in vain
   result = reconstruct.run_file(
     pathlib.Path(_WORKDIR.value),
     _STAGE.value,
     pathlib.Path(_INPUT.value),
     mask_path=_MASK.value,
     batch_size=_BATCH.value,
+    seed=_SEED.value,
   )
   with replacing(out) as temporary, h5py.File(temporary, "w") as file:
     for key, images in result.items():

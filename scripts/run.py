@@ -50,6 +50,9 @@ def main(argv):
 
   if not _WORKDIR.value:
     raise UserError("--workdir", "no folder", "a folder to write to", "Name one.")
+  if _STAGES.value == []:
+    expected = f"some of {', '.join(experiment.pipeline)}"
+    raise UserError("--stages", "none", expected, "Without the flag all are trained.")
   pipeline = Pipeline(experiment, pathlib.Path(_WORKDIR.value))
   with pipeline.workdir.locked():
     pipelines = seeds.train(pipeline, _STAGES.value or experiment.pipeline)

@@ -1,16 +1,19 @@
 """Configs: every experiment parses, and every mistake is named."""
 
+import functools
 import importlib
 import math
+import operator
 import pathlib
 
 import pytest
 from tiny import tiny_config
 
 import experiments
-from experiments import published, sft
+from experiments import published, sft, study
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
+from kdmri_jax.evaluation.published import comparable
 
 STUDIES = ("ablation", "alpha", "methods", "position", "recipes", "sft")
 
@@ -24,10 +27,10 @@ def test_every_experiment_parses_in_both_protocols():
       config_lib.parse(module.get_config(*arguments))
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("question", STUDIES)
 @pytest.mark.parametrize("setting", ["acdc_small", "brain_t1", "cardiac_4x", "base"])
-def test_every_study_parses_in_every_setting(study, setting):
-  config = importlib.import_module(f"experiments.{study}").get_config(setting)
+def test_every_study_parses_in_every_setting(question, setting):
+  config = importlib.import_module(f"experiments.{question}").get_config(setting)
   config.epochs = 12
   parsed = config_lib.parse(config)
   assert parsed.stages["student_long"].epochs == 24
@@ -40,11 +43,12 @@ def test_every_study_parses_in_every_setting(study, setting):
 
 @pytest.mark.parametrize(
   ("setting", "protocols"),
-  [("brain_4x", ("slice", "slice")), ("brain_8x", ("kdmri", ""))],
+  [("brain_4x", ("slice", "slice")), ("brain_8x", ("kdmri", None))],
 )
 def test_sft_numbers_stand_beside_their_own_protocol(setting, protocols):
   evaluation = config_lib.parse(sft.get_config(setting)).evaluation
-  assert (evaluation.protocol, evaluation.published_protocol) == protocols
+  stated = evaluation.published_on.get("evaluation.protocol")
+  assert (evaluation.protocol, stated) == protocols
   assert bool(evaluation.published) == bool(protocols[1])
   assert evaluation.pairs[0] == ("kd_fitnets_sft", "kd_fitnets")
   assert len(evaluation.pairs) == len(sft.METHODS)
@@ -71,6 +75,12 @@ def test_all_published_rows_of_sft():
   assert len(published) == 13
   assert published["kd_fitnets"] == (39.52,)
   assert published["kd_similarity_sft"] == (39.93,)
+
+
+def test_a_study_is_no_setting():
+  known = study.settings()
+  assert {"acdc", "brain_t1", "cardiac_4x", "demo"} < set(known)
+  assert not {"study", "published", *STUDIES} & set(known)
 
 
 def test_a_study_takes_its_settings_protocol():
@@ -117,6 +127,32 @@ def test_a_wrong_type_is_refused(key, value):
     config_lib.parse(config)
 
 
+@pytest.mark.parametrize(
+  ("group", "old", "new"),
+  [
+    ("stages", "kd", "kd/branches"),
+    ("stages", "kd", ""),
+    ("stages", "kd", "zero_filled"),
+    ("stages", "kd", "target"),
+    ("stages", "kd", "input"),
+    ("models", "student", "a b"),
+    ("stages.kd.terms", "imitation", "l1-image"),
+  ],
+)
+def test_an_unusable_name_is_refused(group, old, new):
+  config = tiny_config().to_dict()
+  part = functools.reduce(operator.getitem, group.split("."), config)
+  part[new] = part.pop(old)
+  with pytest.raises(UserError, match=rf"config\.{group}: found {new!r}"):
+    config_lib.parse(config)
+
+
+def test_seeds_are_those_that_jax_tells_apart():
+  config_lib.parse(tiny_config(seed=2**32 - 3, seeds=3))
+  with pytest.raises(UserError, match=r"config\.seed: found 4294967293, .* of 4 seeds"):
+    config_lib.parse(tiny_config(seed=2**32 - 3, seeds=4))
+
+
 def test_an_infinite_lam_survives_json():
   config = config_lib.to_dict(config_lib.parse(tiny_config()))
   assert config["models"]["student"]["lam"] == "inf"
@@ -132,19 +168,13 @@ def test_an_infinite_lam_survives_json():
     ({"pairs": ("kd", "student")}, "pairs[0]: found 'kd'"),
     ({"pairs": (("kd", "feature"),)}, "pairs: found 'feature'"),
     ({"pairs": (("kd", "kd"),)}, "pairs: found 'kd' twice"),
-    (
-      {"published": {"kd": (32.0, 0.9)}, "published_protocol": "kdmri"},
-      "published_source: found none",
-    ),
-    (
-      {"published": {"kd": (32.0, 0.9)}, "published_source": "here"},
-      "published_protocol: found ''",
-    ),
-    ({"published_protocol": "volume"}, "published_protocol: found 'volume'"),
+    ({"published": {"kd": (32.0, 0.9)}}, "published_source: found none"),
     ({"published": {"feature": (32.0, 0.9)}}, "published: found 'feature'"),
     ({"published": {"kd": (0.9, 32.0)}}, "published.kd: found (0.9, 32.0)"),
     ({"published": {"kd": ()}}, "published.kd: found ()"),
     ({"published": {"kd": (32.0, 0.9, 0.1)}}, "published.kd: found (32.0, 0.9, 0.1)"),
+    ({"published_on": {"data.sauce": "acdc"}}, "Did you mean data.source?"),
+    ({"published_on": {"data": "acdc"}}, "published_on: found 'data'"),
   ],
 )
 def test_a_bad_comparison_is_refused(changes, message):
@@ -160,13 +190,41 @@ def test_published_numbers_survive_json():
   config["evaluation"].update(
     published={"zero_filled": (24.27,), "kd": (32, 0.9)},
     published_source="here",
-    published_protocol="slice",
+    published_on={"data": {"crop": [0, 0]}, "models.student": {"lam": "inf"}},
     pairs=[["kd", "student"]],
   )
   parsed = config_lib.parse(config)
+  expected = {"data.crop": (0, 0), "models.student.lam": math.inf}
+  assert parsed.evaluation.published_on == expected
   assert parsed.evaluation.published["kd"] == (32.0, 0.9)
   assert parsed.evaluation.pairs == (("kd", "student"),)
   assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
+
+
+@pytest.mark.parametrize("protocol", ["paper", "reference"])
+@pytest.mark.parametrize(
+  ("change", "note"),
+  [
+    ({}, None),
+    ({"data.root": "elsewhere", "mask.kind": "cartesian"}, None),
+    ({"data.source": "phantom"}, "data.source is 'phantom' here and 'kdmri' there"),
+    ({"data.kdmri_type": "knee"}, "data.kdmri_type is 'knee' here and 'cardiac' there"),
+    ({"data.acceleration_tag": "8x"}, "data.acceleration_tag is '8x' here"),
+    ({"mask.acceleration": 8.0}, "mask.acceleration is 8.0 here and 4.0 there"),
+  ],
+)
+def test_published_numbers_are_shown_beside_their_own_data(protocol, change, note):
+  config = published.get_config("cardiac", 4, protocol)
+  config.update_from_flattened_dict(change)
+  parsed = config_lib.parse(config)
+  assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
+  rows, notes = comparable(parsed)
+  if note is None:
+    assert (rows, notes) == (parsed.evaluation.published, [])
+  else:
+    assert rows == {} and note in notes[0] and "KD-MRI (MIDL 2020" in notes[0]
+  config.evaluation.published = {}
+  assert comparable(config_lib.parse(config)) == ({}, [])
 
 
 def test_the_nine_published_settings_carry_their_numbers():
@@ -175,7 +233,7 @@ def test_the_nine_published_settings_carry_their_numbers():
     for acceleration in (4, 5, 8):
       config = published.get_config(anatomy, acceleration, "paper")
       evaluation = config_lib.parse(config).evaluation
-      assert evaluation.protocol == evaluation.published_protocol == "kdmri"
+      assert evaluation.published_on["evaluation.protocol"] == "kdmri"
       rows = evaluation.published
       assert set(rows) == {"zero_filled", "teacher", "student", "kd"}
       for index in (0, 1):

@@ -16,7 +16,12 @@ from kdmri_jax.training.log import read
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 SEEDS = (3, 4)
-SETTINGS = {"seed": 3, "seeds": 2, "epochs": 1, "audit_every": 2}
+PUBLISHED = {
+  "published": {"kd": (32.0, 0.9)},
+  "published_source": "A paper",
+  "published_on": {"data": {"source": "phantom"}},
+}
+SETTINGS = dict(seed=3, seeds=2, epochs=1, audit_every=2, evaluation=PUBLISHED)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +104,21 @@ def test_audits_are_drawn_for_distillation_only(trained):
   )
   config = dataclasses.replace(pipeline.config, stages=stages)
   assert set(audits.collect(config, histories)) == {"student", "feature", "kd"}
+
+
+def test_published_numbers_of_other_data_are_left_out_and_the_report_says_so(
+  trained, tmp_path
+):
+  (pipeline, _), report = trained
+  assert "published PSNR" in report.table
+  shutil.copytree(pipeline.workdir.seed_path, tmp_path / "seed_3")
+  evaluation = {**PUBLISHED, "published_on": {"data": {"source": "kdmri"}}}
+  report = compare.write_report(
+    [make(tmp_path, **{**SETTINGS, "evaluation": evaluation})]
+  )
+  assert "published PSNR" not in report.table
+  difference = "data.source is 'phantom' here and 'kdmri' there"
+  assert any(difference in text for text in load(report)["cautions"])
 
 
 def test_one_of_the_seeds_alone_gives_a_report_without_seeds(trained, tmp_path):

@@ -258,6 +258,19 @@ def test_load_refuses_what_is_no_complete_npy_file(tmp_path):
     assert ".npy" in refusal(path, (30, 20))
 
 
+def test_the_axis_of_a_config_is_that_of_its_masks():
+  for kind in masks.KINDS:
+    made = masks.build(config(kind=kind, axis=1, centre_lines=4), (60, 40))
+    axis = masks.phase_encode_axis(config(kind=kind, axis=1))
+    assert axis == pattern.phase_encode_axis(made)
+  assert masks.phase_encode_axis(config(kind="file", axis=1)) == 1
+
+
+def test_a_mask_file_without_a_name_is_named_by_its_setting():
+  with pytest.raises(UserError, match=r"^config\.mask\.path: found no file"):
+    masks.build(config(kind="file", path=""), (30, 20))
+
+
 def test_load_runs_no_pickle(tmp_path):
   path = tmp_path / "mask.npy"
   np.save(path, np.array([[{}]], object), allow_pickle=True)

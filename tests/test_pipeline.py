@@ -1,5 +1,6 @@
 """The whole pipeline on tiny phantoms: what a finished run leaves, what it refuses."""
 
+import dataclasses
 import json
 import math
 import struct
@@ -8,14 +9,18 @@ import h5py
 import jax
 import numpy as np
 import pytest
+from data_files import images, save_h5
 from tensorboardX.proto import event_pb2
 from tiny import make, tiny_config, train
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
-from kdmri_jax.evaluation import compare
+from kdmri_jax.evaluation import compare, reconstruct
+from kdmri_jax.physics import masks
 from kdmri_jax.training import log
 from kdmri_jax.training.pipeline import Pipeline
+from kdmri_jax.training.workdir import WorkDir
+from kdmri_jax.types import Slices
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -134,6 +139,36 @@ class TestFinishedRun:
     other.claim(other.config.pipeline)
     pipeline.claim(pipeline.config.pipeline)
 
+  def test_a_transposed_mask_is_refused_for_a_file_of_images(self, finished, tmp_path):
+    """K-space tells by itself along which axis it was sampled."""
+    workdir = finished[0].workdir.path
+    target = images(0, (2, 20, 20))
+    mask = masks.cartesian((20, 20), 3, 4, axis=1, seed=0)
+    np.save(tmp_path / "mask.npy", mask)
+    options = {"mask_path": str(tmp_path / "mask.npy"), "batch_size": 2}
+    save_h5(tmp_path / "a.h5", target=target)
+    with pytest.raises(UserError, match=r"mask.npy: found phase-encode axis 1"):
+      reconstruct.run_file(workdir, "kd", tmp_path / "a.h5", **options)
+    save_h5(tmp_path / "b.h5", kspace=mask * np.fft.fft2(target, norm="ortho"))
+    found = reconstruct.run_file(workdir, "kd", tmp_path / "b.h5", **options)
+    assert np.isfinite(found["reconstruction"]).all()
+
+  @pytest.mark.parametrize("part", ["target", "kspace", "zero_filled"])
+  def test_other_images_of_the_same_names_are_refused(self, finished, tmp_path, part):
+    """Also where the data bring their own k-space, and only the target changed."""
+    pipeline = finished[0].for_seed(42)
+    target = pipeline.dataset.train.slices.target
+    slices = Slices(target, np.fft.fft2(target[..., 0]), 2 * target)
+    train_set = dataclasses.replace(pipeline.dataset.train, slices=slices)
+    pipeline.dataset = dataclasses.replace(pipeline.dataset, train=train_set)
+    pipeline.workdir = WorkDir(tmp_path, 42)
+    pipeline.claim(["teacher"])
+    changed = slices._replace(**{part: getattr(slices, part) + 1e-3})
+    train_set = dataclasses.replace(train_set, slices=changed)
+    pipeline.dataset = dataclasses.replace(pipeline.dataset, train=train_set)
+    with pytest.raises(UserError, match=r"dataset\.json.*train_digest was"):
+      pipeline.claim(["teacher"])
+
   def test_runtime_settings_may_change(self, finished):
     pipeline, _ = finished
     train(make(pipeline.workdir.path, devices=1, name="renamed"))
@@ -179,6 +214,27 @@ def test_the_reference_protocol_on_complex_images(tmp_path):
   np.testing.assert_allclose(written, expected, atol=1e-6)
 
 
+def test_data_may_move_but_not_change(tmp_path):
+  def claim(root, scale=1.0, **mask):
+    config = tiny_config()
+    config.data.update(source="prepared", root=root)
+    config.mask.update(kind="file", path=f"{root}/mask.npy", **mask)
+    volume = {"name": "a", "file": f"{root}/a.h5", "scale_factor": scale}
+    volume["prepared_from"] = {"file": f"{root}/raw/a.nii"}
+    record = {"root": root, "complex_file": f"{root}/a.h5", "volumes": [volume]}
+    WorkDir(tmp_path, 42).claim(config_lib.parse(config), record)
+
+  claim("/old")
+  claim("/new")
+  for name in ("config.json", "dataset.json"):
+    text = (tmp_path / name).read_text()
+    assert "/new" in text and "/old" not in text
+  with pytest.raises(UserError, match=r"volumes\.0\.scale_factor was 1\.0, now 2\.0;"):
+    claim("/new", scale=2.0)
+  with pytest.raises(UserError, match=r"mask\.axis was 0, now 1;"):
+    claim("/new", axis=1)
+
+
 def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
   pipeline, _ = finished
   uncached = make(tmp_path, teacher_cache_mb=0)
@@ -191,13 +247,14 @@ def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
 
 
 class TestRefusing:
-  def test_a_missing_teacher_is_named(self, tmp_path):
+  def test_all_missing_stages_are_named_in_an_order_that_works(self, tmp_path):
     pipeline = make(tmp_path)
-    with pytest.raises(
-      UserError, match="stage feature: found no finished stage 'teacher'"
-    ):
-      train(pipeline, ["feature"])
+    with pytest.raises(UserError, match="stage 'teacher', 'feature' in") as caught:
+      train(pipeline, ["kd", "student"])
+    remedy = "Train them, too: --stages=teacher,student,feature,kd."
+    assert caught.value.remedy == remedy
     assert not (tmp_path / "config.json").exists()
+    pipeline.claim(["teacher", "student", "feature", "kd"])
 
   def test_two_processes_in_one_work_directory(self, tmp_path):
     pipeline = make(tmp_path)
@@ -237,6 +294,7 @@ class TestRefusing:
       ({"seed": -1}, "config.seed: found -1"),
       ({"models.student.features": 0}, "config.models.student.features: found 0"),
       ({"stages.kd.learning_rate": math.nan}, "learning_rate: found nan"),
+      ({"stages.kd.decay_factor": 0.0}, "decay_factor: found 0.0"),
       ({"stages.kd.terms.imitation.weight": -1.0}, "weight: found -1.0"),
       ({"stages.kd.start_from": "teacher"}, "a stage of another model"),
       ({"evaluation.models": ()}, "evaluation.models: found none"),
@@ -259,4 +317,5 @@ class TestRefusing:
     with pytest.raises(UserError) as caught:
       train(Pipeline(config_lib.parse(config), folder))
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not folder.exists() or not any(p.suffix == ".json" for p in folder.iterdir())

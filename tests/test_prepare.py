@@ -122,6 +122,15 @@ def test_files_of_other_origin(tmp_path):
     load(settings, np.ones)
 
 
+@pytest.mark.parametrize("record", ["[]", "null", "3", "{", 3])
+def test_a_record_that_is_no_json_object_is_damage(tmp_path, record):
+  save_h5(tmp_path / "a.h5", target=images())
+  with h5py.File(tmp_path / "a.h5", "a") as file:
+    file.attrs["record"] = record
+  with pytest.raises(UserError, match=r"a.h5: found a file that cannot be read"):
+    load(config(source="prepared", root=str(tmp_path)), np.ones)
+
+
 def run(*arguments):
   command = [sys.executable, str(SCRIPT), *map(str, arguments)]
   return subprocess.run(

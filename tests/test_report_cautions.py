@@ -58,15 +58,6 @@ def test_subjects_with_more_volumes_than_others_are_mentioned():
   assert sum(words in text for text in unequal) == 1
 
 
-@pytest.mark.parametrize(("protocol", "differ"), [("slice", True), ("kdmri", False)])
-def test_published_numbers_of_another_protocol_are_mentioned(protocol, differ):
-  published = {"published": {"kd": (32.0, 0.9)}, "published_source": "here"}
-  inputs = make_input(**published, published_protocol=protocol)
-  text = " ".join(report.analyse(inputs)["cautions"])
-  words = "measured under the protocol slice, those of this report under kdmri"
-  assert (words in text) == differ
-
-
 def test_cautions_follow_the_data():
   measured = make_input(
     dataset={"source": "kdmri", "unit": "file", "simulated_kspace": False},

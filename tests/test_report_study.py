@@ -59,7 +59,6 @@ def study_input(seeds=3, **changes):
       "seeds": tuple(range(seeds)),
       "published": {"zero_filled": (24.27, 0.6996), "kd": (32.07, 0.9084)},
       "published_source": "A paper, table 1",
-      "published_protocol": "kdmri",
       "pairs": (("fsp", "kd"), ("nobody", "kd")),
       "budgets": budgets,
       "histories": {},
@@ -211,7 +210,7 @@ def test_published_numbers_and_budget_stand_beside_the_measured(study):
   for text in ((folder / "index.html").read_text(), (folder / "report.md").read_text()):
     assert "published PSNR" in text and "published SSIM" in text
     assert "24.27" in text and "0.9084" in text
-    assert "Published: A paper, table 1, under the protocol kdmri; of its own" in text
+    assert "Published: A paper, table 1, under the same protocol; of its own" in text
   rows = {row["model"]: row for row in load(folder)["rows"]}
   assert rows["kd"]["published"] == {"psnr": 32.07, "ssim": 0.9084}
   assert rows["student"]["published"] is None

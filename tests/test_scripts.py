@@ -155,9 +155,18 @@ def test_reconstruct_images_and_kspace(workdir, tmp_path):
   assert "a file there" in refused("reconstruct", *arguments)
   with h5py.File(measured, "w") as file:
     file["kspace"] = (kspace + 1).astype(np.complex64)
-  message = refused("reconstruct", *arguments[:2], f"--out={tmp_path / 'new.h5'}")
+  elsewhere = (*arguments[:2], f"--out={tmp_path / 'new.h5'}")
+  message = refused("reconstruct", *elsewhere)
   assert "points where the mask has none" in message
+  assert "one of the seeds 42" in refused("reconstruct", *elsewhere, "--seed=7")
   assert not (tmp_path / "new.h5").exists()
+
+
+def test_an_output_folder_that_is_not_there_is_noticed_first(tmp_path):
+  out = tmp_path / "gone" / "out.h5"
+  arguments = (f"--workdir={tmp_path}", f"--input={tmp_path / 'none.h5'}")
+  message = refused("reconstruct", *arguments, f"--out={out}")
+  assert f"{out}: found a failed write (No such file or directory)" in message
 
 
 def test_evaluate_the_results_of_a_run(workdir):
@@ -180,6 +189,7 @@ def test_evaluate_the_results_of_a_run(workdir):
     (("--config.batch_size=3", "--config.devices=2"), "does not divide|divides evenly"),
     (("--stages=kd",), "no finished stage 'teacher'"),
     (("--stages=tutor",), "--stages: found 'tutor'"),
+    (("--stages=",), "--stages: found none; expected some of teacher, student"),
   ],
 )
 def test_bad_input_is_one_paragraph_and_writes_nothing(tmp_path, arguments, message):
@@ -197,17 +207,30 @@ def test_bad_input_is_one_paragraph_and_writes_nothing(tmp_path, arguments, mess
     ("--config.stages.kd.lr=3", "--config.stages.kd.lr=3: found no setting 'lr'"),
     ("--config=experiments/none.py", "none.py: found a config file that cannot be"),
     ("--workdir=", "--workdir: found no folder"),
+    ("--config=experiments/methods.py:foo",
+     "methods.py:foo: found ValueError: 'foo' is no setting of a study; the settings "
+     "are acdc, acdc_small, base, brain_4x"),
+    ("--devices=2", "Unknown command line flag 'devices'"),
     ("more", "found the argument 'more'"),
   ],
-)
+)  # fmt: skip
 def test_a_mistyped_command_line_is_one_paragraph(tmp_path, argument, message):
   assert message in refused("run", *TINY, f"--workdir={tmp_path}", argument)
   assert os.listdir(tmp_path) == []
 
 
-def test_a_config_file_with_a_mistake_is_named(tmp_path):
+@pytest.mark.parametrize(
+  ("line", "error"),
+  [
+    ("return undefined", "NameError"),
+    ("raise ValueError", "ValueError"),
+    ("return __import__('importlib').import_module('gone')", "ModuleNotFoundError"),
+    ("return )", "SyntaxError"),
+  ],
+)
+def test_a_config_file_with_a_mistake_is_named(tmp_path, line, error):
   path = tmp_path / "mine.py"
-  path.write_text("def get_config():\n  return undefined\n")
+  path.write_text(f"def get_config():\n  {line}\n")
   text = refused("run", f"--config={path}", f"--workdir={tmp_path / 'run'}")
-  assert "NameError" in text
+  assert f"--config={path}: found {error}" in text
   assert f"{path}, line 2" in text

@@ -6,9 +6,11 @@ import signal
 import jax
 import numpy as np
 import pytest
+from data_files import images, save_h5
 from tiny import final, make, train
 
 from kdmri_jax.errors import Interrupted, UserError
+from kdmri_jax.evaluation import reconstruct
 from kdmri_jax.training import batches, log
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -63,6 +65,23 @@ def test_more_seeds_may_be_added_later(side_by_side):
   more = train(make(path, seeds=3, devices=0), ["teacher"])
   assert [p.progress("teacher").seconds for p in more[:2]] == before
   assert more[2].is_finished("teacher")
+
+
+def test_a_file_is_reconstructed_with_the_seed_asked_for(side_by_side, tmp_path):
+  path = tmp_path / "image.h5"
+  save_h5(path, target=images(0, (2, 24, 20)))
+
+  def reconstruct_with(seed, stage="teacher"):
+    workdir = side_by_side[0].workdir.path
+    return reconstruct.run_file(workdir, stage, path, seed=seed)["reconstruction"]
+
+  first = reconstruct_with(None)
+  np.testing.assert_array_equal(first, reconstruct_with(42))
+  assert np.abs(first - reconstruct_with(43)).max() > 1e-6
+  with pytest.raises(UserError, match=r"expected one of the seeds 42, 43(, 44)?\."):
+    reconstruct_with(7)
+  with pytest.raises(UserError, match="no trained stage 'kd'"):
+    reconstruct_with(43, "kd")
 
 
 def test_a_signal_stops_all_and_all_go_on(tmp_path, monkeypatch, side_by_side):

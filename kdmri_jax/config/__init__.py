@@ -5,7 +5,7 @@ An experiment file in `experiments/` returns an `ml_collections.ConfigDict`;
 unknown or of another type is an error, so a misspelt setting cannot be ignored.
 """
 
-from kdmri_jax.config.parse import parse, to_dict
+from kdmri_jax.config.parse import flat, parse, to_dict
 from kdmri_jax.config.schema import (
   DataConfig,
   EvaluationConfig,
@@ -26,6 +26,7 @@ __all__ = [
   "PhantomConfig",
   "StageConfig",
   "TermConfig",
+  "flat",
   "parse",
   "to_dict",
 ]

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+import re
 
 from kdmri_jax.config.schema import (
   MINIMUM,
   PROTOCOLS,
   RESERVED,
+  RESERVED_ROWS,
   ZERO_FILLED,
   EvaluationConfig,
   ExperimentConfig,
@@ -20,10 +22,12 @@ def check(config: ExperimentConfig) -> None:
   """Checks every number's range, and that every name refers to something.
 
   Raises:
-    UserError: a number is out of range, or stages, models and terms refer to names
-      that do not exist.
+    UserError: a number is out of range; or stages, models and terms have unusable
+      names, or refer to some that do not exist.
   """
   _check_ranges(config, "config")
+  _check_seeds(config)
+  _check_names(config)
   _check_references(config)
 
 
@@ -53,6 +57,28 @@ def _check_ranges(part, where: str) -> None:
       if value < least or not finite:
         expected = f"a finite number of at least {least}"
         raise UserError(key, f"{value}", expected, "Correct it.")
+
+
+def _check_seeds(config: ExperimentConfig) -> None:
+  """`jax.random.key` takes a seed modulo 2**32."""
+  if config.seed + config.seeds > 2**32:
+    found = f"{config.seed}, the first of {config.seeds} seeds"
+    raise UserError("config.seed", found, "seeds below 2**32", "Choose a smaller one.")
+
+
+def _check_names(config: ExperimentConfig) -> None:
+  """Names become folders and keys, and `start_from` joins them by "/"."""
+  terms = {f"stages.{name}.terms": s.terms for name, s in config.stages.items()}
+  groups = {"stages": config.stages, "models": config.models, **terms}
+  for group, names in groups.items():
+    for name in names:
+      if not re.fullmatch(r"\w+", name):
+        expected = "a name of letters, digits and _"
+        raise UserError(f"config.{group}", f"{name!r}", expected, "Rename it.")
+  for name in RESERVED_ROWS:
+    if name in config.stages:
+      expected = f"a stage called none of {', '.join(RESERVED_ROWS)}"
+      raise UserError("config.stages", f"{name!r}", expected, "Rename the stage.")
 
 
 def _check_references(config: ExperimentConfig):
@@ -120,9 +146,6 @@ def _check_published(evaluation: EvaluationConfig):
         "a finite PSNR in dB, and an SSIM between -1 and 1 where there is one",
         "Give them in this order.",
       )
-  protocol = evaluation.published_protocol
-  if evaluation.published or protocol:
-    _known(protocol, PROTOCOLS, "config.evaluation.published_protocol", "a protocol")
   if evaluation.published and not evaluation.published_source:
     raise UserError(
       "config.evaluation.published_source",

@@ -22,13 +22,14 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
     The same values as frozen dataclasses.
 
   Raises:
-    UserError: a key is missing, unknown, or of another type; or stages, models
-      and terms refer to names that do not exist.
+    UserError: a key is missing, unknown, of another type or out of range; or stages,
+      models and terms have unusable names, or refer to some that do not exist.
   """
   if hasattr(config, "to_dict"):
     config = config.to_dict()
   experiment = _build(ExperimentConfig, config, "config")
   check(experiment)
+  _check_published_on(experiment)
   return experiment
 
 
@@ -38,6 +39,15 @@ def to_dict(config) -> dict[str, Any]:
   for name, model in values["models"].items():
     values["models"][name] = {"network": model["network"], **model["settings"]}
   return values
+
+
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+  """Nested settings by their dotted keys, such as "mask.acceleration"."""
+  found = {}
+  for key, value in values.items():
+    inner = flat(value) if isinstance(value, Mapping) else {"": value}
+    found |= {f"{key}.{k}" if k else key: item for k, item in inner.items()}
+  return found
 
 
 def _listed(value):
@@ -55,6 +65,8 @@ def _build(kind, value, where):
   if dataclasses.is_dataclass(kind):
     return _build_dataclass(kind, value, where)
   origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+  if kind == dict[str, Any] and isinstance(value, Mapping):
+    return {key: _setting(item) for key, item in flat(value).items()}
   if origin is dict and isinstance(value, Mapping):
     return {k: _build(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
   if origin is tuple and isinstance(value, list | tuple):
@@ -115,3 +127,16 @@ def _setting(value):
   if isinstance(value, list | tuple):
     return tuple(map(_setting, value))
   return math.inf if value == "inf" else value
+
+
+def _check_published_on(config: ExperimentConfig):
+  settings = flat(to_dict(config))
+  for key in config.evaluation.published_on:
+    if key not in settings:
+      close = ", ".join(difflib.get_close_matches(key, settings, n=1))
+      raise UserError(
+        "config.evaluation.published_on",
+        f"{key!r}",
+        "settings of this experiment, such as data.source",
+        f"Did you mean {close}?" if close else "Correct the name.",
+      )

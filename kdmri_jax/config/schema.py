@@ -11,6 +11,9 @@ PROTOCOLS = ("kdmri", "slice", "fastmri")
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
 
+# Names beside the stages' in results and pictures, which no stage may take.
+RESERVED_ROWS = (ZERO_FILLED, "target", "input")
+
 # Names in a stage's log that no loss term may take.
 RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "branches")
 
@@ -23,7 +26,7 @@ MINIMUM = {
   "checkpoint_seconds": 0,
   "convolutions": 1,
   "decay_epochs": 0,
-  "decay_factor": 0,
+  "decay_factor": 1e-12,
   "devices": 0,
   "epochs": 1,
   "features": 1,
@@ -214,7 +217,9 @@ class EvaluationConfig:
     pairs: further comparisons (a, b) of two of `models`, the gain of a over b.
     published: row of the table -> (PSNR in dB, SSIM) as published, or PSNR alone.
     published_source: where those numbers stand; "" without any.
-    published_protocol: the protocol they were measured under; "" without any.
+    published_on: setting, such as "mask.acceleration" -> the value for which those
+      numbers hold; they are shown where all agree. In an experiment file it is nested,
+      dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
     bootstrap: number of bootstrap resamples.
   """
 
@@ -227,7 +232,7 @@ class EvaluationConfig:
   pairs: tuple[tuple[str, str], ...]
   published: dict[str, tuple[float, ...]]
   published_source: str
-  published_protocol: str
+  published_on: dict[str, Any]
   bootstrap: int
 
 

@@ -145,7 +145,7 @@ def _h5_bytes(volume: Volume) -> memoryview:
 
 
 def _read(config, path):
-  with reading(path), h5py.File(path) as file:
+  with reading(path, TypeError), h5py.File(path) as file:
     target = h5_array(file, "target")
     kspace, zero_filled = (
       h5_array(file, key) if key in file else None for key in ("kspace", "zero_filled")
@@ -154,6 +154,8 @@ def _read(config, path):
     unit = SUBJECT if "subject" in file.attrs else FILE
     split = str(file.attrs.get("split", "")) or None
     earlier = json.loads(file.attrs.get("record", "{}"))
+    if not isinstance(earlier, dict):
+      raise ValueError("the attribute `record` is no JSON object")
   if split not in (None, *SPLITS):
     raise UserError(
       path,

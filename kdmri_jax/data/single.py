@@ -38,37 +38,54 @@ def read_images(path: pathlib.Path) -> Volume:
   return Volume(path.stem, path.stem, images, record={"file": str(path), "key": key})
 
 
-def read_kspace(path: pathlib.Path) -> np.ndarray | None:
+def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:
   """Reads undersampled k-space from h5, or None where the file has none.
 
   Args:
     path: .h5 with "kspace" (slices, rows, columns) or, as in the published code,
       "kspace_volus_*" (rows, columns, slices); zero frequency at [0, 0].
+    tag: suffix of the one to take of several "kspace_volus_*", such as "4x".
 
   Returns:
     complex64 [S, H, W].
 
   Raises:
-    UserError: a damaged file, real numbers, NaN, or another number of dimensions.
+    UserError: a damaged file, several "kspace_volus_*" of other tags, real numbers,
+      NaN, or another number of dimensions.
   """
   if path.suffix not in (".h5", ".hdf5"):
     return None
   with _opened(path) as file:
-    keys = [k for k in file if k == "kspace" or k.startswith("kspace_volus_")]
-    if not keys:
+    key = _kspace_key(file, tag)
+    if not key:
       return None
     with reading(path):
-      kspace = h5_array(file, keys[0])
-  if keys[0] != "kspace":
+      kspace = h5_array(file, key)
+  if key != "kspace":
     kspace = np.moveaxis(np.atleast_3d(kspace), 2, 0)
   if kspace.ndim != 3 or kspace.dtype.kind != "c" or not np.isfinite(kspace).all():
     raise UserError(
       path,
-      f"{keys[0]} of type {kspace.dtype} and shape {kspace.shape}, or with NaN",
+      f"{key} of type {kspace.dtype} and shape {kspace.shape}, or with NaN",
       "finite complex numbers (slices, rows, columns)",
       "Store single-coil k-space, zero frequency at [0, 0].",
     )
   return kspace.astype(np.complex64)
+
+
+def _kspace_key(file: h5py.File, tag: str) -> str | None:
+  tagged = [key for key in file if key.startswith("kspace_volus_")]
+  for key in ("kspace", f"kspace_volus_{tag}"):
+    if key in file:
+      return key
+  if len(tagged) > 1:
+    raise UserError(
+      file.filename,
+      f"several k-spaces, {', '.join(tagged)}",
+      f"one of them, or kspace_volus_{tag} as data.acceleration_tag of the run says",
+      "Leave one in the file, or use a run of its acceleration.",
+    )
+  return tagged[0] if tagged else None
 
 
 def _opened(path: pathlib.Path):

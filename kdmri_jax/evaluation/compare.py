@@ -12,6 +12,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import audits, budgets, reconstruct, report, specimen, tables
+from kdmri_jax.evaluation.published import comparable
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics import pattern
 from kdmri_jax.saving import saving
@@ -76,11 +77,12 @@ def write_report(pipelines: Sequence[Pipeline]) -> Report:
   names = [row["model"] for row in rows if row["model"] != ZERO_FILLED]
   used = [each.pipeline for each in finished.values()]
   histories = _histories(used)
+  record, (published, notes) = pipeline.dataset.record, comparable(config)
   inputs = report.ReportInput(
     title=config.name,
     protocol=roles.protocol,
     tables=measured,
-    dataset=pipeline.dataset.record,
+    dataset={**record, "notes": [*record["notes"], *notes]},
     evaluated_on="test" if pipeline.dataset.record["held_out_test"] else "validation",
     mask={**pattern.describe(pipeline.dataset.mask), "kind": config.mask.kind},
     parameters={
@@ -98,9 +100,8 @@ def write_report(pipelines: Sequence[Pipeline]) -> Report:
     config=config_lib.to_dict(config),
     environment=environment(pipeline.devices),
     seeds=tuple(finished),
-    published=roles.published,
+    published=published,
     published_source=roles.published_source,
-    published_protocol=roles.published_protocol,
     histories=histories,
     seconds=budgets.seconds(used),
     budgets={

@@ -15,7 +15,7 @@ from kdmri_jax.data import dataset, single
 from kdmri_jax.data.dataset import SliceSet
 from kdmri_jax.data.volume import prepare
 from kdmri_jax.errors import UserError
-from kdmri_jax.physics import mask_files
+from kdmri_jax.physics import mask_files, masks
 from kdmri_jax.saving import replacing, saving
 from kdmri_jax.training import batches, parallel, trained
 from kdmri_jax.training.step import make_predict
@@ -104,6 +104,7 @@ def run_file(
   *,
   mask_path: str = "",
   batch_size: int = 4,
+  seed: int | None = None,
 ) -> dict[str, np.ndarray]:
   """Reconstructs one file with a trained stage.
 
@@ -111,8 +112,10 @@ def run_file(
     workdir: work directory of the run.
     stage: whose best weights to use.
     path: undersampled k-space or fully sampled images, see `data.single`.
-    mask_path: .npy file of the mask; "" makes the run's own for the slice shape.
+    mask_path: .npy file of the mask; "" makes the run's own for the slice shape. For
+      images it must have the run's phase-encode axis; k-space shows its own.
     batch_size: slices at a time.
+    seed: whose weights to use; None takes the run's first seed.
 
   Returns:
     "reconstruction", "zero_filled" and, for images, "target": float32 [S, H, W], in
@@ -121,15 +124,16 @@ def run_file(
   Raises:
     UserError: the file, the mask or the run cannot be used.
   """
-  kspace = single.read_kspace(path)
-  volume = None if kspace is not None else single.read_images(path)
   config = trained.read_config(workdir)
+  kspace = single.read_kspace(path, config.data.acceleration_tag)
+  volume = None if kspace is not None else single.read_images(path)
   if volume is not None:
     whole = dataclasses.replace(config.data, slices_per_volume=0, crop=(0, 0))
     volume = prepare(volume, whole)
   shape = (kspace if volume is None else volume.target).shape[1:]
-  mask = mask_files.load(mask_path, shape) if mask_path else None
-  network = trained.load(workdir, stage, shape, mask)
+  axis = masks.phase_encode_axis(config.mask) if volume is not None else None
+  mask = mask_files.load(mask_path, shape, axis) if mask_path else None
+  network = trained.load(workdir, stage, shape, mask, seed)
   channels = models.channels(network.model)
   if volume is None:
     scaled = config.data.scaling == "volume_max"

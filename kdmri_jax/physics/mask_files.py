@@ -26,8 +26,8 @@ def load(
     Mask, uint8 [H, W].
 
   Raises:
-    UserError: the file is missing, truncated or no .npy file; its shape or phase-
-      encode axis differs; it is centred; a value is neither 0 nor 1.
+    UserError: the path is empty; the file is missing, truncated or no .npy file; its
+      shape or phase-encode axis differs; it is centred; a value is neither 0 nor 1.
   """
   mask = _binary(path, _read(path))
   if mask.shape != tuple(shape):
@@ -54,6 +54,9 @@ def load(
 
 
 def _read(path: str | os.PathLike) -> np.ndarray:
+  if not os.fspath(path):
+    remedy = "Name it with --config.mask.path=FILE, or choose another mask.kind."
+    raise UserError("config.mask.path", "no file", "a mask file (.npy)", remedy)
   try:
     with open(path, "rb") as file:
       return np.lib.format.read_array(file, allow_pickle=False)

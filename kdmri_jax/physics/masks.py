@@ -149,6 +149,12 @@ def build(config: MaskConfig, shape: Shape) -> np.ndarray:
   return recipe(shape, **{name: getattr(config, name) for name in settings})
 
 
+def phase_encode_axis(config: MaskConfig) -> int | None:
+  """The axis along which a mask of this config varies; None of a 2-D recipe."""
+  lines = config.kind == "file" or "axis" in KINDS[config.kind][1]
+  return config.axis if lines else None
+
+
 def _gaussian(length: int) -> np.ndarray:
   k = np.arange(length)
   return np.exp(-0.5 * ((k - length / 2) / (length / 10)) ** 2)

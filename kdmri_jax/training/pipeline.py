@@ -4,7 +4,7 @@ import copy
 import hashlib
 import pathlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
@@ -156,16 +156,10 @@ class Pipeline:
 
   def _fingerprint(self) -> dict[str, str]:
     """Digests of mask and images: the same names may come to hold other values."""
-    arrays = {"mask": self.dataset.mask}
-    for name in ("train", "validation", "test"):
-      slices = getattr(self.dataset, name).slices
-      arrays[name] = slices.target if slices.kspace is None else slices.kspace
-    return {
-      f"{name}_digest": hashlib.blake2b(
-        np.ascontiguousarray(array), digest_size=16
-      ).hexdigest()
-      for name, array in arrays.items()
-    }
+    data = self.dataset
+    splits = ("train", "validation", "test")
+    arrays = {"mask": [data.mask]} | {n: getattr(data, n).slices for n in splits}
+    return {f"{name}_digest": _digest(parts) for name, parts in arrays.items()}
 
   def progress(self, name: str) -> Progress | None:
     """How far a stage is; None when it has not begun."""
@@ -263,20 +257,33 @@ class Pipeline:
     )
 
   def _check_needs(self, names: Sequence[str]) -> None:
-    for name in names:
-      config = self.config.stages[name]
-      for role in ("teacher", "start_from"):
-        needed = getattr(config, role).partition("/")[0]
-        if needed and needed not in names and not self.is_finished(needed):
-          raise UserError(
-            f"stage {name}",
-            f"no finished stage {needed!r} in {self.workdir.path}",
-            f"{needed!r} trained, as config.stages.{name}.{role} names it",
-            f"Train it too: --stages={','.join([needed, *names])}.",
-          )
+    """Refuses stages without those that teach or start them, directly or not."""
+    wanted = list(names)
+    for name in wanted:
+      stage = self.config.stages[name]
+      for needed in (stage.teacher, stage.start_from.partition("/")[0]):
+        if needed and needed not in wanted and not self.is_finished(needed):
+          wanted.append(needed)
+    missing = [n for n in self.config.pipeline if n in wanted and n not in names]
+    if missing:
+      together = [name for name in self.config.pipeline if name in wanted]
+      raise UserError(
+        f"--stages={','.join(names)}",
+        f"no finished stage {', '.join(map(repr, missing))} in {self.workdir.path}",
+        "the stages that teach these ones or that these start from",
+        f"Train them, too: --stages={','.join(together)}.",
+      )
 
   def _fit_terms(self, name: str) -> tuple[combine.Term, ...]:
     """Fits the terms to the layers and traces them, before anything is trained."""
     one = batches.take(self.dataset.train.slices, np.array([0]))
     networks = self._networks(name, self._terms[name])
     return fit_terms(networks, one, self.dataset.mask, name)
+
+
+def _digest(arrays: Iterable[np.ndarray | None]) -> str:
+  digest = hashlib.blake2b(digest_size=16)
+  for array in arrays:
+    if array is not None:
+      digest.update(np.ascontiguousarray(array))
+  return digest.hexdigest()

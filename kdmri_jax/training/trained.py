@@ -54,7 +54,11 @@ def read_config(workdir: pathlib.Path) -> ExperimentConfig:
 
 
 def load(
-  workdir: pathlib.Path, stage: str, mask_shape: tuple[int, int], mask=None
+  workdir: pathlib.Path,
+  stage: str,
+  mask_shape: tuple[int, int],
+  mask=None,
+  seed: int | None = None,
 ) -> Trained:
   """Reads a finished stage.
 
@@ -63,13 +67,23 @@ def load(
     stage: "teacher", "student", "kd", ...
     mask_shape: rows and columns of the slices to reconstruct.
     mask: their mask [H, W]; None makes the experiment's own for that shape.
+    seed: seed of the training; None takes the experiment's first.
 
   Raises:
-    UserError: no such run or stage, or the mask cannot be made for that shape.
+    UserError: no such run, stage or seed, or the mask cannot be made for that shape.
   """
   config = read_config(workdir)
-  directory = WorkDir(workdir, config.seed).stage(stage) / "checkpoints"
-  if stage not in config.stages or not directory.is_dir():
+  folder = WorkDir(workdir, config.seed if seed is None else seed)
+  directory = folder.stage(stage) / "checkpoints"
+  seeds = folder.seeds(stage) if stage in config.stages else []
+  if seeds and not directory.is_dir():
+    raise UserError(
+      directory,
+      f"no stage {stage!r} trained with this seed",
+      f"one of the seeds {', '.join(map(str, seeds))}",
+      "Name one of them with --seed.",
+    )
+  if not seeds:
     raise UserError(
       directory,
       f"no trained stage {stage!r}",

@@ -13,20 +13,13 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import replacing, saving
 
-# Settings that change how fast a run is or what is reported, not what is trained.
-_FREE = (
-  "seeds",
-  "devices",
-  "teacher_cache_mb",
-  "checkpoint_seconds",
-  "audit_every",
-  "evaluation",
-  "name",
+# Settings that change how fast a run is or what is reported, not what is trained; and
+# where mask and data stand and how they are called, since digests say what they are.
+_FREE_SETTINGS = (
+  r"seeds|devices|teacher_cache_mb|checkpoint_seconds|audit_every|name"
+  r"|evaluation(\..*)?|data\.root|mask\.path"
 )
-
-
-# Words of the data's record that its other entries imply.
-_WORDS = ("unit", "split_rule")
+_FREE_RECORDS = r"(.*\.)?(root|file|complex_file|unit|split_rule)"
 
 
 class WorkDir:
@@ -48,6 +41,12 @@ class WorkDir:
   def results(self, name: str) -> pathlib.Path:
     """Folder of a stage's reconstructions."""
     return self.stage(name) / "results"
+
+  def seeds(self, name: str) -> list[int]:
+    """The seeds with which a stage has begun."""
+    folders = self.path.glob(f"seed_*/{name}/checkpoints")
+    seeds = (folder.parts[-3].removeprefix("seed_") for folder in folders)
+    return sorted(int(seed) for seed in seeds if seed.isdecimal())
 
   @contextlib.contextmanager
   def locked(self) -> Iterator[None]:
@@ -74,14 +73,22 @@ class WorkDir:
   def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
     """Records the config and the data, or checks them against an earlier run's.
 
+    Data that have moved are the same data, and recorded at their new place.
+
+    Args:
+      config: the experiment.
+      dataset: the record of its data, with digests of mask and images.
+
     Raises:
       UserError: the folder was made by another config or from other data.
     """
-    _claim(self.path / "config.json", config_lib.to_dict(config), _FREE, "settings")
-    _claim(self.path / "dataset.json", dataset, _WORDS, "data")
+    settings = config_lib.to_dict(config)
+    _claim(self.path / "config.json", settings, _FREE_SETTINGS, "settings")
+    _claim(self.path / "dataset.json", dataset, _FREE_RECORDS, "data")
 
 
-def _claim(path: pathlib.Path, value: dict[str, Any], free, what: str) -> None:
+def _claim(path: pathlib.Path, value: dict[str, Any], free: str, what: str) -> None:
+  """Writes `value`, unless one that differs in a key that is not `free` is there."""
   value = json.loads(json.dumps(value))
   if path.exists():
     with _readable(path):
@@ -89,7 +96,9 @@ def _claim(path: pathlib.Path, value: dict[str, Any], free, what: str) -> None:
       if not isinstance(before, dict):
         raise ValueError("not an object")
     different = [
-      line for line in _differences(before, value) if _first_key(line) not in free
+      f"{key} was {old!r}, now {new!r}"
+      for key, old, new in _differences(before, value)
+      if not re.fullmatch(free, key)
     ]
     if different:
       raise UserError(
@@ -115,17 +124,16 @@ def _readable(path):
     ) from error
 
 
-def _first_key(difference: str) -> str:
-  return re.match(r"\w+", difference).group()
-
-
-def _differences(before, now, where: str = "") -> list[str]:
+def _differences(before, now, where: str = "") -> list[tuple[str, Any, Any]]:
+  """(dotted key, value before, value now) of all that differs."""
+  if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+    before, now = dict(enumerate(before)), dict(enumerate(now))
   if isinstance(before, dict) and isinstance(now, dict):
     return [
-      line
+      difference
       for key in sorted({*before, *now})
-      for line in _differences(
-        before.get(key), now.get(key), f"{where}.{key}" if where else key
+      for difference in _differences(
+        before.get(key), now.get(key), f"{where}.{key}" if where else str(key)
       )
     ]
-  return [] if before == now else [f"{where} was {before!r}, now {now!r}"]
+  return [] if before == now else [(where, before, now)]

@@ -24,7 +24,7 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     distilled model with the highest PSNR, or None; baseline: what its gain is measured
     against, the control or without one the student, or None; best: of the networks
     smaller than the teacher the one with the highest PSNR, or None; audit: see
-    `audits.summarise`; control; published_source, published_protocol; seconds;
+    `audits.summarise`; control; published_source; seconds;
     kept_epochs (stage -> a list, the epoch for each seed); bootstrap, seed, seeds,
     config, environment.
   """
@@ -51,7 +51,6 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     "rows": rows,
     "control": inputs.control,
     "published_source": inputs.published_source,
-    "published_protocol": inputs.published_protocol,
     "networks": list(
       dict.fromkeys([*(row["model"] for row in rows), *inputs.histories])
     ),

@@ -32,7 +32,6 @@ def cautions(inputs: ReportInput, rows: list[dict], pairs: list[dict], audit) ->
   if simulated(inputs.dataset):
     found.append(SIMULATED)
   found += _selected(inputs)
-  found += _other_protocol(inputs)
   found += _seeds(inputs, rows, pairs)
   found += _unequal_training(inputs, pairs)
   found += _chosen_best(inputs, pairs)
@@ -97,16 +96,6 @@ def _selected(inputs):
   return [
     f"The validation {many} also chose the weights that were kept, which favours every "
     f"network a little; name held-back {many} in data.test to avoid it."
-  ]
-
-
-def _other_protocol(inputs):
-  if not inputs.published or inputs.published_protocol == inputs.protocol:
-    return []
-  return [
-    "The published numbers were measured under the protocol "
-    f"{inputs.published_protocol}, those of this report under {inputs.protocol}: they "
-    "stand beside each other, but cannot be compared."
   ]
 
 

@@ -108,8 +108,8 @@ def _results(inputs, analysis):
     )
   if inputs.published:
     note += (
-      f" Published: {inputs.published_source}, under the protocol "
-      f"{inputs.published_protocol}; of its own images, mask and training."
+      f" Published: {inputs.published_source}, under the same protocol; of its own "
+      "images, mask and training."
     )
   if best:
     note += (

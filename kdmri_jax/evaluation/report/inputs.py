@@ -70,7 +70,6 @@ class ReportInput:
     seeds: seeds of the trainings.
     published: model -> published (PSNR in dB, SSIM), or PSNR alone.
     published_source: where those stand.
-    published_protocol: the protocol they were measured under.
     histories: stage -> for each seed the lines of its metrics.jsonl.
     seconds: stage -> its own training time, mean over the seeds.
     budgets: model -> what its weights took.
@@ -100,7 +99,6 @@ class ReportInput:
   pairs: tuple[tuple[str, str], ...] = ()
   published: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
   published_source: str = ""
-  published_protocol: str = ""
   histories: dict[str, list[list[dict]]] = dataclasses.field(default_factory=dict)
   seconds: dict[str, float] = dataclasses.field(default_factory=dict)
   budgets: dict[str, Budget] = dataclasses.field(default_factory=dict)
