@@ -6,7 +6,7 @@ from kdmri_jax.config import ExperimentConfig
 
 def comparable(
   config: ExperimentConfig,
-) -> tuple[dict[str, tuple[float, float]], list[str]]:
+) -> tuple[dict[str, tuple[float, ...]], list[str]]:
   """The published numbers that hold for an experiment.
 
   Returns:
