@@ -37,6 +37,9 @@ def get_config(protocol: str = "paper") -> ConfigDict:
   config.mask = ConfigDict(
     dict(kind="cartesian", acceleration=4.0, centre_lines=10, axis=0, seed=0, path="")
   )
+  config.noise = ConfigDict(dict(snr=(math.inf, math.inf), averages=1, fresh=True))
+  config.tasks = ConfigDict()
+  config.augment = ConfigDict(dict(flips=False, rotations=False, patch=(0, 0)))
   config.models = ConfigDict(
     dict(teacher=_model(5, protocol), student=_model(3, protocol))
   )
@@ -53,6 +56,7 @@ def get_config(protocol: str = "paper") -> ConfigDict:
       protocol="kdmri",
       models=("teacher", "student", "kd"),
       teacher="teacher",
+      teachers={},
       student="student",
       distilled=("kd",),
       control="",
@@ -187,6 +191,8 @@ def _stage(config, protocol, model, terms):
     model=model,
     start_from="",
     teacher="",
+    teachers={},
+    tasks=(),
     branches="",
     terms=terms,
     learning_rate=1e-4 if paper else 1e-3,

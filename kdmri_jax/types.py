@@ -29,6 +29,19 @@ class Measurement(NamedTuple):
   mask: Array
 
 
+class Acquisition(NamedTuple):
+  """How images are measured; where there are several tasks, one way for each.
+
+  Attributes:
+    masks: sampling masks, [T, H, W].
+    snr: lowest and highest signal-to-noise ratio, float32 [T, 2], inf for no noise;
+      None where no task has noise.
+  """
+
+  masks: Any
+  snr: Any = None
+
+
 class Outputs(NamedTuple):
   """What a reconstruction network returns.
 
@@ -45,12 +58,14 @@ class Batch(NamedTuple):
   Attributes:
     target: fully sampled image, float32 [B, H, W, C].
     zero_filled: network input, float32 [B, H, W, C].
-    measurement: the k-space behind the input and its mask.
+    measurement: the k-space behind the input and its mask; None for patches.
+    task: number of the task of each image, int32 [B]; None where there is one.
   """
 
   target: Array
   zero_filled: Array
-  measurement: Measurement
+  measurement: Measurement | None
+  task: Array | None = None
 
 
 class Slices(NamedTuple):
@@ -62,6 +77,9 @@ class Slices(NamedTuple):
     target: float32 [N, H, W, C].
     kspace: complex64 [N, H, W] where the data brings its own, else None.
     zero_filled: float32 [N, H, W, C] where the data brings its own, else None.
+    task: number of each slice's task, int32 [N]; None where there is one.
+    draws: a number for each slice that its noise is drawn by, uint32 [N]; None where
+      there is no noise.
     hints: what a frozen teacher computed for these slices: a dict from the
       name of a loss term to a pytree of arrays [N, ...]; None without cache.
   """
@@ -69,4 +87,6 @@ class Slices(NamedTuple):
   target: Any
   kspace: Any = None
   zero_filled: Any = None
+  task: Any = None
+  draws: Any = None
   hints: Any = None

@@ -5,9 +5,12 @@
 
 The input is undersampled k-space (.h5 with `kspace`, slices first, or the published
 code's `kspace_volus_*`; zero frequency at [0, 0]) or fully sampled images (.nii,
-.nii.gz, .h5), which are undersampled first, with the mask of the run or --mask. Of a
-run with several seeds --seed chooses the weights. The output holds `reconstruction` and
-`zero_filled`, (slices, rows, columns), in the input's units; of images also `target`.
+.nii.gz, .h5), which are measured first, as the run did: with its mask or --mask, and
+with its noise. --as_is enhances images as they are, such as noisy ones by a network
+that has learnt to denoise. Of a run with several tasks or seeds --task and --seed
+choose. The output holds `reconstruction` and `zero_filled` (the network's input),
+(slices, rows, columns), in the input's units; of images that were measured first also
+`target`.
 """
 
 import pathlib
@@ -26,6 +29,12 @@ _INPUT = flags.DEFINE_string("input", None, "File to reconstruct.")
 _OUT = flags.DEFINE_string("out", None, "h5 file to write; must not exist.")
 _MASK = flags.DEFINE_string(
   "mask", "", "Mask file (.npy, rows x columns); default: the mask of the run."
+)
+_TASK = flags.DEFINE_string(
+  "task", "", "Task of a run with several; default: its first one."
+)
+_AS_IS = flags.DEFINE_bool(
+  "as_is", False, "Enhance images as they are, instead of measuring them first."
 )
 _BATCH = flags.DEFINE_integer("batch_size", 4, "Slices at a time.", lower_bound=1)
 
@@ -54,6 +63,8 @@ def main(argv):
     mask_path=_MASK.value,
     batch_size=_BATCH.value,
     seed=_SEED.value,
+    task=_TASK.value,
+    as_is=_AS_IS.value,
   )
   with replacing(out) as temporary, h5py.File(temporary, "w") as file:
     for key, images in result.items():

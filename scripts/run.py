@@ -56,9 +56,10 @@ def main(argv):
   pipeline = Pipeline(experiment, pathlib.Path(_WORKDIR.value))
   with pipeline.workdir.locked():
     pipelines = seeds.train(pipeline, _STAGES.value or experiment.pipeline)
-    report = compare.write_report(pipelines)
+    reports = compare.write_reports(pipelines)
   logging.flush()
-  print(f"\n{report.table}\n\n{report.sentence}\n\nreport: {report.path}")
+  for report in reports:
+    print(f"\n{report.table}\n\n{report.sentence}\n\nreport: {report.path}")
 
 
 def _read_config():

@@ -11,6 +11,7 @@ from data_files import (
   config,
   images,
   kdmri_folder,
+  measured_by,
   save_h5,
   save_nifti,
   stack,
@@ -18,20 +19,21 @@ from data_files import (
 
 from kdmri_jax.data import load
 from kdmri_jax.errors import UserError
+from kdmri_jax.types import Acquisition
 
 
 def all_sampled(shape):
-  return np.ones(shape)
+  return Acquisition(np.ones((1, *shape), np.uint8))
 
 
 def test_phantoms_end_to_end():
   asked = []
 
-  def mask_for(shape):
+  def acquisition_for(shape):
     asked.append(shape)
-    return np.ones(shape, np.float64)
+    return Acquisition(np.ones((1, *shape), np.uint8))
 
-  data = load(config(), mask_for)
+  data = load(config(), acquisition_for)
   assert asked == [(32, 28)]
   assert data.mask.dtype == np.uint8
   assert data.train.slices.target.shape == (9, 32, 28, 1)
@@ -82,7 +84,7 @@ def test_one_complex_volume_makes_all_of_two_channels(tmp_path):
 
 
 def test_stored_kspace_is_used(tmp_path):
-  data = load(kdmri_folder(tmp_path), lambda shape: EVEN_ROWS)
+  data = load(kdmri_folder(tmp_path), measured_by(EVEN_ROWS))
   slices = data.train.slices
   assert slices.kspace.shape == (6, 6, 5)
   assert slices.kspace.dtype == np.complex64
@@ -97,7 +99,7 @@ def test_stored_kspace_is_used(tmp_path):
 def test_stored_kspace_is_left_where_one_file_has_none(tmp_path):
   settings = kdmri_folder(tmp_path)
   save_h5(tmp_path / "train" / "acc_4x" / "5.h5", volfs=images(5, (6, 5, 3)))
-  data = load(settings, lambda shape: EVEN_ROWS)
+  data = load(settings, measured_by(EVEN_ROWS))
   assert data.train.slices.kspace is None
   assert data.validation.slices.zero_filled is None
   assert data.record["simulated_kspace"] is True
@@ -112,7 +114,7 @@ def test_complex_data_with_kspace_has_a_complex_input(tmp_path):
     arrays = {"target": target, "kspace": kspace, "zero_filled": np.abs(zero_filled)}
     save_h5(tmp_path / f"{name}.h5", **arrays)
   settings = config(source="prepared", root=str(tmp_path), validation=("b",))
-  data = load(settings, lambda shape: EVEN_ROWS)
+  data = load(settings, measured_by(EVEN_ROWS))
   expected = zero_filled / np.abs(target).max()
   got = data.validation.slices.zero_filled
   np.testing.assert_allclose(got[..., 0] + 1j * got[..., 1], expected, atol=1e-5)
@@ -131,12 +133,12 @@ MASKS = {
 def test_refuses_kspace_of_another_mask(tmp_path, case):
   mask, message = MASKS[case]
   with pytest.raises(UserError, match=rf"0.h5: found k-space that .*{message}"):
-    load(kdmri_folder(tmp_path), lambda shape: mask)
+    load(kdmri_folder(tmp_path), measured_by(mask))
 
 
 def test_refuses_a_mask_of_another_shape():
   with pytest.raises(UserError, match=r"mask: found shape \(28, 32\)"):
-    load(config(), lambda shape: np.ones(shape[::-1]))
+    load(config(), lambda shape: Acquisition(np.ones((1, *shape[::-1]))))
 
 
 def test_refuses_slices_of_different_shapes(tmp_path):
@@ -176,11 +178,11 @@ def test_real_files_of_the_original_layout(real_data, kind):
     mask = np.load(real_data / "us_masks" / "mrbrain" / "mask_4x.npy")
   root = pathlib.Path(real_data) / "original_layout"
   settings = config(source="kdmri", root=str(root), kdmri_type=kind)
-  data = load(settings, lambda shape: mask)
+  data = load(settings, measured_by(mask))
   made = np.fft.fft2(data.train.slices.target[..., 0], norm="ortho") * mask
   np.testing.assert_allclose(data.train.slices.kspace, made, atol=1e-4)
   with pytest.raises(UserError, match=r"where the mask has none"):
-    load(settings, lambda shape: mask.T)
+    load(settings, measured_by(mask.T))
 
 
 @pytest.mark.data

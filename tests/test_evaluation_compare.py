@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
   """The tiny experiment with two seeds, and its report."""
   pipeline = make(tmp_path_factory.mktemp("run"), **SETTINGS)
   pipelines = train(pipeline)
-  return pipelines, compare.write_report(pipelines)
+  return pipelines, compare.write_reports(pipelines)[0]
 
 
 def load(report, name="report.json"):
@@ -113,9 +113,8 @@ def test_published_numbers_of_other_data_are_left_out_and_the_report_says_so(
   assert "published PSNR" in report.table
   shutil.copytree(pipeline.workdir.seed_path, tmp_path / "seed_3")
   evaluation = {**PUBLISHED, "published_on": {"data": {"source": "kdmri"}}}
-  report = compare.write_report(
-    [make(tmp_path, **{**SETTINGS, "evaluation": evaluation})]
-  )
+  other = make(tmp_path, **{**SETTINGS, "evaluation": evaluation})
+  report = compare.write_reports([other])[0]
   assert "published PSNR" not in report.table
   difference = "data.source is 'phantom' here and 'kdmri' there"
   assert any(difference in text for text in load(report)["cautions"])
@@ -125,7 +124,7 @@ def test_one_of_the_seeds_alone_gives_a_report_without_seeds(trained, tmp_path):
   (pipeline, _), _ = trained
   shutil.copytree(pipeline.workdir.seed_path, tmp_path / "seed_3")
   shutil.rmtree(tmp_path / "seed_3" / "feature")  # kd started from it
-  report = compare.write_report([make(tmp_path, **SETTINGS)])
+  report = compare.write_reports([make(tmp_path, **SETTINGS)])[0]
   assert "seed" not in load(report, "volumes.json")[0]
   rows = load(report)["rows"]
   assert all(row["psnr"]["sd_over_seeds"] is None for row in rows)
@@ -141,7 +140,7 @@ def test_pipelines_that_differ_in_more_than_the_seed_are_refused(trained, tmp_pa
   longer = make(first.workdir.path, **{**SETTINGS, "epochs": 2}).for_seed(4)
   for other in (first, elsewhere, longer):
     with pytest.raises(ValueError, match="in nothing else"):
-      compare.write_report([first, other])
+      compare.write_reports([first, other])
 
 
 def test_a_stage_that_one_seed_lacks_is_over_the_others(trained, tmp_path):
@@ -149,7 +148,7 @@ def test_a_stage_that_one_seed_lacks_is_over_the_others(trained, tmp_path):
   shutil.copytree(first.workdir.path, tmp_path, dirs_exist_ok=True)
   shutil.rmtree(tmp_path / "seed_4" / "kd")
   pipeline = make(tmp_path, **SETTINGS)
-  report = compare.write_report([pipeline, pipeline.for_seed(second.seed)])
+  report = compare.write_reports([pipeline, pipeline.for_seed(second.seed)])[0]
   found = load(report)
   assert {row["model"]: row["n_seeds"] for row in found["rows"]} == {
     "zero_filled": 1, "teacher": 2, "student": 2, "kd": 1

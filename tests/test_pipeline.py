@@ -34,7 +34,7 @@ def finished(tmp_path_factory):
   """A finished run, with its report."""
   pipeline = make(tmp_path_factory.mktemp("run"))
   train(pipeline)
-  return pipeline, compare.write_report([pipeline])
+  return pipeline, compare.write_reports([pipeline])[0]
 
 
 class TestFinishedRun:
@@ -203,7 +203,7 @@ def test_the_reference_protocol_on_complex_images(tmp_path):
     model.channels = 2
   pipeline = Pipeline(config_lib.parse(config), tmp_path)
   train(pipeline)
-  report = compare.write_report([pipeline])
+  report = compare.write_reports([pipeline])[0]
   rows = json.loads(report.path.with_name("report.json").read_text())["rows"]
   assert [row["model"] for row in rows] == ["zero_filled", "teacher", "student", "kd"]
   volume = pipeline.dataset.test.volumes[0]

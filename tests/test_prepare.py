@@ -14,6 +14,7 @@ from data_files import (
   config,
   images,
   kdmri_folder,
+  measured_by,
   save_h5,
   save_nifti,
   stack,
@@ -37,7 +38,7 @@ def test_prepared_volumes_are_the_same_data(tmp_path):
   settings = kdmri_folder(tmp_path / "raw")
   assert prepare(settings, tmp_path / "out") == ["train_0", "train_1", "validation_0"]
   again = config(source="prepared", root=str(tmp_path / "out"))
-  first, second = (load(c, lambda shape: EVEN_ROWS) for c in (settings, again))
+  first, second = (load(c, measured_by(EVEN_ROWS)) for c in (settings, again))
   for part in ("train", "validation"):
     a, b = getattr(first, part).slices, getattr(second, part).slices
     np.testing.assert_array_equal(a.target, b.target)

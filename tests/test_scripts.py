@@ -132,7 +132,7 @@ def test_reconstruct_images_and_kspace(workdir, tmp_path):
 
   from kdmri_jax.training import trained
 
-  mask = trained.load(workdir, "kd", (20, 24)).mask
+  mask = trained.load(workdir, "kd", (20, 24)).acquisition.masks[0]
   kspace = np.fft.fft2(target, norm="ortho") * mask
   np.testing.assert_allclose(
     zero_filled, np.abs(np.fft.ifft2(kspace, norm="ortho")), atol=1e-3

@@ -13,7 +13,7 @@ from kdmri_jax.distillation import combine
 from kdmri_jax.models.branches import Branches
 from kdmri_jax.training.networks import Networks, complete, fit_terms, forward
 from kdmri_jax.training.pipeline import Pipeline
-from kdmri_jax.types import Slices
+from kdmri_jax.types import Acquisition, Slices
 
 
 def weights(numbers, prefix, network):
@@ -37,8 +37,8 @@ def test_outputs_losses_and_gradients_of_the_published_code(golden):
   networks = Networks(
     model, combine.resolve(stage, "stage"), branches=Branches(student)
   )
-  terms = fit_terms(networks, slices, numbers["mask"], "teacher")
-  batch = complete(slices, numbers["mask"])
+  terms = fit_terms(networks, slices, Acquisition(numbers["mask"][None]), "teacher")
+  batch = complete(slices, Acquisition(numbers["mask"][None]))
   extras = combine.Extras(jnp.zeros(()), jnp.zeros(2, jnp.uint32))
 
   def loss(params, blocks):

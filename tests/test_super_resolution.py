@@ -21,7 +21,7 @@ def test_the_four_stages(protocol, tmp_path):
     model.features = 4
   pipeline = Pipeline(config_lib.parse(config), tmp_path)
   train(pipeline)
-  folder = compare.write_report([pipeline]).path.parent
+  folder = compare.write_reports([pipeline])[0].path.parent
   report = json.loads((folder / "report.json").read_text())
   rows = {row["model"]: row["parameters"] for row in report["rows"]}
   assert set(rows) == {"zero_filled", "teacher", "student", "kd"}

@@ -20,21 +20,22 @@ from kdmri_jax.training.step import (
   make_schedule,
   make_steps,
 )
-from kdmri_jax.types import Measurement, Slices
+from kdmri_jax.types import Acquisition, Measurement, Slices
 
 
-def make(stage, models, params, slices, mask, devices):
+def make(stage, models, params, slices, acquisition, devices):
   """The compiled steps, the state to start from, and the teacher."""
   networks = Networks(
     models[stage.model],
     combine.resolve(stage, "stage"),
-    models["teacher"] if stage.teacher else None,
+    (models["teacher"],) if stage.teacher else (),
   )
-  networks = networks._replace(terms=fit_terms(networks, slices, mask, "stage"))
-  teacher = Teacher(params["teacher"] if stage.teacher else None, np.float32(0.5))
+  terms = fit_terms(networks, slices, acquisition, "stage")
+  networks = networks._replace(terms=terms)
+  teacher = Teacher((params["teacher"],) if stage.teacher else (), np.float32(0.5))
   start = params[stage.model]
   key = jax.random.key(0)
-  guides = init_guides(networks, start, teacher.params, slices, mask, key)
+  guides = init_guides(networks, start, teacher.params, slices, acquisition, key)
   optimiser = make_optimiser(stage, steps_per_epoch=100)
   state = init_state(start, guides, optimiser)
   return make_steps(networks, optimiser, devices), state, teacher
@@ -56,11 +57,13 @@ def test_three_steps_of_the_published_code(golden, name, stage_name):
   slices = Slices(
     numbers["target"][..., None], numbers["kspace"], numbers["zero_filled"][..., None]
   )
-  mask = numbers["mask"]
-  steps, state, teacher = make(stage, models, params, slices, mask, jax.devices()[:1])
+  acquisition = Acquisition(numbers["mask"][None])
+  steps, state, teacher = make(
+    stage, models, params, slices, acquisition, jax.devices()[:1]
+  )
   losses = []
   for _ in range(3):
-    state, values = steps.train(state, teacher, slices, mask)
+    state, values = steps.train(state, teacher, slices, acquisition)
     losses.append(float(values["loss"]))
   np.testing.assert_allclose(losses, numbers[f"traj_{stage_name}_losses"], atol=1e-6)
   prefix = f"traj_{stage_name}/"
@@ -94,7 +97,7 @@ def small_problem(channels=1, batch=8):
     role: model.init(jax.random.key(k), slices.target, measurement)["params"]
     for k, (role, model) in enumerate(models.items())
   }
-  return slices, mask, models, params
+  return slices, Acquisition(mask[None]), models, params
 
 
 def small_stage(protocol, name):
@@ -105,15 +108,15 @@ def small_stage(protocol, name):
 
 
 def run(stage, devices, channels=1, hints=False, count=3):
-  slices, mask, models, params = small_problem(channels)
-  steps, state, teacher = make(stage, models, params, slices, mask, devices)
+  slices, acquisition, models, params = small_problem(channels)
+  steps, state, teacher = make(stage, models, params, slices, acquisition, devices)
   if hints:
-    slices = slices._replace(hints=steps.teach(teacher, slices, mask))
+    slices = slices._replace(hints=steps.teach(teacher, slices, acquisition))
   values = []
   for _ in range(count):
-    state, value = steps.train(state, teacher, slices, mask)
+    state, value = steps.train(state, teacher, slices, acquisition)
     values.append(jax.device_get(value))
-  validation = steps.validate(state, teacher, slices, mask)
+  validation = steps.validate(state, teacher, slices, acquisition)
   return jax.device_get((state.params, values, validation))
 
 

@@ -7,24 +7,30 @@ unknown or of another type is an error, so a misspelt setting cannot be ignored.
 
 from kdmri_jax.config.parse import flat, parse, to_dict
 from kdmri_jax.config.schema import (
+  AugmentConfig,
   DataConfig,
   EvaluationConfig,
   ExperimentConfig,
   MaskConfig,
   ModelConfig,
+  NoiseConfig,
   PhantomConfig,
   StageConfig,
+  TaskConfig,
   TermConfig,
 )
 
 __all__ = [
+  "AugmentConfig",
   "DataConfig",
   "EvaluationConfig",
   "ExperimentConfig",
   "MaskConfig",
   "ModelConfig",
+  "NoiseConfig",
   "PhantomConfig",
   "StageConfig",
+  "TaskConfig",
   "TermConfig",
   "flat",
   "parse",

@@ -28,6 +28,7 @@ def check(config: ExperimentConfig) -> None:
   _check_ranges(config, "config")
   _check_seeds(config)
   _check_names(config)
+  _check_noise(config)
   _check_references(config)
 
 
@@ -69,7 +70,8 @@ def _check_seeds(config: ExperimentConfig) -> None:
 def _check_names(config: ExperimentConfig) -> None:
   """Names become folders and keys, and `start_from` joins them by "/"."""
   terms = {f"stages.{name}.terms": s.terms for name, s in config.stages.items()}
-  groups = {"stages": config.stages, "models": config.models, **terms}
+  groups = {"stages": config.stages, "models": config.models, "tasks": config.tasks}
+  groups |= terms
   for group, names in groups.items():
     for name in names:
       if not re.fullmatch(r"\w+", name):
@@ -90,13 +92,48 @@ def _check_references(config: ExperimentConfig):
     _known(stage.model, config.models, f"{where}.model", "a model in config.models")
     if stage.branches:
       _known(stage.branches, config.models, f"{where}.branches", "a model")
+    for task in stage.tasks:
+      _known(task, config.tasks, f"{where}.tasks", "a task in config.tasks")
     if stage.teacher:
       _known(stage.teacher, done, f"{where}.teacher", "a stage before this one")
+    _check_teachers(config, stage, done, f"{where}.teachers")
     if stage.start_from:
       _check_start(config, stage, done, f"{where}.start_from")
     _check_stage(where, stage)
     done.append(name)
   _check_evaluation(config)
+
+
+def _check_teachers(config: ExperimentConfig, stage: StageConfig, done, where: str):
+  if not stage.teachers:
+    return
+  if stage.teacher:
+    remedy = "Leave `teacher` empty."
+    raise UserError(where, "also one teacher for all tasks", "either", remedy)
+  for teacher in stage.teachers.values():
+    _known(teacher, done, where, "a stage before this one")
+  taught = set(stage.tasks or config.tasks)
+  if taught != set(stage.teachers):
+    raise UserError(
+      where,
+      f"teachers of the tasks {', '.join(stage.teachers)}",
+      f"one for each task of the stage, {', '.join(sorted(taught)) or '(none)'}",
+      "Name them all.",
+    )
+
+
+def _check_noise(config: ExperimentConfig):
+  groups = {"config.noise": config.noise}
+  groups |= {f"config.tasks.{k}.noise": task.noise for k, task in config.tasks.items()}
+  for where, noise in groups.items():
+    low, high = noise.snr
+    if not 0 < low <= high or math.isinf(high) != math.isinf(low):
+      raise UserError(
+        f"{where}.snr",
+        f"{noise.snr}",
+        "the lowest and the highest ratio, above 0; (inf, inf) for no noise",
+        "Give them in this order.",
+      )
 
 
 def _check_evaluation(config: ExperimentConfig):
@@ -113,6 +150,10 @@ def _check_evaluation(config: ExperimentConfig):
   if evaluation.teacher == evaluation.student:
     found = f"{evaluation.student!r}, the teacher, too"
     raise UserError(where, found, "another stage", "Name the unassisted student.")
+  for task, name in evaluation.teachers.items():
+    where = "config.evaluation.teachers"
+    _known(task, config.tasks, where, "a task in config.tasks")
+    _known(name, evaluation.models, where, "a stage in config.evaluation.models")
   for name in evaluation.distilled:
     _known(name, config.stages, "config.evaluation.distilled", "a stage")
   if evaluation.control:

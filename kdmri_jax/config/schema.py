@@ -20,6 +20,7 @@ RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "bran
 # Smallest value of a number, by its key.
 MINIMUM = {
   "audit_every": 0,
+  "averages": 1,
   "batch_size": 1,
   "bootstrap": 1,
   "cascades": 1,
@@ -112,7 +113,7 @@ class MaskConfig:
 
   Attributes:
     kind: "cartesian" (the published recipe), "equispaced", "gaussian2d", "central"
-      (the low frequencies alone, for super-resolution) or "file".
+      (the low frequencies alone, for super-resolution), "full" or "file".
     acceleration: N / number of sampled lines (or points); of "central" the factor by
       which the resolution of each axis falls.
     centre_lines: fully sampled lines about zero frequency; unused by "central".
@@ -128,6 +129,58 @@ class MaskConfig:
   axis: int
   seed: int
   path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class NoiseConfig:
+  """Noise that is added to the measured k-space, see `physics.noise`.
+
+  Attributes:
+    snr: lowest and highest signal-to-noise ratio of one acquisition, drawn anew for
+      each image; (inf, inf) for no noise.
+    averages: acquisitions averaged.
+    fresh: whether training draws new noise in every step; otherwise, as for validation
+      and evaluation, each slice has noise of its own that stays.
+  """
+
+  snr: tuple[float, float]
+  averages: int
+  fresh: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskConfig:
+  """One way of measuring that the networks undo.
+
+  Attributes:
+    mask: the sampling mask.
+    noise: the noise.
+  """
+
+  mask: MaskConfig
+  noise: NoiseConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class AugmentConfig:
+  """What is done to the training slices, anew in every step.
+
+  Attributes:
+    flips: whether slices are mirrored along rows and columns at random.
+    rotations: whether they are turned by quarter turns at random; with patches or
+      square slices.
+    patch: rows and columns of a patch cut at random from input and target, for
+      networks that need no k-space; (0, 0) for whole slices.
+  """
+
+  flips: bool
+  rotations: bool
+  patch: tuple[int, int]
+
+  @property
+  def varies(self) -> bool:
+    """Whether anything is done."""
+    return self.flips or self.rotations or any(self.patch)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,6 +230,9 @@ class StageConfig:
     start_from: earlier stage of the same model whose best weights start this one;
       "STAGE/branches" for the student's blocks that STAGE has trained; "" for none.
     teacher: earlier stage whose best weights teach; "" for none.
+    teachers: task -> earlier stage that teaches the samples of that task, in place of
+      one `teacher` for all; {} for none.
+    tasks: tasks to train and validate on; () for all.
     branches: model whose blocks branch off after each cascade and are trained along
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
     terms: name -> loss term.
@@ -191,6 +247,8 @@ class StageConfig:
   model: str
   start_from: str
   teacher: str
+  teachers: dict[str, str]
+  tasks: tuple[str, ...]
   branches: str
   terms: dict[str, TermConfig]
   learning_rate: float
@@ -198,6 +256,12 @@ class StageConfig:
   decay_epochs: int
   epochs: int
   select: str
+
+  @property
+  def all_teachers(self) -> tuple[str, ...]:
+    """The stages that teach, each once."""
+    teachers = self.teachers.values() or [self.teacher]
+    return tuple(dict.fromkeys(name for name in teachers if name))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,6 +273,7 @@ class EvaluationConfig:
       report's tables show this one.
     models: stages to reconstruct with, in the order of the table.
     teacher: the stage that bounds the gap from above.
+    teachers: task -> that stage, where it is not the same for all tasks.
     student: the stage that bounds it from below (the unassisted student).
     distilled: the stages whose gain is asked for.
     control: the budget-matched student: a stage that trains the student alone for as
@@ -226,6 +291,7 @@ class EvaluationConfig:
   protocol: str
   models: tuple[str, ...]
   teacher: str
+  teachers: dict[str, str]
   student: str
   distilled: tuple[str, ...]
   control: str
@@ -257,7 +323,10 @@ class ExperimentConfig:
       "perceptual"; "" without such terms.
     epochs: epochs of every stage that does not set its own.
     pipeline: the stages to run, in this order.
-    data, mask, models, stages, evaluation: the parts, see their own classes.
+    data, mask, noise, augment, models, stages, evaluation: the parts, see their own
+      classes.
+    tasks: where one network learns to undo several ways of measuring, those by name;
+      `mask` and `noise` are then not used. {} for one task.
   """
 
   name: str
@@ -273,6 +342,37 @@ class ExperimentConfig:
   pipeline: tuple[str, ...]
   data: DataConfig
   mask: MaskConfig
+  noise: NoiseConfig
+  tasks: dict[str, TaskConfig]
+  augment: AugmentConfig
   models: dict[str, ModelConfig]
   stages: dict[str, StageConfig]
   evaluation: EvaluationConfig
+
+  @property
+  def all_tasks(self) -> dict[str, TaskConfig]:
+    """`tasks`, or the single one, whose name is ""."""
+    return self.tasks or {"": TaskConfig(self.mask, self.noise)}
+
+  def of_task(self, task: str) -> "ExperimentConfig":
+    """What concerns one task: its mask, its noise, and who is compared on it."""
+    if not self.tasks:
+      return self
+
+    def is_trained(name: str) -> bool:
+      return not self.stages[name].tasks or task in self.stages[name].tasks
+
+    whole = self.evaluation
+    evaluation = dataclasses.replace(
+      whole,
+      models=tuple(filter(is_trained, whole.models)),
+      teacher=whole.teachers.get(task, whole.teacher),
+      distilled=tuple(filter(is_trained, whole.distilled)),
+      control=whole.control if whole.control and is_trained(whole.control) else "",
+      pairs=tuple(pair for pair in whole.pairs if all(map(is_trained, pair))),
+    )
+    own = self.tasks[task]
+    name = f"{self.name}: {task}"
+    return dataclasses.replace(
+      self, name=name, mask=own.mask, noise=own.noise, evaluation=evaluation
+    )

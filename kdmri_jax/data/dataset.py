@@ -16,7 +16,7 @@ from kdmri_jax.data.files import SPLITS
 from kdmri_jax.data.sources import SOURCES
 from kdmri_jax.data.volume import Volume, prepare
 from kdmri_jax.errors import UserError
-from kdmri_jax.types import Slices
+from kdmri_jax.types import Acquisition, Slices
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,18 +40,23 @@ class Dataset:
   """The data of an experiment.
 
   Attributes:
-    mask: uint8 [H, W].
+    acquisition: how the slices are measured, as NumPy arrays.
     train, validation: as divided by subject.
     test: held-back subjects; the validation set itself where there are none.
     record: source, split, shape, scaling, crop, every volume's record, `unit` (what
       its subjects are), and `notes`: sentences on the data that belong into a report.
   """
 
-  mask: np.ndarray
+  acquisition: Acquisition
   train: SliceSet
   validation: SliceSet
   test: SliceSet
   record: dict[str, Any]
+
+  @property
+  def mask(self) -> np.ndarray:
+    """The sampling mask of the first task, uint8 [H, W]."""
+    return self.acquisition.masks[0]
 
 
 def read(config: DataConfig) -> Iterator[Volume]:
@@ -84,39 +89,40 @@ def read(config: DataConfig) -> Iterator[Volume]:
 
 
 def load(
-  config: DataConfig, mask_for: Callable[[tuple[int, int]], np.ndarray]
+  config: DataConfig, acquisition_for: Callable[[tuple[int, int]], Acquisition]
 ) -> Dataset:
   """Reads the data of an experiment and divides it by subject.
 
   Args:
     config: the data settings.
-    mask_for: makes the sampling mask [H, W], 1 = sampled, for the slice shape
-      (H, W); called once.
+    acquisition_for: makes masks and noise for the slice shape (H, W); called once.
 
   Returns:
     The dataset; two channels (real and imaginary part) if any volume is complex.
 
   Raises:
     UserError: unusable data, slices of different shapes, a subject or an image in
-      two splits, or stored k-space that contradicts the mask.
+      two splits, or stored k-space that contradicts the mask or leaves no choice of
+      task and noise.
   """
   volumes = tuple(_same_shape(read(config)))
   split = splitting.divide(volumes, config)
   splitting.refuse_shared_slices(split)
   shape = volumes[0].target.shape[1:]
-  mask = np.asarray(mask_for(shape)).astype(np.uint8)
-  if mask.shape != shape:
+  acquisition = acquisition_for(shape)
+  if acquisition.masks.shape[1:] != shape:
     raise UserError(
       "mask",
-      f"shape {mask.shape}",
+      f"shape {acquisition.masks.shape[1:]}",
       f"the shape of the slices, {shape}",
       "Use a mask made for this data, or crop the data: --config.data.crop=(H,W).",
     )
   channels = 2 if any(np.iscomplexobj(volume.target) for volume in volumes) else 1
   measured = all(volume.kspace is not None for volume in volumes)
   if measured:
+    _refuse_choice(acquisition, volumes[0].file)
     for volume in volumes:
-      check_mask(volume.kspace, mask, volume.file)
+      check_mask(volume.kspace, acquisition.masks[0], volume.file)
   sets = {
     name: _slice_set(getattr(split, name), channels, measured)
     for name in SPLITS
@@ -125,7 +131,18 @@ def load(
   record = _record(config, split, sets, volumes, measured)
   logging.info("data: %s slices of %s", record["slices"], shape)
   test = sets.get("test", sets["validation"])
-  return Dataset(mask, sets["train"], sets["validation"], test, record)
+  return Dataset(acquisition, sets["train"], sets["validation"], test, record)
+
+
+def _refuse_choice(acquisition: Acquisition, where) -> None:
+  if len(acquisition.masks) > 1 or acquisition.snr is not None:
+    raise UserError(
+      where,
+      "measured k-space, and settings of several tasks or of noise",
+      "images, from which k-space is simulated",
+      "Leave config.tasks and config.noise as they are in experiments/base.py, or "
+      "store the images alone.",
+    )
 
 
 def _same_shape(volumes: Iterable[Volume]) -> Iterator[Volume]:

@@ -82,7 +82,7 @@ def resolve(
       distillation method in a stage without a teacher.
   """
   return tuple(
-    _resolve(name, term, losses, bool(stage.teacher), f"{where}.terms.{name}")
+    _resolve(name, term, losses, bool(stage.all_teachers), f"{where}.terms.{name}")
     for name, term in stage.terms.items()
   )
 

@@ -38,42 +38,61 @@ class Report(NamedTuple):
   sentence: str
 
 
-def write_report(pipelines: Sequence[Pipeline]) -> Report:
+class _Finished(NamedTuple):
+  """The pipeline of a seed, and the best weights of its finished models."""
+
+  pipeline: Pipeline
+  params: dict[str, Any]
+
+
+def write_reports(pipelines: Sequence[Pipeline]) -> list[Report]:
   """Reconstructs with every finished stage of `evaluation.models`, and reports.
 
   Writes the h5 files of each model (key "reconstruction") and of the targets, then
   WORKDIR/report. Evaluated are the test subjects, or the validation subjects where
   none are held back. Targets and the zero-filled images are the same for all seeds
-  and written once.
+  and written once. Where there are several tasks, each has its own results and report,
+  in folders named by it.
 
   Args:
     pipelines: the experiment, once for each seed, see `Pipeline.for_seed`.
+
+  Returns:
+    The report of each task.
 
   Raises:
     UserError: no stage is finished, or the disk is full.
     ValueError: the pipelines differ in more than the seed.
   """
   _check_alike(pipelines)
-  finished = {
-    pipeline.seed: _Finished(pipeline, models)
-    for pipeline in pipelines
-    if (models := _read_finished(pipeline))
-  }
-  config, workdir = pipelines[0].config, pipelines[0].workdir
-  if not finished:
+  config, found = pipelines[0].config, []
+  for task in config.all_tasks:
+    finished = {
+      pipeline.seed: _Finished(pipeline, models)
+      for pipeline in (each.for_task(task) for each in pipelines)
+      if (models := _read_finished(pipeline))
+    }
+    if finished:
+      found.append(_write_report(finished))
+  if not found:
     raise UserError(
-      workdir.path,
+      pipelines[0].workdir.path,
       "no finished stage to evaluate",
       f"one of {', '.join(config.evaluation.models)}",
       "Train one of them: --stages.",
     )
+  return found
+
+
+def _write_report(finished: dict[int, _Finished]) -> Report:
   measured, first = _measure(finished)
+  pipeline, params = next(iter(finished.values()))
+  config, workdir = pipeline.config, pipeline.workdir
   rows = report.summary_rows(measured.volumes, config.evaluation.protocol, {})
   roles, shown = config.evaluation, [ZERO_FILLED, "target"]
   shown += [roles.teacher, roles.student]
   shown += report.by_psnr(rows, roles.distilled)[:_SHOWN_DISTILLED]
   shown = list(dict.fromkeys(shown))
-  pipeline, params = next(iter(finished.values()))
   names = [row["model"] for row in rows if row["model"] != ZERO_FILLED]
   used = [each.pipeline for each in finished.values()]
   histories = _histories(used)
@@ -123,18 +142,11 @@ def write_report(pipelines: Sequence[Pipeline]) -> Report:
     ),
   )
   analysis = report.analyse(inputs)
-  with saving(workdir.path / "report"):
-    path = report.write(workdir.path / "report", inputs, analysis=analysis)
+  with saving(workdir.report):
+    path = report.write(workdir.report, inputs, analysis=analysis)
   return Report(
     path, report.format_table(analysis["rows"]), "\n".join(analysis["answer"])
   )
-
-
-class _Finished(NamedTuple):
-  """The pipeline of a seed, and the best weights of its finished models."""
-
-  pipeline: Pipeline
-  params: dict[str, Any]
 
 
 def _check_alike(pipelines):
@@ -217,7 +229,7 @@ def _reconstruct(pipeline, params, predict, *, with_input: bool) -> dict:
       predict(name),
       weights,
       evaluated.slices,
-      pipeline.dataset.mask,
+      pipeline.dataset.acquisition,
       pipeline.config.batch_size,
       f"reconstructing with {name}, seed {pipeline.seed}",
     )

@@ -11,15 +11,17 @@ import numpy as np
 import tqdm
 
 from kdmri_jax import models
-from kdmri_jax.data import dataset, single
+from kdmri_jax.config import TaskConfig
+from kdmri_jax.data import dataset, single, tasks
 from kdmri_jax.data.dataset import SliceSet
 from kdmri_jax.data.volume import prepare
 from kdmri_jax.errors import UserError
 from kdmri_jax.physics import mask_files, masks
+from kdmri_jax.physics.acquisition import build
 from kdmri_jax.saving import replacing, saving
 from kdmri_jax.training import batches, parallel, trained
 from kdmri_jax.training.step import make_predict
-from kdmri_jax.types import Slices
+from kdmri_jax.types import Acquisition, Slices
 
 
 class Reconstruction(NamedTuple):
@@ -35,7 +37,12 @@ class Reconstruction(NamedTuple):
 
 
 def run(
-  predict: Callable, params: Any, slices: Slices, mask, batch_size: int, name: str
+  predict: Callable,
+  params: Any,
+  slices: Slices,
+  acquisition: Acquisition,
+  batch_size: int,
+  name: str,
 ) -> Reconstruction:
   """Reconstructs every slice.
 
@@ -43,7 +50,7 @@ def run(
     predict: from `training.step.make_predict`.
     params: the network's weights.
     slices: the slices; their target only serves to simulate k-space.
-    mask: [H, W].
+    acquisition: how they are measured, of one task.
     batch_size: slices at a time; must divide over the devices of `predict`.
     name: shown beside the progress bar.
   """
@@ -53,7 +60,7 @@ def run(
   order = batches.in_order(count, batch_size, fill=True)
   for indices in tqdm.tqdm(order, name, steps, unit="batch", disable=None):
     batch = batches.take(slices, indices)
-    zero_filled, image, _ = jax.device_get(predict(params, batch, mask))
+    zero_filled, image, _ = jax.device_get(predict(params, batch, acquisition))
     parts.append((zero_filled, image))
   joined = (np.concatenate(part)[:count] for part in zip(*parts, strict=True))
   return Reconstruction(*joined)
@@ -105,6 +112,8 @@ def run_file(
   mask_path: str = "",
   batch_size: int = 4,
   seed: int | None = None,
+  task: str = "",
+  as_is: bool = False,
 ) -> dict[str, np.ndarray]:
   """Reconstructs one file with a trained stage.
 
@@ -116,15 +125,18 @@ def run_file(
       images it must have the run's phase-encode axis; k-space shows its own.
     batch_size: slices at a time.
     seed: whose weights to use; None takes the run's first seed.
+    task: of a run with several, how images are measured first; "" for the first.
+    as_is: enhances images as they are instead of measuring them first, for networks
+      without data consistency.
 
   Returns:
-    "reconstruction", "zero_filled" and, for images, "target": float32 [S, H, W], in
-    the units of the file; magnitudes.
+    "reconstruction", "zero_filled" (the network's input) and, for images that are
+    measured first, "target": float32 [S, H, W], in the units of the file; magnitudes.
 
   Raises:
     UserError: the file, the mask or the run cannot be used.
   """
-  config = trained.read_config(workdir)
+  config = trained.of_task(trained.read_config(workdir), task)
   kspace = single.read_kspace(path, config.data.acceleration_tag)
   volume = None if kspace is not None else single.read_images(path)
   if volume is not None:
@@ -132,28 +144,49 @@ def run_file(
     volume = prepare(volume, whole)
   shape = (kspace if volume is None else volume.target).shape[1:]
   axis = masks.phase_encode_axis(config.mask) if volume is not None else None
-  mask = mask_files.load(mask_path, shape, axis) if mask_path else None
-  network = trained.load(workdir, stage, shape, mask, seed)
+  given = as_is or mask_path
+  recipe = dataclasses.replace(config.mask, kind="full") if given else config.mask
+  acquisition = build({"": TaskConfig(recipe, config.noise)}, shape)
+  if as_is:
+    _refuse_as_is(volume, mask_path, path)
+    acquisition = acquisition._replace(snr=None)
+  if mask_path:
+    mask = mask_files.load(mask_path, shape, axis)
+    acquisition = acquisition._replace(masks=mask[None])
+  network = trained.load(workdir, stage, shape, acquisition, seed=seed)
   channels = models.channels(network.model)
   if volume is None:
     scaled = config.data.scaling == "volume_max"
-    slices, scale = _slices_of_kspace(kspace, network.mask, channels, path, scaled)
+    mask = acquisition.masks[0]
+    slices, scale = _slices_of_kspace(kspace, mask, channels, path, scaled)
   else:
     slices = Slices(_with_channels(volume.target, channels, path))
+    noisy = acquisition.snr is not None
+    slices = tasks.assign(slices, [0], count=1, noisy=noisy, name=path.name)
     scale = volume.record["scale_factor"]
   devices = parallel.choose_devices(0, batch_size)
   result = run(
     make_predict(network.model, devices),
     network.params,
     slices,
-    network.mask,
+    acquisition,
     batch_size,
     f"reconstructing {path.name}",
   )
   images = {"reconstruction": result.image, "zero_filled": result.zero_filled}
-  if volume is not None:
+  if volume is not None and not as_is:
     images["target"] = slices.target
   return {key: scale * real_image(image) for key, image in images.items()}
+
+
+def _refuse_as_is(volume, mask_path: str, path) -> None:
+  if volume is None or mask_path:
+    raise UserError(
+      path,
+      "k-space" if volume is None else "a mask for images that are not measured",
+      "images alone, to be enhanced as they are",
+      "Leave --as_is out.",
+    )
 
 
 def _slices_of_kspace(

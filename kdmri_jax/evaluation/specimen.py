@@ -50,7 +50,8 @@ def attention_maps(pipeline: Pipeline, params: Mapping[str, Any]) -> Attention |
   if not found or teacher not in params:
     return None
   stage, term = config.stages[found[0]], found[1]
-  student_model, teacher_model = stage.model, config.stages[stage.teacher].model
+  student_model = stage.model
+  teacher_model = config.stages[stage.all_teachers[0]].model
   # One hint may serve all guided layers.
   hint = term.hint * (len(term.guided) if len(term.hint) == 1 else 1)
   if config.stages[teacher].model != teacher_model:
@@ -100,7 +101,7 @@ def _attention_term(pipeline: Pipeline) -> tuple[str, TermConfig] | None:
 def _maps(pipeline, name, weights, layers):
   slices = batches.take(pipeline.dataset.test.slices, np.array([index(pipeline)]))
   predict = make_predict(pipeline.models[name], pipeline.devices[:1], layers)
-  _, _, picked = predict(weights, slices, pipeline.dataset.mask)
+  _, _, picked = predict(weights, slices, pipeline.dataset.acquisition)
   return [attention_transfer.attention_map(layer)[0] for layer in picked]
 
 

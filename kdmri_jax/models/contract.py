@@ -11,7 +11,14 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.types import Measurement, Outputs
 
 
-def check(model: nn.Module, size: tuple[int, int], channels: int, where: str) -> None:
+def check(
+  model: nn.Module,
+  size: tuple[int, int],
+  channels: int,
+  where: str,
+  *,
+  measured: bool = True,
+) -> None:
   """Traces the network on one image.
 
   Args:
@@ -19,6 +26,7 @@ def check(model: nn.Module, size: tuple[int, int], channels: int, where: str) ->
     size: rows and columns of the images.
     channels: their channels.
     where: the config's key, for errors.
+    measured: whether there is a measurement; patches have none.
 
   Raises:
     UserError: the network cannot be run, returns something else than `Outputs` with an
@@ -30,10 +38,12 @@ def check(model: nn.Module, size: tuple[int, int], channels: int, where: str) ->
     jax.ShapeDtypeStruct(shape[:3], jnp.complex64),
     jax.ShapeDtypeStruct(size, jnp.uint8),
   )
+  if not measured:
+    measurement = None
   try:
     variables = jax.eval_shape(model.init, jax.random.key(0), image, measurement)
   except Exception as error:  # a network of the user's may raise anything
-    raise _fails(model, shape, error, where) from error
+    raise _fails(model, shape, measured, error, where) from error
   kinds = set(variables) - {"intermediates"}
   if kinds != {"params"}:
     raise UserError(
@@ -47,7 +57,7 @@ def check(model: nn.Module, size: tuple[int, int], channels: int, where: str) ->
     params = {"params": variables["params"]}
     outputs = jax.eval_shape(model.apply, params, image, measurement)
   except Exception as error:
-    raise _fails(model, shape, error, where) from error
+    raise _fails(model, shape, measured, error, where) from error
   if not isinstance(outputs, Outputs) or outputs.image.shape != shape:
     found = f"a {type(outputs).__name__}"
     if isinstance(outputs, Outputs):
@@ -60,7 +70,9 @@ def check(model: nn.Module, size: tuple[int, int], channels: int, where: str) ->
     )
 
 
-def _fails(model: nn.Module, shape, error: Exception, where: str) -> UserError:
+def _fails(
+  model: nn.Module, shape, measured: bool, error: Exception, where: str
+) -> UserError:
   file = inspect.getfile(type(model))
   lines = [
     frame.lineno
@@ -70,7 +82,9 @@ def _fails(model: nn.Module, shape, error: Exception, where: str) -> UserError:
   place = f" ({file}, line {lines[-1]})" if lines else ""
   return UserError(
     where,
-    f"a network that fails on an image of shape {shape}: {type(error).__name__}: "
+    f"a network that fails on an image of shape {shape}"
+    + ("" if measured else " without measurement")
+    + f": {type(error).__name__}: "
     f"{error}{place}",
     "a module called as (image, measurement), without random draws",
     "Correct the network or its settings.",

@@ -114,6 +114,11 @@ def central(shape: Shape, acceleration: float) -> np.ndarray:
   return np.fft.ifftshift(np.outer(rows, columns))
 
 
+def full(shape: Shape) -> np.ndarray:
+  """All of k-space: mask uint8 [H, W] of ones."""
+  return np.ones(shape, np.uint8)
+
+
 _DRAWN = ("acceleration", "centre_lines", "seed")
 
 # Each recipe, and the settings it takes.
@@ -122,6 +127,7 @@ KINDS = {
   "equispaced": (equispaced, (*_DRAWN, "axis")),
   "gaussian2d": (gaussian2d, _DRAWN),
   "central": (central, ("acceleration",)),
+  "full": (full, ()),
 }
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from kdmri_jax.types import Array, Measurement
 
 _FOREGROUND = 0.1
+_FIELD, _RATIO = 101, 102  # tell draws of different purpose apart
 
 
 def signal(target: Array) -> Array:
@@ -27,41 +28,35 @@ def signal(target: Array) -> Array:
   return total / jnp.maximum(foreground.sum(axis=(1, 2)), 1)
 
 
-def draw_snr(draws: Array, lowest: float, highest: float) -> Array:
+def draw_snr(draws: Array, lowest: Array, highest: Array) -> Array:
   """A signal-to-noise ratio for each image, uniform between two.
 
   Args:
     draws: a number for each image, uint32 [B].
-    lowest, highest: bounds; inf for no noise.
+    lowest, highest: bounds, scalars or [B]; both finite, or both inf for no noise.
 
   Returns:
     float32 [B]; that of an image depends on its own number only.
   """
-  if lowest == highest:
-    return jnp.full(draws.shape, lowest, jnp.float32)
 
   def one(draw):
-    key = jax.random.fold_in(jax.random.key(draw), 1)
-    return jax.random.uniform(key, minval=lowest, maxval=highest)
+    return jax.random.uniform(jax.random.fold_in(jax.random.key(draw), _RATIO))
 
-  return jax.vmap(one)(draws)
+  span = jnp.where(highest > lowest, highest - lowest, 0)
+  return lowest + jax.vmap(one)(draws) * span
 
 
-def add(
-  measurement: Measurement, target: Array, snr: Array, draws: Array, averages: int = 1
-) -> Measurement:
+def add(measurement: Measurement, target: Array, snr: Array, draws: Array):
   """Adds noise where k-space was sampled.
 
   Its real and its imaginary part have the standard deviation signal / snr at each
-  sample, and so at each pixel of a fully sampled image; averaging N acquisitions
-  divides it by sqrt(N).
+  sample, and so at each pixel of a fully sampled image.
 
   Args:
     measurement: k-space without noise, complex64 [B, H, W], and its mask.
     target: the images it comes from, float [B, H, W, C].
-    snr: of one acquisition, [B]; inf for no noise.
+    snr: signal-to-noise ratio, [B]; inf for no noise.
     draws: a number for each image, uint32 [B]; the same number draws the same noise.
-    averages: acquisitions averaged.
 
   Returns:
     The measurement; k-space is still 0 where it was not sampled.
@@ -71,10 +66,11 @@ def add(
   shape = measurement.kspace.shape[1:]
 
   def one(draw):
-    real, imaginary = jax.random.normal(jax.random.key(draw), (2, *shape), jnp.float32)
+    key = jax.random.fold_in(jax.random.key(draw), _FIELD)
+    real, imaginary = jax.random.normal(key, (2, *shape), jnp.float32)
     return jax.lax.complex(real, imaginary)
 
-  deviation = signal(target) / snr / jnp.sqrt(averages)
+  deviation = signal(target) / snr
   noise = deviation[:, None, None] * jax.vmap(one)(draws)
   noise = jnp.where(measurement.mask != 0, noise, 0)
   return measurement._replace(kspace=measurement.kspace + noise)

@@ -8,22 +8,24 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kdmri_jax.config import AugmentConfig
 from kdmri_jax.distillation import combine
 from kdmri_jax.errors import UserError
 from kdmri_jax.models import features as feature_lib
-from kdmri_jax.physics import undersample
-from kdmri_jax.types import Array, Batch, Measurement, Outputs, Slices
+from kdmri_jax.physics.acquisition import measure
+from kdmri_jax.training import augment
+from kdmri_jax.types import Acquisition, Array, Batch, Measurement, Outputs, Slices
 
 
 class Teacher(NamedTuple):
   """The frozen teacher, as the steps are given it.
 
   Attributes:
-    params: its weights; None in a stage without a teacher.
+    params: for each of `Networks.teachers` its weights.
     error_range: largest minus smallest mean squared error over the training set.
   """
 
-  params: Any = None
+  params: Sequence[Any] = ()
   error_range: Any = 0.0
 
 
@@ -33,25 +35,67 @@ class Networks(NamedTuple):
   Attributes:
     model: the network that is trained.
     terms: from `combine.adapt`.
-    teacher: the frozen network, or None.
+    teachers: the frozen networks that teach; () without any.
+    taught_by: for each task the number of its teacher; not used with one teacher.
     branches: `models.branches.Branches` for SFT-KD-Recon, or None.
-    seed: seed of the random draws of methods that make some.
+    seed: seed of the random draws of a step.
+    fresh: whether a training step draws new noise.
+    augment: how a training step varies its slices, or None.
   """
 
   model: nn.Module
   terms: Sequence[combine.Term]
-  teacher: nn.Module | None = None
+  teachers: tuple[nn.Module, ...] = ()
+  taught_by: tuple[int, ...] = ()
   branches: nn.Module | None = None
   seed: int = 0
+  fresh: bool = False
+  augment: AugmentConfig | None = None
+
+  @property
+  def varies(self) -> bool:
+    """Whether a training step sees a slice otherwise than the step before."""
+    return self.fresh or self.augment is not None
 
 
-def complete(slices: Slices, mask: Array) -> Batch:
+def complete(slices: Slices, acquisition: Acquisition) -> Batch:
   """Adds the measurement: the data's own k-space where there is one, else simulated."""
   if slices.kspace is None:
-    zero_filled, measurement = undersample.undersample(slices.target, mask)
+    zero_filled, measurement = measure(
+      slices.target, acquisition, slices.task, slices.draws
+    )
   else:
-    zero_filled, measurement = slices.zero_filled, Measurement(slices.kspace, mask)
-  return Batch(slices.target, zero_filled, measurement)
+    zero_filled = slices.zero_filled
+    measurement = Measurement(slices.kspace, acquisition.masks[0])
+  return Batch(slices.target, zero_filled, measurement, slices.task)
+
+
+def vary(
+  networks: Networks, slices: Slices, acquisition: Acquisition, draws: Array
+) -> Batch:
+  """As `complete`, for training: with this step's noise, mirrored, turned and cut.
+
+  Patches are cut from input and target after the measurement, which they lose; whole
+  slices are turned before they are measured.
+
+  Args:
+    networks: what the stage computes with.
+    slices: the slices of a step.
+    acquisition: how they are measured.
+    draws: a number for each slice and step, uint32 [B].
+  """
+  if networks.fresh:
+    slices = slices._replace(draws=draws)
+  if networks.augment is None:
+    return complete(slices, acquisition)
+  patch = networks.augment.patch
+  if not any(patch):
+    (target,) = augment.turn((slices.target,), draws, networks.augment)
+    return complete(slices._replace(target=target), acquisition)
+  batch = complete(slices, acquisition)
+  images = augment.cut((batch.target, batch.zero_filled), draws, patch)
+  target, zero_filled = augment.turn(images, draws, networks.augment)
+  return Batch(target, zero_filled, None, batch.task)
 
 
 def forward(
@@ -66,11 +110,16 @@ def forward(
 
 
 def teach(networks: Networks, teacher_params, batch: Batch) -> dict[str, Any] | None:
-  """The frozen teacher's hints; None without a teacher."""
-  if networks.teacher is None:
-    return None
-  _, features = _run(networks.teacher, teacher_params, batch)
-  return combine.represent_teacher(networks.terms, features, batch.target)
+  """The frozen teachers' hints, of each image those of its task's; None without one."""
+  hints = []
+  for teacher, params in zip(networks.teachers, teacher_params, strict=True):
+    _, features = _run(teacher, params, batch)
+    hints.append(combine.represent_teacher(networks.terms, features, batch.target))
+  if len(hints) < 2:
+    return hints[0] if hints else None
+  chosen = jnp.asarray(networks.taught_by)[batch.task]
+  images = jnp.arange(len(batch.task))
+  return jax.tree.map(lambda *each: jnp.stack(each)[chosen, images], *hints)
 
 
 def _run(model: nn.Module, params, batch: Batch):
@@ -82,7 +131,7 @@ def init_guides(
   params: Any,
   teacher_params: Any,
   slices: Slices,
-  mask: Array,
+  acquisition: Acquisition,
   key: Array,
 ) -> dict[str, Any]:
   """Initial weights of what is trained along with the network.
@@ -90,9 +139,9 @@ def init_guides(
   Args:
     networks: what the stage computes with; terms as from `fit_terms`.
     params: the network's weights.
-    teacher_params: the frozen teacher's, or None.
+    teacher_params: those of each frozen teacher.
     slices: any slice, for the shapes.
-    mask: [H, W].
+    acquisition: how it is measured.
     key: random key.
 
   Returns:
@@ -100,7 +149,8 @@ def init_guides(
   """
   if networks.branches is None and not any(t.owns_weights for t in networks.terms):
     return {}
-  return _init_guides(networks, params, teacher_params, complete(slices, mask), key)
+  batch = complete(slices, acquisition)
+  return _init_guides(networks, params, teacher_params, batch, key)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -122,25 +172,31 @@ def _init_branches(networks: Networks, params, batch: Batch, key):
 
 
 def _no_extras(batch: Batch) -> combine.Extras:
-  return combine.Extras(jnp.zeros(()), jnp.zeros(len(batch.target), jnp.uint32))
+  return combine.Extras(jnp.zeros(()), _no_draws(batch))
+
+
+def _no_draws(slices: Slices | Batch) -> Array:
+  return jnp.zeros(len(slices.target), jnp.uint32)
 
 
 def fit_terms(
-  networks: Networks, slices: Slices, mask: Array, stage: str
+  networks: Networks, slices: Slices, acquisition: Acquisition, stage: str
 ) -> tuple[combine.Term, ...]:
   """Fits the terms to the networks' layers and traces every one of them.
 
   Args:
     networks: their terms as from `combine.resolve`.
     slices: any slice, for the shapes.
-    mask: [H, W].
+    acquisition: how it is measured.
     stage: name of the stage, for the log and for errors.
 
   Raises:
     UserError: layers are missing, or a term cannot be computed from them; names it.
   """
   key = jax.random.key(0)
-  batch = complete(slices, mask)
+  batch = jax.eval_shape(
+    functools.partial(vary, networks), slices, acquisition, _no_draws(slices)
+  )
 
   def init(model, batch):
     return model.init(key, batch.zero_filled, batch.measurement)["params"]
@@ -149,16 +205,23 @@ def fit_terms(
     params = init(networks.model, batch)
     guides = _init_branches(networks, params, batch, key)
     student = forward(networks, params, guides, batch)[1]
-    if networks.teacher is None:
-      return student, {}
-    return student, _run(networks.teacher, init(networks.teacher, batch), batch)[1]
+    return student, [_run(t, init(t, batch), batch)[1] for t in networks.teachers]
 
-  student, teacher = jax.eval_shape(layers, batch)
+  student, teachers = jax.eval_shape(layers, batch)
+  teacher = teachers[0] if teachers else {}
   terms = combine.adapt(networks.terms, student, teacher, stage)
+  for other in teachers[1:]:
+    if combine.adapt(networks.terms, student, other, stage) != terms:
+      raise UserError(
+        f"config.stages.{stage}.teachers",
+        "teachers whose layers differ in shape",
+        "layers of equal shapes",
+        "Let networks of one kind teach, or another method.",
+      )
   for term in terms:
     try:
       jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
       raise UserError(
         f"config.stages.{stage}.terms.{term.name}",
         f"layers that it cannot compare, guided {', '.join(term.guided)}"

@@ -1,6 +1,7 @@
 """Runs an experiment: checks everything, trains what is missing, reports."""
 
 import copy
+import dataclasses
 import hashlib
 import pathlib
 import zlib
@@ -8,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import linen as nn
@@ -16,19 +16,21 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
+from kdmri_jax.data import tasks
 from kdmri_jax.distillation import combine
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches, contract
-from kdmri_jax.physics import masks
+from kdmri_jax.physics import acquisition
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training import stage as stage_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.networks import Networks, complete, fit_terms
 from kdmri_jax.training.workdir import WorkDir
+from kdmri_jax.types import Acquisition, Slices
 
 
 class Pipeline:
@@ -48,8 +50,9 @@ class Pipeline:
   Attributes:
     config: the experiment.
     seed: seed of initialisation and data order.
+    task: the task that is evaluated, see `for_task`; "" for all.
     workdir: the run's folder.
-    dataset: slices, split and mask.
+    dataset: slices, split and acquisition.
     devices: the devices in use.
     models: the networks of the stages, by stage.
   """
@@ -59,9 +62,11 @@ class Pipeline:
     self.seed = config.seed
     self.workdir = WorkDir(workdir, config.seed)
     self.devices = parallel.choose_devices(config.devices, config.batch_size)
+    self.task = ""
     self.dataset = dataset_lib.load(
-      config.data, lambda shape: masks.build(config.mask, shape)
+      config.data, lambda shape: acquisition.build(config.all_tasks, shape)
     )
+    self._check_augment()
     stages = config.stages.items()
     used = {key for _, stage in stages for key in (stage.model, stage.branches) if key}
     networks = {key: self._build_model(key) for key in sorted(used)}
@@ -103,8 +108,32 @@ class Pipeline:
     """
     other = copy.copy(self)
     other.seed = seed
-    other.workdir = WorkDir(self.workdir.path, seed)
+    other.workdir = WorkDir(self.workdir.path, seed, self.task)
     other.devices = devices or self.devices
+    return other
+
+  def for_task(self, task: str) -> "Pipeline":
+    """The same experiment, evaluated on one task.
+
+    Its dataset has that task's acquisition and held-back slices; of the config's
+    `evaluation` what concerns the task is left.
+    """
+    other = copy.copy(self)
+    other.task = task
+    other.workdir = WorkDir(self.workdir.path, self.seed, task)
+    number = list(self.config.all_tasks).index(task)
+    whole, test = self.dataset.acquisition, self.dataset.test
+    own = Acquisition(*(None if x is None else x[[number]] for x in whole))
+    slices = tasks.assign(
+      test.slices,
+      [number],
+      count=len(whole.masks),
+      noisy=own.snr is not None,
+      name="test",
+    )
+    test = dataclasses.replace(test, slices=slices._replace(task=None))
+    other.dataset = dataclasses.replace(self.dataset, acquisition=own, test=test)
+    other.config = self.config.of_task(task)
     return other
 
   def claim(self, names: Sequence[str]) -> None:
@@ -139,7 +168,7 @@ class Pipeline:
       Interrupted: a signal stopped it; the state was saved.
     """
     setting = stage_lib.Setting(
-      dataset=self.dataset,
+      acquisition=self.dataset.acquisition,
       devices=self.devices,
       batch_size=self.config.batch_size,
       seed=self.seed,
@@ -158,7 +187,8 @@ class Pipeline:
     """Digests of mask and images: the same names may come to hold other values."""
     data = self.dataset
     splits = ("train", "validation", "test")
-    arrays = {"mask": [data.mask]} | {n: getattr(data, n).slices for n in splits}
+    masks = data.acquisition.masks
+    arrays = {"mask": [masks]} | {n: getattr(data, n).slices for n in splits}
     return {f"{name}_digest": _digest(parts) for name, parts in arrays.items()}
 
   def progress(self, name: str) -> Progress | None:
@@ -212,7 +242,8 @@ class Pipeline:
   def _build_model(self, name: str) -> nn.Module:
     channels = self.dataset.train.slices.target.shape[-1]
     config, where = self.config.models[name], f"config.models.{name}"
-    model = models.build(config, self.dataset.mask, where)
+    masks = self.dataset.acquisition.masks
+    model = models.build(config, masks, where)
     if models.channels(model) == 1 and channels == 2:
       raise UserError(
         self.dataset.record["complex_file"],
@@ -228,40 +259,85 @@ class Pipeline:
         "1",
         f"Set --{where}.channels=1 for every model, or choose complex data.",
       )
-    contract.check(model, self.dataset.mask.shape, channels, where)
+    contract.check(model, masks.shape[1:], channels, where)
+    if any(self.config.augment.patch):
+      contract.check(model, self.config.augment.patch, channels, where, measured=False)
     return model
 
   def _example(self):
     slices = batches.take(self.dataset.train.slices, np.array([0]))
-    return complete(slices, jnp.asarray(self.dataset.mask))
+    return complete(slices, Acquisition(self.dataset.acquisition.masks))
+
+  def _slices(self, name: str, split: str) -> Slices:
+    """The slices of a split, for each task of a stage."""
+    known, wanted = list(self.config.all_tasks), self.config.stages[name].tasks
+    return tasks.assign(
+      getattr(self.dataset, split).slices,
+      [known.index(task) for task in wanted or known],
+      count=len(known),
+      noisy=self.dataset.acquisition.snr is not None,
+      name=split,
+    )
 
   def _make_stage(self, name: str) -> stage_lib.Stage:
-    teacher = self.config.stages[name].teacher
     return stage_lib.Stage(
       name=name,
       config=self.config.stages[name],
       networks=self._networks(name, self._terms[name]),
       params=self.start_params(name),
-      teacher_params=self.best(teacher) if teacher else None,
+      train=self._slices(name, "train"),
+      validation=self._slices(name, "validation"),
+      teacher_params=tuple(map(self.best, self.config.stages[name].all_teachers)),
       directory=self.workdir.stage(name),
     )
 
   def _networks(self, name: str, terms: Sequence[combine.Term]) -> Networks:
-    config = self.config.stages[name]
+    config, augment = self.config.stages[name], self.config.augment
+    teachers = config.all_teachers
     return Networks(
       model=self.models[name],
       terms=terms,
-      teacher=self.models[config.teacher] if config.teacher else None,
+      teachers=tuple(self.models[teacher] for teacher in teachers),
+      taught_by=tuple(
+        teachers.index(config.teachers[task]) if task in config.teachers else 0
+        for task in self.config.all_tasks
+      ),
       branches=self._branches.get(name),
       seed=self.seed,
+      fresh=self.dataset.acquisition.snr is not None
+      and any(task.noise.fresh for task in self.config.all_tasks.values()),
+      augment=augment if augment.varies else None,
     )
+
+  def _check_augment(self) -> None:
+    """Refuses what the slices do not allow."""
+    config, slices = self.config.augment, self.dataset.train.slices
+    size, patch = slices.target.shape[1:3], config.patch
+    if config.varies and slices.kspace is not None:
+      raise UserError(
+        "config.augment",
+        "augmentation of data that bring their own k-space",
+        "images, from which k-space is simulated",
+        "Leave config.augment as it is in experiments/base.py.",
+      )
+    if any(patch) and not all(8 <= p <= n for p, n in zip(patch, size, strict=True)):
+      found, expected = f"{patch}, of slices of {size}", "8 rows and columns at least"
+      raise UserError("config.augment.patch", found, expected, "Change the patch.")
+    turned = patch if any(patch) else size
+    if config.rotations and turned[0] != turned[1]:
+      raise UserError(
+        "config.augment.rotations",
+        f"quarter turns of {turned[0]}x{turned[1]} pixels",
+        "squares",
+        "Set config.augment.patch or config.data.crop to a square.",
+      )
 
   def _check_needs(self, names: Sequence[str]) -> None:
     """Refuses stages without those that teach or start them, directly or not."""
     wanted = list(names)
     for name in wanted:
       stage = self.config.stages[name]
-      for needed in (stage.teacher, stage.start_from.partition("/")[0]):
+      for needed in (*stage.all_teachers, stage.start_from.partition("/")[0]):
         if needed and needed not in wanted and not self.is_finished(needed):
           wanted.append(needed)
     missing = [n for n in self.config.pipeline if n in wanted and n not in names]
@@ -276,9 +352,9 @@ class Pipeline:
 
   def _fit_terms(self, name: str) -> tuple[combine.Term, ...]:
     """Fits the terms to the layers and traces them, before anything is trained."""
-    one = batches.take(self.dataset.train.slices, np.array([0]))
+    one = batches.take(self._slices(name, "train"), np.array([0]))
     networks = self._networks(name, self._terms[name])
-    return fit_terms(networks, one, self.dataset.mask, name)
+    return fit_terms(networks, one, self.dataset.acquisition, name)
 
 
 def _digest(arrays: Iterable[np.ndarray | None]) -> str:

@@ -14,7 +14,6 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import StageConfig
-from kdmri_jax.data.dataset import Dataset
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.training import batches, hints, interrupt, log, parallel
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
@@ -26,7 +25,7 @@ from kdmri_jax.training.step import (
   make_schedule,
   make_steps,
 )
-from kdmri_jax.types import Slices
+from kdmri_jax.types import Acquisition, Slices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Setting:
   """What all stages of a run share.
 
   Attributes:
-    dataset: training and validation slices, and the mask.
+    acquisition: how the slices are measured.
     devices: from `parallel.choose_devices`.
     batch_size: slices a step, over all devices.
     seed: seed of the data order.
@@ -46,7 +45,7 @@ class Setting:
     row: line of the progress bar, where several are shown.
   """
 
-  dataset: Dataset
+  acquisition: Acquisition
   devices: Sequence[jax.Device]
   batch_size: int
   seed: int
@@ -67,7 +66,9 @@ class Stage:
     config: its settings.
     networks: what it computes with.
     params: the weights it starts from.
-    teacher_params: the frozen teacher's weights, or None.
+    train: the slices it learns from, with their tasks.
+    validation: those its best weights are chosen by.
+    teacher_params: the weights of each frozen teacher.
     directory: where checkpoints and logs go.
   """
 
@@ -75,7 +76,9 @@ class Stage:
   config: StageConfig
   networks: Networks
   params: Any
-  teacher_params: Any
+  train: Slices
+  validation: Slices
+  teacher_params: Sequence[Any]
   directory: pathlib.Path
 
 
@@ -90,7 +93,7 @@ def train(stage: Stage, setting: Setting) -> Progress:
     Interrupted: SIGTERM or Ctrl-C; the state was saved before.
     UserError: a loss became NaN or infinite; or the disk is full.
   """
-  count = len(setting.dataset.train.slices.target)
+  count = len(stage.train.target)
   per_epoch = batches.steps_per_epoch(count, setting.batch_size)
   shown = setting.label + stage.name
   with contextlib.ExitStack() as stack:
@@ -111,10 +114,10 @@ def train(stage: Stage, setting: Setting) -> Progress:
 
 
 def _fresh(stage: Stage, setting: Setting, optimiser) -> Snapshot:
-  one = batches.take(setting.dataset.train.slices, np.array([0]))
+  one = batches.take(stage.train, np.array([0]))
   key = jax.random.fold_in(jax.random.key(setting.seed), zlib.crc32(b"guides"))
   guides = init_guides(
-    stage.networks, stage.params, stage.teacher_params, one, setting.dataset.mask, key
+    stage.networks, stage.params, stage.teacher_params, one, setting.acquisition, key
   )
   state = init_state(stage.params, guides, optimiser)
   return Snapshot(state, stage.params, Progress(), guides.get("branches"))
@@ -127,7 +130,7 @@ class _Loop:
     self._stage, self._setting, self._steps = stage, setting, steps
     self._snapshot, self._checkpoints = snapshot, checkpoints
     self._diary, self._signal = diary, setting.signal
-    self._mask = parallel.replicate(setting.dataset.mask, setting.devices)
+    self._acquisition = parallel.replicate(setting.acquisition, setting.devices)
     self._set_teacher(error_range=0.0)
     snapshot.state = parallel.replicate(snapshot.state, setting.devices)
     self._predict = make_predict(stage.networks.model, setting.devices[:1])
@@ -144,9 +147,8 @@ class _Loop:
     progress = self._snapshot.progress
     if progress.finished:
       return
-    dataset = self._setting.dataset
-    self._train = self._with_hints(dataset.train.slices, "training")
-    self._validation = self._with_hints(dataset.validation.slices, "validation")
+    self._train = self._with_hints(self._stage.train, "training")
+    self._validation = self._with_hints(self._stage.validation, "validation")
     schedule = make_schedule(self._stage.config, per_epoch)
     self._counted_until = time.monotonic()
     while not progress.finished:
@@ -184,7 +186,7 @@ class _Loop:
       batch = batches.take(self._train, order[position])
       self._audit_if_due(batch)
       snapshot.state, values = self._steps.train(
-        snapshot.state, self._teacher, batch, self._mask
+        snapshot.state, self._teacher, batch, self._acquisition
       )
       self._account(pending)
       pending = values
@@ -202,7 +204,9 @@ class _Loop:
     step, every = self._snapshot.progress.step, self._setting.audit_every
     if not every or step % every:
       return
-    measured = self._steps.audit(self._snapshot.state, self._teacher, batch, self._mask)
+    measured = self._steps.audit(
+      self._snapshot.state, self._teacher, batch, self._acquisition
+    )
     self._diary.audit(step, jax.device_get(measured))
 
   def _account(self, values) -> None:
@@ -246,10 +250,10 @@ class _Loop:
     batch = batches.take(self._validation, indices)
     state = self._snapshot.state
     if len(indices) == self._setting.batch_size:
-      validated = self._steps.validate(state, self._teacher, batch, self._mask)
+      validated = self._steps.validate(state, self._teacher, batch, self._acquisition)
     else:  # on one device, so with arrays that are not spread over several
       validated = self._steps.validate_rest(
-        jax.device_get(state), self._one_teacher, batch, self._setting.dataset.mask
+        jax.device_get(state), self._one_teacher, batch, self._setting.acquisition
       )
     return jax.device_get(validated)
 
@@ -299,7 +303,7 @@ class _Loop:
     middle = np.array([len(self._validation.target) // 2])
     slices = batches.take(self._validation, middle)._replace(hints=None)
     params = jax.device_get(self._snapshot.state.params)
-    zero_filled, image, _ = self._predict(params, slices, self._setting.dataset.mask)
+    zero_filled, image, _ = self._predict(params, slices, self._setting.acquisition)
     panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
     shown = [np.linalg.norm(x, axis=-1) for x in panel]
     self._diary.image(np.concatenate(shown, axis=1), self._snapshot.progress.step)
@@ -315,20 +319,25 @@ class _Loop:
       )
 
   def _with_hints(self, slices: Slices, what: str) -> Slices:
-    """Adds the frozen teacher's hints, and takes the range of its error."""
+    """Adds the frozen teachers' hints, and takes the range of their error.
+
+    Where every training step varies its slices, hints are of no use for long; the
+    error's range is then that of the slices as they are stored.
+    """
     taught_terms = [term for term in self._stage.networks.terms if term.needs_teacher]
     if not taught_terms:
       return slices
+    varies = what == "training" and self._stage.networks.varies
     taught = hints.collect(
-      lambda batch: self._steps.teach(self._teacher, batch, self._mask),
+      lambda batch: self._steps.teach(self._teacher, batch, self._acquisition),
       slices,
       self._setting.batch_size,
-      self._cache_left,
+      0 if varies else self._cache_left,
       what == "training" and any(term.uses_context for term in taught_terms),
       self._stop_if_asked,
     )
     self._cache_left -= taught.bytes
-    if taught.hints is None:
+    if taught.hints is None and not varies:
       logging.info(
         "%s: the teacher's outputs on the %s set would take %.0f MB; computing them "
         "step by step (config.teacher_cache_mb=%d)",

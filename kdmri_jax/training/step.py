@@ -14,8 +14,15 @@ from kdmri_jax.distillation import combine
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.training import parallel
-from kdmri_jax.training.networks import Networks, Teacher, complete, forward, teach
-from kdmri_jax.types import Slices
+from kdmri_jax.training.networks import (
+  Networks,
+  Teacher,
+  complete,
+  forward,
+  teach,
+  vary,
+)
+from kdmri_jax.types import Acquisition, Batch, Slices
 
 
 class TrainState(NamedTuple):
@@ -39,12 +46,12 @@ class Steps(NamedTuple):
   """The compiled functions of a stage; every batch is a whole one.
 
   Attributes:
-    train: (state, `Teacher`, slices, mask) -> (state, values), where values holds
-      every weighted term, "loss" and "gradient_norm".
+    train: (state, `Teacher`, slices, `Acquisition`) -> (state, values), where values
+      holds every weighted term, "loss" and "gradient_norm".
     validate: as `train` -> (per-image "mse" and "l1" [B], values of every term and
       "loss").
     validate_rest: `validate` on one device, for a batch of any size.
-    teach: (`Teacher`, slices, mask) -> hints for `Slices.hints`.
+    teach: (`Teacher`, slices, `Acquisition`) -> hints for `Slices.hints`.
     audit: as `train` -> for every weighted term its "value", the "norm" of its weighted
       gradient and that gradient's "cosine" with the gradient of the L1 distance of the
       image to the target.
@@ -100,23 +107,26 @@ def make_steps(
   average = parallel.average if several else lambda tree: tree
   weighted = [term for term in networks.terms if term.weight]
 
-  def teach_slices(teacher: Teacher, slices: Slices, mask):
-    return teach(networks, teacher.params, complete(slices, mask))
+  def teach_slices(teacher: Teacher, slices: Slices, acquisition: Acquisition):
+    return teach(networks, teacher.params, complete(slices, acquisition))
 
-  def prepare(teacher: Teacher, slices: Slices, mask, step, over_devices):
-    batch = complete(slices, mask)
-    hints = slices.hints
-    if hints is None:
-      hints = teach(networks, teacher.params, batch)
+  def draw(step, count: int, over_devices: bool):
     key = jax.random.fold_in(jax.random.key(networks.seed), step)
-    count = len(batch.target)
     if over_devices:
       everyones = jax.random.bits(key, (len(devices) * count,), jnp.uint32)
       first = parallel.position() * count
-      draws = jax.lax.dynamic_slice_in_dim(everyones, first, count)
-    else:
-      draws = jax.random.bits(key, (count,), jnp.uint32)
+      return jax.lax.dynamic_slice_in_dim(everyones, first, count)
+    return jax.random.bits(key, (count,), jnp.uint32)
+
+  def prepare(teacher: Teacher, batch: Batch, hints, draws):
+    if hints is None:
+      hints = teach(networks, teacher.params, batch)
     return batch, hints, combine.Extras(jnp.asarray(teacher.error_range), draws)
+
+  def prepare_training(state: TrainState, teacher, slices, acquisition):
+    draws = draw(state.step, len(slices.target), several)
+    batch = vary(networks, slices, acquisition, draws)
+    return prepare(teacher, batch, slices.hints, draws)
 
   def evaluate(trained, terms, prepared, over_devices):
     params, guides = trained
@@ -126,8 +136,8 @@ def make_steps(
     values = combine.evaluate(terms, guides, features, batch, hints, extras, gather)
     return outputs, values
 
-  def train(state: TrainState, teacher: Teacher, slices: Slices, mask):
-    prepared = prepare(teacher, slices, mask, state.step, several)
+  def train(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
+    prepared = prepare_training(state, teacher, slices, acquisition)
 
     def loss(trained):
       _, values = evaluate(trained, weighted, prepared, several)
@@ -141,8 +151,10 @@ def make_steps(
     values = {**values, "gradient_norm": optax.tree.norm(gradient[0])}
     return TrainState(params, guides, optimiser_state, state.step + 1), values
 
-  def validate_on(over_devices, state: TrainState, teacher: Teacher, slices, mask):
-    prepared = prepare(teacher, slices, mask, 0, over_devices)
+  def validate_on(over_devices, state: TrainState, teacher, slices, acquisition):
+    batch = complete(slices, acquisition)
+    draws = draw(0, len(slices.target), over_devices)
+    prepared = prepare(teacher, batch, slices.hints, draws)
     trained = (state.params, state.guides)
     outputs, values = evaluate(trained, networks.terms, prepared, over_devices)
     target = prepared[0].target
@@ -159,8 +171,8 @@ def make_steps(
   def validate_rest(*arguments):
     return validate_on(False, *arguments)
 
-  def audit(state: TrainState, teacher: Teacher, slices: Slices, mask):
-    prepared = prepare(teacher, slices, mask, state.step, several)
+  def audit(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
+    prepared = prepare_training(state, teacher, slices, acquisition)
 
     def values_of(params):
       trained = (params, state.guides)
@@ -198,14 +210,14 @@ def make_steps(
 def make_predict(
   model: nn.Module, devices: Sequence[jax.Device], layers: Sequence[str] = ()
 ) -> Callable:
-  """Compiles (params, slices, mask) -> (zero-filled, reconstruction, picked layers).
+  """Compiles (params, slices, acquisition) -> (zero-filled, reconstruction, layers).
 
   All results have a leading batch axis. Where the slices bring k-space, nothing but
   the shape of their target is used.
   """
 
-  def predict(params, slices: Slices, mask):
-    batch = complete(slices, mask)
+  def predict(params, slices: Slices, acquisition: Acquisition):
+    batch = complete(slices, acquisition)
     outputs, features = feature_lib.apply(
       model, params, batch.zero_filled, batch.measurement
     )

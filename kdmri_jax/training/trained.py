@@ -11,12 +11,12 @@ from flax import linen as nn
 
 from kdmri_jax import config as config_lib
 from kdmri_jax import models
-from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.config import ExperimentConfig, TaskConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.physics import masks
+from kdmri_jax.physics.acquisition import build
 from kdmri_jax.training.checkpoint import Checkpoints
 from kdmri_jax.training.workdir import WorkDir
-from kdmri_jax.types import Measurement
+from kdmri_jax.types import Acquisition, Measurement
 
 
 class Trained(NamedTuple):
@@ -26,13 +26,13 @@ class Trained(NamedTuple):
     config: the experiment it comes from.
     model: apply it as `model.apply({"params": params}, zero_filled, measurement)`.
     params: its best weights.
-    mask: the experiment's mask for the slice shape asked for, uint8 [H, W].
+    acquisition: how the slices asked for are measured, NumPy arrays of one task.
   """
 
   config: ExperimentConfig
   model: nn.Module
   params: Any
-  mask: np.ndarray
+  acquisition: Acquisition
 
 
 def read_config(workdir: pathlib.Path) -> ExperimentConfig:
@@ -56,8 +56,10 @@ def read_config(workdir: pathlib.Path) -> ExperimentConfig:
 def load(
   workdir: pathlib.Path,
   stage: str,
-  mask_shape: tuple[int, int],
-  mask=None,
+  size: tuple[int, int],
+  acquisition: Acquisition | None = None,
+  *,
+  task: str = "",
   seed: int | None = None,
 ) -> Trained:
   """Reads a finished stage.
@@ -65,14 +67,16 @@ def load(
   Args:
     workdir: the run's work directory.
     stage: "teacher", "student", "kd", ...
-    mask_shape: rows and columns of the slices to reconstruct.
-    mask: their mask [H, W]; None makes the experiment's own for that shape.
+    size: rows and columns of the slices to reconstruct.
+    acquisition: how they were measured; None takes the experiment's own.
+    task: which of the experiment's tasks that is; "" for the first.
     seed: seed of the training; None takes the experiment's first.
 
   Raises:
-    UserError: no such run, stage or seed, or the mask cannot be made for that shape.
+    UserError: no such run, stage, seed or task, or the mask cannot be made for that
+      size.
   """
-  config = read_config(workdir)
+  config = of_task(read_config(workdir), task)
   folder = WorkDir(workdir, config.seed if seed is None else seed)
   directory = folder.stage(stage) / "checkpoints"
   seeds = folder.seeds(stage) if stage in config.stages else []
@@ -90,10 +94,11 @@ def load(
       f"one of the trained ones out of {', '.join(config.pipeline)}",
       "Train it with scripts/run.py, or name another --stage.",
     )
-  mask = masks.build(config.mask, mask_shape) if mask is None else mask
+  if acquisition is None:
+    acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
   name = config.stages[stage].model
-  model = models.build(config.models[name], mask, f"config.models.{name}")
-  shapes = jax.eval_shape(lambda: _initialise(model, mask.shape))
+  model = models.build(config.models[name], acquisition.masks, f"config.models.{name}")
+  shapes = jax.eval_shape(lambda: _initialise(model, size))
   checkpoints = Checkpoints(directory, read_only=True)
   progress = checkpoints.progress()
   if progress is None or not progress.finished:
@@ -105,7 +110,23 @@ def load(
     )
   params = checkpoints.best(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
   checkpoints.close()
-  return Trained(config, model, params, mask)
+  return Trained(config, model, params, acquisition)
+
+
+def of_task(config: ExperimentConfig, task: str) -> ExperimentConfig:
+  """What concerns a task of the experiment, "" for the first.
+
+  Raises:
+    UserError: there is no such task.
+  """
+  known = list(config.all_tasks)
+  if task and task not in known:
+    found, expected = (
+      f"{task!r}",
+      f"one of {', '.join(filter(None, known)) or '(none)'}",
+    )
+    raise UserError("--task", found, expected, "Correct the name.")
+  return config.of_task(task or known[0])
 
 
 def _initialise(model: nn.Module, shape: tuple[int, int]):

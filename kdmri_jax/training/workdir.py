@@ -28,11 +28,13 @@ class WorkDir:
   Attributes:
     path: the folder.
     seed_path: the part that belongs to one seed.
+    task: the task whose results are meant; "" where there is one.
   """
 
-  def __init__(self, path: pathlib.Path, seed: int):
+  def __init__(self, path: pathlib.Path, seed: int, task: str = ""):
     self.path = path
     self.seed_path = path / f"seed_{seed}"
+    self.task = task
 
   def stage(self, name: str) -> pathlib.Path:
     """Folder of a stage, or of another row of the comparison."""
@@ -40,7 +42,12 @@ class WorkDir:
 
   def results(self, name: str) -> pathlib.Path:
     """Folder of a stage's reconstructions."""
-    return self.stage(name) / "results"
+    return self.stage(name) / "results" / self.task
+
+  @property
+  def report(self) -> pathlib.Path:
+    """Folder of the report."""
+    return self.path / "report" / self.task
 
   def seeds(self, name: str) -> list[int]:
     """The seeds with which a stage has begun."""

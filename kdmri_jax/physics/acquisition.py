@@ -1,0 +1,59 @@
+"""How images become measurements: a mask and noise, for each task its own."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+import numpy as np
+
+from kdmri_jax.config import TaskConfig
+from kdmri_jax.physics import masks, noise
+from kdmri_jax.physics.undersample import undersample, zero_fill
+from kdmri_jax.types import Acquisition, Array, Measurement
+
+
+def build(tasks: Mapping[str, TaskConfig], shape: tuple[int, int]) -> Acquisition:
+  """The acquisition that a config describes.
+
+  Averaging N acquisitions raises the signal-to-noise ratio by sqrt(N).
+
+  Args:
+    tasks: the tasks by name.
+    shape: rows and columns of the images.
+
+  Raises:
+    UserError: a mask cannot be made.
+  """
+  stack = np.stack([masks.build(task.mask, shape) for task in tasks.values()])
+  snr = np.array(
+    [np.array(t.noise.snr) * np.sqrt(t.noise.averages) for t in tasks.values()],
+    np.float32,
+  )
+  return Acquisition(stack, None if np.isinf(snr).all() else snr)
+
+
+def measure(
+  target: Array,
+  acquisition: Acquisition,
+  task: Array | None = None,
+  draws: Array | None = None,
+) -> tuple[Array, Measurement]:
+  """Measures fully sampled images.
+
+  Args:
+    target: float32 [B, H, W, C], C = 1 or 2.
+    acquisition: of one task, or of several.
+    task: number of each image's task, int32 [B]; None where there is one.
+    draws: a number for each image that its noise is drawn by, uint32 [B]; not used
+      without noise.
+
+  Returns:
+    The zero-filled images, float32 [B, H, W, C], and the measurement.
+  """
+  row = 0 if task is None else task
+  zero_filled, measurement = undersample(target, jnp.asarray(acquisition.masks)[row])
+  if acquisition.snr is None:
+    return zero_filled, measurement
+  bounds = jnp.asarray(acquisition.snr)[row]
+  snr = noise.draw_snr(draws, bounds[..., 0], bounds[..., 1])
+  measurement = noise.add(measurement, target, snr, draws)
+  return zero_fill(measurement, target.shape[-1]), measurement

@@ -1,0 +1,190 @@
+"""Several ways of measuring, undone by one network; a teacher for each."""
+
+import dataclasses
+import json
+import math
+
+import jax
+import numpy as np
+import pytest
+from data_files import save_h5
+from tiny import tiny_config, train
+
+from kdmri_jax import config as config_lib
+from kdmri_jax.data import tasks
+from kdmri_jax.errors import UserError
+from kdmri_jax.evaluation import compare, reconstruct
+from kdmri_jax.physics import acquisition, masks
+from kdmri_jax.training.networks import Networks, complete, teach
+from kdmri_jax.training.pipeline import Pipeline
+from kdmri_jax.types import Slices
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+EDSR = {"network": "edsr", "blocks": 1, "features": 4}
+
+
+def two_tasks(**changes):
+  """Two experts, one for noise and one for low resolution, teach one student both."""
+  config = tiny_config(epochs=1, devices=2, **changes)
+  plain = {"acceleration": 2.0, "centre_lines": 1, "axis": 0, "seed": 0, "path": ""}
+  config.tasks = {
+    "denoise": {
+      "mask": {**plain, "kind": "full"},
+      "noise": {"snr": (8.0, 16.0), "averages": 1, "fresh": True},
+    },
+    "sharpen": {
+      "mask": {**plain, "kind": "central"},
+      "noise": {"snr": (math.inf, math.inf), "averages": 1, "fresh": True},
+    },
+  }
+  config.models = {"teacher": {**EDSR, "features": 6}, "student": EDSR}
+  for name in ("denoise", "sharpen"):
+    expert = config.stages.teacher.copy_and_resolve_references()
+    expert.tasks = (name,)
+    config.stages[f"expert_{name}"] = expert
+  kd = config.stages.kd
+  kd.start_from, kd.teacher = "", ""
+  kd.teachers = {name: f"expert_{name}" for name in ("denoise", "sharpen")}
+  del config.stages.teacher, config.stages.feature
+  config.pipeline = ("expert_denoise", "expert_sharpen", "student", "kd")
+  config.evaluation.models = config.pipeline
+  config.evaluation.teacher = "expert_denoise"
+  config.evaluation.teachers = kd.teachers
+  return config
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+  path = tmp_path_factory.mktemp("tasks") / "run"
+  pipeline = Pipeline(config_lib.parse(two_tasks()), path)
+  return train(pipeline)[0]
+
+
+def test_each_task_has_its_report(trained):
+  reports = compare.write_reports([trained])
+  folder = trained.workdir.path
+  assert [r.path for r in reports] == [
+    folder / "report" / task / "index.html" for task in ("denoise", "sharpen")
+  ]
+  for task, report in zip(("denoise", "sharpen"), reports, strict=True):
+    found = json.loads(report.path.with_name("report.json").read_text())
+    models = [row["model"] for row in found["rows"]]
+    assert models == ["zero_filled", f"expert_{task}", "student", "kd"]
+    assert found["title"].endswith(f": {task}")
+    assert (folder / "seed_42" / "kd" / "results" / task).is_dir()
+
+
+def test_the_noise_of_the_evaluation_is_the_same_for_all(trained):
+  view = trained.for_task("denoise")
+  first, again = (
+    complete(view.dataset.test.slices, view.dataset.acquisition) for _ in range(2)
+  )
+  np.testing.assert_array_equal(first.zero_filled, again.zero_filled)
+  assert np.abs(first.zero_filled - first.target).max() > 1e-3
+
+
+def test_each_image_is_taught_by_the_expert_of_its_task(trained):
+  networks = trained._networks("kd", trained._terms["kd"])
+  slices = trained._slices("kd", "validation")
+  batch = complete(slices, trained.dataset.acquisition)
+  experts = [trained.best(f"expert_{name}") for name in ("denoise", "sharpen")]
+  hints = teach(networks, experts, batch)["imitation"][0]
+  half = len(slices.target) // 2
+  np.testing.assert_array_equal(slices.task, [0] * half + [1] * half)
+  for number, rows in enumerate((slice(half), slice(half, None))):
+    alone = networks._replace(teachers=(networks.teachers[number],), taught_by=())
+    own = teach(alone, [experts[number]], batch)["imitation"][0]
+    np.testing.assert_allclose(hints[rows], own[rows], atol=1e-6)
+    assert np.abs(hints - own).max() > 1e-4
+
+
+def test_an_expert_sees_its_own_task_only(trained):
+  slices = trained._slices("expert_sharpen", "train")
+  assert len(slices.target) == len(trained.dataset.train.slices.target)
+  assert set(slices.task) == {1}
+
+
+def test_files_are_measured_as_the_task_does_or_taken_as_they_are(trained, tmp_path):
+  rng = np.random.default_rng(0)
+  image = rng.random((2, 20, 18)).astype(np.float32)
+  save_h5(tmp_path / "a.h5", target=image)
+  path, workdir = tmp_path / "a.h5", trained.workdir.path
+  inputs = {}
+  for task in ("denoise", "sharpen"):
+    found = reconstruct.run_file(workdir, "kd", path, task=task)
+    inputs[task] = found["zero_filled"]
+    np.testing.assert_allclose(found["target"], image, atol=1e-6)
+  kept = masks.central((20, 18), 2.0) * np.fft.fft2(image)
+  np.testing.assert_allclose(inputs["sharpen"], np.abs(np.fft.ifft2(kept)), atol=1e-5)
+  assert 1e-3 < np.abs(inputs["denoise"] - image).mean() < 0.2
+  found = reconstruct.run_file(workdir, "kd", path, as_is=True)
+  np.testing.assert_allclose(found["zero_filled"], image, atol=1e-5)
+  assert "target" not in found
+  with pytest.raises(UserError, match="--task: found 'blur'"):
+    reconstruct.run_file(workdir, "kd", path, task="blur")
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"stages.kd.teachers": {"denoise": "expert_denoise"}}, "kd.teachers: found"),
+    ({"stages.kd.teacher": "expert_denoise"}, "also one teacher for all tasks"),
+    ({"stages.kd.tasks": ("blur",)}, "kd.tasks: found 'blur'"),
+    ({"tasks.denoise.noise.snr": (9.0, 3.0)}, "tasks.denoise.noise.snr: found"),
+    ({"noise.snr": (0.0, 3.0)}, "config.noise.snr: found"),
+    ({"noise.snr": (3.0, math.inf)}, "config.noise.snr: found"),
+    ({"noise.averages": 0}, "noise.averages: found 0"),
+    ({"evaluation.teachers": {"blur": "kd"}}, "evaluation.teachers: found 'blur'"),
+    ({"augment.patch": (4, 4)}, "config.augment.patch: found (4, 4)"),
+    ({"augment.patch": (64, 16)}, "config.augment.patch: found (64, 16)"),
+    ({"augment.rotations": True}, "quarter turns of 24x20"),
+    ({"augment.patch": (8, 8), "models.student": {"network": "dccnn"}},
+     "config.models.student: found a network that fails"),
+  ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(tmp_path, changes, message):
+  config = two_tasks().to_dict()
+  for key, value in changes.items():
+    *path, last = key.split(".")
+    part = config
+    for name in path:
+      part = part[name]
+    part[last] = value
+  with pytest.raises(UserError) as caught:
+    Pipeline(config_lib.parse(config), tmp_path / "run")
+  assert message in str(caught.value)
+
+
+def test_every_slice_comes_once_for_each_task():
+  target = np.arange(12, dtype=np.float32).reshape(3, 2, 2, 1)
+  found = tasks.assign(Slices(target), [0, 2], count=3, noisy=True, name="train")
+  np.testing.assert_array_equal(found.target, np.concatenate([target, target]))
+  np.testing.assert_array_equal(found.task, [0, 0, 0, 2, 2, 2])
+  assert len(set(found.draws.tolist())) == 6
+  alone = tasks.assign(Slices(target), [2], count=3, noisy=True, name="train")
+  np.testing.assert_array_equal(alone.draws, found.draws[3:])
+  same = tasks.assign(Slices(target), [0], count=1, noisy=False, name="train")
+  assert same.target is target and same.task is None and same.draws is None
+
+
+def test_measuring_several_tasks_is_measuring_each():
+  config = config_lib.parse(two_tasks())
+  acquired = acquisition.build(config.tasks, (24, 20))
+  target = np.random.default_rng(0).random((4, 24, 20, 1)).astype(np.float32)
+  task, draws = np.array([0, 1, 1, 0]), np.arange(4, dtype=np.uint32)
+  whole, measurement = jax.jit(acquisition.measure)(target, acquired, task, draws)
+  for number in (0, 1):
+    own = acquired._replace(masks=acquired.masks[[number]], snr=acquired.snr[[number]])
+    rows = task == number
+    part, alone = acquisition.measure(target[rows], own, None, draws[rows])
+    np.testing.assert_allclose(whole[rows], part, atol=1e-6)
+    np.testing.assert_allclose(measurement.kspace[rows], alone.kspace, atol=1e-5)
+
+
+def test_averages_raise_the_ratio():
+  noise = config_lib.NoiseConfig((5.0, 10.0), 4, True)
+  mask = dataclasses.replace(config_lib.parse(tiny_config()).mask, kind="full")
+  acquired = acquisition.build({"": config_lib.TaskConfig(mask, noise)}, (8, 8))
+  np.testing.assert_allclose(acquired.snr, [[10.0, 20.0]])
+  assert not Networks(None, ()).varies
