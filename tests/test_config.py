@@ -10,17 +10,25 @@ import pytest
 from tiny import tiny_config
 
 import experiments
-from experiments import published, sft, study
+from experiments import enhancement, published, sft, study
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation.published import comparable
 
 STUDIES = ("ablation", "alpha", "methods", "position", "recipes", "sft")
+ENHANCEMENT = ("model_based", "task_based")
 
 
 def test_every_experiment_parses_in_both_protocols():
   for path in pathlib.Path(experiments.__file__).parent.glob("*.py"):
-    if path.stem in ("__init__", "published", "study", *STUDIES):
+    if path.stem in (
+      "__init__",
+      "published",
+      "study",
+      "enhancement",
+      *STUDIES,
+      *ENHANCEMENT,
+    ):
       continue
     module = importlib.import_module(f"experiments.{path.stem}")
     for arguments in ((), ("reference",)):
@@ -77,10 +85,30 @@ def test_all_published_rows_of_sft():
   assert published["kd_similarity_sft"] == (39.93,)
 
 
+@pytest.mark.parametrize("question", ENHANCEMENT)
+@pytest.mark.parametrize("argument", ["brain_t1", "acdc:full", "demo"])
+def test_every_enhancement_study_parses(question, argument):
+  module = importlib.import_module(f"experiments.{question}")
+  config = module.get_config(argument)
+  parsed = config_lib.parse(config)
+  size = enhancement.NETWORKS[argument.partition(":")[2] or "small"]
+  features = {m.settings["features"] for m in parsed.models.values()}
+  assert size["edsr"]["features"] in features
+  for name in parsed.evaluation.distilled:
+    terms = parsed.stages[name].terms
+    alpha = terms["imitation"].weight
+    assert ("reconstruction" in terms) == (alpha < 1)
+    weights = {n: t.weight for n, t in terms.items() if n != "imitation"}
+    assert set(weights.values()) <= {1 - alpha}
+  enhancement.perceptual(config, 0.1)
+  terms = config_lib.parse(config).stages["student"].terms
+  assert terms["perceptual"].weight == pytest.approx(0.1)
+
+
 def test_a_study_is_no_setting():
   known = study.settings()
   assert {"acdc", "brain_t1", "cardiac_4x", "demo"} < set(known)
-  assert not {"study", "published", *STUDIES} & set(known)
+  assert not {"study", "published", *STUDIES, *ENHANCEMENT} & set(known)
 
 
 def test_a_study_takes_its_settings_protocol():

@@ -1,0 +1,111 @@
+"""Enhancement by distillation (Shou et al., ISMRM): what its two studies share.
+
+Noisy or blurred images go in, at their final size; no network sees k-space. Training
+takes patches of 64x64, mirrored and turned at random. The data terms are L1 and SSIM;
+`perceptual` adds the third of the publication.
+
+A study's argument is "setting" or "setting:size": the experiment file whose images it
+uses, and the networks, "small" enough for a CPU or "full" as published.
+"""
+
+import importlib
+
+from ml_collections import ConfigDict
+
+NETWORKS = {
+  "small": {
+    "swinir": dict(network="swinir", depths=(2, 2), features=32, heads=2),
+    "edsr": dict(network="edsr", blocks=4, features=24),
+  },
+  "full": {
+    "swinir": dict(network="swinir", depths=(6,) * 6, features=180, heads=6),
+    "edsr": dict(network="edsr", blocks=16, features=64),
+  },
+}
+FULL = dict(kind="full", acceleration=2.0, centre_lines=1, axis=0, seed=0, path="")
+NOISE = dict(snr=(4.0, 12.0), averages=1, fresh=True)
+
+
+def start(argument: str, name: str) -> tuple[ConfigDict, dict]:
+  """A config with the setting's images and no stage yet, and its networks."""
+  setting, _, size = argument.partition(":")
+  config = importlib.import_module(f"experiments.{setting}").get_config()
+  config.name = f"{name} ({config.name})"
+  config.epochs = 60
+  config.augment.update(flips=True, rotations=True, patch=(64, 64))
+  config.models, config.stages = ConfigDict(), ConfigDict()
+  config.pipeline = ()
+  evaluation = config.evaluation
+  evaluation.models, evaluation.distilled, evaluation.pairs = (), (), ()
+  evaluation.control = ""
+  evaluation.published = {}
+  evaluation.published_source = ""
+  evaluation.published_on = {}
+  return config, NETWORKS[size or "small"]
+
+
+def add_stage(
+  config: ConfigDict,
+  name: str,
+  model: str,
+  *,
+  alpha: float = 0.0,
+  teacher: str = "",
+  teachers: dict | None = None,
+  tasks: tuple = (),
+) -> None:
+  """Adds a stage and its row: alpha * KD + (1 - alpha) * data.
+
+  Args:
+    config: from `start`.
+    name: of the stage.
+    model: key in `config.models`.
+    alpha: weight of the distance to the teacher's image.
+    teacher: the stage that teaches all samples; "" for none.
+    teachers: task -> the stage that teaches its samples; None for none.
+    tasks: those it learns; () for all.
+  """
+  terms = {}
+  if alpha < 1:
+    pixel = dict(variant="", guided=(), hint=())
+    terms["reconstruction"] = dict(pixel, loss="l1", weight=1 - alpha)
+    terms["similarity"] = dict(pixel, loss="ssim", weight=1 - alpha)
+  if alpha > 0:
+    terms["imitation"] = dict(
+      loss="imitation",
+      weight=alpha,
+      variant="paper",
+      guided=("image",),
+      hint=("image",),
+    )
+  config.stages[name] = dict(
+    model=model,
+    start_from="",
+    teacher=teacher,
+    teachers=teachers or {},
+    tasks=tasks,
+    branches="",
+    terms=terms,
+    learning_rate=5e-4,
+    decay_factor=0.1,
+    decay_epochs=config.get_oneway_ref("epochs") * 3 // 4,
+    epochs=config.get_oneway_ref("epochs"),
+    select="mse",
+  )
+  config.pipeline = (*config.pipeline, name)
+  config.evaluation.models = (*config.evaluation.models, name)
+  if alpha:
+    config.evaluation.distilled = (*config.evaluation.distilled, name)
+
+
+def perceptual(config: ConfigDict, weight: float) -> None:
+  """Adds the perceptual term to all data terms; set --config.vgg_weights, too."""
+  for stage in config.stages.values():
+    if "reconstruction" in stage.terms:
+      stage.terms.perceptual = dict(
+        loss="perceptual",
+        weight=weight * stage.terms.reconstruction.weight,
+        variant="",
+        guided=(),
+        hint=(),
+      )

@@ -1,0 +1,26 @@
+"""Model-based distillation: SwinIR teaches EDSR to denoise (Shou et al., ISMRM).
+
+  python scripts/run.py --config=experiments/model_based.py:brain_t1 \
+    --workdir=runs/model_based --config.data.root=/path/to/folder
+
+A student for each alpha of alpha * KD + (1 - alpha) * data; `student` is the one with
+alpha 0. `model_based.py:brain_t1:full` takes the published sizes.
+"""
+
+from experiments import enhancement
+
+ALPHAS = (0.25, 0.5, 0.75, 1.0)
+
+
+def get_config(argument="brain_t1"):
+  config, networks = enhancement.start(argument, "SwinIR teaches EDSR to denoise")
+  config.mask.kind = "full"
+  config.noise = enhancement.NOISE
+  config.models.teacher = networks["swinir"]
+  config.models.student = networks["edsr"]
+  enhancement.add_stage(config, "teacher", "teacher")
+  enhancement.add_stage(config, "student", "student")
+  for alpha in ALPHAS:
+    name = f"kd_alpha_{round(100 * alpha):03d}"
+    enhancement.add_stage(config, name, "student", alpha=alpha, teacher="teacher")
+  return config
