@@ -10,7 +10,7 @@ Any setting can be changed on the command line, and a part of the stages chosen:
     --config.data.root=/data/ACDC --config.epochs=20 --stages=teacher,student
 
 Stop it with Ctrl-C whenever you like: the same command goes on where it stopped.
-The settings and their meaning are in kdmri_jax/config/schema.py, their defaults in
+The settings and their meaning are in kdmri_jax/config/, their defaults in
 experiments/base.py. At the end the comparison table is printed, with the path of
 the report (WORKDIR/report/index.html).
 """

@@ -14,6 +14,11 @@ from kdmri_jax.types import Acquisition
 EVEN_ROWS = (np.arange(6) % 2 == 0)[:, None] * np.ones(5)
 
 
+def all_sampled(shape):
+  """For `data.load`: one task that samples everything, and no noise."""
+  return Acquisition(np.ones((1, *shape), np.uint8))
+
+
 def measured_by(mask):
   """For `data.load`: one task with this mask [H, W] and no noise."""
   return lambda shape: Acquisition(np.asarray(mask, np.uint8)[None])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from data_files import (
   EVEN_ROWS,
+  all_sampled,
   config,
   images,
   kdmri_folder,
@@ -20,10 +21,6 @@ from data_files import (
 from kdmri_jax.data import load
 from kdmri_jax.errors import UserError
 from kdmri_jax.types import Acquisition
-
-
-def all_sampled(shape):
-  return Acquisition(np.ones((1, *shape), np.uint8))
 
 
 def test_phantoms_end_to_end():

@@ -204,7 +204,7 @@ def test_load_refuses_a_transposed_square_mask(tmp_path, axis):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("kind", list(masks.KINDS))
+@pytest.mark.parametrize("kind", sorted({*masks.KINDS} - {"full"}))
 def test_load_refuses_a_centred_mask(tmp_path, kind, seed):
   mask = masks.build(config(kind=kind, centre_lines=5, seed=seed), (64, 48))
   centred = np.fft.fftshift(mask)
@@ -262,7 +262,8 @@ def test_the_axis_of_a_config_is_that_of_its_masks():
   for kind in masks.KINDS:
     made = masks.build(config(kind=kind, axis=1, centre_lines=4), (60, 40))
     axis = masks.phase_encode_axis(config(kind=kind, axis=1))
-    assert axis == pattern.phase_encode_axis(made)
+    if kind != "full":  # varies along neither axis
+      assert axis == pattern.phase_encode_axis(made)
   assert masks.phase_encode_axis(config(kind="file", axis=1)) == 1
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from data_files import (
   EVEN_ROWS,
+  all_sampled,
   config,
   images,
   kdmri_folder,
@@ -112,15 +113,15 @@ def test_files_of_other_origin(tmp_path):
   save_h5(tmp_path / "a.h5", target=images(0))
   save_h5(tmp_path / "b.h5", target=images(1))
   settings = config(source="prepared", root=str(tmp_path), validation=("b",))
-  record = load(settings, np.ones).record
+  record = load(settings, all_sampled).record
   assert (record["subjects"]["train"], record["unit"]) == (["a"], "file")
   with h5py.File(tmp_path / "b.h5", "a") as file:
     file.attrs["split"] = "val"
   with pytest.raises(UserError, match=r"b.h5: found the split 'val'"):
-    load(settings, np.ones)
+    load(settings, all_sampled)
   save_h5(tmp_path / "b.h5", image=images(1))
   with pytest.raises(UserError, match=r"no dataset 'target' \(the keys are: image\)"):
-    load(settings, np.ones)
+    load(settings, all_sampled)
 
 
 @pytest.mark.parametrize("record", ["[]", "null", "3", "{", 3])
@@ -129,7 +130,7 @@ def test_a_record_that_is_no_json_object_is_damage(tmp_path, record):
   with h5py.File(tmp_path / "a.h5", "a") as file:
     file.attrs["record"] = record
   with pytest.raises(UserError, match=r"a.h5: found a file that cannot be read"):
-    load(config(source="prepared", root=str(tmp_path)), np.ones)
+    load(config(source="prepared", root=str(tmp_path)), all_sampled)
 
 
 def run(*arguments):

@@ -5,18 +5,20 @@ An experiment file in `experiments/` returns an `ml_collections.ConfigDict`;
 unknown or of another type is an error, so a misspelt setting cannot be ignored.
 """
 
-from kdmri_jax.config.parse import flat, parse, to_dict
-from kdmri_jax.config.schema import (
+from kdmri_jax.config.data import (
   AugmentConfig,
   DataConfig,
-  EvaluationConfig,
-  ExperimentConfig,
   MaskConfig,
-  ModelConfig,
   NoiseConfig,
   PhantomConfig,
-  StageConfig,
   TaskConfig,
+)
+from kdmri_jax.config.parse import flat, parse, to_dict
+from kdmri_jax.config.schema import (
+  EvaluationConfig,
+  ExperimentConfig,
+  ModelConfig,
+  StageConfig,
   TermConfig,
 )
 

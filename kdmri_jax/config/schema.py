@@ -6,6 +6,14 @@ The default values stand in one place, `experiments/base.py`.
 import dataclasses
 from typing import Any
 
+from kdmri_jax.config.data import (
+  AugmentConfig,
+  DataConfig,
+  MaskConfig,
+  NoiseConfig,
+  TaskConfig,
+)
+
 PROTOCOLS = ("kdmri", "slice", "fastmri")
 
 # The row of the network's input in the table of results.
@@ -42,145 +50,6 @@ MINIMUM = {
   "teacher_cache_mb": 0,
   "weight": 0,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class PhantomConfig:
-  """Synthetic subjects (`data.source = "phantom"`).
-
-  Attributes:
-    family: "brain", "cardiac", "knee", or "mixed" for all in turn.
-    subjects: number of subjects.
-    slices: slices a subject.
-    size: rows and columns.
-    seed: the same seed gives the same subjects.
-    phase: True for complex images with a smooth phase (two-channel networks).
-  """
-
-  family: str
-  subjects: int
-  slices: int
-  size: tuple[int, int]
-  seed: int
-  phase: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-  """Where volumes come from and how they are divided.
-
-  Attributes:
-    source: "phantom", "mni152", "nifti", "acdc", "kdmri" or "prepared".
-    root: folder of the source; unused by "phantom" and "mni152".
-    include: globs on volume names; only matching volumes are used; () takes all.
-    subject_pattern: regular expression found in a file's path below `root`; what
-      it matches (its first group, where it has one) names the subject. "" takes
-      the source's own rule.
-    acceleration_tag: suffix of the stored keys of "kdmri", such as "4x".
-    kdmri_type: dataset folder of "kdmri", such as "mrbrain"; "" if `root` is it.
-    crop: rows and columns to crop or zero-pad to about the centre; (0, 0) keeps.
-    scaling: "volume_max" divides by the volume's largest magnitude, "none" keeps.
-    slices_per_volume: this many central slices of each volume; 0 takes all.
-    train: globs on subjects; () takes all that are in no other split.
-    validation: globs on subjects; () lets `validation_fraction` decide.
-    test: globs on subjects held back for the final evaluation; () for none, then
-      the evaluation uses the validation subjects and the report says so.
-    validation_fraction: share of the subjects, drawn by `split_seed`.
-    split_seed: seed of that draw.
-    phantom: settings of the "phantom" source.
-  """
-
-  source: str
-  root: str
-  include: tuple[str, ...]
-  subject_pattern: str
-  acceleration_tag: str
-  kdmri_type: str
-  crop: tuple[int, int]
-  scaling: str
-  slices_per_volume: int
-  train: tuple[str, ...]
-  validation: tuple[str, ...]
-  test: tuple[str, ...]
-  validation_fraction: float
-  split_seed: int
-  phantom: PhantomConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskConfig:
-  """The sampling mask.
-
-  Attributes:
-    kind: "cartesian" (the published recipe), "equispaced", "gaussian2d", "central"
-      (the low frequencies alone, for super-resolution), "full" or "file".
-    acceleration: N / number of sampled lines (or points); of "central" the factor by
-      which the resolution of each axis falls.
-    centre_lines: fully sampled lines about zero frequency; unused by "central".
-    axis: phase-encode axis, 0 (rows) or 1 (columns); unused by "gaussian2d" and
-      "central".
-    seed: seed of the draw; unused by "central".
-    path: .npy file for kind "file".
-  """
-
-  kind: str
-  acceleration: float
-  centre_lines: int
-  axis: int
-  seed: int
-  path: str
-
-
-@dataclasses.dataclass(frozen=True)
-class NoiseConfig:
-  """Noise that is added to the measured k-space, see `physics.noise`.
-
-  Attributes:
-    snr: lowest and highest signal-to-noise ratio of one acquisition, drawn anew for
-      each image; (inf, inf) for no noise.
-    averages: acquisitions averaged.
-    fresh: whether training draws new noise in every step; otherwise, as for validation
-      and evaluation, each slice has noise of its own that stays.
-  """
-
-  snr: tuple[float, float]
-  averages: int
-  fresh: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class TaskConfig:
-  """One way of measuring that the networks undo.
-
-  Attributes:
-    mask: the sampling mask.
-    noise: the noise.
-  """
-
-  mask: MaskConfig
-  noise: NoiseConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class AugmentConfig:
-  """What is done to the training slices, anew in every step.
-
-  Attributes:
-    flips: whether slices are mirrored along rows and columns at random.
-    rotations: whether they are turned by quarter turns at random; with patches or
-      square slices.
-    patch: rows and columns of a patch cut at random from input and target, for
-      networks that need no k-space; (0, 0) for whole slices.
-  """
-
-  flips: bool
-  rotations: bool
-  patch: tuple[int, int]
-
-  @property
-  def varies(self) -> bool:
-    """Whether anything is done."""
-    return self.flips or self.rotations or any(self.patch)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,9 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from flax import linen as nn
 
-from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.data import tasks
@@ -22,9 +20,9 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
-from kdmri_jax.models import branches, contract
+from kdmri_jax.models import branches
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, parallel
+from kdmri_jax.training import batches, build, parallel
 from kdmri_jax.training import stage as stage_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
 from kdmri_jax.training.interrupt import Interrupt
@@ -66,10 +64,10 @@ class Pipeline:
     self.dataset = dataset_lib.load(
       config.data, lambda shape: acquisition.build(config.all_tasks, shape)
     )
-    self._check_augment()
+    build.check_augment(config.augment, self.dataset.train.slices)
     stages = config.stages.items()
     used = {key for _, stage in stages for key in (stage.model, stage.branches) if key}
-    networks = {key: self._build_model(key) for key in sorted(used)}
+    networks = {key: build.network(config, key, self.dataset) for key in sorted(used)}
     self.models = {name: networks[stage.model] for name, stage in stages}
     self._branches = {
       name: branches.build(
@@ -239,31 +237,6 @@ class Pipeline:
     # Not jitted: compiling all the draws takes longer than making them.
     return self.models[name].init(key, batch.zero_filled, batch.measurement)["params"]
 
-  def _build_model(self, name: str) -> nn.Module:
-    channels = self.dataset.train.slices.target.shape[-1]
-    config, where = self.config.models[name], f"config.models.{name}"
-    masks = self.dataset.acquisition.masks
-    model = models.build(config, masks, where)
-    if models.channels(model) == 1 and channels == 2:
-      raise UserError(
-        self.dataset.record["complex_file"],
-        "complex images",
-        f"real ones, for {where}.channels=1",
-        "Store their magnitude, leave the file out with --config.data.include, or set "
-        "channels=2 for every model.",
-      )
-    if models.channels(model) != channels:
-      raise UserError(
-        f"{where}.channels",
-        f"{models.channels(model)}, with real images",
-        "1",
-        f"Set --{where}.channels=1 for every model, or choose complex data.",
-      )
-    contract.check(model, masks.shape[1:], channels, where)
-    if any(self.config.augment.patch):
-      contract.check(model, self.config.augment.patch, channels, where, measured=False)
-    return model
-
   def _example(self):
     slices = batches.take(self.dataset.train.slices, np.array([0]))
     return complete(slices, Acquisition(self.dataset.acquisition.masks))
@@ -308,29 +281,6 @@ class Pipeline:
       and any(task.noise.fresh for task in self.config.all_tasks.values()),
       augment=augment if augment.varies else None,
     )
-
-  def _check_augment(self) -> None:
-    """Refuses what the slices do not allow."""
-    config, slices = self.config.augment, self.dataset.train.slices
-    size, patch = slices.target.shape[1:3], config.patch
-    if config.varies and slices.kspace is not None:
-      raise UserError(
-        "config.augment",
-        "augmentation of data that bring their own k-space",
-        "images, from which k-space is simulated",
-        "Leave config.augment as it is in experiments/base.py.",
-      )
-    if any(patch) and not all(8 <= p <= n for p, n in zip(patch, size, strict=True)):
-      found, expected = f"{patch}, of slices of {size}", "8 rows and columns at least"
-      raise UserError("config.augment.patch", found, expected, "Change the patch.")
-    turned = patch if any(patch) else size
-    if config.rotations and turned[0] != turned[1]:
-      raise UserError(
-        "config.augment.rotations",
-        f"quarter turns of {turned[0]}x{turned[1]} pixels",
-        "squares",
-        "Set config.augment.patch or config.data.crop to a square.",
-      )
 
   def _check_needs(self, names: Sequence[str]) -> None:
     """Refuses stages without those that teach or start them, directly or not."""

@@ -1,0 +1,69 @@
+"""What a pipeline makes of its config, checked against the data."""
+
+from flax import linen as nn
+
+from kdmri_jax import models
+from kdmri_jax.config import AugmentConfig, ExperimentConfig
+from kdmri_jax.data.dataset import Dataset
+from kdmri_jax.errors import UserError
+from kdmri_jax.models import contract
+from kdmri_jax.types import Slices
+
+
+def network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:
+  """The network of `config.models[name]`, checked against the data.
+
+  Raises:
+    UserError: settings that do not fit each other or the data, or a network that cannot
+      be run; names the setting.
+  """
+  channels = dataset.train.slices.target.shape[-1]
+  where = f"config.models.{name}"
+  masks = dataset.acquisition.masks
+  model = models.build(config.models[name], masks, where)
+  if models.channels(model) == 1 and channels == 2:
+    raise UserError(
+      dataset.record["complex_file"],
+      "complex images",
+      f"real ones, for {where}.channels=1",
+      "Store their magnitude, leave the file out with --config.data.include, or set "
+      "channels=2 for every model.",
+    )
+  if models.channels(model) != channels:
+    raise UserError(
+      f"{where}.channels",
+      f"{models.channels(model)}, with real images",
+      "1",
+      f"Set --{where}.channels=1 for every model, or choose complex data.",
+    )
+  contract.check(model, masks.shape[1:], channels, where)
+  if any(config.augment.patch):
+    contract.check(model, config.augment.patch, channels, where, measured=False)
+  return model
+
+
+def check_augment(config: AugmentConfig, slices: Slices) -> None:
+  """Refuses an augmentation that the slices do not allow.
+
+  Raises:
+    UserError: names the setting.
+  """
+  size, patch = slices.target.shape[1:3], config.patch
+  if config.varies and slices.kspace is not None:
+    raise UserError(
+      "config.augment",
+      "augmentation of data that bring their own k-space",
+      "images, from which k-space is simulated",
+      "Leave config.augment as it is in experiments/base.py.",
+    )
+  if any(patch) and not all(8 <= p <= n for p, n in zip(patch, size, strict=True)):
+    found, expected = f"{patch}, of slices of {size}", "8 rows and columns at least"
+    raise UserError("config.augment.patch", found, expected, "Change the patch.")
+  turned = patch if any(patch) else size
+  if config.rotations and turned[0] != turned[1]:
+    raise UserError(
+      "config.augment.rotations",
+      f"quarter turns of {turned[0]}x{turned[1]} pixels",
+      "squares",
+      "Set config.augment.patch or config.data.crop to a square.",
+    )
