@@ -65,6 +65,8 @@ def get_config(protocol: str = "paper") -> ConfigDict:
       published_source="",
       published_on={},
       bootstrap=2000,
+      rois="",
+      timing=0,
     )
   )
   return config

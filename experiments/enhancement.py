@@ -37,7 +37,7 @@ def start(argument: str, name: str) -> tuple[ConfigDict, dict]:
   config.pipeline = ()
   evaluation = config.evaluation
   evaluation.models, evaluation.distilled, evaluation.pairs = (), (), ()
-  evaluation.control = ""
+  evaluation.control, evaluation.rois, evaluation.timing = "", "auto", 20
   evaluation.published = {}
   evaluation.published_source = ""
   evaluation.published_on = {}

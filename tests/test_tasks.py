@@ -51,6 +51,7 @@ def two_tasks(**changes):
   config.evaluation.models = config.pipeline
   config.evaluation.teacher = "expert_denoise"
   config.evaluation.teachers = kd.teachers
+  config.evaluation.update(rois="auto", timing=3)
   return config
 
 
@@ -73,6 +74,13 @@ def test_each_task_has_its_report(trained):
     assert models == ["zero_filled", f"expert_{task}", "student", "kd"]
     assert found["title"].endswith(f": {task}")
     assert (folder / "seed_42" / "kd" / "results" / task).is_dir()
+    assert [row["model"] for row in found["timing"]] == models[1:]
+    assert all(row["mean"] > 0 and row["n"] == 3 for row in found["timing"])
+    assert [row["model"] for row in found["snr"]["rows"]] == models
+    assert {e["model"] for e in found["snr"]["effects"]} == {*models} - {"student"}
+    page = report.path.read_text()
+    assert "Signal and noise" in page and "How fast they are" in page
+    assert report.path.with_name("figures").joinpath("regions.png").is_file()
 
 
 def test_the_noise_of_the_evaluation_is_the_same_for_all(trained):

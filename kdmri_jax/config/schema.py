@@ -48,6 +48,7 @@ MINIMUM = {
   "slices_per_volume": 0,
   "subjects": 1,
   "teacher_cache_mb": 0,
+  "timing": 0,
   "weight": 0,
 }
 
@@ -155,6 +156,9 @@ class EvaluationConfig:
       numbers hold; they are shown where all agree. In an experiment file it is nested,
       dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
     bootstrap: number of bootstrap resamples.
+    rois: where the signal-to-noise ratio is measured: "auto" finds regions of
+      homogeneous tissue, a CSV file names them (see `evaluation.rois`); "" for nowhere.
+    timing: how often the inference of a slice is timed; 0 for never.
   """
 
   protocol: str
@@ -169,6 +173,8 @@ class EvaluationConfig:
   published_source: str
   published_on: dict[str, Any]
   bootstrap: int
+  rois: str
+  timing: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,15 +8,27 @@ import platform
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
+import numpy as np
+
 from kdmri_jax import config as config_lib
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError
-from kdmri_jax.evaluation import audits, budgets, reconstruct, report, specimen, tables
+from kdmri_jax.evaluation import (
+  audits,
+  budgets,
+  reconstruct,
+  report,
+  snr,
+  specimen,
+  tables,
+  timing,
+)
 from kdmri_jax.evaluation.published import comparable
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics import pattern
 from kdmri_jax.saving import saving
-from kdmri_jax.training import log
+from kdmri_jax.training import batches, log
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.training.step import make_predict
 
@@ -140,6 +152,8 @@ def _write_report(finished: dict[int, _Finished]) -> Report:
     attention=specimen.attention_maps(
       pipeline, {name: params[name] for name in shown if name in params}
     ),
+    snr=_snr(finished, names),
+    timing=_timing(pipeline, params),
   )
   analysis = report.analyse(inputs)
   with saving(workdir.report):
@@ -190,6 +204,37 @@ def _measure(finished: dict[int, _Finished]):
   if len(finished) == 1:
     chosen = {name: next(iter(by_seed.values())) for name, by_seed in chosen.items()}
   return tables.evaluate_folders(workdir.path / "targets", chosen), images
+
+
+def _snr(finished: dict[int, _Finished], names):
+  """SNR in regions, where the config asks for it and two networks can be compared."""
+  pipeline, _ = next(iter(finished.values()))
+  roles, workdir = pipeline.config.evaluation, pipeline.workdir
+  reference = roles.control or roles.student
+  if not roles.rois or reference not in names:
+    return None
+  folders = {ZERO_FILLED: [workdir.results(ZERO_FILLED)]}
+  for name in names:
+    trained = [each.pipeline for each in finished.values() if name in each.params]
+    folders[name] = [each.workdir.results(name) for each in trained]
+  targets = workdir.path / "targets"
+  return snr.measure(roles.rois, pipeline.dataset.test, targets, folders, reference)
+
+
+def _timing(pipeline, params):
+  """Model -> seconds of each reconstruction of one slice on one device."""
+  repeats, device = pipeline.config.evaluation.timing, pipeline.devices[:1]
+  if not repeats:
+    return {}
+  one = batches.take(pipeline.dataset.test.slices, np.array([0]))
+  inputs = jax.device_put((one, pipeline.dataset.acquisition), device[0])
+  runs = {
+    name: functools.partial(
+      make_predict(pipeline.models[name], device), weights, *inputs
+    )
+    for name, weights in params.items()
+  }
+  return timing.measure(runs, repeats)
 
 
 def _histories(pipelines):

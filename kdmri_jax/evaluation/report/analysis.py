@@ -4,6 +4,7 @@ from typing import Any
 
 from kdmri_jax.evaluation import audits, statistics, wording
 from kdmri_jax.evaluation.metrics import PROTOCOLS
+from kdmri_jax.evaluation.report import signal, speed
 from kdmri_jax.evaluation.report.cautions import cautions
 from kdmri_jax.evaluation.report.inputs import ReportInput
 from kdmri_jax.evaluation.report.rows import by_psnr, count, summary_rows
@@ -24,7 +25,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     distilled model with the highest PSNR, or None; baseline: what its gain is measured
     against, the control or without one the student, or None; best: of the networks
     smaller than the teacher the one with the highest PSNR, or None; audit: see
-    `audits.summarise`; control; published_source; seconds;
+    `audits.summarise`; snr: see `signal.summary`; timing: see `speed.summary`;
+    control; published_source; seconds;
     kept_epochs (stage -> a list, the epoch for each seed); bootstrap, seed, seeds,
     config, environment.
   """
@@ -67,6 +69,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
       name: [_kept(lines) for lines in runs] for name, runs in inputs.histories.items()
     },
     "audit": audit,
+    "snr": signal.summary(inputs.snr),
+    "timing": speed.summary(inputs.timing, inputs.teacher),
     "environment": inputs.environment,
     "config": inputs.config,
   }

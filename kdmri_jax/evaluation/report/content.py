@@ -5,7 +5,7 @@ import json
 from kdmri_jax.data.units import SUBJECT, plural
 from kdmri_jax.evaluation import wording
 from kdmri_jax.evaluation.figures import colours
-from kdmri_jax.evaluation.report import blocks, comparisons, networks
+from kdmri_jax.evaluation.report import blocks, comparisons, networks, signal, speed
 from kdmri_jax.evaluation.report.inputs import ReportInput
 from kdmri_jax.evaluation.report.rows import cells, count
 from kdmri_jax.evaluation.tables import plain
@@ -30,6 +30,8 @@ def sections(inputs: ReportInput, analysis: dict, pictures: dict) -> list:
     _what_came_out(inputs, analysis, pictures),
     comparisons.section(analysis, pictures),
     comparisons.further_section(analysis),
+    signal.section(analysis, pictures),
+    speed.section(analysis),
     _how_measured(inputs, analysis, pictures),
     networks.training(inputs, analysis, pictures),
     networks.audit(analysis, pictures),

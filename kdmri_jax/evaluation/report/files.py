@@ -87,6 +87,7 @@ def _draw(folder, inputs, analysis):
     "comparison": (inputs.comparison_images, comparison),
     "differences": (pairs, functools.partial(figures.differences, **look)),
     "mask": (inputs.mask_image, figures.mask),
+    "regions": (inputs.snr and inputs.snr.pictures, figures.regions),
     "learning_curves": (inputs.histories if trained else None, curves),
     "audit": (inputs.audits, figures.audit),
     "attention_maps": (

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kdmri_jax.evaluation.snr import Measured
 from kdmri_jax.evaluation.tables import Tables
 
 
@@ -78,6 +79,8 @@ class ReportInput:
     comparison_images: name -> image [H, W] for `figures.comparison`, or None.
     comparison_range: range of their PSNR and SSIM; None takes the target's maximum.
     attention: maps of the slice shown, or None.
+    snr: signal-to-noise ratio in regions, or None.
+    timing: model -> seconds of each repetition; {} where none was measured.
   """
 
   title: str
@@ -107,6 +110,8 @@ class ReportInput:
   comparison_images: dict[str, np.ndarray] | None = None
   comparison_range: float | None = None
   attention: Attention | None = None
+  snr: Measured | None = None
+  timing: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
   @property
   def unit(self) -> str:

@@ -1,0 +1,96 @@
+"""Signal-to-noise ratio of every network's images in the same regions."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kdmri_jax.data.dataset import SliceSet
+from kdmri_jax.evaluation import mixed_effects, rois
+from kdmri_jax.evaluation.mixed_effects import Effect
+from kdmri_jax.evaluation.tables import read_volume
+
+AUTO = "auto"
+
+
+class Measured(NamedTuple):
+  """SNR in regions.
+
+  Attributes:
+    regions: volume -> its regions.
+    values: model -> SNR of each region, mean over seeds, in the order of `regions`.
+    effects: how the networks differ from the reference.
+    reference: the network that the others are compared with.
+    pictures: for some of the slices with regions, (title, target, regions).
+  """
+
+  regions: dict[str, list[rois.Roi]]
+  values: dict[str, np.ndarray]
+  effects: tuple[Effect, ...]
+  reference: str
+  pictures: tuple[tuple[str, np.ndarray, list[rois.Roi]], ...]
+
+
+_SHOWN = 4
+
+
+def measure(
+  choice: str,
+  evaluated: SliceSet,
+  target_dir: pathlib.Path,
+  folders: Mapping[str, Sequence[pathlib.Path]],
+  reference: str,
+) -> Measured:
+  """Measures the SNR of all networks in the same regions.
+
+  Args:
+    choice: "auto" finds regions of homogeneous tissue in the targets; else a CSV file
+      that names them, see `rois.read`.
+    evaluated: the volumes.
+    target_dir: folder with the target of each, NAME.h5.
+    folders: model -> for each seed the folder with its results, NAME.h5.
+    reference: model that the others are compared with.
+
+  Raises:
+    UserError: the file cannot be used, or there is too little to compare.
+  """
+  subjects = {volume.name: volume.subject for volume in evaluated.volumes}
+  targets = {name: read_volume(target_dir / f"{name}.h5")[0] for name in subjects}
+  if choice == AUTO:
+    regions = {name: rois.find(target) for name, target in targets.items()}
+  else:
+    shapes = {name: target.shape for name, target in targets.items()}
+    regions = rois.read(pathlib.Path(choice), shapes)
+  regions = {name: found for name, found in regions.items() if found}
+  values = {model: _values(paths, regions) for model, paths in folders.items()}
+  labels = [(subjects[n], f"{n}/{k}") for n, found in regions.items()
+            for k in range(len(found))]  # fmt: skip
+  records = [
+    {"model": model, "subject": subject, "roi": roi, "snr": value}
+    for model, found in values.items()
+    for (subject, roi), value in zip(labels, found, strict=True)
+    if np.isfinite(value)
+  ]
+  effects = mixed_effects.fit(records, reference)
+  return Measured(regions, values, effects, reference, _pictures(targets, regions))
+
+
+def _values(folders, regions) -> np.ndarray:
+  """[regions], the mean over the folders of the seeds."""
+  found = []
+  for folder in folders:
+    volumes = {name: read_volume(folder / f"{name}.h5")[0] for name in regions}
+    found.append(
+      [rois.snr(volumes[name], roi) for name, each in regions.items() for roi in each]
+    )
+  return np.mean(found, axis=0)
+
+
+def _pictures(targets, regions):
+  found = []
+  for name, each in regions.items():
+    for index in sorted({roi.slice for roi in each}):
+      own = [roi for roi in each if roi.slice == index]
+      found.append((f"{name}, slice {index}", targets[name][index], own))
+  return tuple(found[:: max(len(found) // _SHOWN, 1)][:_SHOWN])
