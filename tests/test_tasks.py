@@ -15,7 +15,7 @@ from kdmri_jax.data import tasks
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import compare, reconstruct
 from kdmri_jax.physics import acquisition, masks
-from kdmri_jax.training.networks import Networks, complete, teach
+from kdmri_jax.training.networks import Networks, complete, teach, vary
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.types import Slices
 
@@ -188,6 +188,22 @@ def test_measuring_several_tasks_is_measuring_each():
     part, alone = acquisition.measure(target[rows], own, None, draws[rows])
     np.testing.assert_allclose(whole[rows], part, atol=1e-6)
     np.testing.assert_allclose(measurement.kspace[rows], alone.kspace, atol=1e-5)
+
+
+def test_noise_is_fresh_where_the_task_says_so():
+  config = two_tasks()
+  config.tasks.sharpen.noise.update(snr=(8.0, 16.0), fresh=False)
+  acquired = acquisition.build(config_lib.parse(config).tasks, (24, 20))
+  target = np.random.default_rng(0).random((2, 24, 20, 1)).astype(np.float32)
+  slices = Slices(
+    target, task=np.array([0, 1], np.int32), draws=np.array([5, 6], np.uint32)
+  )
+  stays = complete(slices, acquired).zero_filled
+  networks = Networks(None, (), fresh=(True, False))
+  drawn = vary(networks, slices, acquired, np.array([7, 8], np.uint32)).zero_filled
+  assert (np.asarray(drawn[0]) != stays[0]).any()
+  np.testing.assert_array_equal(drawn[1], stays[1])
+  assert networks.varies and not Networks(None, (), fresh=(False, False)).varies
 
 
 def test_averages_raise_the_ratio():

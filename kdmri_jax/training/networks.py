@@ -39,7 +39,7 @@ class Networks(NamedTuple):
     taught_by: for each task the number of its teacher; not used with one teacher.
     branches: `models.branches.Branches` for SFT-KD-Recon, or None.
     seed: seed of the random draws of a step.
-    fresh: whether a training step draws new noise.
+    fresh: for each task whether a training step draws new noise; () without noise.
     augment: how a training step varies its slices, or None.
   """
 
@@ -49,13 +49,13 @@ class Networks(NamedTuple):
   taught_by: tuple[int, ...] = ()
   branches: nn.Module | None = None
   seed: int = 0
-  fresh: bool = False
+  fresh: tuple[bool, ...] = ()
   augment: AugmentConfig | None = None
 
   @property
   def varies(self) -> bool:
     """Whether a training step sees a slice otherwise than the step before."""
-    return self.fresh or self.augment is not None
+    return any(self.fresh) or self.augment is not None
 
 
 def complete(slices: Slices, acquisition: Acquisition) -> Batch:
@@ -84,8 +84,9 @@ def vary(
     acquisition: how they are measured.
     draws: a number for each slice and step, uint32 [B].
   """
-  if networks.fresh:
-    slices = slices._replace(draws=draws)
+  if any(networks.fresh):
+    fresh = jnp.asarray(networks.fresh)[0 if slices.task is None else slices.task]
+    slices = slices._replace(draws=jnp.where(fresh, draws, slices.draws))
   if networks.augment is None:
     return complete(slices, acquisition)
   patch = networks.augment.patch

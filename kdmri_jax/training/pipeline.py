@@ -277,8 +277,10 @@ class Pipeline:
       ),
       branches=self._branches.get(name),
       seed=self.seed,
-      fresh=self.dataset.acquisition.snr is not None
-      and any(task.noise.fresh for task in self.config.all_tasks.values()),
+      fresh=tuple(
+        self.dataset.acquisition.snr is not None and task.noise.fresh
+        for task in self.config.all_tasks.values()
+      ),
       augment=augment if augment.varies else None,
     )
 
