@@ -242,3 +242,17 @@ def test_a_network_of_one_s_own(tmp_path):
   assert_equal(load_jax(tmp_path / "a")(kspace, mask), expected[..., None])
   with pytest.raises(UserError, match=r"found a Own to be written as ONNX.*=jax"):
     interop.save_onnx(pathlib.Path("a"), Own(), params, (7, 6))
+
+
+class Counting(Own):
+  """One that needs to know how many images there are."""
+
+  def __call__(self, image, measurement):
+    return super().__call__(image * np.ones(len(image))[0], measurement)
+
+
+def test_a_network_that_counts_its_images_is_refused(tmp_path):
+  params = {"step": np.float32(0.3)}
+  with pytest.raises(UserError, match=r"Counting that cannot be traced for a batch of"):
+    interop.save_jax_bundle(tmp_path / "a", Counting(), params, (7, 6))
+  assert not list(tmp_path.iterdir())

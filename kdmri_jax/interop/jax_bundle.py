@@ -50,7 +50,8 @@ def save_jax_bundle(
     What was written, and how it is called.
 
   Raises:
-    UserError: the package flatbuffers is missing, or the file cannot be written.
+    UserError: the package flatbuffers is missing, the network cannot be traced, or the
+      file cannot be written.
   """
   require_flatbuffers(path)
   function = inference.make(model, params, scaled=scaled)
@@ -65,7 +66,17 @@ def save_jax_bundle(
     names = "batch, rows, columns" if type(model) in _ANY_SIZE else "batch"
     shape = (*export.symbolic_shape(names), *size)[:3]
     arguments = {"image": jax.ShapeDtypeStruct((*shape, channels), jnp.float32)}
-  exported = export.export(jax.jit(function), platforms=PLATFORMS)(*arguments.values())
+  write = export.export(jax.jit(function), platforms=PLATFORMS)
+  try:
+    exported = write(*arguments.values())
+  except Exception as error:  # a network of the user's may raise anything
+    raise UserError(
+      path,
+      f"a {type(model).__name__} that cannot be traced for a batch of any length "
+      f"({type(error).__name__}: {error})",
+      "a network that never asks for the batch's length as a number",
+      "Correct its __call__, such as reshape(-1, ...) in place of the length.",
+    ) from error
   with replacing(path) as temporary:
     temporary.write_bytes(exported.serialize())
   count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
