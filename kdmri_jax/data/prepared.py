@@ -15,6 +15,7 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.data import digests, stored
 from kdmri_jax.data.files import (
   SPLITS,
+  files_of,
   h5_array,
   reading,
   root_folder,
@@ -46,14 +47,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       would have to stay in its file and cannot be used as it is.
   """
   root = root_folder(config)
-  paths = sorted(path for path in root.glob("*.h5") if path.name[0] != ".")
-  if not paths:
-    raise UserError(
-      root,
-      "no file *.h5",
-      "volumes written by scripts/prepare.py",
-      "Name their folder with --config.data.root=FOLDER.",
-    )
+  paths = files_of(root, [".h5"], "volumes written by scripts/prepare.py", below=False)
   paths = [path for path in paths if wanted(config, path.stem)]
   stay = sum(map(_bytes, paths)) > config.memory_mb * 2**20
   if stay:

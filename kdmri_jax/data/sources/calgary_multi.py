@@ -1,7 +1,6 @@
 """Calgary-Campinas, multi-channel: raw k-space of 3-D T1-weighted brains."""
 
 import math
-import pathlib
 from collections.abc import Iterator
 
 import h5py
@@ -10,6 +9,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coils
 from kdmri_jax.data.files import (
+  files_of_parts,
   h5_dataset,
   reading,
   root_folder,
@@ -28,6 +28,10 @@ NOTE = (
   "and are set to zero, as in its challenge."
 )
 _PARTS = {"Train": "train", "Val": "validation"}
+_LAYOUT = (
+  "the folders Train and Val of the 12-channel data; its test files are undersampled "
+  "and hold no target"
+)
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -53,29 +57,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       "'T1', the only one of calgary_multi, or ''",
       "Leave --config.data.contrast out.",
     )
-  for path, split in _files(root):
+  for path, split in files_of_parts(root, _PARTS, _LAYOUT):
     if wanted(config, path.stem):
       yield _volume(config, path, split)
-
-
-def _files(root: pathlib.Path) -> list[tuple[pathlib.Path, str | None]]:
-  parts = [root / part for part in _PARTS if (root / part).is_dir()]
-  paths = [
-    (path, _PARTS[folder.name] if len(parts) == 2 else None)
-    for folder in parts or [root]
-    for path in sorted(folder.glob("*.h5"))
-    if path.name[0] != "."
-  ]
-  if not paths:
-    names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
-    raise UserError(
-      root,
-      f"no file *.h5, nor any in Train or Val (the folders are: {names or 'none'})",
-      "the folders Train and Val of the 12-channel data; its test files are "
-      "undersampled and hold no target",
-      "Name the folder that holds them with --config.data.root=FOLDER.",
-    )
-  return paths
 
 
 def _volume(config, path, split):

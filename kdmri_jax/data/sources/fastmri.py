@@ -11,6 +11,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coils
 from kdmri_jax.data.files import (
+  files_of_parts,
   h5_dataset,
   reading,
   root_folder,
@@ -27,6 +28,12 @@ CITATION = (
 )
 EMULATED = "The single coil was emulated from several by the authors of the data."
 _PARTS = {"train": "train", "val": "validation"}
+_TRACKS = ("singlecoil", "multicoil")
+_LAYOUT = (
+  "fastMRI's folders singlecoil_train and singlecoil_val, or multicoil_train and "
+  "multicoil_val; those of the test and challenge sets are undersampled and hold no "
+  "target"
+)
 _ATTRIBUTES = ("acquisition", "max", "norm")
 
 
@@ -53,7 +60,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   root = root_folder(config)
   coils.chosen(config, "rss")
   acquisitions = set()
-  for path, split in _files(root):
+  for path, split in files_of_parts(root, _parts(root), _LAYOUT):
     if wanted(config, path.stem):
       volume = _volume(config, path, split, acquisitions)
       if volume is not None:
@@ -67,41 +74,22 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     )
 
 
-def _files(root: pathlib.Path) -> list[tuple[pathlib.Path, str | None]]:
-  folders = {
-    track: [root / f"{track}_{part}" for part in _PARTS]
-    for track in ("singlecoil", "multicoil")
-  }
-  there = {
-    track: [folder for folder in both if folder.is_dir()]
-    for track, both in folders.items()
-  }
-  if all(there.values()):
+def _parts(root: pathlib.Path) -> dict[str, str]:
+  """The folders of the track that is there, and the split that each is."""
+  there = [
+    track
+    for track in _TRACKS
+    if any((root / f"{track}_{part}").is_dir() for part in _PARTS)
+  ]
+  if len(there) > 1:
     raise UserError(
       root,
       "folders of single coils and of several, which show the same patients",
       "the folders of one of the two",
       "Put them, or links to them, into a folder of their own.",
     )
-  read = there["singlecoil"] or there["multicoil"] or [root]
-  paths = [
-    (path, _PARTS[folder.name.rpartition("_")[2]] if len(read) == 2 else None)
-    for folder in read
-    for path in sorted(folder.glob("*.h5"))
-    if path.name[0] != "."
-  ]
-  if not paths:
-    names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
-    raise UserError(
-      root,
-      f"no file *.h5, nor any in singlecoil_train or the like (the folders are: "
-      f"{names or 'none'})",
-      "fastMRI's folders singlecoil_train and singlecoil_val, or multicoil_train and "
-      "multicoil_val; those of the test and challenge sets are undersampled and hold "
-      "no target",
-      "Name the folder that holds them with --config.data.root=FOLDER.",
-    )
-  return paths
+  (track,) = there or _TRACKS[:1]
+  return {f"{track}_{part}": split for part, split in _PARTS.items()}
 
 
 def _volume(config, path, split, acquisitions):

@@ -9,6 +9,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coils, readouts
 from kdmri_jax.data.files import (
+  files_of,
   label_of,
   reading,
   root_folder,
@@ -16,7 +17,7 @@ from kdmri_jax.data.files import (
   subject_of,
   wanted,
 )
-from kdmri_jax.data.units import FILE, unit_of
+from kdmri_jax.data.units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -62,19 +63,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       several phases, repetitions or sets, or an unknown echo.
   """
   root = root_folder(config)
-  paths = [
-    path
-    for path in sorted([*root.rglob("*.h5"), *root.rglob("*.mrd")])
-    if path.name[0] != "."
-  ]
-  if not paths:
-    raise UserError(
-      root,
-      "no file *.h5 or *.mrd in it or below",
-      "ISMRM raw data",
-      "Name the folder that holds it with --config.data.root=FOLDER.",
-    )
-  for path in paths:
+  for path in files_of(root, [".h5", ".mrd"], "ISMRM raw data"):
     label = label_of(root, path)
     if wanted(config, safe_name(label)):
       yield _volume(config, path, label)
@@ -98,11 +87,7 @@ def _volume(config, path, label):
   record |= {"file": str(path), "source": "ismrmrd", "unit": unit_of(config, FILE)}
   record |= {"file_shape": [len(heads)], "averages": grid.averages}
   record |= {"zooms": grid.zooms, "phase_encode_axis": 0}
-  notes = [found["note"], *grid.notes]
-  if not config.subject_pattern:
-    notes.append(
-      "Each file counts as a subject, because data.subject_pattern is not set."
-    )
+  notes = [found["note"], *grid.notes, note_of(config)]
   record["note"] = " ".join(filter(None, notes))
   subject = subject_of(config, path, label)
   return Volume(safe_name(label), subject, images, record=record)

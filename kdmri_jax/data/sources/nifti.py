@@ -9,6 +9,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.files import (
   SPLITS,
+  files_of,
   label_of,
   reading,
   refuse_huge,
@@ -17,7 +18,7 @@ from kdmri_jax.data.files import (
   subject_of,
   wanted,
 )
-from kdmri_jax.data.units import FILE, unit_of
+from kdmri_jax.data.units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -34,33 +35,23 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = root_folder(config)
   divided = all((root / split).is_dir() for split in ("train", "validation"))
-  found = False
-  for path in sorted(root.rglob("*.nii*")):
-    relative = path.relative_to(root)
-    split = relative.parts[0] if divided else None
-    is_image = path.name.endswith((".nii", ".nii.gz")) and path.is_file()
-    if not is_image or path.name.startswith(".") or (divided and split not in SPLITS):
-      continue
-    found = True
+  split_of = lambda path: path.relative_to(root).parts[0] if divided else None  # noqa: E731
+  paths = files_of(
+    root,
+    [".nii", ".nii.gz"],
+    "NIfTI volumes",
+    use=lambda path: split_of(path) in (None, *SPLITS),
+  )
+  for path in paths:
+    split = split_of(path)
     label = label_of(root / split if divided else root, path)
     name = safe_name(label)
     if wanted(config, name):
       images, record = read_nifti(path)
       record |= {"source": "nifti", "simulated_kspace": True}
-      record["unit"] = unit_of(config, FILE)
-      if not config.subject_pattern:
-        record["note"] = (
-          "Each file counts as a subject, because data.subject_pattern is not set."
-        )
+      record |= {"unit": unit_of(config, FILE), "note": note_of(config)}
       subject = subject_of(config, path, label)
       yield Volume(name, subject=subject, target=images, split=split, record=record)
-  if not found:
-    raise UserError(
-      root,
-      "no file *.nii or *.nii.gz in it or below",
-      "NIfTI volumes",
-      "Name the folder that holds them with --config.data.root=FOLDER.",
-    )
 
 
 def read_nifti(path: pathlib.Path, frame: int | None = None):
