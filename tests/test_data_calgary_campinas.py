@@ -4,7 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from data_files import all_sampled, config, read, save_nifti, stack
+from data_files import (
+  all_sampled,
+  config,
+  read,
+  refused_when_truncated,
+  save_nifti,
+  stack,
+)
 
 from kdmri_jax import data
 from kdmri_jax.errors import UserError
@@ -189,10 +196,7 @@ def test_other_arrays_are_refused(tmp_path, array, found):
 @pytest.mark.parametrize("share", [0.0, 1e-4, 0.9])
 def test_a_truncated_file_is_refused(tmp_path, share):
   path = save(tmp_path / "a.npy", parts())
-  stored = path.read_bytes()
-  path.write_bytes(stored[: int(share * len(stored))])
-  with pytest.raises(UserError, match=r"a.npy: found a file that cannot be read"):
-    read("calgary_campinas", tmp_path)
+  refused_when_truncated("calgary_campinas", tmp_path, path, share)
 
 
 def test_nan_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coils
+from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.files import (
   files_of_parts,
   h5_dataset,
@@ -50,13 +51,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = root_folder(config)
   coils.chosen(config, "rss")
-  if config.contrast not in ("", "T1"):
-    raise UserError(
-      "data.contrast",
-      repr(config.contrast),
-      "'T1', the only one of calgary_multi, or ''",
-      "Leave --config.data.contrast out.",
-    )
+  choose(config, "T1", ["T1"], "data.contrast")
   for path, split in files_of_parts(root, _PARTS, _LAYOUT):
     if wanted(config, path.stem):
       yield _volume(config, path, split)
