@@ -97,7 +97,7 @@ def main(argv):
     task=_TASK.value,
     as_is=_AS_IS.value,
   )
-  written.write(out, result, scan.record, form)
+  written.write(out, result, scan.record, form, scan.header)
   shape = np.shape(result["reconstruction"])
   print(f"{out}: {shape[0]} slices of {shape[1]}x{shape[2]}")
   if note := scan.record.get("note"):

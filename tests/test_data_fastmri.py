@@ -259,6 +259,12 @@ def test_the_pipeline_keeps_complex_targets_and_a_prepared_folder_too(tmp_path):
   np.testing.assert_array_equal(
     first.train.parts[0].target, second.train.parts[0].target
   )
+  for volume in (*first.train.volumes, *second.train.volumes):
+    assert volume.header.text == HEADER.format(x=9, y=8)
+    assert volume.header.attributes["patientName"] == "Doe^Jane"
+    assert volume.header.attributes["norm"] == 0.07
+  written = (tmp_path / "out" / "prepared.json").read_text()
+  assert "Doe" not in written + json.dumps([first.record, second.record])
   origin = second.record["volumes"][0]["prepared_from"]
   assert origin["encoded_matrix"] == [9, 8, 1]
   assert origin["zero_padding"] == {"rows": [0, 0], "columns": [0, 0]}

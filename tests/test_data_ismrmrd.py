@@ -117,6 +117,8 @@ def test_coils_and_what_the_record_tells(tmp_path):
   np.testing.assert_allclose(volume.target, expected, rtol=1e-5)
   text = json.dumps(volume.record)
   assert not any(word in text for word in ("Doe", "Jane", "Hospital"))
+  kept = xsd.CreateFromDocument(volume.header.text)
+  assert kept.subjectInformation.patientName == "Doe^Jane"
   record = volume.record
   assert record["simulated_kspace"] is True and record["coils"] == 3
   assert record["acquisitionSystemInformation"] == {

@@ -2,11 +2,13 @@
 
 import gzip
 
+import h5py
 import nibabel
 import numpy as np
 import pytest
+from centred import dft
 from data_files import read as read_source
-from scan_files import AFFINE, PHANTOM, read, save_dicom, save_nifti
+from scan_files import AFFINE, PHANTOM, read, save_dicom, save_fastmri, save_nifti
 
 from kdmri_jax.data.sources.nifti import read_nifti
 from kdmri_jax.errors import UserError
@@ -98,6 +100,23 @@ def test_cfl_has_the_dimensions_of_its_input(tmp_path, along, shape):
   numbers = np.frombuffer((tmp_path / "b.cfl").read_bytes(), "<c8")
   ordered = PHANTOM if along == 0 else np.moveaxis(PHANTOM, 0, 2)
   np.testing.assert_array_equal(numbers, ordered.ravel(order="F"))
+
+
+@pytest.mark.parametrize("columns", [{}, {"mask": np.ones(9)}])
+def test_h5_has_the_header_of_raw_data(tmp_path, columns):
+  text = "<ismrmrdHeader/>"
+  save_fastmri(tmp_path / "a.h5", dft(PHANTOM, 1, 2), ismrmrd_header=text, **columns)
+  attributes = {"patient_id": "P1", "max": 0.5, "unit": "µT", "sizes": [3, 9]}
+  with h5py.File(tmp_path / "a.h5", "a") as file:
+    file.attrs.update(attributes)
+  scan = read(tmp_path / "a.h5")
+  images = {"reconstruction": PHANTOM}
+  written.write(tmp_path / "b.h5", images, scan.record, "h5", scan.header)
+  with h5py.File(tmp_path / "b.h5") as file:
+    assert sorted(file) == ["ismrmrd_header", "reconstruction"]
+    assert file["ismrmrd_header"].asstr()[()] == text
+    found = {name: np.array(value).tolist() for name, value in file.attrs.items()}
+  assert found == attributes
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import formats, undersampled
+from kdmri_jax.data import formats, header, undersampled
 from kdmri_jax.data.files import h5_array, reading, safe_name
 from kdmri_jax.data.sources import SOURCES
 from kdmri_jax.data.sources.nifti import read_nifti
@@ -101,10 +101,11 @@ def read_images(path: pathlib.Path) -> Volume:
     key = _first_key(file, IMAGE_KEYS)
     with reading(path):
       images = h5_array(file, key)
+      kept = header.read(file.get("header"), path)
   if key == "volfs":
     images = np.moveaxis(np.atleast_3d(images), 2, 0)
   record |= {"source": formats.H5, "key": key}
-  return Volume(path.stem, path.stem, images, record=record)
+  return Volume(path.stem, path.stem, images, record=record, header=kept)
 
 
 def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:
@@ -197,7 +198,7 @@ def _of_source(path, root, settings: DataConfig, name: str) -> Volume | Measured
     place = volume.record["file_slices"].index(int(match[1]))
     volume = dataclasses.replace(volume, target=volume.target[place : place + 1])
   if volume.kspace is not None:
-    return Measured(volume.kspace, None, volume.record)
+    return Measured(volume.kspace, None, volume.record, volume.header)
   return volume
 
 

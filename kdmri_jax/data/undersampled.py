@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
-from kdmri_jax.data import coils
+from kdmri_jax.data import coils, header
 from kdmri_jax.data.files import h5_dataset, reading
+from kdmri_jax.data.header import NONE, Header
 from kdmri_jax.data.sources import bart
 from kdmri_jax.errors import UserError
 
@@ -33,11 +34,13 @@ class Measured(NamedTuple):
     mask: where it was sampled, uint8 [H, W], zero frequency at [0, 0]; None where the
       file does not tell.
     record: file, source, coils, combine and note.
+    header: what its file says beside the arrays.
   """
 
   kspace: np.ndarray
   mask: np.ndarray | None
   record: dict[str, Any]
+  header: Header = NONE
 
 
 def from_fastmri(path: pathlib.Path, combine: str) -> Measured | None:
@@ -79,8 +82,9 @@ def from_fastmri(path: pathlib.Path, combine: str) -> Measured | None:
       for k in range(len(kspace))
     )
     images = [_image(own, map_, mask, path) for own, map_ in slices]
+    kept = header.read(file, path)
   record = {"file": str(path), "source": "fastmri", "phase_encode_axis": 1}
-  return _measured(images, mask, record, count)
+  return _measured(images, mask, record, count)._replace(header=kept)
 
 
 def from_bart(path: pathlib.Path, combine: str) -> Measured | None:

@@ -17,6 +17,7 @@ from kdmri_jax.data.files import (
   subject_of,
   wanted,
 )
+from kdmri_jax.data.header import Header, plain
 from kdmri_jax.data.units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
@@ -73,7 +74,8 @@ def _volume(config, path, label):
   package = _ismrmrd(path)
   with reading(path), h5py.File(path) as file:
     group = _group(path, file)
-    header = _header(path, group, package)
+    text = group["xml"][0]
+    header = _header(path, text, package)
     encoding = header.encoding[0]
     heads = group["data"].fields("head")[:]
     kept, record = _imaging(path, heads, package, config.contrast)
@@ -90,7 +92,8 @@ def _volume(config, path, label):
   notes = [found["note"], *grid.notes, note_of(config)]
   record["note"] = " ".join(filter(None, notes))
   subject = subject_of(config, path, label)
-  return Volume(safe_name(label), subject, images, record=record)
+  kept = Header(plain(text))
+  return Volume(safe_name(label), subject, images, record=record, header=kept)
 
 
 def _group(path, file):
@@ -109,9 +112,9 @@ def _group(path, file):
   return file[names[0]]
 
 
-def _header(path, group, package):
+def _header(path, text, package):
   with reading(path, SyntaxError, TypeError):
-    header = package.xsd.CreateFromDocument(group["xml"][0])
+    header = package.xsd.CreateFromDocument(text)
     if not header.encoding:
       raise ValueError("the header has no section `encoding`")
     return header
