@@ -1,6 +1,8 @@
 """Calgary-Campinas, multi-channel: raw k-space of 3-D T1-weighted brains."""
 
+import contextlib
 import math
+import pathlib
 from collections.abc import Iterator
 
 import h5py
@@ -57,12 +59,30 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       yield _volume(config, path, split)
 
 
-def _volume(config, path, split):
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[h5py.Dataset]:
+  """The `kspace` of a file, for `read_slice`.
+
+  Raises:
+    UserError: the file is damaged or of another layout.
+  """
   with reading(path), h5py.File(path) as file:
     kspace = h5_dataset(file, "kspace")
-    shape = kspace.shape
     _check(path, kspace)
-    slices = ((_slice(kspace[k]), None) for k in range(len(kspace)))
+    yield kspace
+
+
+def read_slice(kspace: h5py.Dataset, k: int) -> np.ndarray:
+  """Centred k-space of one slice, complex64 [C, H, W], 0 in the last 15% of columns."""
+  channels = kspace[k]
+  channels[:, _acquired(channels.shape[1]) :] = 0
+  return np.moveaxis(channels.astype(np.float32).view(np.complex64), 2, 0)
+
+
+def _volume(config, path, split):
+  with opened(path) as kspace:
+    shape = kspace.shape
+    slices = ((read_slice(kspace, k), None) for k in range(len(kspace)))
     target, record = coils.combine(slices, "rss", path, centred_image=False)
   record |= {"file": str(path), "source": "calgary_multi", "file_shape": list(shape)}
   record |= {"acquired_columns": [0, _acquired(shape[2])]}
@@ -87,9 +107,3 @@ def _check(path, kspace):
 
 def _acquired(columns: int) -> int:
   return math.ceil(ACQUIRED * columns)
-
-
-def _slice(channels):
-  """(rows, columns, 2 x coils) to complex (coils, rows, columns)."""
-  channels[:, _acquired(channels.shape[1]) :] = 0
-  return np.moveaxis(channels.astype(np.float32).view(np.complex64), 2, 0)
