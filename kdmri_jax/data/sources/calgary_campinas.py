@@ -104,13 +104,14 @@ def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
 def _from_nifti(config: DataConfig, path: pathlib.Path, scan: dict[str, str]) -> Volume:
   images, record = read_nifti(path)
   images = np.moveaxis(images, 0, 2)
-  towards, (first, second, third) = record["axes_increase_towards"], record["zooms"]
+  first, second, third = record["zooms"]
   record["zooms"] = [second, third, first]
-  record["axes_increase_towards"] = {
-    "rows": towards["columns"],
-    "columns": towards["slices"],
-    "slices": towards["rows"],
-  }
+  if towards := record.get("axes_increase_towards"):
+    record["axes_increase_towards"] = {
+      "rows": towards["columns"],
+      "columns": towards["slices"],
+      "slices": towards["rows"],
+    }
   record |= {"source": "calgary_campinas", "vendor": scan["vendor"]}
   record |= {"field_strength_tesla": _TESLA[scan["field"]]}
   record |= {"age": int(scan["age"]), "sex": scan["sex"]}

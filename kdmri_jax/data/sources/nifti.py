@@ -83,7 +83,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None):
     image = nibabel.load(path)
     shape = image.shape
     refuse_huge(path, shape[:3], itemsize=4)
-    codes = nibabel.aff2axcodes(image.affine)
+    codes = _codes(nibabel, image)
     zooms = [float(size) for size in image.header.get_zooms()[:3]]
     if frame is not None and len(shape) == 4 and frame < shape[3]:
       array = np.asanyarray(image.dataobj[..., frame])
@@ -102,10 +102,20 @@ def read_nifti(path: pathlib.Path, frame: int | None = None):
       "Save one file a volume (a frame of a series, an echo, a direction), or leave "
       "this one out with --config.data.include.",
     )
-  directions = dict(zip(("rows", "columns", "slices"), map(str, codes), strict=True))
   record = {"file": str(path), "file_shape": list(shape), "zooms": zooms}
-  record |= {"axes_increase_towards": directions}
+  if codes:
+    names = ("rows", "columns", "slices")
+    record["axes_increase_towards"] = dict(zip(names, codes, strict=True))
   return np.moveaxis(array, 2, 0), record
+
+
+def _codes(nibabel, image) -> tuple[str, ...]:
+  """Where the axes lead to, such as ("L", "P", "S"); () where the file does not say."""
+  known = image.header["sform_code"] or image.header["qform_code"]
+  if not known or not np.isfinite(image.affine).all():
+    return ()
+  codes = nibabel.aff2axcodes(image.affine)
+  return () if None in codes else codes
 
 
 def _verify(path):
