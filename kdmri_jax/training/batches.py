@@ -23,8 +23,10 @@ class Rows(NamedTuple):
 
 
 def counts(parts: Sequence[Slices]) -> tuple[int, ...]:
-  """The number of slices of each part."""
-  return tuple(len(slices.target) for slices in parts)
+  """The number of slices of each part; with several tasks each counts for every one."""
+  return tuple(
+    len(slices.target if slices.task is None else slices.task) for slices in parts
+  )
 
 
 def steps_per_epoch(counts: Iterable[int], batch_size: int) -> int:
@@ -71,8 +73,8 @@ def in_order(
 
 
 def take(slices: Slices, rows: np.ndarray) -> Slices:
-  """These rows of a part."""
-  return jax.tree.map(lambda x: x[rows], slices)
+  """These rows of a part; arrays that have fewer begin anew after their last."""
+  return jax.tree.map(lambda x: x[rows % len(x)], slices)
 
 
 def load(parts: Sequence[Slices], order: Sequence[Rows]) -> Iterator[Slices]:

@@ -50,10 +50,11 @@ def collect(
     check: called after each batch; raises where the run is to stop.
   """
   kept: list[Any] = [None] * len(parts)
-  order = batches.in_order(batches.counts(parts), batch_size, fill=True)
+  counts = batches.counts(parts)
+  order = batches.in_order(counts, batch_size, fill=True)
   needed = 0
   for (part, rows), slices in zip(order, batches.load(parts, order), strict=True):
-    found, count = jax.device_get(teach(slices)), len(parts[part].target)
+    found, count = jax.device_get(teach(slices)), counts[part]
     if kept[part] is None:
       needed += sum(x[:1].nbytes for x in jax.tree.leaves(found)) * count
     if needed > budget and not needs_errors:
