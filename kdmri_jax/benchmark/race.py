@@ -89,9 +89,7 @@ def run(
         racing.append((worker, runner))
     problem = case_lib.load(file)
   role = "student" if case.stage != "teacher" else "teacher"
-  result = result._replace(
-    operations=case_lib.operations(problem.params[role], case)
-  )
+  result = result._replace(operations=case_lib.operations(problem.params[role], case))
   return _time(result, racing, repeats, seconds, say)
 
 
@@ -126,4 +124,8 @@ def ratio(result: Result, runner: str, reference: str) -> tuple[float, float, fl
 
 def to_json(result: Result) -> Mapping[str, Any]:
   """Everything that was measured, JSON-able."""
-  return {**result._asdict(), "case": result.case._asdict(), "machine": result.machine()}
+  return {
+    **result._asdict(),
+    "case": result.case._asdict(),
+    "machine": result.machine(),
+  }

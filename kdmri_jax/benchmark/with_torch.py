@@ -132,7 +132,9 @@ def _training(case: Case, problem: Problem, last=False, whole=False):
     teacher = _network(_config.stages[stage.teacher].model, problem, last)
     teach = torch.compile(teacher) if whole else teacher
   kspace = torch.tensor(problem.kspace, device=_device())
-  target, zero_filled = (_images(x, last) for x in (problem.target, problem.zero_filled))
+  target, zero_filled = (
+    _images(x, last) for x in (problem.target, problem.zero_filled)
+  )
 
   def hints(measured):
     with torch.no_grad():
@@ -178,7 +180,9 @@ def _attention(layers, stage, side: str):
     if term.loss == "attention_transfer":
       places = [name.split("/") for name in getattr(term, side)]
       picked = [
-        layers[int(c.removeprefix("cascade_")) - 1][int(k.removeprefix("activation_")) - 1]
+        layers[int(c.removeprefix("cascade_")) - 1][
+          int(k.removeprefix("activation_")) - 1
+        ]
         for c, k in places
       ]
       maps = [x.square().sum(1) for x in picked]

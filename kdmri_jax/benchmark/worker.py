@@ -126,7 +126,10 @@ def _serve(framework: str) -> None:
 
 def _peak(run) -> int | None:
   """Growth of the resident memory during a call, on Linux."""
-  status, reset = pathlib.Path("/proc/self/status"), pathlib.Path("/proc/self/clear_refs")
+  status, reset = (
+    pathlib.Path("/proc/self/status"),
+    pathlib.Path("/proc/self/clear_refs"),
+  )
   if not reset.exists():
     return None
   gc.collect()
