@@ -69,7 +69,7 @@ def main(argv):
     out.mkdir(parents=True, exist_ok=True)
   names = ["jax", *(name for name in _frameworks() if name != "jax"), "machine"]
   workers = [Worker(name, config.to_dict(experiment)) for name in names]
-  about = {worker.framework: worker.about for worker in workers}
+  about = {worker.framework: worker.receive() for worker in workers}
   results = []
   with tqdm.tqdm(total=len(cases), unit="case", disable=None) as bar:
     for case in cases:

@@ -13,7 +13,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.distillation import combine
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.undersample import undersample
-from kdmri_jax.training import parallel
+from kdmri_jax.training import batches, parallel
 from kdmri_jax.training.networks import Networks, Teacher, fit_terms
 from kdmri_jax.training.step import (
   init_state,
@@ -26,12 +26,23 @@ from kdmri_jax.types import Acquisition, Slices
 _config: ExperimentConfig
 
 
-def start(config: dict) -> dict:
-  """Takes every core, as the scripts do."""
+def start(config: dict, devices: int = 0, address: str = "", process: int = 0) -> dict:
+  """Makes the devices.
+
+  Args:
+    config: the experiment.
+    devices: host devices of this process; 0 for one a core, as the scripts do.
+    address: where two processes meet, "" for one alone.
+    process: number of this one of the two.
+  """
   global _config
   _config = config_lib.parse(config)
   parallel.use_cores()
-  return {"version": jax.__version__, "devices": len(jax.local_devices())}
+  if devices:
+    jax.config.update("jax_num_cpu_devices", devices)
+  if address:
+    jax.distributed.initialize(address, num_processes=2, process_id=process)
+  return {"version": jax.__version__, "devices": jax.device_count()}
 
 
 def prepare(case: Case, file: pathlib.Path) -> dict:
@@ -65,10 +76,13 @@ def _training(case: Case, file: pathlib.Path):
     tuple(networks[role] for role in roles),
   )
   parts = parts._replace(terms=fit_terms(parts, slices, acquisition, case.stage))
-  devices = parallel.choose_devices(0, case.batch)
+  devices = _devices(case)
   optimiser = make_optimiser(stage, steps_per_epoch=100)
   steps = make_steps(parts, optimiser, devices)
   teacher = Teacher(tuple(params[role] for role in roles), np.float32(1))
+  share = case.batch // jax.process_count()
+  own = np.arange(share) + jax.process_index() * share
+  slices = batches.take(slices, own)
   if case.cached:
     hints = jax.device_get(steps.teach(teacher, slices, acquisition))
     slices = slices._replace(hints=hints)
@@ -85,6 +99,13 @@ def _training(case: Case, file: pathlib.Path):
   measured = _measured(slices._replace(hints=None), acquisition)
   _save(file, params, measured, acquisition, losses)
   return run, 0.0
+
+
+def _devices(case: Case):
+  """Those of all processes, or as many of this one as divide the batch."""
+  if jax.process_count() > 1:
+    return jax.devices()
+  return parallel.choose_devices(0, case.batch)
 
 
 def _problem(case: Case):

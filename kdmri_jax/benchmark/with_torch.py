@@ -11,7 +11,6 @@ import pathlib
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.benchmark.case import Case, Problem, load
@@ -74,7 +73,7 @@ class DCCNN(torch.nn.Module):
     for cascade in self._cascades:
       x, activations = image, []
       for convolution in cascade[:-1]:
-        x = F.relu(convolution(x))
+        x = torch.relu(convolution(x))
         activations.append(x)
       x = cascade[-1](x)
       image = image + x if self._residual else x
@@ -132,9 +131,8 @@ def _training(case: Case, problem: Problem, last=False, whole=False):
     teacher = _network(_config.stages[stage.teacher].model, problem, last)
     teach = torch.compile(teacher) if whole else teacher
   kspace = torch.tensor(problem.kspace, device=_device())
-  target, zero_filled = (
-    _images(x, last) for x in (problem.target, problem.zero_filled)
-  )
+  target = _images(problem.target, last)
+  zero_filled = _images(problem.zero_filled, last)
 
   def hints(measured):
     with torch.no_grad():
@@ -176,18 +174,13 @@ def _loss(stage, image, layers, target, taught):
 
 def _attention(layers, stage, side: str):
   """Normalised attention maps of the layers that the stage's term reads."""
+  maps = []
   for term in stage.terms.values():
     if term.loss == "attention_transfer":
-      places = [name.split("/") for name in getattr(term, side)]
-      picked = [
-        layers[int(c.removeprefix("cascade_")) - 1][
-          int(k.removeprefix("activation_")) - 1
-        ]
-        for c, k in places
-      ]
-      maps = [x.square().sum(1) for x in picked]
-      return [m / m.norm(dim=(1, 2), keepdim=True) for m in maps]
-  return []
+      for name in getattr(term, side):  # cascade_C/activation_K
+        c, k = (int(part.rpartition("_")[2]) - 1 for part in name.split("/"))
+        maps.append(layers[c][k].square().sum(1))
+  return [x / x.norm(dim=(1, 2), keepdim=True) for x in maps]
 
 
 def _device():

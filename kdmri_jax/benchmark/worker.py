@@ -4,6 +4,7 @@
 object a line and answers each with one.
 """
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -34,9 +35,10 @@ class Worker:
   Args:
     framework: a name in `FRAMEWORKS`.
     config: the experiment, in the form of `config.to_dict`.
+    **options: of the framework's `start`.
   """
 
-  def __init__(self, framework: str, config: dict):
+  def __init__(self, framework: str, config: dict, **options):
     self.framework = framework
     self._process = subprocess.Popen(
       [sys.executable, "-m", "kdmri_jax.benchmark.worker", framework],
@@ -44,7 +46,31 @@ class Worker:
       stdout=subprocess.PIPE,
       text=True,
     )
-    self.about = self._ask(do="start", config=config)
+    self.send(do="start", config=config, **options)
+
+  def send(self, **request) -> None:
+    """Asks for something; `receive` waits for the answer.
+
+    Requests: "start" (once, by the constructor), "prepare" (case, file), "run"
+    (runner, calls) and "peak" (runner), see `_serve`.
+    """
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.write(json.dumps(request) + "\n")
+      self._process.stdin.flush()
+
+  def receive(self) -> dict:
+    """The answer to what was sent last.
+
+    Raises:
+      WorkerError: the process has ended, or could not do it.
+    """
+    answer = self._process.stdout.readline()
+    if not answer:
+      raise WorkerError(f"the {self.framework} process ended ({self._process.wait()})")
+    answer = json.loads(answer)
+    if "error" in answer:
+      raise WorkerError(f"{self.framework}: {answer['error']}")
+    return answer
 
   def prepare(self, case: Case, file: pathlib.Path) -> dict[str, dict]:
     """Compiles a case and checks its numbers.
@@ -57,35 +83,24 @@ class Worker:
       Name of each way to run it -> "compile_seconds" and "deviation" from the
       expected numbers.
     """
-    return self._ask(do="prepare", case=case._asdict(), file=str(file))
+    self.send(do="prepare", case=case._asdict(), file=str(file))
+    return self.receive()
 
   def run(self, runner: str, calls: int) -> float:
     """Seconds a call, on average over so many."""
-    return self._ask(do="run", runner=runner, calls=calls)["seconds"]
+    self.send(do="run", runner=runner, calls=calls)
+    return self.receive()["seconds"]
 
   def peak(self, runner: str) -> int | None:
     """Bytes of memory that a call needs above those held before; None if unknown."""
-    return self._ask(do="peak", runner=runner)["bytes"]
+    self.send(do="peak", runner=runner)
+    return self.receive()["bytes"]
 
   def close(self) -> None:
     """Ends the process."""
     self._process.stdin.close()
     self._process.stdout.close()
     self._process.wait()
-
-  def _ask(self, **request) -> dict:
-    try:
-      self._process.stdin.write(json.dumps(request) + "\n")
-      self._process.stdin.flush()
-      answer = self._process.stdout.readline()
-    except BrokenPipeError:
-      answer = ""
-    if not answer:
-      raise WorkerError(f"the {self.framework} process ended ({self._process.wait()})")
-    answer = json.loads(answer)
-    if "error" in answer:
-      raise WorkerError(f"{self.framework}: {answer['error']}")
-    return answer
 
 
 def _serve(framework: str) -> None:
@@ -98,7 +113,8 @@ def _serve(framework: str) -> None:
       try:
         if request["do"] == "start":
           module = importlib.import_module(FRAMEWORKS[framework])
-          answer = module.start(request["config"])
+          options = {key: x for key, x in request.items() if key != "do"}
+          answer = module.start(**options)
         elif request["do"] == "prepare":
           runners.clear()
           gc.collect()
@@ -126,10 +142,8 @@ def _serve(framework: str) -> None:
 
 def _peak(run) -> int | None:
   """Growth of the resident memory during a call, on Linux."""
-  status, reset = (
-    pathlib.Path("/proc/self/status"),
-    pathlib.Path("/proc/self/clear_refs"),
-  )
+  status = pathlib.Path("/proc/self/status")
+  reset = status.with_name("clear_refs")
   if not reset.exists():
     return None
   gc.collect()

@@ -137,10 +137,12 @@ def compile_step(
     donate: numbers of the arguments whose memory the outputs may take over.
 
   Returns:
-    A function of whole batches that returns whole batches.
+    A function of whole batches that returns whole batches. Where the devices belong to
+    several processes, each gives and gets its own part of a batch, in their order.
   """
   if len(devices) == 1:
     return jax.jit(function, donate_argnums=donate)
+  local = sum(device.process_index == jax.process_index() for device in devices)
   mapped = jax.pmap(
     function,
     axis_name=AXIS,
@@ -151,7 +153,7 @@ def compile_step(
   )
 
   def divide(x):
-    return x.reshape(len(devices), x.shape[0] // len(devices), *x.shape[1:])
+    return x.reshape(local, x.shape[0] // local, *x.shape[1:])
 
   def join(output, axis):
     return (
