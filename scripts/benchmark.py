@@ -6,7 +6,9 @@
 
 Every framework works in a process of its own and waits while another has its turn; the
 turns rotate, and ratios are taken round by round. Before anything is timed, all
-frameworks must give the same numbers from the same weights. A framework that is not
+frameworks must give the same numbers from the same weights. Whole epochs of the
+pipeline (one seed, and several side by side) and the scaling of the first stage's step
+over devices and over two processes are timed for JAX alone. A framework that is not
 installed is left out: pip install '.[torch]' and '.[export]' bring PyTorch (eager,
 channels-last and compiled; the best counts) and onnxruntime.
 
@@ -16,6 +18,7 @@ Writes OUT/benchmark.json, with every single time, and OUT/benchmark.md.
 import importlib.util
 import itertools
 import json
+import os
 import pathlib
 import sys
 
@@ -38,7 +41,8 @@ _OUT = flags.DEFINE_string("out", None, "Folder to write to.")
 _FRAMEWORKS = flags.DEFINE_list(
   "frameworks", ["jax", "torch", "onnxruntime"], "Which to race; jax is always there."
 )
-_WHAT = flags.DEFINE_list("what", ["inference", "training"], "What to time.")
+_KINDS = ("inference", "training", "epochs", "scaling")
+_WHAT = flags.DEFINE_list("what", list(_KINDS), "What to time.")
 _STAGES = flags.DEFINE_list(
   "stages",
   ["teacher", "student", "feature", "kd"],
@@ -57,42 +61,72 @@ _SECONDS = flags.DEFINE_float("seconds", 0.3, "Shortest time of a turn.", 0.0)
 def main(argv):
   del argv
   experiment = config.parse(_CONFIG.value)
-  cases = _cases(experiment)
+  cases, names = _cases(experiment), _frameworks()
   out = pathlib.Path(_OUT.value)
   import tqdm
 
-  from kdmri_jax.benchmark import race, table
-  from kdmri_jax.benchmark.worker import Worker
+  from kdmri_jax.benchmark import epochs, race, scaling, table
+  from kdmri_jax.benchmark.worker import Worker, WorkerError, running
   from kdmri_jax.saving import replacing, saving
 
   with saving(out):
     out.mkdir(parents=True, exist_ok=True)
-  names = ["jax", *(name for name in _frameworks() if name != "jax"), "machine"]
-  workers = [Worker(name, config.to_dict(experiment)) for name in names]
-  about = {worker.framework: worker.receive() for worker in workers}
-  results = []
-  with tqdm.tqdm(total=len(cases), unit="case", disable=None) as bar:
-    for case in cases:
-      results.append(
-        race.run(
-          workers,
-          case,
+  settings = config.to_dict(experiment)
+  parts, texts = {"results": []}, {}
+
+  def write():
+    with replacing(out / "benchmark.json") as path:
+      path.write_text(json.dumps(parts, indent=1))
+    with replacing(out / "benchmark.md") as path:
+      path.write_text("\n\n".join(texts.values()) + "\n")
+
+  size = _size(_TRAINING_SIZE.value, "--training_size")
+  work = len(cases) + len({"epochs", "scaling"} & set(_WHAT.value))
+  with tqdm.tqdm(total=work, unit="case", disable=None) as bar:
+    try:
+      if cases:
+        with running([Worker(name, settings) for name in names]) as workers:
+          parts["frameworks"] = {each.framework: each.receive() for each in workers}
+          results = []
+          for case in cases:
+            result = race.run(
+              workers,
+              case,
+              repeats=_REPEATS.value,
+              seconds=_SECONDS.value,
+              say=bar.set_description,
+            )
+            for name, reason in result.failed.items():
+              bar.write(f"{case.name}: without {name}: {reason}")
+            results.append(result)
+            parts["results"].append(race.to_json(result))
+            texts["results"] = table.make(results)
+            write()
+            bar.update()
+      if "epochs" in _WHAT.value:
+        bar.set_description("epochs")
+        found = epochs.measure(settings, _STAGES.value, size, os.cpu_count() or 2)
+        parts["epochs"] = [each._asdict() for each in found]
+        texts["epochs"] = f"**Epochs**\n\n{epochs.table(found)}"
+        write()
+        bar.update()
+      if "scaling" in _WHAT.value:
+        found = scaling.measure(
+          settings,
+          _STAGES.value[0],
+          size,
           repeats=_REPEATS.value,
-          seconds=_SECONDS.value,
           say=bar.set_description,
         )
-      )
-      bar.update()
-      for name, reason in results[-1].failed.items():
-        bar.write(f"{case.name}: without {name}: {reason}")
-      report = {"frameworks": about, "results": list(map(race.to_json, results))}
-      with replacing(out / "benchmark.json") as path:
-        path.write_text(json.dumps(report, indent=1))
-      with replacing(out / "benchmark.md") as path:
-        path.write_text(table.make(results) + "\n")
-  for worker in workers:
-    worker.close()
-  print(f"\n{table.make(results)}\n\nwritten to {out}")
+        parts["scaling"] = found._asdict()
+        texts["scaling"] = f"**Scaling**\n\n{scaling.table(found)}"
+        write()
+        bar.update()
+    except WorkerError as error:
+      raise UserError(
+        "benchmark", f"{error}", "a process that does its work", "See its messages."
+      ) from error
+  print("\n\n".join(["", *texts.values(), f"written to {out}"]))
 
 
 def _cases(experiment):
@@ -103,8 +137,9 @@ def _cases(experiment):
       expected = f"some of {', '.join(experiment.stages)}"
       raise UserError("--stages", repr(name), expected, "Correct the name.")
   for what in _WHAT.value:
-    if what not in ("inference", "training"):
-      raise UserError("--what", repr(what), "inference, training", "Correct it.")
+    if what not in _KINDS:
+      expected = f"some of {', '.join(_KINDS)}"
+      raise UserError("--what", repr(what), expected, "Correct it.")
   taught = {name: bool(experiment.stages[name].teacher) for name in _STAGES.value}
   cases = []
   if "inference" in _WHAT.value:
@@ -134,17 +169,17 @@ def _count(text: str, flag: str) -> int:
 
 
 def _frameworks() -> list[str]:
-  """Those asked for that are installed."""
-  found = []
+  """JAX, those asked for that are installed, and the machine's own speed."""
+  found = ["jax"]
   for name in _FRAMEWORKS.value:
     if name not in ("jax", "torch", "onnxruntime"):
       expected = "some of jax, torch, onnxruntime"
       raise UserError("--frameworks", repr(name), expected, "Correct the name.")
     if importlib.util.find_spec(name) is None:
       print(f"{name} is not installed: left out", file=sys.stderr)
-    else:
+    elif name != "jax":
       found.append(name)
-  return found
+  return [*found, "machine"]
 
 
 if __name__ == "__main__":

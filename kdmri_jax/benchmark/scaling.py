@@ -15,7 +15,7 @@ import numpy as np
 
 from kdmri_jax.benchmark import case as case_lib
 from kdmri_jax.benchmark.case import Case
-from kdmri_jax.benchmark.worker import Worker, WorkerError
+from kdmri_jax.benchmark.worker import Worker, WorkerError, running
 
 _TOLERANCE = 1e-5  # of a loss, between one device and several
 _PROCESSES = 2
@@ -87,7 +87,9 @@ def measure(
   results: dict[str, dict[str, list[float]]] = {"strong": {}, "weak": {}}
   deviation: dict[str, float] = {}
   teams = [_team(setup, config) for setup in setups]
-  try:
+  with running([worker for team in teams for worker in team]):
+    for worker in (worker for team in teams for worker in team):
+      worker.receive()
     for kind, times in results.items():
       reference = None
       for setup, team in zip(setups, teams, strict=True):
@@ -105,22 +107,15 @@ def measure(
         say(f"{kind} scaling, round {k + 1} of {repeats}")
         for setup, team in zip(setups, teams, strict=True):
           times[setup.name].append(_run(team))
-  finally:
-    for team in teams:
-      for worker in team:
-        worker.close()
   return Scaling(setups, results["strong"], results["weak"], (most, each), deviation)
 
 
 def _team(setup: Setup, config: dict) -> list[Worker]:
   address = f"localhost:{_free_port()}" if setup.processes > 1 else ""
-  team = [
+  return [
     Worker("jax", config, devices=setup.devices, address=address, process=k)
     for k in range(setup.processes)
   ]
-  for worker in team:
-    worker.receive()
-  return team
 
 
 def _free_port() -> int:
@@ -148,11 +143,15 @@ def _run(team: Sequence[Worker]) -> float:
 
 
 def table(scaling: Scaling) -> str:
-  """Both kinds as Markdown: speed-up over one device, and efficiency."""
+  """Both kinds as Markdown.
+
+  Strong: milliseconds a step and how many times as fast as one device. Weak:
+  milliseconds a step and images a second, relative to one device.
+  """
   whole, each = scaling.images
   lines = [
-    f"| devices | strong, {whole} images: ms | speed-up | weak, {each} images a device: "
-    "ms | images a second, of one device | losses deviate by |",
+    f"| devices | {whole} images, ms | speed-up | {each} a device, ms | throughput "
+    "| deviation |",
     "|---|---|---|---|---|---|",
   ]
   first = scaling.setups[0].name
@@ -161,8 +160,10 @@ def table(scaling: Scaling) -> str:
     faster = np.median(np.divide(scaling.strong[first], strong))
     count = setup.devices * setup.processes
     more = count * np.median(np.divide(scaling.weak[first], weak))
+    times = [f"{1e3 * np.median(seconds):.0f}" for seconds in (strong, weak)]
+    deviation = scaling.deviation[setup.name]
     lines.append(
-      f"| {setup.name} | {1e3 * np.median(strong):.0f} | {faster:.2f} | "
-      f"{1e3 * np.median(weak):.0f} | {more:.2f} | {scaling.deviation[setup.name]:.1g} |"
+      f"| {setup.name} | {times[0]} | {faster:.2f} | {times[1]} | {more:.2f} | "
+      f"{deviation:.1g} |"
     )
   return "\n".join(lines)

@@ -7,6 +7,7 @@ import numpy as np
 from kdmri_jax.benchmark import race
 from kdmri_jax.benchmark.race import Result
 
+_HEADS = {"jax, exported": "exported bundle"}
 _TIMES_FORWARD = {"inference": 1, "training": 3}
 
 
@@ -29,10 +30,11 @@ def make(results: Sequence[Result]) -> str:
 def _times(results: Sequence[Result]) -> str:
   others = [
     name
-    for name in ("torch", "onnxruntime")
+    for name in ("torch", "onnxruntime", "jax, exported")
     if any(race.best(result, name) for result in results)
   ]
-  heads = ["", "JAX, ms", *(f"{name} / JAX" for name in others), "of a matrix product"]
+  ratios = [f"{_HEADS.get(name, name)} / JAX" for name in others]
+  heads = ["", "JAX, ms", *ratios, "of a matrix product"]
   lines = [_line(heads), "|---" * len(heads) + "|"]
   for result in results:
     cells = [result.case.name, _ms(result, "jax")]
@@ -42,8 +44,7 @@ def _times(results: Sequence[Result]) -> str:
         cells.append("")
         continue
       middle, low, high = race.ratio(result, runner, "jax")
-      way = runner.partition(", ")[2]
-      way = f", {way}" if way else ""
+      way = runner.removeprefix(name)
       cells.append(f"{middle:.2f} [{low:.2f}, {high:.2f}]{way}")
     operations = result.operations * _TIMES_FORWARD[result.case.what]
     speed = operations / np.median(result.seconds["jax"])

@@ -1,14 +1,16 @@
 """The project itself: its networks, and its training steps as stages run them."""
 
 import functools
+import importlib.util
 import pathlib
 
 import jax
+import jax.export
 import numpy as np
 
 from kdmri_jax import config as config_lib
-from kdmri_jax import models
-from kdmri_jax.benchmark.case import Case, Problem, save
+from kdmri_jax import interop, models
+from kdmri_jax.benchmark.case import Case, Problem, load, save
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.distillation import combine
 from kdmri_jax.physics.acquisition import build
@@ -46,9 +48,13 @@ def start(config: dict, devices: int = 0, address: str = "", process: int = 0) -
 
 
 def prepare(case: Case, file: pathlib.Path) -> dict:
-  """Writes the problem to `file`; "jax" runs it."""
-  make = _inference if case.what == "inference" else _training
-  return {"jax": functools.partial(make, case, file)}
+  """Writes the problem to `file`; "jax" runs it, "jax, exported" its bundle."""
+  if case.what == "training":
+    return {"jax": functools.partial(_training, case, file)}
+  ways = {"jax": functools.partial(_inference, case, file)}
+  if importlib.util.find_spec("onnx"):
+    ways["jax, exported"] = functools.partial(_exported, case, file)
+  return ways
 
 
 def _inference(case: Case, file: pathlib.Path):
@@ -63,6 +69,24 @@ def _inference(case: Case, file: pathlib.Path):
 
   _save(file, params, slices, acquisition, np.asarray(run()))
   return run, 0.0
+
+
+def _exported(case: Case, file: pathlib.Path):
+  """Writes the network's ONNX file and bundle beside the problem; runs the bundle."""
+  _, _, networks, params = _problem(case)
+  role, size = _config.stages[case.stage].model, (case.height, case.width)
+  export = networks[role], params[role], size, False
+  interop.save_onnx(file.with_suffix(".onnx"), *export)
+  bundle = file.with_suffix(".jaxexport")
+  interop.save_jax_bundle(bundle, *export)
+  reconstruct = jax.export.deserialize(bytearray(bundle.read_bytes())).call
+  problem = load(file)
+  mask = problem.mask.astype(np.uint8)
+
+  def run():
+    return jax.block_until_ready(reconstruct(problem.kspace, mask))
+
+  return run, float(np.abs(run() - problem.expected).max())
 
 
 def _training(case: Case, file: pathlib.Path):
@@ -120,10 +144,12 @@ def _problem(case: Case):
   slices = Slices(target)
   one = _measured(Slices(target[:1]), acquisition)
   measurement = undersample(one.target, acquisition.masks[0])[1]
-  params = {
-    key: network.init(jax.random.key(k), one.zero_filled, measurement)["params"]
-    for k, (key, network) in enumerate(networks.items())
-  }
+  params = jax.device_get(
+    {
+      key: network.init(jax.random.key(k), one.zero_filled, measurement)["params"]
+      for k, (key, network) in enumerate(networks.items())
+    }
+  )
   return slices, acquisition, networks, params
 
 

@@ -14,6 +14,7 @@ import pathlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
 
 from kdmri_jax.benchmark.case import Case
 
@@ -96,11 +97,26 @@ class Worker:
     self.send(do="peak", runner=runner)
     return self.receive()["bytes"]
 
-  def close(self) -> None:
-    """Ends the process."""
+  def stop(self) -> None:
+    """Lets the process end; `wait` waits until it has."""
     self._process.stdin.close()
+
+  def wait(self) -> None:
+    """Returns when the process has ended."""
     self._process.stdout.close()
     self._process.wait()
+
+
+@contextlib.contextmanager
+def running(workers: Sequence[Worker]) -> Iterator[Sequence[Worker]]:
+  """Ends the processes in the end, all at once: some may wait for each other."""
+  try:
+    yield workers
+  finally:
+    for worker in workers:
+      worker.stop()
+    for worker in workers:
+      worker.wait()
 
 
 def _serve(framework: str) -> None:

@@ -1,0 +1,41 @@
+"""The exported ONNX file in onnxruntime, for inference."""
+
+import os
+import pathlib
+
+import numpy as np
+import onnxruntime
+
+from kdmri_jax.benchmark.case import Case, load
+
+
+def start(config: dict) -> dict:
+  """Nothing but its version."""
+  del config
+  return {"version": onnxruntime.__version__}
+
+
+def prepare(case: Case, file: pathlib.Path) -> dict:
+  """Runs the file that JAX wrote beside the problem, on every core; trains nothing."""
+  if case.what != "inference":
+    return {}
+  return {"onnxruntime": lambda: _inference(file)}
+
+
+def _inference(file: pathlib.Path):
+  problem = load(file)
+  options = onnxruntime.SessionOptions()
+  if hasattr(os, "sched_getaffinity"):
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+  providers = onnxruntime.get_available_providers()
+  session = onnxruntime.InferenceSession(
+    str(file.with_suffix(".onnx")), options, providers=providers
+  )
+  kspace = np.stack([problem.kspace.real, problem.kspace.imag], axis=1)
+  inputs = {"kspace": kspace, "mask": problem.mask.astype(np.uint8)}
+
+  def run():
+    return session.run(None, inputs)[0]
+
+  image = run().transpose(0, 2, 3, 1)
+  return run, float(np.abs(image - problem.expected).max())
