@@ -11,8 +11,10 @@ Each flag is the setting data.NAME of an experiment: where a message names
 --config.data.NAME, the flag here is --NAME (--phantom_NAME for data.phantom.NAME).
 """
 
+import collections
 import dataclasses
 import pathlib
+from collections.abc import Iterable, Iterator
 
 from absl import flags
 from tqdm import tqdm
@@ -21,6 +23,7 @@ from kdmri_jax import cli
 from kdmri_jax.config import DataConfig, PhantomConfig
 from kdmri_jax.data import dataset, prepared
 from kdmri_jax.data.sources import SOURCES
+from kdmri_jax.data.volume import Volume
 
 _KINDS = [name for name in SOURCES if name != "prepared"]
 
@@ -73,11 +76,22 @@ def main(argv: list[str]) -> None:
   config = _config()
   volumes = tqdm(dataset.read(config), unit=" volumes")
   out = pathlib.Path(_OUT.value)
-  names = prepared.write_folder(volumes, out, dataclasses.asdict(config))
+  notes = collections.Counter()
+  names = prepared.write_folder(_noted(volumes, notes), out, dataclasses.asdict(config))
+  for note, count in notes.items():
+    print(f"{count} of {len(names)} volumes: {note}")
   print(
     f"{len(names)} volumes in {_OUT.value}; look at montage.png there. Use them with\n"
     f"  --config.data.source=prepared --config.data.root={_OUT.value}"
   )
+
+
+def _noted(volumes: Iterable[Volume], notes: collections.Counter) -> Iterator[Volume]:
+  """The volumes; counts what their records say to those who use them."""
+  for volume in volumes:
+    if note := volume.record.get("note"):
+      notes[note] += 1
+    yield volume
 
 
 def _config() -> DataConfig:

@@ -5,11 +5,11 @@
 
 The input is any file or folder that a data source reads; --source names the source
 where the file does not tell. Undersampled k-space (h5 with `kspace`, slices first, or
-the published code's `kspace_volus_*`; fastMRI's test files; BART's cfl; .npy) is
-reconstructed as it is. Fully sampled images and k-space are measured first, as the run
-did: with its mask or --mask, and with its noise. --as_is enhances images as they are,
-such as noisy ones by a network that has learnt to denoise. Of a run with several tasks
-or seeds --task and --seed choose.
+the published code's `kspace_volus_*`; .npy; raw data of fastMRI, ISMRM, BART,
+Calgary-Campinas or in MATLAB files) is reconstructed as it is. Fully sampled images and
+k-space are measured first, as the run did: with its mask or --mask, and with its noise.
+--as_is enhances images as they are, such as noisy ones by a network that has learnt to
+denoise. Of a run with several tasks or seeds --task and --seed choose.
 
 The output, in the input's units, is h5 with `reconstruction`, `zero_filled` (the
 network's input) and, of what was measured first, `target`, (slices, rows, columns); or
@@ -97,7 +97,7 @@ def main(argv):
     task=_TASK.value,
     as_is=_AS_IS.value,
   )
-  written.write(out, result, scan.record, form)
+  written.write(out, result, scan.record, form, scan.header)
   shape = np.shape(result["reconstruction"])
   print(f"{out}: {shape[0]} slices of {shape[1]}x{shape[2]}")
   if note := scan.record.get("note"):

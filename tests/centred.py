@@ -3,17 +3,19 @@
 import numpy as np
 
 
-def dft_matrix(size):
-  """[frequency, pixel]; both count from the middle, size // 2."""
-  place = np.arange(size) - size // 2
-  return np.exp(-2j * np.pi * np.outer(place, place) / size) / np.sqrt(size)
+def dft_matrix(size, *, centred_image=True):
+  """[frequency, pixel]; frequencies count from the middle, size // 2, pixels also."""
+  frequency = np.arange(size) - size // 2
+  pixel = frequency if centred_image else np.arange(size)
+  return np.exp(-2j * np.pi * np.outer(frequency, pixel) / size) / np.sqrt(size)
 
 
-def dft(array, *axes):
+def dft(array, *axes, centred_image=True):
   """K-space of images along these axes."""
   for axis in axes:
     moved = np.moveaxis(array, axis, -1)
-    array = np.moveaxis(moved @ dft_matrix(moved.shape[-1]).T, -1, axis)
+    matrix = dft_matrix(moved.shape[-1], centred_image=centred_image)
+    array = np.moveaxis(moved @ matrix.T, -1, axis)
   return array
 
 

@@ -5,10 +5,12 @@ import dataclasses
 import h5py
 import nibabel
 import numpy as np
+import pytest
 
 from experiments import base
 from kdmri_jax.config import PhantomConfig, parse
 from kdmri_jax.data.sources import SOURCES
+from kdmri_jax.errors import UserError
 from kdmri_jax.types import Acquisition
 
 EVEN_ROWS = (np.arange(6) % 2 == 0)[:, None] * np.ones(5)
@@ -42,6 +44,14 @@ def images(seed=0, shape=(4, 6, 5)):
 def read(source, root="", **changes):
   """The volumes of a source as they come, before any check."""
   return list(SOURCES[source](config(source=source, root=str(root), **changes)))
+
+
+def refused_when_truncated(source, root, path, share):
+  """What a source says of a folder when only this share of a file in it is left."""
+  data = path.read_bytes()
+  path.write_bytes(data[: int(share * len(data))])
+  with pytest.raises(UserError, match=f"{path.name}: found a file that cannot be read"):
+    read(source, root)
 
 
 def save_nifti(path, array, affine=None):

@@ -1,19 +1,12 @@
 """K-space of a few coils, by the definition of the centred transform."""
 
 import numpy as np
-
-
-def dft(size, *, centred_image=True):
-  """The orthonormal matrix that takes an image line to centred k-space."""
-  k = np.arange(size) - size // 2
-  n = k if centred_image else np.arange(size)
-  return np.exp(-2j * np.pi * np.outer(k, n) / size) / np.sqrt(size)
+from centred import dft
 
 
 def to_kspace(images, *, centred_image=True):
   """Centred k-space of images [..., H, W], in double precision."""
-  rows, columns = (dft(size, centred_image=centred_image) for size in images.shape[-2:])
-  return rows @ images @ columns.T
+  return dft(images, -2, -1, centred_image=centred_image)
 
 
 def noise(shape, seed=0):

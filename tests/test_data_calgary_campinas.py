@@ -4,7 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from data_files import all_sampled, config, read, save_nifti, stack
+from data_files import (
+  all_sampled,
+  config,
+  read,
+  refused_when_truncated,
+  save_nifti,
+  stack,
+)
 
 from kdmri_jax import data
 from kdmri_jax.errors import UserError
@@ -114,13 +121,26 @@ def test_images_are_those_of_the_definition(tmp_path):
 
 
 def test_zero_frequency_lies_at_the_corner(tmp_path):
-  stored = np.zeros((1, 256, 256, 2), np.float64)
+  stored = np.full((1, 256, 256, 2), 1e-6)
   stored[0, 0, 0, 0], stored[0, 3, 0, 1] = 65536.0 * 256, 65536.0 * 64
   save(tmp_path / "a.npy", stored)
   (volume,) = read("calgary_campinas", tmp_path)
   wave = np.exp(2j * np.pi * 3 * np.arange(256) / 256)
   expected = np.broadcast_to((1 + 0.25j * wave)[:, None], (256, 256))
   np.testing.assert_allclose(volume.target[0], expected, atol=1e-6)
+
+
+def test_undersampled_and_zero_padded_kspace(tmp_path):
+  stored = np.ones((2, 256, 256, 2), np.float32)
+  stored[:, :, 100:140] = 0  # around the highest frequencies: a border
+  save(tmp_path / "a.npy", stored)
+  (volume,) = read("calgary_campinas", tmp_path)
+  assert volume.record["zero_padding"] == {"rows": [0, 0], "columns": [12, 28]}
+  assert "border of k-space is exactly zero" in volume.record["note"]
+  stored[1, 7] = 0
+  save(tmp_path / "a.npy", stored)
+  with pytest.raises(UserError, match=r"undersampled k-space \(slice 1: 1 empty rows"):
+    read("calgary_campinas", tmp_path)
 
 
 def test_folders_are_the_split_and_examinations_the_subjects(tmp_path):
@@ -189,10 +209,7 @@ def test_other_arrays_are_refused(tmp_path, array, found):
 @pytest.mark.parametrize("share", [0.0, 1e-4, 0.9])
 def test_a_truncated_file_is_refused(tmp_path, share):
   path = save(tmp_path / "a.npy", parts())
-  stored = path.read_bytes()
-  path.write_bytes(stored[: int(share * len(stored))])
-  with pytest.raises(UserError, match=r"a.npy: found a file that cannot be read"):
-    read("calgary_campinas", tmp_path)
+  refused_when_truncated("calgary_campinas", tmp_path, path, share)
 
 
 def test_nan_is_refused(tmp_path):

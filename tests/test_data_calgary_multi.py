@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from data_files import all_sampled, config, read, save_h5
+from data_files import all_sampled, config, read, refused_when_truncated, save_h5
 from raw_files import noise, scan, to_kspace
 
 from kdmri_jax.data import load
@@ -114,7 +114,7 @@ def test_what_the_set_does_not_have(tmp_path):
   subject(tmp_path / "a.h5")
   with pytest.raises(UserError, match=r"data.combine: found 'sense'"):
     read("calgary_multi", tmp_path, combine="sense")
-  with pytest.raises(UserError, match=r"data.contrast: found 'T2'; expected 'T1'"):
+  with pytest.raises(UserError, match=r"data.contrast: found no image 'T2'"):
     read("calgary_multi", tmp_path, contrast="T2")
   save_h5(tmp_path / "a.h5", data=np.ones(3))
   with pytest.raises(UserError, match=r"no dataset 'kspace' \(the keys are: data\)"):
@@ -124,7 +124,4 @@ def test_what_the_set_does_not_have(tmp_path):
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_truncated_files_are_refused(tmp_path, share):
   subject(tmp_path / "a.h5")
-  data = (tmp_path / "a.h5").read_bytes()
-  (tmp_path / "a.h5").write_bytes(data[: int(share * len(data))])
-  with pytest.raises(UserError, match=r"a.h5: found a file that cannot be read"):
-    read("calgary_multi", tmp_path)
+  refused_when_truncated("calgary_multi", tmp_path, tmp_path / "a.h5", share)

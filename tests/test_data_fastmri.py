@@ -5,7 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
-from data_files import all_sampled, config, read
+from data_files import all_sampled, config, read, refused_when_truncated
 from raw_files import noise, scan, to_kspace
 
 from kdmri_jax.data import dataset, load, prepared
@@ -225,10 +225,7 @@ def test_a_file_without_header_or_kspace(tmp_path):
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_truncated_files_are_refused(tmp_path, share):
   single_coil(tmp_path / "a.h5")
-  data = (tmp_path / "a.h5").read_bytes()
-  (tmp_path / "a.h5").write_bytes(data[: int(share * len(data))])
-  with pytest.raises(UserError, match=r"a.h5: found a file that cannot be read"):
-    read("fastmri", tmp_path)
+  refused_when_truncated("fastmri", tmp_path, tmp_path / "a.h5", share)
 
 
 def test_folders(tmp_path):
@@ -262,6 +259,12 @@ def test_the_pipeline_keeps_complex_targets_and_a_prepared_folder_too(tmp_path):
   np.testing.assert_array_equal(
     first.train.parts[0].target, second.train.parts[0].target
   )
+  for volume in (*first.train.volumes, *second.train.volumes):
+    assert volume.header.text == HEADER.format(x=9, y=8)
+    assert volume.header.attributes["patientName"] == "Doe^Jane"
+    assert volume.header.attributes["norm"] == 0.07
+  written = (tmp_path / "out" / "prepared.json").read_text()
+  assert "Doe" not in written + json.dumps([first.record, second.record])
   origin = second.record["volumes"][0]["prepared_from"]
   assert origin["encoded_matrix"] == [9, 8, 1]
   assert origin["zero_padding"] == {"rows": [0, 0], "columns": [0, 0]}

@@ -10,75 +10,10 @@ import pytest
 from centred import complex_images, dft
 from data_files import all_sampled, config, read
 from ismrmrd import xsd
+from ismrmrd_files import header, readout, readouts, save
 
 from kdmri_jax.data import load
 from kdmri_jax.errors import UserError
-
-
-def space(matrix, size):
-  return xsd.encodingSpaceType(
-    matrixSize=xsd.matrixSizeType(**dict(zip("xyz", matrix, strict=True))),
-    fieldOfView_mm=xsd.fieldOfViewMm(**dict(zip("xyz", size, strict=True))),
-  )
-
-
-def header(encoded, recon, limits=None, trajectory="cartesian"):
-  """Header for (readout, lines) of the encoded and the reconstructed matrix, 2 mm."""
-  spaces = [
-    space((*matrix, 1), (*(2.0 * n for n in matrix), 5.0))
-    for matrix in (encoded, recon)
-  ]
-  lines = limits and xsd.limitType(
-    **dict(zip(("minimum", "maximum", "center"), limits, strict=True))
-  )
-  return xsd.ismrmrdHeader(
-    subjectInformation=xsd.subjectInformationType(patientName="Doe^Jane"),
-    acquisitionSystemInformation=xsd.acquisitionSystemInformationType(
-      systemVendor="ACME", systemFieldStrength_T=1.5, institutionName="Hill Hospital"
-    ),
-    experimentalConditions=xsd.experimentalConditionsType(
-      H1resonanceFrequency_Hz=63_500_000
-    ),
-    encoding=[
-      xsd.encodingType(
-        encodedSpace=spaces[0],
-        reconSpace=spaces[1],
-        encodingLimits=xsd.encodingLimitsType(kspace_encoding_step_1=lines),
-        trajectory=xsd.trajectoryType(trajectory),
-      )
-    ],
-    sequenceParameters=xsd.sequenceParametersType(TR=[450.0], sequence_type="TSE"),
-  )
-
-
-def readout(data, line, k=0, flags=(), **fields):
-  """One acquisition [coils, samples]; counters are fields, too."""
-  acquisition = ismrmrd.Acquisition.from_array(np.asarray(data, np.complex64))
-  acquisition.center_sample = data.shape[-1] // 2
-  acquisition.idx.kspace_encode_step_1, acquisition.idx.slice = line, k
-  for flag in flags:
-    acquisition.set_flag(getattr(ismrmrd, f"ACQ_IS_{flag}"))
-  for name, value in fields.items():
-    counter = hasattr(acquisition.idx, name)
-    setattr(acquisition.idx if counter else acquisition, name, value)
-  return acquisition
-
-
-def readouts(kspace, first=0, **fields):
-  """All lines of k-space [slices, coils, lines, samples], slices interleaved."""
-  return [
-    readout(kspace[k, :, line], first + line, k, **fields)
-    for line in range(kspace.shape[2])
-    for k in range(len(kspace))
-  ]
-
-
-def save(path, head, acquisitions, group="dataset"):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  with ismrmrd.Dataset(str(path), group, mode="a") as dataset:
-    dataset.write_xml_header(head.toXML("utf-8"))
-    for acquisition in acquisitions:
-      dataset.append_acquisition(acquisition)
 
 
 def plain(path, coils=1, seed=0, lines=5, samples=6):
@@ -117,6 +52,8 @@ def test_coils_and_what_the_record_tells(tmp_path):
   np.testing.assert_allclose(volume.target, expected, rtol=1e-5)
   text = json.dumps(volume.record)
   assert not any(word in text for word in ("Doe", "Jane", "Hospital"))
+  kept = xsd.CreateFromDocument(volume.header.text)
+  assert kept.subjectInformation.patientName == "Doe^Jane"
   record = volume.record
   assert record["simulated_kspace"] is True and record["coils"] == 3
   assert record["acquisitionSystemInformation"] == {
@@ -231,9 +168,17 @@ KSPACE = dft(complex_images((2, 1, 8, 6)), 2, 3)
     ((0, 5, 2), range(6), None),
     ((0, 5, 1), range(6), r"6 .*centre at 1 \(partial Fourier\); expected.* 8 lines"),
     ((0, 5, 5), range(6), r"6 phase-encode lines, the centre at 5"),
-    ((0, 5, 3), range(8), r"8 phase-encode lines in slice 0; expected 6, from 0 to 5"),
+    (
+      (0, 5, 3),
+      range(8),
+      r"8 phase-encode lines, of which 6 lies outside; expected 6, from 0 to 5",
+    ),
     ((5, 4, 5), range(8), r"0 phase-encode lines, the centre at 5"),
-    ((2, 7, 5), range(8), r"8 phase-encode lines in slice 0; expected 6, from 2 to 7"),
+    (
+      (2, 7, 5),
+      range(8),
+      r"8 phase-encode lines, of which 0 lies outside; expected 6, from 2 to 7",
+    ),
   ],
 )
 def test_missing_lines_are_refused(tmp_path, limits, lines, message):

@@ -4,7 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from data_files import all_sampled, config, read, save_nifti, stack
+from data_files import (
+  all_sampled,
+  config,
+  read,
+  refused_when_truncated,
+  save_nifti,
+  stack,
+)
 
 from kdmri_jax import data
 from kdmri_jax.errors import UserError
@@ -157,10 +164,7 @@ def test_unusable_folders(tmp_path, source):
 
 def test_unusable_files(tmp_path):
   path = folder_13(tmp_path) / "TrainingData" / "1" / "T1.nii"
-  stored = path.read_bytes()
-  path.write_bytes(stored[: len(stored) // 2])
-  with pytest.raises(UserError, match=r"T1.nii: found a file that cannot be read"):
-    read("mrbrains13", tmp_path)
+  refused_when_truncated("mrbrains13", tmp_path, path, 0.5)
   save_nifti(path, stack(shape=(7, 5, 4, 2)))
   with pytest.raises(UserError, match=r"T1.nii: found an array of shape \(7, 5, 4, 2"):
     read("mrbrains13", tmp_path)

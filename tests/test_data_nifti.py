@@ -28,6 +28,15 @@ def test_nifti_keeps_the_stored_axes_and_records_them(tmp_path):
   json.dumps(volume.record)
 
 
+def test_without_a_matrix_no_directions_are_claimed(tmp_path):
+  plain = nibabel.Nifti1Image(stack(), None)
+  nibabel.save(plain, tmp_path / "a.nii")
+  plain.header.set_sform(np.diag([1.0, 0, 1, 1]), code=1)
+  nibabel.save(nibabel.Nifti1Image(stack(1), None, plain.header), tmp_path / "b.nii")
+  for volume in read("nifti", tmp_path):
+    assert "axes_increase_towards" not in volume.record
+
+
 def test_nifti_applies_the_scaling_of_the_file(tmp_path):
   image = nibabel.Nifti1Image(stack().astype(np.int16), np.eye(4))
   image.header.set_slope_inter(0.5, 2)

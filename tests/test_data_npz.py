@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from data_files import all_sampled, config, images, read
+from data_files import all_sampled, config, images, read, refused_when_truncated
 
 from experiments import brain_pd
 from kdmri_jax.data import dataset, load, prepared, split
@@ -112,10 +112,7 @@ def test_an_array_that_was_renamed_is_refused(tmp_path):
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.95])
 def test_a_truncated_file_is_refused(tmp_path, share):
   save(tmp_path / "a.npz", image=images())
-  data = (tmp_path / "a.npz").read_bytes()
-  (tmp_path / "a.npz").write_bytes(data[: int(share * len(data))])
-  with pytest.raises(UserError, match=r"a.npz: found a file that cannot be read"):
-    read("npz", tmp_path)
+  refused_when_truncated("npz", tmp_path, tmp_path / "a.npz", share)
 
 
 def test_no_file(tmp_path):

@@ -6,7 +6,7 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
-from data_files import images, kdmri_file, read, save_h5
+from data_files import images, kdmri_file, read, refused_when_truncated, save_h5
 
 from kdmri_jax.data import single
 from kdmri_jax.errors import UserError
@@ -85,10 +85,7 @@ def test_kdmri_missing_folders(tmp_path):
 def test_kdmri_truncated(tmp_path, share):
   path = tmp_path / "train" / "acc_4x" / "1.h5"
   kdmri_file(path, 0)
-  data = path.read_bytes()
-  path.write_bytes(data[: int(share * len(data))])
-  with pytest.raises(UserError, match=r"1.h5: found a file that cannot be read"):
-    read("kdmri", tmp_path)
+  refused_when_truncated("kdmri", tmp_path, path, share)
 
 
 def test_a_volume_larger_than_memory_is_refused_before_it_is_read(tmp_path):

@@ -141,22 +141,24 @@ def run(*arguments):
 
 
 def test_the_script_prepares(tmp_path):
-  save_nifti(tmp_path / "raw" / "pat1_a.nii.gz", stack(0, (9, 8, 5)))
-  save_nifti(tmp_path / "raw" / "pat1_b.nii.gz", stack(1, (9, 8, 5)))
+  for k in (1, 2):
+    path = tmp_path / "raw" / f"IXI00{k}-HH-{k}-PD.nii.gz"
+    save_nifti(path, stack(k, (9, 8, 5)))
   done = run(
-    "--source=nifti",
+    "--source=ixi",
     f"--root={tmp_path / 'raw'}",
     f"--out={tmp_path / 'out'}",
     "--crop=6,4",
     "--slices_per_volume=3",
-    "--subject_pattern=pat[0-9]",
-    "--include=*_b",
+    "--subject_pattern=XI[0-9]+",
+    "--include=IXI002*",
   )
   assert done.returncode == 0, done.stderr
   assert "1 volumes in" in done.stdout
-  with h5py.File(tmp_path / "out" / "pat1_b.h5") as file:
+  assert "1 of 1 volumes: IXI (brain-development.org)" in done.stdout
+  with h5py.File(tmp_path / "out" / "IXI002-HH-2-PD.h5") as file:
     assert file["target"].shape == (3, 6, 4)
-    assert file.attrs["subject"] == "pat1"
+    assert file.attrs["subject"] == "XI002"
   settings = json.loads((tmp_path / "out" / "prepared.json").read_text())["settings"]
   assert settings["crop"] == [6, 4]
 

@@ -11,7 +11,7 @@ from data_files import EVEN_ROWS, all_sampled, config, kdmri_folder, measured_by
 from tiny import assert_same_end, final, tiny_config, train
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.data import load, prepared, read, stored
+from kdmri_jax.data import load, prepared, read, stored, tasks
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import compare
 from kdmri_jax.training import batches, parallel, step
@@ -42,8 +42,9 @@ def test_what_is_read_is_what_memory_holds(tmp_path, phase):
   assert part.target.nbytes == expected.target.nbytes
   for index in (slice(2, 7), np.array([8, 0, 3, 0])):
     np.testing.assert_array_equal(part.target[index], expected.target[index])
-  repeated = part.target.repeat(2)
-  np.testing.assert_array_equal(repeated[np.array([1, 10])], expected.target[[1, 1]])
+  (both,) = tasks.assign([part], [0, 1], count=2, noisy=False, name="train")
+  again = batches.take(both, np.array([1, 1 + len(part.target)]))
+  np.testing.assert_array_equal(again.target, expected.target[[1, 1]])
   assert [v.digests for v in stays.train.volumes] == [
     v.digests for v in held.train.volumes
   ]

@@ -15,6 +15,7 @@ from kdmri_jax.data import tasks
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import compare, reconstruct
 from kdmri_jax.physics import acquisition, masks
+from kdmri_jax.training import batches
 from kdmri_jax.training.networks import Networks, complete, teach, vary
 from kdmri_jax.training.pipeline import Pipeline
 from kdmri_jax.types import Slices
@@ -95,7 +96,8 @@ def test_the_noise_of_the_evaluation_is_the_same_for_all(trained):
 
 def test_each_image_is_taught_by_the_expert_of_its_task(trained):
   networks = trained._networks("kd", trained._terms["kd"])
-  (slices,) = trained._slices("kd", "validation")
+  parts = trained._slices("kd", "validation")
+  slices = batches.take(*parts, np.arange(*batches.counts(parts)))
   batch = complete(slices, trained.dataset.acquisitions[24, 20])
   experts = [trained.best(f"expert_{name}") for name in ("denoise", "sharpen")]
   hints = teach(networks, experts, batch)["imitation"][0]
@@ -110,7 +112,7 @@ def test_each_image_is_taught_by_the_expert_of_its_task(trained):
 
 def test_an_expert_sees_its_own_task_only(trained):
   (slices,) = trained._slices("expert_sharpen", "train")
-  assert len(slices.target) == len(trained.dataset.train.parts[0].target)
+  assert batches.counts([slices]) == (len(trained.dataset.train.parts[0].target),)
   assert set(slices.task) == {1}
 
 
@@ -172,7 +174,9 @@ def test_every_slice_comes_once_for_each_task():
   target = np.arange(12, dtype=np.float32).reshape(3, 2, 2, 1)
   parts = [Slices(target)]
   (found,) = tasks.assign(parts, [0, 2], count=3, noisy=True, name="train")
-  np.testing.assert_array_equal(found.target, np.concatenate([target, target]))
+  assert found.target is target and batches.counts([found]) == (6,)
+  every = batches.take(found, np.arange(6))
+  np.testing.assert_array_equal(every.target, np.concatenate([target, target]))
   np.testing.assert_array_equal(found.task, [0, 0, 0, 2, 2, 2])
   assert len(set(found.draws.tolist())) == 6
   (alone,) = tasks.assign(parts, [2], count=3, noisy=True, name="train")

@@ -120,6 +120,8 @@ def load(
   record = _record(config, split, sets, volumes, measured)
   for size, count in record["shapes"].items():
     logging.info("data: slices of %s: %s", size, count)
+  for note in record["notes"]:
+    logging.info("data: %s", note)
   test = sets.get("test", sets["validation"])
   return Dataset(acquisitions, sets["train"], sets["validation"], test, record)
 

@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import h5py
 import numpy as np
@@ -86,6 +86,82 @@ def root_folder(config: DataConfig) -> pathlib.Path:
   if next(root.iterdir(), None) is None:
     raise UserError(root, "an empty folder", "a folder with images", remedy)
   return root
+
+
+def files_of(
+  root: pathlib.Path,
+  endings: Sequence[str],
+  holding: str,
+  *,
+  below: bool = True,
+  use: Callable[[pathlib.Path], bool] = lambda path: True,
+) -> list[pathlib.Path]:
+  """The files of a format, sorted by their paths.
+
+  Args:
+    root: their folder.
+    endings: of their names, such as ".nii" and ".nii.gz"; names that begin with a dot
+      are left out.
+    holding: what they should hold, for the message.
+    below: whether those of folders below are wanted, too.
+    use: whether a file with such an ending counts.
+
+  Raises:
+    UserError: there is none.
+  """
+  paths = [
+    path
+    for path in sorted(root.rglob("*") if below else root.iterdir())
+    if path.name.endswith(tuple(endings))
+    and path.name[0] != "."
+    and path.is_file()
+    and use(path)
+  ]
+  if not paths:
+    kinds = " or ".join(f"*{ending}" for ending in endings)
+    raise UserError(
+      root,
+      f"no file {kinds} in it{' or below' if below else ''}",
+      holding,
+      "Name the folder that holds them with --config.data.root=FOLDER.",
+    )
+  return paths
+
+
+def files_of_parts(
+  root: pathlib.Path, parts: Mapping[str, str], holding: str
+) -> list[tuple[pathlib.Path, str | None]]:
+  """The h5 files of a data set's own folders, or of the root where it has none.
+
+  Args:
+    root: the folder.
+    parts: names of folders in it and the split that each is.
+    holding: the layout that the message asks for.
+
+  Returns:
+    Each file, sorted by path in the order of the folders, and its split, None where
+    not all of the folders are there.
+
+  Raises:
+    UserError: there is no file.
+  """
+  folders = [root / name for name in parts if (root / name).is_dir()]
+  paths = [
+    (path, parts[folder.name] if len(folders) == len(parts) else None)
+    for folder in folders or [root]
+    for path in sorted(folder.glob("*.h5"))
+    if path.name[0] != "."
+  ]
+  if not paths:
+    names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
+    raise UserError(
+      root,
+      f"no file *.h5, nor any in {' or '.join(parts)} (the folders are: "
+      f"{names or 'none'})",
+      holding,
+      "Name the folder that holds them with --config.data.root=FOLDER.",
+    )
+  return paths
 
 
 def wanted(config: DataConfig, name: str) -> bool:

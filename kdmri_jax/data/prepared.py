@@ -12,9 +12,10 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests, stored
+from kdmri_jax.data import digests, header, stored
 from kdmri_jax.data.files import (
   SPLITS,
+  files_of,
   h5_array,
   reading,
   root_folder,
@@ -35,7 +36,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
   A file has the dataset `target`, [S, H, W], float32 or complex64, perhaps `kspace`
   and `zero_filled`, and the attributes `subject` (the file name where absent),
-  `split` ("" or absent for none) and `record` (JSON).
+  `split` ("" or absent for none) and `record` (JSON). A group `header` holds the header
+  and the attributes of a file of raw data.
 
   Where all of them together take more than `config.memory_mb`, their arrays stay in
   the files. Then they are taken as `write_folder` left them, with its digests, and
@@ -46,14 +48,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       would have to stay in its file and cannot be used as it is.
   """
   root = root_folder(config)
-  paths = sorted(path for path in root.glob("*.h5") if path.name[0] != ".")
-  if not paths:
-    raise UserError(
-      root,
-      "no file *.h5",
-      "volumes written by scripts/prepare.py",
-      "Name their folder with --config.data.root=FOLDER.",
-    )
+  paths = files_of(root, [".h5"], "volumes written by scripts/prepare.py", below=False)
   paths = [path for path in paths if wanted(config, path.stem)]
   stay = sum(map(_bytes, paths)) > config.memory_mb * 2**20
   if stay:
@@ -157,6 +152,8 @@ def _h5_bytes(volume: Volume) -> memoryview:
     file.attrs["subject"] = volume.subject
     file.attrs["split"] = volume.split or ""
     file.attrs["record"] = json.dumps(volume.record)
+    if volume.header != header.NONE:
+      header.write(file.create_group("header"), volume.header)
   return buffer.getbuffer()
 
 
@@ -181,6 +178,7 @@ def _read(config, path, stay: bool):
     subject = str(file.attrs.get("subject", path.stem))
     unit = SUBJECT if "subject" in file.attrs else FILE
     split = str(file.attrs.get("split", "")) or None
+    kept = header.read(file.get("header"), path)
     earlier = json.loads(file.attrs.get("record", "{}"))
     if not isinstance(earlier, dict):
       raise ValueError("the attribute `record` is no JSON object")
@@ -198,7 +196,9 @@ def _read(config, path, stay: bool):
   if stay:
     record |= untouched(target.shape, config)
   subject = subject_of(config, path, subject)
-  return Volume(path.stem, subject, target, kspace, zero_filled, split, record, found)
+  return Volume(
+    path.stem, subject, target, kspace, zero_filled, split, record, found, kept
+  )
 
 
 def _digests(config, path, file) -> dict[str, tuple[str, ...]]:

@@ -39,7 +39,9 @@ class Grid:
   notes: list[str]
 
 
-def grid(path: pathlib.Path, encoding: Any, heads: np.ndarray) -> Grid:
+def grid(
+  path: pathlib.Path, encoding: Any, heads: np.ndarray, *, partial: bool = False
+) -> Grid:
   """The k-space of a file, by its header and the first readout.
 
   The scanner's matrix may be larger than what was measured; only measured lines count,
@@ -51,21 +53,25 @@ def grid(path: pathlib.Path, encoding: Any, heads: np.ndarray) -> Grid:
     path: the file, for messages.
     encoding: the first `encoding` of the header.
     heads: acquisition headers of the image, all of one layout.
+    partial: whether lines may be missing on one side of the centre (partial Fourier);
+      the grid then reaches as far on both sides.
 
   Raises:
     UserError: the centre is not in the middle (partial Fourier, partial echo), a
-      readout has other samples than the encoded matrix, or that has no size.
+      readout has other samples than the encoded matrix, that has no size, or a line
+      lies outside.
   """
   encoded, recon = encoding.encodedSpace, encoding.reconSpace
   _refuse_empty(path, encoded, recon)
   used, readout_shift = _readout(path, heads[0], encoded.matrixSize.x)
   limits = encoding.encodingLimits.kspace_encoding_step_1
-  first, count, phase_shift = _phase(path, limits, encoded.matrixSize.y)
+  first, count, phase_shift = _phase(path, limits, encoded.matrixSize.y, partial)
   samples = used.stop - used.start
   share = recon.fieldOfView_mm.x / encoded.fieldOfView_mm.x
   columns = round(samples * min(share, 1))
   measured = np.stack([heads["idx"]["slice"], heads["idx"]["kspace_encode_step_1"]])
   times = np.unique(measured, axis=1, return_counts=True)[1]
+  _refuse_outside(path, first, count, np.unique(measured[1]))
   return Grid(
     first,
     count,
@@ -82,13 +88,44 @@ def grid(path: pathlib.Path, encoding: Any, heads: np.ndarray) -> Grid:
   )
 
 
+def lines(grid: Grid, heads: np.ndarray) -> np.ndarray:
+  """Which lines were measured, bool [slices, lines], in the order of `slices`.
+
+  Args:
+    grid: their k-space.
+    heads: acquisition headers of the image.
+  """
+  numbers, places = np.unique(heads["idx"]["slice"], return_inverse=True)
+  found = np.zeros((len(numbers), grid.count), bool)
+  found[places, heads["idx"]["kspace_encode_step_1"].astype(int) - grid.first] = True
+  return np.roll(found, grid.shifts[0], axis=1)
+
+
+def refuse_missing(path: pathlib.Path, grid: Grid, measured: np.ndarray) -> None:
+  """Refuses slices that lack lines.
+
+  Args:
+    path: the file.
+    grid: its k-space.
+    measured: from `lines`.
+  """
+  for k, own in enumerate(measured):
+    if not own.all():
+      raise UserError(
+        path,
+        f"{own.sum()} phase-encode lines in slice {k}",
+        f"{grid.count}, from {grid.first} to {grid.first + grid.count - 1} "
+        "by the header, for fully sampled k-space",
+        _REMEDY,
+      )
+
+
 def slices(
-  path: pathlib.Path, grid: Grid, data: h5py.Dataset, heads: np.ndarray, kept
+  grid: Grid, data: h5py.Dataset, heads: np.ndarray, kept: np.ndarray
 ) -> Iterator[np.ndarray]:
   """Reads one slice after the other, in the order of the slice counter.
 
   Args:
-    path: the file, for messages.
     grid: its k-space.
     data: the dataset of all acquisitions.
     heads: the headers of all acquisitions.
@@ -96,22 +133,19 @@ def slices(
 
   Yields:
     Centred k-space [coils, lines, columns], complex64, averaged and without readout
-    oversampling.
-
-  Raises:
-    UserError: a slice has not all the lines.
+    oversampling; lines that were not measured are 0.
   """
   number, step = heads["idx"]["slice"], heads["idx"]["kspace_encode_step_1"]
   for k in np.unique(number[kept]):
     own = kept[number[kept] == k]
-    lines = step[own].astype(int) - grid.first
-    _refuse_missing(path, grid, k, np.unique(lines))
+    places = step[own].astype(int) - grid.first
     coils = int(heads["active_channels"][own[0]])
     stored = np.stack(data.fields("data")[own]).view(np.complex64)
     stored = stored.reshape(len(own), coils, -1)[..., grid.used]
     kspace = np.zeros((grid.count, *stored.shape[1:]), np.complex64)
-    np.add.at(kspace, lines, stored)
-    kspace /= np.bincount(lines)[:, None, None]
+    np.add.at(kspace, places, stored)
+    times = np.bincount(places, minlength=grid.count)
+    kspace /= np.maximum(times, 1)[:, None, None]
     kspace = np.roll(np.moveaxis(kspace, 0, 1), grid.shifts, axis=(1, 2))
     yield without_oversampling(kspace, grid.columns)
 
@@ -170,13 +204,17 @@ def _readout(path, head, expected):
   return used, shift
 
 
-def _phase(path, limits, whole):
+def _phase(path, limits, whole, partial):
   """First line, number of lines, and the shift of their centre to the middle."""
   first, last, centre = 0, whole - 1, whole // 2
   if limits is not None:
     first, last, centre = limits.minimum, limits.maximum, limits.center
   count = last - first + 1
   shift = count // 2 - (centre - first)
+  if partial and abs(shift) > 1 and first <= centre <= last:
+    half = max(centre - first, last - centre + 1)
+    if 2 * half <= whole:
+      return centre - half, 2 * half, 0
   if count < 1 or abs(shift) > 1:
     raise UserError(
       path,
@@ -188,14 +226,14 @@ def _phase(path, limits, whole):
   return first, count, shift
 
 
-def _refuse_missing(path, grid, k, found):
-  if not np.array_equal(found, np.arange(grid.count)):
+def _refuse_outside(path, first, count, found):
+  outside = found[(found < first) | (found >= first + count)]
+  if outside.size:
     raise UserError(
       path,
-      f"{len(found)} phase-encode lines in slice {k}",
-      f"{grid.count}, from {grid.first} to {grid.first + grid.count - 1} "
-      "by the header, for fully sampled k-space",
-      _REMEDY,
+      f"{len(found)} phase-encode lines, of which {outside[0]} lies outside",
+      f"{count}, from {first} to {first + count - 1} by the header",
+      "Mend the header, or leave the file out with --config.data.include.",
     )
 
 

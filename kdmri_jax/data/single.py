@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import formats, undersampled
+from kdmri_jax.data import formats, header, undersampled_files
 from kdmri_jax.data.files import h5_array, reading, safe_name
 from kdmri_jax.data.sources import SOURCES
 from kdmri_jax.data.sources.nifti import read_nifti
@@ -71,7 +71,9 @@ def read(
   try:
     if path.is_file():
       return _of_file(path, settings, name)
-    return _of_source(path, path, settings, name)
+    is_knee = source == "hammernik" and any(path.glob("rawdata*.mat"))
+    measured = _undersampled(path, settings) if is_knee else None
+    return measured or _of_source(path, path, settings, name)
   except UserError as error:
     raise _in_own_words(error) from error
 
@@ -101,10 +103,11 @@ def read_images(path: pathlib.Path) -> Volume:
     key = _first_key(file, IMAGE_KEYS)
     with reading(path):
       images = h5_array(file, key)
+      kept = header.read(file.get("header"), path)
   if key == "volfs":
     images = np.moveaxis(np.atleast_3d(images), 2, 0)
   record |= {"source": formats.H5, "key": key}
-  return Volume(path.stem, path.stem, images, record=record)
+  return Volume(path.stem, path.stem, images, record=record, header=kept)
 
 
 def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:
@@ -141,21 +144,14 @@ def _of_file(path, settings: DataConfig, name: str) -> Volume | Measured:
     return _of_npy(path, settings.contrast)
   if source == "nifti":
     return read_images(path)
-  measured = None
-  if source == "fastmri":
-    measured = undersampled.from_fastmri(path, settings.combine)
-  if source == "bart":
-    path = path.with_suffix(".cfl")
-    if not settings.contrast:
-      raise UserError(
-        path,
-        "a file that does not tell whether it holds k-space or images",
-        "--contrast=kspace or --contrast=image",
-        "Add one of the two.",
-      )
-    if settings.contrast == "kspace":
-      measured = undersampled.from_bart(path, settings.combine)
+  path = path.with_suffix(".cfl") if source == "bart" else path
+  measured = _undersampled(path, settings)
   return measured or _of_source(path, path.parent, settings, name)
+
+
+def _undersampled(path, settings: DataConfig) -> Measured | None:
+  reader = undersampled_files.READERS.get(settings.source)
+  return reader(path, settings) if reader else None
 
 
 def _of_source(path, root, settings: DataConfig, name: str) -> Volume | Measured:
@@ -197,7 +193,7 @@ def _of_source(path, root, settings: DataConfig, name: str) -> Volume | Measured
     place = volume.record["file_slices"].index(int(match[1]))
     volume = dataclasses.replace(volume, target=volume.target[place : place + 1])
   if volume.kspace is not None:
-    return Measured(volume.kspace, None, volume.record)
+    return Measured(volume.kspace, None, volume.record, volume.header)
   return volume
 
 

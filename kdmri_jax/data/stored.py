@@ -82,13 +82,6 @@ class StoredArray:
     shape = (len(places), *self.shape[1:])
     return dataclasses.replace(self, places=places, shape=shape)
 
-  def repeat(self, times: int) -> "StoredArray":
-    """All rows several times over, one copy after the other."""
-    places = np.tile(self.places, (times, 1))
-    return dataclasses.replace(
-      self, places=places, shape=(len(places), *self.shape[1:])
-    )
-
 
 def of_file(
   path: pathlib.Path, dataset: h5py.Dataset, found: tuple[str, ...]

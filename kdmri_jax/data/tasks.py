@@ -5,14 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kdmri_jax.data.stored import is_stored
 from kdmri_jax.types import Slices
 
 
 def assign(
   parts: Sequence[Slices], tasks: Sequence[int], *, count: int, noisy: bool, name: str
 ) -> tuple[Slices, ...]:
-  """Every slice once for each task.
+  """Every slice once for each task, without a copy of it.
 
   Args:
     parts: the slices of each shape as they are stored, without task.
@@ -23,25 +22,17 @@ def assign(
 
   Returns:
     For each part the slices in their order for the first task, then for the next, and
-    so on.
+    so on: `task` and `draws` have a row for each, the other arrays begin anew for every
+    task, see `training.batches.take`.
   """
   generator = np.random.default_rng(zlib.crc32(name.encode()))
   found = []
   for slices in parts:
     length = len(slices.target)
     if count > 1:
-      slices = Slices(*(_repeat(x, len(tasks)) for x in slices))
       slices = slices._replace(task=np.repeat(np.int32(tasks), length))
     if noisy:
       draws = generator.integers(2**32, size=(count, length), dtype=np.uint32)
       slices = slices._replace(draws=draws[list(tasks)].ravel())
     found.append(slices)
   return tuple(found)
-
-
-def _repeat(array, times: int):
-  if is_stored(array):
-    return array.repeat(times)
-  if array is None or times == 1:
-    return array
-  return np.concatenate([array] * times)

@@ -18,6 +18,13 @@ def unit_of(config: DataConfig, default: str) -> str:
   return SUBJECT if config.subject_pattern else default
 
 
+def note_of(config: DataConfig) -> str:
+  """What a report says of files without subjects; "" where a pattern names them."""
+  if config.subject_pattern:
+    return ""
+  return "Each file counts as a subject, because data.subject_pattern is not set."
+
+
 def common(units: Iterable[str]) -> str:
   """The one unit of all volumes; `FILE` where they differ."""
   found = set(units)

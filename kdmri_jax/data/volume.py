@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data.header import NONE, Header
 from kdmri_jax.errors import UserError
 
 
@@ -30,6 +31,7 @@ class Volume:
       "subject", "file", "slab of one head".
     digests: name of an array -> a digest of each of its slices, see `data.digests`;
       empty until they are taken.
+    header: what its file says beside the arrays; no record or report has it.
   """
 
   name: str
@@ -40,6 +42,7 @@ class Volume:
   split: str | None = None
   record: dict[str, Any] = dataclasses.field(default_factory=dict)
   digests: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+  header: Header = NONE
 
   @property
   def file(self) -> str:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from kdmri_jax.data import cfl
+from kdmri_jax.data import header as headers
 from kdmri_jax.data.formats import split_name
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import replacing
@@ -59,12 +60,14 @@ def write(
   images: Mapping[str, np.ndarray],
   record: Mapping[str, Any],
   form: str,
+  header: headers.Header = headers.NONE,
 ) -> None:
   """Writes a scan, or nothing.
 
-  "h5" holds all images under their names. NIfTI and cfl hold the reconstruction alone,
-  with axes in the order of the file that was read: NIfTI lies over a NIfTI or DICOM
-  input, whose matrix it has; of other inputs no place is known, and it has none.
+  "h5" holds all images under their names, and the header. NIfTI and cfl hold the
+  reconstruction alone, with axes in the order of the file that was read: NIfTI lies
+  over a NIfTI or DICOM input, whose matrix it has; of other inputs no place is known,
+  and it has none.
 
   Args:
     path: the file.
@@ -72,6 +75,7 @@ def write(
     record: of what was read, see `data.Volume`: file, source, and what is known of
       zooms, affine and slices_along_dimension.
     form: one of `FORMATS`.
+    header: what the file that was read says beside its arrays.
 
   Raises:
     UserError: it cannot be written, or nibabel is not installed.
@@ -80,6 +84,7 @@ def write(
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
       for key, array in images.items():
         file[key] = array
+      headers.write(file, header)
   elif form == "nifti":
     content = nifti_bytes(images["reconstruction"], record)
     if path.name.lower().endswith(".gz"):

@@ -9,13 +9,14 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coils
 from kdmri_jax.data.cfl import read_cfl
 from kdmri_jax.data.files import (
+  files_of,
   label_of,
   root_folder,
   safe_name,
   subject_of,
   wanted,
 )
-from kdmri_jax.data.units import FILE, unit_of
+from kdmri_jax.data.units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -68,18 +69,12 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       "'kspace' or 'image', which is what the files hold",
       "Set it with --config.data.contrast=kspace or =image.",
     )
-  paths = [
-    path
-    for path in sorted(root.rglob("*.cfl"))
-    if path.name[0] != "." and not path.stem.endswith(SENSITIVITIES)
-  ]
-  if not paths:
-    raise UserError(
-      root,
-      "no file *.cfl in it or below",
-      "pairs NAME.cfl, NAME.hdr of the BART toolbox",
-      "Name the folder that holds them with --config.data.root=FOLDER.",
-    )
+  paths = files_of(
+    root,
+    [".cfl"],
+    "pairs NAME.cfl, NAME.hdr of the BART toolbox",
+    use=lambda path: not path.stem.endswith(SENSITIVITIES),
+  )
   for path in paths:
     label = label_of(root, path)
     if wanted(config, safe_name(label)):
@@ -138,11 +133,7 @@ def _volume(config, path, label):
       record["phase_encode_axis"] = 1
     slices = kspace_slices(path, sensitivities=way == "sense")
     images, found = coils.combine(slices, way, path)
-  notes.append(found.pop("note"))
-  if not config.subject_pattern:
-    notes.append(
-      "Each file counts as a subject, because data.subject_pattern is not set."
-    )
+  notes += [found.pop("note"), note_of(config)]
   record |= found | {"note": " ".join(filter(None, notes))}
   subject = subject_of(config, path, label)
   return Volume(safe_name(label), subject, images, record=record)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data import coils
 from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.files import reading, root_folder, subject_of, wanted
 from kdmri_jax.data.sources.nifti import read_nifti
@@ -45,8 +46,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   `examination`, or the file where its name tells none.
 
   Raises:
-    UserError: neither kind of file or both, a damaged file, another shape or type,
-      another contrast than T1, or originals and `config.combine` other than "rss".
+    UserError: neither kind of file or both, a damaged or undersampled file, another
+      shape or type, another contrast than T1, or originals and `config.combine` other
+      than "rss".
   """
   root = root_folder(config)
   choose(config, "T1", ["T1"], "data.contrast")
@@ -102,13 +104,14 @@ def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
 def _from_nifti(config: DataConfig, path: pathlib.Path, scan: dict[str, str]) -> Volume:
   images, record = read_nifti(path)
   images = np.moveaxis(images, 0, 2)
-  towards, (first, second, third) = record["axes_increase_towards"], record["zooms"]
+  first, second, third = record["zooms"]
   record["zooms"] = [second, third, first]
-  record["axes_increase_towards"] = {
-    "rows": towards["columns"],
-    "columns": towards["slices"],
-    "slices": towards["rows"],
-  }
+  if towards := record.get("axes_increase_towards"):
+    record["axes_increase_towards"] = {
+      "rows": towards["columns"],
+      "columns": towards["slices"],
+      "slices": towards["rows"],
+    }
   record |= {"source": "calgary_campinas", "vendor": scan["vendor"]}
   record |= {"field_strength_tesla": _TESLA[scan["field"]]}
   record |= {"age": int(scan["age"]), "sex": scan["sex"]}
@@ -131,22 +134,28 @@ def _from_kspace(config: DataConfig, root: pathlib.Path, path: pathlib.Path) -> 
       "'rss' (magnitude) or 'sense' (complex)",
       "Set --config.data.combine; '' asks for sense.",
     )
-  kspace = _kspace(path)
-  target = np.fft.ifft2(kspace, norm="ortho") / SIZE**2
+  kspace = read_kspace(path)
+  slices = ((own[None], None) for own in kspace)
+  target, record = coils.combine(slices, "", path, centred_image=False)
   if combine == "rss":
     target = np.abs(target)
   exam = examination(path)
-  record = {"file": str(path), "source": "calgary_campinas", "combine": combine}
+  record |= {"file": str(path), "source": "calgary_campinas", "combine": combine}
   record |= {"file_shape": [*kspace.shape, 2], "kspace_divisor": SIZE**2}
-  record |= {"simulated_kspace": True, "note": KSPACE_NOTE}
+  note = f"{KSPACE_NOTE} {record['note']}".strip()
+  record |= {"simulated_kspace": True, "note": note}
   record["unit"] = unit_of(config, SUBJECT if exam else FILE)
   subject = subject_of(config, path, exam or path.stem)
   split = _split(path.relative_to(root))
   return Volume(path.stem, subject, target, split=split, record=record)
 
 
-def _kspace(path: pathlib.Path) -> np.ndarray:
-  """The stored k-space, complex64 [S, 256, 256]."""
+def read_kspace(path: pathlib.Path) -> np.ndarray:
+  """Orthonormal k-space in the units of the images, complex64 [S, 256, 256], centred.
+
+  Raises:
+    UserError: the file is damaged or of another shape or type.
+  """
   with reading(path), path.open("rb") as file:
     parts = np.lib.format.read_array(file, allow_pickle=False)
   if parts.ndim != 4 or parts.shape[1:] != (SIZE, SIZE, 2) or parts.dtype.kind != "f":
@@ -159,7 +168,7 @@ def _kspace(path: pathlib.Path) -> np.ndarray:
     )
   kspace = np.empty(parts.shape[:3], np.complex64)
   kspace.real, kspace.imag = parts[..., 0], parts[..., 1]
-  return kspace
+  return np.fft.fftshift(kspace, axes=(1, 2)) / np.float32(SIZE**2)
 
 
 def _split(relative: pathlib.Path) -> str | None:

@@ -1,5 +1,6 @@
 """Calgary-Campinas, multi-channel: raw k-space of 3-D T1-weighted brains."""
 
+import contextlib
 import math
 import pathlib
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coils
+from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.files import (
+  files_of_parts,
   h5_dataset,
   reading,
   root_folder,
@@ -28,6 +31,10 @@ NOTE = (
   "and are set to zero, as in its challenge."
 )
 _PARTS = {"Train": "train", "Val": "validation"}
+_LAYOUT = (
+  "the folders Train and Val of the 12-channel data; its test files are undersampled "
+  "and hold no target"
+)
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -46,44 +53,36 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = root_folder(config)
   coils.chosen(config, "rss")
-  if config.contrast not in ("", "T1"):
-    raise UserError(
-      "data.contrast",
-      repr(config.contrast),
-      "'T1', the only one of calgary_multi, or ''",
-      "Leave --config.data.contrast out.",
-    )
-  for path, split in _files(root):
+  choose(config, "T1", ["T1"], "data.contrast")
+  for path, split in files_of_parts(root, _PARTS, _LAYOUT):
     if wanted(config, path.stem):
       yield _volume(config, path, split)
 
 
-def _files(root: pathlib.Path) -> list[tuple[pathlib.Path, str | None]]:
-  parts = [root / part for part in _PARTS if (root / part).is_dir()]
-  paths = [
-    (path, _PARTS[folder.name] if len(parts) == 2 else None)
-    for folder in parts or [root]
-    for path in sorted(folder.glob("*.h5"))
-    if path.name[0] != "."
-  ]
-  if not paths:
-    names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
-    raise UserError(
-      root,
-      f"no file *.h5, nor any in Train or Val (the folders are: {names or 'none'})",
-      "the folders Train and Val of the 12-channel data; its test files are "
-      "undersampled and hold no target",
-      "Name the folder that holds them with --config.data.root=FOLDER.",
-    )
-  return paths
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[h5py.Dataset]:
+  """The `kspace` of a file, for `read_slice`.
+
+  Raises:
+    UserError: the file is damaged or of another layout.
+  """
+  with reading(path), h5py.File(path) as file:
+    kspace = h5_dataset(file, "kspace")
+    _check(path, kspace)
+    yield kspace
+
+
+def read_slice(kspace: h5py.Dataset, k: int) -> np.ndarray:
+  """Centred k-space of one slice, complex64 [C, H, W], 0 in the last 15% of columns."""
+  channels = kspace[k]
+  channels[:, _acquired(channels.shape[1]) :] = 0
+  return np.moveaxis(channels.astype(np.float32).view(np.complex64), 2, 0)
 
 
 def _volume(config, path, split):
-  with reading(path), h5py.File(path) as file:
-    kspace = h5_dataset(file, "kspace")
+  with opened(path) as kspace:
     shape = kspace.shape
-    _check(path, kspace)
-    slices = ((_slice(kspace[k]), None) for k in range(len(kspace)))
+    slices = ((read_slice(kspace, k), None) for k in range(len(kspace)))
     target, record = coils.combine(slices, "rss", path, centred_image=False)
   record |= {"file": str(path), "source": "calgary_multi", "file_shape": list(shape)}
   record |= {"acquired_columns": [0, _acquired(shape[2])]}
@@ -108,9 +107,3 @@ def _check(path, kspace):
 
 def _acquired(columns: int) -> int:
   return math.ceil(ACQUIRED * columns)
-
-
-def _slice(channels):
-  """(rows, columns, 2 x coils) to complex (coils, rows, columns)."""
-  channels[:, _acquired(channels.shape[1]) :] = 0
-  return np.moveaxis(channels.astype(np.float32).view(np.complex64), 2, 0)

@@ -6,11 +6,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import h5py
-import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils
+from kdmri_jax.data import coils, header
 from kdmri_jax.data.files import (
+  files_of_parts,
   h5_dataset,
   reading,
   root_folder,
@@ -27,6 +27,12 @@ CITATION = (
 )
 EMULATED = "The single coil was emulated from several by the authors of the data."
 _PARTS = {"train": "train", "val": "validation"}
+_TRACKS = ("singlecoil", "multicoil")
+_LAYOUT = (
+  "fastMRI's folders singlecoil_train and singlecoil_val, or multicoil_train and "
+  "multicoil_val; those of the test and challenge sets are undersampled and hold no "
+  "target"
+)
 _ATTRIBUTES = ("acquisition", "max", "norm")
 
 
@@ -44,7 +50,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   attribute `patient_id`, or the file where that is absent. `config.contrast` takes the
   files of one `acquisition`, such as "CORPD_FBK". Of the attributes and the header, the
   record has the acquisition, two norms and sizes: nothing about the patient, the place
-  or the date.
+  or the date. `Volume.header` has all of both.
 
   Raises:
     UserError: no file, folders of both tracks, an unknown acquisition, or a file that
@@ -53,7 +59,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   root = root_folder(config)
   coils.chosen(config, "rss")
   acquisitions = set()
-  for path, split in _files(root):
+  for path, split in files_of_parts(root, _parts(root), _LAYOUT):
     if wanted(config, path.stem):
       volume = _volume(config, path, split, acquisitions)
       if volume is not None:
@@ -67,52 +73,34 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     )
 
 
-def _files(root: pathlib.Path) -> list[tuple[pathlib.Path, str | None]]:
-  folders = {
-    track: [root / f"{track}_{part}" for part in _PARTS]
-    for track in ("singlecoil", "multicoil")
-  }
-  there = {
-    track: [folder for folder in both if folder.is_dir()]
-    for track, both in folders.items()
-  }
-  if all(there.values()):
+def _parts(root: pathlib.Path) -> dict[str, str]:
+  """The folders of the track that is there, and the split that each is."""
+  there = [
+    track
+    for track in _TRACKS
+    if any((root / f"{track}_{part}").is_dir() for part in _PARTS)
+  ]
+  if len(there) > 1:
     raise UserError(
       root,
       "folders of single coils and of several, which show the same patients",
       "the folders of one of the two",
       "Put them, or links to them, into a folder of their own.",
     )
-  read = there["singlecoil"] or there["multicoil"] or [root]
-  paths = [
-    (path, _PARTS[folder.name.rpartition("_")[2]] if len(read) == 2 else None)
-    for folder in read
-    for path in sorted(folder.glob("*.h5"))
-    if path.name[0] != "."
-  ]
-  if not paths:
-    names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
-    raise UserError(
-      root,
-      f"no file *.h5, nor any in singlecoil_train or the like (the folders are: "
-      f"{names or 'none'})",
-      "fastMRI's folders singlecoil_train and singlecoil_val, or multicoil_train and "
-      "multicoil_val; those of the test and challenge sets are undersampled and hold "
-      "no target",
-      "Name the folder that holds them with --config.data.root=FOLDER.",
-    )
-  return paths
+  (track,) = there or _TRACKS[:1]
+  return {f"{track}_{part}": split for part, split in _PARTS.items()}
 
 
 def _volume(config, path, split, acquisitions):
   """The volume of a file, or None where it is of another acquisition."""
   with reading(path, ElementTree.ParseError, OverflowError), h5py.File(path) as file:
-    attributes = {k: _plain(file.attrs[k]) for k in _ATTRIBUTES if k in file.attrs}
+    kept = header.read(file, path)
+    attributes = {k: kept.attributes[k] for k in _ATTRIBUTES if k in kept.attributes}
     acquisitions.add(str(attributes.get("acquisition")))
     if config.contrast not in ("", attributes.get("acquisition")):
       return None
-    patient = _plain(file.attrs.get("patient_id", ""))
-    space = _encoded(_header(path, file))
+    patient = kept.attributes.get("patient_id", "")
+    space = _encoded(kept.text)
     kspace = h5_dataset(file, "kspace")
     _check(path, kspace, "mask" in file, space.get("encoded_matrix"))
     single = kspace.ndim == 3
@@ -127,7 +115,7 @@ def _volume(config, path, split, acquisitions):
   record["note"] = " ".join(filter(None, notes))
   record["unit"] = unit_of(config, SUBJECT if patient else FILE)
   subject = subject_of(config, path, str(patient or path.stem))
-  return Volume(path.stem, subject, target, split=split, record=record)
+  return Volume(path.stem, subject, target, split=split, record=record, header=kept)
 
 
 def _check(path, kspace, has_mask, encoded):
@@ -157,32 +145,16 @@ def _check(path, kspace, has_mask, encoded):
     )
 
 
-def _header(path, file) -> str:
-  """The text of the ISMRMRD header; "" where there is none."""
-  if "ismrmrd_header" not in file:
-    return ""
-  header = file["ismrmrd_header"]
-  text = _plain(header[()]) if isinstance(header, h5py.Dataset) else header
-  if not isinstance(text, str):
-    raise UserError(
-      path,
-      "'ismrmrd_header' that is no text",
-      "the XML text of an ISMRMRD header",
-      "Check that the file is one of fastMRI.",
-    )
-  return text
-
-
-def _encoded(header: str) -> dict[str, Any]:
+def _encoded(text: str) -> dict[str, Any]:
   """What the ISMRMRD header says of sizes, as far as it says it.
 
   Returns:
     encoded_matrix and recon_matrix, (readout, phase encode, slice encode); their fields
     of view and zooms in mm; acquired_columns, [start, stop) of those measured.
   """
-  if not header:
+  if not text:
     return {}
-  encoding = ElementTree.fromstring(header.encode()).find("{*}encoding")
+  encoding = ElementTree.fromstring(text.encode()).find("{*}encoding")
   if encoding is None:
     return {}
   found = {}
@@ -213,12 +185,3 @@ def _sizes(encoding, space, what):
 def _numbers(encoding, space, what, keys):
   texts = [encoding.findtext(f"{{*}}{space}/{{*}}{what}/{{*}}{key}") for key in keys]
   return None if None in texts else [float(text) for text in texts]
-
-
-def _plain(value: Any) -> Any:
-  """An attribute of h5 as JSON takes it."""
-  if isinstance(value, bytes):
-    return value.decode(errors="replace")
-  if isinstance(value, np.generic | np.ndarray):
-    return _plain(value.item()) if value.size == 1 else value.tolist()
-  return value if isinstance(value, str | int | float | bool) else str(value)

@@ -74,20 +74,20 @@ def _subjects(folder: pathlib.Path) -> list[tuple[int, pathlib.Path]]:
   return sorted(
     (int(path.name), path)
     for path in folder.iterdir()
-    if path.name.isdecimal() and _slice_numbers(path)
+    if path.name.isdecimal() and slice_numbers(path)
   )
 
 
-def _slice_numbers(folder: pathlib.Path) -> list[int]:
-  """The k of its files rawdata<k>.mat, sorted."""
+def slice_numbers(folder: pathlib.Path) -> list[int]:
+  """The k of a folder's files rawdata<k>.mat, sorted."""
   names = (path.name for path in folder.glob("rawdata*.mat"))
   matches = (re.fullmatch(r"rawdata(\d+)\.mat", name) for name in names)
   return sorted(int(match[1]) for match in matches if match)
 
 
 def _volume(config, folder, name, subject, way):
-  numbers = _slice_numbers(folder)
-  slices = (_slice(folder, k, way) for k in numbers)
+  numbers = slice_numbers(folder)
+  slices = (read_slice(folder, k, way) for k in numbers)
   target, record = coils.combine(slices, way, folder)
   first = folder / f"rawdata{numbers[0]}.mat"
   record |= {"file": str(folder), "source": "hammernik", "file_slices": numbers}
@@ -97,8 +97,18 @@ def _volume(config, folder, name, subject, way):
   return Volume(name, subject_of(config, first, subject), target, record=record)
 
 
-def _slice(folder, k, way):
-  """K-space and, where needed, sensitivities, coils first."""
+def read_slice(
+  folder: pathlib.Path, k: int, way: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+  """Reads rawdata<k>.mat and, for the way "sense", espirit<k>.mat.
+
+  Returns:
+    Centred k-space and sensitivities, complex64 [C, H, W]; None for the latter where
+    they are not needed.
+
+  Raises:
+    UserError: a file is missing, damaged or of another layout.
+  """
   path = folder / f"rawdata{k}.mat"
   (kspace,) = read_mat(path, "rawdata")
   _check(path, "rawdata", kspace)

@@ -1,7 +1,10 @@
 """ISMRM raw data (MRD): 2-D Cartesian acquisitions, one volume a file."""
 
+import contextlib
+import dataclasses
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import h5py
 import numpy as np
@@ -9,6 +12,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coils, readouts
 from kdmri_jax.data.files import (
+  files_of,
   label_of,
   reading,
   root_folder,
@@ -16,7 +20,8 @@ from kdmri_jax.data.files import (
   subject_of,
   wanted,
 )
-from kdmri_jax.data.units import FILE, unit_of
+from kdmri_jax.data.header import Header, plain
+from kdmri_jax.data.units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -62,50 +67,83 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       several phases, repetitions or sets, or an unknown echo.
   """
   root = root_folder(config)
-  paths = [
-    path
-    for path in sorted([*root.rglob("*.h5"), *root.rglob("*.mrd")])
-    if path.name[0] != "."
-  ]
-  if not paths:
-    raise UserError(
-      root,
-      "no file *.h5 or *.mrd in it or below",
-      "ISMRM raw data",
-      "Name the folder that holds it with --config.data.root=FOLDER.",
-    )
-  for path in paths:
+  for path in files_of(root, [".h5", ".mrd"], "ISMRM raw data"):
     label = label_of(root, path)
     if wanted(config, safe_name(label)):
       yield _volume(config, path, label)
 
 
-def _volume(config, path, label):
+@dataclasses.dataclass(frozen=True)
+class Scan:
+  """The k-space of a file.
+
+  Attributes:
+    slices: centred k-space of each slice, complex64 [C, H, W], read one by one.
+    lines: which rows of each slice were measured, bool [S, H].
+    shape: slices, coils, rows and columns.
+    header: the header as text.
+    notes: sentences for the record.
+    record: what was read and left out; nothing about the patient, place or date.
+  """
+
+  slices: Iterator[np.ndarray]
+  lines: np.ndarray
+  shape: tuple[int, int, int, int]
+  header: Header
+  notes: list[str]
+  record: dict[str, Any]
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan]:
+  """Opens a file of which one scan is to be read.
+
+  Args:
+    path: the file.
+    contrast: number of an echo; "" where there is one only.
+    partial: whether lines may be missing. Lines flagged as calibration alone then
+      count, too, where the header says that they are embedded in the scan.
+
+  Raises:
+    UserError: as `volumes`.
+  """
   package = _ismrmrd(path)
   with reading(path), h5py.File(path) as file:
     group = _group(path, file)
-    header = _header(path, group, package)
+    text = group["xml"][0]
+    header = _header(path, text, package)
     encoding = header.encoding[0]
     heads = group["data"].fields("head")[:]
-    kept, record = _imaging(path, heads, package, config.contrast)
-    _refuse_unsupported(path, encoding, heads[kept], package)
-    grid = readouts.grid(path, encoding, heads[kept])
-    count = int(heads["active_channels"][kept[0]])
-    way = coils.chosen(config, "rss") or ("rss" if count > 1 else "")
-    slices = readouts.slices(path, grid, group["data"], heads, kept)
-    images, found = coils.combine(((kspace, None) for kspace in slices), way, path)
-  record |= found | _described(header)
-  record |= {"file": str(path), "source": "ismrmrd", "unit": unit_of(config, FILE)}
-  record |= {"file_shape": [len(heads)], "averages": grid.averages}
-  record |= {"zooms": grid.zooms, "phase_encode_axis": 0}
-  notes = [found["note"], *grid.notes]
-  if not config.subject_pattern:
-    notes.append(
-      "Each file counts as a subject, because data.subject_pattern is not set."
+    embedded = partial and _calibration(encoding) == "embedded"
+    kept, record = _imaging(path, heads, package, contrast, embedded)
+    own = heads[kept]
+    _refuse_unsupported(path, encoding, own, package)
+    grid = readouts.grid(path, encoding, own, partial=partial)
+    lines = readouts.lines(grid, own)
+    if not partial:
+      readouts.refuse_missing(path, grid, lines)
+    record |= _described(header) | {"file": str(path), "source": "ismrmrd"}
+    record |= {"file_shape": [len(heads)], "averages": grid.averages}
+    record |= {"zooms": grid.zooms, "phase_encode_axis": 0}
+    yield Scan(
+      readouts.slices(grid, group["data"], heads, kept),
+      lines,
+      (len(lines), int(own["active_channels"][0]), grid.count, grid.columns),
+      Header(plain(text)),
+      grid.notes,
+      record,
     )
+
+
+def _volume(config, path, label):
+  with opened(path, config.contrast, partial=False) as scan:
+    way = coils.chosen(config, "rss") or ("rss" if scan.shape[1] > 1 else "")
+    images, found = coils.combine(((own, None) for own in scan.slices), way, path)
+  record = scan.record | found | {"unit": unit_of(config, FILE)}
+  notes = [found["note"], *scan.notes, note_of(config)]
   record["note"] = " ".join(filter(None, notes))
-  subject = subject_of(config, path, label)
-  return Volume(safe_name(label), subject, images, record=record)
+  name, subject = safe_name(label), subject_of(config, path, label)
+  return Volume(name, subject, images, record=record, header=scan.header)
 
 
 def _group(path, file):
@@ -124,15 +162,21 @@ def _group(path, file):
   return file[names[0]]
 
 
-def _header(path, group, package):
+def _header(path, text, package):
   with reading(path, SyntaxError, TypeError):
-    header = package.xsd.CreateFromDocument(group["xml"][0])
+    header = package.xsd.CreateFromDocument(text)
     if not header.encoding:
       raise ValueError("the header has no section `encoding`")
     return header
 
 
-def _imaging(path, heads, package, contrast):
+def _calibration(encoding):
+  """How calibration lines were measured, in the words of the header; "" if unsaid."""
+  mode = getattr(encoding.parallelImaging, "calibrationMode", "")
+  return getattr(mode, "value", mode)
+
+
+def _imaging(path, heads, package, contrast, embedded):
   """Places of the acquisitions that make the image, and the record of the others."""
   is_set = lambda name: (  # noqa: E731
     heads["flags"] & np.uint64(1 << getattr(package, f"ACQ_IS_{name}") - 1) != 0
@@ -141,6 +185,8 @@ def _imaging(path, heads, package, contrast):
   for name in _LEFT_OUT:
     flagged = is_set(name)
     if name == "PARALLEL_CALIBRATION":
+      if embedded:
+        continue
       flagged &= ~is_set("PARALLEL_CALIBRATION_AND_IMAGING")
     if flagged.any():
       left_out[name] = int(flagged.sum())

@@ -9,6 +9,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.files import (
   SPLITS,
+  files_of,
   label_of,
   reading,
   refuse_huge,
@@ -17,7 +18,7 @@ from kdmri_jax.data.files import (
   subject_of,
   wanted,
 )
-from kdmri_jax.data.units import FILE, unit_of
+from kdmri_jax.data.units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -34,33 +35,23 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = root_folder(config)
   divided = all((root / split).is_dir() for split in ("train", "validation"))
-  found = False
-  for path in sorted(root.rglob("*.nii*")):
-    relative = path.relative_to(root)
-    split = relative.parts[0] if divided else None
-    is_image = path.name.endswith((".nii", ".nii.gz")) and path.is_file()
-    if not is_image or path.name.startswith(".") or (divided and split not in SPLITS):
-      continue
-    found = True
+  split_of = lambda path: path.relative_to(root).parts[0] if divided else None  # noqa: E731
+  paths = files_of(
+    root,
+    [".nii", ".nii.gz"],
+    "NIfTI volumes",
+    use=lambda path: split_of(path) in (None, *SPLITS),
+  )
+  for path in paths:
+    split = split_of(path)
     label = label_of(root / split if divided else root, path)
     name = safe_name(label)
     if wanted(config, name):
       images, record = read_nifti(path)
       record |= {"source": "nifti", "simulated_kspace": True}
-      record["unit"] = unit_of(config, FILE)
-      if not config.subject_pattern:
-        record["note"] = (
-          "Each file counts as a subject, because data.subject_pattern is not set."
-        )
+      record |= {"unit": unit_of(config, FILE), "note": note_of(config)}
       subject = subject_of(config, path, label)
       yield Volume(name, subject=subject, target=images, split=split, record=record)
-  if not found:
-    raise UserError(
-      root,
-      "no file *.nii or *.nii.gz in it or below",
-      "NIfTI volumes",
-      "Name the folder that holds them with --config.data.root=FOLDER.",
-    )
 
 
 def read_nifti(path: pathlib.Path, frame: int | None = None):
@@ -92,7 +83,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None):
     image = nibabel.load(path)
     shape = image.shape
     refuse_huge(path, shape[:3], itemsize=4)
-    codes = nibabel.aff2axcodes(image.affine)
+    codes = _codes(nibabel, image)
     zooms = [float(size) for size in image.header.get_zooms()[:3]]
     if frame is not None and len(shape) == 4 and frame < shape[3]:
       array = np.asanyarray(image.dataobj[..., frame])
@@ -111,10 +102,20 @@ def read_nifti(path: pathlib.Path, frame: int | None = None):
       "Save one file a volume (a frame of a series, an echo, a direction), or leave "
       "this one out with --config.data.include.",
     )
-  directions = dict(zip(("rows", "columns", "slices"), map(str, codes), strict=True))
   record = {"file": str(path), "file_shape": list(shape), "zooms": zooms}
-  record |= {"axes_increase_towards": directions}
+  if codes:
+    names = ("rows", "columns", "slices")
+    record["axes_increase_towards"] = dict(zip(names, codes, strict=True))
   return np.moveaxis(array, 2, 0), record
+
+
+def _codes(nibabel, image) -> tuple[str, ...]:
+  """Where the axes lead to, such as ("L", "P", "S"); () where the file does not say."""
+  known = image.header["sform_code"] or image.header["qform_code"]
+  if not known or not np.isfinite(image.affine).all():
+    return ()
+  codes = nibabel.aff2axcodes(image.affine)
+  return () if None in codes else codes
 
 
 def _verify(path):

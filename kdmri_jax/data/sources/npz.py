@@ -8,6 +8,7 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.files import (
+  files_of,
   label_of,
   reading,
   root_folder,
@@ -33,15 +34,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       not name each slice, or two subjects that would give volumes of one name.
   """
   root = root_folder(config)
-  paths = [path for path in sorted(root.rglob("*.npz")) if path.name[0] != "."]
-  if not paths:
-    raise UserError(
-      root,
-      "no file *.npz in it or below",
-      "NumPy archives with the array `image`",
-      "Name the folder that holds them with --config.data.root=FOLDER.",
-    )
-  for path in paths:
+  for path in files_of(root, [".npz"], "NumPy archives with the array `image`"):
     yield from _volumes(config, path, label_of(root, path))
 
 
