@@ -1,38 +1,84 @@
 """The convolution and its gradients, against their definition in float64."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from kdmri_jax.models.convolution import convolve
 
+CHANNELS = [(1, 3), (3, 1), (1, 1), (2, 4), (3, 2), (3, 4)]  # few to many, many to few
+
+
+def places(x, size):
+  """For each place of the kernel, its index and the image shifted to it."""
+  half, (_, height, width, _) = size // 2, x.shape
+  padded = np.pad(x, ((0, 0), (half, half), (half, half), (0, 0)))
+  for i, j in np.ndindex(size, size):
+    yield (i, j), padded[:, i : i + height, j : j + width]
+
 
 def by_definition(x, kernel):
   """Sum over kernel places of shifted products, zeros outside the image."""
-  size, (_, height, width, _) = len(kernel), x.shape
-  half = size // 2
-  padded = np.pad(x, ((0, 0), (half, half), (half, half), (0, 0)))
-  return sum(
-    padded[:, i : i + height, j : j + width] @ kernel[i, j]
-    for i in range(size)
-    for j in range(size)
+  return sum(shifted @ kernel[place] for place, shifted in places(x, len(kernel)))
+
+
+def gradients_by_definition(x, kernel, cotangent):
+  for_x = sum(
+    shifted @ kernel[len(kernel) - 1 - i, len(kernel) - 1 - j].T
+    for (i, j), shifted in places(cotangent, len(kernel))
   )
+  for_kernel = np.empty_like(kernel)
+  for place, shifted in places(x, len(kernel)):
+    for_kernel[place] = np.einsum("bhwi,bhwo->io", shifted, cotangent)
+  return for_x, for_kernel
+
+
+def draw(seed, batch, shape, size, inputs, outputs):
+  rng = np.random.default_rng(seed)
+  x = rng.normal(size=(*batch, 2, *shape, inputs))
+  kernel = rng.normal(size=(*batch, size, size, inputs, outputs))
+  cotangent = rng.normal(size=(*batch, 2, *shape, outputs))
+  return x, kernel, cotangent
+
+
+def value_and_gradients(x, kernel, cotangent):
+  value, pull = jax.vjp(convolve, x, kernel)
+  return value, *pull(cotangent)
+
+
+def assert_close(found, expected):
+  for f, e in zip(found, expected, strict=True):
+    np.testing.assert_allclose(f, e, rtol=0, atol=2e-6 * np.abs(e).max())
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
-@pytest.mark.parametrize(("inputs", "outputs"), [(4, 1), (1, 1), (3, 2)])
+@pytest.mark.parametrize(("inputs", "outputs"), CHANNELS)
 def test_value_and_gradients(size, inputs, outputs):
-  rng = np.random.default_rng(size)
-  x = rng.normal(size=(2, 7, 6, inputs))
-  kernel = rng.normal(size=(size, size, inputs, outputs))
-  cotangent = rng.normal(size=(2, 7, 6, outputs))
-  value, pull = jax.vjp(jax.jit(convolve), *map(np.float32, (x, kernel)))
-  np.testing.assert_allclose(value, by_definition(x, kernel), atol=2e-5)
-  for number, gradient in enumerate(pull(np.float32(cotangent))):
-    arrays = [x, kernel]
-    for place in rng.integers(0, arrays[number].shape, (20, 4)):
-      unit = np.zeros_like(arrays[number])
-      unit[tuple(place)] = 1
-      changed = by_definition(*(unit if k == number else arrays[k] for k in (0, 1)))
-      expected = (changed * cotangent).sum()
-      assert gradient[tuple(place)] == pytest.approx(expected, abs=1e-4)
+  drawn = draw(size, (), (7, 6), size, inputs, outputs)
+  found = jax.jit(value_and_gradients)(*map(np.float32, drawn))
+  expected = by_definition(*drawn[:2]), *gradients_by_definition(*drawn)
+  assert_close(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (9, 130), (7, 200), (3, 700)])
+def test_gradients_of_images_of_any_size(shape):
+  drawn = draw(0, (), shape, 3, 3, 4)
+  found = jax.jit(value_and_gradients)(*map(np.float32, drawn))
+  assert_close(found[1:], gradients_by_definition(*drawn))
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), CHANNELS)
+def test_several_networks_at_once(inputs, outputs):
+  drawn = draw(0, (3,), (9, 60), 3, inputs, outputs)
+  found = jax.jit(jax.vmap(value_and_gradients))(*map(np.float32, drawn))
+  for each in range(3):
+    one = [part[each] for part in drawn]
+    expected = by_definition(*one[:2]), *gradients_by_definition(*one)
+    assert_close([part[each] for part in found], expected)
+
+
+def test_forward_mode_is_refused():
+  x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))
+  with pytest.raises(TypeError, match="forward-mode"):
+    jax.jvp(convolve, (x, kernel), (x, kernel))
