@@ -1,9 +1,28 @@
 """Writes a trained network for other programs.
 
-  python scripts/export.py --workdir=runs/demo --stage=kd --out=student.pt
+  python scripts/export.py --workdir=runs/demo --stage=kd --format=onnx --out=kd.onnx
 
-The format `kdmri` is a checkpoint of PyTorch with the names of the published code of
-KD-MRI, for its DC-CNN and VDSR; PyTorch is not needed to write it:
+`jax` and `onnx` hold the whole reconstruction of a volume: zero-filling, scaling, the
+network and its data consistency. K-space in any unit goes in, zero frequency at [0, 0],
+with the mask that it was sampled with, and the image in that unit comes out, real and
+imaginary part where the network has two channels. A network without data consistency
+takes images in place of k-space and mask. For slices of another size than the run's say
+--size=ROWS,COLUMNS. Give all slices of a volume at once: they are divided by their
+largest magnitude. A network trained with lines of k-space gives NaN with other masks.
+
+`jax` needs JAX and flatbuffers, on CPU, GPU or TPU, and nothing of this package:
+
+  exported = jax.export.deserialize(bytearray(pathlib.Path("kd.jax").read_bytes()))
+  image = jax.jit(exported.call)(kspace, mask)  # complex64 [B, H, W], uint8 [H, W]
+
+`onnx`, for a DC-CNN, VDSR or EDSR, has no Fourier operator and channels first:
+
+  session = onnxruntime.InferenceSession("kd.onnx")
+  parts = numpy.stack([kspace.real, kspace.imag], axis=1)  # float32 [B, 2, H, W]
+  (image,) = session.run(None, {"kspace": parts, "mask": mask})
+
+`kdmri` is a checkpoint of PyTorch with the names of the published code of KD-MRI, for
+its DC-CNN and VDSR; PyTorch is not needed to write it:
 
   torch.load("student.pt", weights_only=True)["model"]     # the state dict
   kdmri_jax.interop.load_kdmri_checkpoint("student.pt")    # model, variables
@@ -22,7 +41,10 @@ _STAGE = flags.DEFINE_string("stage", "kd", "Stage whose best weights to write."
 _SEED = flags.DEFINE_integer(
   "seed", None, "Seed whose weights to write; default: the first of the run."
 )
-_FORMAT = flags.DEFINE_string("format", "kdmri", "Format of the file.")
+_FORMAT = flags.DEFINE_string("format", "kdmri", "jax, onnx or kdmri.")
+_SIZE = flags.DEFINE_list(
+  "size", [], "Rows and columns of the slices; default: those of the run's data."
+)
 _OUT = flags.DEFINE_string("out", None, "File to write; must not exist.")
 
 
@@ -30,6 +52,7 @@ def main(argv):
   del argv
   from kdmri_jax import interop
   from kdmri_jax.errors import UserError
+  from kdmri_jax.physics.acquisition import build
   from kdmri_jax.training import trained
 
   out = pathlib.Path(_OUT.value)
@@ -39,9 +62,28 @@ def main(argv):
     expected = f"one of {', '.join(interop.EXPORTS)}"
     raise UserError("--format", repr(_FORMAT.value), expected, "Correct the name.")
   workdir = pathlib.Path(_WORKDIR.value)
-  # The weights of these networks fit any size.
-  network = trained.load(workdir, _STAGE.value, size=(32, 32), seed=_SEED.value)
-  print(interop.EXPORTS[_FORMAT.value](out, network.model, network.params))
+  config = trained.read_config(workdir)
+  size = _size(trained.read_shapes(workdir))
+  acquisition = build(config.all_tasks, size)
+  network = trained.load(workdir, _STAGE.value, size, acquisition, seed=_SEED.value)
+  scaled = config.data.scaling == "volume_max"
+  write = interop.EXPORTS[_FORMAT.value]
+  print(write(out, network.model, network.params, size, scaled))
+
+
+def _size(shapes):
+  """The size that is asked for, or that of the run's slices."""
+  from kdmri_jax.errors import UserError
+
+  if not _SIZE.value and (len(shapes) == 1 or _FORMAT.value == "kdmri"):
+    return shapes[0]
+  numbers = [int(text) if text.strip().isdecimal() else 0 for text in _SIZE.value]
+  if len(numbers) != 2 or min(numbers) < 1:
+    own = " or ".join(f"{rows},{columns}" for rows, columns in shapes)
+    found = repr(",".join(_SIZE.value)) if _SIZE.value else "no size"
+    expected = f"rows and columns, such as the run's {own}"
+    raise UserError("--size", found, expected, "Name the size of the slices.")
+  return tuple(numbers)
 
 
 if __name__ == "__main__":

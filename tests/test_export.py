@@ -16,6 +16,7 @@ from kdmri_jax.interop import torch_file, torch_writer
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.vdsr import VDSR
+from kdmri_jax.training import trained
 from kdmri_jax.types import Measurement
 
 NETWORKS = [
@@ -104,6 +105,16 @@ def test_only_networks_of_the_published_code(tmp_path):
   with pytest.raises(UserError, match=r"a.pt: found a EDSR to be written"):
     interop.save_kdmri_checkpoint(tmp_path / "a.pt", EDSR(), {})
   assert not list(tmp_path.iterdir())
+
+
+def test_the_sizes_of_a_run_s_slices(tmp_path):
+  path = tmp_path / "dataset.json"
+  path.write_text('{"shapes": {"24x20": {"train": 3}, "9x7": {"test": 1}}}')
+  assert trained.read_shapes(tmp_path) == [(24, 20), (9, 7)]
+  for text in ("{", "{}"):
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"dataset.json: found no readable record"):
+      trained.read_shapes(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kdmri_jax.errors import UserError
 from kdmri_jax.training import hints
 from kdmri_jax.types import Slices
 
@@ -28,8 +29,10 @@ class CountingTeacher:
     return {"imitation": batch.target, hints.TEACHER_ERROR: error}
 
 
-def collect(teacher, slices, budget, needs_errors):
-  return hints.collect(teacher, [slices], BATCH, budget, needs_errors, lambda: None)
+def collect(teacher, slices, budget, needs_errors=False, kind="float32"):
+  return hints.collect(
+    teacher, [slices], BATCH, budget, kind, needs_errors, lambda: None
+  )
 
 
 def true_range(slices):
@@ -65,10 +68,30 @@ def test_the_range_of_the_errors_takes_all_slices(slices):
 def test_parts_are_taught_one_after_the_other(slices):
   other = Slices(3 * slices.target[:2, :3])
   teacher = CountingTeacher()
-  taught = hints.collect(teacher, [slices, other], BATCH, 10**6, False, lambda: None)
+  taught = hints.collect(
+    teacher, [slices, other], BATCH, 10**6, "float32", False, lambda: None
+  )
   for part, found in zip([slices, other], taught.hints, strict=True):
     np.testing.assert_array_equal(found["imitation"], part.target)
   errors = [part.target.max(axis=(1, 2, 3)) for part in (slices, other)]
   assert taught.error_range == pytest.approx(np.ptp(np.concatenate(errors)))
   assert taught.needed == COUNT * (IMAGE + 4) + 2 * (3 * 5 * 4 + 4)
   assert teacher.batches == 4
+
+
+def test_half_precision_takes_half_the_memory(slices):
+  needed = COUNT * (IMAGE // 2 + 4)
+  taught = collect(CountingTeacher(), slices, needed, kind="float16")
+  (found,) = taught.hints
+  assert found["imitation"].dtype == np.float16
+  np.testing.assert_allclose(found["imitation"], slices.target, rtol=2**-11)
+  np.testing.assert_array_equal(
+    found[hints.TEACHER_ERROR], slices.target.max(axis=(1, 2, 3))
+  )
+  assert taught.bytes == needed
+
+
+def test_a_hint_too_large_for_half_precision_is_refused(slices):
+  slices.target[5] = 1e5
+  with pytest.raises(UserError, match="hint of 1e\\+05 for the term imitation"):
+    collect(CountingTeacher(), slices, 10**6, kind="float16")

@@ -10,8 +10,10 @@ import time
 
 import h5py
 import jax
+import jax.export
 import nibabel
 import numpy as np
+import onnxruntime
 import pytest
 from tiny import assert_same_end, final
 
@@ -207,8 +209,40 @@ def test_export(workdir, tmp_path):
   jax.tree.map(np.testing.assert_array_equal, variables["params"], network.params)
   assert "a file there" in refused("export", *arguments)
   elsewhere = (*arguments[:2], f"--out={tmp_path / 'b.pt'}")
-  assert "one of kdmri" in refused("export", *elsewhere, "--format=onnx")
+  assert "one of jax, kdmri" in refused("export", *elsewhere, "--format=tf")
+  message = refused("export", *elsewhere, "--format=onnx", "--size=24")
+  assert "--size: found '24'; expected rows and columns, such as the run's 24,20" in (
+    message
+  )
   assert not (tmp_path / "b.pt").exists()
+
+
+@pytest.mark.parametrize("form", ["jax", "onnx"])
+def test_an_exported_network_reconstructs_as_the_script_does(workdir, tmp_path, form):
+  from kdmri_jax.evaluation import reconstruct
+  from kdmri_jax.training import trained
+
+  mask = trained.load(workdir, "kd", (24, 20)).acquisition.masks[0]
+  images = np.random.default_rng(0).random((3, 24, 20)) * 500
+  kspace = (np.fft.fft2(images, norm="ortho") * mask).astype(np.complex64)
+  with h5py.File(tmp_path / "measured.h5", "w") as file:
+    file["kspace"] = kspace
+  expected = reconstruct.run_file(workdir, "kd", tmp_path / "measured.h5")
+  path = tmp_path / "exported"
+  done = run(
+    "export", f"--workdir={workdir}", "--stage=kd", f"--format={form}", f"--out={path}"
+  )
+  assert done.returncode == 0, done.stderr
+  assert "mask uint8 [24, 20]" in done.stdout
+  if form == "jax":
+    exported = jax.export.deserialize(bytearray(path.read_bytes()))
+    found = np.asarray(exported.call(kspace, mask))[..., 0]
+  else:
+    session = onnxruntime.InferenceSession(path)
+    parts = np.stack([kspace.real, kspace.imag], axis=1)
+    found = session.run(None, {"kspace": parts, "mask": mask})[0][:, 0]
+  expected = expected["reconstruction"]
+  np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * expected.max())
 
 
 def test_an_output_folder_that_is_not_there_is_noticed_first(tmp_path):

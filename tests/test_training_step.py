@@ -33,7 +33,7 @@ def make(stage, models, params, slices, acquisition, devices):
   terms = fit_terms(networks, slices, acquisition, "stage")
   networks = networks._replace(terms=terms)
   teacher = Teacher((params["teacher"],) if stage.teacher else (), np.float32(0.5))
-  start = params[stage.model]
+  start = jax.device_get(params[stage.model])
   key = jax.random.key(0)
   guides = init_guides(networks, start, teacher.params, slices, acquisition, key)
   optimiser = make_optimiser(stage, steps_per_epoch=100)
@@ -191,6 +191,59 @@ def test_the_learning_rate_drops_by_ten_every_forty_epochs():
   assert schedule(80 * 7) == pytest.approx(1e-5)
   constant = make_schedule(small_stage("paper", "teacher"), 7)
   assert constant(1000 * 7) == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("name", ["teacher", "feature", "kd"])
+def test_many_steps_in_one_dispatch_give_the_numbers_of_single_ones(name):
+  stage = small_stage("paper", name)
+  slices, acquisition, models, params = small_problem()
+  rows = np.array([[0, 3, 5], [7, 1, 2], [4, 6, 0]])
+  devices = jax.devices()[:1]
+
+  steps, state, teacher = make(stage, models, params, slices, acquisition, devices)
+  singly = []
+  for chosen in rows:
+    batch = batches.take(slices, chosen)
+    state, values = steps.train(state, teacher, batch, acquisition)
+    singly.append(values)
+  steps, many, teacher = make(stage, models, params, slices, acquisition, devices)
+  many, values = steps.train_many(many, teacher, slices, rows, acquisition)
+  assert many.step == state.step == 3
+  for key, each in values.items():
+    np.testing.assert_allclose(each, [float(v[key]) for v in singly], rtol=1e-4)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), many.params, state.params
+  )
+
+
+class TestGroups:
+  ORDER = batches.in_order([22], 2)  # 11 batches
+
+  def positions(self, order, *arguments):
+    """Where in the order the batches of each dispatch stand."""
+    groups = batches.group(order, *arguments)
+    place = {(b.part, *b.rows): k for k, b in enumerate(order)}
+    return [[place[b.part, *b.rows] for b in group] for group in groups]
+
+  def test_whole_groups_then_single_batches(self):
+    found = self.positions(self.ORDER, 0, 4, lambda k: False)
+    assert found == [[0, 1, 2, 3], [4, 5, 6, 7], [8], [9], [10]]
+
+  def test_what_needs_the_host_makes_its_group_single(self):
+    found = self.positions(self.ORDER, 0, 4, lambda k: k == 5)
+    assert found == [[0, 1, 2, 3], [4], [5], [6], [7], [8], [9], [10]]
+
+  def test_an_epoch_goes_on_with_the_same_groups(self):
+    whole = self.positions(self.ORDER, 0, 4, lambda k: k == 5)
+    for done in (4, 5, 6, 8, 9):
+      rest = self.positions(self.ORDER, done, 4, lambda k: k == 5)
+      assert rest == [group for group in whole if group[0] >= done]
+
+  def test_a_group_has_one_part(self):
+    order = batches.in_order([8, 8], 2)
+    order = [order[k] for k in (0, 1, 2, 4, 3, 5, 6, 7)]
+    found = self.positions(order, 0, 2, lambda k: False)
+    assert found == [[0, 1], [2], [3], [4], [5], [6, 7]]
 
 
 class TestOrder:

@@ -5,6 +5,7 @@ import math
 import re
 
 from kdmri_jax.config.schema import (
+  CACHE_TYPES,
   MINIMUM,
   PROTOCOLS,
   RESERVED,
@@ -27,6 +28,7 @@ def check(config: ExperimentConfig) -> None:
   """
   _check_ranges(config, "config")
   _check_seeds(config)
+  _check_cache(config)
   _check_names(config)
   _check_noise(config)
   _check_references(config)
@@ -66,6 +68,16 @@ def _check_seeds(config: ExperimentConfig) -> None:
   if config.seed + config.seeds > 2**32:
     found = f"{config.seed}, the first of {config.seeds} seeds"
     raise UserError("config.seed", found, "seeds below 2**32", "Choose a smaller one.")
+
+
+def _check_cache(config: ExperimentConfig) -> None:
+  if config.teacher_cache_type not in CACHE_TYPES:
+    raise UserError(
+      "config.teacher_cache_type",
+      repr(config.teacher_cache_type),
+      f"one of {', '.join(CACHE_TYPES)}",
+      "Correct it.",
+    )
 
 
 def _check_names(config: ExperimentConfig) -> None:

@@ -15,6 +15,7 @@ from kdmri_jax.config.data import (
 )
 
 PROTOCOLS = ("kdmri", "slice", "fastmri")
+CACHE_TYPES = ("float32", "float16")
 
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
@@ -46,6 +47,7 @@ MINIMUM = {
   "seeds": 1,
   "slices": 1,
   "slices_per_volume": 0,
+  "steps_per_dispatch": 0,
   "subjects": 1,
   "teacher_cache_mb": 0,
   "timing": 0,
@@ -188,9 +190,14 @@ class ExperimentConfig:
     batch_size: slices a step, over all devices together.
     devices: local devices to use, on a CPU host devices, one a core by default; 0
       takes as many of them as divide the batch.
+    steps_per_dispatch: training steps that a device which trains alone does before the
+      host looks at their values; 0 takes 32 for an accelerator that holds the slices in
+      its memory, else 1. Several devices together do one.
     teacher_cache_mb: memory for a frozen teacher's outputs on the training set (of
       each seed, where several train side by side); a larger set is taught step by step
       with the same result.
+    teacher_cache_type: "float32", or "float16" for half of that memory and rounded
+      hints.
     checkpoint_seconds: shortest time between two checkpoints of a stage.
     audit_every: steps between two looks at what each term contributes to the gradient;
       0 for none.
@@ -209,7 +216,9 @@ class ExperimentConfig:
   seeds: int
   batch_size: int
   devices: int
+  steps_per_dispatch: int
   teacher_cache_mb: int
+  teacher_cache_type: str
   checkpoint_seconds: float
   audit_every: int
   vgg_weights: str

@@ -3,7 +3,7 @@
 A set of slices comes in parts, one for each slice shape; a batch is of one part.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -70,6 +70,31 @@ def in_order(
     split = np.split(rows, range(batch_size, count, batch_size))
     order += [Rows(part, r) for r in (_fill(rows, batch_size) if fill else split)]
   return order
+
+
+def group(
+  order: Sequence[Rows], start: int, size: int, alone: Callable[[int], bool]
+) -> list[Sequence[Rows]]:
+  """Which batches of an epoch one dispatch trains on.
+
+  Groups of `size` begin at its multiples, so an epoch that is taken up again where a
+  dispatch ended goes on with the same ones. What makes no whole group comes one by one.
+
+  Args:
+    order: all batches of the epoch.
+    start: number of those that are done.
+    size: batches a dispatch, at least 1.
+    alone: whether the batch at a position needs the host, as an audit does.
+  """
+  groups: list[Sequence[Rows]] = []
+  for first in range(start - start % size, len(order), size):
+    whole, positions = order[first : first + size], range(first, first + size)
+    together = first >= start and len(whole) == size and not any(map(alone, positions))
+    if together and len({batch.part for batch in whole}) == 1:
+      groups.append(whole)
+    else:
+      groups += [[batch] for batch in whole[max(start - first, 0) :]]
+  return groups
 
 
 def take(slices: Slices, rows: np.ndarray) -> Slices:

@@ -1,5 +1,6 @@
 """What a frozen teacher computes for a set of slices, once."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import jax
 import numpy as np
 
 from kdmri_jax.distillation.combine import TEACHER_ERROR
+from kdmri_jax.errors import UserError
 from kdmri_jax.training import batches
 from kdmri_jax.types import Slices
 
@@ -36,6 +38,7 @@ def collect(
   parts: Sequence[Slices],
   batch_size: int,
   budget: int,
+  kind: str,
   needs_errors: bool,
   check: Callable[[], None],
 ) -> Taught:
@@ -46,15 +49,20 @@ def collect(
     parts: the whole set.
     batch_size: slices a batch.
     budget: bytes that the hints may take; beyond it they are not kept.
+    kind: "float32", or "float16" to keep them in half the memory.
     needs_errors: whether the range of the errors is wanted even then.
     check: called after each batch; raises where the run is to stop.
+
+  Raises:
+    UserError: a hint is too large for "float16".
   """
   kept: list[Any] = [None] * len(parts)
   counts = batches.counts(parts)
   order = batches.in_order(counts, batch_size, fill=True)
   needed = 0
   for (part, rows), slices in zip(order, batches.load(parts, order), strict=True):
-    found, count = jax.device_get(teach(slices)), counts[part]
+    found = _kept_as(kind, jax.device_get(teach(slices)))
+    count = counts[part]
     if kept[part] is None:
       needed += sum(x[:1].nbytes for x in jax.tree.leaves(found)) * count
     if needed > budget and not needs_errors:
@@ -72,3 +80,29 @@ def collect(
     check()
   error_range = float(np.ptp(np.concatenate([hints[TEACHER_ERROR] for hints in kept])))
   return Taught(tuple(kept) if needed <= budget else None, error_range, needed)
+
+
+def _kept_as(kind: str, found: dict[str, Any]) -> dict[str, Any]:
+  """Rounds hints to float16 where asked to; the errors stay as they are."""
+  if kind == "float32":
+    return found
+  largest = np.finfo(np.float16).max
+
+  def rounded(name, hint):
+    if hint.dtype != np.float32:
+      return hint
+    if np.abs(hint).max() > largest:
+      raise UserError(
+        "config.teacher_cache_type",
+        f"float16, and a hint of {np.abs(hint).max():.3g} for the term {name}",
+        f"hints of at most {largest:.5g}",
+        "Set --config.teacher_cache_type=float32.",
+      )
+    return hint.astype(np.float16)
+
+  return {
+    name: hint
+    if name == TEACHER_ERROR
+    else jax.tree.map(functools.partial(rounded, name), hint)
+    for name, hint in found.items()
+  }

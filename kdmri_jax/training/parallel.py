@@ -12,6 +12,7 @@ from kdmri_jax.data.stored import is_stored
 from kdmri_jax.errors import UserError
 
 AXIS = "devices"
+_AT_ONCE = 32
 
 
 def use_cores(at_least: int = 1) -> None:
@@ -84,6 +85,23 @@ def keep(parts, devices: Sequence[jax.Device]):
   return jax.device_put(parts, device)
 
 
+def steps_at_once(requested: int, parts, devices: Sequence[jax.Device]) -> int:
+  """Training steps a dispatch.
+
+  Args:
+    requested: `config.steps_per_dispatch`; 0 takes 32 where an accelerator holds the
+      slices, else 1: a CPU gains nothing.
+    parts: the training slices, as `keep` returned them.
+    devices: that train; several do one step a dispatch, and so does one whose slices
+      stay in files.
+  """
+  leaves, device = jax.tree.leaves(parts), devices[0]
+  if len(devices) > 1 or any(map(is_stored, leaves)):
+    return 1
+  held = device.platform != "cpu" and all(isinstance(x, jax.Array) for x in leaves)
+  return requested or (_AT_ONCE if held else 1)
+
+
 def gather(tree):
   """Joins per-device arrays [B, ...] to the batch of all devices, in order."""
   return jax.lax.all_gather(tree, AXIS, tiled=True)
@@ -100,7 +118,12 @@ def average(tree):
 
 
 def compile_step(
-  function: Callable, devices: Sequence[jax.Device], *, split: Sequence[bool], out_axes
+  function: Callable,
+  devices: Sequence[jax.Device],
+  *,
+  split: Sequence[bool],
+  out_axes,
+  donate: tuple[int, ...] = (),
 ) -> Callable:
   """Compiles a step for the devices: jit for one, pmap for several.
 
@@ -111,22 +134,26 @@ def compile_step(
       same on all devices.
     out_axes: pytree prefix as for `jax.pmap`: 0 for outputs with a leading batch
       axis, None for those that are equal on all devices.
+    donate: numbers of the arguments whose memory the outputs may take over.
 
   Returns:
-    A function of whole batches that returns whole batches.
+    A function of whole batches that returns whole batches. Where the devices belong to
+    several processes, each gives and gets its own part of a batch, in their order.
   """
   if len(devices) == 1:
-    return jax.jit(function)
+    return jax.jit(function, donate_argnums=donate)
+  local = sum(device.process_index == jax.process_index() for device in devices)
   mapped = jax.pmap(
     function,
     axis_name=AXIS,
     in_axes=tuple(0 if is_batch else None for is_batch in split),
     out_axes=out_axes,
     devices=devices,
+    donate_argnums=donate,
   )
 
   def divide(x):
-    return x.reshape(len(devices), x.shape[0] // len(devices), *x.shape[1:])
+    return x.reshape(local, x.shape[0] // local, *x.shape[1:])
 
   def join(output, axis):
     return (

@@ -22,7 +22,9 @@ class Setting:
     devices: from `parallel.choose_devices`.
     batch_size: slices a step, over all devices.
     seed: seed of the data order.
+    steps_per_dispatch: as in the config.
     teacher_cache_mb: memory for a frozen teacher's outputs.
+    teacher_cache_type: the type they are kept in.
     checkpoint_seconds: shortest time between two checkpoints.
     audit_every: steps between two audits of the terms; 0 for none.
     signal: asks to stop.
@@ -34,7 +36,9 @@ class Setting:
   devices: Sequence[jax.Device]
   batch_size: int
   seed: int
+  steps_per_dispatch: int
   teacher_cache_mb: int
+  teacher_cache_type: str
   checkpoint_seconds: float
   audit_every: int
   signal: Interrupt

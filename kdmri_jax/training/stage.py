@@ -4,6 +4,7 @@ import contextlib
 import math
 import time
 import zlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -62,8 +63,9 @@ def _fresh(stage: Stage, setting: Setting, optimiser) -> Snapshot:
   guides = init_guides(
     stage.networks, stage.params, stage.teacher_params, one, acquisition, key
   )
-  state = init_state(stage.params, guides, optimiser)
-  return Snapshot(state, stage.params, Progress(), guides.get("branches"))
+  params, guides = jax.device_get((stage.params, guides))
+  state = init_state(params, guides, optimiser)
+  return Snapshot(state, params, Progress(), guides.get("branches"))
 
 
 class _Loop:
@@ -84,6 +86,7 @@ class _Loop:
     self._saved_step = snapshot.progress.step
     self._cache_left = setting.teacher_cache_mb * 2**20
     self._train = self._validation = None
+    self._at_once = 1
 
   def _set_teacher(self, error_range: float) -> None:
     self._one_teacher = Teacher(self._stage.teacher_params, np.float32(error_range))
@@ -98,6 +101,9 @@ class _Loop:
     self._train = parallel.keep(self._with_hints(train, "training"), devices)
     validation = self._with_hints(validation, "validation")
     self._validation = parallel.keep(validation, devices)
+    self._at_once = parallel.steps_at_once(
+      self._setting.steps_per_dispatch, self._train, devices
+    )
     schedule = make_schedule(self._stage.config, per_epoch)
     self._counted_until = time.monotonic()
     while not progress.finished:
@@ -127,20 +133,22 @@ class _Loop:
 
   def _train_epoch(self, epoch: int, done: int) -> None:
     """Does the epoch's steps from `done` on; may be stopped before its last one."""
-    setting, snapshot = self._setting, self._snapshot
+    setting, progress = self._setting, self._snapshot.progress
     counts = batches.counts(self._train)
     order = batches.epoch_order(counts, setting.batch_size, setting.seed, epoch)
+    first, end = progress.step - done, progress.step - done + len(order)
+    groups = batches.group(
+      order, done, self._at_once, lambda k: self._is_audited(first + k)
+    )
+    singles = [rows for group in groups if len(group) == 1 for rows in group]
+    loaded = batches.load(self._train, singles)
     pending = None
-    loaded = batches.load(self._train, order[done:])
-    for position, batch in enumerate(loaded, done):
-      self._audit_if_due(batch)
-      snapshot.state, values = self._steps.train(
-        snapshot.state, self._teacher, batch, self._measured(batch)
-      )
+    for group in groups:
+      values = self._train_on(group) if len(group) > 1 else self._step(next(loaded))
       self._account(pending)
       pending = values
-      snapshot.progress.step += 1
-      if position + 1 < len(order) and (self._signal.received or self._is_due()):
+      progress.step += len(group)
+      if progress.step < end and (self._signal.received or self._is_due()):
         self._account(pending)
         pending = None
         self._check_weights()
@@ -149,25 +157,46 @@ class _Loop:
         self._stop_if_asked()
     self._account(pending)
 
-  def _audit_if_due(self, batch: Slices) -> None:
-    step, every = self._snapshot.progress.step, self._setting.audit_every
-    if not every or step % every:
-      return
+  def _step(self, batch: Slices):
+    """One step; its values."""
+    if self._is_audited(self._snapshot.progress.step):
+      self._audit(batch)
+    self._snapshot.state, values = self._steps.train(
+      self._snapshot.state, self._teacher, batch, self._measured(batch)
+    )
+    return values
+
+  def _train_on(self, group: Sequence[batches.Rows]):
+    """The steps of a group in one dispatch; their values."""
+    part = self._train[group[0].part]
+    rows = np.stack([batch.rows for batch in group])
+    self._snapshot.state, values = self._steps.train_many(
+      self._snapshot.state, self._teacher, part, rows, self._measured(part)
+    )
+    return values
+
+  def _is_audited(self, step: int) -> bool:
+    every = self._setting.audit_every
+    return bool(every) and step % every == 0
+
+  def _audit(self, batch: Slices) -> None:
     measured = self._steps.audit(
       self._snapshot.state, self._teacher, batch, self._measured(batch)
     )
-    self._diary.audit(step, jax.device_get(measured))
+    self._diary.audit(self._snapshot.progress.step, jax.device_get(measured))
 
   def _account(self, values) -> None:
-    """Adds a step's values to the epoch's sums; they have been computed by now."""
+    """Adds a dispatch's values to the epoch's sums; they have been computed by now."""
     if values is None:
       return
-    values = {key: float(value) for key, value in jax.device_get(values).items()}
-    self._check_finite(values, "training")
+    values = {key: np.ravel(value) for key, value in jax.device_get(values).items()}
     sums = self._snapshot.progress.sums
-    for key, value in values.items():
-      sums[key] = sums.get(key, 0.0) + value
-    self._diary.advance(values["loss"])
+    for k in range(len(values["loss"])):
+      step = {key: float(value[k]) for key, value in values.items()}
+      self._check_finite(step, "training")
+      for key, value in step.items():
+        sums[key] = sums.get(key, 0.0) + value
+      self._diary.advance(step["loss"])
 
   def _check_finite(self, values: dict[str, float], where: str) -> None:
     """Stops at a value that is not finite; terms are named before their sum."""
@@ -233,8 +262,10 @@ class _Loop:
     best = snapshot.progress.best_value
     if best is not None and value >= best:
       return False
-    snapshot.best = snapshot.state.params
-    snapshot.branches = snapshot.state.guides.get("branches")
+    # Copies: a step takes over the memory of the state before it.
+    snapshot.best, snapshot.branches = jax.device_get(
+      (snapshot.state.params, snapshot.state.guides.get("branches"))
+    )
     snapshot.progress.best_value, snapshot.progress.best_epoch = value, epoch + 1
     return True
 
@@ -291,6 +322,7 @@ class _Loop:
       parts,
       self._setting.batch_size,
       0 if varies else self._cache_left,
+      self._setting.teacher_cache_type,
       what == "training" and any(term.uses_context for term in taught_terms),
       self._stop_if_asked,
     )

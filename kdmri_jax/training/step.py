@@ -1,5 +1,6 @@
 """The pure functions a stage is made of: train, validate, teach, predict."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from kdmri_jax.distillation import combine
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.training import parallel
+from kdmri_jax.training.batches import take
 from kdmri_jax.training.networks import (
   Networks,
   Teacher,
@@ -47,7 +49,10 @@ class Steps(NamedTuple):
 
   Attributes:
     train: (state, `Teacher`, slices, `Acquisition`) -> (state, values), where values
-      holds every weighted term, "loss" and "gradient_norm".
+      holds every weighted term, "loss" and "gradient_norm". The state that it is given
+      is used up.
+    train_many: (state, `Teacher`, all slices of a part, rows int [K, B],
+      `Acquisition`) -> (state, values [K]): K steps of `train` on one device.
     validate: as `train` -> (per-image "mse" and "l1" [B], values of every term and
       "loss").
     validate_rest: `validate` on one device, for a batch of any size.
@@ -58,6 +63,7 @@ class Steps(NamedTuple):
   """
 
   train: Callable
+  train_many: Callable
   validate: Callable
   validate_rest: Callable
   teach: Callable
@@ -121,6 +127,7 @@ def make_steps(
   def prepare(teacher: Teacher, batch: Batch, hints, draws):
     if hints is None:
       hints = teach(networks, teacher.params, batch)
+    hints = jax.tree.map(_in_float32, hints)
     return batch, hints, combine.Extras(jnp.asarray(teacher.error_range), draws)
 
   def prepare_training(state: TrainState, teacher, slices, acquisition):
@@ -150,6 +157,12 @@ def make_steps(
     params, guides = optax.apply_updates(trained, updates)
     values = {**values, "gradient_norm": optax.tree.norm(gradient[0])}
     return TrainState(params, guides, optimiser_state, state.step + 1), values
+
+  def train_many(state: TrainState, teacher, slices: Slices, rows, acquisition):
+    def one(state, rows):
+      return train(state, teacher, take(slices, rows), acquisition)
+
+    return jax.lax.scan(one, state, rows)
 
   def validate_on(over_devices, state: TrainState, teacher, slices, acquisition):
     batch = complete(slices, acquisition)
@@ -194,17 +207,28 @@ def make_steps(
 
     return {name: measure(name) for name in values}
 
-  def compiled(function, split, out_axes):
-    return parallel.compile_step(function, devices, split=split, out_axes=out_axes)
+  compiled = functools.partial(_compile, devices)
 
   of_state = (False, False, True, False)
   return Steps(
-    train=compiled(train, of_state, None),
+    train=compiled(train, of_state, None, donate=(0,)),
+    train_many=jax.jit(train_many, donate_argnums=0),
     validate=compiled(validate, of_state, (0, None)),
     validate_rest=jax.jit(validate_rest),
     teach=compiled(teach_slices, (False, True, False), 0),
     audit=compiled(audit, of_state, None),
   )
+
+
+def _compile(devices, function, split, out_axes, donate=()):
+  return parallel.compile_step(
+    function, devices, split=split, out_axes=out_axes, donate=donate
+  )
+
+
+def _in_float32(hint):
+  """Hints that were kept in half precision."""
+  return hint.astype(jnp.float32) if hint.dtype == jnp.float16 else hint
 
 
 def make_predict(

@@ -16,7 +16,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.training.checkpoint import Checkpoints
 from kdmri_jax.training.workdir import WorkDir
-from kdmri_jax.types import Acquisition, Measurement
+from kdmri_jax.types import Acquisition, Measurement, Shape
 
 
 class Trained(NamedTuple):
@@ -48,6 +48,25 @@ def read_config(workdir: pathlib.Path) -> ExperimentConfig:
     raise UserError(
       path,
       f"no readable config ({error})",
+      "the work directory of a run",
+      "Name the --workdir that scripts/run.py wrote.",
+    ) from error
+
+
+def read_shapes(workdir: pathlib.Path) -> list[Shape]:
+  """Rows and columns of the slices that a run was made with.
+
+  Raises:
+    UserError: its record of them cannot be read.
+  """
+  path = workdir / "dataset.json"
+  try:
+    sizes = json.loads(path.read_text())["shapes"]
+    return [tuple(map(int, size.split("x"))) for size in sizes]
+  except (OSError, ValueError, KeyError) as error:
+    raise UserError(
+      path,
+      f"no readable record of the data ({error})",
       "the work directory of a run",
       "Name the --workdir that scripts/run.py wrote.",
     ) from error

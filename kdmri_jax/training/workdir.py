@@ -16,7 +16,7 @@ from kdmri_jax.saving import replacing, saving
 # Settings that change how fast a run is or what is reported, not what is trained; and
 # where mask and data stand and how they are called, since digests say what they are.
 _FREE_SETTINGS = (
-  r"seeds|devices|teacher_cache_mb|checkpoint_seconds|audit_every|name"
+  r"seeds|devices|steps_per_dispatch|teacher_cache_mb|checkpoint_seconds|audit_every|name"
   r"|evaluation(\..*)?|data\.(root|memory_mb)|mask\.path"
 )
 _FREE_RECORDS = r"(.*\.)?(root|file|complex_file|unit|split_rule)"

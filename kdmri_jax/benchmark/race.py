@@ -1,0 +1,131 @@
+"""Frameworks take turns, so that what disturbs the machine disturbs all of them."""
+
+import pathlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdmri_jax.benchmark import case as case_lib
+from kdmri_jax.benchmark import machine
+from kdmri_jax.benchmark.case import Case
+from kdmri_jax.benchmark.worker import Worker, WorkerError
+
+# How far the numbers of two frameworks may be apart: images about 1, and losses
+# relative to each other after a step of Adam.
+_TOLERANCE = {"inference": 1e-4, "training": 1e-3}
+
+
+class Result(NamedTuple):
+  """What came out of a case.
+
+  Attributes:
+    case: what was timed.
+    operations: floating-point operations of the convolutions, written out.
+    seconds: runner -> seconds a call, one value a repetition; repetition k of all
+      runners was taken in turn.
+    compile_seconds: runner -> seconds until its first result was there.
+    peak_bytes: runner -> memory that a call needs; None where it is not known.
+    failed: runner or framework -> why it has no times.
+  """
+
+  case: Case
+  operations: int
+  seconds: dict[str, list[float]]
+  compile_seconds: dict[str, float]
+  peak_bytes: dict[str, int | None]
+  failed: dict[str, str]
+
+  def machine(self) -> dict[str, float]:
+    """The machine's own speed while the case was timed, medians.
+
+    "operations" of a matrix product and "bytes" copied, a second.
+    """
+    return {
+      "operations": machine.OPERATIONS / float(np.median(self.seconds["matmul"])),
+      "bytes": machine.BYTES / float(np.median(self.seconds["copy"])),
+    }
+
+
+def run(
+  workers: Sequence[Worker],
+  case: Case,
+  *,
+  repeats: int,
+  seconds: float,
+  say: Callable[[str], Any],
+) -> Result:
+  """Times one case in all frameworks.
+
+  Args:
+    workers: the one of JAX first.
+    case: what to time.
+    repeats: number of rounds; in each, every runner has its turn.
+    seconds: shortest time of a turn; shorter calls are repeated.
+    say: is told what is being done.
+
+  Raises:
+    WorkerError: JAX itself failed.
+  """
+  result = Result(case, 0, {}, {}, {}, {})
+  racing = []
+  with tempfile.TemporaryDirectory() as folder:
+    file = pathlib.Path(folder, "problem.npz")
+    for worker in workers:
+      say(f"{case.name}: {worker.framework} compiles")
+      try:
+        prepared = worker.prepare(case, file)
+      except WorkerError as error:
+        if worker is workers[0]:
+          raise
+        result.failed[worker.framework] = str(error)
+        continue
+      for runner, about in prepared.items():
+        result.compile_seconds[runner] = about["compile_seconds"]
+        if about["deviation"] > _TOLERANCE[case.what]:
+          result.failed[runner] = f"its numbers deviate by {about['deviation']:.2g}"
+          continue
+        racing.append((worker, runner))
+    problem = case_lib.load(file)
+  role = "student" if case.stage != "teacher" else "teacher"
+  result = result._replace(operations=case_lib.operations(problem.params[role], case))
+  return _time(result, racing, repeats, seconds, say)
+
+
+def _time(result: Result, racing, repeats: int, seconds: float, say) -> Result:
+  calls = {}
+  for worker, runner in racing:
+    result.peak_bytes[runner] = worker.peak(runner)
+    calls[runner] = max(1, round(seconds / worker.run(runner, 1)))
+    result.seconds[runner] = []
+  for k in range(repeats):
+    say(f"{result.case.name}: round {k + 1} of {repeats}")
+    turn = k % len(racing)
+    for worker, runner in racing[turn:] + racing[:turn]:
+      result.seconds[runner].append(worker.run(runner, calls[runner]))
+  return result
+
+
+def best(result: Result, prefix: str) -> str | None:
+  """The fastest runner of a framework by its median; None where it has none."""
+  runners = [runner for runner in result.seconds if runner.startswith(prefix)]
+  return min(runners, key=lambda r: np.median(result.seconds[r]), default=None)
+
+
+def ratio(result: Result, runner: str, reference: str) -> tuple[float, float, float]:
+  """How many times as long `runner` takes as `reference`: median, lowest, highest.
+
+  Ratios are taken round by round.
+  """
+  rounds = np.divide(result.seconds[runner], result.seconds[reference])
+  return float(np.median(rounds)), float(rounds.min()), float(rounds.max())
+
+
+def to_json(result: Result) -> Mapping[str, Any]:
+  """Everything that was measured, JSON-able."""
+  return {
+    **result._asdict(),
+    "case": result.case._asdict(),
+    "machine": result.machine(),
+  }

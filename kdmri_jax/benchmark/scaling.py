@@ -1,0 +1,168 @@
+"""How a training step scales over host devices, and over two processes.
+
+Strong scaling divides one batch over more devices, weak scaling gives each device as
+many images as before. The setups take turns as frameworks do (`race`); the losses of
+their first steps must be those of one device.
+"""
+
+import pathlib
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdmri_jax.benchmark import case as case_lib
+from kdmri_jax.benchmark.case import Case
+from kdmri_jax.benchmark.worker import Worker, WorkerError
+
+_TOLERANCE = 1e-5  # of a loss, between one device and several
+_PROCESSES = 2
+
+
+class Setup(NamedTuple):
+  """Devices that train together.
+
+  Attributes:
+    devices: of each process.
+    processes: 1 or 2.
+  """
+
+  devices: int
+  processes: int = 1
+
+  @property
+  def name(self) -> str:
+    """As it is shown in tables."""
+    if self.processes > 1:
+      return f"{self.processes} processes of {self.devices}"
+    return f"{self.devices}"
+
+
+class Scaling(NamedTuple):
+  """What came out.
+
+  Attributes:
+    setups: in the order of the rows.
+    strong: setup -> seconds a step of the whole batch, one value a round.
+    weak: setup -> seconds a step of as many images a device as one device has alone.
+    images: images of the whole batch, and of each device in weak scaling.
+    deviation: setup -> largest relative deviation of its losses from one device's.
+  """
+
+  setups: Sequence[Setup]
+  strong: dict[str, list[float]]
+  weak: dict[str, list[float]]
+  images: tuple[int, int]
+  deviation: dict[str, float]
+
+
+def measure(
+  config: dict,
+  stage: str,
+  size: tuple[int, int],
+  *,
+  repeats: int,
+  say: Callable[[str], Any],
+  most: int = 8,
+  each: int = 2,
+) -> Scaling:
+  """Times a stage's step on 1, 2, 4 .. devices, and on two processes of one each.
+
+  Args:
+    config: the experiment, in the form of `config.to_dict`.
+    stage: which stage's step.
+    size: rows and columns.
+    repeats: number of rounds.
+    say: is told what is being done.
+    most: largest number of devices, a power of 2; also the images of the whole batch.
+    each: images of each device in weak scaling.
+
+  Raises:
+    WorkerError: a process failed, or the losses differ.
+  """
+  counts = [2**k for k in range(most.bit_length())]
+  setups = [Setup(count) for count in counts] + [Setup(1, _PROCESSES)]
+  results: dict[str, dict[str, list[float]]] = {"strong": {}, "weak": {}}
+  deviation: dict[str, float] = {}
+  teams = [_team(setup, config) for setup in setups]
+  try:
+    for kind, times in results.items():
+      reference = None
+      for setup, team in zip(setups, teams, strict=True):
+        whole = most if kind == "strong" else each * setup.devices * setup.processes
+        say(f"{kind} scaling, devices: {setup.name}, {whole} images")
+        losses = _prepare(team, Case("training", stage, *size, whole))
+        times[setup.name] = []
+        if kind == "strong":
+          reference = losses if reference is None else reference
+          apart = float(np.abs(losses / reference - 1).max())
+          deviation[setup.name] = apart
+          if apart > _TOLERANCE:
+            raise WorkerError(f"devices: {setup.name}: losses deviate by {apart:.2g}")
+      for k in range(repeats):
+        say(f"{kind} scaling, round {k + 1} of {repeats}")
+        for setup, team in zip(setups, teams, strict=True):
+          times[setup.name].append(_run(team))
+  finally:
+    for team in teams:
+      for worker in team:
+        worker.close()
+  return Scaling(setups, results["strong"], results["weak"], (most, each), deviation)
+
+
+def _team(setup: Setup, config: dict) -> list[Worker]:
+  address = f"localhost:{_free_port()}" if setup.processes > 1 else ""
+  team = [
+    Worker("jax", config, devices=setup.devices, address=address, process=k)
+    for k in range(setup.processes)
+  ]
+  for worker in team:
+    worker.receive()
+  return team
+
+
+def _free_port() -> int:
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    return free.getsockname()[1]
+
+
+def _prepare(team: Sequence[Worker], case: Case) -> np.ndarray:
+  """Compiles a case in all processes of a team; the losses of its first steps."""
+  with tempfile.TemporaryDirectory() as folder:
+    files = [pathlib.Path(folder, f"{k}.npz") for k in range(len(team))]
+    for worker, file in zip(team, files, strict=True):
+      worker.send(do="prepare", case=case._asdict(), file=str(file))
+    for worker in team:
+      worker.receive()
+    return case_lib.load(files[0]).expected
+
+
+def _run(team: Sequence[Worker]) -> float:
+  """Seconds of a step that the processes of a team do together."""
+  for worker in team:
+    worker.send(do="run", runner="jax", calls=1)
+  return max(worker.receive()["seconds"] for worker in team)
+
+
+def table(scaling: Scaling) -> str:
+  """Both kinds as Markdown: speed-up over one device, and efficiency."""
+  whole, each = scaling.images
+  lines = [
+    f"| devices | strong, {whole} images: ms | speed-up | weak, {each} images a device: "
+    "ms | images a second, of one device | losses deviate by |",
+    "|---|---|---|---|---|---|",
+  ]
+  first = scaling.setups[0].name
+  for setup in scaling.setups:
+    strong, weak = scaling.strong[setup.name], scaling.weak[setup.name]
+    faster = np.median(np.divide(scaling.strong[first], strong))
+    count = setup.devices * setup.processes
+    more = count * np.median(np.divide(scaling.weak[first], weak))
+    lines.append(
+      f"| {setup.name} | {1e3 * np.median(strong):.0f} | {faster:.2f} | "
+      f"{1e3 * np.median(weak):.0f} | {more:.2f} | {scaling.deviation[setup.name]:.1g} |"
+    )
+  return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""The project itself: its networks, and its training steps as stages run them."""
+
+import functools
+import pathlib
+
+import jax
+import numpy as np
+
+from kdmri_jax import config as config_lib
+from kdmri_jax import models
+from kdmri_jax.benchmark.case import Case, Problem, save
+from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.distillation import combine
+from kdmri_jax.physics.acquisition import build
+from kdmri_jax.physics.undersample import undersample
+from kdmri_jax.training import batches, parallel
+from kdmri_jax.training.networks import Networks, Teacher, fit_terms
+from kdmri_jax.training.step import (
+  init_state,
+  make_optimiser,
+  make_predict,
+  make_steps,
+)
+from kdmri_jax.types import Acquisition, Slices
+
+_config: ExperimentConfig
+
+
+def start(config: dict, devices: int = 0, address: str = "", process: int = 0) -> dict:
+  """Makes the devices.
+
+  Args:
+    config: the experiment.
+    devices: host devices of this process; 0 for one a core, as the scripts do.
+    address: where two processes meet, "" for one alone.
+    process: number of this one of the two.
+  """
+  global _config
+  _config = config_lib.parse(config)
+  parallel.use_cores()
+  if devices:
+    jax.config.update("jax_num_cpu_devices", devices)
+  if address:
+    jax.distributed.initialize(address, num_processes=2, process_id=process)
+  return {"version": jax.__version__, "devices": jax.device_count()}
+
+
+def prepare(case: Case, file: pathlib.Path) -> dict:
+  """Writes the problem to `file`; "jax" runs it."""
+  make = _inference if case.what == "inference" else _training
+  return {"jax": functools.partial(make, case, file)}
+
+
+def _inference(case: Case, file: pathlib.Path):
+  slices, acquisition, networks, params = _problem(case)
+  role = _config.stages[case.stage].model
+  devices = parallel.choose_devices(0, case.batch)
+  predict = make_predict(networks[role], devices)
+  slices = _measured(slices, acquisition)
+
+  def run():
+    return jax.block_until_ready(predict(params[role], slices, acquisition))[1]
+
+  _save(file, params, slices, acquisition, np.asarray(run()))
+  return run, 0.0
+
+
+def _training(case: Case, file: pathlib.Path):
+  slices, acquisition, networks, params = _problem(case)
+  stage = _config.stages[case.stage]
+  teachers = stage.all_teachers
+  roles = [_config.stages[name].model for name in teachers]
+  parts = Networks(
+    networks[stage.model],
+    combine.resolve(stage, f"config.stages.{case.stage}"),
+    tuple(networks[role] for role in roles),
+  )
+  parts = parts._replace(terms=fit_terms(parts, slices, acquisition, case.stage))
+  devices = _devices(case)
+  optimiser = make_optimiser(stage, steps_per_epoch=100)
+  steps = make_steps(parts, optimiser, devices)
+  teacher = Teacher(tuple(params[role] for role in roles), np.float32(1))
+  share = case.batch // jax.process_count()
+  own = np.arange(share) + jax.process_index() * share
+  slices = batches.take(slices, own)
+  if case.cached:
+    hints = jax.device_get(steps.teach(teacher, slices, acquisition))
+    slices = slices._replace(hints=hints)
+  teacher = parallel.replicate(teacher, devices)
+  acquisition_there = parallel.replicate(acquisition, devices)
+  state = parallel.replicate(init_state(params[stage.model], {}, optimiser), devices)
+
+  def run():
+    nonlocal state
+    state, values = steps.train(state, teacher, slices, acquisition_there)
+    return float(values["loss"])
+
+  losses = np.array([run(), run()], np.float32)
+  measured = _measured(slices._replace(hints=None), acquisition)
+  _save(file, params, measured, acquisition, losses)
+  return run, 0.0
+
+
+def _devices(case: Case):
+  """Those of all processes, or as many of this one as divide the batch."""
+  if jax.process_count() > 1:
+    return jax.devices()
+  return parallel.choose_devices(0, case.batch)
+
+
+def _problem(case: Case):
+  """Images of nothing in particular, the mask, and networks with random weights."""
+  rng = np.random.default_rng(0)
+  target = rng.random((case.batch, case.height, case.width, 1), np.float32)
+  acquisition = build(_config.all_tasks, target.shape[1:3])
+  networks = {
+    key: models.build(_config.models[key], acquisition.masks, f"config.models.{key}")
+    for key in _config.models
+  }
+  slices = Slices(target)
+  one = _measured(Slices(target[:1]), acquisition)
+  measurement = undersample(one.target, acquisition.masks[0])[1]
+  params = {
+    key: network.init(jax.random.key(k), one.zero_filled, measurement)["params"]
+    for k, (key, network) in enumerate(networks.items())
+  }
+  return slices, acquisition, networks, params
+
+
+def _measured(slices: Slices, acquisition: Acquisition) -> Slices:
+  """The same slices with their k-space."""
+  zero_filled, measurement = undersample(slices.target, acquisition.masks[0])
+  kspace = np.asarray(measurement.kspace)
+  return slices._replace(kspace=kspace, zero_filled=np.asarray(zero_filled))
+
+
+def _save(file, params, slices, acquisition, expected) -> None:
+  mask = np.asarray(acquisition.masks[0])
+  save(
+    file,
+    Problem(
+      jax.device_get(params),
+      slices.target,
+      slices.kspace,
+      mask,
+      slices.zero_filled,
+      expected,
+    ),
+  )

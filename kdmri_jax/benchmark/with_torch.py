@@ -1,0 +1,209 @@
+"""The same networks and training steps in plain PyTorch, the bar to beat.
+
+Written as a PyTorch user would write them: `nn.functional.conv2d` and Adam, data
+consistency by a real 1-D FFT where the mask is Cartesian. Each case is run in eager
+mode, with channels-last memory and compiled; the best of them counts.
+"""
+
+import functools
+import os
+import pathlib
+
+import numpy as np
+import torch
+
+from kdmri_jax import config as config_lib
+from kdmri_jax.benchmark.case import Case, Problem, load
+from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.physics.pattern import phase_encode_axis
+
+_config: ExperimentConfig
+
+
+def start(config: dict) -> dict:
+  """Takes every core."""
+  global _config
+  _config = config_lib.parse(config)
+  if hasattr(os, "sched_getaffinity"):
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+  return {"version": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def prepare(case: Case, file: pathlib.Path) -> dict:
+  """The three ways to run it."""
+  make = _inference if case.what == "inference" else _training
+  problem = load(file)
+  return {
+    "torch": functools.partial(make, case, problem),
+    "torch, channels last": functools.partial(make, case, problem, last=True),
+    "torch, compiled": functools.partial(make, case, problem, last=True, whole=True),
+  }
+
+
+class DCCNN(torch.nn.Module):
+  """A DC-CNN for real images, with the weights of ours.
+
+  Args:
+    params: cascade -> convolution -> kernel and bias.
+    residual: whether a cascade's input is added to its CNN.
+    mask: the sampling mask, [H, W].
+  """
+
+  def __init__(self, params, residual: bool, mask: np.ndarray):
+    super().__init__()
+    self._residual = residual
+    self._cascades = torch.nn.ModuleList()
+    for c in range(1, len(params) + 1):
+      layers = params[f"cascade_{c}"]
+      convolutions = [layers[f"conv_{k}"] for k in range(1, len(layers) + 1)]
+      self._cascades.append(torch.nn.ModuleList(map(_convolution, convolutions)))
+    self._axis = phase_encode_axis(mask)
+    if self._axis is None:
+      even = (mask + np.roll(mask[::-1, ::-1], (1, 1), (0, 1))) / 2
+      half = even[:, : mask.shape[1] // 2 + 1]
+    else:
+      line = np.asarray(mask[:, 0] if self._axis == 0 else mask[0], np.float32)
+      half = ((line + np.roll(line[::-1], 1)) / 2)[: len(line) // 2 + 1]
+      half = half[:, None] if self._axis == 0 else half
+    self.register_buffer("_half", torch.tensor(half, dtype=torch.float32))
+
+  def forward(self, image, measured):
+    """[B, 1, H, W], real part of the measured image -> image, layers by cascade."""
+    layers = []
+    for cascade in self._cascades:
+      x, activations = image, []
+      for convolution in cascade[:-1]:
+        x = torch.relu(convolution(x))
+        activations.append(x)
+      x = cascade[-1](x)
+      image = image + x if self._residual else x
+      image = image - self._sampled_part(image) + measured
+      layers.append(activations)
+    return image, layers
+
+  def _sampled_part(self, image):
+    if self._axis is None:
+      size = image.shape[-2:]
+      return torch.fft.irfft2(self._half * torch.fft.rfft2(image), s=size)
+    dim = 2 + self._axis
+    kspace = self._half * torch.fft.rfft(image, dim=dim)
+    return torch.fft.irfft(kspace, n=image.shape[dim], dim=dim)
+
+
+def _convolution(weights):
+  kernel = torch.tensor(weights["kernel"]).permute(3, 2, 0, 1)
+  layer = torch.nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
+  with torch.no_grad():
+    layer.weight.copy_(kernel)
+    layer.bias.copy_(torch.tensor(weights["bias"]))
+  return layer
+
+
+def _network(role: str, problem: Problem, last: bool) -> DCCNN:
+  residual = _config.models[role].settings["variant"] == "paper"
+  network = DCCNN(problem.params[role], residual, problem.mask)
+  return network.to(_device(), memory_format=_memory_format(last))
+
+
+def _inference(case: Case, problem: Problem, last=False, whole=False):
+  network = _network(_config.stages[case.stage].model, problem, last).eval()
+  apply = torch.compile(network) if whole else network
+  kspace = torch.tensor(problem.kspace, device=_device())
+  zero_filled = _images(problem.zero_filled, last)
+
+  def run():
+    with torch.inference_mode():
+      image = apply(zero_filled, _measured(kspace, last))[0]
+      _wait()
+      return image
+
+  image = run().permute(0, 2, 3, 1).cpu().numpy()
+  return run, float(np.abs(image - problem.expected).max())
+
+
+def _training(case: Case, problem: Problem, last=False, whole=False):
+  stage = _config.stages[case.stage]
+  network = _network(stage.model, problem, last)
+  apply = torch.compile(network) if whole else network
+  optimiser = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
+  teach = None
+  if stage.teacher:
+    teacher = _network(_config.stages[stage.teacher].model, problem, last)
+    teach = torch.compile(teacher) if whole else teacher
+  kspace = torch.tensor(problem.kspace, device=_device())
+  target = _images(problem.target, last)
+  zero_filled = _images(problem.zero_filled, last)
+
+  def hints(measured):
+    with torch.no_grad():
+      image, layers = teach(zero_filled, measured)
+      return image, _attention(layers, stage, "hint")
+
+  cached = hints(_measured(kspace, last)) if case.cached else None
+
+  def run():
+    measured, taught = _measured(kspace, last), cached
+    if teach is not None and cached is None:
+      taught = hints(measured)
+    image, layers = apply(zero_filled, measured)
+    loss = _loss(stage, image, layers, target, taught)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return float(loss.detach())
+
+  losses = np.array([run(), run()])
+  return run, float(np.abs(losses / problem.expected - 1).max())
+
+
+def _loss(stage, image, layers, target, taught):
+  total = 0.0
+  for term in stage.terms.values():
+    if term.loss == "l1":
+      value = (image - target).abs().mean()
+    elif term.loss == "imitation":
+      value = (image - taught[0]).abs().mean()
+    elif term.loss == "attention_transfer" and term.variant == "paper":
+      maps = zip(_attention(layers, stage, "guided"), taught[1], strict=True)
+      value = sum((s - t).norm(dim=(1, 2)).mean() for s, t in maps)
+    else:
+      raise NotImplementedError(f"the loss {term.loss} {term.variant} in PyTorch")
+    total = total + term.weight * value
+  return total
+
+
+def _attention(layers, stage, side: str):
+  """Normalised attention maps of the layers that the stage's term reads."""
+  maps = []
+  for term in stage.terms.values():
+    if term.loss == "attention_transfer":
+      for name in getattr(term, side):  # cascade_C/activation_K
+        c, k = (int(part.rpartition("_")[2]) - 1 for part in name.split("/"))
+        maps.append(layers[c][k].square().sum(1))
+  return [x / x.norm(dim=(1, 2), keepdim=True) for x in maps]
+
+
+def _device():
+  return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _wait():
+  if torch.cuda.is_available():
+    torch.cuda.synchronize()
+
+
+def _memory_format(last: bool):
+  return torch.channels_last if last else torch.contiguous_format
+
+
+def _images(images: np.ndarray, last: bool):
+  return _as(torch.tensor(images, device=_device()).permute(0, 3, 1, 2), last)
+
+
+def _measured(kspace, last: bool):
+  """The real part of the measured image, [B, 1, H, W]."""
+  return _as(torch.fft.ifft2(kspace, norm="ortho").real[:, None], last)
+
+
+def _as(images, last: bool):
+  return images.contiguous(memory_format=_memory_format(last))

@@ -1,0 +1,163 @@
+"""A process that prepares cases in one framework and times them when asked to.
+
+`Worker` starts it as `python -m kdmri_jax.benchmark.worker NAME`. It reads one JSON
+object a line and answers each with one.
+"""
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+from kdmri_jax.benchmark.case import Case
+
+FRAMEWORKS = {
+  "jax": "kdmri_jax.benchmark.with_jax",
+  "torch": "kdmri_jax.benchmark.with_torch",
+  "onnxruntime": "kdmri_jax.benchmark.with_onnxruntime",
+  "machine": "kdmri_jax.benchmark.machine",
+}
+
+
+class WorkerError(Exception):
+  """A worker could not do what it was asked to; the message says why."""
+
+
+class Worker:
+  """One framework in a process of its own.
+
+  Args:
+    framework: a name in `FRAMEWORKS`.
+    config: the experiment, in the form of `config.to_dict`.
+    **options: of the framework's `start`.
+  """
+
+  def __init__(self, framework: str, config: dict, **options):
+    self.framework = framework
+    self._process = subprocess.Popen(
+      [sys.executable, "-m", "kdmri_jax.benchmark.worker", framework],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    self.send(do="start", config=config, **options)
+
+  def send(self, **request) -> None:
+    """Asks for something; `receive` waits for the answer.
+
+    Requests: "start" (once, by the constructor), "prepare" (case, file), "run"
+    (runner, calls) and "peak" (runner), see `_serve`.
+    """
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.write(json.dumps(request) + "\n")
+      self._process.stdin.flush()
+
+  def receive(self) -> dict:
+    """The answer to what was sent last.
+
+    Raises:
+      WorkerError: the process has ended, or could not do it.
+    """
+    answer = self._process.stdout.readline()
+    if not answer:
+      raise WorkerError(f"the {self.framework} process ended ({self._process.wait()})")
+    answer = json.loads(answer)
+    if "error" in answer:
+      raise WorkerError(f"{self.framework}: {answer['error']}")
+    return answer
+
+  def prepare(self, case: Case, file: pathlib.Path) -> dict[str, dict]:
+    """Compiles a case and checks its numbers.
+
+    Args:
+      case: what to time.
+      file: the `Problem`, which JAX writes and the others read.
+
+    Returns:
+      Name of each way to run it -> "compile_seconds" and "deviation" from the
+      expected numbers.
+    """
+    self.send(do="prepare", case=case._asdict(), file=str(file))
+    return self.receive()
+
+  def run(self, runner: str, calls: int) -> float:
+    """Seconds a call, on average over so many."""
+    self.send(do="run", runner=runner, calls=calls)
+    return self.receive()["seconds"]
+
+  def peak(self, runner: str) -> int | None:
+    """Bytes of memory that a call needs above those held before; None if unknown."""
+    self.send(do="peak", runner=runner)
+    return self.receive()["bytes"]
+
+  def close(self) -> None:
+    """Ends the process."""
+    self._process.stdin.close()
+    self._process.stdout.close()
+    self._process.wait()
+
+
+def _serve(framework: str) -> None:
+  """Answers requests until standard input ends."""
+  with os.fdopen(os.dup(1), "w") as answers:
+    os.dup2(2, 1)  # what libraries print must not come between the answers
+    module, runners = None, {}
+    for line in sys.stdin:
+      request = json.loads(line)
+      try:
+        if request["do"] == "start":
+          module = importlib.import_module(FRAMEWORKS[framework])
+          options = {key: x for key, x in request.items() if key != "do"}
+          answer = module.start(**options)
+        elif request["do"] == "prepare":
+          runners.clear()
+          gc.collect()
+          answer = {}
+          for name, make in module.prepare(
+            Case(**request["case"]), pathlib.Path(request["file"])
+          ).items():
+            start = time.perf_counter()
+            runners[name], deviation = make()
+            seconds = time.perf_counter() - start
+            answer[name] = {"compile_seconds": seconds, "deviation": deviation}
+        elif request["do"] == "run":
+          run, calls = runners[request["runner"]], request["calls"]
+          start = time.perf_counter()
+          for _ in range(calls):
+            run()
+          answer = {"seconds": (time.perf_counter() - start) / calls}
+        else:
+          answer = {"bytes": _peak(runners[request["runner"]])}
+      except Exception as error:  # whatever a framework may raise
+        answer = {"error": f"{type(error).__name__}: {error}"}
+      answers.write(json.dumps(answer) + "\n")
+      answers.flush()
+
+
+def _peak(run) -> int | None:
+  """Growth of the resident memory during a call, on Linux."""
+  status = pathlib.Path("/proc/self/status")
+  reset = status.with_name("clear_refs")
+  if not reset.exists():
+    return None
+  gc.collect()
+  ctypes.CDLL(None).malloc_trim(0)  # what was freed, back to the system
+  reset.write_text("5")
+  before = _kilobytes(status, "VmRSS")
+  run()
+  return 1024 * (_kilobytes(status, "VmHWM") - before)
+
+
+def _kilobytes(status: pathlib.Path, key: str) -> int:
+  (line,) = (x for x in status.read_text().splitlines() if x.startswith(f"{key}:"))
+  return int(line.split()[1])
+
+
+if __name__ == "__main__":
+  _serve(sys.argv[1])

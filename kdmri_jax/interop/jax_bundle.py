@@ -1,0 +1,108 @@
+"""Networks as bundles of `jax.export`, which run without this package."""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import export
+
+from kdmri_jax import models
+from kdmri_jax.errors import UserError
+from kdmri_jax.interop import inference
+from kdmri_jax.models.edsr import EDSR
+from kdmri_jax.models.vdsr import VDSR
+from kdmri_jax.saving import replacing
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+_ANY_SIZE = (EDSR, VDSR)  # convolutions alone
+
+
+def save_jax_bundle(
+  path: str | os.PathLike,
+  model: nn.Module,
+  params: Mapping[str, Any],
+  size: tuple[int, int],
+  scaled: bool = True,
+) -> str:
+  """Writes a network and all that surrounds it as one function of JAX.
+
+  `jax.export.deserialize(file).call(...)` runs the function of `inference.make` with
+  nothing but JAX and flatbuffers installed, on any of `PLATFORMS`. The batch may have
+  any length. JAX promises that releases of the next six months read the file.
+
+  With jaxlib 0.11 on a CPU, calls from several threads can wait for each other forever
+  (see `threads`): XLA_FLAGS must have --xla_cpu_multi_thread_eigen=false before JAX is
+  used.
+
+  Args:
+    path: the file, which is replaced.
+    model: the network.
+    params: its parameters.
+    size: rows and columns of the slices; a VDSR or EDSR takes any.
+    scaled: see `inference.make`.
+
+  Returns:
+    What was written, and how it is called.
+
+  Raises:
+    UserError: the package flatbuffers is missing, the network cannot be traced, or the
+      file cannot be written.
+  """
+  require_flatbuffers(path)
+  function = inference.make(model, params, scaled=scaled)
+  channels = models.channels(model)
+  if inference.reads_kspace(model, params):
+    (batch,) = export.symbolic_shape("batch")
+    arguments = {
+      "kspace": jax.ShapeDtypeStruct((batch, *size), jnp.complex64),
+      "mask": jax.ShapeDtypeStruct(size, jnp.uint8),
+    }
+  else:
+    names = "batch, rows, columns" if type(model) in _ANY_SIZE else "batch"
+    shape = (*export.symbolic_shape(names), *size)[:3]
+    arguments = {"image": jax.ShapeDtypeStruct((*shape, channels), jnp.float32)}
+  write = export.export(jax.jit(function), platforms=PLATFORMS)
+  try:
+    exported = write(*arguments.values())
+  except Exception as error:  # a network of the user's may raise anything
+    raise UserError(
+      path,
+      f"a {type(model).__name__} that cannot be traced for a batch of any length "
+      f"({type(error).__name__}: {error})",
+      "a network that never asks for the batch's length as a number",
+      "Correct its __call__, such as reshape(-1, ...) in place of the length.",
+    ) from error
+  with replacing(path) as temporary:
+    temporary.write_bytes(exported.serialize())
+  count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
+  texts = [f"{name} {_text(value)}" for name, value in arguments.items()]
+  return (
+    f"{path}: {type(model).__name__} of {count:,} parameters\n"
+    f"Call it with {', '.join(texts)}; it returns {_text(*exported.out_avals)}."
+  )
+
+
+def require_flatbuffers(where) -> None:
+  """Looks for the package that `jax.export` writes and reads files with.
+
+  Raises:
+    UserError: it is not installed.
+  """
+  try:
+    import flatbuffers  # noqa: F401
+  except ImportError as error:
+    raise UserError(
+      where,
+      "a bundle to be written, but the package flatbuffers is not installed",
+      "flatbuffers, which jax.export needs",
+      "Install it with: pip install '.[export]'",
+    ) from error
+
+
+def _text(array) -> str:
+  return f"{array.dtype} [{', '.join(map(str, array.shape))}]"

@@ -1,0 +1,222 @@
+"""Networks as ONNX files, with no Fourier operator in them.
+
+The Fourier transform is a product with a matrix of cosines and sines. For a Cartesian
+mask, data consistency with w = lam/(1 + lam) is a product with one matrix a mask,
+
+  DC(x) = (1 - w P) x + w r,   P = F^-1 M F,
+
+which the file computes from the mask once; otherwise it transforms in every cascade.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.interop import inference
+from kdmri_jax.interop.onnx_graph import (
+  Graph,
+  convolve,
+  inverse_dft,
+  require_onnx,
+  transform,
+)
+from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.models.edsr import EDSR
+from kdmri_jax.models.subpixel import STEPS
+from kdmri_jax.models.vdsr import VDSR
+from kdmri_jax.saving import replacing
+
+NETWORKS = (DCCNN, EDSR, VDSR)
+
+
+def save_onnx(
+  path: str | os.PathLike,
+  model: nn.Module,
+  params: Mapping[str, Any],
+  size: tuple[int, int],
+  scaled: bool = True,
+) -> str:
+  """Writes a DC-CNN, EDSR or VDSR and all that surrounds it as an ONNX file.
+
+  It computes what `inference.make` does, with channels before rows. A DC-CNN takes
+  `kspace`, float32 [batch, 2, H, W], real and imaginary part, and `mask`, uint8 [H, W];
+  the others take `image`, float32 [batch, C, rows, columns], of any size. The output is
+  `reconstruction`, float32 [batch, C, rows, columns]. The batch may have any length.
+
+  Args:
+    path: the file, which is replaced.
+    model: the network.
+    params: its parameters.
+    size: rows and columns of a DC-CNN's slices.
+    scaled: see `inference.make`.
+
+  Returns:
+    What was written, and how it is called.
+
+  Raises:
+    UserError: another network, the package onnx is missing, or the file cannot be
+      written.
+  """
+  if type(model) not in NETWORKS:
+    raise UserError(
+      path,
+      f"a {type(model).__name__} to be written as ONNX",
+      "a DC-CNN, a VDSR or an EDSR",
+      "Choose a stage with such a network, or --format=jax, which takes any.",
+    )
+  graph = Graph(require_onnx(path))
+  channels, free = model.channels, ("batch", "rows", "columns")
+  if isinstance(model, DCCNN):
+    inputs = {
+      "kspace": (np.float32, ("batch", 2, *size)),
+      "mask": (np.uint8, size),
+    }
+    image, shape = _reconstruct(graph, model, params, size, scaled), size
+  else:
+    inputs = {"image": (np.float32, (free[0], channels, *free[1:]))}
+    image, shape = _enhance(graph, model, params, scaled), free[1:]
+    if getattr(model, "scale", 1) > 1:
+      shape = [f"{model.scale} {name}" for name in shape]
+  about = {
+    "network": type(model).__name__,
+    "scaling": "by the largest magnitude of the batch" if scaled else "none",
+  }
+  content = graph.serialise(inputs, image, ("batch", channels, *shape), about)
+  with replacing(path) as temporary:
+    temporary.write_bytes(content)
+  count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
+  texts = [
+    f"{name} {np.dtype(kind)} [{', '.join(map(str, shape))}]"
+    for name, (kind, shape) in inputs.items()
+  ]
+  return (
+    f"{path}: {type(model).__name__} of {count:,} parameters\n"
+    f"Its inputs: {', '.join(texts)}."
+  )
+
+
+def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
+  """From measured k-space to the image [B, C, H, W]."""
+  channels = model.channels
+  sampled = graph.boolean("mask")
+  image = graph("Where", sampled, "kspace", np.float32(0))
+  for axis in (0, 1):
+    image = transform(graph, image, inverse_dft(size[axis]), axis, (2, 2), size)
+  image, scale = _scale(graph, image, scaled)
+  measured = zero_filled = image
+  if channels == 1:
+    measured = graph("Slice", image, [0], [1], [1])
+    zero_filled = _magnitude(graph, image)
+  weight = 1.0 if math.isinf(model.lam) else model.lam / (1 + model.lam)
+  measured = graph("Mul", measured, weight)
+  axis = inference.line_axis(model)
+  if axis is None:
+    project = _general_projection(graph, sampled, weight, channels, size)
+  else:
+    keep = _line_complement(graph, sampled, weight, channels, axis, size)
+  x = zero_filled
+  for c in range(1, model.cascades + 1):
+    change = _cascade(graph, x, params[f"cascade_{c}"], model)
+    x = graph("Add", x, change) if model.variant == "paper" else change
+    if axis is None:
+      kept = graph("Sub", x, project(x))
+    else:
+      kept = transform(graph, x, keep, axis, (channels, channels), size)
+    x = graph("Add", kept, measured)
+  if axis is not None:
+    x = graph("Where", _is_cartesian(graph, sampled, axis), x, np.float32(np.nan))
+  return graph("Mul", x, scale)
+
+
+def _cascade(graph: Graph, x: str, params, model: DCCNN) -> str:
+  """The convolutions of a cascade; the first one sees the padding."""
+  p = model.padding
+  x = _cnn(graph, x, params, model.convolutions, p)
+  return graph("Slice", x, [p, p], [-p, -p], [2, 3]) if p else x
+
+
+def _cnn(graph: Graph, x: str, params, convolutions: int, margin: int = 0) -> str:
+  for k in range(1, convolutions + 1):
+    x = convolve(graph, x, params[f"conv_{k}"], margin if k == 1 else 0)
+    x = graph("Relu", x) if k < convolutions else x
+  return x
+
+
+def _line_complement(graph: Graph, sampled, weight, channels: int, axis, size) -> str:
+  """1 - w P for all channels, [C N, C N], from a mask of lines."""
+  length = size[axis]
+  line = graph("Slice", graph.real(sampled), [0], [1], [1 - axis])
+  line = graph("Reshape", line, [1, length])
+  line = graph("Concat", line, line, axis=1)
+  inverse = inverse_dft(length)[: channels * length]
+  project = graph("MatMul", graph("Mul", inverse, line), inverse.T)
+  return graph("Sub", np.eye(channels * length), graph("Mul", project, weight))
+
+
+def _general_projection(graph: Graph, sampled, weight, channels: int, size):
+  """w P: to k-space, to what was sampled of it, and back."""
+  rows, columns = map(inverse_dft, size)
+  weights = graph("Mul", graph.real(sampled), weight)
+
+  def project(x):
+    forward = rows[: channels * size[0]].T
+    x = transform(graph, x, forward, 0, (channels, 2), size)
+    x = transform(graph, x, columns.T, 1, (2, 2), size)
+    x = graph("Mul", x, weights)
+    x = transform(graph, x, columns, 1, (2, 2), size)
+    return transform(graph, x, forward.T, 0, (2, channels), size)
+
+  return project
+
+
+def _is_cartesian(graph: Graph, sampled: str, axis: int) -> str:
+  mask, readout = graph.real(sampled), [1 - axis]
+  some = graph("ReduceMax", mask, readout)
+  every = graph("ReduceMin", mask, readout)
+  return graph("Less", graph("ReduceMax", graph("Sub", some, every)), 0.5)
+
+
+def _enhance(graph: Graph, model: EDSR | VDSR, params, scaled: bool) -> str:
+  """From an image [B, C, H, W] to a better one."""
+  x = graph("Abs", "image") if model.channels == 1 else "image"
+  x, scale = _scale(graph, x, scaled)
+  if isinstance(model, VDSR):
+    x = graph("Add", x, _cnn(graph, x, params["cnn"], model.convolutions))
+  else:
+    x = _edsr(graph, model, params, x)
+  return graph("Mul", x, scale)
+
+
+def _edsr(graph: Graph, model: EDSR, params, x: str) -> str:
+  mean = np.reshape(model.mean or 0.0, (-1, 1, 1))
+  head = x = convolve(graph, graph("Sub", x, mean), params["conv_first"])
+  for k in range(1, model.blocks + 1):
+    block = params[f"block_{k}"]
+    hidden = graph("Relu", convolve(graph, x, block["conv_1"]))
+    change = convolve(graph, hidden, block["conv_2"])
+    x = graph("Add", x, graph("Mul", change, model.res_scale))
+  x = graph("Add", head, convolve(graph, x, params["conv_body"]))
+  for k, factor in enumerate(STEPS[model.scale], start=1):
+    x = convolve(graph, x, params["upsampler"][f"conv_{k}"])
+    x = graph("DepthToSpace", x, blocksize=factor, mode="CRD")
+  return graph("Add", convolve(graph, x, params["conv_last"]), mean)
+
+
+def _magnitude(graph: Graph, image: str) -> str:
+  return graph("ReduceL2", image, [1], keepdims=1)
+
+
+def _scale(graph: Graph, image: str, scaled: bool) -> tuple[str, Any]:
+  """The image for the network, and what its result is multiplied by."""
+  if not scaled:
+    return image, 1.0
+  largest = graph("ReduceMax", _magnitude(graph, image), keepdims=0)
+  signal = graph("Greater", largest, 0.0)
+  scale = graph("Where", signal, largest, 1.0)
+  return graph("Div", image, scale), scale
