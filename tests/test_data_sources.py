@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from data_files import images, kdmri_file, read, refused_when_truncated, save_h5
 
-from kdmri_jax.data import single
+from kdmri_jax.data import plain
 from kdmri_jax.errors import UserError
 
 # KD-MRI
@@ -141,18 +141,18 @@ def test_kspace_of_the_runs_acceleration_is_taken(tmp_path):
   path = tmp_path / "1.h5"
   stored = kdmri_file(path, 0, tag="4x")["kspace_volus_4x"]
   expected = np.moveaxis(stored, 2, 0).astype(np.complex64)
-  np.testing.assert_array_equal(single.read_kspace(path, "8x"), expected)
+  np.testing.assert_array_equal(plain.read_kspace(path, "8x"), expected)
   arrays = {"kspace_volus_4x": stored, "kspace_volus_5x": 2 * stored}
   save_h5(path, **arrays)
-  np.testing.assert_array_equal(single.read_kspace(path, "5x"), 2 * expected)
+  np.testing.assert_array_equal(plain.read_kspace(path, "5x"), 2 * expected)
   with pytest.raises(
     UserError, match=r"1.h5: .* kspace_volus_4x, kspace_volus_5x; .*kspace_volus_8x"
   ):
-    single.read_kspace(path, "8x")
+    plain.read_kspace(path, "8x")
   save_h5(path, **arrays, kspace=3 * expected)
-  np.testing.assert_array_equal(single.read_kspace(path, "5x"), 3 * expected)
+  np.testing.assert_array_equal(plain.read_kspace(path, "5x"), 3 * expected)
   save_h5(path, volfs=images())
-  assert single.read_kspace(path, "4x") is None
+  assert plain.read_kspace(path, "4x") is None
 
 
 # Settings and folders

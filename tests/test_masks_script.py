@@ -10,7 +10,7 @@ from data_files import images, save_nifti, stack
 from matplotlib import image as image_lib
 from skimage.metrics import structural_similarity
 
-from kdmri_jax.data import single
+from kdmri_jax.data import plain
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import figures
 from kdmri_jax.evaluation.figures.grid import Grid
@@ -67,12 +67,12 @@ def test_images_of_another_shape_or_type_are_refused():
 def test_images_of_numpy_archives(tmp_path):
   path = tmp_path / "a.npz"
   np.savez(path, image=images())
-  np.testing.assert_array_equal(single.read_images(path).target, images())
+  np.testing.assert_array_equal(plain.read_images(path).target, images())
   path.write_bytes(path.read_bytes()[:-30])
   with pytest.raises(UserError, match=r"a.npz: found a file that cannot be read"):
-    single.read_images(path)
+    plain.read_images(path)
   with pytest.raises(UserError, match=r"no such file; .* Correct the path\."):
-    single.read_images(tmp_path / "gone.npz")
+    plain.read_images(tmp_path / "gone.npz")
 
 
 # The figure

@@ -253,9 +253,36 @@ def a_contrast_of_no_series(folder):
   return folder / "series", {"contrast": "7"}, r"^--contrast: .*Mend --contrast;"
 
 
+def a_contrast_of_no_choice(folder):
+  save_nifti(folder / "a.nii", np.ones((2, 3, 4)))
+  message = r"^--contrast: found 'T1'; expected none, because a.nii leaves no choice"
+  return folder / "a.nii", {"contrast": "T1"}, message
+
+
+def a_combination_of_images(folder):
+  with h5py.File(folder / "a.h5", "w") as file:
+    file["target"] = np.ones((2, 3, 4))
+  return folder / "a.h5", {"combine": "rss"}, r"^--combine: found 'rss'"
+
+
+def an_npy_of_a_contrast(folder):
+  np.save(folder / "a.npy", np.ones((2, 3, 4)))
+  return folder / "a.npy", {"contrast": "T1"}, r"^--contrast: .*'kspace' or 'image'"
+
+
+def matlab_of_another_layout(folder):
+  io.savemat(folder / "scan.mat", {"ksp": np.ones((4, 5, 2, 3)), "tr": 2.0})
+  message = r"scan.mat: found .*variables are: ksp \(4, 5, 2, 3\), tr \(1, 1\).*cfl"
+  return folder / "scan.mat", {}, message
+
+
 @pytest.mark.parametrize(
   "spoil",
   [
+    a_contrast_of_no_choice,
+    a_combination_of_images,
+    an_npy_of_a_contrast,
+    matlab_of_another_layout,
     no_file,
     a_text,
     a_folder_of_texts,

@@ -43,7 +43,7 @@ def test_nifti_lies_over_its_input(tmp_path, image, suffix):
     assert gzip.decompress((tmp_path / "b.nii.gz").read_bytes())
 
 
-def test_slices_in_front_and_a_fourth_axis(tmp_path):
+def test_slices_in_front(tmp_path):
   first = nibabel.Nifti1Image(PHANTOM.astype(np.int16), AFFINE)
   nibabel.save(first, tmp_path / "CC0001_philips_15_55_M.nii.gz")
   path = tmp_path / "CC0001_philips_15_55_M.nii.gz"
@@ -51,13 +51,20 @@ def test_slices_in_front_and_a_fourth_axis(tmp_path):
   np.testing.assert_array_equal(scan.target, PHANTOM)
   write(tmp_path / "b.nii", scan.target, scan.record)
   np.testing.assert_array_equal(nibabel.load(tmp_path / "b.nii").get_fdata(), PHANTOM)
-  fourth = nibabel.Nifti1Image(PHANTOM[..., None].astype(np.int16), AFFINE)
-  nibabel.save(fourth, tmp_path / "c.nii")
+
+
+@pytest.mark.parametrize(
+  "index", [np.s_[..., 0], np.s_[..., None], np.s_[..., None, None]]
+)
+def test_other_numbers_of_axes(tmp_path, index):
+  array = PHANTOM[index].astype(np.int16)
+  nibabel.save(nibabel.Nifti1Image(array, AFFINE), tmp_path / "c.nii")
   scan = read(tmp_path / "c.nii")
+  assert len(scan.record["zooms"]) == scan.target.ndim == 3
   write(tmp_path / "d.nii", scan.target, scan.record)
-  np.testing.assert_array_equal(
-    nibabel.load(tmp_path / "d.nii").get_fdata(), PHANTOM[..., None]
-  )
+  result = nibabel.load(tmp_path / "d.nii")
+  np.testing.assert_array_equal(result.get_fdata(), array)
+  np.testing.assert_allclose(result.affine, AFFINE, atol=1e-6)
 
 
 def test_nifti_lies_over_a_dicom_series(tmp_path):

@@ -64,6 +64,24 @@ def test_measured_kspace_stays_in_its_files_too(tmp_path):
     load(settings, measured_by(EVEN_ROWS[::-1]))
 
 
+def test_a_mask_is_checked_without_reading_kspace(tmp_path):
+  settings = prepare(kdmri_folder(tmp_path / "raw"), tmp_path / "out")
+  path = tmp_path / "out" / "train_1.h5"
+  with h5py.File(path, "a") as file:
+    file["kspace"][...] = 0
+  data = load(settings, measured_by(EVEN_ROWS))
+  with pytest.raises(UserError, match=r"train_1.h5: found slice 0 of 'kspace', which"):
+    data.train.parts[0].kspace[np.array([3])]
+  with h5py.File(path, "a") as file:
+    file["kspace_peak"][1, 0] = 1
+  with pytest.raises(UserError, match=r"train_1.h5: found 'kspace_peak', which has ch"):
+    load(settings, measured_by(EVEN_ROWS))
+  with h5py.File(path, "a") as file:
+    del file["kspace_peak"]
+  with pytest.raises(UserError, match=r"train_1.h5: found slice 0 of 'kspace', which"):
+    load(settings, measured_by(EVEN_ROWS))
+
+
 def test_real_and_complex_volumes_of_one_shape(tmp_path):
   """A batch of both keeps the imaginary part, in whatever order they come."""
   volumes = []

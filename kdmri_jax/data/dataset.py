@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests, slice_set, units
+from kdmri_jax.data import digests, sampling, slice_set, units
 from kdmri_jax.data import split as splitting
 from kdmri_jax.data.files import SPLITS
 from kdmri_jax.data.slice_set import SliceSet
@@ -111,7 +111,8 @@ def load(
     for volume in volumes:
       acquisition = acquisitions[volume.target.shape[1:]]
       _refuse_choice(acquisition, volume.file)
-      check_mask(volume.kspace, acquisition.masks[0], volume.file)
+      peak = sampling.peak_of(volume.kspace) if volume.peak is None else volume.peak
+      sampling.check_mask(peak, acquisition.masks[0], volume.file)
   sets = {
     name: slice_set.make(getattr(split, name), acquisitions, channels, measured)
     for name in SPLITS
@@ -187,30 +188,6 @@ def _shapes(volumes: Sequence[Volume]) -> list[Shape]:
       f"Crop or pad all to one shape: --config.data.crop=({height},{width}).",
     )
   return list(first)
-
-
-def check_mask(kspace: np.ndarray, mask: np.ndarray, where) -> None:
-  """Measured k-space [S, H, W] must lie where the mask [H, W] samples, and fill it.
-
-  Raises:
-    UserError: it does not; `where` names the file.
-  """
-  energy = np.zeros(kspace.shape[1:], np.float32)
-  for k in range(len(kspace)):
-    energy = np.maximum(energy, np.abs(kspace[k : k + 1])[0])
-  outside = int((energy > 1e-6 * energy.max())[mask == 0].sum())
-  empty = int((energy == 0)[mask == 1].sum())
-  if outside or empty > 0.01 * mask.sum():
-    found = f"k-space that has samples at {outside} points where the mask has none"
-    if not outside:
-      found = f"k-space that is empty at {empty} points which the mask samples"
-    raise UserError(
-      where,
-      found,
-      "k-space sampled by the mask of this experiment, zero frequency at [0, 0]",
-      "Use the mask that the data was sampled with (its pattern, acceleration and "
-      "axis: a transposed mask does not fit), and store k-space uncentred.",
-    )
 
 
 def _without_unit(record):

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests, header, stored
+from kdmri_jax.data import digests, header, sampling, stored
 from kdmri_jax.data.files import (
   SPLITS,
   files_of,
@@ -28,6 +28,7 @@ from kdmri_jax.data.volume import Volume, is_scaled, untouched
 from kdmri_jax.errors import UserError
 
 _ARRAYS = ("target", "kspace", "zero_filled")
+_PEAK = "kspace_peak"  # so that a mask is checked without reading all of k-space
 _PICTURE = 160  # pixels along the longer side in the montage
 
 
@@ -148,6 +149,9 @@ def _h5_bytes(volume: Volume) -> memoryview:
       if getattr(volume, key) is not None:
         file[key] = getattr(volume, key)
         file[f"digests/{key}"] = [d.encode() for d in digests.add(volume).digests[key]]
+    if volume.kspace is not None:
+      file[_PEAK] = sampling.peak_of(volume.kspace)
+      file[f"digests/{_PEAK}"] = digests.of_slices(file[_PEAK][()][None])[0].encode()
     file.attrs["maximum"] = float(np.abs(volume.target).max())
     file.attrs["subject"] = volume.subject
     file.attrs["split"] = volume.split or ""
@@ -164,9 +168,10 @@ def _bytes(path) -> int:
 
 
 def _read(config, path, stay: bool):
-  found = {}
+  found, peak = {}, None
   with reading(path, TypeError), h5py.File(path) as file:
     if stay:
+      peak = _peak(path, file)
       found = _digests(config, path, file)
       take = lambda key: stored.of_file(path, file[key], found[key])  # noqa: E731
     else:
@@ -197,8 +202,23 @@ def _read(config, path, stay: bool):
     record |= untouched(target.shape, config)
   subject = subject_of(config, path, subject)
   return Volume(
-    path.stem, subject, target, kspace, zero_filled, split, record, found, kept
+    path.stem, subject, target, kspace, zero_filled, split, record, found, kept, peak
   )
+
+
+def _peak(path, file) -> np.ndarray | None:
+  """What the file says of the sampling of its k-space, if it does."""
+  if _PEAK not in file:
+    return None
+  peak = h5_array(file, _PEAK)
+  if digests.of_slices(peak[None])[0].encode() != file[f"digests/{_PEAK}"][()]:
+    raise UserError(
+      path,
+      f"{_PEAK!r}, which has changed since",
+      "the file as scripts/prepare.py wrote it",
+      "Prepare the data anew.",
+    )
+  return peak
 
 
 def _digests(config, path, file) -> dict[str, tuple[str, ...]]:

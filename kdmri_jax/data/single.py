@@ -7,23 +7,24 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-import h5py
-import numpy as np
-
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import formats, header, undersampled_files
-from kdmri_jax.data.files import h5_array, reading, safe_name
-from kdmri_jax.data.sources import SOURCES
-from kdmri_jax.data.sources.nifti import read_nifti
-from kdmri_jax.data.sources.npz import read_npz
+from kdmri_jax.data import coils, formats, plain, undersampled_files
+from kdmri_jax.data.files import safe_name
+from kdmri_jax.data.sources import SOURCES, hammernik
 from kdmri_jax.data.undersampled import Measured
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
-IMAGE_KEYS = ("target", "volfs", "reconstruction_rss", "reconstruction_esc")
-
 _ANY_SIZE = 2**40
 _WITHOUT_FILES = ("phantom", "mni152")
+_BOTH = ("contrast", "combine")
+_WITHOUT_CHOICE = {
+  formats.H5: _BOTH,
+  formats.NPY: ("combine",),
+  "kdmri": _BOTH,
+  "nifti": _BOTH,
+  "prepared": _BOTH,
+}
 # Their layout is one of folders; their files are told apart by what they hold.
 _OF_FOLDERS = ("acdc", "mrbrains13", "mrbrains18", "ixi", "dicom")
 
@@ -58,6 +59,7 @@ def read(
   source = source or formats.source_of(path)
   if not path.exists():
     raise UserError(path, "no such file", formats.KNOWN, "Correct the path.")
+  _refuse_unused(path, source, contrast=contrast, combine=combine)
   own = source == config.source
   settings = dataclasses.replace(
     config,
@@ -71,82 +73,55 @@ def read(
   try:
     if path.is_file():
       return _of_file(path, settings, name)
-    is_knee = source == "hammernik" and any(path.glob("rawdata*.mat"))
-    measured = _undersampled(path, settings) if is_knee else None
-    return measured or _of_source(path, path, settings, name)
+    if _is_knee(path, source):
+      return _of_knee(path, settings)
+    return _of_source(path, path, settings, name)
   except UserError as error:
     raise _in_own_words(error) from error
-
-
-def read_images(path: pathlib.Path) -> Volume:
-  """Reads fully sampled images from NIfTI, NumPy archives or h5.
-
-  Args:
-    path: .nii, .nii.gz, .npz with "image", or .h5 with one of `IMAGE_KEYS`; (slices,
-      rows, columns), but "volfs", as in the published code, (rows, columns, slices).
-
-  Returns:
-    The volume as stored; its record says which file it was.
-
-  Raises:
-    UserError: another type of file, a damaged one, or none of the keys.
-  """
-  if path.name.endswith((".nii", ".nii.gz")):
-    images, record = read_nifti(path)
-    record["source"] = "nifti"
-    return Volume(path.name.split(".")[0], path.stem, images, record=record)
-  record = {"file": str(path)}
-  if path.suffix == ".npz" and path.is_file():
-    images, _ = read_npz(path)
-    return Volume(path.stem, path.stem, images, record=record | {"source": "npz"})
-  with _opened(path) as file:
-    key = _first_key(file, IMAGE_KEYS)
-    with reading(path):
-      images = h5_array(file, key)
-      kept = header.read(file.get("header"), path)
-  if key == "volfs":
-    images = np.moveaxis(np.atleast_3d(images), 2, 0)
-  record |= {"source": formats.H5, "key": key}
-  return Volume(path.stem, path.stem, images, record=record, header=kept)
-
-
-def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:
-  """Reads undersampled k-space from h5, or None where the file has none.
-
-  Args:
-    path: .h5 with "kspace" (slices, rows, columns) or, as in the published code,
-      "kspace_volus_*" (rows, columns, slices); zero frequency at [0, 0].
-    tag: suffix of the one to take of several "kspace_volus_*", such as "4x".
-
-  Returns:
-    complex64 [S, H, W].
-
-  Raises:
-    UserError: a damaged file, several "kspace_volus_*" of other tags, real numbers,
-      NaN, or another number of dimensions.
-  """
-  with _opened(path) as file:
-    key = _kspace_key(file, tag)
-    if not key:
-      return None
-    with reading(path):
-      kspace = h5_array(file, key)
-  if key != "kspace":
-    kspace = np.moveaxis(np.atleast_3d(kspace), 2, 0)
-  return _checked(path, key, kspace)
 
 
 def _of_file(path, settings: DataConfig, name: str) -> Volume | Measured:
   source = settings.source
   if source in (formats.H5, "kdmri", "prepared"):
-    return _of_h5(path, settings.acceleration_tag)
+    return plain.read_h5(path, settings.acceleration_tag)
   if source == formats.NPY:
-    return _of_npy(path, settings.contrast)
+    return plain.read_npy(path, settings.contrast)
   if source == "nifti":
-    return read_images(path)
+    return plain.read_images(path)
+  if source == "hammernik":
+    return _of_knee(path, settings)
   path = path.with_suffix(".cfl") if source == "bart" else path
   measured = _undersampled(path, settings)
   return measured or _of_source(path, path.parent, settings, name)
+
+
+def _is_knee(path, source: str) -> bool:
+  return source == "hammernik" and any(path.glob("rawdata*.mat"))
+
+
+def _of_knee(path, settings: DataConfig) -> Volume | Measured:
+  """Files rawdata<k>.mat of a folder, or one of them, whatever the folder is called."""
+  if measured := _undersampled(path, settings):
+    return measured
+  folder, numbers = path if path.is_dir() else path.parent, hammernik.numbers_of(path)
+  way = coils.chosen(settings, "rss", "sense") or "rss"
+  images, record = hammernik.read_folder(folder, numbers, way)
+  return Volume(path.stem, path.stem, images, record=record)
+
+
+def _refuse_unused(path, source: str, **settings: str) -> None:
+  """Refuses settings that would not change what is read."""
+  unused = _WITHOUT_CHOICE.get(source, ())
+  if _is_knee(path, source) or path.suffix == ".mat":
+    unused = ("contrast",)
+  for name, value in settings.items():
+    if value and name in unused:
+      raise UserError(
+        f"--{name}",
+        repr(value),
+        f"none, because {path.name} leaves no choice of it",
+        f"Leave --{name} out.",
+      )
 
 
 def _undersampled(path, settings: DataConfig) -> Measured | None:
@@ -169,12 +144,7 @@ def _of_source(path, root, settings: DataConfig, name: str) -> Volume | Measured
     )
   include = (glob.escape(name),) if name else ()
   wanted = str(path) if is_file else ""
-  if source == "hammernik" and (is_file or any(path.glob("rawdata*.mat"))):
-    subject = (path.parent if is_file else path).resolve()
-    root, wanted = subject.parent, str(subject)
-    number = int(subject.name) if subject.name.isdecimal() else 0
-    include = (f"*_{number:02d}",)
-  elif is_file and not name:
+  if is_file and not name:
     stem, _ = formats.split_name(path)
     include = tuple({glob.escape(stem), glob.escape(safe_name(stem))})
     if source == "npz":
@@ -188,10 +158,6 @@ def _of_source(path, root, settings: DataConfig, name: str) -> Volume | Measured
   if wanted:
     volumes = (v for v in volumes if v.record["file"] == wanted)
   volume = _only(path, volumes, source, name)
-  match = re.fullmatch(r"rawdata(\d+)\.mat", path.name) if is_file else None
-  if match and source == "hammernik":
-    place = volume.record["file_slices"].index(int(match[1]))
-    volume = dataclasses.replace(volume, target=volume.target[place : place + 1])
   if volume.kspace is not None:
     return Measured(volume.kspace, None, volume.record, volume.header)
   return volume
@@ -216,77 +182,6 @@ def _only(path, volumes: Iterator[Volume], source: str, name: str) -> Volume:
       "Choose one with --volume=NAME (a DICOM series also with --contrast=NUMBER).",
     )
   return volume
-
-
-def _of_h5(path, tag: str) -> Volume | Measured:
-  kspace = read_kspace(path, tag)
-  if kspace is None:
-    return read_images(path)
-  return Measured(kspace, None, {"file": str(path), "source": formats.H5})
-
-
-def _of_npy(path, contrast: str) -> Volume | Measured:
-  with reading(path):
-    array = np.load(path, allow_pickle=False)
-  record = {"file": str(path), "source": formats.NPY}
-  array = array[None] if array.ndim == 2 else array
-  if array.dtype.kind == "c" and contrast not in ("kspace", "image"):
-    raise UserError(
-      path,
-      "complex numbers, which may be k-space or images",
-      "--contrast=kspace (zero frequency at [0, 0]) or --contrast=image",
-      "Add one of the two.",
-    )
-  if contrast == "kspace":
-    return Measured(_checked(path, "an array", array), None, record)
-  return Volume(path.stem, path.stem, array, record=record)
-
-
-def _checked(path, key, kspace) -> np.ndarray:
-  if kspace.ndim != 3 or kspace.dtype.kind != "c" or not np.isfinite(kspace).all():
-    raise UserError(
-      path,
-      f"{key} of type {kspace.dtype} and shape {kspace.shape}, or with NaN",
-      "finite complex numbers (slices, rows, columns)",
-      "Store single-coil k-space, zero frequency at [0, 0].",
-    )
-  return kspace.astype(np.complex64)
-
-
-def _opened(path: pathlib.Path):
-  if not path.is_file():
-    raise UserError(
-      path, "no such file", "an image or k-space file", "Correct the path."
-    )
-  with reading(path):
-    return h5py.File(path)
-
-
-def _kspace_key(file: h5py.File, tag: str) -> str | None:
-  tagged = [key for key in file if key.startswith("kspace_volus_")]
-  for key in ("kspace", f"kspace_volus_{tag}"):
-    if key in file:
-      return key
-  if len(tagged) > 1:
-    raise UserError(
-      file.filename,
-      f"several k-spaces, {', '.join(tagged)}",
-      f"one of them, or kspace_volus_{tag} as data.acceleration_tag of the run says",
-      "Leave one in the file, or use a run of its acceleration.",
-    )
-  return tagged[0] if tagged else None
-
-
-def _first_key(file: h5py.File, keys) -> str:
-  for key in keys:
-    if key in file:
-      return key
-  raise UserError(
-    file.filename,
-    f"the keys {', '.join(file) or 'none'}",
-    f"one of {', '.join(keys)}, or k-space",
-    "Store the images under one of these keys.",
-  )
 
 
 def _in_own_words(error: UserError) -> UserError:

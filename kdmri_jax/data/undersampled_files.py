@@ -1,7 +1,6 @@
 """Undersampled k-space in the formats of the sources; for h5 and npy see `single`."""
 
 import pathlib
-import re
 from collections.abc import Callable, Iterable, Iterator
 
 import h5py
@@ -149,9 +148,7 @@ def from_hammernik(path: pathlib.Path, settings: DataConfig) -> Measured | None:
     UserError: a damaged file, slices that were sampled differently, or several coils
       without sensitivities.
   """
-  folder = path.parent if path.is_file() else path
-  one = re.fullmatch(r"rawdata(\d+)\.mat", path.name)
-  numbers = [int(one[1])] if one else hammernik.slice_numbers(folder)
+  folder, numbers = path if path.is_dir() else path.parent, hammernik.numbers_of(path)
   first, _ = hammernik.read_slice(folder, numbers[0], "")
   if not coils.missing_samples((first != 0).any(0)):
     return None

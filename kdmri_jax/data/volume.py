@@ -32,6 +32,7 @@ class Volume:
     digests: name of an array -> a digest of each of its slices, see `data.digests`;
       empty until they are taken.
     header: what its file says beside the arrays; no record or report has it.
+    peak: of k-space that stays in its file, see `data.sampling`; None where unknown.
   """
 
   name: str
@@ -43,6 +44,7 @@ class Volume:
   record: dict[str, Any] = dataclasses.field(default_factory=dict)
   digests: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
   header: Header = NONE
+  peak: np.ndarray | None = None
 
   @property
   def file(self) -> str:

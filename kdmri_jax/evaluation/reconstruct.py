@@ -13,7 +13,7 @@ import tqdm
 
 from kdmri_jax import models
 from kdmri_jax.config import TaskConfig
-from kdmri_jax.data import dataset, single, tasks
+from kdmri_jax.data import sampling, single, tasks
 from kdmri_jax.data.slice_set import SliceSet, Span
 from kdmri_jax.data.undersampled import Measured
 from kdmri_jax.data.volume import Volume, prepare
@@ -202,7 +202,7 @@ def run_scan(
   if volume is None:
     scaled = config.data.scaling == "volume_max"
     if scan.mask is None or mask_path:
-      dataset.check_mask(kspace, acquisition.masks[0], path)
+      sampling.check_mask(sampling.peak_of(kspace), acquisition.masks[0], path)
     slices, scale = _slices_of_kspace(
       kspace, acquisition.masks[0], channels, path, scaled
     )

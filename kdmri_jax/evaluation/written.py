@@ -1,6 +1,7 @@
 """A reconstructed scan as a file: h5, NIfTI or BART's cfl."""
 
 import gzip
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -104,8 +105,8 @@ def nifti_bytes(image: np.ndarray, record: Mapping[str, Any]) -> bytes:
   if original.endswith((".nii", ".nii.gz")):
     model = nibabel.load(original)
     array = image.transpose(_SLICES_FIRST.get(source, _SLICES_LAST))
-    if model.shape[3:] == (1,):
-      array = array[..., None]
+    if math.prod(model.shape) == array.size:
+      array = array.reshape(model.shape)  # of other axes with one entry
     header = model.header.copy()
     header.set_data_dtype(np.float32)
     return type(model)(array, model.affine, header).to_bytes()

@@ -3,13 +3,14 @@
 import pathlib
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coils
 from kdmri_jax.data.files import root_folder, subject_of, wanted
-from kdmri_jax.data.matlab import read_mat
+from kdmri_jax.data.matlab import contents, read_mat
 from kdmri_jax.data.units import SUBJECT
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
@@ -85,15 +86,52 @@ def slice_numbers(folder: pathlib.Path) -> list[int]:
   return sorted(int(match[1]) for match in matches if match)
 
 
-def _volume(config, folder, name, subject, way):
-  numbers = slice_numbers(folder)
+def numbers_of(path: pathlib.Path) -> list[int]:
+  """The k of a folder of files rawdata<k>.mat, or of one of them.
+
+  Raises:
+    UserError: a file of another name; the message lists what it holds.
+  """
+  if path.is_dir():
+    return slice_numbers(path)
+  match = re.fullmatch(r"rawdata(\d+)\.mat", path.name)
+  if match is None:
+    raise UserError(
+      path,
+      f"a MATLAB file of another name (its variables are: {contents(path)})",
+      "rawdata<k>.mat, slice k as `rawdata` (readout, phase encode, coils)",
+      "Save the slices like that, or k-space in BART's order (readout, phase encode, "
+      "1, coils; slices in dimension 13) with kdmri_jax.data.cfl.write_cfl.",
+    )
+  return [int(match[1])]
+
+
+def read_folder(
+  folder: pathlib.Path, numbers: list[int], way: str
+) -> tuple[np.ndarray, dict[str, Any]]:
+  """The images of some slices, and what the record says of them.
+
+  Args:
+    folder: with files rawdata<k>.mat.
+    numbers: their k.
+    way: "rss" or "sense".
+
+  Raises:
+    UserError: a file is missing, damaged, undersampled or of another layout.
+  """
   slices = (read_slice(folder, k, way) for k in numbers)
   target, record = coils.combine(slices, way, folder)
-  first = folder / f"rawdata{numbers[0]}.mat"
   record |= {"file": str(folder), "source": "hammernik", "file_slices": numbers}
   record |= {"file_shape": [*target.shape[1:], record["coils"]]}
   record |= {"phase_encode_axis": 1, "unit": SUBJECT}
+  return target, record
+
+
+def _volume(config, folder, name, subject, way):
+  numbers = slice_numbers(folder)
+  target, record = read_folder(folder, numbers, way)
   record["note"] = f"{CITATION} {record['note']}"
+  first = folder / f"rawdata{numbers[0]}.mat"
   return Volume(name, subject_of(config, first, subject), target, record=record)
 
 

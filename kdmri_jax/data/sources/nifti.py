@@ -1,6 +1,7 @@
 """Folders of NIfTI files, one volume a file."""
 
 import gzip
+import math
 import pathlib
 from collections.abc import Iterator
 
@@ -63,7 +64,8 @@ def read_nifti(path: pathlib.Path, frame: int | None = None):
   L, P, S order therefore lies on its side.
 
   Args:
-    path: a file of three dimensions, or of four of which the last has one entry.
+    path: a file of three dimensions, of two, or of more where those after the third
+      have one entry.
     frame: with it the file has four dimensions and this entry, from 0, is read.
 
   Returns:
@@ -84,11 +86,11 @@ def read_nifti(path: pathlib.Path, frame: int | None = None):
     shape = image.shape
     refuse_huge(path, shape[:3], itemsize=4)
     codes = _codes(nibabel, image)
-    zooms = [float(size) for size in image.header.get_zooms()[:3]]
+    zooms = [abs(float(size)) for size in image.header["pixdim"][1:4]]
     if frame is not None and len(shape) == 4 and frame < shape[3]:
       array = np.asanyarray(image.dataobj[..., frame])
-    elif frame is None and (len(shape) == 3 or shape[3:] == (1,)):
-      array = np.asanyarray(image.dataobj).reshape(shape[:3])
+    elif frame is None and len(shape) > 1 and math.prod(shape[3:]) == 1:
+      array = np.asanyarray(image.dataobj).reshape((*shape, 1)[:3])
     else:
       array = None
   if array is None:

@@ -1,0 +1,46 @@
+"""Where measured k-space was sampled, and whether a mask says the same."""
+
+import numpy as np
+
+from kdmri_jax.errors import UserError
+
+
+def peak_of(kspace: np.ndarray) -> np.ndarray:
+  """The largest magnitude of each point over all slices, which are read one by one.
+
+  Args:
+    kspace: complex64 [S, H, W].
+
+  Returns:
+    float32 [H, W].
+  """
+  peak = np.zeros(kspace.shape[1:], np.float32)
+  for k in range(len(kspace)):
+    peak = np.maximum(peak, np.abs(kspace[k : k + 1])[0])
+  return peak
+
+
+def check_mask(peak: np.ndarray, mask: np.ndarray, where) -> None:
+  """Measured k-space must lie where the mask [H, W] samples, and fill it.
+
+  Args:
+    peak: from `peak_of`.
+    mask: 1 where sampled.
+    where: the file.
+
+  Raises:
+    UserError: it does not.
+  """
+  outside = int((peak > 1e-6 * peak.max())[mask == 0].sum())
+  empty = int((peak == 0)[mask == 1].sum())
+  if outside or empty > 0.01 * mask.sum():
+    found = f"k-space that has samples at {outside} points where the mask has none"
+    if not outside:
+      found = f"k-space that is empty at {empty} points which the mask samples"
+    raise UserError(
+      where,
+      found,
+      "k-space sampled by the mask of this experiment, zero frequency at [0, 0]",
+      "Use the mask that the data was sampled with (its pattern, acceleration and "
+      "axis: a transposed mask does not fit), and store k-space uncentred.",
+    )
