@@ -127,7 +127,13 @@ def unpublish(config: ConfigDict) -> None:
 
 
 def _vdsr(convolutions):
-  return dict(network="vdsr", convolutions=convolutions, features=64, channels=1)
+  return dict(
+    network="vdsr",
+    convolutions=convolutions,
+    features=64,
+    channels=1,
+    precision="float32",
+  )
 
 
 def _data():
@@ -168,6 +174,7 @@ def _model(convolutions, protocol):
     lam=math.inf,
     consistency="auto",
     padding=0,
+    precision="float32",
   )
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import pathlib
 import pkgutil
@@ -20,6 +21,7 @@ ORDER = (
   ("physics",),
   ("models", "losses", "distillation", "data", "interop"),
   ("training", "evaluation"),
+  ("benchmark",),
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
@@ -31,8 +33,13 @@ BESIDE = {
   ("evaluation", "training"),
 }
 
+# Needs a package that the tests do without.
+NEEDS = {"kdmri_jax.benchmark.with_torch": "torch"}
+
 MODULES = [
-  module.name for module in pkgutil.walk_packages(kdmri_jax.__path__, "kdmri_jax.")
+  module.name
+  for module in pkgutil.walk_packages(kdmri_jax.__path__, "kdmri_jax.")
+  if module.name not in NEEDS or importlib.util.find_spec(NEEDS[module.name])
 ]
 
 

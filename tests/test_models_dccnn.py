@@ -135,3 +135,42 @@ def test_a_bias_without_effect_has_no_gradient(lam, sampled):
 def test_an_unknown_variant_is_refused():
   with pytest.raises(ValueError, match="variant 'papers'"):
     init(DCCNN(variant="papers"))
+
+
+def test_half_precision_stays_close_and_leaves_what_is_outside_alone():
+  rng = np.random.default_rng(0)
+  target = rng.random((2, 20, 18, 1), np.float32)
+  mask = np.zeros((20, 18), np.uint8)
+  mask[::2] = 1
+  zero_filled, measurement = undersample(jnp.asarray(target), mask)
+  whole = DCCNN(2, 3, 8)
+  half = DCCNN(2, 3, 8, precision="bfloat16")
+  params = whole.init(jax.random.key(0), zero_filled, measurement)["params"]
+
+  def loss(params, model):
+    outputs, layers = features.apply(model, params, zero_filled, measurement)
+    return jnp.square(outputs.image - target).mean(), (outputs.image, layers)
+
+  gradient = jax.jit(jax.value_and_grad(loss, has_aux=True), static_argnums=1)
+  (_, (image, layers)), exact = gradient(params, whole)
+  (_, (rounded, rough)), found = gradient(params, half)
+  assert 0 < np.abs(rounded - image).max() < 0.02 * np.abs(image).max()
+  assert {layer.dtype for layer in rough.values()} == {np.dtype(np.float32)}
+  assert rough.keys() == layers.keys()
+  kspace = np.fft.fft2(rounded[..., 0], norm="ortho")
+  np.testing.assert_allclose(
+    kspace[:, mask == 1].real, measurement.kspace[:, mask == 1].real, atol=1e-4
+  )
+  a, b = (
+    np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
+    for tree in (exact, found)
+  )
+  assert b.dtype == np.float32
+  assert a @ b > 0.99 * np.linalg.norm(a) * np.linalg.norm(b)
+
+
+def test_an_unknown_precision_is_refused():
+  image = jnp.zeros((1, 8, 8, 1))
+  measurement = Measurement(jnp.zeros((1, 8, 8), jnp.complex64), np.ones((8, 8)))
+  with pytest.raises(ValueError, match="precision 'half' is none of"):
+    DCCNN(1, 2, 4, precision="half").init(jax.random.key(0), image, measurement)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.models.checks import check_image
-from kdmri_jax.models.cnn import CNN
+from kdmri_jax.models.cnn import CNN, check_precision
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Array, Measurement, Outputs
 
@@ -33,6 +33,7 @@ class DCCNN(nn.Module):
     consistency: "auto" or a form of `physics.consistency`; all give the same image.
     padding: pixels of zeros about the image before each CNN, cropped after it; 5 in
       the published code of SFT-KD-Recon.
+    precision: "bfloat16" computes the convolutions in half precision.
   """
 
   cascades: int = 5
@@ -43,6 +44,7 @@ class DCCNN(nn.Module):
   lam: float = math.inf
   consistency: str = "auto"
   padding: int = 0
+  precision: str = "float32"
 
   VARIANTS: ClassVar[tuple[str, ...]] = ("paper", "reference")
 
@@ -59,18 +61,20 @@ class DCCNN(nn.Module):
       The reconstruction, float32 [B, H, W, C].
 
     Raises:
-      ValueError: the image has another number of channels, or the variant is
-        unknown.
+      ValueError: the image has another number of channels, or the variant or the
+        precision is unknown.
     """
     if self.variant not in self.VARIANTS:
       raise ValueError(f"variant {self.variant!r} is none of {self.VARIANTS}")
+    check_precision(self.precision)
     check_image(image, self.channels)
     make_consistent = consistency.make(
       measurement, channels=self.channels, lam=self.lam, form=self.consistency
     )
     replaces_mean = math.isinf(self.lam) and jnp.all(measurement.mask[..., 0, 0] != 0)
+    settings = self.convolutions, self.features, self.channels, self.precision
     for c in range(first, self.cascades + 1):
-      cnn = CNN(self.convolutions, self.features, self.channels, name=f"cascade_{c}")
+      cnn = CNN(*settings, name=f"cascade_{c}")
       change = self._crop(cnn(self._pad(image), replaces_mean))
       image = make_consistent(image + change if self.variant == "paper" else change)
       self.sow("intermediates", f"consistency_{c}", image)

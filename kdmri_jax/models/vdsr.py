@@ -7,7 +7,7 @@ a teacher of 11 (333,569 parameters) and a student of 7 (185,857).
 from flax import linen as nn
 
 from kdmri_jax.models.checks import check_image
-from kdmri_jax.models.cnn import CNN
+from kdmri_jax.models.cnn import CNN, check_precision
 from kdmri_jax.types import Array, Measurement, Outputs
 
 
@@ -20,11 +20,13 @@ class VDSR(nn.Module):
     convolutions: number of convolutions.
     features: channels of the hidden layers.
     channels: 1 for real images, 2 for complex ones (real and imaginary part).
+    precision: "bfloat16" computes the convolutions in half precision.
   """
 
   convolutions: int = 20
   features: int = 64
   channels: int = 1
+  precision: str = "float32"
 
   @nn.compact
   def __call__(self, image: Array, measurement: Measurement | None = None) -> Outputs:
@@ -38,9 +40,11 @@ class VDSR(nn.Module):
       float32 [B, H, W, C].
 
     Raises:
-      ValueError: the image has another number of channels.
+      ValueError: the image has another number of channels, or the precision is unknown.
     """
     del measurement
     check_image(image, self.channels)
-    cnn = CNN(self.convolutions, self.features, self.channels, name="cnn")
+    check_precision(self.precision)
+    settings = self.convolutions, self.features, self.channels, self.precision
+    cnn = CNN(*settings, name="cnn")
     return Outputs(image + cnn(image))
