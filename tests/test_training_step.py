@@ -65,8 +65,7 @@ def test_three_steps_of_the_published_code(golden, name, stage_name):
   for _ in range(3):
     state, values = steps.train(state, teacher, slices, acquisition)
     losses.append(float(values["loss"]))
-  published = numbers[f"traj_{stage_name}_losses"]
-  np.testing.assert_allclose(losses[0], published[0], atol=1e-6)
+  np.testing.assert_allclose(losses, numbers[f"traj_{stage_name}_losses"], atol=1e-6)
   prefix = f"traj_{stage_name}/"
   _, expected = interop.from_kdmri_state_dict(
     {k[len(prefix) :]: v for k, v in numbers.items() if k.startswith(prefix)}
@@ -79,9 +78,7 @@ def test_three_steps_of_the_published_code(golden, name, stage_name):
       )
     ]
   )
-  # Adam divides by the gradient's size, so rounding shows where it is near zero, and
-  # where it decides the sign of a value before its ReLU.
-  np.testing.assert_allclose(losses, published, atol=2e-5)
+  # Adam divides by the gradient's size, so rounding shows where it is near zero.
   assert difference.mean() < 3e-6
   assert (difference > 1e-4).mean() <= 0.002
 

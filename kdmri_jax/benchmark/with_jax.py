@@ -15,7 +15,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.distillation import combine
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.undersample import undersample
-from kdmri_jax.training import batches, parallel
+from kdmri_jax.training import batches, parallel, strips
 from kdmri_jax.training.networks import Networks, Teacher, fit_terms
 from kdmri_jax.training.step import (
   init_state,
@@ -60,8 +60,10 @@ def prepare(case: Case, file: pathlib.Path) -> dict:
 def _inference(case: Case, file: pathlib.Path):
   slices, acquisition, networks, params = _problem(case)
   role = _config.stages[case.stage].model
-  devices = parallel.choose_devices(0, case.batch)
-  predict = make_predict(networks[role], devices)
+  if case.batch == 1 and strips.reach(networks[role]):
+    predict = strips.make_predict(networks[role], jax.local_devices())
+  else:
+    predict = make_predict(networks[role], parallel.choose_devices(0, case.batch))
   slices = _measured(slices, acquisition)
 
   def run():

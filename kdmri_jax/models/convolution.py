@@ -13,6 +13,7 @@ from kdmri_jax.types import Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # float32 on accelerators too
 _FEW = 2  # channels of an image, real or complex
+_SMALL = 2**14  # pixels of an image; below, XLA's own is the faster one
 _PIXELS = 512  # in a strip of rows, so that it stays in a core's cache
 
 
@@ -27,7 +28,9 @@ def convolve(x: Array, kernel: Array) -> Array:
   Returns:
     [B, H, W, O].
   """
-  if kernel.shape[3] > _FEW:
+  _, height, width, _ = x.shape
+  pixels = height * width  # a symbol in what is exported for any size
+  if kernel.shape[3] > _FEW or not isinstance(pixels, int) or pixels < _SMALL:
     return _plain(x, kernel)
   return jax.lax.platform_dependent(x, kernel, cpu=_to_few, default=_plain)
 
