@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Each part may import the parts named before it, and itself.
 ORDER = (
-  ("types", "errors", "memory", "saving", "config", "cli"),
+  ("types", "errors", "optional", "memory", "saving", "config", "cli"),
   ("physics",),
   ("models", "losses", "distillation", "data", "interop"),
   ("training", "evaluation"),

@@ -1,4 +1,4 @@
-"""The benchmark: frameworks get the same numbers, take turns, and are put in a table."""
+"""The benchmark: frameworks compute the same, take turns, and are put in a table."""
 
 import json
 import pathlib

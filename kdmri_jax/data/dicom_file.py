@@ -11,6 +11,7 @@ import numpy as np
 
 from kdmri_jax.data.files import reading
 from kdmri_jax.errors import UserError
+from kdmri_jax.optional import require
 
 # MR Image Storage, Enhanced MR Image Storage, Legacy Converted Enhanced MR.
 MR_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.4{end}" for end in ("", ".1", ".4"))
@@ -285,13 +286,4 @@ def _damage(pydicom):
 
 
 def _pydicom(path):
-  try:
-    import pydicom
-  except ImportError as error:
-    raise UserError(
-      path,
-      "a folder of DICOM files, but the package pydicom is not installed",
-      "pydicom, which reads it",
-      "Install it with: pip install '.[data]'",
-    ) from error
-  return pydicom
+  return require("pydicom", "data", path, "a folder of DICOM files")

@@ -11,6 +11,7 @@ import numpy as np
 from kdmri_jax.data import digests
 from kdmri_jax.data.files import reading
 from kdmri_jax.errors import UserError
+from kdmri_jax.optional import require
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,16 +133,9 @@ def require_grain():
   Raises:
     UserError: it is not installed.
   """
-  try:
-    import grain
-  except ImportError as error:
-    raise UserError(
-      "data.memory_mb",
-      "slices that stay in their files, but the package grain is not installed",
-      "grain, which reads ahead",
-      "Install it with: pip install '.[data]', or raise --config.data.memory_mb.",
-    ) from error
-  return grain
+  purpose = "slices that stay in their files"
+  otherwise = ", or raise --config.data.memory_mb"
+  return require("grain", "data", "data.memory_mb", purpose, otherwise)
 
 
 def is_stored(array: Any) -> bool:

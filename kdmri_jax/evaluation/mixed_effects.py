@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.optional import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,16 +31,8 @@ def formula_api():
   Raises:
     UserError: statsmodels is not installed.
   """
-  try:
-    from statsmodels.formula import api
-  except ImportError as error:
-    raise UserError(
-      "the linear mixed-effects model",
-      f"{error.name} is not installed",
-      "statsmodels",
-      "Install it: pip install 'kdmri_jax[stats]'.",
-    ) from error
-  return api
+  where = "the linear mixed-effects model"
+  return require("statsmodels.formula.api", "stats", where, "a comparison of SNR")
 
 
 def fit(

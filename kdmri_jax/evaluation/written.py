@@ -13,6 +13,7 @@ from kdmri_jax.data import cfl
 from kdmri_jax.data import header as headers
 from kdmri_jax.data.formats import split_name
 from kdmri_jax.errors import UserError
+from kdmri_jax.optional import require
 from kdmri_jax.saving import replacing
 
 FORMATS = {
@@ -126,16 +127,8 @@ def require_nibabel(where):
   Raises:
     UserError: it is not installed.
   """
-  try:
-    import nibabel
-  except ImportError as error:
-    raise UserError(
-      where,
-      "NIfTI to be written, but the package nibabel is not installed",
-      "nibabel, which writes it",
-      "Install it with: pip install '.[data]', or choose --format=h5.",
-    ) from error
-  return nibabel
+  purpose = "NIfTI to be written"
+  return require("nibabel", "data", where, purpose, ", or choose --format=h5")
 
 
 def _in_bart_order(image, along):

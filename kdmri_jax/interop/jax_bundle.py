@@ -15,6 +15,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.interop import inference
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.vdsr import VDSR
+from kdmri_jax.optional import require
 from kdmri_jax.saving import replacing
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -53,7 +54,7 @@ def save_jax_bundle(
     UserError: the package flatbuffers is missing, the network cannot be traced, or the
       file cannot be written.
   """
-  require_flatbuffers(path)
+  require("flatbuffers", "export", path, "a bundle to be written")
   function = inference.make(model, params, scaled=scaled)
   channels = models.channels(model)
   if inference.reads_kspace(model, params):
@@ -85,23 +86,6 @@ def save_jax_bundle(
     f"{path}: {type(model).__name__} of {count:,} parameters\n"
     f"Call it with {', '.join(texts)}; it returns {_text(*exported.out_avals)}."
   )
-
-
-def require_flatbuffers(where) -> None:
-  """Looks for the package that `jax.export` writes and reads files with.
-
-  Raises:
-    UserError: it is not installed.
-  """
-  try:
-    import flatbuffers  # noqa: F401
-  except ImportError as error:
-    raise UserError(
-      where,
-      "a bundle to be written, but the package flatbuffers is not installed",
-      "flatbuffers, which jax.export needs",
-      "Install it with: pip install '.[export]'",
-    ) from error
 
 
 def _text(array) -> str:

@@ -23,13 +23,13 @@ from kdmri_jax.interop.onnx_graph import (
   Graph,
   convolve,
   inverse_dft,
-  require_onnx,
   transform,
 )
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.subpixel import STEPS
 from kdmri_jax.models.vdsr import VDSR
+from kdmri_jax.optional import require
 from kdmri_jax.saving import replacing
 
 NETWORKS = (DCCNN, EDSR, VDSR)
@@ -70,7 +70,7 @@ def save_onnx(
       "a DC-CNN, a VDSR or an EDSR",
       "Choose a stage with such a network, or --format=jax, which takes any.",
     )
-  graph = Graph(require_onnx(path))
+  graph = Graph(require("onnx", "export", path, "ONNX to be written"))
   channels, free = model.channels, ("batch", "rows", "columns")
   if isinstance(model, DCCNN):
     inputs = {

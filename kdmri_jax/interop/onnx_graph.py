@@ -6,28 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kdmri_jax.errors import UserError
-
 # The operator set and file format of ONNX 1.13, which runtimes of 2023 know.
 OPSET, IR_VERSION = 18, 8
-
-
-def require_onnx(where):
-  """The package onnx.
-
-  Raises:
-    UserError: it is not installed.
-  """
-  try:
-    import onnx
-  except ImportError as error:
-    raise UserError(
-      where,
-      "ONNX to be written, but the package onnx is not installed",
-      "onnx, which writes it",
-      "Install it with: pip install '.[export]'",
-    ) from error
-  return onnx
 
 
 class Graph:

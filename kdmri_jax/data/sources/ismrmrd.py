@@ -24,6 +24,7 @@ from kdmri_jax.data.header import Header, plain
 from kdmri_jax.data.units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.optional import require
 
 _LEFT_OUT = (
   "NOISE_MEASUREMENT",
@@ -257,13 +258,4 @@ def _described(header) -> dict:
 
 
 def _ismrmrd(path: pathlib.Path):
-  try:
-    import ismrmrd
-  except ImportError as error:
-    raise UserError(
-      path,
-      "ISMRM raw data, but the package ismrmrd is not installed",
-      "ismrmrd, which reads its header",
-      "Install it with: pip install '.[data]'",
-    ) from error
-  return ismrmrd
+  return require("ismrmrd", "data", path, "ISMRM raw data")

@@ -7,7 +7,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.files import wanted
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
+from kdmri_jax.optional import require
 
 SLAB = 6
 GAP = 3
@@ -45,16 +45,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 def _template() -> np.ndarray:
   """The head, [S, H, W], upright, 2 mm in plane by averaging 2 x 2 pixels of 1 mm."""
-  try:
-    from nilearn.datasets import load_mni152_template
-  except ImportError as error:
-    raise UserError(
-      "data.source",
-      "'mni152', but the package nilearn is not installed",
-      "nilearn, which brings the image",
-      "Install it with: pip install '.[demo]', or use --config.data.source=phantom.",
-    ) from error
-  image = load_mni152_template(resolution=1)
+  otherwise = ", or use --config.data.source=phantom"
+  datasets = require("nilearn.datasets", "demo", "data.source", "'mni152'", otherwise)
+  image = datasets.load_mni152_template(resolution=1)
   head = np.asarray(image.dataobj, np.float32)  # x to the right, y forward, z up
   head = head[::-1, ::-1].transpose(2, 1, 0)
   rows, columns = (n - n % 2 for n in head.shape[1:])

@@ -22,6 +22,7 @@ from kdmri_jax.data.files import (
 from kdmri_jax.data.units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.optional import require
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -129,13 +130,4 @@ def _verify(path):
 
 
 def _nibabel(path):
-  try:
-    import nibabel
-  except ImportError as error:
-    raise UserError(
-      path,
-      "a NIfTI file, but the package nibabel is not installed",
-      "nibabel, which reads it",
-      "Install it with: pip install '.[data]'",
-    ) from error
-  return nibabel
+  return require("nibabel", "data", path, "a NIfTI file")

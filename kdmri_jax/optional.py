@@ -1,0 +1,34 @@
+"""Packages that only some users need, which extras of the installation bring."""
+
+import importlib
+import types
+from typing import Any
+
+from kdmri_jax.errors import UserError
+
+
+def require(
+  module: str, extra: str, where: Any, purpose: str, otherwise: str = ""
+) -> types.ModuleType:
+  """Imports a module of an optional package.
+
+  Args:
+    module: its name, such as "nibabel".
+    extra: the extra that brings the package, such as "data".
+    where: the file or setting that needs it.
+    purpose: what it is needed for, as found there.
+    otherwise: what else the user can do, such as ", or choose --format=h5".
+
+  Raises:
+    UserError: it is not installed.
+  """
+  try:
+    return importlib.import_module(module)
+  except ImportError as error:
+    package = error.name or module
+    raise UserError(
+      where,
+      f"{purpose}, but the package {package} is not installed",
+      package,
+      f"Install it with: pip install '.[{extra}]'{otherwise}.",
+    ) from error
