@@ -5,9 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdmri_jax.models import convolution
 from kdmri_jax.models.convolution import convolve
 
 CHANNELS = [(1, 3), (3, 1), (1, 1), (2, 4), (3, 2), (3, 4)]  # few to many, many to few
+
+
+@pytest.fixture(autouse=True)
+def no_image_is_small(monkeypatch):
+  """Small images, which are quick to test, take the forms of large ones."""
+  monkeypatch.setattr(convolution, "_SMALL", 0)
 
 
 def places(x, size):

@@ -81,7 +81,7 @@ def _exported(case: Case, file: pathlib.Path):
   interop.save_onnx(file.with_suffix(".onnx"), *export)
   bundle = file.with_suffix(".jaxexport")
   interop.save_jax_bundle(bundle, *export)
-  reconstruct = jax.export.deserialize(bytearray(bundle.read_bytes())).call
+  reconstruct = jax.jit(jax.export.deserialize(bytearray(bundle.read_bytes())).call)
   problem = load(file)
   mask = problem.mask.astype(np.uint8)
 
