@@ -25,7 +25,7 @@ def require(
   try:
     return importlib.import_module(module)
   except ImportError as error:
-    package = error.name or module
+    package = (error.name or module).partition(".")[0]
     raise UserError(
       where,
       f"{purpose}, but the package {package} is not installed",
