@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax import config as config_lib
+from kdmri_jax import memory
 from kdmri_jax.benchmark.worker import WorkerError
 
 _EPOCHS = 4  # of which the first, with the compilation, is left out
@@ -79,6 +80,7 @@ def _main() -> None:
   """Reads a config, trains stages; writes stage -> seconds of each later epoch."""
   from kdmri_jax.training import parallel
 
+  memory.keep_freed()
   parallel.use_cores()
   from kdmri_jax.training import log, seeds
   from kdmri_jax.training.pipeline import Pipeline

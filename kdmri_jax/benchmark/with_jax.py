@@ -9,7 +9,7 @@ import jax.export
 import numpy as np
 
 from kdmri_jax import config as config_lib
-from kdmri_jax import interop, models
+from kdmri_jax import interop, memory, models
 from kdmri_jax.benchmark.case import Case, Problem, load, save
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.distillation import combine
@@ -39,6 +39,7 @@ def start(config: dict, devices: int = 0, address: str = "", process: int = 0) -
   """
   global _config
   _config = config_lib.parse(config)
+  memory.keep_freed()
   parallel.use_cores()
   if devices:
     jax.config.update("jax_num_cpu_devices", devices)

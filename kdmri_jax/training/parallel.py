@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kdmri_jax import memory, threads
+from kdmri_jax import threads
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.errors import UserError
 
@@ -19,7 +19,7 @@ def use_cores(at_least: int = 1) -> None:
   """Makes every CPU core a host device; call it before JAX does any work.
 
   XLA runs a convolution on one thread, so this is what fills a CPU. Accelerators
-  are not affected. Memory that XLA frees is kept for the next step.
+  are not affected.
 
   Args:
     at_least: number of host devices to make even where there are fewer cores.
@@ -28,7 +28,6 @@ def use_cores(at_least: int = 1) -> None:
   cores = cores or os.cpu_count() or 1
   jax.config.update("jax_num_cpu_devices", max(cores, at_least))
   threads.one_an_operation()
-  memory.keep_freed()
 
 
 def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
