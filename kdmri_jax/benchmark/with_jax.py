@@ -20,7 +20,6 @@ from kdmri_jax.training.networks import Networks, Teacher, fit_terms
 from kdmri_jax.training.step import (
   init_state,
   make_optimiser,
-  make_predict,
   make_steps,
 )
 from kdmri_jax.types import Acquisition, Slices
@@ -61,10 +60,7 @@ def prepare(case: Case, file: pathlib.Path) -> dict:
 def _inference(case: Case, file: pathlib.Path):
   slices, acquisition, networks, params = _problem(case)
   role = _config.stages[case.stage].model
-  if case.batch == 1 and strips.reach(networks[role]):
-    predict = strips.make_predict(networks[role], jax.local_devices())
-  else:
-    predict = make_predict(networks[role], parallel.choose_devices(0, case.batch))
+  predict = strips.predict_on_all(networks[role], case.batch)
   slices = _measured(slices, acquisition)
 
   def run():

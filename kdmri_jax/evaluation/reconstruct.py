@@ -21,8 +21,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.physics import mask_files, masks
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.saving import replacing, saving
-from kdmri_jax.training import batches, parallel, strips, trained
-from kdmri_jax.training.step import make_predict
+from kdmri_jax.training import batches, strips, trained
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
 
 _MOST_IMAGINARY = 0.05
@@ -213,7 +212,7 @@ def run_scan(
     scale = volume.record["scale_factor"]
   batch_size = min(batch_size, len(slices.target))
   result = run(
-    _make_predict(network.model, batch_size),
+    strips.predict_on_all(network.model, batch_size),
     network.params,
     [slices],
     {shape: acquisition},
@@ -225,13 +224,6 @@ def run_scan(
   if volume is not None and not as_is:
     images["target"] = slices.target
   return {key: scale * real_image(image) for key, image in images.items()}
-
-
-def _make_predict(model, batch_size: int) -> Callable:
-  """Uses all devices: several slices one each, a single one in strips."""
-  if batch_size == 1 and strips.reach(model) and len(jax.local_devices()) > 1:
-    return strips.make_predict(model, jax.local_devices())
-  return make_predict(model, parallel.choose_devices(0, batch_size))
 
 
 def _refuse_as_is(volume, mask_path: str, path) -> None:

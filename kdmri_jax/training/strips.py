@@ -17,7 +17,7 @@ from flax import linen as nn
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import fourier
-from kdmri_jax.training import parallel
+from kdmri_jax.training import parallel, step
 from kdmri_jax.training.networks import complete
 from kdmri_jax.types import Acquisition, Batch, Measurement, Slices
 
@@ -87,3 +87,10 @@ def make_predict(model: nn.Module, devices: Sequence[jax.Device]) -> Callable:
     return zero_filled, np.concatenate(parts, axis=axis - 1)[None], ()
 
   return predict
+
+
+def predict_on_all(model: nn.Module, batch_size: int) -> Callable:
+  """`step.make_predict` on all devices: slices divided, a single one in strips."""
+  if batch_size == 1 and reach(model) and len(jax.local_devices()) > 1:
+    return make_predict(model, jax.local_devices())
+  return step.make_predict(model, parallel.choose_devices(0, batch_size))
