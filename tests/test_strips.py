@@ -69,8 +69,8 @@ def test_measured_kspace():
 def test_the_margin_is_needed_in_full(monkeypatch):
   """Strips with less of it differ: the test above can fail."""
   model = DCCNN(2, 3, 6, consistency="line0")
-  assert strips.reach(model) == (2, 6)
-  monkeypatch.setattr(strips, "reach", lambda model: strips.Reach(2, 5))
+  assert strips.reach(model) == (2, 3, 2)
+  monkeypatch.setattr(strips, "reach", lambda model: strips.Reach(2, 2, 2))
   _, image, _, found = both(model, *problem((20, 61), 0), 2)
   assert np.abs(found - image).max() > 1e-5
 

@@ -60,11 +60,12 @@ def prepare(case: Case, file: pathlib.Path) -> dict:
 def _inference(case: Case, file: pathlib.Path):
   slices, acquisition, networks, params = _problem(case)
   role = _config.stages[case.stage].model
-  predict = strips.predict_on_all(networks[role], case.batch)
+  predict, devices = strips.predict_on_all(networks[role], case.batch)
   slices = _measured(slices, acquisition)
+  weights = parallel.replicate(params[role], devices)
 
   def run():
-    return jax.block_until_ready(predict(params[role], slices, acquisition))[1]
+    return jax.block_until_ready(predict(weights, slices, acquisition))[1]
 
   _save(file, params, slices, acquisition, np.asarray(run()))
   return run, 0.0

@@ -21,7 +21,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.physics import mask_files, masks
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.saving import replacing, saving
-from kdmri_jax.training import batches, strips, trained
+from kdmri_jax.training import batches, parallel, strips, trained
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
 
 _MOST_IMAGINARY = 0.05
@@ -211,9 +211,10 @@ def run_scan(
     (slices,) = tasks.assign([slices], [0], count=1, noisy=noisy, name=name)
     scale = volume.record["scale_factor"]
   batch_size = min(batch_size, len(slices.target))
+  predict, devices = strips.predict_on_all(network.model, batch_size)
   result = run(
-    strips.predict_on_all(network.model, batch_size),
-    network.params,
+    predict,
+    parallel.replicate(network.params, devices),
     [slices],
     {shape: acquisition},
     batch_size,

@@ -7,7 +7,7 @@ are reconstructed apart from each other and give the same image.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import fourier
 from kdmri_jax.training import parallel, step
 from kdmri_jax.training.networks import complete
-from kdmri_jax.types import Acquisition, Batch, Measurement, Slices
+from kdmri_jax.types import Acquisition, Array, Measurement, Slices
 
 
 class Reach(NamedTuple):
@@ -27,70 +27,121 @@ class Reach(NamedTuple):
 
   Attributes:
     axis: 1 to cut between rows, 2 between columns, of [B, H, W, C].
-    pixels: how far along it an output pixel depends on the input.
+    pixels: how far along it an output pixel of one part depends on the part's input.
+    parts: of the network, one after the other, with only an image in between.
   """
 
   axis: int
   pixels: int
+  parts: int
 
 
 def reach(model: nn.Module) -> Reach | None:
   """Where a network can be cut; None where it needs whole images."""
   if type(model) is VDSR:
-    return Reach(1, model.convolutions)
+    return Reach(1, model.convolutions, 1)
   if type(model) is DCCNN and model.consistency.startswith(("line", "matrix")):
     phase_encode = int(model.consistency[-1])
-    return Reach(2 - phase_encode, model.cascades * model.convolutions)
+    return Reach(2 - phase_encode, model.convolutions, model.cascades)
   return None
 
 
 def make_predict(model: nn.Module, devices: Sequence[jax.Device]) -> Callable:
-  """As `step.make_predict`, for one image at a time and a network with a `reach`."""
-  axis, margin = reach(model)
+  """As `step.make_predict`, for one image at a time and a network with a `reach`.
 
-  @jax.jit
-  def cut(slices: Slices, acquisition: Acquisition):
+  Each device computes a strip: its share of the lines and the margin that the next part
+  of the network looks over. After each part the devices exchange their shares.
+  """
+  axis, margin, parts = reach(model)
+
+  def compute(params, slices: Slices, acquisition: Acquisition, numbers: Array):
     batch = complete(slices, acquisition)
-    length = batch.zero_filled.shape[axis]
-    own = -(-length // len(devices))
-    cuts = min(len(devices) - 1, 2)  # of a strip
-    size = min(length, own + cuts * margin)
-    starts = [min(max(k * own - margin, 0), length - size) for k in range(len(devices))]
+    image, (kspace, mask) = batch.zero_filled, batch.measurement
+    strips = divide(image.shape[axis], len(devices), margin)
+    own, start = (jnp.array(x)[numbers[0]] for x in (strips.own, strips.start))
 
-    def pieces(x):
-      parts = [jax.lax.slice_in_dim(x, s, s + size, axis=axis) for s in starts]
-      return jnp.concatenate(parts)
+    def cut(x):
+      return jax.lax.dynamic_slice_in_dim(x, start, strips.size, axis)
 
-    measured = pieces(fourier.ifft2(batch.measurement.kspace))
-    mask = jnp.asarray(batch.measurement.mask)
-    mask = jax.lax.slice_in_dim(mask, 0, size, axis=axis - 1)
-    measurement = Measurement(fourier.fft2(measured), mask)
-    return batch.zero_filled, Batch(None, pieces(batch.zero_filled), measurement)
-
-  def apply(params, image, kspace, mask):
-    return model.apply({"params": params}, image, Measurement(kspace, mask)).image
+    mask = jax.lax.slice_in_dim(jnp.asarray(mask), 0, strips.size, axis=axis - 1)
+    measurement = Measurement(fourier.fft2(cut(fourier.ifft2(kspace))), mask)
+    for part in range(1, parts + 1):
+      strip = _part(model, part, params, cut(image), measurement)
+      share = jax.lax.dynamic_slice_in_dim(strip, own - start, strips.share, axis)
+      image = _join(parallel.gather(jnp.moveaxis(share, axis, 0)), strips, axis)
+    return batch.zero_filled, image, ()
 
   mapped = parallel.compile_step(
-    apply, devices, split=(False, True, True, False), out_axes=0
+    compute, devices, split=(False, False, False, True), out_axes=None
   )
 
-  def predict(params: Any, slices: Slices, acquisition: Acquisition):
-    zero_filled, batch = cut(slices, acquisition)
-    images = mapped(params, batch.zero_filled, *batch.measurement)
-    length, size = zero_filled.shape[axis], images.shape[axis]
-    own = -(-length // len(devices))
-    parts = []
-    for k, image in enumerate(np.asarray(images)):
-      start = min(max(k * own - margin, 0), length - size)
-      inside = slice(k * own - start, min((k + 1) * own, length) - start)
-      parts.append(image[inside] if axis == 1 else image[:, inside])
-    return zero_filled, np.concatenate(parts, axis=axis - 1)[None], ()
+  def predict(params, slices: Slices, acquisition: Acquisition):
+    return mapped(params, slices, acquisition, np.arange(len(devices)))
 
   return predict
 
 
-def predict_on_all(model: nn.Module, batch_size: int) -> Callable:
-  """`step.make_predict` on all devices: slices divided, a single one in strips."""
-  if batch_size == 1 and reach(model) and len(jax.local_devices()) > 1:
-    return make_predict(model, jax.local_devices())
-  return step.make_predict(model, parallel.choose_devices(0, batch_size))
+def _part(model, part: int, params, image: Array, measurement: Measurement) -> Array:
+  if type(model) is DCCNN:
+    one = model.clone(cascades=part)
+    return one.apply({"params": params}, image, measurement, first=part).image
+  return model.apply({"params": params}, image, measurement).image
+
+
+def _join(shares: Array, strips: "Strips", axis: int) -> Array:
+  """The image, from the shares of all devices one after the other."""
+  starts = range(0, len(shares), strips.share)
+  parts = [
+    shares[start + max(start - own, 0) : start + strips.share]
+    for start, own in zip(starts, strips.own, strict=True)
+  ]
+  return jnp.moveaxis(jnp.concatenate(parts), 0, axis)
+
+
+class Strips(NamedTuple):
+  """How the lines of an image are divided.
+
+  All strips are as large, and so are all shares: the last shares of an image that does
+  not divide evenly overlap.
+
+  Attributes:
+    share: lines that a device owns.
+    size: lines of its strip.
+    own: for each device, the first line that it owns.
+    start: for each device, the first line of its strip.
+  """
+
+  share: int
+  size: int
+  own: tuple[int, ...]
+  start: tuple[int, ...]
+
+
+def divide(length: int, count: int, margin: int) -> Strips:
+  """Divides an image.
+
+  Args:
+    length: lines of the image.
+    count: devices.
+    margin: lines of a strip on each side of the device's own, where the image goes on.
+  """
+  share = -(-length // count)
+  size = min(length, share + min(count - 1, 2) * margin)
+  own = tuple(min(k * share, length - share) for k in range(count))
+  start = tuple(min(max(k - margin, 0), length - size) for k in own)
+  return Strips(share, size, own, start)
+
+
+def predict_on_all(
+  model: nn.Module, batch_size: int
+) -> tuple[Callable, Sequence[jax.Device]]:
+  """`step.make_predict` on all devices: slices divided, a single one in strips.
+
+  Returns:
+    The function, and the devices on which its arguments may be placed beforehand.
+  """
+  devices = jax.local_devices()
+  if batch_size == 1 and len(devices) > 1 and reach(model):
+    return make_predict(model, devices), devices
+  devices = parallel.choose_devices(0, batch_size)
+  return step.make_predict(model, devices), devices
