@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,21 @@ jax.config.update("jax_platforms", "cpu")
 parallel.use_cores(at_least=8)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
+
+
+def pytest_configure(config):
+  """What one test or process has compiled, others load, as long as the tests run."""
+  if hasattr(config, "workerinput"):
+    return
+  folder = tempfile.TemporaryDirectory(prefix="compiled-")
+  config.add_cleanup(folder.cleanup)
+  settings = {
+    "jax_compilation_cache_dir": folder.name,
+    "jax_persistent_cache_min_compile_time_secs": 0.1,
+  }
+  for name, value in settings.items():
+    os.environ[name.upper()] = str(value)
+    jax.config.update(name, value)
 
 
 @pytest.fixture(scope="module")

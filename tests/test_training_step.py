@@ -6,39 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_step import assert_close, make, run, small_problem, small_stage
 
 from experiments import base
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
-from kdmri_jax.distillation import METHODS, combine
-from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.distillation import combine
 from kdmri_jax.training import batches
-from kdmri_jax.training.networks import Networks, Teacher, fit_terms, init_guides
-from kdmri_jax.training.step import (
-  init_state,
-  make_optimiser,
-  make_schedule,
-  make_steps,
-)
-from kdmri_jax.types import Acquisition, Measurement, Slices
-
-
-def make(stage, models, params, slices, acquisition, devices):
-  """The compiled steps, the state to start from, and the teacher."""
-  networks = Networks(
-    models[stage.model],
-    combine.resolve(stage, "stage"),
-    (models["teacher"],) if stage.teacher else (),
-  )
-  terms = fit_terms(networks, slices, acquisition, "stage")
-  networks = networks._replace(terms=terms)
-  teacher = Teacher((params["teacher"],) if stage.teacher else (), np.float32(0.5))
-  start = jax.device_get(params[stage.model])
-  key = jax.random.key(0)
-  guides = init_guides(networks, start, teacher.params, slices, acquisition, key)
-  optimiser = make_optimiser(stage, steps_per_epoch=100)
-  state = init_state(start, guides, optimiser)
-  return make_steps(networks, optimiser, devices), state, teacher
+from kdmri_jax.training.step import make_schedule
+from kdmri_jax.types import Acquisition, Slices
 
 
 @pytest.mark.parametrize("name", ["recon_48x40_rows", "recon_36x50_cols"])
@@ -81,50 +57,6 @@ def test_three_steps_of_the_published_code(golden, name, stage_name):
   # Adam divides by the gradient's size, so rounding shows where it is near zero.
   assert difference.mean() < 3e-6
   assert (difference > 1e-4).mean() <= 0.002
-
-
-def small_problem(channels=1, batch=8):
-  rng = np.random.default_rng(0)
-  slices = Slices(rng.random((batch, 16, 12, channels), np.float32))
-  mask = np.ones((16, 12), np.uint8)
-  mask[3:13:2] = 0
-  models = {
-    role: DCCNN(2, convolutions, 4, channels)
-    for role, convolutions in (("teacher", 5), ("student", 3))
-  }
-  measurement = Measurement(jnp.ones((batch, 16, 12), jnp.complex64), mask)
-  params = {
-    role: model.init(jax.random.key(k), slices.target, measurement)["params"]
-    for k, (role, model) in enumerate(models.items())
-  }
-  return slices, Acquisition(mask[None]), models, params
-
-
-def small_stage(protocol, name):
-  config = base.get_config(protocol)
-  for term in config.stages[name].terms.values():
-    term.guided, term.hint = term.guided[:2], term.hint[:2]
-  return config_lib.parse(config).stages[name]
-
-
-def run(stage, devices, channels=1, hints=False, count=3):
-  slices, acquisition, models, params = small_problem(channels)
-  steps, state, teacher = make(stage, models, params, slices, acquisition, devices)
-  if hints:
-    slices = slices._replace(hints=steps.teach(teacher, slices, acquisition))
-  values = []
-  for _ in range(count):
-    state, value = steps.train(state, teacher, slices, acquisition)
-    values.append(jax.device_get(value))
-  validation = steps.validate(state, teacher, slices, acquisition)
-  return jax.device_get((state.params, values, validation))
-
-
-def assert_close(a, b, atol):
-  """Compares (params, training values, validation) of two runs."""
-  jax.tree.map(
-    lambda x, y: np.testing.assert_allclose(x, y, atol=atol, rtol=1e-5), a, b
-  )
 
 
 @pytest.mark.parametrize("protocol", ["paper", "reference"])
@@ -281,31 +213,3 @@ class TestOrder:
     assert plain == [(0, [0, 1, 2, 3]), (0, [4]), (1, [0, 1])]
     filled = [b.rows.tolist() for b in batches.in_order([5, 2], 4, fill=True)]
     assert filled == [[0, 1, 2, 3], [4, 0, 1, 2], [0, 1, 0, 1]]
-
-
-def everything():
-  """A stage with every distillation method and variant as a term."""
-  stage = small_stage("paper", "kd")
-  terms = dict(stage.terms)
-  for name, variants in METHODS.items():
-    for variant, method in variants.items():
-      layers = ("image",) if method.reads_image else None
-      terms[f"{name}_{variant}"] = config_lib.TermConfig(
-        name,
-        1e-2,
-        variant,
-        layers or ("cascade_1/activation_2", "cascade_2/activation_2"),
-        layers or ("cascade_1/activation_3", "cascade_2/activation_3"),
-      )
-  return dataclasses.replace(stage, terms=terms)
-
-
-def test_every_method_gives_the_same_step_on_several_devices_and_from_a_cache():
-  stage = everything()
-  one = run(stage, jax.devices()[:1], count=2)
-  four = run(stage, jax.devices()[:4], hints=True, count=2)
-  for a, b in zip(one[1], four[1], strict=True):
-    assert a.keys() == b.keys()
-    for name, value in a.items():
-      assert value == pytest.approx(b[name], rel=1e-3, abs=1e-7), name
-  assert_close(one[0], four[0], atol=1e-4)

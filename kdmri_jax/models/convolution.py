@@ -14,7 +14,7 @@ from kdmri_jax.types import Array
 _HIGHEST = jax.lax.Precision.HIGHEST  # float32 on accelerators too
 _FEW = 2  # channels of an image, real or complex
 _SMALL = 2**14  # pixels of an image; below, XLA's own is the faster one
-_PIXELS = 5000  # in a strip of rows, so that it stays in a core's cache
+_PIXELS = 3000  # in a strip of rows, so that it stays in a core's cache
 
 
 @jax.custom_vjp
@@ -124,24 +124,28 @@ def _kernel_by_strips(x, cotangent, kernel):
   rows = -(-height // strips)
   half, missing = size // 2, strips * rows - height
   turned = jnp.pad(x.swapaxes(2, 3), ((0, 0), (half, half + missing), (0, 0), (0, 0)))
-  cotangent = jnp.pad(cotangent, ((0, 0), (0, missing), (half, half), (0, 0)))
+  cotangent = jnp.pad(cotangent, ((0, 0), (0, missing), (0, 0), (0, 0)))
 
-  def add(total, number):
+  def add(carry, number):
+    total, window = carry  # the window keeps its zeros beyond the image
     image, row = number // strips, number % strips * rows
     strip = jax.lax.dynamic_slice(
       turned, (image, row, 0, 0), (1, rows + size - 1, inputs, width)
     )
-    shifted = [
-      jax.lax.dynamic_slice(
-        cotangent, (image, row, size - 1 - j, 0), (1, rows, width, outputs)
-      )
-      for j in range(size)
-    ]
-    window = jnp.concatenate(shifted, -1).reshape(rows, 1, width, size * outputs)
+    own = jax.lax.dynamic_slice(
+      cotangent, (image, row, 0, 0), (1, rows, width, outputs)
+    ).reshape(rows, 1, width, outputs)
+    for j in range(size):
+      left, right = max(j - half, 0), max(half - j, 0)
+      if left + right < width:
+        place = (0, 0, left, j * outputs)
+        moved = own[:, :, right : width - left]
+        window = jax.lax.dynamic_update_slice(window, moved, place)
     # Without any padding XLA takes a slower way: one column more, left out again.
     found = _convolve(strip, window, ((0, 0), (0, 1)))
-    return total + found[0, :, :-1], None
+    return (total + found[0, :, :-1], window), None
 
-  nothing = jnp.zeros((size, inputs, size * outputs), x.dtype)
-  total, _ = jax.lax.scan(add, nothing, jnp.arange(batch * strips))
+  total = jnp.zeros((size, inputs, size * outputs), x.dtype)
+  window = jnp.zeros((rows, 1, width, size * outputs), x.dtype)
+  (total, _), _ = jax.lax.scan(add, (total, window), jnp.arange(batch * strips))
   return total.reshape(size, inputs, size, outputs).swapaxes(1, 2)
