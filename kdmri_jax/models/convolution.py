@@ -1,13 +1,14 @@
 """Convolution with forms and gradients that are fast on a CPU.
 
-XLA is fast on a CPU at convolutions between many channels. It is slow at those to
-few channels and at the gradient by the kernel, which it computes as a convolution by
+XLA is fast on a CPU at convolutions between many channels. It is slow at those from or
+to few channels and at the gradient by the kernel, which it computes as a convolution by
 an image of the size of x. On a CPU these are computed by other forms, which agree to
 float32 rounding; accelerators keep XLA's own.
 """
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kdmri_jax.types import Array
 
@@ -28,11 +29,12 @@ def convolve(x: Array, kernel: Array) -> Array:
   Returns:
     [B, H, W, O].
   """
-  _, height, width, _ = x.shape
-  pixels = height * width  # a symbol in what is exported for any size
-  if kernel.shape[3] > _FEW or not isinstance(pixels, int) or pixels < _SMALL:
+  pixels = x.shape[1] * x.shape[2]  # a symbol in what is exported for any size
+  *_, inputs, outputs = kernel.shape
+  if min(inputs, outputs) > _FEW or not isinstance(pixels, int) or pixels < _SMALL:
     return _plain(x, kernel)
-  return jax.lax.platform_dependent(x, kernel, cpu=_to_few, default=_plain)
+  form = _to_few if outputs <= _FEW else _from_few
+  return jax.lax.platform_dependent(x, kernel, cpu=form, default=_plain)
 
 
 def _forward(x, kernel):
@@ -83,6 +85,18 @@ def _windows(images, size):
   steps = range(size)
   shifted = [padded[..., i : i + height, j : j + width] for i in steps for j in steps]
   return jnp.stack(shifted).reshape(size, size, *images.shape)
+
+
+def _from_few(x, kernel):
+  """Adds shifted images, each times its weights: a bias and ReLU join the same loop."""
+  size, _, inputs, _ = kernel.shape
+  margin, (height, width) = (size // 2, size // 2), x.shape[1:3]
+  padded = jnp.pad(x.astype(jnp.float32), ((0, 0), margin, margin, (0, 0)))
+  shifted = {
+    (i, j, c): padded[:, i : i + height, j : j + width, c : c + 1]
+    for i, j, c in np.ndindex(size, size, inputs)
+  }
+  return sum(image * kernel[place] for place, image in shifted.items()).astype(x.dtype)
 
 
 def _to_few(x, kernel):
