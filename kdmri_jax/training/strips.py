@@ -46,6 +46,40 @@ def reach(model: nn.Module) -> Reach | None:
   return None
 
 
+class Strips(NamedTuple):
+  """How the lines of an image are divided.
+
+  All strips are as large, and so are all shares: the last shares of an image that does
+  not divide evenly overlap.
+
+  Attributes:
+    share: lines that a device owns.
+    size: lines of its strip.
+    own: for each device, the first line that it owns.
+    start: for each device, the first line of its strip.
+  """
+
+  share: int
+  size: int
+  own: tuple[int, ...]
+  start: tuple[int, ...]
+
+
+def divide(length: int, count: int, margin: int) -> Strips:
+  """Divides an image.
+
+  Args:
+    length: lines of the image.
+    count: devices.
+    margin: lines of a strip on each side of the device's own, where the image goes on.
+  """
+  share = -(-length // count)
+  size = min(length, share + min(count - 1, 2) * margin)
+  own = tuple(min(k * share, length - share) for k in range(count))
+  start = tuple(min(max(k - margin, 0), length - size) for k in own)
+  return Strips(share, size, own, start)
+
+
 def make_predict(model: nn.Module, devices: Sequence[jax.Device]) -> Callable:
   """As `step.make_predict`, for one image at a time and a network with a `reach`.
 
@@ -88,7 +122,7 @@ def _part(model, part: int, params, image: Array, measurement: Measurement) -> A
   return model.apply({"params": params}, image, measurement).image
 
 
-def _join(shares: Array, strips: "Strips", axis: int) -> Array:
+def _join(shares: Array, strips: Strips, axis: int) -> Array:
   """The image, from the shares of all devices one after the other."""
   starts = range(0, len(shares), strips.share)
   parts = [
@@ -96,40 +130,6 @@ def _join(shares: Array, strips: "Strips", axis: int) -> Array:
     for start, own in zip(starts, strips.own, strict=True)
   ]
   return jnp.moveaxis(jnp.concatenate(parts), 0, axis)
-
-
-class Strips(NamedTuple):
-  """How the lines of an image are divided.
-
-  All strips are as large, and so are all shares: the last shares of an image that does
-  not divide evenly overlap.
-
-  Attributes:
-    share: lines that a device owns.
-    size: lines of its strip.
-    own: for each device, the first line that it owns.
-    start: for each device, the first line of its strip.
-  """
-
-  share: int
-  size: int
-  own: tuple[int, ...]
-  start: tuple[int, ...]
-
-
-def divide(length: int, count: int, margin: int) -> Strips:
-  """Divides an image.
-
-  Args:
-    length: lines of the image.
-    count: devices.
-    margin: lines of a strip on each side of the device's own, where the image goes on.
-  """
-  share = -(-length // count)
-  size = min(length, share + min(count - 1, 2) * margin)
-  own = tuple(min(k * share, length - share) for k in range(count))
-  start = tuple(min(max(k - margin, 0), length - size) for k in own)
-  return Strips(share, size, own, start)
 
 
 def predict_on_all(
