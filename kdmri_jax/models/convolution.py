@@ -14,7 +14,7 @@ from kdmri_jax.types import Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # float32 on accelerators too
 _FEW = 2  # channels of an image, real or complex
-_SMALL = 2**14  # pixels of an image; below, XLA's own is the faster one
+_SMALL = 2**14  # pixels of an image; below, XLA's own form to and from few is kept
 _PIXELS = 3000  # in a strip of rows, so that it stays in a core's cache
 
 
