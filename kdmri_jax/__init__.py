@@ -1,8 +1,8 @@
 """Knowledge distillation for MRI reconstruction and restoration in JAX/Flax."""
 
-from kdmri_jax import threads
+from kdmri_jax import xla_flags
 
 __version__ = "0.1.0"
 
-if threads.ffts_may_wait_forever():
-  threads.one_an_operation()
+if xla_flags.ffts_may_wait_forever():
+  xla_flags.one_thread_an_operation()

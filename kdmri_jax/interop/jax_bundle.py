@@ -37,8 +37,8 @@ def save_jax_bundle(
   any length. JAX promises that releases of the next six months read the file.
 
   With jaxlib 0.11 on a CPU, calls from several threads can wait for each other forever
-  (see `threads`): XLA_FLAGS must have --xla_cpu_multi_thread_eigen=false before JAX is
-  used.
+  (see `xla_flags`): XLA_FLAGS must have --xla_cpu_multi_thread_eigen=false before JAX
+  is used.
 
   Args:
     path: the file, which is replaced.

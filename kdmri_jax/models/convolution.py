@@ -14,7 +14,7 @@ from kdmri_jax.types import Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST  # float32 on accelerators too
 _FEW = 2  # channels of an image, real or complex
-_SMALL = 2**14  # pixels of an image; below, XLA's own form to and from few is kept
+_SMALL = 2**14  # pixels of an image; below, XLA's own form to few is kept
 _PIXELS = 3000  # in a strip of rows, so that it stays in a core's cache
 
 
@@ -31,9 +31,12 @@ def convolve(x: Array, kernel: Array) -> Array:
   """
   pixels = x.shape[1] * x.shape[2]  # a symbol in what is exported for any size
   *_, inputs, outputs = kernel.shape
-  if min(inputs, outputs) > _FEW or not isinstance(pixels, int) or pixels < _SMALL:
+  if outputs <= _FEW:
+    form = _to_few if isinstance(pixels, int) and pixels >= _SMALL else _plain
+  else:
+    form = _from_few if inputs <= _FEW else _plain
+  if form is _plain:
     return _plain(x, kernel)
-  form = _to_few if outputs <= _FEW else _from_few
   return jax.lax.platform_dependent(x, kernel, cpu=form, default=_plain)
 
 
@@ -135,31 +138,43 @@ def _kernel_by_strips(x, cotangent, kernel):
   size, _, inputs, outputs = kernel.shape
   batch, height, width, _ = x.shape
   strips = -(-height // max(1, _PIXELS // width))
-  rows = -(-height // strips)
-  half, missing = size // 2, strips * rows - height
-  turned = jnp.pad(x.swapaxes(2, 3), ((0, 0), (half, half + missing), (0, 0), (0, 0)))
-  cotangent = jnp.pad(cotangent, ((0, 0), (0, missing), (0, 0), (0, 0)))
+  rows, half = -(-height // strips), size // 2
+  beyond = (*range(-half, 0), *range(rows, rows + half))
+
+  def lines(images, image, row, count):
+    sizes = (1, count, *images.shape[2:])
+    return jax.lax.dynamic_slice(images, (image, row, 0, 0), sizes)
 
   def add(carry, number):
-    total, window = carry  # the window keeps its zeros beyond the image
+    total, strip, window = carry
     image, row = number // strips, number % strips * rows
-    strip = jax.lax.dynamic_slice(
-      turned, (image, row, 0, 0), (1, rows + size - 1, inputs, width)
-    )
-    own = jax.lax.dynamic_slice(
-      cotangent, (image, row, 0, 0), (1, rows, width, outputs)
-    ).reshape(rows, 1, width, outputs)
+    start = jnp.minimum(row, height - rows)  # the last strip may overlap the one before
+    strip = _put(strip, lines(x, image, start, rows).swapaxes(2, 3), (0, half, 0, 0))
+    for offset in beyond:
+      line = lines(x, image, jnp.clip(start + offset, 0, height - 1), 1).swapaxes(2, 3)
+      inside = (start + offset >= 0) & (start + offset < height)
+      strip = _put(strip, jnp.where(inside, line, 0), (0, half + offset, 0, 0))
+    own = lines(cotangent, image, start, rows).reshape(rows, 1, width, outputs)
+    if strips * rows > height:
+      new = jnp.arange(rows) >= row - start
+      own = jnp.where(new[:, None, None, None], own, 0)
     for j in range(size):
       left, right = max(j - half, 0), max(half - j, 0)
-      if left + right < width:
-        place = (0, 0, left, j * outputs)
+      if left + right < width:  # the window keeps its zeros beyond the image
         moved = own[:, :, right : width - left]
-        window = jax.lax.dynamic_update_slice(window, moved, place)
+        window = _put(window, moved, (0, 0, left, j * outputs))
     # Without any padding XLA takes a slower way: one column more, left out again.
     found = _convolve(strip, window, ((0, 0), (0, 1)))
-    return (total + found[0, :, :-1], window), None
+    return (total + found[0, :, :-1], strip, window), None
 
   total = jnp.zeros((size, inputs, size * outputs), x.dtype)
+  strip = jnp.zeros((1, rows + 2 * half, inputs, width), x.dtype)
   window = jnp.zeros((rows, 1, width, size * outputs), x.dtype)
-  (total, _), _ = jax.lax.scan(add, (total, window), jnp.arange(batch * strips))
+  start = (total, strip, window)
+  (total, *_), _ = jax.lax.scan(add, start, jnp.arange(batch * strips))
   return total.reshape(size, inputs, size, outputs).swapaxes(1, 2)
+
+
+def _put(into, part, place):
+  """Copies in place, where XLA finds that `into` is not used again."""
+  return jax.lax.dynamic_update_slice(into, part, place)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kdmri_jax import threads
+from kdmri_jax import xla_flags
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.errors import UserError
 
@@ -18,8 +18,8 @@ _AT_ONCE = 32
 def use_cores(at_least: int = 1) -> None:
   """Makes every CPU core a host device; call it before JAX does any work.
 
-  XLA runs a convolution on one thread, so this is what fills a CPU. Accelerators
-  are not affected.
+  XLA runs a convolution on one thread, so this is what fills a CPU. It is told to keep
+  to that, and to leave loops as they are (`xla_flags`). Accelerators are not affected.
 
   Args:
     at_least: number of host devices to make even where there are fewer cores.
@@ -27,7 +27,8 @@ def use_cores(at_least: int = 1) -> None:
   cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
   cores = cores or os.cpu_count() or 1
   jax.config.update("jax_num_cpu_devices", max(cores, at_least))
-  threads.one_an_operation()
+  xla_flags.one_thread_an_operation()
+  xla_flags.no_unrolled_loops()
 
 
 def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
