@@ -36,7 +36,9 @@ def main(argv):
   from kdmri_jax.models.dccnn import DCCNN
   from kdmri_jax.physics import masks
   from kdmri_jax.physics.undersample import undersample
+  from kdmri_jax.training import parallel
 
+  parallel.use_cores()
   try:
     height, width = map(int, _SIZE.value)
   except ValueError:
