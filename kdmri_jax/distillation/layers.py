@@ -1,14 +1,29 @@
 """What the methods that own weights are built from."""
 
-import functools
-
-import jax
 from flax import linen as nn
 
+from kdmri_jax.models.convolution import convolve
 from kdmri_jax.types import Array
 
-# Zero-padded, with bias; full float32 precision on accelerators too.
-Conv = functools.partial(nn.Conv, precision=jax.lax.Precision.HIGHEST)
+
+class Conv(nn.Module):
+  """A zero-padded convolution with bias; weights are drawn as flax's `Conv` does.
+
+  Attributes:
+    features: channels of the output.
+    kernel_size: rows and columns of the kernel, equal and odd.
+  """
+
+  features: int
+  kernel_size: tuple[int, int]
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    """[B, H, W, I] -> [B, H, W, features]."""
+    shape = (*self.kernel_size, x.shape[-1], self.features)
+    kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+    bias = self.param("bias", nn.initializers.zeros, (self.features,))
+    return convolve(x, kernel) + bias
 
 
 class SumOverLayers(nn.Module):
