@@ -60,18 +60,6 @@ def convolve(x: Array, features: int, name: str, size: int = 3) -> Array:
   return convolved + bias
 
 
-@jax.custom_jvp
-def relu(x: Array) -> Array:
-  """max(x, 0), with a gradient that needs the result alone: x need not be kept."""
-  return jnp.maximum(x, 0)
-
-
-@relu.defjvp
-def _relu_jvp(primals, tangents):
-  y = relu(*primals)
-  return y, jnp.where(y > 0, *tangents, 0)
-
-
 class CNN(nn.Module):
   """3x3 convolutions with ReLU between.
 
@@ -105,7 +93,7 @@ class CNN(nn.Module):
     """
     for k in range(1, self.convolutions):
       x, bias = self._convolve(k, self.features, x)
-      x = relu(x + bias.astype(x.dtype))
+      x = nn.relu(x + bias.astype(x.dtype))
       self.sow("intermediates", f"activation_{k}", x.astype(jnp.float32))
     last = self.convolutions
     x, bias = self._convolve(last, self.channels, x)
