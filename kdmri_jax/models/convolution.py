@@ -170,8 +170,8 @@ def _kernel_by_strips(x, cotangent, kernel):
   total = jnp.zeros((size, inputs, size * outputs), x.dtype)
   strip = jnp.zeros((1, rows + 2 * half, inputs, width), x.dtype)
   window = jnp.zeros((rows, 1, width, size * outputs), x.dtype)
-  start = (total, strip, window)
-  (total, *_), _ = jax.lax.scan(add, start, jnp.arange(batch * strips))
+  empty = (total, strip, window)
+  (total, *_), _ = jax.lax.scan(add, empty, jnp.arange(batch * strips))
   return total.reshape(size, inputs, size, outputs).swapaxes(1, 2)
 
 
