@@ -61,6 +61,24 @@ def _backward(saved, cotangent):
 convolve.defvjp(_forward, _backward)
 
 
+def convolve_rows(x: Array, kernel: Array) -> Array:
+  """Convolves a window of rows, zero-padded at the ends of the rows alone.
+
+  Args:
+    x: [B, H, W, I].
+    kernel: [K, K, I, O], K odd.
+
+  Returns:
+    [B, H - K + 1, W, O], by the forms that are fast on a CPU.
+  """
+  *_, inputs, outputs = kernel.shape
+  if inputs <= _FEW:
+    return _from_few(x, kernel, rows=0)
+  if outputs <= _FEW:
+    return _to_few(x, kernel, rows=0)
+  return _convolve(x, kernel, ((0, 0), (kernel.shape[1] // 2,) * 2))
+
+
 def _convolve(x, kernel, padding):
   return jax.lax.conv_general_dilated(
     x,
@@ -90,11 +108,16 @@ def _windows(images, size):
   return jnp.stack(shifted).reshape(size, size, *images.shape)
 
 
-def _from_few(x, kernel):
-  """Adds shifted images, each times its weights: a bias and ReLU join the same loop."""
+def _from_few(x, kernel, rows=None):
+  """Adds shifted images, each times its weights: a bias and ReLU join the same loop.
+
+  `rows` of zeros are added above and below, by default as many as keep the size.
+  """
   size, _, inputs, _ = kernel.shape
-  margin, (height, width) = (size // 2, size // 2), x.shape[1:3]
-  padded = jnp.pad(x.astype(jnp.float32), ((0, 0), margin, margin, (0, 0)))
+  rows, columns = size // 2 if rows is None else rows, size // 2
+  padding = ((0, 0), (rows, rows), (columns, columns), (0, 0))
+  padded = jnp.pad(x.astype(jnp.float32), padding)
+  height, width = padded.shape[1] - size + 1, x.shape[2]
   shifted = {
     (i, j, c): padded[:, i : i + height, j : j + width, c : c + 1]
     for i, j, c in np.ndindex(size, size, inputs)
@@ -102,14 +125,19 @@ def _from_few(x, kernel):
   return sum(image * kernel[place] for place, image in shifted.items()).astype(x.dtype)
 
 
-def _to_few(x, kernel):
-  """Multiplies every pixel by all places of the kernel, then adds shifted products."""
+def _to_few(x, kernel, rows=None):
+  """Multiplies every pixel by all places of the kernel, then adds shifted products.
+
+  `rows` as for `_from_few`.
+  """
   size, _, inputs, outputs = kernel.shape
-  margin, (height, width) = (size // 2, size // 2), x.shape[1:3]
+  rows, columns = size // 2 if rows is None else rows, size // 2
   matrix = kernel.swapaxes(2, 3).reshape(-1, inputs)
   products = jnp.matmul(matrix, x.reshape(-1, inputs).T, precision=_HIGHEST)
   products = products.reshape(size, size, outputs, *x.shape[:3])
-  products = jnp.pad(products, ((0, 0),) * 4 + (margin, margin))
+  padding = (*((0, 0),) * 4, (rows, rows), (columns, columns))
+  products = jnp.pad(products, padding)
+  height, width = products.shape[-2] - size + 1, x.shape[2]
   steps = range(size)
   parts = [
     products[i, j, ..., i : i + height, j : j + width] for i in steps for j in steps

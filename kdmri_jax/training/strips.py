@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from kdmri_jax.models import rolling
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.vdsr import VDSR
-from kdmri_jax.physics import fourier
 from kdmri_jax.training import parallel, step
 from kdmri_jax.training.networks import complete
 from kdmri_jax.types import Acquisition, Array, Measurement, Slices
@@ -98,7 +98,8 @@ def make_predict(model: nn.Module, devices: Sequence[jax.Device]) -> Callable:
       return jax.lax.dynamic_slice_in_dim(x, start, strips.size, axis)
 
     mask = jax.lax.slice_in_dim(jnp.asarray(mask), 0, strips.size, axis=axis - 1)
-    measurement = Measurement(fourier.fft2(cut(fourier.ifft2(kspace))), mask)
+    lines = cut(jnp.fft.ifft(kspace, axis=axis, norm="ortho"))
+    measurement = Measurement(jnp.fft.fft(lines, axis=axis, norm="ortho"), mask)
     for part in range(1, parts + 1):
       strip = _part(model, part, params, cut(image), measurement)
       share = jax.lax.dynamic_slice_in_dim(strip, own - start, strips.share, axis)
@@ -116,10 +117,19 @@ def make_predict(model: nn.Module, devices: Sequence[jax.Device]) -> Callable:
 
 
 def _part(model, part: int, params, image: Array, measurement: Measurement) -> Array:
+  options = {}
   if type(model) is DCCNN:
-    one = model.clone(cascades=part)
-    return one.apply({"params": params}, image, measurement, first=part).image
-  return model.apply({"params": params}, image, measurement).image
+    model, options = model.clone(cascades=part), {"first": part}
+
+  def roll(params, image, measurement):
+    return rolling.apply(model, params, image, measurement, **options).image
+
+  def layer_by_layer(params, image, measurement):
+    return model.apply({"params": params}, image, measurement, **options).image
+
+  return jax.lax.platform_dependent(
+    params, image, measurement, cpu=roll, default=layer_by_layer
+  )
 
 
 def _join(shares: Array, strips: Strips, axis: int) -> Array:
