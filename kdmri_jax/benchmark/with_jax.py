@@ -15,11 +15,12 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.distillation import combine
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.undersample import undersample
-from kdmri_jax.training import batches, parallel, strips
+from kdmri_jax.training import batches, parallel
 from kdmri_jax.training.networks import Networks, Teacher, fit_terms
 from kdmri_jax.training.step import (
   init_state,
   make_optimiser,
+  make_predict,
   make_steps,
 )
 from kdmri_jax.types import Acquisition, Slices
@@ -60,7 +61,8 @@ def prepare(case: Case, file: pathlib.Path) -> dict:
 def _inference(case: Case, file: pathlib.Path):
   slices, acquisition, networks, params = _problem(case)
   role = _config.stages[case.stage].model
-  predict, devices = strips.predict_on_all(networks[role], case.batch)
+  devices = parallel.choose_devices(0, case.batch)
+  predict = make_predict(networks[role], devices)
   slices = _measured(slices, acquisition)
   weights = parallel.replicate(params[role], devices)
 

@@ -21,7 +21,8 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.physics import mask_files, masks
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.saving import replacing, saving
-from kdmri_jax.training import batches, parallel, strips, trained
+from kdmri_jax.training import batches, parallel, trained
+from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
 
 _MOST_IMAGINARY = 0.05
@@ -211,9 +212,9 @@ def run_scan(
     (slices,) = tasks.assign([slices], [0], count=1, noisy=noisy, name=name)
     scale = volume.record["scale_factor"]
   batch_size = min(batch_size, len(slices.target))
-  predict, devices = strips.predict_on_all(network.model, batch_size)
+  devices = parallel.choose_devices(0, batch_size)
   result = run(
-    predict,
+    make_predict(network.model, devices),
     parallel.replicate(network.params, devices),
     [slices],
     {shape: acquisition},

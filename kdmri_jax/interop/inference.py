@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax import models
+from kdmri_jax.models import bands
 from kdmri_jax.physics.undersample import zero_fill
 from kdmri_jax.types import Array, Measurement
 
@@ -73,7 +74,7 @@ def make(
     scale = _largest(zero_fill(Measurement(kspace, mask), channels)) if scaled else 1.0
     measurement = Measurement(kspace / scale, mask)
     zero_filled = zero_fill(measurement, channels)
-    image = model.apply({"params": params}, zero_filled, measurement).image
+    image = bands.apply(model, params, zero_filled, measurement).image
     if axis is not None:
       readout = 1 - axis
       fits = jnp.all(sampled.any(readout) == sampled.all(readout))
@@ -83,7 +84,7 @@ def make(
   def enhance(image):
     image = jnp.abs(image) if channels == 1 else image
     scale = _largest(image) if scaled else 1.0
-    return scale * model.apply({"params": params}, image / scale, None).image
+    return scale * bands.apply(model, params, image / scale, None).image
 
   return reconstruct if reads_kspace(model, params) else enhance
 

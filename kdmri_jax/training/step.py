@@ -13,6 +13,7 @@ from flax import linen as nn
 from kdmri_jax.config import StageConfig
 from kdmri_jax.distillation import combine
 from kdmri_jax.losses import pixel
+from kdmri_jax.models import bands
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.training import parallel
 from kdmri_jax.training.batches import take
@@ -236,15 +237,18 @@ def make_predict(
 ) -> Callable:
   """Compiles (params, slices, acquisition) -> (zero-filled, reconstruction, layers).
 
+  A single device of a CPU computes on all cores, see `models.bands`.
+
   All results have a leading batch axis. Where the slices bring k-space, nothing but
   the shape of their target is used.
   """
 
   def predict(params, slices: Slices, acquisition: Acquisition):
     batch = complete(slices, acquisition)
-    outputs, features = feature_lib.apply(
-      model, params, batch.zero_filled, batch.measurement
-    )
+    arguments = model, params, batch.zero_filled, batch.measurement
+    if len(devices) == 1 and not layers:
+      return batch.zero_filled, bands.apply(*arguments).image, ()
+    outputs, features = feature_lib.apply(*arguments)
     picked = feature_lib.pick(features, layers, "layers")
     return batch.zero_filled, outputs.image, picked
 
