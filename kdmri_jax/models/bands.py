@@ -2,8 +2,8 @@
 
 XLA computes each operation on one core of a CPU, but operations that do not need each
 other at the same time. So each convolution is one operation for each band of the image,
-with a few rows of the bands above and below, and each core takes the next one that is
-ready. Nothing is computed twice.
+with the row above and the row below, and each core takes the next one that is ready.
+Nothing is computed twice.
 """
 
 import itertools
@@ -21,14 +21,17 @@ _PIXELS = 2500  # of a band at least; smaller ones cost more than they gain
 
 
 def apply(model: nn.Module, params, *arguments, **options) -> Outputs:
-  """`model.apply` with every `CNN` in it computed in bands on a CPU; sows nothing."""
+  """`model.apply` with every `CNN` in it computed in bands on a CPU; sows nothing.
+
+  It takes some seconds more to compile: for what is run often, or is waited for.
+  """
   with nn.intercept_methods(_intercept):
     return model.apply({"params": params}, *arguments, **options)
 
 
 def _intercept(call, arguments, options, context):
   cnn = context.module
-  if not isinstance(cnn, CNN) or context.method_name != "__call__":
+  if type(cnn) is not CNN or context.method_name != "__call__":
     return call(*arguments, **options)
   names = [f"conv_{k}" for k in range(1, cnn.convolutions + 1)]
   layers = [cnn.get_variable("params", name) for name in names]

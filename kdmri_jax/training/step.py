@@ -233,20 +233,27 @@ def _in_float32(hint):
 
 
 def make_predict(
-  model: nn.Module, devices: Sequence[jax.Device], layers: Sequence[str] = ()
+  model: nn.Module,
+  devices: Sequence[jax.Device],
+  layers: Sequence[str] = (),
+  in_bands: bool = False,
 ) -> Callable:
   """Compiles (params, slices, acquisition) -> (zero-filled, reconstruction, layers).
 
-  A single device of a CPU computes on all cores, see `models.bands`.
-
   All results have a leading batch axis. Where the slices bring k-space, nothing but
   the shape of their target is used.
+
+  Args:
+    model: the network.
+    devices: that share a batch.
+    layers: names of features to return; none with `in_bands`.
+    in_bands: whether one device of a CPU works on all cores, see `models.bands`.
   """
 
   def predict(params, slices: Slices, acquisition: Acquisition):
     batch = complete(slices, acquisition)
     arguments = model, params, batch.zero_filled, batch.measurement
-    if len(devices) == 1 and not layers:
+    if in_bands:
       return batch.zero_filled, bands.apply(*arguments).image, ()
     outputs, features = feature_lib.apply(*arguments)
     picked = feature_lib.pick(features, layers, "layers")
