@@ -31,13 +31,13 @@ def make(stage, models, params, slices, acquisition, devices):
   return make_steps(networks, optimiser, devices), state, teacher
 
 
-def small_problem(channels=1, batch=8):
+def small_problem(channels=1, batch=8, features=4):
   rng = np.random.default_rng(0)
   slices = Slices(rng.random((batch, 16, 12, channels), np.float32))
   mask = np.ones((16, 12), np.uint8)
   mask[3:13:2] = 0
   models = {
-    role: DCCNN(2, convolutions, 4, channels)
+    role: DCCNN(2, convolutions, features, channels)
     for role, convolutions in (("teacher", 5), ("student", 3))
   }
   measurement = Measurement(jnp.ones((batch, 16, 12), jnp.complex64), mask)
@@ -55,8 +55,8 @@ def small_stage(protocol, name):
   return config_lib.parse(config).stages[name]
 
 
-def run(stage, devices, channels=1, hints=False, count=3):
-  slices, acquisition, models, params = small_problem(channels)
+def run(stage, devices, channels=1, hints=False, count=3, features=4):
+  slices, acquisition, models, params = small_problem(channels, features=features)
   steps, state, teacher = make(stage, models, params, slices, acquisition, devices)
   if hints:
     slices = slices._replace(hints=steps.teach(teacher, slices, acquisition))

@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Each part may import the parts named before it, and itself.
 ORDER = (
   ("types", "errors", "optional", "memory", "saving", "config", "cli"),
-  ("physics",),
+  ("physics", "native"),
   ("models", "losses", "distillation", "data", "interop"),
   ("training", "evaluation"),
   ("benchmark",),

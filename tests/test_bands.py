@@ -1,4 +1,4 @@
-"""Convolutions in bands of rows against the same network layer by layer."""
+"""Networks by XLA alone, in bands of rows, against the same layer by layer."""
 
 import jax
 import jax.numpy as jnp
@@ -8,18 +8,16 @@ import pytest
 from kdmri_jax.models import bands
 from kdmri_jax.models.cnn import CNN
 from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics.undersample import undersample
-from kdmri_jax.training.step import make_predict
-from kdmri_jax.types import Acquisition, Slices
 
 
 def both(model, x, *measurement):
   params = model.init(jax.random.key(1), x, *measurement)["params"]
   whole = jax.jit(model.apply)({"params": params}, x, *measurement)
-  return jax.jit(lambda *given: bands.apply(model, *given))(params, x, *measurement), (
-    whole
-  )
+  found = jax.jit(lambda *given: bands.apply(model, *given))(params, x, *measurement)
+  return found, whole
 
 
 @pytest.mark.parametrize(
@@ -31,6 +29,7 @@ def both(model, x, *measurement):
     ((1, 9, 8, 1), 10**4, (2, 3, 1)),  # a single band
     ((2, 6, 7, 1), 14, (1, 3, 1)),  # no hidden layer
     ((1, 90, 4, 1), 4, (2, 2, 1)),  # as many bands as are allowed
+    ((1, 20, 24, 1), 100, (4, 32, 1)),  # C++ otherwise
   ],
 )
 def test_cnn(shape, pixels, settings, monkeypatch):
@@ -61,22 +60,6 @@ def test_dccnn(settings, monkeypatch):
   np.testing.assert_allclose(found.image, whole.image, atol=2e-6)
 
 
-def test_prediction_on_one_device_is_that_of_all(monkeypatch):
-  """One device works in bands, several layer by layer."""
-  monkeypatch.setattr(bands, "_PIXELS", 128)
-  target = np.random.default_rng(0).random((2, 40, 24, 1), np.float32)
-  mask = np.zeros((1, 40, 24), np.uint8)
-  mask[:, ::3] = 1
-  given = Slices(target), Acquisition(mask)
-  model = DCCNN(2, 3, 4, consistency="line0")
-  params = model.init(jax.random.key(1), *undersample(target, mask[0]))["params"]
-  devices = jax.local_devices()[:2]
-  one = make_predict(model, devices[:1], in_bands=True)(params, *given)
-  shared = make_predict(model, devices)(params, *given)
-  np.testing.assert_allclose(one[0], shared[0], atol=1e-6)
-  np.testing.assert_allclose(one[1], shared[1], atol=2e-6)
-
-
 def count_convolutions(apply, *given):
   return str(jax.make_jaxpr(apply)(*given)).count("conv_general_dilated[")
 
@@ -102,3 +85,14 @@ def test_small_images_stay_whole():
     lambda params, x: model.apply({"params": params}, x), params, image
   )
   assert few <= 2 * plain  # one form for CPUs, one for accelerators
+
+
+def test_no_native_code_is_called():
+  """What is exported runs without this package."""
+  image = jnp.zeros((1, 30, 30, 1))
+  for model in (VDSR(3, 32), EDSR(1, 32)):
+    params = model.init(jax.random.key(1), image)["params"]
+    call = lambda *x, model=model: bands.apply(model, *x).image  # noqa: E731
+    assert "kdmri" not in str(jax.make_jaxpr(call)(params, image))
+    whole = jax.make_jaxpr(lambda *x, m=model: m.apply({"params": x[0]}, x[1]).image)
+    assert "kdmri" in str(whole(params, image))

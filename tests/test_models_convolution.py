@@ -1,20 +1,36 @@
-"""The convolution and its gradients, against their definition in float64."""
+"""Convolutions and their gradients, against their definition in float64.
+
+Channels in multiples of 32 are computed in C++, others by forms of XLA's.
+"""
+
+import concurrent.futures
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdmri_jax.models import convolution
+from kdmri_jax import native
+from kdmri_jax.models import convolution, xla_convolution
 from kdmri_jax.models.convolution import convolve
 
 CHANNELS = [(1, 3), (3, 1), (1, 1), (2, 4), (3, 2), (3, 4)]  # few to many, many to few
+IN_NATIVE = [(32, 32), (64, 32), (32, 96), (1, 32), (2, 64), (32, 1), (64, 2)]
+BUILT = [name for name in native.INSTRUCTIONS if native.runs(name)]
 
 
 @pytest.fixture(autouse=True)
 def no_image_is_small(monkeypatch):
   """Small images, which are quick to test, take the forms of large ones."""
-  monkeypatch.setattr(convolution, "_SMALL", 0)
+  monkeypatch.setattr(xla_convolution, "_SMALL", 0)
+
+
+@pytest.fixture(params=BUILT)
+def instructions(request, monkeypatch):
+  """Each library that was built and runs here."""
+  monkeypatch.setattr(native, "instructions", lambda: request.param)
+  return request.param
 
 
 def places(x, size):
@@ -54,9 +70,10 @@ def value_and_gradients(x, kernel, cotangent):
   return value, *pull(cotangent)
 
 
-def assert_close(found, expected):
+def assert_close(found, expected, atol=2e-6):
+  """Compares with a tolerance relative to the largest value of each."""
   for f, e in zip(found, expected, strict=True):
-    np.testing.assert_allclose(f, e, rtol=0, atol=2e-6 * np.abs(e).max())
+    np.testing.assert_allclose(f, e, rtol=0, atol=atol * np.abs(e).max())
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])
@@ -86,6 +103,103 @@ def test_several_networks_at_once(inputs, outputs):
     one = [part[each] for part in drawn]
     expected = by_definition(*one[:2]), *gradients_by_definition(*one)
     assert_close([part[each] for part in found], expected)
+
+
+def layer_by_definition(x, kernel, cotangent, bias):
+  """Value and gradients of ReLU(x * kernel + bias); what is masked is far from 0."""
+  value = by_definition(x, kernel) + bias
+  cotangent = cotangent * (value > 0)
+  gradients = gradients_by_definition(x, kernel, cotangent)
+  return np.maximum(value, 0), *gradients, cotangent.sum((0, 1, 2))
+
+
+def layer(relu, x, kernel, cotangent, bias):
+  value, pull = jax.vjp(functools.partial(convolve, relu=relu), x, kernel, bias)
+  return value, *pull(cotangent)
+
+
+def test_native_code_was_built():
+  """Without it the tests of this file that need it would silently not run."""
+  assert BUILT
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), IN_NATIVE)
+@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (9, 7), (3, 101)])
+def test_layers_in_native_code(shape, inputs, outputs, instructions):
+  x, kernel, cotangent = draw(0, (), shape, 3, inputs, outputs)
+  bias = np.random.default_rng(1).normal(size=outputs)
+  given = tuple(map(np.float32, (x, kernel, cotangent, bias)))
+  exact = tuple(map(np.float64, given))
+  text = str(jax.make_jaxpr(functools.partial(layer, True))(*given))
+  assert text.count(f"kdmri_convolve_{instructions}") == 2
+  assert text.count(f"kdmri_convolution_gradient_{instructions}") == 1
+  found = jax.jit(functools.partial(layer, True))(*given)
+  assert_close(found, layer_by_definition(*exact), 4e-6)
+  plain = (
+    by_definition(*exact[:2]) + exact[3],
+    *gradients_by_definition(*exact[:3]),
+    exact[2].sum((0, 1, 2)),
+  )
+  assert_close(jax.jit(functools.partial(layer, False))(*given), plain, 4e-6)
+
+
+@pytest.mark.parametrize("mapped", [jax.vmap, jax.pmap])
+def test_native_code_for_several_networks(mapped):
+  x, kernel, cotangent = draw(0, (3,), (9, 20), 3, 32, 32)
+  found = mapped(value_and_gradients)(*map(np.float32, (x, kernel, cotangent)))
+  for each in range(3):
+    one = [part[each] for part in (x, kernel, cotangent)]
+    expected = by_definition(*one[:2]), *gradients_by_definition(*one)
+    assert_close([part[each] for part in found], expected, 4e-6)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 32), (32, 32), (32, 1)])
+def test_native_code_hides_no_value_that_is_not_finite(inputs, outputs):
+  x, kernel, _ = map(np.float32, draw(0, (), (9, 7), 3, inputs, outputs))
+  x[0, 4, 4, 0] = np.nan
+  found = np.asarray(convolve(x, kernel, relu=True))
+  assert np.isnan(found[0, 3:6, 3:6]).all() and np.isfinite(found[1]).all()
+
+
+def test_native_code_gives_the_same_bits_however_busy_the_threads_are():
+  given = tuple(map(np.float32, draw(0, (), (61, 47), 3, 32, 32)))
+  function = jax.jit(value_and_gradients)
+  expected = jax.device_get(function(*given))
+  with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    for found in pool.map(lambda _: jax.device_get(function(*given)), range(40)):
+      jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+@pytest.mark.parametrize(
+  ("shape", "dtype"),
+  [
+    ((1, 1, 32, 32), "float32"),
+    ((5, 5, 32, 32), "float32"),
+    ((3, 3, 32, 31), "float32"),
+    ((3, 3, 3, 32), "float32"),
+    ((3, 3, 1, 2), "float32"),
+    ((3, 3, 32, 32), "bfloat16"),
+  ],
+)
+def test_what_native_code_does_not_know_is_left_to_xla(shape, dtype):
+  x, kernel = jnp.ones((1, 5, 5, shape[2]), dtype), jnp.ones(shape, dtype)
+  assert "kdmri" not in str(jax.make_jaxpr(convolve)(x, kernel))
+
+
+def test_without_a_library_xla_computes(monkeypatch):
+  monkeypatch.setattr(native, "instructions", lambda: None)
+  drawn = draw(0, (), (7, 6), 3, 32, 32)
+  given = tuple(map(np.float32, drawn))
+  assert "kdmri" not in str(jax.make_jaxpr(value_and_gradients)(*given))
+  expected = by_definition(*drawn[:2]), *gradients_by_definition(*drawn)
+  assert_close(jax.jit(value_and_gradients)(*given), expected)
+
+
+def test_xla_alone_agrees_with_native_code():
+  given = tuple(map(np.float32, draw(0, (), (20, 33), 3, 32, 32)))
+  with convolution.xla_alone():
+    alone = jax.jit(value_and_gradients)(*given)
+  assert_close(jax.jit(value_and_gradients)(*given), map(np.asarray, alone), 4e-6)
 
 
 def test_forward_mode_is_refused():

@@ -1,5 +1,6 @@
 """Train steps: golden trajectories, one device against eight, cached teachers."""
 
+import contextlib
 import dataclasses
 
 import jax
@@ -12,14 +13,16 @@ from experiments import base
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
 from kdmri_jax.distillation import combine
+from kdmri_jax.models import convolution
 from kdmri_jax.training import batches
 from kdmri_jax.training.step import make_schedule
 from kdmri_jax.types import Acquisition, Slices
 
 
+@pytest.mark.parametrize("in_native", [True, False])
 @pytest.mark.parametrize("name", ["recon_48x40_rows", "recon_36x50_cols"])
 @pytest.mark.parametrize("stage_name", ["teacher", "feature", "kd"])
-def test_three_steps_of_the_published_code(golden, name, stage_name):
+def test_three_steps_of_the_published_code(golden, name, stage_name, in_native):
   numbers = golden(name)
   networks = {
     role: interop.from_kdmri_state_dict(
@@ -34,14 +37,18 @@ def test_three_steps_of_the_published_code(golden, name, stage_name):
     numbers["target"][..., None], numbers["kspace"], numbers["zero_filled"][..., None]
   )
   acquisition = Acquisition(numbers["mask"][None])
-  steps, state, teacher = make(
-    stage, models, params, slices, acquisition, jax.devices()[:1]
-  )
   losses = []
-  for _ in range(3):
-    state, values = steps.train(state, teacher, slices, acquisition)
-    losses.append(float(values["loss"]))
-  np.testing.assert_allclose(losses, numbers[f"traj_{stage_name}_losses"], atol=1e-6)
+  with contextlib.nullcontext() if in_native else convolution.xla_alone():
+    steps, state, teacher = make(
+      stage, models, params, slices, acquisition, jax.devices()[:1]
+    )
+    for _ in range(3):
+      state, values = steps.train(state, teacher, slices, acquisition)
+      losses.append(float(values["loss"]))
+  # One pixel of cascade 2 lies on a kink of this loss: rounding chooses its gradient.
+  on_a_kink = in_native and (stage_name, name) == ("feature", "recon_36x50_cols")
+  expected = numbers[f"traj_{stage_name}_losses"]
+  np.testing.assert_allclose(losses, expected, atol=2e-5 if on_a_kink else 1e-6)
   prefix = f"traj_{stage_name}/"
   _, expected = interop.from_kdmri_state_dict(
     {k[len(prefix) :]: v for k, v in numbers.items() if k.startswith(prefix)}
@@ -66,6 +73,17 @@ def test_eight_devices_give_the_numbers_of_one(protocol, name):
   one = run(stage, jax.devices()[:1])
   eight = run(stage, jax.devices()[:8])
   assert_close(one, eight, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["student", "feature", "kd"])
+def test_native_code_trains_as_xla_does_on_one_device_and_on_eight(name):
+  stage = small_stage("paper", name)
+  with convolution.xla_alone():
+    expected = run(stage, jax.devices()[:1], features=32)
+  for count in (1, 8):
+    found = run(stage, jax.devices()[:count], features=32)
+    # Adam divides by the gradient's size; three steps move a weight by up to 3e-4.
+    assert_close(found, expected, 3e-5)
 
 
 @pytest.mark.parametrize("name", ["teacher", "student", "feature", "kd"])

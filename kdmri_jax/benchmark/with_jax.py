@@ -62,7 +62,7 @@ def _inference(case: Case, file: pathlib.Path):
   slices, acquisition, networks, params = _problem(case)
   role = _config.stages[case.stage].model
   devices = parallel.choose_devices(0, case.batch)
-  predict = make_predict(networks[role], devices, in_bands=len(devices) == 1)
+  predict = make_predict(networks[role], devices)
   slices = _measured(slices, acquisition)
   weights = parallel.replicate(params[role], devices)
 

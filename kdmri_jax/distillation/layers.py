@@ -23,7 +23,7 @@ class Conv(nn.Module):
     shape = (*self.kernel_size, x.shape[-1], self.features)
     kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
     bias = self.param("bias", nn.initializers.zeros, (self.features,))
-    return convolve(x, kernel) + bias
+    return convolve(x, kernel, bias)
 
 
 class SumOverLayers(nn.Module):

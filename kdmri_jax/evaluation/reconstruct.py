@@ -214,7 +214,7 @@ def run_scan(
   batch_size = min(batch_size, len(slices.target))
   devices = parallel.choose_devices(0, batch_size)
   result = run(
-    make_predict(network.model, devices, in_bands=len(devices) == 1),
+    make_predict(network.model, devices),
     parallel.replicate(network.params, devices),
     [slices],
     {shape: acquisition},

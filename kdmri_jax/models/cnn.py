@@ -30,34 +30,31 @@ def _uniform(fan_in: int) -> nn.initializers.Initializer:
   return init
 
 
-class Convolution(nn.Module):
-  """A convolution with bias, zero-padded, initialised as PyTorch does.
+class Weights(nn.Module):
+  """Kernel and bias of a convolution, initialised as PyTorch does.
 
   Attributes:
     features: channels of the output.
     size: rows and columns of the kernel, odd.
-    precision: the type it computes in, see `PRECISIONS`; its weights are float32.
   """
 
   features: int
   size: int = 3
-  precision: str = "float32"
 
   @nn.compact
-  def __call__(self, x: Array) -> tuple[Array, Array]:
-    """[B, H, W, I] -> (without bias [B, H, W, features], bias [features])."""
-    shape = (self.size, self.size, x.shape[-1], self.features)
+  def __call__(self, inputs: int) -> tuple[Array, Array]:
+    """The kernel [size, size, inputs, features] and the bias [features], float32."""
+    shape = (self.size, self.size, inputs, self.features)
     init = _uniform(math.prod(shape[:3]))
-    kernel = self.param("kernel", init, shape)
-    bias = self.param("bias", init, (self.features,))
-    kind = jnp.dtype(self.precision)
-    return convolution.convolve(x.astype(kind), kernel.astype(kind)), bias
+    return self.param("kernel", init, shape), self.param("bias", init, shape[3:])
 
 
-def convolve(x: Array, features: int, name: str, size: int = 3) -> Array:
-  """[B, H, W, I] -> [B, H, W, features] by a `Convolution` of this name, with bias."""
-  convolved, bias = Convolution(features, size, name=name)(x)
-  return convolved + bias
+def convolve(
+  x: Array, features: int, name: str, size: int = 3, relu: bool = False
+) -> Array:
+  """[B, H, W, I] -> [B, H, W, features], with `Weights` of this name; perhaps ReLU."""
+  kernel, bias = Weights(features, size, name=name)(x.shape[-1])
+  return convolution.convolve(x, kernel, bias, relu)
 
 
 class CNN(nn.Module):
@@ -91,15 +88,14 @@ class CNN(nn.Module):
     Returns:
       float32 [B, H, W, channels], as all that it sows.
     """
-    for k in range(1, self.convolutions):
-      x, bias = self._convolve(k, self.features, x)
-      x = nn.relu(x + bias.astype(x.dtype))
-      self.sow("intermediates", f"activation_{k}", x.astype(jnp.float32))
-    last = self.convolutions
-    x, bias = self._convolve(last, self.channels, x)
-    x = x.astype(jnp.float32)
+    kind, last = jnp.dtype(self.precision), self.convolutions
+    for k in range(1, last + 1):
+      features = self.features if k < last else self.channels
+      kernel, bias = Weights(features, name=f"conv_{k}")(x.shape[-1])
+      x, kernel = x.astype(kind), kernel.astype(kind)
+      if k < last:
+        x = convolution.convolve(x, kernel, bias.astype(kind), relu=True)
+        self.sow("intermediates", f"activation_{k}", x.astype(jnp.float32))
+    x = convolution.convolve(x, kernel).astype(jnp.float32)
     self.sow("intermediates", f"activation_{last}", x + bias)
     return x + jnp.where(idle_bias, jax.lax.stop_gradient(bias), bias)
-
-  def _convolve(self, k: int, features: int, x: Array) -> tuple[Array, Array]:
-    return Convolution(features, precision=self.precision, name=f"conv_{k}")(x)

@@ -29,7 +29,7 @@ class ResidualBlock(nn.Module):
   @nn.compact
   def __call__(self, x: Array) -> Array:
     """[B, H, W, F] -> [B, H, W, F]."""
-    hidden = nn.relu(convolve(x, x.shape[-1], "conv_1"))
+    hidden = convolve(x, x.shape[-1], "conv_1", relu=True)
     self.sow("intermediates", "activation", hidden)
     x = x + self.res_scale * convolve(hidden, x.shape[-1], "conv_2")
     self.sow("intermediates", "output", x)

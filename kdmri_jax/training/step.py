@@ -13,7 +13,6 @@ from flax import linen as nn
 from kdmri_jax.config import StageConfig
 from kdmri_jax.distillation import combine
 from kdmri_jax.losses import pixel
-from kdmri_jax.models import bands
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.training import parallel
 from kdmri_jax.training.batches import take
@@ -236,7 +235,6 @@ def make_predict(
   model: nn.Module,
   devices: Sequence[jax.Device],
   layers: Sequence[str] = (),
-  in_bands: bool = False,
 ) -> Callable:
   """Compiles (params, slices, acquisition) -> (zero-filled, reconstruction, layers).
 
@@ -246,16 +244,14 @@ def make_predict(
   Args:
     model: the network.
     devices: that share a batch.
-    layers: names of features to return; none with `in_bands`.
-    in_bands: whether one device of a CPU works on all cores, see `models.bands`.
+    layers: names of features to return.
   """
 
   def predict(params, slices: Slices, acquisition: Acquisition):
     batch = complete(slices, acquisition)
-    arguments = model, params, batch.zero_filled, batch.measurement
-    if in_bands:
-      return batch.zero_filled, bands.apply(*arguments).image, ()
-    outputs, features = feature_lib.apply(*arguments)
+    outputs, features = feature_lib.apply(
+      model, params, batch.zero_filled, batch.measurement
+    )
     picked = feature_lib.pick(features, layers, "layers")
     return batch.zero_filled, outputs.image, picked
 

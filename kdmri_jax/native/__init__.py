@@ -1,0 +1,115 @@
+"""3x3 convolutions in C++, which XLA calls on a CPU.
+
+Between many channels they need a quarter of a plain convolution's products (Winograd's
+F(4x4, 3x3)), bias and ReLU belong to them, and all cores share one image. They are
+built when the package is installed, if there is a C++ compiler.
+"""
+
+import ctypes
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+
+from kdmri_jax.types import Array
+
+INSTRUCTIONS = ("avx512", "avx2", "default")  # as setup.py names them, the best first
+_FEW, _MANY = 2, 32  # at most so many channels, or multiples of so many
+_MOST = 4096
+_FUNCTIONS = ("kdmri_convolve", "kdmri_convolution_gradient")
+
+
+def runs(name: str) -> bool:
+  """Whether the library for a set of `INSTRUCTIONS` was built, and this CPU has it."""
+  return _path(name).exists() and bool(_load(name).kdmri_runs_here())
+
+
+@functools.cache
+def instructions() -> str | None:
+  """The set of CPU instructions in use; None where nothing was built that runs."""
+  return next(filter(runs, INSTRUCTIONS), None)
+
+
+def knows(kernel: Array) -> bool:
+  """Whether a kernel [K, K, I, O] is one of these convolutions, and they can be called.
+
+  It must be of float32 and 3x3; one side may have one channel or two, others must be
+  multiples of 32.
+  """
+  fewer, more = sorted(kernel.shape[2:])
+  return (
+    kernel.shape[:2] == (3, 3)
+    and kernel.dtype == jnp.float32
+    and (fewer <= _FEW or fewer % _MANY == 0)
+    and more % _MANY == 0
+    and more <= _MOST
+    and instructions() is not None
+  )
+
+
+def convolve(
+  x: Array, kernel: Array, bias: Array, *, relu: bool, mask: Array | None = None
+) -> Array:
+  """relu(x * kernel + bias), or without the ReLU; zero-padded to the same size.
+
+  Args:
+    x: float32 [B, H, W, I].
+    kernel: float32 [3, 3, I, O], see `knows`.
+    bias: float32 [O].
+    relu: whether a ReLU follows.
+    mask: float32 [B, H, W, I]; x counts as zero wherever it is not positive.
+
+  Returns:
+    float32 [B, H, W, O].
+  """
+  result = jax.ShapeDtypeStruct((*x.shape[:3], kernel.shape[-1]), jnp.float32)
+  return _call(0, result)(x, _or_nothing(mask), kernel, bias, relu=relu)
+
+
+def gradient(
+  x: Array, cotangent: Array, mask: Array | None = None
+) -> tuple[Array, Array]:
+  """The gradients of `convolve` with respect to its kernel and bias.
+
+  Args:
+    x: float32 [B, H, W, I].
+    cotangent: float32 [B, H, W, O].
+    mask: float32 [B, H, W, O]; the cotangent counts as zero wherever it is not
+      positive.
+
+  Returns:
+    float32 [3, 3, I, O] and [O].
+  """
+  inputs, outputs = x.shape[-1], cotangent.shape[-1]
+  kernel = jax.ShapeDtypeStruct((3, 3, inputs, outputs), jnp.float32)
+  bias = jax.ShapeDtypeStruct((outputs,), jnp.float32)
+  return tuple(_call(1, (kernel, bias))(x, cotangent, _or_nothing(mask)))
+
+
+def _or_nothing(mask):
+  return jnp.zeros(0, jnp.float32) if mask is None else mask
+
+
+def _call(number, result):
+  name = _register(instructions())[number]
+  return jax.ffi.ffi_call(name, result, vmap_method="sequential")
+
+
+@functools.cache
+def _register(name: str) -> list[str]:
+  """Makes a library's functions known to XLA; returns their names there."""
+  names = [f"{function}_{name}" for function in _FUNCTIONS]
+  for function, target in zip(_FUNCTIONS, names, strict=True):
+    capsule = jax.ffi.pycapsule(getattr(_load(name), function))
+    jax.ffi.register_ffi_target(target, capsule, platform="cpu")
+  return names
+
+
+@functools.cache
+def _load(name: str) -> ctypes.CDLL:
+  return ctypes.CDLL(str(_path(name)))
+
+
+def _path(name: str) -> pathlib.Path:
+  return pathlib.Path(__file__).with_name(f"convolution.{name}.so")

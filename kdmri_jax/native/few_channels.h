@@ -1,0 +1,148 @@
+// 3x3 convolutions from or to an image of one channel or two, and the gradient of their
+// kernels. Memory sets their pace.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "images.h"
+#include "vector.h"
+
+namespace kdmri::few {
+
+constexpr int kMost = 2;    // channels
+constexpr int kTaps = 9;    // places of a kernel
+constexpr int kBeside = 4;  // pixels computed together
+
+// Three rows about `row` of an image of few channels, with a zero pixel at either end.
+class Window {
+ public:
+  explicit Window(const Image& image)
+      : image_(image),
+        stride_((image.width + 2) * image.channels),
+        data_(3 * stride_) {}
+
+  void Read(int row) {
+    const int size = image_.width * image_.channels;
+    for (int line = 0; line < 3; ++line) {
+      float* to = data_ + line * stride_;
+      std::memset(to, 0, stride_ * sizeof(float));
+      const int from = row + line - 1;
+      if (from < 0 || from >= image_.height) continue;
+      const float* data = image_.data + image_.Row(from);
+      const float* mask = image_.mask ? image_.mask + image_.Row(from) : nullptr;
+      to += image_.channels;
+      for (int k = 0; k < size; ++k) to[k] = mask && !(mask[k] > 0) ? 0 : data[k];
+    }
+  }
+
+  // The number that a tap finds around a pixel.
+  float operator()(int tap, int column, int channel) const {
+    const float* line = data_ + (tap / 3) * stride_;
+    return line[(column + tap % 3) * image_.channels + channel];
+  }
+
+ private:
+  const Image image_;
+  const size_t stride_;
+  const Floats data_;
+};
+
+template <int kPixels>
+void FromPixels(const Window& window, int column, const Layer& layer, float* output) {
+  for (int o = 0; o < layer.outputs; o += kLanes) {
+    Vector sum[kPixels] = {};
+#pragma GCC unroll 9
+    for (int tap = 0; tap < kTaps; ++tap)
+      for (int c = 0; c < layer.inputs; ++c) {
+        const Vector weight =
+            Load(layer.weights + size_t(tap * layer.inputs + c) * layer.outputs + o);
+#pragma GCC unroll 4
+        for (int k = 0; k < kPixels; ++k) sum[k] += window(tap, column + k, c) * weight;
+      }
+    for (int k = 0; k < kPixels; ++k)
+      Store(output + size_t(k) * layer.outputs + o, layer.Finish(sum[k], o));
+  }
+}
+
+// Computes one row of a convolution from few channels.
+inline void ConvolveFrom(const Image& image, int row, const Layer& layer,
+                         float* output) {
+  Window window(image);
+  window.Read(row);
+  output += size_t(row) * image.width * layer.outputs;
+  int column = 0;
+  for (; column + kBeside <= image.width; column += kBeside)
+    FromPixels<kBeside>(window, column, layer, output + size_t(column) * layer.outputs);
+  for (; column < image.width; ++column)
+    FromPixels<1>(window, column, layer, output + size_t(column) * layer.outputs);
+}
+
+// [3, 3, inputs, outputs] -> [outputs, 3, 3, inputs], as ConvolveTo reads it.
+inline void TransposeKernel(const float* kernel, int inputs, int outputs, float* to) {
+  for (int o = 0; o < outputs; ++o)
+    for (int k = 0; k < kTaps * inputs; ++k) *to++ = kernel[k * outputs + o];
+}
+
+template <int kPixels, class Rows>
+void ToPixels(const Rows& rows, int column, int width, const Layer& layer,
+              float* output) {
+  for (int o = 0; o < layer.outputs; ++o) {
+    const float* weights = layer.weights + size_t(o) * kTaps * layer.inputs;
+    Vector sum[kPixels] = {};
+    for (int c = 0; c < layer.inputs; c += kLanes)
+#pragma GCC unroll 9
+      for (int tap = 0; tap < kTaps; ++tap) {
+        const Vector weight = Load(weights + size_t(tap) * layer.inputs + c);
+#pragma GCC unroll 4
+        for (int k = 0; k < kPixels; ++k) {
+          const int from = column + k + tap % 3 - 1;
+          if (from >= 0 && from < width) sum[k] += rows(tap / 3, from, c) * weight;
+        }
+      }
+    for (int k = 0; k < kPixels; ++k)
+      output[k * layer.outputs + o] = layer.Finish(Sum(sum[k]), o);
+  }
+}
+
+// Computes one row of a convolution to few channels; `layer.weights` is transposed.
+template <bool kMasked>
+void ConvolveTo(const Image& image, int row, const Layer& layer, float* output) {
+  const Lines<3, kMasked> rows(image, row - 1);
+  output += size_t(row) * image.width * layer.outputs;
+  int column = 0;
+  for (; column + kBeside <= image.width; column += kBeside)
+    ToPixels<kBeside>(rows, column, image.width, layer,
+                      output + column * layer.outputs);
+  for (; column < image.width; ++column)
+    ToPixels<1>(rows, column, image.width, layer, output + column * layer.outputs);
+}
+
+// Adds one row's sums of the pixels of `many` times those that a tap finds around them
+// in `few`: to `taps` [3, 3, few channels, many channels], and of the pixels themselves
+// to `total` [many channels].
+template <bool kMasked>
+void AddProducts(const Image& few, const Image& many, int row, float* taps,
+                 float* total) {
+  Window window(few);
+  window.Read(row);
+  const Lines<1, kMasked> pixels(many, row);
+  for (int f = 0; f < few.channels; ++f)
+    for (int c = 0; c < many.channels; c += kLanes) {
+      Vector sum[kTaps] = {}, all = {};
+      for (int column = 0; column < many.width; ++column) {
+        const Vector value = pixels(0, column, c);
+        all += value;
+#pragma GCC unroll 9
+        for (int tap = 0; tap < kTaps; ++tap)
+          sum[tap] += window(tap, column, f) * value;
+      }
+      for (int tap = 0; tap < kTaps; ++tap) {
+        float* to = taps + size_t(tap * few.channels + f) * many.channels + c;
+        Store(to, Load(to) + sum[tap]);
+      }
+      if (f == 0) Store(total + c, Load(total + c) + all);
+    }
+}
+
+}  // namespace kdmri::few

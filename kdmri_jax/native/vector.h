@@ -1,0 +1,106 @@
+// Vectors of the compiler's target, and the product of small matrices made of them.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <new>
+#include <utility>
+
+namespace kdmri {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;     // floats of a vector
+constexpr int kMostRows = 12;  // of a product: twice as many sums stay in registers
+#elif defined(__AVX__)
+constexpr int kLanes = 8;
+constexpr int kMostRows = 6;
+#else
+constexpr int kLanes = 4;
+constexpr int kMostRows = 6;
+#endif
+constexpr int kPair = 2 * kLanes;
+
+// It may lie at any float.
+typedef float Vector __attribute__((vector_size(sizeof(float) * kLanes),
+                                    aligned(alignof(float)), may_alias));
+
+inline Vector Load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+inline void Store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
+inline Vector Fill(float value) { return Vector{} + value; }
+inline Vector Where(Vector positive, Vector value) {
+  return positive > 0 ? value : Vector{};
+}
+
+// ReLU; what is not a number remains so.
+inline Vector Positive(Vector value) { return value <= 0 ? Vector{} : value; }
+
+inline float Sum(Vector value) {
+  float sum = 0;
+  for (int lane = 0; lane < kLanes; ++lane) sum += value[lane];
+  return sum;
+}
+
+// Floats that begin with a cache line and have no values yet.
+class Floats {
+ public:
+  explicit Floats(size_t size) : data_(new (std::align_val_t{64}) float[size]) {}
+  ~Floats() { ::operator delete[](data_, std::align_val_t{64}); }
+  Floats(const Floats&) = delete;
+  Floats& operator=(const Floats&) = delete;
+  operator float*() const { return data_; }
+
+ private:
+  float* data_;
+};
+
+// A matrix that is read number by number.
+struct Scalars {
+  const float* data;
+  size_t row, column;  // steps to the next
+};
+
+template <int kRows>
+void MultiplyRows(Scalars a, const float* b, float* c, int inner, int columns,
+                  bool add) {
+  for (int at = 0; at < columns; at += kPair) {
+    Vector sum[kRows][2] = {};
+    for (int k = 0; k < inner; ++k) {
+      const float* line = b + size_t(k) * columns + at;
+      const Vector left = Load(line), right = Load(line + kLanes);
+#pragma GCC unroll 12
+      for (int row = 0; row < kRows; ++row) {
+        const Vector value = Fill(a.data[row * a.row + k * a.column]);
+        sum[row][0] += value * left;
+        sum[row][1] += value * right;
+      }
+    }
+#pragma GCC unroll 12
+    for (int row = 0; row < kRows; ++row)
+      for (int half = 0; half < 2; ++half) {
+        float* to = c + size_t(row) * columns + at + half * kLanes;
+        Store(to, add ? Load(to) + sum[row][half] : sum[row][half]);
+      }
+  }
+}
+
+template <int... kRows>
+constexpr auto ByRows(std::integer_sequence<int, kRows...>) {
+  return std::array{MultiplyRows<kRows + 1>...};
+}
+
+// c = a b, or c += a b: a [rows, inner], b [inner, columns], c [rows, columns]; the
+// columns are a multiple of kPair.
+inline void Multiply(Scalars a, const float* b, float* c, int rows, int inner,
+                     int columns, bool add) {
+  static constexpr auto kMultiply =
+      ByRows(std::make_integer_sequence<int, kMostRows>{});
+  const int blocks = (rows + kMostRows - 1) / kMostRows;
+  for (int block = 0; block < blocks; ++block) {
+    const int first = rows * block / blocks, end = rows * (block + 1) / blocks;
+    const Scalars part = {a.data + first * a.row, a.row, a.column};
+    kMultiply[end - first - 1](part, b, c + size_t(first) * columns, inner, columns,
+                               add);
+  }
+}
+
+}  // namespace kdmri

@@ -1,0 +1,45 @@
+"""Builds the convolutions in C++; everything else stands in pyproject.toml.
+
+Without a C++ compiler the package installs without them and computes by XLA alone.
+"""
+
+import importlib.util
+import pathlib
+import platform
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+NATIVE = pathlib.Path("kdmri_jax", "native")
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+# The same source for each set of instructions; `native` takes the first that runs.
+INSTRUCTIONS = (
+  {"avx512": ["-mavx512f", "-mfma"], "avx2": ["-mavx2", "-mfma"]}
+  if X86
+  else {"default": []}
+)
+
+
+class BuildLibrary(build_ext):
+  """Names a library as what it is: one that is loaded, not imported."""
+
+  def get_ext_filename(self, fullname):
+    *folders, name = fullname.split(".")
+    return str(pathlib.Path(*folders, f"convolution.{name}.so"))
+
+
+def libraries():
+  (jaxlib,) = importlib.util.find_spec("jaxlib").submodule_search_locations
+  for name, flags in INSTRUCTIONS.items():
+    yield Extension(
+      f"kdmri_jax.native.{name}",
+      [str(NATIVE / "convolution.cc")],
+      depends=[str(path) for path in NATIVE.glob("*.h")],
+      include_dirs=[str(pathlib.Path(jaxlib, "include"))],
+      extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=fast", *flags],
+      language="c++",
+      optional=True,
+    )
+
+
+setup(ext_modules=list(libraries()), cmdclass={"build_ext": BuildLibrary})
