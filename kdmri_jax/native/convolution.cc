@@ -22,11 +22,19 @@ using Result = ffi::ResultBuffer<ffi::F32>;
 // computes them: so the sum does not depend on the threads.
 constexpr int kParts = 8;
 
-bool IsMany(int channels) { return channels % 32 == 0 && channels <= kMostChannels; }
+// Rows of an image with few channels that a thread takes at once.
+constexpr int kRowsTogether = 8;
 
-bool IsKnown(int inputs, int outputs) {
-  return (IsMany(inputs) && (IsMany(outputs) || outputs <= few::kMost)) ||
-         (IsMany(outputs) && inputs <= few::kMost);
+enum class Kind { kFromFew, kToFew, kBetweenMany, kUnknown };
+
+Kind KindOf(int inputs, int outputs) {
+  const auto many = [](int channels) {
+    return channels % 32 == 0 && channels <= kMostChannels;
+  };
+  if (many(inputs) && many(outputs)) return Kind::kBetweenMany;
+  if (inputs <= few::kMost && many(outputs)) return Kind::kFromFew;
+  if (many(inputs) && outputs <= few::kMost) return Kind::kToFew;
+  return Kind::kUnknown;
 }
 
 // An image of a batch; the mask may have no elements.
@@ -39,46 +47,66 @@ Image Pick(const Array& batch, const Array* mask, int number) {
           width, channels};
 }
 
-ffi::Error Refuse(const char* text) { return ffi::Error::InvalidArgument(text); }
+ffi::Error Refuse() {
+  return ffi::Error::InvalidArgument(
+      "expected a 3x3 kernel between multiples of 32 channels, or one or two");
+}
 
 // relu(x * kernel + bias), or without ReLU; x is zero wherever `mask` is not positive.
 ffi::Error Convolve(ffi::ThreadPool pool, Array x, Array mask, Array kernel, Array bias,
                     bool relu, Result y) {
   const auto shape = kernel.dimensions();
   const int inputs = shape[2], outputs = shape[3];
+  const Kind kind = KindOf(inputs, outputs);
   if (shape[0] != 3 || shape[1] != 3 || x.dimensions()[3] != inputs ||
-      !IsKnown(inputs, outputs))
-    return Refuse("convolution of a kernel or of channels that are not known here");
+      kind == Kind::kUnknown)
+    return Refuse();
+
   Layer layer = {kernel.typed_data(), bias.typed_data(), relu, inputs, outputs};
-  const bool from_few = inputs <= few::kMost, to_few = outputs <= few::kMost;
-  const bool both_many = !from_few && !to_few;
   const size_t count = size_t(inputs) * outputs;
   const Floats weights(winograd::kPlaces * count);
-  if (both_many) winograd::TransformKernel(kernel.typed_data(), count, weights);
-  if (to_few) few::TransposeKernel(kernel.typed_data(), inputs, outputs, weights);
-  if (!from_few) layer.weights = weights;
+  if (kind == Kind::kBetweenMany) {
+    winograd::TransformKernel(layer.weights, count, weights);
+    layer.weights = weights;
+  } else if (kind == Kind::kToFew) {
+    few::TransposeKernel(layer.weights, inputs, outputs, weights);
+    layer.weights = weights;
+  }
 
   const int height = x.dimensions()[1];
-  const int rows = both_many ? winograd::Block::Rows(Pick(x, nullptr, 0)) : height;
-  const int together = both_many ? 1 : 8;  // rows that a thread takes at once
-  const int parts = (rows + together - 1) / together;
+  const int together = kind == Kind::kBetweenMany ? winograd::kTile : kRowsTogether;
+  const int parts = (height + together - 1) / together;
   Share(pool, x.dimensions()[0] * parts, [&](int number) {
     const Image image = Pick(x, &mask, number / parts);
+    const int first = number % parts * together;
+    const int end = std::min(first + together, height);
     float* output =
-        y->typed_data() + size_t(number / parts) * image.height * image.width * outputs;
-    const int first = number % parts * together, end = std::min(first + together, rows);
-    for (int row = first; row < end; ++row) {
-      if (from_few)
-        few::ConvolveFrom(image, row, layer, output);
-      else if (to_few)
-        (image.mask ? few::ConvolveTo<true> : few::ConvolveTo<false>)(image, row, layer,
-                                                                      output);
-      else
-        (image.mask ? winograd::Convolve<true>
-                    : winograd::Convolve<false>)(image, row, layer, output);
-    }
+        y->typed_data() + size_t(number / parts) * height * image.width * outputs;
+    if (kind == Kind::kFromFew)
+      few::ConvolveFrom(image, first, end, layer, output);
+    else if (kind == Kind::kToFew)
+      few::ConvolveTo(image, first, end, layer, output);
+    else if (image.mask)
+      winograd::Convolve<true>(image, first, layer, output);
+    else
+      winograd::Convolve<false>(image, first, layer, output);
   });
   return ffi::Error::Success();
+}
+
+// Adds to the gradients what one row (of few channels) or one row of tiles gives.
+void AddGradient(Kind kind, const Image& image, const Image& cotangent, int row,
+                 float* kernel, float* bias) {
+  if (kind == Kind::kToFew)  // taken around the pixels of the input
+    few::AddProducts<false>(cotangent, image, row, kernel, bias);
+  else if (kind == Kind::kFromFew && cotangent.mask)
+    few::AddProducts<true>(image, cotangent, row, kernel, bias);
+  else if (kind == Kind::kFromFew)
+    few::AddProducts<false>(image, cotangent, row, kernel, bias);
+  else if (cotangent.mask)
+    winograd::AddGradient<true>(image, cotangent, row, kernel, bias);
+  else
+    winograd::AddGradient<false>(image, cotangent, row, kernel, bias);
 }
 
 // The gradients of Convolve's kernel and bias; the cotangent is zero wherever `mask` is
@@ -86,59 +114,40 @@ ffi::Error Convolve(ffi::ThreadPool pool, Array x, Array mask, Array kernel, Arr
 ffi::Error Gradient(ffi::ThreadPool pool, Array x, Array cotangent, Array mask,
                     Result kernel, Result bias) {
   const int inputs = x.dimensions()[3], outputs = cotangent.dimensions()[3];
-  if (!IsKnown(inputs, outputs))
-    return Refuse("gradient of a kernel of channels that are not known here");
-  const bool from_few = inputs <= few::kMost, to_few = outputs <= few::kMost;
-  const bool both_many = !from_few && !to_few;
-  const Image first = Pick(x, nullptr, 0);
-  const int rows = both_many ? winograd::Block::Rows(first) : first.height;
-  const int all = rows * x.dimensions()[0], parts = std::min(kParts, all);
-  const size_t taps = both_many ? winograd::kPlaces : few::kTaps;
-  const size_t size = taps * inputs * outputs, total = std::max(inputs, outputs);
-  const Floats sums(parts * (size + total));
+  const Kind kind = KindOf(inputs, outputs);
+  if (kind == Kind::kUnknown) return Refuse();
+  const int batch = x.dimensions()[0], height = x.dimensions()[1];
+  const bool in_tiles = kind == Kind::kBetweenMany;
+  const int step = in_tiles ? winograd::kTile : 1;
+  const int rows = (height + step - 1) / step, all = batch * rows;
+  const int parts = std::clamp(all, 1, kParts);
+  const size_t count = size_t(inputs) * outputs;
+  const size_t size = (in_tiles ? winograd::kPlaces : few::kTaps) * count;
+  const size_t stride = size + std::max(inputs, outputs);
+  const Floats sums(parts * stride);
   Share(pool, parts, [&](int part) {
-    float* sum = sums + part * (size + total);
-    std::memset(sum, 0, (size + total) * sizeof(float));
-    for (int k = all * part / parts; k < all * (part + 1) / parts; ++k) {
-      const Image image = Pick(x, nullptr, k / rows),
-                  change = Pick(cotangent, &mask, k / rows);
-      const int row = k % rows;
-      if (to_few)
-        few::AddProducts<false>(change, image, row, sum, sum + size);
-      else if (from_few)
-        (change.mask ? few::AddProducts<true>
-                     : few::AddProducts<false>)(image, change, row, sum, sum + size);
-      else
-        (change.mask
-             ? winograd::AddGradient<true>
-             : winograd::AddGradient<false>)(image, change, row, sum, sum + size);
-    }
+    float* sum = sums + part * stride;
+    std::memset(sum, 0, stride * sizeof(float));
+    for (int k = all * part / parts; k < all * (part + 1) / parts; ++k)
+      AddGradient(kind, Pick(x, nullptr, k / rows), Pick(cotangent, &mask, k / rows),
+                  k % rows * step, sum, sum + size);
   });
   for (int part = 1; part < parts; ++part)
-    for (size_t k = 0; k < size + total; ++k)
-      sums[k] += sums[part * (size + total) + k];
+    for (size_t k = 0; k < stride; ++k) sums[k] += sums[part * stride + k];
 
-  float *to = kernel->typed_data(), *to_bias = bias->typed_data();
-  if (both_many) {
-    winograd::GatherKernel(sums, size_t(inputs) * outputs, to);
-  } else if (from_few) {
-    std::memcpy(to, sums, size * sizeof(float));
-  } else {  // [3, 3, outputs, inputs], taken around the input's pixels
-    for (int tap = 0; tap < few::kTaps; ++tap)
-      for (int i = 0; i < inputs; ++i)
-        for (int o = 0; o < outputs; ++o)
-          *to++ = sums[((few::kTaps - 1 - tap) * outputs + o) * inputs + i];
-  }
-  if (!to_few) {
-    std::memcpy(to_bias, sums + size, outputs * sizeof(float));
+  float *for_kernel = kernel->typed_data(), *for_bias = bias->typed_data();
+  if (kind == Kind::kToFew) {
+    few::TurnKernel(sums, inputs, outputs, for_kernel);
+    double total[few::kMost] = {};
+    for (int k = 0; k < batch; ++k) few::AddPixels(Pick(cotangent, &mask, k), total);
+    std::copy_n(total, outputs, for_bias);
     return ffi::Error::Success();
   }
-  std::memset(to_bias, 0, outputs * sizeof(float));
-  for (int k = 0; k < x.dimensions()[0]; ++k) {
-    const Image change = Pick(cotangent, &mask, k);
-    for (size_t at = 0; at < change.Row(change.height); ++at)
-      if (!change.mask || change.mask[at] > 0) to_bias[at % outputs] += change.data[at];
-  }
+  if (kind == Kind::kFromFew)
+    std::memcpy(for_kernel, sums, size * sizeof(float));
+  else
+    winograd::GatherKernel(sums, count, for_kernel);
+  std::memcpy(for_bias, sums + size, outputs * sizeof(float));
   return ffi::Error::Success();
 }
 

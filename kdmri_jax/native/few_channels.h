@@ -65,17 +65,21 @@ void FromPixels(const Window& window, int column, const Layer& layer, float* out
   }
 }
 
-// Computes one row of a convolution from few channels.
-inline void ConvolveFrom(const Image& image, int row, const Layer& layer,
+// Computes rows `first` to `end` of a convolution from few channels.
+inline void ConvolveFrom(const Image& image, int first, int end, const Layer& layer,
                          float* output) {
   Window window(image);
-  window.Read(row);
-  output += size_t(row) * image.width * layer.outputs;
-  int column = 0;
-  for (; column + kBeside <= image.width; column += kBeside)
-    FromPixels<kBeside>(window, column, layer, output + size_t(column) * layer.outputs);
-  for (; column < image.width; ++column)
-    FromPixels<1>(window, column, layer, output + size_t(column) * layer.outputs);
+  output += size_t(first) * image.width * layer.outputs;
+  for (int row = first; row < end; ++row) {
+    window.Read(row);
+    int column = 0;
+    for (; column + kBeside <= image.width; column += kBeside) {
+      FromPixels<kBeside>(window, column, layer, output);
+      output += kBeside * layer.outputs;
+    }
+    for (; column < image.width; ++column, output += layer.outputs)
+      FromPixels<1>(window, column, layer, output);
+  }
 }
 
 // [3, 3, inputs, outputs] -> [outputs, 3, 3, inputs], as ConvolveTo reads it.
@@ -84,8 +88,8 @@ inline void TransposeKernel(const float* kernel, int inputs, int outputs, float*
     for (int k = 0; k < kTaps * inputs; ++k) *to++ = kernel[k * outputs + o];
 }
 
-template <int kPixels, class Rows>
-void ToPixels(const Rows& rows, int column, int width, const Layer& layer,
+template <int kPixels>
+void ToPixels(const Lines<3, false>& lines, int column, int width, const Layer& layer,
               float* output) {
   for (int o = 0; o < layer.outputs; ++o) {
     const float* weights = layer.weights + size_t(o) * kTaps * layer.inputs;
@@ -97,7 +101,7 @@ void ToPixels(const Rows& rows, int column, int width, const Layer& layer,
 #pragma GCC unroll 4
         for (int k = 0; k < kPixels; ++k) {
           const int from = column + k + tap % 3 - 1;
-          if (from >= 0 && from < width) sum[k] += rows(tap / 3, from, c) * weight;
+          if (from >= 0 && from < width) sum[k] += lines(tap / 3, from, c) * weight;
         }
       }
     for (int k = 0; k < kPixels; ++k)
@@ -105,17 +109,31 @@ void ToPixels(const Rows& rows, int column, int width, const Layer& layer,
   }
 }
 
-// Computes one row of a convolution to few channels; `layer.weights` is transposed.
-template <bool kMasked>
-void ConvolveTo(const Image& image, int row, const Layer& layer, float* output) {
-  const Lines<3, kMasked> rows(image, row - 1);
-  output += size_t(row) * image.width * layer.outputs;
-  int column = 0;
-  for (; column + kBeside <= image.width; column += kBeside)
-    ToPixels<kBeside>(rows, column, image.width, layer,
-                      output + column * layer.outputs);
-  for (; column < image.width; ++column)
-    ToPixels<1>(rows, column, image.width, layer, output + column * layer.outputs);
+// Computes rows `first` to `end` of a convolution to few channels; `layer.weights` is
+// transposed.
+inline void ConvolveTo(const Image& image, int first, int end, const Layer& layer,
+                       float* output) {
+  const int top = std::max(first - 1, 0), bottom = std::min(end + 1, image.height);
+  Image read = {image.data + image.Row(top), nullptr, bottom - top, image.width,
+                image.channels};
+  if (image.mask) {
+    const size_t size = read.Row(read.height);
+    const float *data = read.data, *mask = image.mask + image.Row(top);
+    float* masked = Scratch(size);
+    for (size_t k = 0; k < size; k += kLanes)
+      Store(masked + k, Where(Load(mask + k), Load(data + k)));
+    read.data = masked;
+  }
+  const int width = image.width;
+  output += size_t(first) * width * layer.outputs;
+  for (int row = first; row < end; ++row, output += width * layer.outputs) {
+    const Lines<3, false> lines(read, row - 1 - top);
+    int column = 0;
+    for (; column + kBeside <= width; column += kBeside)
+      ToPixels<kBeside>(lines, column, width, layer, output + column * layer.outputs);
+    for (; column < width; ++column)
+      ToPixels<1>(lines, column, width, layer, output + column * layer.outputs);
+  }
 }
 
 // Adds one row's sums of the pixels of `many` times those that a tap finds around them
@@ -143,6 +161,23 @@ void AddProducts(const Image& few, const Image& many, int row, float* taps,
       }
       if (f == 0) Store(total + c, Load(total + c) + all);
     }
+}
+
+// What AddProducts has found around the pixels of a convolution's input, as the
+// gradient of its kernel: [3, 3, outputs, inputs] -> [3, 3, inputs, outputs], each tap
+// opposite.
+inline void TurnKernel(const float* taps, int inputs, int outputs, float* kernel) {
+  for (int tap = kTaps - 1; tap >= 0; --tap)
+    for (int i = 0; i < inputs; ++i)
+      for (int o = 0; o < outputs; ++o)
+        *kernel++ = taps[size_t(tap * outputs + o) * inputs + i];
+}
+
+// Adds all pixels of an image of few channels to `total` [channels].
+inline void AddPixels(const Image& image, double* total) {
+  const size_t size = image.Row(image.height);
+  for (size_t k = 0; k < size; ++k)
+    if (!image.mask || image.mask[k] > 0) total[k % image.channels] += image.data[k];
 }
 
 }  // namespace kdmri::few

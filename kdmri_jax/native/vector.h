@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -52,6 +53,17 @@ class Floats {
  private:
   float* data_;
 };
+
+// Memory of this thread, the same in all calls, for what they have in between.
+inline float* Scratch(size_t size) {
+  static thread_local size_t held = 0;
+  static thread_local std::unique_ptr<Floats> floats;
+  if (held < size) {
+    floats = std::make_unique<Floats>(size);
+    held = size;
+  }
+  return *floats;
+}
 
 // A matrix that is read number by number.
 struct Scalars {

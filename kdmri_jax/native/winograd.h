@@ -91,18 +91,18 @@ inline void GatherKernel(const float* from, size_t count, float* kernel) {
     }
 }
 
-// A row of tiles, `count` of them from `first` on.
+// A part of a row of tiles: `count` of them, beside each other from `column` on.
 struct Block {
-  int row, first, count;
+  int column, count;
 
-  static int Rows(const Image& image) { return (image.height + kTile - 1) / kTile; }
   static int Across(const Image& image) { return (image.width + kTile - 1) / kTile; }
   static int Blocks(const Image& image) {
     return (Across(image) + kMostTiles - 1) / kMostTiles;
   }
-  Block(const Image& image, int row, int block) : row(row) {
-    first = Across(image) * block / Blocks(image);
-    count = Across(image) * (block + 1) / Blocks(image) - first;
+  Block(const Image& image, int number) {
+    const int blocks = Blocks(image), first = Across(image) * number / blocks;
+    column = kTile * first;
+    count = Across(image) * (number + 1) / blocks - first;
   }
 };
 
@@ -172,14 +172,13 @@ inline void GatherLine(const float* from, int tiles, int channels, float* to) {
 }
 
 // [6, 4 tiles, outputs] -> the block's pixels of the output, with bias and ReLU.
-inline void GatherColumns(const float* from, const Image& image, const Block& block,
-                          const Layer& layer, float* output) {
-  const int row = kTile * block.row, column = kTile * block.first;
+inline void GatherColumns(const float* from, const Image& image, int row,
+                          const Block& block, const Layer& layer, float* output) {
   const int height = std::min(kTile, image.height - row);
-  const int width = std::min(kTile * block.count, image.width - column);
+  const int width = std::min(kTile * block.count, image.width - block.column);
   const size_t plane = size_t(kTile) * block.count * layer.outputs;
   const size_t stride = size_t(image.width) * layer.outputs;
-  output += row * stride + size_t(column) * layer.outputs;
+  output += row * stride + size_t(block.column) * layer.outputs;
   for (int k = 0; k < width; ++k, from += layer.outputs, output += layer.outputs)
     for (int o = 0; o < layer.outputs; o += kLanes) {
       Vector x[kWindow], gathered[kTile];
@@ -194,21 +193,24 @@ inline void GatherColumns(const float* from, const Image& image, const Block& bl
     }
 }
 
-constexpr size_t kWindowColumns = kTile * kMostTiles + kWindow - kTile;
+// What a block has in between, at most, a channel: transformed columns, and what is
+// transformed along a line of them, too.
+constexpr size_t kColumns = kWindow * (kTile * kMostTiles + kWindow - kTile);
+constexpr size_t kPlacesOfLine = kWindow * kMostTiles;
 
-// Computes one row of tiles; `layer.weights` is a transformed kernel.
+// Computes a row of tiles, from `row` of the image on; `layer.weights` is a transformed
+// kernel.
 template <bool kMasked>
 void Convolve(const Image& image, int row, const Layer& layer, float* output) {
   const int inputs = layer.inputs, outputs = layer.outputs;
-  const Floats columns(kWindow * kWindowColumns * inputs);
-  const Floats windows(size_t(kWindow) * kMostTiles * inputs);
-  const Floats products(size_t(kWindow) * kMostTiles * outputs);
-  const Floats lines(size_t(kWindow) * kTile * kMostTiles * outputs);
+  float* columns = Scratch((kColumns + kPlacesOfLine) * (inputs + outputs));
+  float* windows = columns + kColumns * inputs;
+  float* products = windows + kPlacesOfLine * inputs;
+  float* lines = products + kPlacesOfLine * outputs;
   for (int number = 0; number < Block::Blocks(image); ++number) {
-    const Block block(image, row, number);
+    const Block block(image, number);
     const int tiles = block.count, width = kTile * tiles + kWindow - kTile;
-    SpreadColumns<kWindow, kMasked>(image, kTile * row - 1, kTile * block.first - 1,
-                                    width, columns);
+    SpreadColumns<kWindow, kMasked>(image, row - 1, block.column - 1, width, columns);
     for (int i = 0; i < kWindow; ++i) {
       SpreadLine<kWindow>(columns + size_t(i) * width * inputs, tiles, inputs, windows);
       for (int j = 0; j < kWindow; ++j)
@@ -217,27 +219,26 @@ void Convolve(const Image& image, int row, const Layer& layer, float* output) {
                  products + size_t(j) * tiles * outputs, tiles, inputs, outputs, false);
       GatherLine(products, tiles, outputs, lines + size_t(i) * kTile * tiles * outputs);
     }
-    GatherColumns(lines, image, block, layer, output);
+    GatherColumns(lines, image, row, block, layer, output);
   }
 }
 
-// Adds what one row of tiles gives to the gradient of a transformed kernel [36, inputs,
-// outputs] and to that of the bias [outputs].
+// Adds what a row of tiles, from `row` of the image on, gives to the gradient of a
+// transformed kernel [36, inputs, outputs] and to that of the bias [outputs].
 template <bool kMasked>
 void AddGradient(const Image& image, const Image& cotangent, int row, float* kernel,
                  float* bias) {
   const int inputs = image.channels, outputs = cotangent.channels;
-  const Floats columns(kWindow * kWindowColumns * inputs);
-  const Floats windows(size_t(kWindow) * kMostTiles * inputs);
-  const Floats cotangent_columns(size_t(kWindow) * kTile * kMostTiles * outputs);
-  const Floats tiles(size_t(kWindow) * kMostTiles * outputs);
+  float* columns = Scratch((kColumns + kPlacesOfLine) * (inputs + outputs));
+  float* windows = columns + kColumns * inputs;
+  float* tiles = windows + kPlacesOfLine * inputs;
+  float* cotangent_columns = tiles + kPlacesOfLine * outputs;
   for (int number = 0; number < Block::Blocks(image); ++number) {
-    const Block block(image, row, number);
+    const Block block(image, number);
     const int count = block.count, width = kTile * count + kWindow - kTile;
-    SpreadColumns<kWindow, false>(image, kTile * row - 1, kTile * block.first - 1,
-                                  width, columns);
-    SpreadColumns<kTile, kMasked>(cotangent, kTile * row, kTile * block.first,
-                                  kTile * count, cotangent_columns, bias);
+    SpreadColumns<kWindow, false>(image, row - 1, block.column - 1, width, columns);
+    SpreadColumns<kTile, kMasked>(cotangent, row, block.column, kTile * count,
+                                  cotangent_columns, bias);
     for (int i = 0; i < kWindow; ++i) {
       SpreadLine<kWindow>(columns + size_t(i) * width * inputs, count, inputs, windows);
       SpreadLine<kTile>(cotangent_columns + size_t(i) * kTile * count * outputs, count,

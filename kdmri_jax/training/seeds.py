@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax
 from absl import logging
 
+from kdmri_jax import native
 from kdmri_jax.errors import UserError
 from kdmri_jax.training import interrupt
 from kdmri_jax.training.pipeline import Pipeline
@@ -98,3 +99,8 @@ def _label(pipeline: Pipeline, seeds: int) -> str:
 def _say(devices: int, platform: str, seeds: Sequence[int] = ()) -> None:
   beside = f", seeds {', '.join(map(str, seeds))} side by side" if seeds else ""
   logging.info("training on %d %s device(s)%s", devices, platform, beside)
+  if platform == "cpu" and native.instructions() is None:
+    logging.warning(
+      "XLA computes all convolutions, which takes more than twice as long on a CPU: "
+      "install the package again where there is a C++ compiler (g++ or clang)"
+    )
