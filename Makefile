@@ -8,6 +8,10 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 DEMO := runs/demo
+# What pip installs, and what it builds with: older releases of pip read the first alone.
+CONSTRAINED := PIP_CONSTRAINT=$(CURDIR)/constraints.txt \
+  PIP_BUILD_CONSTRAINT=$(CURDIR)/constraints.txt
+NATIVE := $(wildcard kdmri_jax/native/*.cc kdmri_jax/native/*.h)
 
 .PHONY: demo test lint clean
 
@@ -21,11 +25,11 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-$(READY): pyproject.toml setup.py constraints.txt $(wildcard kdmri_jax/native/*.cc kdmri_jax/native/*.h)
+$(READY): pyproject.toml setup.py constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; run make PYTHON=/path/to/a/newer/python"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(CONSTRAINED) $(VENV)/bin/python -m pip install --quiet --editable '.[dev]'
 	@touch $(READY)
 
 clean:

@@ -6,18 +6,19 @@ Without a C++ compiler the package installs without them and computes by XLA alo
 import importlib.util
 import pathlib
 import platform
+import sys
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 NATIVE = pathlib.Path("kdmri_jax", "native")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-# The same source for each set of instructions; `native` takes the first that runs.
-INSTRUCTIONS = (
-  {"avx512": ["-mavx512f", "-mfma"], "avx2": ["-mavx2", "-mfma"]}
-  if X86
-  else {"default": []}
-)
+# The same source for each set of instructions; `native` takes the best that runs.
+INSTRUCTIONS = {"default": []}
+if X86:
+  INSTRUCTIONS |= {"avx2": ["-mavx2", "-mfma"], "avx512": ["-mavx512f", "-mfma"]}
+# Hidden, what two libraries both have stays apart.
+FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fvisibility=hidden"]
 
 
 class BuildLibrary(build_ext):
@@ -29,14 +30,17 @@ class BuildLibrary(build_ext):
 
 
 def libraries():
-  (jaxlib,) = importlib.util.find_spec("jaxlib").submodule_search_locations
+  jaxlib = importlib.util.find_spec("jaxlib")
+  if jaxlib is None:
+    sys.exit("error: jaxlib is missing, whose headers are needed: pip install jaxlib")
+  (folder,) = jaxlib.submodule_search_locations
   for name, flags in INSTRUCTIONS.items():
     yield Extension(
       f"kdmri_jax.native.{name}",
       [str(NATIVE / "convolution.cc")],
-      depends=[str(path) for path in NATIVE.glob("*.h")],
-      include_dirs=[str(pathlib.Path(jaxlib, "include"))],
-      extra_compile_args=["-std=c++17", "-O3", "-ffp-contract=fast", *flags],
+      depends=[__file__, *map(str, NATIVE.glob("*.h"))],
+      include_dirs=[str(pathlib.Path(folder, "include"))],
+      extra_compile_args=[*FLAGS, *flags],
       language="c++",
       optional=True,
     )

@@ -4,8 +4,11 @@ Channels in multiples of 32 are computed in C++, others by forms of XLA's.
 """
 
 import concurrent.futures
+import contextlib
 import functools
+import pathlib
 import shutil
+import subprocess
 
 import jax
 import jax.numpy as jnp
@@ -127,7 +130,7 @@ def test_native_code_was_built():
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), IN_NATIVE)
-@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (9, 7), (3, 101)])
+@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (9, 7), (3, 101), (77, 9)])
 def test_layers_in_native_code(shape, inputs, outputs, instructions):
   x, kernel, cotangent = draw(0, (), shape, 3, inputs, outputs)
   bias = np.random.default_rng(1).normal(size=outputs)
@@ -152,11 +155,11 @@ needs_native = pytest.mark.skipif(not BUILT, reason="no native code was built")
 @needs_native
 @pytest.mark.parametrize("mapped", [jax.vmap, jax.pmap])
 def test_native_code_for_several_networks(mapped):
-  x, kernel, cotangent = draw(0, (3,), (9, 20), 3, 32, 32)
-  found = mapped(value_and_gradients)(*map(np.float32, (x, kernel, cotangent)))
+  drawn = draw(0, (3,), (9, 20), 3, 32, 32)
+  given = *map(np.float32, drawn), np.zeros((3, 32), np.float32)
+  found = mapped(functools.partial(layer, True))(*given)
   for each in range(3):
-    one = [part[each] for part in (x, kernel, cotangent)]
-    expected = by_definition(*one[:2]), *gradients_by_definition(*one)
+    expected = layer_by_definition(*(np.float64(part[each]) for part in given))
     assert_close([part[each] for part in found], expected, 4e-6)
 
 
@@ -197,16 +200,36 @@ def test_without_a_library_xla_computes(monkeypatch):
   monkeypatch.setattr(native, "instructions", lambda: None)
   drawn = draw(0, (), (7, 6), 3, 32, 32)
   given = tuple(map(np.float32, drawn))
-  assert "kdmri" not in str(jax.make_jaxpr(value_and_gradients)(*given))
+  function = functools.partial(value_and_gradients)  # that jit has not seen
+  assert "kdmri" not in str(jax.make_jaxpr(function)(*given))
   expected = by_definition(*drawn[:2]), *gradients_by_definition(*drawn)
-  assert_close(jax.jit(value_and_gradients)(*given), expected)
+  assert_close(jax.jit(function)(*given), expected)
 
 
+@needs_native
 def test_xla_alone_agrees_with_native_code():
   given = tuple(map(np.float32, draw(0, (), (20, 33), 3, 32, 32)))
-  with convolution.xla_alone():
-    alone = jax.jit(value_and_gradients)(*given)
-  assert_close(jax.jit(value_and_gradients)(*given), map(np.asarray, alone), 4e-6)
+  found = {}
+  for code in (contextlib.nullcontext, convolution.xla_alone):
+    function = functools.partial(value_and_gradients)  # that jit has not seen
+    with code():
+      text = str(jax.make_jaxpr(function)(*given))
+      assert ("kdmri" in text) == (code is contextlib.nullcontext)
+      found[code] = jax.device_get(jax.jit(function)(*given))
+  assert_close(*found.values(), 4e-6)
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm lists a library's symbols")
+@pytest.mark.parametrize("name", BUILT)
+def test_libraries_share_no_code(name):
+  """Else the one loaded first would lend its instructions to the others."""
+  path = pathlib.Path(native.__file__).with_name(f"convolution.{name}.so")
+  listed = subprocess.run(
+    ["nm", "-D", "--defined-only", path], capture_output=True, text=True, check=True
+  )
+  shown = {line.split()[-1].lstrip("_") for line in listed.stdout.splitlines()}
+  own = {symbol for symbol in shown if "kdmri" in symbol}
+  assert own == {"kdmri_convolve", "kdmri_convolution_gradient", "kdmri_has"}
 
 
 def test_forward_mode_is_refused():

@@ -23,7 +23,10 @@ _xla_alone = contextvars.ContextVar("xla_alone", default=False)
 
 @contextlib.contextmanager
 def xla_alone() -> Iterator[None]:
-  """What is traced within runs without this package: no C++ is called."""
+  """What is traced within calls no C++: it runs without this package.
+
+  JAX does not trace again what `jax.jit` has traced before: give it a new function.
+  """
   token = _xla_alone.set(True)
   try:
     yield
@@ -34,7 +37,7 @@ def xla_alone() -> Iterator[None]:
 def convolve(
   x: Array, kernel: Array, bias: Array | None = None, relu: bool = False
 ) -> Array:
-  """Convolves, zero-padded to the same size; reverse mode only.
+  """Convolves, zero-padded to the same size; first derivatives in reverse mode.
 
   Args:
     x: [B, H, W, I].

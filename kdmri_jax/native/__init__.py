@@ -15,14 +15,20 @@ import jax.numpy as jnp
 from kdmri_jax.types import Array
 
 INSTRUCTIONS = ("avx512", "avx2", "default")  # as setup.py names them, the best first
-_FEW, _MANY = 2, 32  # at most so many channels, or multiples of so many
-_MOST = 4096
+# Channels, as convolution.cc knows them: up to _FEW, or multiples of _MANY up to _MOST.
+_FEW, _MANY, _MOST = 2, 32, 1024
 _FUNCTIONS = ("kdmri_convolve", "kdmri_convolution_gradient")
 
 
 def runs(name: str) -> bool:
-  """Whether the library for a set of `INSTRUCTIONS` was built, and this CPU has it."""
-  return _path(name).exists() and bool(_load(name).kdmri_runs_here())
+  """Whether the library for a set of `INSTRUCTIONS` was built and can be used here."""
+  try:
+    if not _load("default").kdmri_has(name.encode()):
+      return False
+    _register(name)
+  except (OSError, RuntimeError):  # of another system, or another release of jaxlib
+    return False
+  return True
 
 
 @functools.cache
@@ -34,8 +40,8 @@ def instructions() -> str | None:
 def knows(kernel: Array) -> bool:
   """Whether a kernel [K, K, I, O] is one of these convolutions, and they can be called.
 
-  It must be of float32 and 3x3; one side may have one channel or two, others must be
-  multiples of 32.
+  It must be of float32 and 3x3, between multiples of 32 channels up to 1024; one of the
+  two sides may have one channel or two instead.
   """
   fewer, more = sorted(kernel.shape[2:])
   return (

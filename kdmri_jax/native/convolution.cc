@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "few_channels.h"
 #include "images.h"
@@ -19,8 +20,8 @@ using Array = ffi::Buffer<ffi::F32>;
 using Result = ffi::ResultBuffer<ffi::F32>;
 
 // Parts of a batch whose gradients are summed one after the other, whichever thread
-// computes them: so the sum does not depend on the threads.
-constexpr int kParts = 8;
+// computes them: so the sum does not depend on the threads. Fewer where they are large.
+constexpr size_t kParts = 8, kMostSums = size_t(1) << 24;
 
 // Rows of an image with few channels that a thread takes at once.
 constexpr int kRowsTogether = 8;
@@ -47,9 +48,19 @@ Image Pick(const Array& batch, const Array* mask, int number) {
           width, channels};
 }
 
+bool SameImages(const Array& a, const Array& b) {
+  const auto one = a.dimensions(), other = b.dimensions();
+  return std::equal(one.begin(), one.begin() + 3, other.begin());
+}
+
+bool Masks(const Array& mask, const Array& images) {
+  return mask.element_count() == 0 || mask.element_count() == images.element_count();
+}
+
 ffi::Error Refuse() {
   return ffi::Error::InvalidArgument(
-      "expected a 3x3 kernel between multiples of 32 channels, or one or two");
+      "a 3x3 convolution in C++ takes multiples of 32 channels, or one or two, and "
+      "arrays whose shapes fit");
 }
 
 // relu(x * kernel + bias), or without ReLU; x is zero wherever `mask` is not positive.
@@ -58,23 +69,23 @@ ffi::Error Convolve(ffi::ThreadPool pool, Array x, Array mask, Array kernel, Arr
   const auto shape = kernel.dimensions();
   const int inputs = shape[2], outputs = shape[3];
   const Kind kind = KindOf(inputs, outputs);
-  if (shape[0] != 3 || shape[1] != 3 || x.dimensions()[3] != inputs ||
-      kind == Kind::kUnknown)
+  if (kind == Kind::kUnknown || shape[0] != 3 || shape[1] != 3 ||
+      x.dimensions()[3] != inputs || bias.element_count() != size_t(outputs) ||
+      !Masks(mask, x))
     return Refuse();
 
   Layer layer = {kernel.typed_data(), bias.typed_data(), relu, inputs, outputs};
   const size_t count = size_t(inputs) * outputs;
-  const Floats weights(winograd::kPlaces * count);
-  if (kind == Kind::kBetweenMany) {
+  const bool in_tiles = kind == Kind::kBetweenMany;
+  const Floats weights((in_tiles ? winograd::kPlaces : few::kTaps) * count);
+  if (in_tiles)
     winograd::TransformKernel(layer.weights, count, weights);
-    layer.weights = weights;
-  } else if (kind == Kind::kToFew) {
+  else if (kind == Kind::kToFew)
     few::TransposeKernel(layer.weights, inputs, outputs, weights);
-    layer.weights = weights;
-  }
+  if (kind != Kind::kFromFew) layer.weights = weights;
 
   const int height = x.dimensions()[1];
-  const int together = kind == Kind::kBetweenMany ? winograd::kTile : kRowsTogether;
+  const int together = in_tiles ? winograd::kTile : kRowsTogether;
   const int parts = (height + together - 1) / together;
   Share(pool, x.dimensions()[0] * parts, [&](int number) {
     const Image image = Pick(x, &mask, number / parts);
@@ -98,7 +109,7 @@ ffi::Error Convolve(ffi::ThreadPool pool, Array x, Array mask, Array kernel, Arr
 void AddGradient(Kind kind, const Image& image, const Image& cotangent, int row,
                  float* kernel, float* bias) {
   if (kind == Kind::kToFew)  // taken around the pixels of the input
-    few::AddProducts<false>(cotangent, image, row, kernel, bias);
+    few::AddProducts<false>(cotangent, image, row, kernel, nullptr);
   else if (kind == Kind::kFromFew && cotangent.mask)
     few::AddProducts<true>(image, cotangent, row, kernel, bias);
   else if (kind == Kind::kFromFew)
@@ -115,15 +126,17 @@ ffi::Error Gradient(ffi::ThreadPool pool, Array x, Array cotangent, Array mask,
                     Result kernel, Result bias) {
   const int inputs = x.dimensions()[3], outputs = cotangent.dimensions()[3];
   const Kind kind = KindOf(inputs, outputs);
-  if (kind == Kind::kUnknown) return Refuse();
+  if (kind == Kind::kUnknown || !SameImages(x, cotangent) || !Masks(mask, cotangent))
+    return Refuse();
   const int batch = x.dimensions()[0], height = x.dimensions()[1];
   const bool in_tiles = kind == Kind::kBetweenMany;
   const int step = in_tiles ? winograd::kTile : 1;
   const int rows = (height + step - 1) / step, all = batch * rows;
-  const int parts = std::clamp(all, 1, kParts);
   const size_t count = size_t(inputs) * outputs;
   const size_t size = (in_tiles ? winograd::kPlaces : few::kTaps) * count;
-  const size_t stride = size + std::max(inputs, outputs);
+  const size_t stride = size + outputs;
+  const int parts =
+      std::clamp<size_t>(all, 1, std::min(kParts, 1 + kMostSums / stride));
   const Floats sums(parts * stride);
   Share(pool, parts, [&](int part) {
     float* sum = sums + part * stride;
@@ -154,6 +167,8 @@ ffi::Error Gradient(ffi::ThreadPool pool, Array x, Array cotangent, Array mask,
 }  // namespace
 }  // namespace kdmri
 
+#pragma GCC visibility push(default)
+
 XLA_FFI_DEFINE_HANDLER_SYMBOL(kdmri_convolve, kdmri::Convolve,
                               xla::ffi::Ffi::Bind()
                                   .Ctx<xla::ffi::ThreadPool>()
@@ -173,13 +188,16 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(kdmri_convolution_gradient, kdmri::Gradient,
                                   .Ret<kdmri::Array>()    // kernel
                                   .Ret<kdmri::Array>());  // bias
 
-// Whether this CPU knows the instructions that this file was compiled to.
-extern "C" int kdmri_runs_here() {
-#if defined(__AVX512F__)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma");
-#elif defined(__AVX2__)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  return 1;
+// Whether this CPU has a set of instructions, by the name of its library. Those of the
+// default one are enough to answer.
+extern "C" int kdmri_has(const char* instructions) {
+  const std::string_view name = instructions;
+#if defined(__x86_64__)
+  const bool fma = __builtin_cpu_supports("fma");
+  if (name == "avx512") return fma && __builtin_cpu_supports("avx512f");
+  if (name == "avx2") return fma && __builtin_cpu_supports("avx2");
 #endif
+  return name == "default";
 }
+
+#pragma GCC visibility pop

@@ -138,7 +138,7 @@ inline void ConvolveTo(const Image& image, int first, int end, const Layer& laye
 
 // Adds one row's sums of the pixels of `many` times those that a tap finds around them
 // in `few`: to `taps` [3, 3, few channels, many channels], and of the pixels themselves
-// to `total` [many channels].
+// to `total` [many channels], if there is one.
 template <bool kMasked>
 void AddProducts(const Image& few, const Image& many, int row, float* taps,
                  float* total) {
@@ -159,7 +159,7 @@ void AddProducts(const Image& few, const Image& many, int row, float* taps,
         float* to = taps + size_t(tap * few.channels + f) * many.channels + c;
         Store(to, Load(to) + sum[tap]);
       }
-      if (f == 0) Store(total + c, Load(total + c) + all);
+      if (total && f == 0) Store(total + c, Load(total + c) + all);
     }
 }
 
@@ -175,9 +175,13 @@ inline void TurnKernel(const float* taps, int inputs, int outputs, float* kernel
 
 // Adds all pixels of an image of few channels to `total` [channels].
 inline void AddPixels(const Image& image, double* total) {
-  const size_t size = image.Row(image.height);
-  for (size_t k = 0; k < size; ++k)
-    if (!image.mask || image.mask[k] > 0) total[k % image.channels] += image.data[k];
+  for (int row = 0; row < image.height; ++row)
+    for (int c = 0; c < image.channels; ++c) {
+      double sum = 0;
+      for (size_t k = image.Row(row) + c; k < image.Row(row + 1); k += image.channels)
+        sum += image.mask && !(image.mask[k] > 0) ? 0 : image.data[k];
+      total[c] += sum;
+    }
 }
 
 }  // namespace kdmri::few

@@ -7,7 +7,7 @@
 
 namespace kdmri {
 
-constexpr int kMostChannels = 4096;
+constexpr int kMostChannels = 1024;
 
 // One image [height, width, channels], zero wherever `mask` is not positive.
 struct Image {

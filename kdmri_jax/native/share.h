@@ -24,7 +24,7 @@ void Share(xla::ffi::ThreadPool pool, int count, const Work& work) {
   };
   const auto state = std::make_shared<State>();
   // A thread that begins when all numbers are taken must not touch `work`.
-  const auto take = [state, count, &work] {
+  const auto take = [state, count, &work]() noexcept {
     int done = 0;
     for (int k; (k = state->next.fetch_add(1)) < count; ++done) work(k);
     if (done == 0) return;
