@@ -9,8 +9,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 DEMO := runs/demo
 # What pip installs, and what it builds with: older releases of pip read the first alone.
-CONSTRAINED := PIP_CONSTRAINT=$(CURDIR)/constraints.txt \
-  PIP_BUILD_CONSTRAINT=$(CURDIR)/constraints.txt
+CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 NATIVE := $(wildcard kdmri_jax/native/*.cc kdmri_jax/native/*.h)
 
 .PHONY: demo test lint clean
@@ -24,6 +23,7 @@ test: $(READY)
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/clang-format --dry-run --Werror $(NATIVE)
 
 $(READY): pyproject.toml setup.py constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -47,17 +47,3 @@ def test_the_flag_joins_those_that_are_given(given):
     assert flags.split() == [*given.split(), added]
   else:
     assert flags == given
-
-
-@pytest.mark.parametrize(
-  "given", ["", "--xla_backend_extra_options=xla_cpu_x=1", "--x=1"]
-)
-def test_the_scripts_leave_loops_as_they_are(given):
-  code = (
-    "import os; from kdmri_jax.training import parallel; parallel.use_cores();"
-    "print(os.environ['XLA_FLAGS'])"
-  )
-  flags = run(code, XLA_FLAGS=given).stdout.split()
-  added = "--xla_backend_extra_options=xla_cpu_disable_loop_unrolling=true"
-  assert (added in flags) == ("extra" not in given)
-  assert set(given.split()) <= set(flags)

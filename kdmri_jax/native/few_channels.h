@@ -19,49 +19,72 @@ class Window {
  public:
   explicit Window(const Image& image)
       : image_(image),
-        stride_((image.width + 2) * image.channels),
-        data_(3 * stride_) {}
+        stride_(image.width + 2),
+        size_(3 * image.channels * stride_),
+        data_(size_) {
+    std::fill_n(static_cast<float*>(data_), size_, 0.0f);
+  }
 
   void Read(int row) {
-    const int size = image_.width * image_.channels;
     for (int line = 0; line < 3; ++line) {
-      float* to = data_ + line * stride_;
-      std::memset(to, 0, stride_ * sizeof(float));
       const int from = row + line - 1;
-      if (from < 0 || from >= image_.height) continue;
-      const float* data = image_.data + image_.Row(from);
-      const float* mask = image_.mask ? image_.mask + image_.Row(from) : nullptr;
-      to += image_.channels;
-      for (int k = 0; k < size; ++k) to[k] = mask && !(mask[k] > 0) ? 0 : data[k];
+      const bool inside = from >= 0 && from < image_.height;
+      for (int c = 0; c < image_.channels; ++c) {
+        float* to = data_ + (3 * c + line) * stride_ + 1;
+        if (!inside)
+          std::fill_n(to, image_.width, 0.0f);
+        else if (image_.channels == 1)
+          Copy<1>(image_.Row(from), to);
+        else
+          Copy<2>(image_.Row(from) + c, to);
+      }
     }
   }
 
   // The number that a tap finds around a pixel.
-  float operator()(int tap, int column, int channel) const {
-    const float* line = data_ + (tap / 3) * stride_;
-    return line[(column + tap % 3) * image_.channels + channel];
+  float operator()(int channel, int tap, int column) const {
+    return data_[(3 * channel + tap / 3) * stride_ + column + tap % 3];
   }
 
  private:
+  template <int kChannels>
+  void Copy(size_t at, float* to) const {
+    const float* data = image_.data + at;
+    const int width = image_.width;
+    for (int k = 0; k < width; ++k) to[k] = data[k * kChannels];
+    if (!image_.mask) return;
+    const float* mask = image_.mask + at;
+    for (int k = 0; k < width; ++k) to[k] = mask[k * kChannels] > 0 ? to[k] : 0;
+  }
+
   const Image image_;
-  const size_t stride_;
+  const size_t stride_, size_;
   const Floats data_;
 };
 
 template <int kPixels>
 void FromPixels(const Window& window, int column, const Layer& layer, float* output) {
-  for (int o = 0; o < layer.outputs; o += kLanes) {
-    Vector sum[kPixels] = {};
+  for (int o = 0; o < layer.outputs; o += kPair) {
+    Vector sum[kPixels][2] = {};
+    for (int c = 0; c < layer.inputs; ++c)
 #pragma GCC unroll 9
-    for (int tap = 0; tap < kTaps; ++tap)
-      for (int c = 0; c < layer.inputs; ++c) {
-        const Vector weight =
-            Load(layer.weights + size_t(tap * layer.inputs + c) * layer.outputs + o);
+      for (int tap = 0; tap < kTaps; ++tap) {
+        const float* weights =
+            layer.weights + size_t(tap * layer.inputs + c) * layer.outputs + o;
+        const Vector left = Load(weights), right = Load(weights + kLanes);
 #pragma GCC unroll 4
-        for (int k = 0; k < kPixels; ++k) sum[k] += window(tap, column + k, c) * weight;
+        for (int k = 0; k < kPixels; ++k) {
+          const Vector value = Fill(window(c, tap, column + k));
+          sum[k][0] += value * left;
+          sum[k][1] += value * right;
+        }
       }
+#pragma GCC unroll 4
     for (int k = 0; k < kPixels; ++k)
-      Store(output + size_t(k) * layer.outputs + o, layer.Finish(sum[k], o));
+      for (int half = 0; half < 2; ++half) {
+        const int at = o + half * kLanes;
+        Store(output + size_t(k) * layer.outputs + at, layer.Finish(sum[k][half], at));
+      }
   }
 }
 
@@ -88,7 +111,8 @@ inline void TransposeKernel(const float* kernel, int inputs, int outputs, float*
     for (int k = 0; k < kTaps * inputs; ++k) *to++ = kernel[k * outputs + o];
 }
 
-template <int kPixels>
+// `kInside`: none of the pixels is the first or the last of its row.
+template <int kPixels, bool kInside>
 void ToPixels(const Lines<3, false>& lines, int column, int width, const Layer& layer,
               float* output) {
   for (int o = 0; o < layer.outputs; ++o) {
@@ -101,7 +125,8 @@ void ToPixels(const Lines<3, false>& lines, int column, int width, const Layer& 
 #pragma GCC unroll 4
         for (int k = 0; k < kPixels; ++k) {
           const int from = column + k + tap % 3 - 1;
-          if (from >= 0 && from < width) sum[k] += lines(tap / 3, from, c) * weight;
+          if (kInside || (from >= 0 && from < width))
+            sum[k] += lines(tap / 3, from, c) * weight;
         }
       }
     for (int k = 0; k < kPixels; ++k)
@@ -128,11 +153,13 @@ inline void ConvolveTo(const Image& image, int first, int end, const Layer& laye
   output += size_t(first) * width * layer.outputs;
   for (int row = first; row < end; ++row, output += width * layer.outputs) {
     const Lines<3, false> lines(read, row - 1 - top);
-    int column = 0;
-    for (; column + kBeside <= width; column += kBeside)
-      ToPixels<kBeside>(lines, column, width, layer, output + column * layer.outputs);
+    int column = 1;
+    ToPixels<1, false>(lines, 0, width, layer, output);
+    for (; column + kBeside < width; column += kBeside)
+      ToPixels<kBeside, true>(lines, column, width, layer,
+                              output + column * layer.outputs);
     for (; column < width; ++column)
-      ToPixels<1>(lines, column, width, layer, output + column * layer.outputs);
+      ToPixels<1, false>(lines, column, width, layer, output + column * layer.outputs);
   }
 }
 
@@ -153,7 +180,7 @@ void AddProducts(const Image& few, const Image& many, int row, float* taps,
         all += value;
 #pragma GCC unroll 9
         for (int tap = 0; tap < kTaps; ++tap)
-          sum[tap] += window(tap, column, f) * value;
+          sum[tap] += window(f, tap, column) * value;
       }
       for (int tap = 0; tap < kTaps; ++tap) {
         float* to = taps + size_t(tap * few.channels + f) * many.channels + c;

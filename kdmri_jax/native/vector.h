@@ -36,9 +36,12 @@ inline Vector Where(Vector positive, Vector value) {
 inline Vector Positive(Vector value) { return value <= 0 ? Vector{} : value; }
 
 inline float Sum(Vector value) {
-  float sum = 0;
-  for (int lane = 0; lane < kLanes; ++lane) sum += value[lane];
-  return sum;
+  float part[kLanes];
+  Store(part, value);
+#pragma GCC unroll 4
+  for (int half = kLanes / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) part[lane] += part[lane + half];
+  return part[0];
 }
 
 // Floats that begin with a cache line and have no values yet.

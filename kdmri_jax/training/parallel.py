@@ -18,8 +18,8 @@ _AT_ONCE = 32
 def use_cores(at_least: int = 1) -> None:
   """Makes every CPU core a host device; call it before JAX does any work.
 
-  XLA runs a convolution on one thread, so this is what fills a CPU. It is told to keep
-  to that, and to leave loops as they are (`xla_flags`). Accelerators are not affected.
+  XLA runs most operations on one thread, so this is what fills a CPU; it is told to
+  keep to that (`xla_flags`). Accelerators are not affected.
 
   Args:
     at_least: number of host devices to make even where there are fewer cores.
@@ -28,7 +28,6 @@ def use_cores(at_least: int = 1) -> None:
   cores = cores or os.cpu_count() or 1
   jax.config.update("jax_num_cpu_devices", max(cores, at_least))
   xla_flags.one_thread_an_operation()
-  xla_flags.no_unrolled_loops()
 
 
 def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
