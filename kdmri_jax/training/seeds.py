@@ -101,6 +101,6 @@ def _say(devices: int, platform: str, seeds: Sequence[int] = ()) -> None:
   logging.info("training on %d %s device(s)%s", devices, platform, beside)
   if platform == "cpu" and native.instructions() is None:
     logging.warning(
-      "XLA computes all convolutions, which takes more than twice as long on a CPU: "
+      "XLA computes all convolutions, which takes about twice as long on a CPU: "
       "install the package again where there is a C++ compiler (g++ or clang)"
     )
