@@ -38,7 +38,7 @@ def libraries():
     yield Extension(
       f"kdmri_jax.native.{name}",
       [str(NATIVE / "convolution.cc")],
-      depends=[__file__, *map(str, NATIVE.glob("*.h"))],
+      depends=["setup.py", *map(str, NATIVE.glob("*.h"))],
       include_dirs=[str(pathlib.Path(folder, "include"))],
       extra_compile_args=[*FLAGS, *flags],
       language="c++",

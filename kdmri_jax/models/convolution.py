@@ -1,8 +1,8 @@
 """A convolution with what follows it, and its gradients, each by the fastest code.
 
 On a CPU most of these networks' convolutions are computed in C++ (`native`), the others
-by forms that XLA is fast at (`xla_convolution`), which also what is exported consists
-of. All agree to float32 rounding.
+by forms that XLA is fast at (`xla_convolution`). What is exported has those alone. All
+agree to float32 rounding.
 """
 
 import contextlib
