@@ -104,7 +104,12 @@ def _call(number, result):
 
 @functools.cache
 def _register(name: str) -> list[str]:
-  """Makes a library's functions known to XLA; returns their names there."""
+  """Makes a library's functions known to XLA; returns their names there.
+
+  Raises:
+    RuntimeError: it was built for a later release of jaxlib, or CPUs are not in use.
+  """
+  jax.devices("cpu")  # before, JAX would put off the refusal
   names = [f"{function}_{name}" for function in _FUNCTIONS]
   for function, target in zip(_FUNCTIONS, names, strict=True):
     capsule = jax.ffi.pycapsule(getattr(_load(name), function))
