@@ -109,8 +109,16 @@ def test_several_networks_at_once(inputs, outputs):
     assert_close([part[each] for part in found], expected)
 
 
+def draw_layer(seed, shape, inputs, outputs):
+  """float32 arguments of `layer`; no cotangent where rounding decides on the ReLU."""
+  x, kernel, cotangent = map(np.float32, draw(seed, (), shape, 3, inputs, outputs))
+  bias = np.random.default_rng(seed).normal(size=outputs).astype(np.float32)
+  value = by_definition(np.float64(x), np.float64(kernel)) + bias
+  return x, kernel, np.where(np.abs(value) > 1e-3, cotangent, 0), bias
+
+
 def layer_by_definition(x, kernel, cotangent, bias):
-  """Value and gradients of ReLU(x * kernel + bias); what is masked is far from 0."""
+  """Value and gradients of ReLU(x * kernel + bias)."""
   value = by_definition(x, kernel) + bias
   cotangent = cotangent * (value > 0)
   gradients = gradients_by_definition(x, kernel, cotangent)
@@ -132,9 +140,7 @@ def test_native_code_was_built():
 @pytest.mark.parametrize(("inputs", "outputs"), IN_NATIVE)
 @pytest.mark.parametrize("shape", [(1, 1), (4, 4), (9, 7), (3, 101), (77, 9)])
 def test_layers_in_native_code(shape, inputs, outputs, instructions):
-  x, kernel, cotangent = draw(0, (), shape, 3, inputs, outputs)
-  bias = np.random.default_rng(1).normal(size=outputs)
-  given = tuple(map(np.float32, (x, kernel, cotangent, bias)))
+  given = draw_layer(0, shape, inputs, outputs)
   exact = tuple(map(np.float64, given))
   text = str(jax.make_jaxpr(functools.partial(layer, True))(*given))
   assert text.count(f"kdmri_convolve_{instructions}") == 2
@@ -155,8 +161,8 @@ needs_native = pytest.mark.skipif(not BUILT, reason="no native code was built")
 @needs_native
 @pytest.mark.parametrize("mapped", [jax.vmap, jax.pmap])
 def test_native_code_for_several_networks(mapped):
-  drawn = draw(0, (3,), (9, 20), 3, 32, 32)
-  given = *map(np.float32, drawn), np.zeros((3, 32), np.float32)
+  networks = [draw_layer(seed, (9, 20), 32, 32) for seed in range(3)]
+  given = tuple(map(np.stack, zip(*networks, strict=True)))
   found = mapped(functools.partial(layer, True))(*given)
   for each in range(3):
     expected = layer_by_definition(*(np.float64(part[each]) for part in given))

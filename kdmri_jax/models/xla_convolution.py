@@ -55,12 +55,11 @@ def kernel_gradient(x: Array, cotangent: Array, size: int) -> Array:
   """
   sides = x.shape[-1], cotangent.shape[-1]
   form = _kernel_of_few if min(sides) <= _FEW else _kernel_by_strips
-  default = _kernel_by_convolution
   return jax.lax.platform_dependent(
     x,
     cotangent,
     cpu=functools.partial(form, size=size),
-    default=functools.partial(default, size=size),
+    default=functools.partial(_kernel_by_convolution, size=size),
   )
 
 
