@@ -8,9 +8,12 @@ import collections
 import jax
 import numpy as np
 import pytest
-from tiny import final, make, train
+from tiny import final, make, tiny_config, train
 
+from kdmri_jax import config as config_lib
+from kdmri_jax.training import log, parallel
 from kdmri_jax.training import stage as stage_lib
+from kdmri_jax.training.pipeline import Pipeline
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -49,8 +52,9 @@ def counts(monkeypatch):
 
 def test_a_stage_compiles_every_step_once(tmp_path, counts):
   train(make(tmp_path, devices=1, epochs=3), ["teacher"])
-  assert counts == {"train": 3 * STEPS, "validate": 3, "validate_rest": 3}
-  assert counts.compilations() == {"train": 1, "validate": 1, "validate_rest": 1}
+  assert counts == {"train": 3 * STEPS, "validate": 6}
+  # Of 6 slices, 4 are validated together, then 2.
+  assert counts.compilations() == {"train": 1, "validate": 2}
 
 
 def test_a_frozen_teacher_is_run_once_for_a_slice(tmp_path, counts):
@@ -83,19 +87,57 @@ def test_nothing_compiles_after_the_first_epoch(tmp_path):
   assert not {1, 2} & set(seen)
 
 
-def test_many_steps_a_dispatch(tmp_path, counts):
-  plain = make(tmp_path / "plain", devices=1, epochs=3)
-  train(plain, ["teacher"])
-  counts.clear()
-  many = make(tmp_path / "many", devices=1, epochs=3, steps_per_dispatch=2)
-  train(many, ["teacher"])
-  assert counts["train_many"] == 3 * (STEPS // 2) and counts["train"] == 3
+@pytest.mark.parametrize("steps", [3, 4])
+def test_many_steps_a_dispatch(tmp_path, counts, steps):
+  slices = dict(subjects=8, slices=5)  # 30 to train on, 10 to validate on
+  settings = dict(devices=1, epochs=3, audit_every=5)
+  steps_an_epoch, found = 8, {}
+  for name, at_once in (("plain", 1), ("many", steps)):
+    counts.clear()
+    config = tiny_config(steps_per_dispatch=at_once, **settings)
+    config.data.phantom.update(slices)
+    pipeline = Pipeline(config_lib.parse(config), tmp_path / name)
+    train(pipeline, ["teacher"])
+    lines = log.read(pipeline.workdir.stage("teacher") / "metrics.jsonl")
+    found[name] = final(tmp_path / name, "teacher"), lines
+  assert counts["train_many"] == 3 * -(-steps_an_epoch // steps)
+  # Whole batches, and the two slices left over: nothing comes singly.
+  assert counts["validate_many"] == 6
+  assert not counts["train"] and not counts["validate"]
+  compilations = counts.compilations()
+  assert compilations["train_many"] == (2 if steps_an_epoch % steps else 1)
+  assert compilations["validate_many"] == 2 and compilations["audit"] == 1
+  (plain, singly), (many, together) = found["plain"], found["many"]
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
-    final(tmp_path / "many", "teacher").state.params,
-    final(tmp_path / "plain", "teacher").state.params,
+    many.state.params,
+    plain.state.params,
   )
-  assert final(tmp_path / "many", "teacher").progress.step == 3 * STEPS
+  assert many.progress.step == plain.progress.step == 3 * steps_an_epoch
+  for a, b in zip(epochs_of(singly), epochs_of(together), strict=True):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3), a, b)
+  audited = [line["step"] for line in together if line["event"] == "audit"]
+  assert audited == sorted({k - k % 8 % steps for k in range(0, 24, 5)})
+
+
+def epochs_of(lines):
+  """What the log says of each epoch, but for times."""
+  shown = ("train", "validation", "step", "learning_rate")
+  return [{key: x[key] for key in shown} for x in lines if x["event"] == "epoch"]
+
+
+def test_an_epoch_is_divided_evenly():
+  assert [parallel.evenly(k) for k in (1, 32, 33, 60, 64, 97)] == [
+    1,
+    32,
+    17,
+    30,
+    32,
+    25,
+  ]
+  for count in range(1, 200):
+    size = parallel.evenly(count)
+    assert size <= 32 and -(-count // size) == -(-count // 32)
 
 
 def test_several_devices_do_one_step_a_dispatch(tmp_path, counts):

@@ -174,25 +174,27 @@ class TestGroups:
     place = {(b.part, *b.rows): k for k, b in enumerate(order)}
     return [[place[b.part, *b.rows] for b in group] for group in groups]
 
-  def test_whole_groups_then_single_batches(self):
-    found = self.positions(self.ORDER, 0, 4, lambda k: False)
-    assert found == [[0, 1, 2, 3], [4, 5, 6, 7], [8], [9], [10]]
-
-  def test_what_needs_the_host_makes_its_group_single(self):
-    found = self.positions(self.ORDER, 0, 4, lambda k: k == 5)
-    assert found == [[0, 1, 2, 3], [4], [5], [6], [7], [8], [9], [10]]
+  def test_whole_groups_then_the_rest(self):
+    found = self.positions(self.ORDER, 0, 4)
+    assert found == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
 
   def test_an_epoch_goes_on_with_the_same_groups(self):
-    whole = self.positions(self.ORDER, 0, 4, lambda k: k == 5)
-    for done in (4, 5, 6, 8, 9):
-      rest = self.positions(self.ORDER, done, 4, lambda k: k == 5)
+    whole = self.positions(self.ORDER, 0, 4)
+    for done in (4, 8, 11):
+      rest = self.positions(self.ORDER, done, 4)
       assert rest == [group for group in whole if group[0] >= done]
+    assert self.positions(self.ORDER, 5, 4) == [[5], [6], [7], whole[-1]]
 
   def test_a_group_has_one_part(self):
     order = batches.in_order([8, 8], 2)
     order = [order[k] for k in (0, 1, 2, 4, 3, 5, 6, 7)]
-    found = self.positions(order, 0, 2, lambda k: False)
+    found = self.positions(order, 0, 2)
     assert found == [[0, 1], [2], [3], [4], [5], [6, 7]]
+
+  def test_batches_that_are_alike_follow_each_other(self):
+    order = batches.in_order([5, 2, 4], 2)
+    groups = [[(b.part, len(b.rows)) for b in g] for g in batches.alike(order)]
+    assert groups == [[(0, 2)] * 2, [(0, 1)], [(1, 2)], [(2, 2)] * 2]
 
 
 class TestOrder:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.models import convolution, xla_convolution
-from kdmri_jax.models.cnn import CNN
+from kdmri_jax.models.cnn import CNN, PRECISIONS
 from kdmri_jax.types import Outputs
 
 _MOST = 20  # bands; more take long to compile
@@ -50,7 +50,7 @@ def _intercept(call, arguments, options, context):
 
 def _convolve(cnn, x, count):
   """What the CNN computes, in so many bands."""
-  kind, height = jnp.dtype(cnn.precision), x.shape[1]
+  kind, height = PRECISIONS[cnn.precision].kind, x.shape[1]
   edges = [height * k // count for k in range(count + 1)]
   bands = [x[:, first:end] for first, end in itertools.pairwise(edges)]
   for k in range(1, cnn.convolutions + 1):

@@ -35,7 +35,11 @@ def xla_alone() -> Iterator[None]:
 
 
 def convolve(
-  x: Array, kernel: Array, bias: Array | None = None, relu: bool = False
+  x: Array,
+  kernel: Array,
+  bias: Array | None = None,
+  relu: bool = False,
+  precision: jax.lax.Precision = jax.lax.Precision.HIGHEST,
 ) -> Array:
   """Convolves, zero-padded to the same size; first derivatives in reverse mode.
 
@@ -44,6 +48,7 @@ def convolve(
     kernel: [K, K, I, O], K odd, of the type of x.
     bias: [O], of the type of x, or None for zeros.
     relu: whether a ReLU follows.
+    precision: of float32 products on accelerators, also in gradients; CPUs have one.
 
   Returns:
     [B, H, W, O], of the type of x.
@@ -51,31 +56,31 @@ def convolve(
   if bias is None:
     bias = jnp.zeros(kernel.shape[-1:], x.dtype)
   in_native = not _xla_alone.get() and native.knows(kernel)
-  return _convolve(x, kernel, bias, relu, in_native)
+  return _convolve(x, kernel, bias, relu, in_native, precision)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _convolve(x, kernel, bias, relu, in_native):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _convolve(x, kernel, bias, relu, in_native, precision):
   def by_xla(x, kernel, bias):
-    convolved = xla_convolution.convolve(x, kernel) + bias
+    convolved = xla_convolution.convolve(x, kernel, precision) + bias
     return nn.relu(convolved) if relu else convolved
 
   by_native = functools.partial(native.convolve, relu=relu)
   return _choose(in_native, by_native, by_xla, x, kernel, bias)
 
 
-def _forward(x, kernel, bias, relu, in_native):
-  y = _convolve(x, kernel, bias, relu, in_native)
+def _forward(x, kernel, bias, relu, in_native, precision):
+  y = _convolve(x, kernel, bias, relu, in_native, precision)
   return y, (x, kernel, y if relu else None)
 
 
-def _backward(relu, in_native, saved, cotangent):
+def _backward(relu, in_native, precision, saved, cotangent):
   def by_xla(cotangent, x, turned, y):
     if relu:
       cotangent = jnp.where(y > 0, cotangent, 0)
     return (
-      xla_convolution.convolve(cotangent, turned),
-      xla_convolution.kernel_gradient(x, cotangent, turned.shape[0]),
+      xla_convolution.convolve(cotangent, turned, precision),
+      xla_convolution.kernel_gradient(x, cotangent, turned.shape[0], precision),
       cotangent.sum((0, 1, 2)),
     )
 

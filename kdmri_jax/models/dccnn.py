@@ -33,7 +33,7 @@ class DCCNN(nn.Module):
     consistency: "auto" or a form of `physics.consistency`; all give the same image.
     padding: pixels of zeros about the image before each CNN, cropped after it; 5 in
       the published code of SFT-KD-Recon.
-    precision: "bfloat16" computes the convolutions in half precision.
+    precision: what the convolutions compute in, see `cnn.PRECISIONS`.
   """
 
   cascades: int = 5

@@ -20,7 +20,7 @@ class VDSR(nn.Module):
     convolutions: number of convolutions.
     features: channels of the hidden layers.
     channels: 1 for real images, 2 for complex ones (real and imaginary part).
-    precision: "bfloat16" computes the convolutions in half precision.
+    precision: what the convolutions compute in, see `cnn.PRECISIONS`.
   """
 
   convolutions: int = 20

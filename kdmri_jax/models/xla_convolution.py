@@ -15,18 +15,19 @@ import numpy as np
 
 from kdmri_jax.types import Array
 
-_HIGHEST = jax.lax.Precision.HIGHEST  # float32 on accelerators too
+_HIGHEST = jax.lax.Precision.HIGHEST
 _FEW = 2  # channels of an image, real or complex
 _SMALL = 2**14  # pixels of an image; below, XLA's own form to few is kept
 _PIXELS = 3000  # in a strip of rows, so that it stays in a core's cache
 
 
-def convolve(x: Array, kernel: Array) -> Array:
+def convolve(x: Array, kernel: Array, precision: jax.lax.Precision = _HIGHEST) -> Array:
   """Convolves, zero-padded to the same size.
 
   Args:
     x: [B, H, W, I].
     kernel: [K, K, I, O], K odd.
+    precision: of products on accelerators; CPUs have one.
 
   Returns:
     [B, H, W, O].
@@ -37,18 +38,22 @@ def convolve(x: Array, kernel: Array) -> Array:
     form = _to_few if isinstance(pixels, int) and pixels >= _SMALL else _plain
   else:
     form = _from_few if inputs <= _FEW else _plain
+  plain = functools.partial(_plain, precision=precision)
   if form is _plain:
-    return _plain(x, kernel)
-  return jax.lax.platform_dependent(x, kernel, cpu=form, default=_plain)
+    return plain(x, kernel)
+  return jax.lax.platform_dependent(x, kernel, cpu=form, default=plain)
 
 
-def kernel_gradient(x: Array, cotangent: Array, size: int) -> Array:
+def kernel_gradient(
+  x: Array, cotangent: Array, size: int, precision: jax.lax.Precision = _HIGHEST
+) -> Array:
   """The gradient of `convolve` with respect to its kernel.
 
   Args:
     x: [B, H, W, I].
     cotangent: [B, H, W, O].
     size: K, odd.
+    precision: as for `convolve`.
 
   Returns:
     [K, K, I, O].
@@ -59,7 +64,7 @@ def kernel_gradient(x: Array, cotangent: Array, size: int) -> Array:
     x,
     cotangent,
     cpu=functools.partial(form, size=size),
-    default=functools.partial(_kernel_by_convolution, size=size),
+    default=functools.partial(_kernel_by_convolution, size=size, precision=precision),
   )
 
 
@@ -81,25 +86,26 @@ def convolve_rows(x: Array, kernel: Array) -> Array:
   return _convolve(x, kernel, ((0, 0), (kernel.shape[1] // 2,) * 2))
 
 
-def _convolve(x, kernel, padding):
+def _convolve(x, kernel, padding, precision=_HIGHEST):
   return jax.lax.conv_general_dilated(
     x,
     kernel,
     window_strides=(1, 1),
     padding=padding,
     dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    precision=_HIGHEST,
+    precision=precision,
   )
 
 
-def _plain(x, kernel):
-  return _convolve(x, kernel, "SAME")
+def _plain(x, kernel, precision=_HIGHEST):
+  return _convolve(x, kernel, "SAME", precision)
 
 
-def _kernel_by_convolution(x, cotangent, size):
+def _kernel_by_convolution(x, cotangent, size, precision):
   shape = (size, size, x.shape[-1], cotangent.shape[-1])
   kernel = jax.ShapeDtypeStruct(shape, x.dtype)
-  (found,) = jax.linear_transpose(lambda kernel: _plain(x, kernel), kernel)(cotangent)
+  of_kernel = functools.partial(_plain, x, precision=precision)
+  (found,) = jax.linear_transpose(of_kernel, kernel)(cotangent)
   return found
 
 

@@ -3,7 +3,8 @@
 A set of slices comes in parts, one for each slice shape; a batch is of one part.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -72,29 +73,35 @@ def in_order(
   return order
 
 
-def group(
-  order: Sequence[Rows], start: int, size: int, alone: Callable[[int], bool]
-) -> list[Sequence[Rows]]:
-  """Which batches of an epoch one dispatch trains on.
+def group(order: Sequence[Rows], start: int, size: int) -> list[Sequence[Rows]]:
+  """Which batches of an epoch one dispatch computes.
 
   Groups of `size` begin at its multiples, so an epoch that is taken up again where a
-  dispatch ended goes on with the same ones. What makes no whole group comes one by one.
+  dispatch ended goes on with the same ones; the last of an epoch may be smaller. The
+  batches of a group that was begun, or is not of one part, come one by one.
 
   Args:
     order: all batches of the epoch.
     start: number of those that are done.
     size: batches a dispatch, at least 1.
-    alone: whether the batch at a position needs the host, as an audit does.
   """
   groups: list[Sequence[Rows]] = []
   for first in range(start - start % size, len(order), size):
-    whole, positions = order[first : first + size], range(first, first + size)
-    together = first >= start and len(whole) == size and not any(map(alone, positions))
-    if together and len({batch.part for batch in whole}) == 1:
+    whole = order[first : first + size]
+    if first >= start and len({batch.part for batch in whole}) == 1:
       groups.append(whole)
     else:
       groups += [[batch] for batch in whole[max(start - first, 0) :]]
   return groups
+
+
+def alike(order: Iterable[Rows]) -> list[Sequence[Rows]]:
+  """Groups of batches that follow each other and are of one part and one size."""
+
+  def kind(batch: Rows) -> tuple[int, int]:
+    return batch.part, len(batch.rows)
+
+  return [list(group) for _, group in itertools.groupby(order, kind)]
 
 
 def take(slices: Slices, rows: np.ndarray) -> Slices:

@@ -85,21 +85,27 @@ def keep(parts, devices: Sequence[jax.Device]):
   return jax.device_put(parts, device)
 
 
-def steps_at_once(requested: int, parts, devices: Sequence[jax.Device]) -> int:
-  """Training steps a dispatch.
+def at_once(requested: int, parts, devices: Sequence[jax.Device], count: int) -> int:
+  """Batches a dispatch.
 
   Args:
-    requested: `config.steps_per_dispatch`; 0 takes 32 where an accelerator holds the
-      slices, else 1: a CPU gains nothing.
-    parts: the training slices, as `keep` returned them.
-    devices: that train; several do one step a dispatch, and so does one whose slices
-      stay in files.
+    requested: `config.steps_per_dispatch`; 0 divides them evenly into dispatches of at
+      most 32 where an accelerator holds the slices, else takes 1: a CPU gains nothing.
+    parts: the slices, as `keep` returned them.
+    devices: several take one batch a dispatch, and so does one whose slices stay in
+      files.
+    count: batches in all.
   """
   leaves, device = jax.tree.leaves(parts), devices[0]
   if len(devices) > 1 or any(map(is_stored, leaves)):
     return 1
   held = device.platform != "cpu" and all(isinstance(x, jax.Array) for x in leaves)
-  return requested or (_AT_ONCE if held else 1)
+  return requested or (evenly(count) if held else 1)
+
+
+def evenly(count: int) -> int:
+  """The smallest size of groups that needs no more of them than groups of 32 would."""
+  return -(-count // -(-count // _AT_ONCE))
 
 
 def gather(tree):

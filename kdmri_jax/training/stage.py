@@ -86,7 +86,7 @@ class _Loop:
     self._saved_step = snapshot.progress.step
     self._cache_left = setting.teacher_cache_mb * 2**20
     self._train = self._validation = None
-    self._at_once = 1
+    self._at_once = self._validated_at_once = 1
 
   def _set_teacher(self, error_range: float) -> None:
     self._one_teacher = Teacher(self._stage.teacher_params, np.float32(error_range))
@@ -101,8 +101,11 @@ class _Loop:
     self._train = parallel.keep(self._with_hints(train, "training"), devices)
     validation = self._with_hints(validation, "validation")
     self._validation = parallel.keep(validation, devices)
-    self._at_once = parallel.steps_at_once(
-      self._setting.steps_per_dispatch, self._train, devices
+    asked = self._setting.steps_per_dispatch
+    self._at_once = parallel.at_once(asked, self._train, devices, per_epoch)
+    order = self._validation_order()
+    self._validated_at_once = parallel.at_once(
+      asked, self._validation, devices, len(order)
     )
     schedule = make_schedule(self._stage.config, per_epoch)
     self._counted_until = time.monotonic()
@@ -136,10 +139,8 @@ class _Loop:
     setting, progress = self._setting, self._snapshot.progress
     counts = batches.counts(self._train)
     order = batches.epoch_order(counts, setting.batch_size, setting.seed, epoch)
-    first, end = progress.step - done, progress.step - done + len(order)
-    groups = batches.group(
-      order, done, self._at_once, lambda k: self._is_audited(first + k)
-    )
+    end = progress.step - done + len(order)
+    groups = batches.group(order, done, self._at_once)
     singles = [rows for group in groups if len(group) == 1 for rows in group]
     loaded = batches.load(self._train, singles)
     pending = None
@@ -159,7 +160,7 @@ class _Loop:
 
   def _step(self, batch: Slices):
     """One step; its values."""
-    if self._is_audited(self._snapshot.progress.step):
+    if self._is_audit_due(steps=1):
       self._audit(batch)
     self._snapshot.state, values = self._steps.train(
       self._snapshot.state, self._teacher, batch, self._measured(batch)
@@ -169,15 +170,18 @@ class _Loop:
   def _train_on(self, group: Sequence[batches.Rows]):
     """The steps of a group in one dispatch; their values."""
     part = self._train[group[0].part]
+    if self._is_audit_due(steps=len(group)):
+      self._audit(batches.take(part, group[0].rows))
     rows = np.stack([batch.rows for batch in group])
     self._snapshot.state, values = self._steps.train_many(
       self._snapshot.state, self._teacher, part, rows, self._measured(part)
     )
     return values
 
-  def _is_audited(self, step: int) -> bool:
-    every = self._setting.audit_every
-    return bool(every) and step % every == 0
+  def _is_audit_due(self, steps: int) -> bool:
+    """Whether one of the steps that come next is to be audited."""
+    every, step = self._setting.audit_every, self._snapshot.progress.step
+    return bool(every) and -step % every < steps
 
   def _audit(self, batch: Slices) -> None:
     measured = self._steps.audit(
@@ -217,12 +221,14 @@ class _Loop:
         f"--workdir with a lower config.stages.{self._stage.name}.learning_rate.",
       )
 
+  def _validation_order(self) -> list[batches.Rows]:
+    counts = batches.counts(self._validation)
+    return batches.in_order(counts, self._setting.batch_size)
+
   def _check_weights(self) -> None:
     """Refuses to save weights that the last step has ruined."""
-    counts, batch_size = batches.counts(self._validation), self._setting.batch_size
-    order = batches.in_order(counts, batch_size)[:1]
-    (first,) = batches.load(self._validation, order)
-    _, values = self._validate_batch(first)
+    (first,) = batches.load(self._validation, self._validation_order()[:1])
+    _, values = jax.device_get(self._validate_batch(first))
     self._check_finite(jax.tree.map(float, values), "validation")
 
   def _measured(self, batch: Slices) -> Acquisition:
@@ -230,30 +236,40 @@ class _Loop:
     return self._acquisitions[shape_of(batch)]
 
   def _validate_batch(self, batch: Slices):
-    state = self._snapshot.state
-    if len(batch.target) == self._setting.batch_size:
-      validated = self._steps.validate(
-        state, self._teacher, batch, self._measured(batch)
-      )
-    else:  # on one device, so with arrays that are not spread over several
-      acquisition = self._setting.acquisitions[shape_of(batch)]
-      validated = self._steps.validate_rest(
-        jax.device_get(state), self._one_teacher, batch, acquisition
-      )
-    return jax.device_get(validated)
+    """The errors of its images, and the values of the terms."""
+    state, one_device = self._snapshot.state, len(self._setting.devices) == 1
+    if one_device or len(batch.target) == self._setting.batch_size:
+      return self._steps.validate(state, self._teacher, batch, self._measured(batch))
+    # On one device, so with arrays that are not spread over several.
+    acquisition = self._setting.acquisitions[shape_of(batch)]
+    return self._steps.validate_rest(
+      jax.device_get(state), self._one_teacher, batch, acquisition
+    )
+
+  def _validate_group(self, group: Sequence[batches.Rows]):
+    """The same of batches of one size, in one dispatch: all with one more axis."""
+    part = self._validation[group[0].part]
+    rows = np.stack([batch.rows for batch in group])
+    return self._steps.validate_many(
+      self._snapshot.state, self._teacher, part, rows, self._measured(part)
+    )
 
   def _validate(self, epoch: int) -> dict[str, float]:
     """Means over the validation slices, each of which counts once."""
-    counts = batches.counts(self._validation)
-    order = batches.in_order(counts, self._setting.batch_size)
+    order = self._validation_order()
+    if self._validated_at_once > 1:
+      validated = map(self._validate_group, batches.alike(order))
+    else:
+      validated = map(self._validate_batch, batches.load(self._validation, order))
     sums: dict[str, float] = {}
-    for batch in batches.load(self._validation, order):
-      errors, values = self._validate_batch(batch)
+    for errors, values in map(jax.device_get, validated):
       for key, value in errors.items():
         sums[key] = sums.get(key, 0.0) + float(np.sum(value))
+      size = errors["mse"].shape[-1]
       for key, value in values.items():
-        sums[key] = sums.get(key, 0.0) + float(value) * len(batch.target)
-    means = {key: value / sum(counts) for key, value in sums.items()}
+        sums[key] = sums.get(key, 0.0) + float(np.sum(value)) * size
+    count = sum(len(batch.rows) for batch in order)
+    means = {key: value / count for key, value in sums.items()}
     self._check_finite(means, f"validation after epoch {epoch + 1}")
     return {**means, "psnr": log.psnr(means["mse"])}
 

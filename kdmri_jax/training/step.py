@@ -55,6 +55,8 @@ class Steps(NamedTuple):
       `Acquisition`) -> (state, values [K]): K steps of `train` on one device.
     validate: as `train` -> (per-image "mse" and "l1" [B], values of every term and
       "loss").
+    validate_many: (state, `Teacher`, all slices of a part, rows int [K, B],
+      `Acquisition`) -> as `validate`, of K batches on one device: [K, B] and [K].
     validate_rest: `validate` on one device, for a batch of any size.
     teach: (`Teacher`, slices, `Acquisition`) -> hints for `Slices.hints`.
     audit: as `train` -> for every weighted term its "value", the "norm" of its weighted
@@ -65,6 +67,7 @@ class Steps(NamedTuple):
   train: Callable
   train_many: Callable
   validate: Callable
+  validate_many: Callable
   validate_rest: Callable
   teach: Callable
   audit: Callable
@@ -184,6 +187,12 @@ def make_steps(
   def validate_rest(*arguments):
     return validate_on(False, *arguments)
 
+  def validate_many(state: TrainState, teacher, slices: Slices, rows, acquisition):
+    def one(rows):
+      return validate_rest(state, teacher, take(slices, rows), acquisition)
+
+    return jax.lax.map(one, rows)
+
   def audit(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
     prepared = prepare_training(state, teacher, slices, acquisition)
 
@@ -214,6 +223,7 @@ def make_steps(
     train=compiled(train, of_state, None, donate=(0,)),
     train_many=jax.jit(train_many, donate_argnums=0),
     validate=compiled(validate, of_state, (0, None)),
+    validate_many=jax.jit(validate_many),
     validate_rest=jax.jit(validate_rest),
     teach=compiled(teach_slices, (False, True, False), 0),
     audit=compiled(audit, of_state, None),
