@@ -12,15 +12,24 @@ over devices and over two processes are timed for JAX alone. A framework that is
 installed is left out: pip install '.[torch]' and '.[export]' bring PyTorch (eager,
 channels-last and compiled; the best counts) and onnxruntime.
 
+On an accelerator everything runs there, and 32 training steps make a dispatch:
+
+  python scripts/benchmark.py --out=runs/gpu --what=inference,training,protocol \\
+    --precisions=float32,tensorfloat32,bfloat16 \\
+    --config.models.teacher.precision=tensorfloat32 \\
+    --config.models.student.precision=tensorfloat32
+
+The protocol is all epochs of all stages on 240 images; on a CPU that takes hours.
+
 Writes OUT/benchmark.json, with every single time, and OUT/benchmark.md.
 """
 
 import importlib.util
 import itertools
 import json
-import os
 import pathlib
 import sys
+from collections.abc import Iterable
 
 from absl import flags
 from ml_collections import config_flags
@@ -41,8 +50,12 @@ _OUT = flags.DEFINE_string("out", None, "Folder to write to.")
 _FRAMEWORKS = flags.DEFINE_list(
   "frameworks", ["jax", "torch", "onnxruntime"], "Which to race; jax is always there."
 )
-_KINDS = ("inference", "training", "epochs", "scaling")
-_WHAT = flags.DEFINE_list("what", list(_KINDS), "What to time.")
+_CASES, _WHOLE = ("inference", "training"), ("epochs", "scaling", "protocol")
+_WHAT = flags.DEFINE_list(
+  "what",
+  ["inference", "training", "epochs", "scaling"],
+  f"What to time: some of {', '.join((*_CASES, *_WHOLE))}.",
+)
 _STAGES = flags.DEFINE_list(
   "stages",
   ["teacher", "student", "feature", "kd"],
@@ -52,8 +65,17 @@ _SIZES = flags.DEFINE_list(
   "sizes", ["150x150", "240x240", "256x256", "640x368"], "Rows x columns."
 )
 _BATCHES = flags.DEFINE_list("batches", ["1", "8"], "Images at a time, in inference.")
+_PRECISIONS = flags.DEFINE_list(
+  "precisions",
+  ["float32"],
+  "Precisions of the networks, in inference and in training steps. In the rest that of "
+  "the config counts.",
+)
 _TRAINING_SIZE = flags.DEFINE_string("training_size", "240x240", "Rows x columns.")
 _TRAINING_BATCH = flags.DEFINE_integer("training_batch", 4, "Images a step.", 1)
+_PROTOCOL_EPOCHS = flags.DEFINE_integer(
+  "protocol_epochs", 150, "Epochs of each stage of the protocol.", 1
+)
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Rounds.", lower_bound=1)
 _SECONDS = flags.DEFINE_float("seconds", 0.3, "Shortest time of a turn.", 0.0)
 
@@ -79,13 +101,22 @@ def main(argv):
       path.write_text(json.dumps(parts, indent=1))
     with replacing(out / "benchmark.md") as path:
       path.write_text("\n\n".join(texts.values()) + "\n")
+    bar.update()
 
+  def record(name, part, text):
+    parts[name], texts[name] = part, f"**{name.capitalize()}**\n\n{text}"
+    write()
+
+  stages = _STAGES.value
   size = _size(_TRAINING_SIZE.value, "--training_size")
-  work = len(cases) + len({"epochs", "scaling"} & set(_WHAT.value))
+  work = len(cases) + len({*_WHOLE} & {*_WHAT.value})
   with tqdm.tqdm(total=work, unit="case", disable=None) as bar:
     try:
       if cases:
-        with running([Worker(name, settings) for name in names]) as workers:
+        jax, *others = names
+        workers = [Worker(jax, settings, machine_too=True)]
+        workers += [Worker(name, settings) for name in others]
+        with running(workers):
           parts["frameworks"] = {each.framework: each.receive() for each in workers}
           results = []
           for case in cases:
@@ -102,26 +133,19 @@ def main(argv):
             parts["results"].append(race.to_json(result))
             texts["results"] = table.make(results)
             write()
-            bar.update()
       if "epochs" in _WHAT.value:
         bar.set_description("epochs")
-        found = epochs.measure(settings, _STAGES.value, size, os.cpu_count() or 2)
-        parts["epochs"] = [each._asdict() for each in found]
-        texts["epochs"] = f"**Epochs**\n\n{epochs.table(found)}"
-        write()
-        bar.update()
+        found = epochs.measure(settings, stages, size)
+        record("epochs", [each._asdict() for each in found], epochs.table(found))
       if "scaling" in _WHAT.value:
-        found = scaling.measure(
-          settings,
-          _STAGES.value[0],
-          size,
-          repeats=_REPEATS.value,
-          say=bar.set_description,
-        )
-        parts["scaling"] = found._asdict()
-        texts["scaling"] = f"**Scaling**\n\n{scaling.table(found)}"
-        write()
-        bar.update()
+        repeats, say = _REPEATS.value, bar.set_description
+        found = scaling.measure(settings, stages[0], size, repeats=repeats, say=say)
+        record("scaling", found._asdict(), scaling.table(found))
+      if "protocol" in _WHAT.value:
+        bar.set_description("protocol")
+        count = _PROTOCOL_EPOCHS.value
+        found = epochs.run_protocol(settings, stages, size, count)
+        record("protocol", found._asdict(), epochs.table_of_protocol(found))
     except WorkerError as error:
       raise UserError(
         "benchmark", f"{error}", "a process that does its work", "See its messages."
@@ -131,29 +155,35 @@ def main(argv):
 
 def _cases(experiment):
   from kdmri_jax.benchmark.case import Case
+  from kdmri_jax.models.cnn import PRECISIONS
 
-  for name in _STAGES.value:
-    if name not in experiment.stages:
-      expected = f"some of {', '.join(experiment.stages)}"
-      raise UserError("--stages", repr(name), expected, "Correct the name.")
-  for what in _WHAT.value:
-    if what not in _KINDS:
-      expected = f"some of {', '.join(_KINDS)}"
-      raise UserError("--what", repr(what), expected, "Correct it.")
+  _check("--stages", _STAGES.value, experiment.stages)
+  _check("--what", _WHAT.value, (*_CASES, *_WHOLE))
+  _check("--precisions", _PRECISIONS.value, PRECISIONS)
   taught = {name: bool(experiment.stages[name].teacher) for name in _STAGES.value}
   cases = []
   if "inference" in _WHAT.value:
     sizes = [_size(text, "--sizes") for text in _SIZES.value]
     batches = [_count(text, "--batches") for text in _BATCHES.value]
     alone = [name for name in _STAGES.value if not taught[name]]
-    for stage, size, batch in itertools.product(alone, sizes, batches):
-      cases.append(Case("inference", stage, *size, batch))
+    for precision, stage, size, batch in itertools.product(
+      _PRECISIONS.value, alone, sizes, batches
+    ):
+      cases.append(Case("inference", stage, *size, batch, precision=precision))
   if "training" in _WHAT.value:
     size = _size(_TRAINING_SIZE.value, "--training_size")
-    for stage in _STAGES.value:
+    settings = *size, _TRAINING_BATCH.value
+    for precision, stage in itertools.product(_PRECISIONS.value, _STAGES.value):
       for cached in (False, True) if taught[stage] else (False,):
-        cases.append(Case("training", stage, *size, _TRAINING_BATCH.value, cached))
+        cases.append(Case("training", stage, *settings, cached, precision))
   return cases
+
+
+def _check(flag: str, values: Iterable[str], known: Iterable[str]) -> None:
+  for value in values:
+    if value not in known:
+      expected = f"some of {', '.join(known)}"
+      raise UserError(flag, repr(value), expected, "Correct it.")
 
 
 def _size(text: str, flag: str) -> tuple[int, int]:
@@ -169,17 +199,15 @@ def _count(text: str, flag: str) -> int:
 
 
 def _frameworks() -> list[str]:
-  """JAX, those asked for that are installed, and the machine's own speed."""
+  """JAX, and those asked for that are installed."""
   found = ["jax"]
+  _check("--frameworks", _FRAMEWORKS.value, ("jax", "torch", "onnxruntime"))
   for name in _FRAMEWORKS.value:
-    if name not in ("jax", "torch", "onnxruntime"):
-      expected = "some of jax, torch, onnxruntime"
-      raise UserError("--frameworks", repr(name), expected, "Correct the name.")
     if importlib.util.find_spec(name) is None:
       print(f"{name} is not installed: left out", file=sys.stderr)
     elif name != "jax":
       found.append(name)
-  return [*found, "machine"]
+  return found
 
 
 if __name__ == "__main__":

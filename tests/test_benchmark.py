@@ -34,10 +34,10 @@ def settings():
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-  """A real race of JAX, its exported bundle and onnxruntime, one process each."""
-  names = ["jax", "onnxruntime", "machine"]
+  """A real race of JAX, its exported bundle and onnxruntime."""
   cases = [SMALL, Case("training", "feature", 48, 44, 2, cached=True)]
-  with running([Worker(name, settings()) for name in names]) as workers:
+  ours = Worker("jax", settings(), machine_too=True)
+  with running([ours, Worker("onnxruntime", settings())]) as workers:
     for worker in workers:
       worker.receive()
     return [
@@ -68,7 +68,7 @@ def test_the_table_shows_every_case(results):
 
 
 def made_up(**seconds):
-  return Result(SMALL, 10**9, seconds, {}, {}, {})
+  return Result(SMALL, 10**9, 10**8, seconds, {}, {}, {})
 
 
 def test_ratios_are_taken_round_by_round():
@@ -82,7 +82,8 @@ def test_the_best_way_of_a_framework_counts():
   assert race.best(result, "torch") == "torch, compiled"
   assert race.best(result, "onnxruntime") is None
   shown = table.make([made_up(**ways, matmul=[0.1, 0.1], copy=[0.1, 0.1])])
-  assert "| 1000.0 | 2.25 [2.00, 2.50], compiled |" in shown
+  # A product takes 0.1 s for 17.2 GFLOP, a copy as long for 537 MB.
+  assert "| 1000.0 | 2.25 [2.00, 2.50], compiled | 1% | 2% |" in shown
 
 
 def test_operations_are_those_of_the_published_networks():
@@ -92,6 +93,9 @@ def test_operations_are_those_of_the_published_networks():
   # 141,765 parameters, of which 5 (4 32 + 1) are biases.
   expected = 2 * (141_765 - 5 * (4 * 32 + 1)) * 240 * 240 * 3
   assert case.operations(params, Case("training", "teacher", 240, 240, 3)) == expected
+  # Of each cascade: 1 to 32 channels, three times 32 to 32, 32 to 1.
+  expected = 4 * 5 * (33 + 3 * 64 + 33) * 240 * 240 * 3
+  assert case.traffic(params, Case("training", "teacher", 240, 240, 3)) == expected
 
 
 def test_a_problem_comes_back_as_it_was_saved(tmp_path):
@@ -140,6 +144,32 @@ def test_epochs_of_the_pipeline():
   assert len(epochs.table([found]).splitlines()) == 3
 
 
+def test_a_protocol_is_all_epochs_of_all_stages():
+  found = epochs.run_protocol(settings(), ["teacher", "feature"], (48, 44), epochs=2)
+  assert list(found.stages) == ["teacher", "feature"]
+  assert all(len(x) == 2 and min(x) > 0 for x in found.stages.values())
+  assert found.seconds > sum(map(sum, found.stages.values()))
+  assert len(epochs.table_of_protocol(found).splitlines()) == 2 + 2 + 1
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_precision_and_steps_a_dispatch(tmp_path, steps):
+  config = settings() | {"steps_per_dispatch": steps, "devices": 1}
+  found = {}
+  with running([Worker("jax", config, devices=1)]) as (worker,):
+    worker.receive()
+    for precision in ("float32", "bfloat16"):
+      each = Case("training", "kd", 48, 44, 2, precision=precision)
+      worker.prepare(each, tmp_path / "problem.npz")
+      problem = case.load(tmp_path / "problem.npz")
+      assert int(problem.times) == steps and worker.run("jax", 2) > 0
+      found[precision] = problem.expected
+  assert found["float32"].shape == (2,)
+  apart = np.abs(found["bfloat16"] / found["float32"] - 1)
+  assert 1e-6 < apart.max() < 0.05
+  assert each.name == "kd, 48x44, batch 2, bfloat16"
+
+
 @pytest.mark.parametrize(
   ("flag", "message"),
   [
@@ -147,6 +177,7 @@ def test_epochs_of_the_pipeline():
     ("--stages=teacher,pupil", "--stages: found 'pupil'; expected some of"),
     ("--what=speed", "--what: found 'speed'; expected some of inference"),
     ("--frameworks=tensorflow", "--frameworks: found 'tensorflow'"),
+    ("--precisions=float16", "--precisions: found 'float16'; expected some of float32"),
   ],
 )
 def test_bad_flags_are_refused_before_anything_is_written(tmp_path, flag, message):

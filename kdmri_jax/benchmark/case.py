@@ -2,7 +2,7 @@
 
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ class Case(NamedTuple):
     width: columns.
     batch: images at a time.
     cached: whether a teacher's hints are given instead of computed in every step.
+    precision: what the networks compute in, see `models.cnn.PRECISIONS`.
   """
 
   what: str
@@ -26,12 +27,31 @@ class Case(NamedTuple):
   width: int
   batch: int
   cached: bool = False
+  precision: str = "float32"
 
   @property
   def name(self) -> str:
     """As it is shown in tables."""
     cached = ", teacher cached" if self.cached else ""
-    return f"{self.stage}{cached}, {self.height}x{self.width}, batch {self.batch}"
+    size = f", {self.height}x{self.width}, batch {self.batch}"
+    precision = f", {self.precision}" if self.precision != "float32" else ""
+    return f"{self.stage}{cached}{size}{precision}"
+
+
+class Runner(NamedTuple):
+  """A way to run a case.
+
+  Attributes:
+    run: does it; returns when it is done.
+    deviation: of its numbers from the expected ones.
+    times: how often a call does it, as many training steps in one dispatch.
+    on_cpu: whether all it needs is the host's memory.
+  """
+
+  run: Callable[[], Any]
+  deviation: float = 0.0
+  times: int = 1
+  on_cpu: bool = True
 
 
 class Problem(NamedTuple):
@@ -46,6 +66,7 @@ class Problem(NamedTuple):
     zero_filled: float32 [B, H, W, 1].
     expected: the image that inference gives, [B, H, W, 1], or the losses of the first
       two training steps, [2].
+    times: training steps of a call.
   """
 
   params: Mapping[str, Any]
@@ -54,6 +75,7 @@ class Problem(NamedTuple):
   mask: np.ndarray
   zero_filled: np.ndarray
   expected: np.ndarray
+  times: int = 1
 
 
 def save(path: pathlib.Path, problem: Problem) -> None:
@@ -99,9 +121,26 @@ def operations(params: Mapping[str, Any], case: Case) -> int:
     params: of one network.
     case: size and number of the images.
   """
-  weights = sum(
-    math.prod(array.shape)
-    for key, array in _flat(params).items()
-    if key.endswith("kernel")
-  )
+  weights = sum(map(math.prod, _kernels(params)))
   return 2 * weights * case.height * case.width * case.batch
+
+
+def traffic(params: Mapping[str, Any], case: Case) -> int:
+  """Bytes that a network's convolutions read and write, forward, in float32.
+
+  Each reads its input and writes its output once. A training step moves about three
+  times as many.
+
+  Args:
+    params: of one network.
+    case: size and number of the images.
+  """
+  channels = sum(inputs + outputs for *_, inputs, outputs in _kernels(params))
+  return 4 * channels * case.height * case.width * case.batch
+
+
+def _kernels(params: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
+  """The shapes of all kernels."""
+  for key, array in _flat(params).items():
+    if key.endswith("kernel"):
+      yield array.shape

@@ -1,6 +1,7 @@
-"""Whole epochs of the training pipeline, of one seed and of several side by side.
+"""The training pipeline as a whole: epochs, of one seed and of several, and a protocol.
 
-What the steps alone do not show: loading, validation, the log, checkpoints.
+What the steps alone do not show: loading, validation, the log, checkpoints, and in a
+protocol, which is all epochs of all stages, compilation and the teachers' outputs.
 """
 
 import copy
@@ -9,8 +10,10 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from kdmri_jax import config as config_lib
@@ -18,8 +21,8 @@ from kdmri_jax import memory
 from kdmri_jax.benchmark.worker import WorkerError
 
 _EPOCHS = 4  # of which the first, with the compilation, is left out
-_SUBJECTS, _SLICES = 10, 4
-_IMAGES = 32  # to train on: the slices of 8 subjects; 8 slices validate
+_SUBJECTS, _TO_TRAIN = 10, 8  # the others validate
+_SLICES, _SLICES_OF_PROTOCOL = 4, 30  # of each
 
 
 class Epochs(NamedTuple):
@@ -36,8 +39,20 @@ class Epochs(NamedTuple):
   seconds: dict[int, list[float]]
 
 
+class Protocol(NamedTuple):
+  """Seconds of a protocol: all epochs of all stages, one after the other.
+
+  Attributes:
+    stages: stage -> seconds of each epoch, of which the first compiles.
+    seconds: in all, from the start of Python to the last checkpoint.
+  """
+
+  stages: dict[str, list[float]]
+  seconds: float
+
+
 def measure(
-  config: dict, stages: list[str], size: tuple[int, int], seeds: int
+  config: dict, stages: list[str], size: tuple[int, int], seeds: int = 0
 ) -> list[Epochs]:
   """Trains phantoms with one seed, then with several, each in a process of its own.
 
@@ -45,26 +60,52 @@ def measure(
     config: the experiment, in the form of `config.to_dict`; its data are not used.
     stages: the stages to train, those that teach them first.
     size: rows and columns of the phantoms.
-    seeds: how many train side by side the second time.
+    seeds: how many train side by side the second time; 0 for one a device, at least 2.
 
   Raises:
     WorkerError: a training failed.
   """
-  changed = copy.deepcopy(config)
+  changed = _on_phantoms(config, size, _SLICES, _EPOCHS)
   changed |= {"audit_every": 0, "checkpoint_seconds": 1e6}
-  changed["data"] |= {"source": "phantom", "crop": [0, 0], "slices_per_volume": 0}
-  changed["data"] |= {"train": [], "validation": [], "test": []}
-  changed["data"]["phantom"] |= {"subjects": _SUBJECTS, "slices": _SLICES, "size": size}
-  for stage in changed["stages"].values():
-    stage["epochs"] = _EPOCHS
   alone, beside = (_train(changed | {"seeds": n}, stages) for n in (1, seeds))
-  steps = -(-_IMAGES // config["batch_size"])
+  steps = -(-_TO_TRAIN * _SLICES // config["batch_size"])
   return [
-    Epochs(stage, steps, {1: alone[stage], seeds: beside[stage]}) for stage in stages
+    Epochs(stage, steps, {each["seeds"]: each[stage][1:] for each in (alone, beside)})
+    for stage in stages
   ]
 
 
-def _train(config: dict, stages: list[str]) -> dict[str, list[float]]:
+def run_protocol(
+  config: dict, stages: list[str], size: tuple[int, int], epochs: int
+) -> Protocol:
+  """Trains stages as an experiment does, on 240 phantoms, with 60 to validate on.
+
+  Args:
+    config: as for `measure`; audits and checkpoints come as often as it says.
+    stages: the stages to train, those that teach them first.
+    size: rows and columns of the phantoms.
+    epochs: of each stage.
+
+  Raises:
+    WorkerError: a training failed.
+  """
+  changed = _on_phantoms(config, size, _SLICES_OF_PROTOCOL, epochs)
+  start = time.perf_counter()
+  found = _train(changed | {"seeds": 1}, stages)
+  return Protocol({k: found[k] for k in stages}, time.perf_counter() - start)
+
+
+def _on_phantoms(config: dict, size: tuple[int, int], slices: int, epochs: int):
+  changed = copy.deepcopy(config)
+  changed["data"] |= {"source": "phantom", "crop": [0, 0], "slices_per_volume": 0}
+  changed["data"] |= {"train": [], "validation": [], "test": []}
+  changed["data"]["phantom"] |= {"subjects": _SUBJECTS, "slices": slices, "size": size}
+  for stage in changed["stages"].values():
+    stage["epochs"] = epochs
+  return changed
+
+
+def _train(config: dict, stages: list[str]) -> dict[str, Any]:
   done = subprocess.run(
     [sys.executable, "-m", "kdmri_jax.benchmark.epochs", *stages],
     input=json.dumps(config),
@@ -77,7 +118,7 @@ def _train(config: dict, stages: list[str]) -> dict[str, list[float]]:
 
 
 def _main() -> None:
-  """Reads a config, trains stages; writes stage -> seconds of each later epoch."""
+  """Reads a config, trains stages; writes stage -> seconds an epoch, and "seeds"."""
   from kdmri_jax.training import parallel
 
   memory.keep_freed()
@@ -85,15 +126,17 @@ def _main() -> None:
   from kdmri_jax.training import log, seeds
   from kdmri_jax.training.pipeline import Pipeline
 
-  config, stages = config_lib.parse(json.load(sys.stdin)), sys.argv[1:]
+  given, stages = json.load(sys.stdin), sys.argv[1:]
+  given["seeds"] = given["seeds"] or max(2, jax.local_device_count())
+  config = config_lib.parse(given)
   with tempfile.TemporaryDirectory() as folder:
     pipelines = seeds.train(Pipeline(config, pathlib.Path(folder)), stages)
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"seeds": config.seeds}
     for stage in stages:
       logs = [log.read(p.workdir.stage(stage) / "metrics.jsonl") for p in pipelines]
-      until = [[line["seconds"] for line in lines] for lines in logs]
+      until = [[x["seconds"] for x in log if x["event"] == "epoch"] for log in logs]
       # Side by side the slowest seed counts.
-      found[stage] = np.diff(until, axis=1).max(axis=0).tolist()
+      found[stage] = np.diff(until, axis=1, prepend=0).max(axis=0).tolist()
   print(json.dumps(found))
 
 
@@ -110,6 +153,18 @@ def table(results: list[Epochs]) -> str:
     if len(middle) > 1:
       cells += [f"{middle[1]:.2f}", f"{middle[1] / middle[0]:.2f}"]
     lines.append(f"| {' | '.join(cells)} |")
+  return "\n".join(lines)
+
+
+def table_of_protocol(protocol: Protocol) -> str:
+  """Markdown: the first epoch of each stage, a later one, and all."""
+  heads = ["stage", "epochs", "the first, s", "a later one, s", "all, s"]
+  lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+  for stage, (first, *later) in protocol.stages.items():
+    cells = [stage, f"{1 + len(later)}", f"{first:.2f}"]
+    cells.append(f"{np.median(later):.3f}" if later else "")
+    lines.append(f"| {' | '.join(cells)} | {first + sum(later):.1f} |")
+  lines.append(f"| in all, with start and checkpoints | | | | {protocol.seconds:.1f} |")
   return "\n".join(lines)
 
 

@@ -1,58 +1,81 @@
 """What the machine itself can do at the moment: matrix products and copies."""
 
+import concurrent.futures
+import functools
 import os
 import platform
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-_SIZE = 2048
+from kdmri_jax.benchmark.case import Case, Runner
+from kdmri_jax.models.cnn import PRECISIONS
+
+_SIZE, _NUMBERS = 2048, 2**26
 OPERATIONS = 2 * _SIZE**3
-BYTES = 2 * 4 * 2**26  # read and written
+BYTES = 2 * 4 * _NUMBERS  # read and written
+_LARGER = 4  # in each direction, on an accelerator
 
 
-def start(config) -> dict:
+def describe() -> dict:
   """The machine, in words."""
-  del config
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
   return {
     "processor": platform.processor() or platform.machine(),
-    "cores": cores or os.cpu_count(),
+    "cores": _cores(),
     "device": jax.devices()[0].device_kind,
+    "platform": jax.default_backend(),
     "python": platform.python_version(),
     "numpy": np.__version__,
   }
 
 
-def prepare(case, file) -> dict:
-  """The two measurements, of the CPU's cores or of the accelerator.
+def prepare(case: Case) -> Mapping[str, Callable[[], Runner]]:
+  """The two measurements, of all of the CPU's cores or of the accelerator.
 
   Returns:
-    "matmul": a float32 product of `OPERATIONS` operations; "copy": moves `BYTES` bytes,
-    on a CPU with one core.
+    "matmul": a product of `OPERATIONS` operations, on an accelerator in the case's
+    precision; "copy": moves `BYTES` bytes.
   """
-  del case, file
-  return {"matmul": _matmul, "copy": _copy}
-
-
-def _matmul():
-  a = np.random.default_rng(0).random((_SIZE, _SIZE), np.float32)
   if jax.default_backend() == "cpu":
-    out = a @ a
-    return lambda: np.matmul(a, a, out=out), 0.0
-  return _on_device(lambda a: jnp.matmul(a, a, precision="highest"), a)
+    return {"matmul": _matmul_on_cpu, "copy": _copy_on_cpu}
+  return {"matmul": functools.partial(_matmul, case.precision), "copy": _copy}
+
+
+def _cores() -> int:
+  known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+  return known or os.cpu_count() or 1
+
+
+def _matmul_on_cpu():
+  a = np.random.default_rng(0).random((_SIZE, _SIZE), np.float32)
+  out = a @ a
+  return Runner(lambda: np.matmul(a, a, out=out))
+
+
+def _copy_on_cpu():
+  source = np.ones(_NUMBERS, np.float32)
+  parts, target = np.array_split(source, _cores()), source.copy()
+  pairs = list(zip(np.array_split(target, _cores()), parts, strict=True))
+  pool = concurrent.futures.ThreadPoolExecutor(_cores())
+  return Runner(lambda: list(pool.map(lambda pair: np.copyto(*pair), pairs)))
+
+
+def _matmul(precision: str):
+  kind, products = PRECISIONS[precision]
+  size = _SIZE * _LARGER
+  a = np.random.default_rng(0).random((size, size), np.float32)
+  product = functools.partial(jnp.matmul, precision=products)
+  return _on_device(lambda a: product(a, a), jnp.asarray(a, kind), _LARGER**3)
 
 
 def _copy():
-  source = np.ones(2**26, np.float32)
-  if jax.default_backend() == "cpu":
-    out = source.copy()
-    return lambda: np.copyto(out, source), 0.0
-  return _on_device(jnp.copy, source)
+  return _on_device(lambda x: -x, jnp.ones(_NUMBERS * _LARGER, jnp.float32), _LARGER)
 
 
-def _on_device(function, argument):
-  function, argument = jax.jit(function), jax.device_put(argument)
+def _on_device(function, argument, times):
+  function = jax.jit(function)
   jax.block_until_ready(function(argument))
-  return lambda: jax.block_until_ready(function(argument)), 0.0
+  run = functools.partial(lambda x: jax.block_until_ready(function(x)), argument)
+  return Runner(run, times=times, on_cpu=False)

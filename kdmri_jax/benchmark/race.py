@@ -13,8 +13,9 @@ from kdmri_jax.benchmark.case import Case
 from kdmri_jax.benchmark.worker import Worker, WorkerError
 
 # How far the numbers of two frameworks may be apart: images about 1, and losses
-# relative to each other after a step of Adam.
+# relative to each other after a step of Adam; both where products are less precise.
 _TOLERANCE = {"inference": 1e-4, "training": 1e-3}
+_ROUGH = 0.05
 
 
 class Result(NamedTuple):
@@ -22,7 +23,9 @@ class Result(NamedTuple):
 
   Attributes:
     case: what was timed.
-    operations: floating-point operations of the convolutions, written out.
+    operations: floating-point operations of the convolutions, written out, of the
+      network that is trained or used.
+    traffic: bytes that they read and write.
     seconds: runner -> seconds a call, one value a repetition; repetition k of all
       runners was taken in turn.
     compile_seconds: runner -> seconds until its first result was there.
@@ -32,6 +35,7 @@ class Result(NamedTuple):
 
   case: Case
   operations: int
+  traffic: int
   seconds: dict[str, list[float]]
   compile_seconds: dict[str, float]
   peak_bytes: dict[str, int | None]
@@ -68,7 +72,8 @@ def run(
   Raises:
     WorkerError: JAX itself failed.
   """
-  result = Result(case, 0, {}, {}, {}, {})
+  result = Result(case, 0, 0, {}, {}, {}, {})
+  tolerance = _TOLERANCE[case.what] if case.precision == "float32" else _ROUGH
   racing = []
   with tempfile.TemporaryDirectory() as folder:
     file = pathlib.Path(folder, "problem.npz")
@@ -83,13 +88,17 @@ def run(
         continue
       for runner, about in prepared.items():
         result.compile_seconds[runner] = about["compile_seconds"]
-        if about["deviation"] > _TOLERANCE[case.what]:
+        if about["deviation"] > tolerance:
           result.failed[runner] = f"its numbers deviate by {about['deviation']:.2g}"
           continue
         racing.append((worker, runner))
     problem = case_lib.load(file)
-  role = "student" if case.stage != "teacher" else "teacher"
-  result = result._replace(operations=case_lib.operations(problem.params[role], case))
+  params = problem.params["student" if case.stage != "teacher" else "teacher"]
+  times = 3 if case.what == "training" else 1  # forward, and two gradients
+  result = result._replace(
+    operations=times * case_lib.operations(params, case),
+    traffic=times * case_lib.traffic(params, case),
+  )
   return _time(result, racing, repeats, seconds, say)
 
 
@@ -97,7 +106,7 @@ def _time(result: Result, racing, repeats: int, seconds: float, say) -> Result:
   calls = {}
   for worker, runner in racing:
     result.peak_bytes[runner] = worker.peak(runner)
-    calls[runner] = max(1, round(seconds / worker.run(runner, 1)))
+    calls[runner] = worker.calls(runner, seconds)
     result.seconds[runner] = []
   for k in range(repeats):
     say(f"{result.case.name}: round {k + 1} of {repeats}")

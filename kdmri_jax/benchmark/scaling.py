@@ -70,6 +70,9 @@ def measure(
 ) -> Scaling:
   """Times a stage's step on 1, 2, 4 .. devices, and on two processes of one each.
 
+  A CPU's devices are host devices. Of accelerators there are no more than the machine
+  has, and they are left to one process.
+
   Args:
     config: the experiment, in the form of `config.to_dict`.
     stage: which stage's step.
@@ -82,8 +85,7 @@ def measure(
   Raises:
     WorkerError: a process failed, or the losses differ.
   """
-  counts = [2**k for k in range(most.bit_length())]
-  setups = [Setup(count) for count in counts] + [Setup(1, _PROCESSES)]
+  setups = _setups(config, most)
   results: dict[str, dict[str, list[float]]] = {"strong": {}, "weak": {}}
   deviation: dict[str, float] = {}
   teams = [_team(setup, config) for setup in setups]
@@ -108,6 +110,15 @@ def measure(
         for setup, team in zip(setups, teams, strict=True):
           times[setup.name].append(_run(team))
   return Scaling(setups, results["strong"], results["weak"], (most, each), deviation)
+
+
+def _setups(config: dict, most: int) -> list[Setup]:
+  with running([Worker("jax", config)]) as (worker,):
+    machine = worker.receive()
+  counts = [2**k for k in range(most.bit_length())]
+  if machine["platform"] != "cpu":
+    return [Setup(count) for count in counts if count <= machine["devices"]]
+  return [Setup(count) for count in counts] + [Setup(1, _PROCESSES)]
 
 
 def _team(setup: Setup, config: dict) -> list[Worker]:

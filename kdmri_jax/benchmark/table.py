@@ -8,16 +8,17 @@ from kdmri_jax.benchmark import race
 from kdmri_jax.benchmark.race import Result
 
 _HEADS = {"jax, exported": "exported bundle"}
-_TIMES_FORWARD = {"inference": 1, "training": 3}
 
 
 def make(results: Sequence[Result]) -> str:
   """Two tables: times and ratios, then what it takes to run.
 
   A ratio says how many times as long another framework takes, with the lowest and the
-  highest of the rounds: above 1, JAX is faster. The share is that of the speed of a
-  matrix product on the same cores in the same rounds, which the convolutions, written
-  out, reach; a convolution by fewer products may exceed it.
+  highest of the rounds: above 1, JAX is faster. The shares are those of the speed of a
+  matrix product, which the convolutions, written out, reach, and of a copy, which they
+  reach if each reads its input and writes its output once. Both were timed on the same
+  machine in the same rounds. A convolution by fewer products may exceed the first, one
+  whose data stay in a cache the second.
   """
   parts = []
   for what, title in (("inference", "Inference"), ("training", "A training step")):
@@ -34,7 +35,7 @@ def _times(results: Sequence[Result]) -> str:
     if any(race.best(result, name) for result in results)
   ]
   ratios = [f"{_HEADS.get(name, name)} / JAX" for name in others]
-  heads = ["", "JAX, ms", *ratios, "of a matrix product"]
+  heads = ["", "JAX, ms", *ratios, "of a matrix product", "of a copy"]
   lines = [_line(heads), "|---" * len(heads) + "|"]
   for result in results:
     cells = [result.case.name, _ms(result, "jax")]
@@ -46,9 +47,9 @@ def _times(results: Sequence[Result]) -> str:
       middle, low, high = race.ratio(result, runner, "jax")
       way = runner.removeprefix(name)
       cells.append(f"{middle:.2f} [{low:.2f}, {high:.2f}]{way}")
-    operations = result.operations * _TIMES_FORWARD[result.case.what]
-    speed = operations / np.median(result.seconds["jax"])
-    cells.append(f"{speed / result.machine()['operations']:.0%}")
+    seconds, machine = np.median(result.seconds["jax"]), result.machine()
+    cells.append(f"{result.operations / seconds / machine['operations']:.0%}")
+    cells.append(f"{result.traffic / seconds / machine['bytes']:.0%}")
     lines.append(_line(cells))
   return "\n".join(lines)
 

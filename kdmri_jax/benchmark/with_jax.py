@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import pathlib
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.export
@@ -10,7 +11,8 @@ import numpy as np
 
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop, memory, models
-from kdmri_jax.benchmark.case import Case, Problem, load, save
+from kdmri_jax.benchmark import machine
+from kdmri_jax.benchmark.case import Case, Problem, Runner, load, save
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.distillation import combine
 from kdmri_jax.physics.acquisition import build
@@ -26,36 +28,46 @@ from kdmri_jax.training.step import (
 from kdmri_jax.types import Acquisition, Slices
 
 _config: ExperimentConfig
+_count: int
+_machine_too: bool
 
 
-def start(config: dict, devices: int = 0, address: str = "", process: int = 0) -> dict:
+def start(
+  config: dict,
+  devices: int = 0,
+  address: str = "",
+  process: int = 0,
+  machine_too: bool = False,
+) -> dict:
   """Makes the devices.
 
   Args:
     config: the experiment.
-    devices: host devices of this process; 0 for one a core, as the scripts do.
+    devices: of this process, on a CPU host devices; 0 for as many as the scripts use.
     address: where two processes meet, "" for one alone.
     process: number of this one of the two.
+    machine_too: whether to time the machine itself beside each case.
   """
-  global _config
-  _config = config_lib.parse(config)
+  global _config, _count, _machine_too
+  _config, _count = config_lib.parse(config), devices
+  _machine_too = machine_too
   memory.keep_freed()
   parallel.use_cores()
   if devices:
     jax.config.update("jax_num_cpu_devices", devices)
   if address:
     jax.distributed.initialize(address, num_processes=2, process_id=process)
-  return {"version": jax.__version__, "devices": jax.device_count()}
+  about = {"version": jax.__version__, "devices": jax.device_count()}
+  return about | machine.describe()
 
 
-def prepare(case: Case, file: pathlib.Path) -> dict:
+def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
   """Writes the problem to `file`; "jax" runs it, "jax, exported" its bundle."""
-  if case.what == "training":
-    return {"jax": functools.partial(_training, case, file)}
-  ways = {"jax": functools.partial(_inference, case, file)}
-  if importlib.util.find_spec("onnx"):
+  run = _training if case.what == "training" else _inference
+  ways = {"jax": functools.partial(run, case, file)}
+  if case.what == "inference" and importlib.util.find_spec("onnx"):
     ways["jax, exported"] = functools.partial(_exported, case, file)
-  return ways
+  return ways | (machine.prepare(case) if _machine_too else {})
 
 
 def _inference(case: Case, file: pathlib.Path):
@@ -65,12 +77,13 @@ def _inference(case: Case, file: pathlib.Path):
   predict = make_predict(networks[role], devices)
   slices = _measured(slices, acquisition)
   weights = parallel.replicate(params[role], devices)
+  given = parallel.keep(slices, devices), parallel.keep(acquisition, devices)
 
   def run():
-    return jax.block_until_ready(predict(weights, slices, acquisition))[1]
+    return jax.block_until_ready(predict(weights, *given))[1]
 
   _save(file, params, slices, acquisition, np.asarray(run()))
-  return run, 0.0
+  return Runner(run, on_cpu=_on_cpu())
 
 
 def _exported(case: Case, file: pathlib.Path):
@@ -83,12 +96,14 @@ def _exported(case: Case, file: pathlib.Path):
   interop.save_jax_bundle(bundle, *export)
   reconstruct = jax.jit(jax.export.deserialize(bytearray(bundle.read_bytes())).call)
   problem = load(file)
-  mask = problem.mask.astype(np.uint8)
+  given = problem.kspace, problem.mask.astype(np.uint8)
+  given = parallel.keep(given, jax.devices()[:1])
 
   def run():
-    return jax.block_until_ready(reconstruct(problem.kspace, mask))
+    return jax.block_until_ready(reconstruct(*given))
 
-  return run, float(np.abs(run() - problem.expected).max())
+  deviation = float(np.abs(run() - problem.expected).max())
+  return Runner(run, deviation, on_cpu=_on_cpu())
 
 
 def _training(case: Case, file: pathlib.Path):
@@ -112,26 +127,37 @@ def _training(case: Case, file: pathlib.Path):
   if case.cached:
     hints = jax.device_get(steps.teach(teacher, slices, acquisition))
     slices = slices._replace(hints=hints)
+  measured = _measured(slices._replace(hints=None), acquisition)
   teacher = parallel.replicate(teacher, devices)
   acquisition_there = parallel.replicate(acquisition, devices)
   state = parallel.replicate(init_state(params[stage.model], {}, optimiser), devices)
+  slices = parallel.keep(slices, devices)
+  times = parallel.at_once(_config.steps_per_dispatch, slices, devices, count=32)
+  rows = np.tile(np.arange(share), (times, 1))
 
   def run():
     nonlocal state
-    state, values = steps.train(state, teacher, slices, acquisition_there)
-    return float(values["loss"])
+    if times > 1:
+      given = teacher, slices, rows, acquisition_there
+      state, values = steps.train_many(state, *given)
+    else:
+      state, values = steps.train(state, teacher, slices, acquisition_there)
+    return np.ravel(values["loss"])
 
-  losses = np.array([run(), run()], np.float32)
-  measured = _measured(slices._replace(hints=None), acquisition)
-  _save(file, params, measured, acquisition, losses)
-  return run, 0.0
+  losses = np.concatenate([run(), run()])[:2]
+  _save(file, params, measured, acquisition, losses, times)
+  return Runner(run, times=times, on_cpu=_on_cpu())
 
 
 def _devices(case: Case):
-  """Those of all processes, or as many of this one as divide the batch."""
+  """Those of all processes, or as many of this one as were asked for, or divide it."""
   if jax.process_count() > 1:
     return jax.devices()
-  return parallel.choose_devices(0, case.batch)
+  return parallel.choose_devices(_count, case.batch)
+
+
+def _on_cpu() -> bool:
+  return jax.default_backend() == "cpu"
 
 
 def _problem(case: Case):
@@ -143,6 +169,8 @@ def _problem(case: Case):
     key: models.build(_config.models[key], acquisition.masks, f"config.models.{key}")
     for key in _config.models
   }
+  if case.precision != "float32":
+    networks = {k: x.clone(precision=case.precision) for k, x in networks.items()}
   slices = Slices(target)
   one = _measured(Slices(target[:1]), acquisition)
   measurement = undersample(one.target, acquisition.masks[0])[1]
@@ -162,7 +190,7 @@ def _measured(slices: Slices, acquisition: Acquisition) -> Slices:
   return slices._replace(kspace=kspace, zero_filled=np.asarray(zero_filled))
 
 
-def _save(file, params, slices, acquisition, expected) -> None:
+def _save(file, params, slices, acquisition, expected, times=1) -> None:
   mask = np.asarray(acquisition.masks[0])
   save(
     file,
@@ -173,5 +201,6 @@ def _save(file, params, slices, acquisition, expected) -> None:
       mask,
       slices.zero_filled,
       expected,
+      times,
     ),
   )

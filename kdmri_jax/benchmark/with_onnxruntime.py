@@ -2,11 +2,12 @@
 
 import os
 import pathlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnxruntime
 
-from kdmri_jax.benchmark.case import Case, load
+from kdmri_jax.benchmark.case import Case, Runner, load
 
 
 def start(config: dict) -> dict:
@@ -15,9 +16,12 @@ def start(config: dict) -> dict:
   return {"version": onnxruntime.__version__}
 
 
-def prepare(case: Case, file: pathlib.Path) -> dict:
-  """Runs the file that JAX wrote beside the problem, on every core; trains nothing."""
-  if case.what != "inference":
+def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
+  """Runs the file that JAX wrote beside the problem, on every core.
+
+  It trains nothing, and knows float32 alone.
+  """
+  if case.what != "inference" or case.precision != "float32":
     return {}
   return {"onnxruntime": lambda: _inference(file)}
 
@@ -38,4 +42,5 @@ def _inference(file: pathlib.Path):
     return session.run(None, inputs)[0]
 
   image = run().transpose(0, 2, 3, 1)
-  return run, float(np.abs(image - problem.expected).max())
+  deviation = float(np.abs(image - problem.expected).max())
+  return Runner(run, deviation, on_cpu="CUDA" not in "".join(session.get_providers()))

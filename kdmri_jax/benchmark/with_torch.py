@@ -1,19 +1,21 @@
 """The same networks and training steps in plain PyTorch, the bar to beat.
 
 Written as a PyTorch user would write them: `nn.functional.conv2d` and Adam, data
-consistency by a real 1-D FFT where the mask is Cartesian. Each case is run in eager
-mode, with channels-last memory and compiled; the best of them counts.
+consistency by a real 1-D FFT where the mask is Cartesian, half precision by
+`torch.autocast`. Each case is run in eager mode, with channels-last memory and
+compiled; the best of them counts.
 """
 
 import functools
 import os
 import pathlib
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.benchmark.case import Case, Problem, load
+from kdmri_jax.benchmark.case import Case, Problem, Runner, load
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.physics.pattern import phase_encode_axis
 
@@ -29,10 +31,13 @@ def start(config: dict) -> dict:
   return {"version": torch.__version__, "threads": torch.get_num_threads()}
 
 
-def prepare(case: Case, file: pathlib.Path) -> dict:
+def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
   """The three ways to run it."""
   make = _inference if case.what == "inference" else _training
   problem = load(file)
+  exact = case.precision == "float32"
+  torch.backends.cudnn.conv.fp32_precision = "ieee" if exact else "tf32"
+  torch.compiler.reset()  # else it would stop compiling after eight networks
   return {
     "torch": functools.partial(make, case, problem),
     "torch, channels last": functools.partial(make, case, problem, last=True),
@@ -46,12 +51,13 @@ class DCCNN(torch.nn.Module):
   Args:
     params: cascade -> convolution -> kernel and bias.
     residual: whether a cascade's input is added to its CNN.
+    half: whether the CNNs compute in bfloat16.
     mask: the sampling mask, [H, W].
   """
 
-  def __init__(self, params, residual: bool, mask: np.ndarray):
+  def __init__(self, params, residual: bool, half: bool, mask: np.ndarray):
     super().__init__()
-    self._residual = residual
+    self._residual, self._half_precision = residual, half
     self._cascades = torch.nn.ModuleList()
     for c in range(1, len(params) + 1):
       layers = params[f"cascade_{c}"]
@@ -72,11 +78,12 @@ class DCCNN(torch.nn.Module):
     layers = []
     for cascade in self._cascades:
       x, activations = image, []
-      for convolution in cascade[:-1]:
-        x = torch.relu(convolution(x))
-        activations.append(x)
-      x = cascade[-1](x)
-      image = image + x if self._residual else x
+      with torch.autocast(_device(), torch.bfloat16, enabled=self._half_precision):
+        for convolution in cascade[:-1]:
+          x = torch.relu(convolution(x))
+          activations.append(x)
+        x = cascade[-1](x)
+      image = image + x if self._residual else x.float()
       image = image - self._sampled_part(image) + measured
       layers.append(activations)
     return image, layers
@@ -99,14 +106,15 @@ def _convolution(weights):
   return layer
 
 
-def _network(role: str, problem: Problem, last: bool) -> DCCNN:
+def _network(role: str, case: Case, problem: Problem, last: bool) -> DCCNN:
   residual = _config.models[role].settings["variant"] == "paper"
-  network = DCCNN(problem.params[role], residual, problem.mask)
+  half = case.precision == "bfloat16"
+  network = DCCNN(problem.params[role], residual, half, problem.mask)
   return network.to(_device(), memory_format=_memory_format(last))
 
 
 def _inference(case: Case, problem: Problem, last=False, whole=False):
-  network = _network(_config.stages[case.stage].model, problem, last).eval()
+  network = _network(_config.stages[case.stage].model, case, problem, last).eval()
   apply = torch.compile(network) if whole else network
   kspace = torch.tensor(problem.kspace, device=_device())
   zero_filled = _images(problem.zero_filled, last)
@@ -118,17 +126,18 @@ def _inference(case: Case, problem: Problem, last=False, whole=False):
       return image
 
   image = run().permute(0, 2, 3, 1).cpu().numpy()
-  return run, float(np.abs(image - problem.expected).max())
+  deviation = float(np.abs(image - problem.expected).max())
+  return Runner(run, deviation, on_cpu=_device() == "cpu")
 
 
 def _training(case: Case, problem: Problem, last=False, whole=False):
   stage = _config.stages[case.stage]
-  network = _network(stage.model, problem, last)
+  network = _network(stage.model, case, problem, last)
   apply = torch.compile(network) if whole else network
   optimiser = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
   teach = None
   if stage.teacher:
-    teacher = _network(_config.stages[stage.teacher].model, problem, last)
+    teacher = _network(_config.stages[stage.teacher].model, case, problem, last)
     teach = torch.compile(teacher) if whole else teacher
   kspace = torch.tensor(problem.kspace, device=_device())
   target = _images(problem.target, last)
@@ -141,7 +150,7 @@ def _training(case: Case, problem: Problem, last=False, whole=False):
 
   cached = hints(_measured(kspace, last)) if case.cached else None
 
-  def run():
+  def step():
     measured, taught = _measured(kspace, last), cached
     if teach is not None and cached is None:
       taught = hints(measured)
@@ -150,10 +159,16 @@ def _training(case: Case, problem: Problem, last=False, whole=False):
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()
-    return float(loss.detach())
+    return loss.detach()
 
-  losses = np.array([run(), run()])
-  return run, float(np.abs(losses / problem.expected - 1).max())
+  def run():
+    for _ in range(problem.times):
+      loss = step()
+    return float(loss)
+
+  losses = np.array([float(step()), float(step())])
+  deviation = float(np.abs(losses / problem.expected - 1).max())
+  return Runner(run, deviation, problem.times, on_cpu=_device() == "cpu")
 
 
 def _loss(stage, image, layers, target, taught):
@@ -179,7 +194,7 @@ def _attention(layers, stage, side: str):
     if term.loss == "attention_transfer":
       for name in getattr(term, side):  # cascade_C/activation_K
         c, k = (int(part.rpartition("_")[2]) - 1 for part in name.split("/"))
-        maps.append(layers[c][k].square().sum(1))
+        maps.append(layers[c][k].float().square().sum(1))
   return [x / x.norm(dim=(1, 2), keepdim=True) for x in maps]
 
 

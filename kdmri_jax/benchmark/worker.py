@@ -16,14 +16,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from kdmri_jax.benchmark.case import Case
+from kdmri_jax.benchmark.case import Case, Runner
 
 FRAMEWORKS = {
   "jax": "kdmri_jax.benchmark.with_jax",
   "torch": "kdmri_jax.benchmark.with_torch",
   "onnxruntime": "kdmri_jax.benchmark.with_onnxruntime",
-  "machine": "kdmri_jax.benchmark.machine",
 }
+# Several processes share an accelerator's memory.
+_ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 class WorkerError(Exception):
@@ -46,6 +47,7 @@ class Worker:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
+      env=_ENVIRONMENT | os.environ,
     )
     self.send(do="start", config=config, **options)
 
@@ -88,12 +90,20 @@ class Worker:
     return self.receive()
 
   def run(self, runner: str, calls: int) -> float:
-    """Seconds a call, on average over so many."""
+    """Seconds that it takes once, on average over so many calls."""
     self.send(do="run", runner=runner, calls=calls)
     return self.receive()["seconds"]
 
+  def calls(self, runner: str, seconds: float) -> int:
+    """How many calls take about so many seconds, at least one."""
+    self.send(do="run", runner=runner, calls=1)
+    return max(1, round(seconds / self.receive()["call_seconds"]))
+
   def peak(self, runner: str) -> int | None:
-    """Bytes of memory that a call needs above those held before; None if unknown."""
+    """Bytes of memory that a call needs above those held before; None if unknown.
+
+    They are those of the host: what uses an accelerator's memory is not known.
+    """
     self.send(do="peak", runner=runner)
     return self.receive()["bytes"]
 
@@ -139,15 +149,17 @@ def _serve(framework: str) -> None:
             Case(**request["case"]), pathlib.Path(request["file"])
           ).items():
             start = time.perf_counter()
-            runners[name], deviation = make()
+            runners[name] = runner = make()
             seconds = time.perf_counter() - start
-            answer[name] = {"compile_seconds": seconds, "deviation": deviation}
+            answer[name] = {"compile_seconds": seconds, "deviation": runner.deviation}
         elif request["do"] == "run":
-          run, calls = runners[request["runner"]], request["calls"]
+          runner, calls = runners[request["runner"]], request["calls"]
           start = time.perf_counter()
           for _ in range(calls):
-            run()
-          answer = {"seconds": (time.perf_counter() - start) / calls}
+            runner.run()
+          seconds = time.perf_counter() - start
+          call = seconds / calls
+          answer = {"seconds": call / runner.times, "call_seconds": call}
         else:
           answer = {"bytes": _peak(runners[request["runner"]])}
       except Exception as error:  # whatever a framework may raise
@@ -156,17 +168,17 @@ def _serve(framework: str) -> None:
       answers.flush()
 
 
-def _peak(run) -> int | None:
+def _peak(runner: Runner) -> int | None:
   """Growth of the resident memory during a call, on Linux."""
   status = pathlib.Path("/proc/self/status")
   reset = status.with_name("clear_refs")
-  if not reset.exists():
+  if not runner.on_cpu or not reset.exists():
     return None
   gc.collect()
   ctypes.CDLL(None).malloc_trim(0)  # what was freed, back to the system
   reset.write_text("5")
   before = _kilobytes(status, "VmRSS")
-  run()
+  runner.run()
   return 1024 * (_kilobytes(status, "VmHWM") - before)
 
 

@@ -22,6 +22,7 @@ from kdmri_jax.training.step import (
   make_schedule,
   make_steps,
 )
+from kdmri_jax.training.validation import Validation
 from kdmri_jax.types import Acquisition, Slices, shape_of
 
 
@@ -85,8 +86,7 @@ class _Loop:
     self._saved_at, self._counted_until = time.monotonic(), time.monotonic()
     self._saved_step = snapshot.progress.step
     self._cache_left = setting.teacher_cache_mb * 2**20
-    self._train = self._validation = None
-    self._at_once = self._validated_at_once = 1
+    self._train, self._at_once, self._validation = None, 1, None
 
   def _set_teacher(self, error_range: float) -> None:
     self._one_teacher = Teacher(self._stage.teacher_params, np.float32(error_range))
@@ -96,18 +96,17 @@ class _Loop:
     progress = self._snapshot.progress
     if progress.finished:
       return
-    devices = self._setting.devices
-    train, validation = self._stage.train, self._stage.validation
-    self._train = parallel.keep(self._with_hints(train, "training"), devices)
-    validation = self._with_hints(validation, "validation")
-    self._validation = parallel.keep(validation, devices)
-    asked = self._setting.steps_per_dispatch
-    self._at_once = parallel.at_once(asked, self._train, devices, per_epoch)
-    order = self._validation_order()
-    self._validated_at_once = parallel.at_once(
-      asked, self._validation, devices, len(order)
+    stage, setting = self._stage, self._setting
+    train = self._with_hints(stage.train, "training")
+    self._train = parallel.keep(train, setting.devices)
+    self._at_once = parallel.at_once(
+      setting.steps_per_dispatch, self._train, setting.devices, per_epoch
     )
-    schedule = make_schedule(self._stage.config, per_epoch)
+    validation = self._with_hints(stage.validation, "validation")
+    self._validation = Validation(
+      self._steps, setting, validation, self._one_teacher, self._acquisitions
+    )
+    schedule = make_schedule(stage.config, per_epoch)
     self._counted_until = time.monotonic()
     while not progress.finished:
       epoch, done = divmod(progress.step, per_epoch)
@@ -117,7 +116,7 @@ class _Loop:
       validation = self._validate(epoch)
       best = self._keep_best(validation, epoch)
       self._count_seconds()
-      progress.finished = epoch + 1 >= self._stage.config.epochs
+      progress.finished = epoch + 1 >= stage.config.epochs
       self._diary.epoch(
         {
           "event": "epoch",
@@ -221,55 +220,17 @@ class _Loop:
         f"--workdir with a lower config.stages.{self._stage.name}.learning_rate.",
       )
 
-  def _validation_order(self) -> list[batches.Rows]:
-    counts = batches.counts(self._validation)
-    return batches.in_order(counts, self._setting.batch_size)
-
   def _check_weights(self) -> None:
     """Refuses to save weights that the last step has ruined."""
-    (first,) = batches.load(self._validation, self._validation_order()[:1])
-    _, values = jax.device_get(self._validate_batch(first))
-    self._check_finite(jax.tree.map(float, values), "validation")
+    values = self._validation.first(self._snapshot.state)
+    self._check_finite(values, "validation")
 
   def _measured(self, batch: Slices) -> Acquisition:
     """How a batch is measured, on the devices."""
     return self._acquisitions[shape_of(batch)]
 
-  def _validate_batch(self, batch: Slices):
-    """The errors of its images, and the values of the terms."""
-    state, one_device = self._snapshot.state, len(self._setting.devices) == 1
-    if one_device or len(batch.target) == self._setting.batch_size:
-      return self._steps.validate(state, self._teacher, batch, self._measured(batch))
-    # On one device, so with arrays that are not spread over several.
-    acquisition = self._setting.acquisitions[shape_of(batch)]
-    return self._steps.validate_rest(
-      jax.device_get(state), self._one_teacher, batch, acquisition
-    )
-
-  def _validate_group(self, group: Sequence[batches.Rows]):
-    """The same of batches of one size, in one dispatch: all with one more axis."""
-    part = self._validation[group[0].part]
-    rows = np.stack([batch.rows for batch in group])
-    return self._steps.validate_many(
-      self._snapshot.state, self._teacher, part, rows, self._measured(part)
-    )
-
   def _validate(self, epoch: int) -> dict[str, float]:
-    """Means over the validation slices, each of which counts once."""
-    order = self._validation_order()
-    if self._validated_at_once > 1:
-      validated = map(self._validate_group, batches.alike(order))
-    else:
-      validated = map(self._validate_batch, batches.load(self._validation, order))
-    sums: dict[str, float] = {}
-    for errors, values in map(jax.device_get, validated):
-      for key, value in errors.items():
-        sums[key] = sums.get(key, 0.0) + float(np.sum(value))
-      size = errors["mse"].shape[-1]
-      for key, value in values.items():
-        sums[key] = sums.get(key, 0.0) + float(np.sum(value)) * size
-    count = sum(len(batch.rows) for batch in order)
-    means = {key: value / count for key, value in sums.items()}
+    means = self._validation.whole(self._snapshot.state)
     self._check_finite(means, f"validation after epoch {epoch + 1}")
     return {**means, "psnr": log.psnr(means["mse"])}
 
@@ -304,7 +265,7 @@ class _Loop:
 
   def _picture(self) -> None:
     """Shows TensorBoard one validation slice: input | reconstruction | target."""
-    first = self._validation[0]._replace(hints=None)
+    first = self._stage.validation[0]
     slices = batches.take(first, np.array([len(first.target) // 2]))
     params = jax.device_get(self._snapshot.state.params)
     acquisition = self._setting.acquisitions[shape_of(slices)]
