@@ -191,8 +191,9 @@ class ExperimentConfig:
     devices: local devices to use, on a CPU host devices, one a core by default; 0
       takes as many of them as divide the batch.
     steps_per_dispatch: training steps that a device which trains alone does before the
-      host looks at their values; 0 takes 32 for an accelerator that holds the slices in
-      its memory, else 1. Several devices together do one.
+      host looks at their values; with more than one it validates in one go, too. 0
+      divides an epoch evenly, into at most 32 steps at once, for an accelerator that
+      holds the slices in its memory, else takes 1. Several devices together do one.
     teacher_cache_mb: memory for a frozen teacher's outputs on the training set (of
       each seed, where several train side by side); a larger set is taught step by step
       with the same result.
@@ -200,7 +201,7 @@ class ExperimentConfig:
       hints.
     checkpoint_seconds: shortest time between two checkpoints of a stage.
     audit_every: steps between two looks at what each term contributes to the gradient;
-      0 for none.
+      0 for none. Of several steps in one dispatch the first is looked at.
     vgg_weights: torchvision's file of a VGG network, for terms whose loss is
       "perceptual"; "" without such terms.
     epochs: epochs of every stage that does not set its own.
