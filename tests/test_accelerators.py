@@ -61,6 +61,19 @@ def test_a_step_computes_no_convolution_twice():
   assert found.total() == 6 + 6 + 6 - 1  # no gradient of the first image is needed
 
 
+def test_what_comes_before_a_relu_is_not_needed_after_it():
+  """A GPU's convolutions then apply the ReLU themselves, and half the memory is kept.
+
+  `max(x, 0) > 0` would be rewritten to `x > 0`.
+  """
+  text = lowered("cuda", "teacher")["train_many"]
+  hidden = [
+    line for line in text.splitlines() if "compare" in line and "x32xf32" in line
+  ]
+  assert len(hidden) == 2 * 4
+  assert all(re.search(r"compare +NE", line) for line in hidden)
+
+
 @pytest.mark.parametrize(
   ("precision", "expected"),
   [("tensorfloat32", ("HIGH", "f32")), ("bfloat16", ("HIGHEST", "bf16"))],

@@ -77,7 +77,8 @@ def _forward(x, kernel, bias, relu, in_native, precision):
 def _backward(relu, in_native, precision, saved, cotangent):
   def by_xla(cotangent, x, turned, y):
     if relu:
-      cotangent = jnp.where(y > 0, cotangent, 0)
+      # Not y > 0: XLA would compare what came before the ReLU, and keep that, too.
+      cotangent = jnp.where(y != 0, cotangent, 0)
     return (
       xla_convolution.convolve(cotangent, turned, precision),
       xla_convolution.kernel_gradient(x, cotangent, turned.shape[0], precision),
