@@ -113,8 +113,8 @@ def main(argv):
   with tqdm.tqdm(total=work, unit="case", disable=None) as bar:
     try:
       if cases:
-        jax, *others = names
-        workers = [Worker(jax, settings, machine_too=True)]
+        ours, *others = names
+        workers = [Worker(ours, settings, machine_too=True)]
         workers += [Worker(name, settings) for name in others]
         with running(workers):
           parts["frameworks"] = {each.framework: each.receive() for each in workers}

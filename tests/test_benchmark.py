@@ -155,6 +155,8 @@ def test_a_protocol_is_all_epochs_of_all_stages():
 @pytest.mark.parametrize("steps", [1, 3])
 def test_precision_and_steps_a_dispatch(tmp_path, steps):
   config = settings() | {"steps_per_dispatch": steps, "devices": 1}
+  for model in config["models"].values():
+    model["precision"] = "bfloat16"  # which a case may change
   found = {}
   with running([Worker("jax", config, devices=1)]) as (worker,):
     worker.receive()

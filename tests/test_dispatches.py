@@ -127,17 +127,12 @@ def epochs_of(lines):
 
 
 def test_an_epoch_is_divided_evenly():
-  assert [parallel.evenly(k) for k in (1, 32, 33, 60, 64, 97)] == [
-    1,
-    32,
-    17,
-    30,
-    32,
-    25,
-  ]
+  sizes = {1: 1, 32: 32, 33: 17, 60: 30, 80: 20, 97: 25, 100: 25}
+  assert {count: parallel.evenly(count) for count in sizes} == sizes
   for count in range(1, 200):
     size = parallel.evenly(count)
-    assert size <= 32 and -(-count // size) == -(-count // 32)
+    assert size <= 32 and (count <= 32 or size >= 16)
+    assert count % size == 0 or not any(count % n == 0 for n in range(16, 33))
 
 
 def test_several_devices_do_one_step_a_dispatch(tmp_path, counts):

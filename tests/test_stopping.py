@@ -16,6 +16,7 @@ from kdmri_jax.saving import require_space
 from kdmri_jax.training import batches, log
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.pipeline import Pipeline
+from kdmri_jax.training.stage import _Loop
 from kdmri_jax.training.step import TrainState
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -62,6 +63,32 @@ class TestStopping:
     for line in (*a, *b):
       del line["seconds"]
     assert a == b
+
+  @pytest.mark.parametrize(("dispatch", "step"), [(1, 2), (2, 4), (3, 7)])
+  def test_dispatches_of_several_steps_go_on_too(
+    self, tmp_path, monkeypatch, dispatch, step
+  ):
+    """An epoch of 5 steps is dispatched as 2, 2 and a single one."""
+    settings = dict(devices=1, steps_per_dispatch=2)
+    train(make(tmp_path / "whole", **settings), ["student"])
+    train_on, count = _Loop._train_on, 0
+
+    def counting(*arguments):
+      nonlocal count
+      count += 1
+      if count == dispatch:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return train_on(*arguments)
+
+    with monkeypatch.context() as patch:
+      patch.setattr(_Loop, "_train_on", counting)
+      with pytest.raises(Interrupted):
+        train(make(tmp_path / "parts", **settings), ["student"])
+    stopped = make(tmp_path / "parts", **settings)
+    assert stopped.progress("student").step == step
+    train(stopped, ["student"])
+    ends = [final(tmp_path / name, "student") for name in ("whole", "parts")]
+    assert_same_end(*ends)
 
   def test_weights_trained_along_and_draws_go_on_too(self, tmp_path, monkeypatch):
     def run(path):

@@ -14,7 +14,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.data import load, prepared, read, stored, tasks
 from kdmri_jax.errors import UserError
 from kdmri_jax.evaluation import compare
-from kdmri_jax.training import batches, parallel, step
+from kdmri_jax.training import batches, log, parallel, step
 from kdmri_jax.training.networks import Teacher
 from kdmri_jax.training.pipeline import Pipeline
 
@@ -212,6 +212,20 @@ def test_training_from_files_and_from_memory_ends_alike(tmp_path):
   for name, shape in (("tall_5", (2, 24, 20)), ("wide_2", (2, 20, 28))):
     with h5py.File(tmp_path / "files" / "seed_42/kd/results" / f"{name}.h5") as file:
       assert file["reconstruction"].shape == shape
+
+
+def test_many_steps_a_dispatch_with_two_shapes_and_cached_hints(tmp_path):
+  lines = {}
+  for at_once in (1, 2):
+    experiment = two_shapes(tmp_path, steps_per_dispatch=at_once)
+    experiment.update(devices=1, batch_size=2)
+    experiment.data.memory_mb = 100
+    pipeline = Pipeline(config_lib.parse(experiment), tmp_path / str(at_once))
+    train(pipeline)
+    found = log.read(pipeline.workdir.stage("kd") / "metrics.jsonl")
+    lines[at_once] = [{**x["train"], **x["validation"]} for x in found]
+  for singly, together in zip(*lines.values(), strict=True):
+    assert singly == pytest.approx(together, rel=1e-3)
 
 
 def test_a_shape_of_the_validation_alone_is_tried_first(tmp_path):

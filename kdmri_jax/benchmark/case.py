@@ -18,7 +18,8 @@ class Case(NamedTuple):
     width: columns.
     batch: images at a time.
     cached: whether a teacher's hints are given instead of computed in every step.
-    precision: what the networks compute in, see `models.cnn.PRECISIONS`.
+    precision: what the networks compute in, see `models.cnn.PRECISIONS`; "" for what
+      the experiment says.
   """
 
   what: str
@@ -27,14 +28,14 @@ class Case(NamedTuple):
   width: int
   batch: int
   cached: bool = False
-  precision: str = "float32"
+  precision: str = ""
 
   @property
   def name(self) -> str:
     """As it is shown in tables."""
     cached = ", teacher cached" if self.cached else ""
     size = f", {self.height}x{self.width}, batch {self.batch}"
-    precision = f", {self.precision}" if self.precision != "float32" else ""
+    precision = f", {self.precision}" if self.precision not in ("", "float32") else ""
     return f"{self.stage}{cached}{size}{precision}"
 
 
@@ -126,17 +127,18 @@ def operations(params: Mapping[str, Any], case: Case) -> int:
 
 
 def traffic(params: Mapping[str, Any], case: Case) -> int:
-  """Bytes that a network's convolutions read and write, forward, in float32.
+  """Bytes that a network's convolutions read and write, forward.
 
-  Each reads its input and writes its output once. A training step moves about three
-  times as many.
+  Each reads its input and writes its output once, in the case's precision. A training
+  step moves about three times as many.
 
   Args:
     params: of one network.
     case: size and number of the images.
   """
   channels = sum(inputs + outputs for *_, inputs, outputs in _kernels(params))
-  return 4 * channels * case.height * case.width * case.batch
+  size = 2 if case.precision == "bfloat16" else 4
+  return size * channels * case.height * case.width * case.batch
 
 
 def _kernels(params: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:

@@ -60,17 +60,21 @@ def measure(
     config: the experiment, in the form of `config.to_dict`; its data are not used.
     stages: the stages to train, those that teach them first.
     size: rows and columns of the phantoms.
-    seeds: how many train side by side the second time; 0 for one a device, at least 2.
+    seeds: how many train side by side the second time; 0 for one a device. With one
+      device there is no second time.
 
   Raises:
     WorkerError: a training failed.
   """
   changed = _on_phantoms(config, size, _SLICES, _EPOCHS)
-  changed |= {"audit_every": 0, "checkpoint_seconds": 1e6}
-  alone, beside = (_train(changed | {"seeds": n}, stages) for n in (1, seeds))
+  changed |= {"audit_every": 0, "checkpoint_seconds": 1e6, "devices": 0}
+  found = {1: _train(changed | {"seeds": 1}, stages)}
+  seeds = seeds or found[1]["devices"]
+  if seeds > 1:
+    found[seeds] = _train(changed | {"seeds": seeds}, stages)
   steps = -(-_TO_TRAIN * _SLICES // config["batch_size"])
   return [
-    Epochs(stage, steps, {each["seeds"]: each[stage][1:] for each in (alone, beside)})
+    Epochs(stage, steps, {count: each[stage][1:] for count, each in found.items()})
     for stage in stages
   ]
 
@@ -118,7 +122,7 @@ def _train(config: dict, stages: list[str]) -> dict[str, Any]:
 
 
 def _main() -> None:
-  """Reads a config, trains stages; writes stage -> seconds an epoch, and "seeds"."""
+  """Reads a config, trains stages; writes stage -> seconds an epoch, and "devices"."""
   from kdmri_jax.training import parallel
 
   memory.keep_freed()
@@ -126,15 +130,16 @@ def _main() -> None:
   from kdmri_jax.training import log, seeds
   from kdmri_jax.training.pipeline import Pipeline
 
-  given, stages = json.load(sys.stdin), sys.argv[1:]
-  given["seeds"] = given["seeds"] or max(2, jax.local_device_count())
-  config = config_lib.parse(given)
+  config, stages = config_lib.parse(json.load(sys.stdin)), sys.argv[1:]
   with tempfile.TemporaryDirectory() as folder:
     pipelines = seeds.train(Pipeline(config, pathlib.Path(folder)), stages)
-    found: dict[str, Any] = {"seeds": config.seeds}
+    found: dict[str, Any] = {"devices": jax.local_device_count()}
     for stage in stages:
       logs = [log.read(p.workdir.stage(stage) / "metrics.jsonl") for p in pipelines]
-      until = [[x["seconds"] for x in log if x["event"] == "epoch"] for log in logs]
+      until = [
+        [line["seconds"] for line in lines if line["event"] == "epoch"]
+        for lines in logs
+      ]
       # Side by side the slowest seed counts.
       found[stage] = np.diff(until, axis=1, prepend=0).max(axis=0).tolist()
   print(json.dumps(found))

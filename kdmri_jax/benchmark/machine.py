@@ -16,7 +16,7 @@ from kdmri_jax.models.cnn import PRECISIONS
 _SIZE, _NUMBERS = 2048, 2**26
 OPERATIONS = 2 * _SIZE**3
 BYTES = 2 * 4 * _NUMBERS  # read and written
-_LARGER = 4  # in each direction, on an accelerator
+_LARGER = 4  # rows and columns of the matrices, and numbers, on an accelerator
 
 
 def describe() -> dict:

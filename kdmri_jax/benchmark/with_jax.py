@@ -73,7 +73,7 @@ def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]
 def _inference(case: Case, file: pathlib.Path):
   slices, acquisition, networks, params = _problem(case)
   role = _config.stages[case.stage].model
-  devices = parallel.choose_devices(0, case.batch)
+  devices = _devices(case)
   predict = make_predict(networks[role], devices)
   slices = _measured(slices, acquisition)
   weights = parallel.replicate(params[role], devices)
@@ -150,10 +150,13 @@ def _training(case: Case, file: pathlib.Path):
 
 
 def _devices(case: Case):
-  """Those of all processes, or as many of this one as were asked for, or divide it."""
+  """Those of all processes, or as many of this one as were asked for.
+
+  Where nothing was asked for, one accelerator, or the host devices that divide a batch.
+  """
   if jax.process_count() > 1:
     return jax.devices()
-  return parallel.choose_devices(_count, case.batch)
+  return parallel.choose_devices(_count or (0 if _on_cpu() else 1), case.batch)
 
 
 def _on_cpu() -> bool:
@@ -169,8 +172,11 @@ def _problem(case: Case):
     key: models.build(_config.models[key], acquisition.masks, f"config.models.{key}")
     for key in _config.models
   }
-  if case.precision != "float32":
-    networks = {k: x.clone(precision=case.precision) for k, x in networks.items()}
+  if case.precision:
+    networks = {
+      key: x.clone(precision=case.precision) if hasattr(x, "precision") else x
+      for key, x in networks.items()
+    }
   slices = Slices(target)
   one = _measured(Slices(target[:1]), acquisition)
   measurement = undersample(one.target, acquisition.masks[0])[1]

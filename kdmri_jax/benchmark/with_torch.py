@@ -35,8 +35,8 @@ def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]
   """The three ways to run it."""
   make = _inference if case.what == "inference" else _training
   problem = load(file)
-  exact = case.precision == "float32"
-  torch.backends.cudnn.conv.fp32_precision = "ieee" if exact else "tf32"
+  for part in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
+    part.fp32_precision = "tf32" if case.precision == "tensorfloat32" else "ieee"
   torch.compiler.reset()  # else it would stop compiling after eight networks
   return {
     "torch": functools.partial(make, case, problem),
@@ -51,13 +51,13 @@ class DCCNN(torch.nn.Module):
   Args:
     params: cascade -> convolution -> kernel and bias.
     residual: whether a cascade's input is added to its CNN.
-    half: whether the CNNs compute in bfloat16.
+    rounds: whether the CNNs compute in bfloat16.
     mask: the sampling mask, [H, W].
   """
 
-  def __init__(self, params, residual: bool, half: bool, mask: np.ndarray):
+  def __init__(self, params, residual: bool, rounds: bool, mask: np.ndarray):
     super().__init__()
-    self._residual, self._half_precision = residual, half
+    self._residual, self._rounds = residual, rounds
     self._cascades = torch.nn.ModuleList()
     for c in range(1, len(params) + 1):
       layers = params[f"cascade_{c}"]
@@ -78,7 +78,7 @@ class DCCNN(torch.nn.Module):
     layers = []
     for cascade in self._cascades:
       x, activations = image, []
-      with torch.autocast(_device(), torch.bfloat16, enabled=self._half_precision):
+      with torch.autocast(_device(), torch.bfloat16, enabled=self._rounds):
         for convolution in cascade[:-1]:
           x = torch.relu(convolution(x))
           activations.append(x)
@@ -108,8 +108,8 @@ def _convolution(weights):
 
 def _network(role: str, case: Case, problem: Problem, last: bool) -> DCCNN:
   residual = _config.models[role].settings["variant"] == "paper"
-  half = case.precision == "bfloat16"
-  network = DCCNN(problem.params[role], residual, half, problem.mask)
+  rounds = case.precision == "bfloat16"
+  network = DCCNN(problem.params[role], residual, rounds, problem.mask)
   return network.to(_device(), memory_format=_memory_format(last))
 
 

@@ -193,7 +193,8 @@ class ExperimentConfig:
     steps_per_dispatch: training steps that a device which trains alone does before the
       host looks at their values; with more than one it validates in one go, too. 0
       divides an epoch evenly, into at most 32 steps at once, for an accelerator that
-      holds the slices in its memory, else takes 1. Several devices together do one.
+      holds the slices in its memory, else takes 1. Several devices together do one, and
+      steps on slices of several shapes mostly come singly, too.
     teacher_cache_mb: memory for a frozen teacher's outputs on the training set (of
       each seed, where several train side by side); a larger set is taught step by step
       with the same result.

@@ -25,8 +25,8 @@ class Precision(NamedTuple):
 
 # By name. Weights, the image between cascades and data consistency are float32 in all.
 # "tensorfloat32" rounds the factors of each product to 11 significant bits on a GPU
-# that has such products, and to three numbers of 8 bits on a TPU; on a CPU it is
-# float32. bfloat16 has 8 bits.
+# that has such products, and splits them into two numbers of 8 bits each, for three
+# products, on a TPU; on a CPU it is float32. bfloat16 has 8 bits.
 PRECISIONS = {
   "float32": Precision(jnp.float32, jax.lax.Precision.HIGHEST),
   "tensorfloat32": Precision(jnp.float32, jax.lax.Precision.HIGH),

@@ -92,20 +92,27 @@ def at_once(requested: int, parts, devices: Sequence[jax.Device], count: int) ->
     requested: `config.steps_per_dispatch`; 0 divides them evenly into dispatches of at
       most 32 where an accelerator holds the slices, else takes 1: a CPU gains nothing.
     parts: the slices, as `keep` returned them.
-    devices: several take one batch a dispatch, and so does one whose slices stay in
-      files.
+    devices: several take one batch a dispatch; so does one whose slices stay in files,
+      and an accelerator that does not hold them.
     count: batches in all.
   """
-  leaves, device = jax.tree.leaves(parts), devices[0]
-  if len(devices) > 1 or any(map(is_stored, leaves)):
+  leaves, on_cpu = jax.tree.leaves(parts), devices[0].platform == "cpu"
+  held = on_cpu or all(isinstance(leaf, jax.Array) for leaf in leaves)
+  if len(devices) > 1 or any(map(is_stored, leaves)) or not held:
     return 1
-  held = device.platform != "cpu" and all(isinstance(x, jax.Array) for x in leaves)
-  return requested or (evenly(count) if held else 1)
+  return requested or (1 if on_cpu else evenly(count))
 
 
 def evenly(count: int) -> int:
-  """The smallest size of groups that needs no more of them than groups of 32 would."""
-  return -(-count // -(-count // _AT_ONCE))
+  """The size of groups of at most 32 that are all equal, or nearly.
+
+  The largest divisor above 15, so that one compiled loop serves them all; where there
+  is none, the smallest size that needs no more groups than 32 would.
+  """
+  if count <= _AT_ONCE:
+    return count
+  divisors = (n for n in range(_AT_ONCE, _AT_ONCE // 2 - 1, -1) if count % n == 0)
+  return next(divisors, -(-count // -(-count // _AT_ONCE)))
 
 
 def gather(tree):

@@ -97,14 +97,18 @@ class _Loop:
     if progress.finished:
       return
     stage, setting = self._stage, self._setting
-    train = self._with_hints(stage.train, "training")
-    self._train = parallel.keep(train, setting.devices)
+    self._train = parallel.keep(
+      self._with_hints(stage.train, "training"), setting.devices
+    )
     self._at_once = parallel.at_once(
       setting.steps_per_dispatch, self._train, setting.devices, per_epoch
     )
-    validation = self._with_hints(stage.validation, "validation")
     self._validation = Validation(
-      self._steps, setting, validation, self._one_teacher, self._acquisitions
+      self._steps,
+      setting,
+      self._with_hints(stage.validation, "validation"),
+      (self._one_teacher, self._teacher),
+      self._acquisitions,
     )
     schedule = make_schedule(stage.config, per_epoch)
     self._counted_until = time.monotonic()
@@ -146,7 +150,7 @@ class _Loop:
     for group in groups:
       values = self._train_on(group) if len(group) > 1 else self._step(next(loaded))
       self._account(pending)
-      pending = values
+      pending = progress.step, values
       progress.step += len(group)
       if progress.step < end and (self._signal.received or self._is_due()):
         self._account(pending)
@@ -188,15 +192,16 @@ class _Loop:
     )
     self._diary.audit(self._snapshot.progress.step, jax.device_get(measured))
 
-  def _account(self, values) -> None:
-    """Adds a dispatch's values to the epoch's sums; they have been computed by now."""
-    if values is None:
+  def _account(self, pending) -> None:
+    """Adds the values of a dispatch, which began at a step, to the epoch's sums."""
+    if pending is None:
       return
+    first, values = pending
     values = {key: np.ravel(value) for key, value in jax.device_get(values).items()}
     sums = self._snapshot.progress.sums
     for k in range(len(values["loss"])):
       step = {key: float(value[k]) for key, value in values.items()}
-      self._check_finite(step, "training")
+      self._check_finite(step, f"training, step {first + k + 1}")
       for key, value in step.items():
         sums[key] = sums.get(key, 0.0) + value
       self._diary.advance(step["loss"])
@@ -208,7 +213,7 @@ class _Loop:
     if bad:
       saved = self._checkpoints.progress()
       raise UserError(
-        f"stage {self._stage.name}, {where}, step {self._snapshot.progress.step}",
+        f"stage {self._stage.name}, {where}",
         f"{bad[0]} = {values[bad[0]]}",
         "a finite value",
         (
@@ -223,7 +228,7 @@ class _Loop:
   def _check_weights(self) -> None:
     """Refuses to save weights that the last step has ruined."""
     values = self._validation.first(self._snapshot.state)
-    self._check_finite(values, "validation")
+    self._check_finite(values, f"validation, step {self._snapshot.progress.step}")
 
   def _measured(self, batch: Slices) -> Acquisition:
     """How a batch is measured, on the devices."""
@@ -231,7 +236,8 @@ class _Loop:
 
   def _validate(self, epoch: int) -> dict[str, float]:
     means = self._validation.whole(self._snapshot.state)
-    self._check_finite(means, f"validation after epoch {epoch + 1}")
+    step = self._snapshot.progress.step
+    self._check_finite(means, f"validation after epoch {epoch + 1}, step {step}")
     return {**means, "psnr": log.psnr(means["mse"])}
 
   def _keep_best(self, validation: dict[str, float], epoch: int) -> bool:

@@ -45,7 +45,9 @@ class TrainState(NamedTuple):
 
 
 class Steps(NamedTuple):
-  """The compiled functions of a stage; every batch is a whole one.
+  """The compiled functions of a stage.
+
+  Several devices take whole batches, one takes any.
 
   Attributes:
     train: (state, `Teacher`, slices, `Acquisition`) -> (state, values), where values

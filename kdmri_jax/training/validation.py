@@ -1,6 +1,6 @@
 """How good a stage's network is on the slices that its best weights are chosen by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
@@ -19,7 +19,7 @@ class Validation:
     steps: its compiled functions.
     setting: what it is trained with.
     parts: the slices, with the teacher's hints where they are kept.
-    teacher: its teacher.
+    teachers: its teacher, and the same on the devices.
     acquisitions: `setting.acquisitions`, on the devices.
   """
 
@@ -28,24 +28,21 @@ class Validation:
     steps: Steps,
     setting: Setting,
     parts: Sequence[Slices],
-    teacher: Teacher,
+    teachers: tuple[Teacher, Teacher],
     acquisitions: Mapping[Shape, Acquisition],
   ):
     self._steps, self._setting = steps, setting
     self._parts = parallel.keep(tuple(parts), setting.devices)
     self._order = batches.in_order(batches.counts(parts), setting.batch_size)
-    self._one_teacher = teacher
-    self._teacher = parallel.replicate(teacher, setting.devices)
+    self._one_teacher, self._teacher = teachers
     self._acquisitions = acquisitions
-    self._at_once = parallel.at_once(
-      setting.steps_per_dispatch, self._parts, setting.devices, len(self._order)
-    )
+    asked, count = setting.steps_per_dispatch, len(self._order)
+    self._in_groups = parallel.at_once(asked, self._parts, setting.devices, count) > 1
 
   def first(self, state: TrainState) -> dict[str, float]:
-    """The values of the terms in the first batch."""
-    (batch,) = batches.load(self._parts, self._order[:1])
-    _, values = jax.device_get(self._batch(state, batch))
-    return jax.tree.map(float, values)
+    """The values of the terms in the first batch, or in the first group of batches."""
+    _, values = jax.device_get(next(self._validated(state)))
+    return jax.tree.map(lambda x: float(np.mean(x)), values)
 
   def whole(self, state: TrainState) -> dict[str, float]:
     """Means over the slices, each of which counts once.
@@ -53,14 +50,8 @@ class Validation:
     Returns:
       "mse" and "l1" of the images, every term of the loss, and "loss".
     """
-    if self._at_once > 1:
-      groups = batches.alike(self._order)
-      validated = (self._group(state, group) for group in groups)
-    else:
-      loaded = batches.load(self._parts, self._order)
-      validated = (self._batch(state, batch) for batch in loaded)
     sums: dict[str, float] = {}
-    for errors, values in map(jax.device_get, validated):
+    for errors, values in map(jax.device_get, self._validated(state)):
       for key, value in errors.items():
         sums[key] = sums.get(key, 0.0) + float(np.sum(value))
       size = errors["mse"].shape[-1]
@@ -68,6 +59,13 @@ class Validation:
         sums[key] = sums.get(key, 0.0) + float(np.sum(value)) * size
     count = sum(len(batch.rows) for batch in self._order)
     return {key: value / count for key, value in sums.items()}
+
+  def _validated(self, state: TrainState) -> Iterator:
+    """Errors and values of each batch, or of each group of batches that are alike."""
+    if self._in_groups:
+      return (self._group(state, group) for group in batches.alike(self._order))
+    loaded = batches.load(self._parts, self._order)
+    return (self._batch(state, batch) for batch in loaded)
 
   def _batch(self, state: TrainState, batch: Slices):
     """The errors of its images, and the values of the terms."""
@@ -82,7 +80,7 @@ class Validation:
     )
 
   def _group(self, state: TrainState, group: Sequence[batches.Rows]):
-    """The same of batches that are alike, in one dispatch: all with one more axis."""
+    """The same of several batches in one dispatch: all with one more axis."""
     part = self._parts[group[0].part]
     rows = np.stack([batch.rows for batch in group])
     acquisition = self._acquisitions[shape_of(part)]
