@@ -61,10 +61,10 @@ def test_a_step_computes_no_convolution_twice():
   assert found.total() == 6 + 6 + 6 - 1  # no gradient of the first image is needed
 
 
-def test_what_comes_before_a_relu_is_not_needed_after_it():
-  """A GPU's convolutions then apply the ReLU themselves, and half the memory is kept.
+def test_the_gradient_of_a_relu_does_not_ask_whether_its_result_is_positive():
+  """XLA would ask that of what came before the ReLU, and keep it.
 
-  `max(x, 0) > 0` would be rewritten to `x > 0`.
+  A GPU's convolutions could then not apply the ReLU themselves.
   """
   text = lowered("cuda", "teacher")["train_many"]
   hidden = [

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import functools
-import os
 import platform
 from collections.abc import Callable, Mapping
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from kdmri_jax.benchmark.case import Case, Runner
 from kdmri_jax.models.cnn import PRECISIONS
+from kdmri_jax.training import parallel
 
 _SIZE, _NUMBERS = 2048, 2**26
 OPERATIONS = 2 * _SIZE**3
@@ -23,7 +23,7 @@ def describe() -> dict:
   """The machine, in words."""
   return {
     "processor": platform.processor() or platform.machine(),
-    "cores": _cores(),
+    "cores": parallel.cores(),
     "device": jax.devices()[0].device_kind,
     "platform": jax.default_backend(),
     "python": platform.python_version(),
@@ -40,12 +40,8 @@ def prepare(case: Case) -> Mapping[str, Callable[[], Runner]]:
   """
   if jax.default_backend() == "cpu":
     return {"matmul": _matmul_on_cpu, "copy": _copy_on_cpu}
-  return {"matmul": functools.partial(_matmul, case.precision), "copy": _copy}
-
-
-def _cores() -> int:
-  known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-  return known or os.cpu_count() or 1
+  precision = case.precision or "float32"
+  return {"matmul": functools.partial(_matmul, precision), "copy": _copy}
 
 
 def _matmul_on_cpu():
@@ -56,9 +52,9 @@ def _matmul_on_cpu():
 
 def _copy_on_cpu():
   source = np.ones(_NUMBERS, np.float32)
-  parts, target = np.array_split(source, _cores()), source.copy()
-  pairs = list(zip(np.array_split(target, _cores()), parts, strict=True))
-  pool = concurrent.futures.ThreadPoolExecutor(_cores())
+  cores, target = parallel.cores(), source.copy()
+  pairs = list(zip(*(np.array_split(x, cores) for x in (target, source)), strict=True))
+  pool = concurrent.futures.ThreadPoolExecutor(cores)
   return Runner(lambda: list(pool.map(lambda pair: np.copyto(*pair), pairs)))
 
 

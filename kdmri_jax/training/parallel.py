@@ -24,10 +24,14 @@ def use_cores(at_least: int = 1) -> None:
   Args:
     at_least: number of host devices to make even where there are fewer cores.
   """
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-  cores = cores or os.cpu_count() or 1
-  jax.config.update("jax_num_cpu_devices", max(cores, at_least))
+  jax.config.update("jax_num_cpu_devices", max(cores(), at_least))
   xla_flags.one_thread_an_operation()
+
+
+def cores() -> int:
+  """The CPU cores that this process may use."""
+  known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+  return known or os.cpu_count() or 1
 
 
 def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
