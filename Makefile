@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 DEMO := runs/demo
 # What pip installs, and what it builds with: older releases of pip read the first alone.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
-NATIVE := $(wildcard kdmri_jax/native/*.cc kdmri_jax/native/*.h)
+NATIVE := $(wildcard kdmri_jax/ops/native/*.cc kdmri_jax/ops/native/*.h)
 
 .PHONY: demo test lint clean
 

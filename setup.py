@@ -11,7 +11,7 @@ import sys
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-NATIVE = pathlib.Path("kdmri_jax", "native")
+NATIVE = pathlib.Path("kdmri_jax", "ops", "native")
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 # The same source for each set of instructions; `native` takes the best that runs.
 INSTRUCTIONS = {"default": []}
@@ -36,7 +36,7 @@ def libraries():
   (folder,) = jaxlib.submodule_search_locations
   for name, flags in INSTRUCTIONS.items():
     yield Extension(
-      f"kdmri_jax.native.{name}",
+      f"kdmri_jax.ops.native.{name}",
       [str(NATIVE / "convolution.cc")],
       depends=["setup.py", *map(str, NATIVE.glob("*.h"))],
       include_dirs=[str(pathlib.Path(folder, "include"))],

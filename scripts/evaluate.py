@@ -19,9 +19,10 @@ import pathlib
 
 from absl import flags
 
-from kdmri_jax import cli
+from kdmri_jax import cli, report
 from kdmri_jax.errors import UserError
-from kdmri_jax.evaluation import metrics, report, tables
+from kdmri_jax.metrics import image_quality
+from kdmri_jax.report import tables
 
 _TARGET = flags.DEFINE_string("target", None, "Folder of the fully sampled volumes.")
 _PREDICTION = flags.DEFINE_multi_string(
@@ -32,7 +33,7 @@ _PREDICTION = flags.DEFINE_multi_string(
 _PROTOCOL = flags.DEFINE_enum(
   "protocol",
   "kdmri",
-  list(metrics.PROTOCOLS),
+  list(image_quality.PROTOCOLS),
   "Whose numbers the table shows; the files hold all protocols.",
 )
 _OUT = flags.DEFINE_string(
@@ -49,8 +50,10 @@ def main(argv):
   )
   rows = report.summary_rows(measured.volumes, _PROTOCOL.value, {})
   print(report.format_table(rows))
-  print(f"\nprotocol {_PROTOCOL.value}: {metrics.PROTOCOLS[_PROTOCOL.value]}")
-  left_out = sum(row[name]["left_out"] for row in rows for name in metrics.METRICS)
+  print(f"\nprotocol {_PROTOCOL.value}: {image_quality.PROTOCOLS[_PROTOCOL.value]}")
+  left_out = sum(
+    row[name]["left_out"] for row in rows for name in image_quality.METRICS
+  )
   if left_out:
     print(f"{left_out} undefined or infinite values were left out of the means.")
   if out:

@@ -52,8 +52,8 @@ def main(argv):
   del argv
   from kdmri_jax import interop
   from kdmri_jax.errors import UserError
+  from kdmri_jax.inference import load
   from kdmri_jax.physics.acquisition import build
-  from kdmri_jax.training import trained
 
   out = pathlib.Path(_OUT.value)
   if out.exists():
@@ -62,10 +62,10 @@ def main(argv):
     expected = f"one of {', '.join(interop.EXPORTS)}"
     raise UserError("--format", repr(_FORMAT.value), expected, "Correct the name.")
   workdir = pathlib.Path(_WORKDIR.value)
-  config = trained.read_config(workdir)
-  size = _size(trained.read_shapes(workdir))
+  config = load.read_config(workdir)
+  size = _size(load.read_shapes(workdir))
   acquisition = build(config.all_tasks, size)
-  network = trained.load(workdir, _STAGE.value, size, acquisition, seed=_SEED.value)
+  network = load.load(workdir, _STAGE.value, size, acquisition, seed=_SEED.value)
   scaled = config.data.scaling == "volume_max"
   write = interop.EXPORTS[_FORMAT.value]
   print(write(out, network.model, network.params, size, scaled))

@@ -34,12 +34,14 @@ from absl import flags
 from kdmri_jax import cli
 from kdmri_jax.config import MaskConfig, PhantomConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.physics import masks
+from kdmri_jax.physics.masks import recipes
 
 _OUT = flags.DEFINE_string(
   "out", None, "File to write: .npy, of show and compare .png."
 )
-_KIND = flags.DEFINE_enum("kind", "cartesian", list(masks.KINDS), "Recipe of the mask.")
+_KIND = flags.DEFINE_enum(
+  "kind", "cartesian", list(recipes.KINDS), "Recipe of the mask."
+)
 _SIZE = flags.DEFINE_list(
   "size", None, "Rows,columns; also what a file with a single line lacks."
 )
@@ -101,7 +103,7 @@ def _make():
     raise UserError("--size", "nothing", "rows,columns", "Write --size=150,150.")
   axis = 0 if _AXIS.value is None else _AXIS.value
   settings = (_ACCELERATION.value, _CENTRE.value, axis, _SEED.value)
-  mask = masks.build(MaskConfig(_KIND.value, *settings, ""), size)
+  mask = recipes.build(MaskConfig(_KIND.value, *settings, ""), size)
   _save(mask)
 
 
@@ -117,8 +119,8 @@ def _show(*files):
 
 
 def _compare(*files):
-  from kdmri_jax.evaluation import mask_quality
-  from kdmri_jax.physics import pattern
+  from kdmri_jax.physics.masks import describe
+  from kdmri_jax.report import mask_quality
 
   _check_png()
   read = _read(files)
@@ -141,7 +143,7 @@ def _compare(*files):
   )
   table = [
     {"mask": name}
-    | {other: f"{100 * pattern.shared(mask, read[other]):.0f}%" for other in read}
+    | {other: f"{100 * describe.shared(mask, read[other]):.0f}%" for other in read}
     for name, mask in read.items()
   ]
   _print_table(table)
@@ -150,7 +152,7 @@ def _compare(*files):
 
 def _read(files) -> dict:
   """Name -> mask of every file; says where its zero frequency was."""
-  from kdmri_jax.data.mask_formats import read_mask
+  from kdmri_jax.physics.masks.formats import read_mask
 
   paths = [pathlib.Path(file) for file in files]
   read, notes = {}, {}
@@ -183,10 +185,10 @@ def _names(paths) -> list[str]:
 
 def _facts(name, mask) -> dict[str, str]:
   """A line of the table."""
-  from kdmri_jax.physics import pattern
-  from kdmri_jax.physics.point_spread import point_spread, side_lobe
+  from kdmri_jax.physics.masks import describe
+  from kdmri_jax.physics.masks.point_spread import point_spread, side_lobe
 
-  facts, mirrored = pattern.describe(mask), pattern.mirrored(mask)
+  facts, mirrored = describe.describe(mask), describe.mirrored(mask)
   axis, lobe = facts["axis"], side_lobe(point_spread(mask))
   if axis is None:
     axis, sampled = "2-D", f"{mask.sum()} points"
@@ -217,13 +219,14 @@ def _print_table(rows):
 
 def _images(shape):
   """Images [S, H, W] of the masks' shape, and what they are."""
-  from kdmri_jax.data import plain, volume
+  from kdmri_jax.data import volume
   from kdmri_jax.data.sources import phantom
+  from kdmri_jax.inference import plain_scan
 
   if not _IMAGE.value:
     recipe = PhantomConfig("brain", 1, 4, shape, 0, False)
     return phantom.draw_subject(recipe, 0, "brain"), "a synthetic brain, 4 slices"
-  images = plain.read_images(pathlib.Path(_IMAGE.value)).target
+  images = plain_scan.read_images(pathlib.Path(_IMAGE.value)).target
   what = f"{_IMAGE.value}, {len(images)} slices"
   if images.ndim == 3 and images.shape[1:] != shape:
     before, after = ("x".join(map(str, size)) for size in (images.shape[1:], shape))
@@ -233,11 +236,11 @@ def _images(shape):
 
 
 def _save(mask):
-  from kdmri_jax.physics import mask_files
+  from kdmri_jax.physics.masks import files
 
   if not _OUT.value:
     raise UserError("--out", "nothing", "the file to write", "Write --out=mask.npy.")
-  mask_files.save(_OUT.value, mask)
+  files.save(_OUT.value, mask)
   facts = _facts(_OUT.value, mask)
   _print_table([facts])
   axis = "" if facts["axis"] == "2-D" else f" --config.mask.axis={facts['axis'][0]}"
@@ -248,7 +251,7 @@ def _save(mask):
 
 def _draw(read):
   if _OUT.value:
-    from kdmri_jax.evaluation import figures
+    from kdmri_jax.report import figures
 
     print(f"\n{figures.sampling(_OUT.value, read)}")
 
@@ -273,7 +276,7 @@ def _refuse_unused(action):
   """Refuses flags that would have no effect."""
   used = _FLAGS[action]
   if action == "make":
-    used = used | set(masks.KINDS[_KIND.value][1])
+    used = used | set(recipes.KINDS[_KIND.value][1])
   for name in sorted(_ALL - used):
     if flags.FLAGS[name].present:
       what = f"make --kind={_KIND.value}" if action == "make" else action

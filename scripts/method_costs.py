@@ -30,11 +30,11 @@ def main(argv):
   from flax import linen as nn
 
   from kdmri_jax.distillation import METHODS
-  from kdmri_jax.distillation.guide import Guide
+  from kdmri_jax.distillation.adapter import Guide
   from kdmri_jax.distillation.method import Context
   from kdmri_jax.losses import pixel
   from kdmri_jax.models.dccnn import DCCNN
-  from kdmri_jax.physics import masks
+  from kdmri_jax.physics.masks import recipes
   from kdmri_jax.physics.undersample import undersample
   from kdmri_jax.training import parallel
 
@@ -52,7 +52,7 @@ def main(argv):
         "--methods", f"{name!r}", f"some of {', '.join(METHODS)}", "Correct it."
       )
   shape = (_BATCH.value, height, width)
-  mask = masks.cartesian((height, width), 4, 10, 0, 0)
+  mask = recipes.cartesian((height, width), 4, 10, 0, 0)
   student = DCCNN(convolutions=3, consistency="line0")
 
   def make_context(key):

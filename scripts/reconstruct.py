@@ -67,21 +67,19 @@ def main(argv):
   parallel.use_cores()
   import numpy as np
 
-  from kdmri_jax.data import single
-  from kdmri_jax.evaluation import reconstruct, written
+  from kdmri_jax.inference import load, read_scan, reconstruct, write_scan
   from kdmri_jax.saving import saving
-  from kdmri_jax.training import trained
 
   out = pathlib.Path(_OUT.value)
-  form = written.check_target(out, _FORMAT.value)
+  form = write_scan.check_target(out, _FORMAT.value)
   if form == "nifti":
-    written.require_nibabel(out)
+    write_scan.require_nibabel(out)
   with saving(out), tempfile.TemporaryFile(dir=out.parent):
     pass  # its folder can be written, so that the work will not be in vain
   workdir = pathlib.Path(_WORKDIR.value)
-  scan = single.read(
+  scan = read_scan.read(
     pathlib.Path(_INPUT.value),
-    trained.read_config(workdir).data,
+    load.read_config(workdir).data,
     source=_SOURCE.value,
     contrast=_CONTRAST.value,
     combine=_COMBINE.value,
@@ -97,7 +95,7 @@ def main(argv):
     task=_TASK.value,
     as_is=_AS_IS.value,
   )
-  written.write(out, result, scan.record, form, scan.header)
+  write_scan.write(out, result, scan.record, form, scan.header)
   shape = np.shape(result["reconstruction"])
   print(f"{out}: {shape[0]} slices of {shape[1]}x{shape[2]}")
   if note := scan.record.get("note"):

@@ -44,20 +44,20 @@ def main(argv):
   from kdmri_jax.training import parallel
 
   parallel.use_cores(at_least=experiment.devices)
-  from kdmri_jax.evaluation import compare, snr
+  from kdmri_jax.report import roi_snr, write_reports
   from kdmri_jax.training import seeds
-  from kdmri_jax.training.pipeline import Pipeline
+  from kdmri_jax.training.experiment import Experiment
 
   if not _WORKDIR.value:
     raise UserError("--workdir", "no folder", "a folder to write to", "Name one.")
   if _STAGES.value == []:
     expected = f"some of {', '.join(experiment.pipeline)}"
     raise UserError("--stages", "none", expected, "Without the flag all are trained.")
-  pipeline = Pipeline(experiment, pathlib.Path(_WORKDIR.value))
-  snr.check(experiment.evaluation.rois, pipeline.dataset.test)
+  pipeline = Experiment(experiment, pathlib.Path(_WORKDIR.value))
+  roi_snr.check(experiment.evaluation.rois, pipeline.dataset.test)
   with pipeline.workdir.locked():
     pipelines = seeds.train(pipeline, _STAGES.value or experiment.pipeline)
-    reports = compare.write_reports(pipelines)
+    reports = write_reports.write_reports(pipelines)
   logging.flush()
   for report in reports:
     print(f"\n{report.table}\n\n{report.sentence}\n\nreport: {report.path}")

@@ -128,11 +128,11 @@ def _main() -> None:
   memory.keep_freed()
   parallel.use_cores()
   from kdmri_jax.training import log, seeds
-  from kdmri_jax.training.pipeline import Pipeline
+  from kdmri_jax.training.experiment import Experiment
 
   config, stages = config_lib.parse(json.load(sys.stdin)), sys.argv[1:]
   with tempfile.TemporaryDirectory() as folder:
-    pipelines = seeds.train(Pipeline(config, pathlib.Path(folder)), stages)
+    pipelines = seeds.train(Experiment(config, pathlib.Path(folder)), stages)
     found: dict[str, Any] = {"devices": jax.local_device_count()}
     for stage in stages:
       logs = [log.read(p.workdir.stage(stage) / "metrics.jsonl") for p in pipelines]

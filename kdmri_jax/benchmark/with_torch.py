@@ -17,7 +17,7 @@ import torch
 from kdmri_jax import config as config_lib
 from kdmri_jax.benchmark.case import Case, Problem, Runner, load
 from kdmri_jax.config import ExperimentConfig
-from kdmri_jax.physics.pattern import phase_encode_axis
+from kdmri_jax.physics.masks.describe import phase_encode_axis
 
 _config: ExperimentConfig
 

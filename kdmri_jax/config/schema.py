@@ -159,7 +159,7 @@ class EvaluationConfig:
       dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
     bootstrap: number of bootstrap resamples.
     rois: where the signal-to-noise ratio is measured: "auto" finds regions of
-      homogeneous tissue, a CSV file names them (see `evaluation.rois`); "" for nowhere.
+      homogeneous tissue, a CSV file names them (see `metrics.rois`); "" for nowhere.
     timing: how often the inference of a slice is timed; 0 for never.
   """
 

@@ -11,14 +11,15 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests, sampling, slice_set, units
+from kdmri_jax.data import digests, slice_set, split_units
 from kdmri_jax.data import split as splitting
-from kdmri_jax.data.files import SPLITS
+from kdmri_jax.data.folders import SPLITS
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.data.sources import SOURCES
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.data.volume import Volume, prepare
 from kdmri_jax.errors import UserError
+from kdmri_jax.physics.masks import coverage
 from kdmri_jax.types import Acquisition, Shape, shape_of
 
 MOST_SHAPES = 8
@@ -111,8 +112,8 @@ def load(
     for volume in volumes:
       acquisition = acquisitions[volume.target.shape[1:]]
       _refuse_choice(acquisition, volume.file)
-      peak = sampling.peak_of(volume.kspace) if volume.peak is None else volume.peak
-      sampling.check_mask(peak, acquisition.masks[0], volume.file)
+      peak = coverage.peak_of(volume.kspace) if volume.peak is None else volume.peak
+      coverage.check_mask(peak, acquisition.masks[0], volume.file)
   sets = {
     name: slice_set.make(getattr(split, name), acquisitions, channels, measured)
     for name in SPLITS
@@ -213,7 +214,7 @@ def _record(config, split, sets, volumes, measured):
   return {
     "source": config.source,
     "root": config.root,
-    "unit": units.common(v.record["unit"] for v in volumes),
+    "unit": split_units.common(v.record["unit"] for v in volumes),
     "split_rule": split.rule,
     "subjects": {
       name: sorted({v.subject for v in part.volumes}) for name, part in sets.items()

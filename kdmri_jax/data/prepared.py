@@ -12,20 +12,16 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests, header, sampling, stored
-from kdmri_jax.data.files import (
-  SPLITS,
-  files_of,
-  h5_array,
-  reading,
-  root_folder,
-  subject_of,
-  wanted,
-)
+from kdmri_jax.data import digests, stored
+from kdmri_jax.data.folders import SPLITS, files_of, root_folder, subject_of, wanted
 from kdmri_jax.data.montage import montage_png
-from kdmri_jax.data.units import FILE, SUBJECT, unit_of
+from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
 from kdmri_jax.data.volume import Volume, is_scaled, untouched
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import raw_header
+from kdmri_jax.io.h5 import h5_array
+from kdmri_jax.io.reading import reading
+from kdmri_jax.physics.masks import coverage
 
 _ARRAYS = ("target", "kspace", "zero_filled")
 _PEAK = "kspace_peak"  # so that a mask is checked without reading all of k-space
@@ -150,14 +146,14 @@ def _h5_bytes(volume: Volume) -> memoryview:
         file[key] = getattr(volume, key)
         file[f"digests/{key}"] = [d.encode() for d in digests.add(volume).digests[key]]
     if volume.kspace is not None:
-      file[_PEAK] = sampling.peak_of(volume.kspace)
+      file[_PEAK] = coverage.peak_of(volume.kspace)
       file[f"digests/{_PEAK}"] = digests.of_slices(file[_PEAK][()][None])[0].encode()
     file.attrs["maximum"] = float(np.abs(volume.target).max())
     file.attrs["subject"] = volume.subject
     file.attrs["split"] = volume.split or ""
     file.attrs["record"] = json.dumps(volume.record)
-    if volume.header != header.NONE:
-      header.write(file.create_group("header"), volume.header)
+    if volume.header != raw_header.NONE:
+      raw_header.write(file.create_group("header"), volume.header)
   return buffer.getbuffer()
 
 
@@ -183,7 +179,7 @@ def _read(config, path, stay: bool):
     subject = str(file.attrs.get("subject", path.stem))
     unit = SUBJECT if "subject" in file.attrs else FILE
     split = str(file.attrs.get("split", "")) or None
-    kept = header.read(file.get("header"), path)
+    kept = raw_header.read(file.get("header"), path)
     earlier = json.loads(file.attrs.get("record", "{}"))
     if not isinstance(earlier, dict):
       raise ValueError("the attribute `record` is no JSON object")

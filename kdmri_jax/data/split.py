@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import units
+from kdmri_jax.data import split_units
 from kdmri_jax.data.digests import CONSTANT
-from kdmri_jax.data.files import SPLITS
+from kdmri_jax.data.folders import SPLITS
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 
@@ -52,7 +52,9 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
       empty, or two volumes of one split have the same name.
   """
   subjects = sorted({volume.subject for volume in volumes})
-  plural = units.plural(units.common(volume.record["unit"] for volume in volumes))
+  plural = split_units.plural(
+    split_units.common(volume.record["unit"] for volume in volumes)
+  )
   if config.train or config.validation or config.test:
     owner, rule = _by_globs(subjects, config), f"The settings name the {plural}."
     if any(volume.split for volume in volumes):

@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 
 from kdmri_jax.data import digests
-from kdmri_jax.data.files import reading
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.reading import reading
 from kdmri_jax.optional import require
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.header import NONE, Header
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.raw_header import NONE, Header
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +32,8 @@ class Volume:
     digests: name of an array -> a digest of each of its slices, see `data.digests`;
       empty until they are taken.
     header: what its file says beside the arrays; no record or report has it.
-    peak: of k-space that stays in its file, see `data.sampling`; None where unknown.
+    peak: of k-space that stays in its file, see `physics.masks.coverage`; None where
+      unknown.
   """
 
   name: str

@@ -8,8 +8,8 @@ import dataclasses
 import chex
 import jax.numpy as jnp
 
+from kdmri_jax.distillation._vectors import sum_over_layers
 from kdmri_jax.distillation.method import Context, Method, identity
-from kdmri_jax.distillation.vectors import sum_over_layers
 from kdmri_jax.types import Array
 
 

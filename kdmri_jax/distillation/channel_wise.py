@@ -7,8 +7,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from kdmri_jax.distillation._vectors import sum_over_layers
 from kdmri_jax.distillation.method import Method
-from kdmri_jax.distillation.vectors import sum_over_layers
 from kdmri_jax.types import Array
 
 TEMPERATURE = 4.0

@@ -10,8 +10,8 @@ import chex
 import jax.numpy as jnp
 from jax import lax
 
+from kdmri_jax.distillation._vectors import embed, sum_over_layers, unit
 from kdmri_jax.distillation.method import Method
-from kdmri_jax.distillation.vectors import embed, sum_over_layers, unit
 from kdmri_jax.types import Array
 
 GAMMA = 0.4

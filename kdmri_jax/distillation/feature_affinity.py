@@ -4,8 +4,8 @@ import chex
 import jax.numpy as jnp
 from jax import lax
 
+from kdmri_jax.distillation._vectors import shrink, sum_over_layers, unit
 from kdmri_jax.distillation.method import Method
-from kdmri_jax.distillation.vectors import shrink, sum_over_layers, unit
 from kdmri_jax.types import Array
 
 

@@ -6,7 +6,7 @@ Romero et al. 2015 (arXiv 1412.6550), eq. 3.
 import chex
 import jax.numpy as jnp
 
-from kdmri_jax.distillation.layers import Conv, SumOverLayers
+from kdmri_jax.distillation._layers import Conv, SumOverLayers
 from kdmri_jax.distillation.method import Method, identity
 from kdmri_jax.types import Array
 

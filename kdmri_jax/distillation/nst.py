@@ -6,8 +6,8 @@ Neuron selectivity transfer, Huang & Wang 2017 (arXiv 1707.01219).
 import jax.numpy as jnp
 from jax import lax
 
+from kdmri_jax.distillation._vectors import sum_over_layers, unit
 from kdmri_jax.distillation.method import Method
-from kdmri_jax.distillation.vectors import sum_over_layers, unit
 from kdmri_jax.types import Array
 
 

@@ -7,9 +7,9 @@ import chex
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.distillation.layers import Conv
+from kdmri_jax.distillation._layers import Conv
+from kdmri_jax.distillation._vectors import shrink
 from kdmri_jax.distillation.method import Method, identity
-from kdmri_jax.distillation.vectors import shrink
 from kdmri_jax.types import Array
 
 _LEVELS = (4, 2, 1)

@@ -7,8 +7,8 @@ import chex
 import jax.numpy as jnp
 from jax import lax
 
+from kdmri_jax.distillation._vectors import sum_over_layers, unit
 from kdmri_jax.distillation.method import Method, identity
-from kdmri_jax.distillation.vectors import sum_over_layers, unit
 from kdmri_jax.types import Array
 
 

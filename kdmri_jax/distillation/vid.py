@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.distillation.layers import Conv, SumOverLayers
+from kdmri_jax.distillation._layers import Conv, SumOverLayers
 from kdmri_jax.distillation.method import Method, identity
 from kdmri_jax.types import Array
 

@@ -12,7 +12,7 @@ from jax import export
 
 from kdmri_jax import models
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop import inference
+from kdmri_jax.interop import whole_function
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.optional import require
@@ -55,9 +55,9 @@ def save_jax_bundle(
       file cannot be written.
   """
   require("flatbuffers", "export", path, "a bundle to be written")
-  function = inference.make(model, params, scaled=scaled)
+  function = whole_function.make(model, params, scaled=scaled)
   channels = models.channels(model)
-  if inference.reads_kspace(model, params):
+  if whole_function.reads_kspace(model, params):
     (batch,) = export.symbolic_shape("batch")
     arguments = {
       "kspace": jax.ShapeDtypeStruct((batch, *size), jnp.complex64),

@@ -18,7 +18,7 @@ import numpy as np
 from flax import linen as nn
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop import inference
+from kdmri_jax.interop import whole_function
 from kdmri_jax.interop.onnx_graph import (
   Graph,
   convolve,
@@ -115,7 +115,7 @@ def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
     zero_filled = _magnitude(graph, image)
   weight = 1.0 if math.isinf(model.lam) else model.lam / (1 + model.lam)
   measured = graph("Mul", measured, weight)
-  axis = inference.line_axis(model)
+  axis = whole_function.line_axis(model)
   if axis is None:
     project = _general_projection(graph, sampled, weight, channels, size)
   else:

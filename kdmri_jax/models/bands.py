@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.models import convolution, xla_convolution
 from kdmri_jax.models.cnn import CNN, PRECISIONS
+from kdmri_jax.ops import convolution, xla
 from kdmri_jax.types import Outputs
 
 _MOST = 20  # bands; more take long to compile
@@ -57,7 +57,7 @@ def _convolve(cnn, x, count):
     layer = cnn.get_variable("params", f"conv_{k}")
     kernel, bias = layer["kernel"].astype(kind), layer["bias"]
     windows = _windows([band.astype(kind) for band in bands])
-    bands = [xla_convolution.convolve_rows(window, kernel) for window in windows]
+    bands = [xla.convolve_rows(window, kernel) for window in windows]
     if k < cnn.convolutions:
       bands = [nn.relu(band + bias.astype(kind)) for band in bands]
   return jnp.concatenate(bands, axis=1).astype(jnp.float32) + bias

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.models import convolution
+from kdmri_jax.ops import convolution
 from kdmri_jax.types import Array
 
 

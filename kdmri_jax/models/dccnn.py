@@ -10,7 +10,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.models.checks import check_image
+from kdmri_jax.models.arguments import check_image
 from kdmri_jax.models.cnn import CNN, check_precision
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Array, Measurement, Outputs

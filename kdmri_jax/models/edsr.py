@@ -9,7 +9,12 @@ has 32 blocks of 256 features whose residues are scaled by 0.1.
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.models.checks import check_choice, check_image, check_mean, check_sizes
+from kdmri_jax.models.arguments import (
+  check_choice,
+  check_image,
+  check_mean,
+  check_sizes,
+)
 from kdmri_jax.models.cnn import convolve
 from kdmri_jax.models.subpixel import STEPS, Upsampler
 from kdmri_jax.types import Array, Measurement, Outputs

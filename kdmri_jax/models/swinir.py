@@ -10,7 +10,12 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.models.checks import check_choice, check_image, check_mean, check_sizes
+from kdmri_jax.models.arguments import (
+  check_choice,
+  check_image,
+  check_mean,
+  check_sizes,
+)
 from kdmri_jax.models.cnn import convolve
 from kdmri_jax.models.subpixel import Upsampler, shuffle
 from kdmri_jax.models.swin import SwinLayer, layer_norm, shift_mask

@@ -6,7 +6,7 @@ a teacher of 11 (333,569 parameters) and a student of 7 (185,857).
 
 from flax import linen as nn
 
-from kdmri_jax.models.checks import check_image
+from kdmri_jax.models.arguments import check_image
 from kdmri_jax.models.cnn import CNN, check_precision
 from kdmri_jax.types import Array, Measurement, Outputs
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from kdmri_jax.config import MaskConfig, TaskConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.physics import masks, noise
+from kdmri_jax.physics import noise
+from kdmri_jax.physics.masks import recipes
 from kdmri_jax.physics.undersample import undersample, zero_fill
 from kdmri_jax.types import Acquisition, Array, Measurement
 
@@ -35,7 +36,7 @@ def build(tasks: Mapping[str, TaskConfig], shape: tuple[int, int]) -> Acquisitio
 def _mask(task: str, config: MaskConfig, shape: tuple[int, int]) -> np.ndarray:
   """The mask of a task; an error names the setting where the task has it."""
   try:
-    return masks.build(config, shape)
+    return recipes.build(config, shape)
   except UserError as error:
     where = str(error.where)
     if task and where.startswith("config.mask"):

@@ -38,7 +38,7 @@ from jax import lax
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.physics import fourier
-from kdmri_jax.physics.pattern import is_cartesian, phase_encode_axis
+from kdmri_jax.physics.masks.describe import is_cartesian, phase_encode_axis
 from kdmri_jax.types import Array, Measurement
 
 Operator = Callable[[Array], Array]

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdmri_jax.distillation.combine import TEACHER_ERROR
 from kdmri_jax.errors import UserError
 from kdmri_jax.training import batches
+from kdmri_jax.training.objective import TEACHER_ERROR
 from kdmri_jax.types import Slices
 
 

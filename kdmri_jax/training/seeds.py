@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import jax
 from absl import logging
 
-from kdmri_jax import native
 from kdmri_jax.errors import UserError
+from kdmri_jax.ops import native
 from kdmri_jax.training import interrupt
-from kdmri_jax.training.pipeline import Pipeline
+from kdmri_jax.training.experiment import Experiment
 
 
-def train(pipeline: Pipeline, names: Sequence[str]) -> list[Pipeline]:
+def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
   """Trains the named stages with every seed of the experiment.
 
   With several seeds and several devices each device trains a seed of its own, so that
@@ -29,7 +29,7 @@ def train(pipeline: Pipeline, names: Sequence[str]) -> list[Pipeline]:
     A pipeline for each seed.
 
   Raises:
-    UserError: see `Pipeline.claim`; or see `stage.train`: the other seeds have then
+    UserError: see `Experiment.claim`; or see `stage.train`: the other seeds have then
       gone on to their end.
     Interrupted: a signal stopped it; all states were saved.
   """
@@ -73,7 +73,7 @@ def _train_beside(pipelines, names, signal, local) -> list[UserError]:
   _say(workers, local[0].platform, [each.seed for each in pipelines])
   waiting = list(range(workers))
 
-  def work(each: Pipeline) -> None:
+  def work(each: Experiment) -> None:
     row = waiting.pop()
     try:
       with jax.default_device(local[row]):
@@ -92,7 +92,7 @@ def _train_beside(pipelines, names, signal, local) -> list[UserError]:
   return errors
 
 
-def _label(pipeline: Pipeline, seeds: int) -> str:
+def _label(pipeline: Experiment, seeds: int) -> str:
   return f"seed {pipeline.seed}: " if seeds > 1 else ""
 
 

@@ -11,12 +11,11 @@ import optax
 from flax import linen as nn
 
 from kdmri_jax.config import StageConfig
-from kdmri_jax.distillation import combine
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
-from kdmri_jax.training import parallel
+from kdmri_jax.training import objective, parallel
 from kdmri_jax.training.batches import take
-from kdmri_jax.training.networks import (
+from kdmri_jax.training.stage_networks import (
   Networks,
   Teacher,
   complete,
@@ -133,7 +132,7 @@ def make_steps(
     if hints is None:
       hints = teach(networks, teacher.params, batch)
     hints = jax.tree.map(_in_float32, hints)
-    return batch, hints, combine.Extras(jnp.asarray(teacher.error_range), draws)
+    return batch, hints, objective.Extras(jnp.asarray(teacher.error_range), draws)
 
   def prepare_training(state: TrainState, teacher, slices, acquisition):
     draws = draw(state.step, len(slices.target), several)
@@ -145,7 +144,7 @@ def make_steps(
     gather = parallel.gather if over_devices else None
     batch, hints, extras = prepared
     outputs, features = forward(networks, params, guides, batch)
-    values = combine.evaluate(terms, guides, features, batch, hints, extras, gather)
+    values = objective.evaluate(terms, guides, features, batch, hints, extras, gather)
     return outputs, values
 
   def train(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
@@ -153,7 +152,7 @@ def make_steps(
 
     def loss(trained):
       _, values = evaluate(trained, weighted, prepared, several)
-      total = combine.total(weighted, values)
+      total = objective.total(weighted, values)
       return total, {**values, "loss": total}
 
     trained = (state.params, state.guides)
@@ -180,7 +179,7 @@ def make_steps(
       "mse": pixel.mse(outputs.image, target),
       "l1": pixel.l1(outputs.image, target),
     }
-    return errors, {**values, "loss": combine.total(networks.terms, values)}
+    return errors, {**values, "loss": objective.total(networks.terms, values)}
 
   def validate(*arguments):
     errors, values = validate_on(several, *arguments)

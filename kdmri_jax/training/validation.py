@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from kdmri_jax.training import batches, parallel
-from kdmri_jax.training.networks import Teacher
-from kdmri_jax.training.setting import Setting
+from kdmri_jax.training.stage import Setting
+from kdmri_jax.training.stage_networks import Teacher
 from kdmri_jax.training.step import Steps, TrainState
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
 

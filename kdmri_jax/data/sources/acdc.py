@@ -5,11 +5,12 @@ import re
 from collections.abc import Iterator
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.files import reading, root_folder, subject_of, wanted
-from kdmri_jax.data.sources.nifti import read_nifti
-from kdmri_jax.data.units import SUBJECT
+from kdmri_jax.data.folders import root_folder, subject_of, wanted
+from kdmri_jax.data.split_units import SUBJECT
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.nifti import read_nifti
+from kdmri_jax.io.reading import reading
 
 CITATION = (
   "ACDC (Bernard et al., IEEE Transactions on Medical Imaging 2018), "

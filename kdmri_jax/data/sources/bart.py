@@ -6,9 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils
-from kdmri_jax.data.cfl import read_cfl
-from kdmri_jax.data.files import (
+from kdmri_jax.data.folders import (
   files_of,
   label_of,
   root_folder,
@@ -16,9 +14,11 @@ from kdmri_jax.data.files import (
   subject_of,
   wanted,
 )
-from kdmri_jax.data.units import FILE, note_of, unit_of
+from kdmri_jax.data.split_units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.cfl import read_cfl
+from kdmri_jax.physics import coils
 
 SENSITIVITIES = "_sens"
 _READOUT, _PHASE_1, _PHASE_2, _COILS, _SLICES = 0, 1, 2, 3, 13

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils
 from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.files import reading, root_folder, subject_of, wanted
-from kdmri_jax.data.sources.nifti import read_nifti
-from kdmri_jax.data.units import FILE, SUBJECT, unit_of
+from kdmri_jax.data.folders import root_folder, subject_of, wanted
+from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.nifti import read_nifti
+from kdmri_jax.io.reading import reading
+from kdmri_jax.physics import coils
 
 NOTE = "Calgary-Campinas (Souza et al., NeuroImage 2018), CC BY-ND 4.0."
 KSPACE_NOTE = (

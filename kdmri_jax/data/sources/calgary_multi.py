@@ -9,20 +9,15 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils
 from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.files import (
-  files_of_parts,
-  h5_dataset,
-  reading,
-  root_folder,
-  subject_of,
-  wanted,
-)
+from kdmri_jax.data.folders import files_of_parts, root_folder, subject_of, wanted
 from kdmri_jax.data.sources.calgary_campinas import examination
-from kdmri_jax.data.units import FILE, SUBJECT, unit_of
+from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.h5 import h5_dataset
+from kdmri_jax.io.reading import reading
+from kdmri_jax.physics import coils
 
 ACQUIRED = 0.85
 NOTE = (

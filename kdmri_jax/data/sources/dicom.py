@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.dicom_file import Frame, Header, read_header, read_pixels
-from kdmri_jax.data.files import root_folder, safe_name, subject_of, wanted
-from kdmri_jax.data.units import SUBJECT
+from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
+from kdmri_jax.data.split_units import SUBJECT
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.dicom import Frame, Header, read_header, read_pixels
 
 NOTE = (
   "DICOM images are finished by the scanner (filtered, corrected, often interpolated), "

@@ -8,18 +8,14 @@ from xml.etree import ElementTree
 import h5py
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils, header
-from kdmri_jax.data.files import (
-  files_of_parts,
-  h5_dataset,
-  reading,
-  root_folder,
-  subject_of,
-  wanted,
-)
-from kdmri_jax.data.units import FILE, SUBJECT, unit_of
+from kdmri_jax.data.folders import files_of_parts, root_folder, subject_of, wanted
+from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import raw_header
+from kdmri_jax.io.h5 import h5_dataset
+from kdmri_jax.io.reading import reading
+from kdmri_jax.physics import coils
 
 CITATION = (
   "fastMRI (Zbontar et al., arXiv 1811.08839; Knoll et al., Radiology: Artificial "
@@ -94,7 +90,7 @@ def _parts(root: pathlib.Path) -> dict[str, str]:
 def _volume(config, path, split, acquisitions):
   """The volume of a file, or None where it is of another acquisition."""
   with reading(path, ElementTree.ParseError, OverflowError), h5py.File(path) as file:
-    kept = header.read(file, path)
+    kept = raw_header.read(file, path)
     attributes = {k: kept.attributes[k] for k in _ATTRIBUTES if k in kept.attributes}
     acquisitions.add(str(attributes.get("acquisition")))
     if config.contrast not in ("", attributes.get("acquisition")):

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils
-from kdmri_jax.data.files import root_folder, subject_of, wanted
-from kdmri_jax.data.matlab import contents, read_mat
-from kdmri_jax.data.units import SUBJECT
+from kdmri_jax.data.folders import root_folder, subject_of, wanted
+from kdmri_jax.data.split_units import SUBJECT
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.mat import contents, read_mat
+from kdmri_jax.physics import coils
 
 CITATION = "Knees of Hammernik et al., Magnetic Resonance in Medicine 79, 2018."
 USUAL = "coronal_pd"
@@ -101,7 +101,7 @@ def numbers_of(path: pathlib.Path) -> list[int]:
       f"a MATLAB file of another name (its variables are: {contents(path)})",
       "rawdata<k>.mat, slice k as `rawdata` (readout, phase encode, coils)",
       "Save the slices like that, or k-space in BART's order (readout, phase encode, "
-      "1, coils; slices in dimension 13) with kdmri_jax.data.cfl.write_cfl.",
+      "1, coils; slices in dimension 13) with kdmri_jax.io.cfl.write_cfl.",
     )
   return [int(match[1])]
 

@@ -10,21 +10,22 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils, readouts
-from kdmri_jax.data.files import (
+from kdmri_jax.data.folders import (
   files_of,
   label_of,
-  reading,
   root_folder,
   safe_name,
   subject_of,
   wanted,
 )
-from kdmri_jax.data.header import Header, plain
-from kdmri_jax.data.units import FILE, note_of, unit_of
+from kdmri_jax.data.split_units import FILE, note_of, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import ismrmrd_readouts
+from kdmri_jax.io.raw_header import Header, plain
+from kdmri_jax.io.reading import reading
 from kdmri_jax.optional import require
+from kdmri_jax.physics import coils
 
 _LEFT_OUT = (
   "NOISE_MEASUREMENT",
@@ -119,15 +120,15 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
     kept, record = _imaging(path, heads, package, contrast, embedded)
     own = heads[kept]
     _refuse_unsupported(path, encoding, own, package)
-    grid = readouts.grid(path, encoding, own, partial=partial)
-    lines = readouts.lines(grid, own)
+    grid = ismrmrd_readouts.grid(path, encoding, own, partial=partial)
+    lines = ismrmrd_readouts.lines(grid, own)
     if not partial:
-      readouts.refuse_missing(path, grid, lines)
+      ismrmrd_readouts.refuse_missing(path, grid, lines)
     record |= _described(header) | {"file": str(path), "source": "ismrmrd"}
     record |= {"file_shape": [len(heads)], "averages": grid.averages}
     record |= {"zooms": grid.zooms, "phase_encode_axis": 0}
     yield Scan(
-      readouts.slices(grid, group["data"], heads, kept),
+      ismrmrd_readouts.slices(grid, group["data"], heads, kept),
       lines,
       (len(lines), int(own["active_channels"][0]), grid.count, grid.columns),
       Header(plain(text)),

@@ -7,10 +7,12 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.files import h5_array, reading, root_folder, subject_of, wanted
-from kdmri_jax.data.units import FILE, unit_of
+from kdmri_jax.data.folders import root_folder, subject_of, wanted
+from kdmri_jax.data.split_units import FILE, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.h5 import h5_array
+from kdmri_jax.io.reading import reading
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:

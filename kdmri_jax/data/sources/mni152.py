@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.files import wanted
+from kdmri_jax.data.folders import wanted
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.optional import require
 

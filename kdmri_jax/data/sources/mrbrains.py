@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.files import root_folder, safe_name, subject_of, wanted
-from kdmri_jax.data.sources.nifti import read_nifti
-from kdmri_jax.data.units import SUBJECT
+from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
+from kdmri_jax.data.split_units import SUBJECT
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.nifti import read_nifti
 
 NOTE_13 = (
   "MRBrainS13 (Mendrik et al., Computational Intelligence and Neuroscience 2015; "

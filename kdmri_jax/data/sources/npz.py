@@ -1,24 +1,23 @@
 """NumPy archives: slices and whose they are."""
 
 import pathlib
-import zipfile
 from collections.abc import Iterator
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.files import (
+from kdmri_jax.data.folders import (
   files_of,
   label_of,
-  reading,
   root_folder,
   safe_name,
   subject_of,
   wanted,
 )
-from kdmri_jax.data.units import FILE, SUBJECT, unit_of
+from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.npz import read_npz
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -73,52 +72,3 @@ def _names(path, label, subjects) -> dict[str, str]:
         "Rename one of the subjects.",
       )
   return names
-
-
-def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
-  """Reads one archive.
-
-  Returns:
-    `image` [S, H, W], and `subject` [S] as text (1.0 as "1"), None where there is none.
-
-  Raises:
-    UserError: the file is damaged or no archive, `image` is missing, empty or of
-      another number of axes, or `subject` does not name each slice.
-  """
-  with reading(path, zipfile.BadZipFile), path.open("rb") as stream:
-    file = np.load(stream)
-    if not isinstance(file, np.lib.npyio.NpzFile):
-      raise ValueError("one array, as numpy.save writes it, and no archive")
-    keys = sorted(file)
-    images = file["image"] if "image" in keys else None
-    subjects = _text(file["subject"]) if "subject" in keys else None
-  if images is None:
-    raise UserError(
-      path,
-      f"no array 'image' (the arrays are: {', '.join(keys) or 'none'})",
-      "the slices as `image` [slices, rows, columns]",
-      "Save them with numpy.savez(file, image=slices, subject=numbers).",
-    )
-  if images.ndim != 3 or not images.size:
-    raise UserError(
-      path,
-      f"an array 'image' of shape {images.shape}",
-      "three dimensions (slices, rows, columns), none of them 0",
-      "Save it with numpy.savez(file, image=slices, subject=numbers).",
-    )
-  if subjects is not None and (subjects.shape != images.shape[:1] or "" in subjects):
-    empty = " with empty texts" if "" in subjects else ""
-    raise UserError(
-      path,
-      f"an array 'subject' of shape {subjects.shape}{empty} for {len(images)} slices",
-      "one subject a slice",
-      "Save both with numpy.savez(file, image=slices, subject=numbers).",
-    )
-  return images, subjects
-
-
-def _text(subjects: np.ndarray) -> np.ndarray:
-  whole = subjects.dtype.kind == "f" and np.isfinite(subjects).all()
-  if whole and (subjects == np.floor(subjects)).all():
-    subjects = subjects.astype(np.int64)
-  return subjects.astype(str)

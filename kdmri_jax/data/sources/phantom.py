@@ -6,8 +6,8 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig, PhantomConfig
 from kdmri_jax.data.anatomy import brain, cardiac, knee, shapes
-from kdmri_jax.data.files import wanted
-from kdmri_jax.data.units import SUBJECT
+from kdmri_jax.data.folders import wanted
+from kdmri_jax.data.split_units import SUBJECT
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 

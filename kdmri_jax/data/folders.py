@@ -1,0 +1,166 @@
+"""What every reader of files needs: folders, names, subjects and reading errors."""
+
+import fnmatch
+import pathlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.errors import UserError
+
+SPLITS = ("train", "validation", "test")
+
+
+def root_folder(config: DataConfig) -> pathlib.Path:
+  """The folder `config.root`.
+
+  Raises:
+    UserError: the setting is empty, or the folder is missing or empty.
+  """
+  remedy = "Name the folder of the images with --config.data.root=FOLDER."
+  if not config.root:
+    raise UserError("data.root", "no folder", "the folder of the images", remedy)
+  root = pathlib.Path(config.root).expanduser()
+  if not root.is_dir():
+    found = "a file" if root.exists() else "no such folder"
+    raise UserError(root, found, "the folder of the images", remedy)
+  if next(root.iterdir(), None) is None:
+    raise UserError(root, "an empty folder", "a folder with images", remedy)
+  return root
+
+
+def files_of(
+  root: pathlib.Path,
+  endings: Sequence[str],
+  holding: str,
+  *,
+  below: bool = True,
+  use: Callable[[pathlib.Path], bool] = lambda path: True,
+) -> list[pathlib.Path]:
+  """The files of a format, sorted by their paths.
+
+  Args:
+    root: their folder.
+    endings: of their names, such as ".nii" and ".nii.gz"; names that begin with a dot
+      are left out.
+    holding: what they should hold, for the message.
+    below: whether those of folders below are wanted, too.
+    use: whether a file with such an ending counts.
+
+  Raises:
+    UserError: there is none.
+  """
+  paths = [
+    path
+    for path in sorted(root.rglob("*") if below else root.iterdir())
+    if path.name.endswith(tuple(endings))
+    and path.name[0] != "."
+    and path.is_file()
+    and use(path)
+  ]
+  if not paths:
+    kinds = " or ".join(f"*{ending}" for ending in endings)
+    raise UserError(
+      root,
+      f"no file {kinds} in it{' or below' if below else ''}",
+      holding,
+      "Name the folder that holds them with --config.data.root=FOLDER.",
+    )
+  return paths
+
+
+def files_of_parts(
+  root: pathlib.Path, parts: Mapping[str, str], holding: str
+) -> list[tuple[pathlib.Path, str | None]]:
+  """The h5 files of a data set's own folders, or of the root where it has none.
+
+  Args:
+    root: the folder.
+    parts: names of folders in it and the split that each is.
+    holding: the layout that the message asks for.
+
+  Returns:
+    Each file, sorted by path in the order of the folders, and its split, None where
+    not all of the folders are there.
+
+  Raises:
+    UserError: there is no file.
+  """
+  folders = [root / name for name in parts if (root / name).is_dir()]
+  paths = [
+    (path, parts[folder.name] if len(folders) == len(parts) else None)
+    for folder in folders or [root]
+    for path in sorted(folder.glob("*.h5"))
+    if path.name[0] != "."
+  ]
+  if not paths:
+    names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
+    raise UserError(
+      root,
+      f"no file *.h5, nor any in {' or '.join(parts)} (the folders are: "
+      f"{names or 'none'})",
+      holding,
+      "Name the folder that holds them with --config.data.root=FOLDER.",
+    )
+  return paths
+
+
+def wanted(config: DataConfig, name: str) -> bool:
+  """Whether the volume of this name is to be read (`config.include`)."""
+  return not config.include or any(
+    fnmatch.fnmatchcase(name, glob) for glob in config.include
+  )
+
+
+def safe_name(text: str) -> str:
+  """The text as a file name that every file system takes."""
+  return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
+
+
+def label_of(folder: pathlib.Path, path: pathlib.Path) -> str:
+  """What a file is called that nothing else names: its path below a folder.
+
+  Args:
+    folder: a folder above the file.
+    path: the file.
+
+  Returns:
+    The parts of the path joined by "_", without .nii.gz or another last ending.
+  """
+  *parents, name = path.relative_to(folder).parts
+  ending = ".nii.gz" if name.endswith(".nii.gz") else path.suffix
+  return "_".join((*parents, name.removesuffix(ending)))
+
+
+def subject_of(config: DataConfig, path: pathlib.Path, default: str) -> str:
+  """The subject of a file: what `config.subject_pattern` finds in its path.
+
+  Args:
+    config: its pattern is searched in the path of the file below `config.root`.
+    path: the file.
+    default: the subject where there is no pattern.
+
+  Raises:
+    UserError: the pattern is no regular expression, or finds nothing in the path.
+  """
+  if not config.subject_pattern:
+    return default
+  remedy = "Mend it with --config.data.subject_pattern='(patient[0-9]+)' or the like."
+  try:
+    pattern = re.compile(config.subject_pattern)
+  except re.error as error:
+    found = f"{config.subject_pattern!r}, which is no regular expression ({error})"
+    raise UserError(
+      "data.subject_pattern", found, "a regular expression", remedy
+    ) from error
+  relative = path.relative_to(root_folder(config)).as_posix()
+  match = pattern.search(relative)
+  subject = match and (match.group(match.lastindex or 0))
+  if not subject:
+    raise UserError(
+      path,
+      f"a path in which data.subject_pattern {config.subject_pattern!r} finds nothing",
+      "a subject in the path of every file",
+      remedy,
+    )
+  return subject

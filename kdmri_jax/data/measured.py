@@ -1,0 +1,180 @@
+"""K-space that arrives undersampled, of one coil or of a combination of several."""
+
+import pathlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.errors import UserError
+from kdmri_jax.io.raw_header import NONE, Header
+from kdmri_jax.io.reading import reading
+from kdmri_jax.physics import coils
+
+SENSITIVITIES = "_sens.npy"
+COMBINED = (
+  "The k-space of several coils was replaced by that of their zero-filled images' "
+  "combination, cut to the points that were sampled. No coil measured it: it only "
+  "approximates the combination's own k-space, and data consistency keeps to it."
+)
+
+_ROUNDING = 1e-6
+_MOST_EMPTY = 0.01
+
+
+class Measured(NamedTuple):
+  """Undersampled k-space of one coil, or of a combination.
+
+  Attributes:
+    kspace: complex64 [S, H, W], orthonormal, zero frequency at [0, 0], 0 where not
+      sampled.
+    mask: where it was sampled, uint8 [H, W], zero frequency at [0, 0]; None where the
+      file does not tell.
+    record: file, source, coils, combine and note.
+    header: what its file says beside the arrays.
+  """
+
+  kspace: np.ndarray
+  mask: np.ndarray | None
+  record: dict[str, Any]
+  header: Header = NONE
+
+
+class Plane(NamedTuple):
+  """One slice as it was measured.
+
+  Attributes:
+    kspace: centred, complex64 [C, H, W].
+    maps: sensitivities of the coils, likewise; None for one coil.
+    sampled: where it was sampled, bool [H, W].
+  """
+
+  kspace: np.ndarray
+  maps: np.ndarray | None
+  sampled: np.ndarray
+
+
+def of_planes(
+  path: pathlib.Path,
+  planes: Iterable[Plane],
+  record: dict[str, Any],
+  header: Header = NONE,
+  *,
+  centred_image: bool = True,
+) -> Measured:
+  """Combines coils slice by slice and finds the mask.
+
+  Args:
+    path: the file, for messages.
+    planes: the slices, all of one shape.
+    record: of the file; coils, combine and note are added.
+    header: what the file says beside its arrays.
+    centred_image: see `coils.to_image`.
+
+  Raises:
+    UserError: slices were sampled differently, or a sample is not finite or lies
+      outside the mask.
+  """
+  images, masks, count = [], [], 1
+  for kspace, maps, sampled in planes:
+    _check(path, kspace, sampled)
+    own = coils.to_image(kspace, centred_image=centred_image)
+    images.append(own[0] if maps is None else coils.by_sensitivity(own, maps))
+    masks.append(sampled)
+    count = len(kspace)
+  points = _one_sampling(path, masks)
+  mask = np.fft.ifftshift(points).astype(np.uint8)
+  kspace = np.fft.fft2(np.stack(images), norm="ortho") * mask
+  note = COMBINED if count > 1 else ""
+  record = record | {"coils": count, "combine": "sense" if count > 1 else ""}
+  record["note"] = " ".join(filter(None, (record.get("note"), note)))
+  return Measured(kspace.astype(np.complex64), mask, record, header)
+
+
+def sensitivities(
+  path: pathlib.Path, shape: tuple[int, ...], settings: DataConfig
+) -> Iterable[np.ndarray | None]:
+  """The sensitivities of each slice, from NAME_sens.npy beside the file NAME.
+
+  Args:
+    path: the file.
+    shape: of its k-space: slices, coils, rows, columns.
+    settings: their `combine` must be "sense" where there are several coils.
+
+  Returns:
+    For each slice complex [C, H, W], or None where there is one coil.
+
+  Raises:
+    UserError: several coils and another `combine`, no such file, or another shape.
+  """
+  own = path.with_name(path.stem + SENSITIVITIES)
+  if shape[1] == 1:
+    return [None] * shape[0]
+  require_sense(path, shape[1], own.name, settings)
+  if not own.is_file():
+    raise UserError(
+      own,
+      "no such file",
+      f"the sensitivities of the coils of {path.name}, which --combine=sense needs",
+      "Estimate them (ESPIRiT, for instance) and save them with numpy.save.",
+    )
+  with reading(own):
+    maps = np.load(own, mmap_mode="r", allow_pickle=False)
+  if maps.shape != shape or maps.dtype.kind != "c":
+    raise UserError(
+      own,
+      f"{maps.dtype} numbers of shape {maps.shape}",
+      f"complex numbers in the shape of the k-space, {shape}",
+      "Estimate the sensitivities from this very file.",
+    )
+  return maps
+
+
+def require_sense(path, count: int, name: str, settings: DataConfig) -> None:
+  """Refuses several coils that `settings.combine` does not combine by "sense".
+
+  Args:
+    path: the file, for the message.
+    count: how many coils there are.
+    name: of the file with their sensitivities.
+    settings: the data settings.
+  """
+  if count > 1 and settings.combine != "sense":
+    raise UserError(
+      path,
+      f"undersampled k-space of {count} coils",
+      "that of one coil: the networks know one image and its k-space, and a root sum "
+      "of squares of zero-filled coil images has no k-space that was measured",
+      f"Put the coils' sensitivities into {name} beside it and add --combine=sense; "
+      "the combination's k-space is then an approximation.",
+    )
+
+
+def _check(path, kspace, sampled):
+  size = np.abs(kspace).max(0)
+  outside = int((size[~sampled] > _ROUNDING * size.max()).sum())
+  if not np.isfinite(size).all() or outside:
+    raise UserError(
+      path,
+      f"samples at {outside} points outside its mask"
+      if outside
+      else "NaN or infinite values",
+      "k-space that is finite, and zero where the mask is",
+      "Copy the file again, or mend its mask.",
+    )
+
+
+def _one_sampling(path, masks):
+  """What was sampled in any slice; refuses slices that differ."""
+  sampled = np.any(masks, axis=0)
+  for k, points in enumerate(masks):
+    empty = int((sampled & ~points).sum())
+    if points.any() and empty > _MOST_EMPTY * sampled.sum():
+      raise UserError(
+        path,
+        f"slice {k} without {empty} of the points that other slices have",
+        "one sampling for all slices",
+        "Put slices that were sampled alike into a file of their own.",
+      )
+  return sampled

@@ -1,0 +1,98 @@
+"""A distillation method at work: layers made comparable, weights held, value taken."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from kdmri_jax.distillation._layers import Conv
+from kdmri_jax.distillation._vectors import shrink
+from kdmri_jax.distillation.method import Context, Method
+from kdmri_jax.types import Array
+
+Sizes = tuple[tuple[int, int], ...]
+
+
+class Guide(nn.Module):
+  """What a term trains along with the student: adapters and the method's own weights.
+
+  Attributes:
+    method: the method.
+    channels: for each guided layer the channels of a 1x1 adapter, 0 for none.
+    sizes: for each layer the height and width that both networks' maps are pooled to;
+      () for none.
+  """
+
+  method: Method
+  channels: tuple[int, ...] = ()
+  sizes: Sizes = ()
+
+  @nn.compact
+  def __call__(
+    self,
+    features: tuple[Array, ...],
+    teacher: Any,
+    context: Context,
+    gather: Callable[[Any], Any] | None = None,
+  ) -> Array:
+    """The method's value, a scalar.
+
+    Args:
+      features: the student's guided layers [B, H, W, C].
+      teacher: from `represent_teacher`.
+      context: of the same images.
+      gather: joins a pytree of per-device arrays along the batch; None on one device.
+    """
+    features = self._pool(features)
+    if any(self.channels):
+      features = tuple(
+        Conv(count, (1, 1), name=f"adapter_{k}")(f) if count else f
+        for k, (f, count) in enumerate(zip(features, self.channels, strict=True), 1)
+      )
+    student = self.method.represent(features)
+    if gather and self.method.couples_batch:
+      student, teacher = gather((student, teacher))
+    arguments = (student, teacher, context)[: 3 if self.method.uses_context else 2]
+    if self.method.owns_weights:
+      return self.method.distance(name="method")(*arguments)
+    return self.method.distance(*arguments)
+
+  def represent_own(self, features: tuple[Array, ...]) -> Any:
+    """The half of the network that gives the hints, pytree of arrays [B, ...]."""
+    return self.method.represent(self._pool(features))
+
+  def represent_teacher(self, features: tuple[Array, ...]) -> Any:
+    """As `represent_own`, of a frozen teacher: the gradient stops here."""
+    return jax.lax.stop_gradient(self.represent_own(features))
+
+  def _pool(self, features: tuple[Array, ...]) -> tuple[Array, ...]:
+    if not self.sizes:
+      return features
+    return tuple(shrink(x, size) for x, size in zip(features, self.sizes, strict=True))
+
+
+def fit(
+  method: Method, student: tuple[Array, ...], teacher: tuple[Array, ...]
+) -> tuple[tuple[int, ...], Sizes]:
+  """The adapters and sizes that make two networks' layers comparable.
+
+  Args:
+    method: what will compare them.
+    student: its guided layers, or their shapes as from `jax.eval_shape`.
+    teacher: its hint layers, likewise.
+
+  Returns:
+    `channels` and `sizes` for `Guide`, each () where nothing need be done.
+  """
+  pairs = list(zip(student, teacher, strict=False))
+  channels, sizes = (), ()
+  if method.matches in ("shape", "size") and any(
+    s.shape[1:3] != t.shape[1:3] for s, t in pairs
+  ):
+    sizes = tuple(tuple(map(min, s.shape[1:3], t.shape[1:3])) for s, t in pairs)
+  if method.matches in ("shape", "channels") and any(
+    s.shape[3] != t.shape[3] for s, t in pairs
+  ):
+    channels = tuple(t.shape[3] if s.shape[3] != t.shape[3] else 0 for s, t in pairs)
+  return channels, sizes

@@ -1,1 +1,0 @@
-"""What came out: metrics, tables, statistics, figures and the report."""

@@ -1,0 +1,1 @@
+"""Trained networks at work: load one, read a scan, reconstruct it, write it."""

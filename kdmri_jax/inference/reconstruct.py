@@ -1,0 +1,292 @@
+"""Networks -> reconstructed volumes -> h5 files."""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import h5py
+import jax
+import numpy as np
+import tqdm
+
+from kdmri_jax import models
+from kdmri_jax.config import TaskConfig
+from kdmri_jax.data import tasks
+from kdmri_jax.data.measured import Measured
+from kdmri_jax.data.slice_set import SliceSet, Span
+from kdmri_jax.data.volume import Volume, prepare
+from kdmri_jax.errors import UserError
+from kdmri_jax.inference import load, read_scan
+from kdmri_jax.physics.acquisition import build
+from kdmri_jax.physics.masks import coverage, files, recipes
+from kdmri_jax.saving import replacing, saving
+from kdmri_jax.training import batches, parallel
+from kdmri_jax.training.step import make_predict
+from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
+
+_MOST_IMAGINARY = 0.05
+
+
+class Reconstruction(NamedTuple):
+  """What a network made of its input.
+
+  Attributes:
+    zero_filled: float32 [H, W, C] of a slice, [S, H, W, C] of a volume.
+    image: likewise.
+  """
+
+  zero_filled: np.ndarray
+  image: np.ndarray
+
+
+def run(
+  predict: Callable,
+  params: Any,
+  parts: Sequence[Slices],
+  acquisitions: Mapping[Shape, Acquisition],
+  batch_size: int,
+  name: str,
+) -> Iterator[Reconstruction]:
+  """Reconstructs every slice, one after the other, part by part.
+
+  Args:
+    predict: from `training.step.make_predict`.
+    params: the network's weights.
+    parts: the slices; their target only serves to simulate k-space.
+    acquisitions: how slices of each shape are measured, of one task.
+    batch_size: slices at a time; must divide over the devices of `predict`.
+    name: shown beside the progress bar.
+
+  Yields:
+    A slice, arrays [H, W, C].
+  """
+  counts = batches.counts(parts)
+  order = batches.in_order(counts, batch_size, fill=True)
+  loaded = batches.load(parts, order)
+  left = list(counts)
+  shown = tqdm.tqdm(loaded, name, len(order), unit="batch", disable=None)
+  for (part, rows), batch in zip(order, shown, strict=True):
+    acquisition = acquisitions[shape_of(batch)]
+    zero_filled, image, _ = jax.device_get(predict(params, batch, acquisition))
+    wanted = min(len(rows), left[part])
+    left[part] -= wanted
+    yield from map(Reconstruction, zero_filled[:wanted], image[:wanted])
+
+
+def by_volume(
+  slices: Iterator[Reconstruction], evaluated: SliceSet
+) -> Iterator[tuple[Volume, Span, Reconstruction]]:
+  """Gathers slices, as `run` yields them, to volumes [S, H, W, C]."""
+  for number in range(len(evaluated.parts)):
+    for volume, span in evaluated.of_part(number):
+      own = list(itertools.islice(slices, span.stop - span.start))
+      yield volume, span, Reconstruction(*map(np.stack, zip(*own, strict=True)))
+
+
+def real_image(images: np.ndarray) -> np.ndarray:
+  """The image that is measured and shown.
+
+  Args:
+    images: [..., C].
+
+  Returns:
+    [...]: for one channel the image itself, sign included, as the published code
+    measures it; for two (real and imaginary part) the magnitude.
+  """
+  return images[..., 0] if images.shape[-1] == 1 else np.linalg.norm(images, axis=-1)
+
+
+def write(
+  directory: pathlib.Path, images: np.ndarray, volume: Volume, key: str
+) -> None:
+  """Writes a volume's file NAME.h5, (slices, H, W) float32 under `key`.
+
+  Args:
+    directory: folder; made when missing, a file of the same name is replaced.
+    images: [S, H, W, C]; what is written is `real_image` of them.
+    volume: whose they are.
+    key: "reconstruction", as KD-MRI and fastMRI users expect, or "target".
+
+  Raises:
+    UserError: the disk is full or the folder cannot be written.
+  """
+  with saving(directory):
+    directory.mkdir(parents=True, exist_ok=True)
+  with (
+    replacing(directory / f"{volume.name}.h5") as temporary,
+    h5py.File(temporary, "w") as file,
+  ):
+    file[key] = real_image(images)
+    file.attrs["subject"] = volume.subject
+
+
+def run_file(
+  workdir: pathlib.Path, stage: str, path: pathlib.Path, **options
+) -> dict[str, np.ndarray]:
+  """Reconstructs one file with a trained stage.
+
+  Args:
+    workdir: work directory of the run.
+    stage: whose best weights to use.
+    path: see `inference.read_scan.read`.
+    **options: of `run_scan`.
+
+  Returns:
+    As `run_scan`.
+
+  Raises:
+    UserError: the file, the mask or the run cannot be used.
+  """
+  scan = read_scan.read(path, load.read_config(workdir).data)
+  return run_scan(workdir, stage, scan, **options)
+
+
+def run_scan(
+  workdir: pathlib.Path,
+  stage: str,
+  scan: Volume | Measured,
+  *,
+  mask_path: str = "",
+  batch_size: int = 4,
+  seed: int | None = None,
+  task: str = "",
+  as_is: bool = False,
+) -> dict[str, np.ndarray]:
+  """Reconstructs one scan with a trained stage.
+
+  Args:
+    workdir: work directory of the run.
+    stage: whose best weights to use.
+    scan: fully sampled images or undersampled k-space, from `inference.read_scan.read`.
+    mask_path: .npy file of the mask; "" takes that which k-space brings along, or else
+      makes the run's own for the slice shape. For images it must have the run's
+      phase-encode axis; k-space shows its own.
+    batch_size: slices at a time.
+    seed: whose weights to use; None takes the run's first seed.
+    task: of a run with several, how images are measured first; "" for the first.
+    as_is: enhances images as they are instead of measuring them first, for networks
+      without data consistency.
+
+  Returns:
+    "reconstruction", "zero_filled" (the network's input) and, for images that are
+    measured first, "target": float32 [S, H, W], in the units of the file; magnitudes.
+
+  Raises:
+    UserError: the scan, the mask or the run cannot be used; among them k-space of a
+      complex image for a network that knows real ones.
+  """
+  config = load.of_task(load.read_config(workdir), task)
+  path = scan.record["file"]
+  name = pathlib.Path(path).name
+  kspace = scan.kspace if isinstance(scan, Measured) else None
+  volume = None
+  if isinstance(scan, Volume):
+    whole = dataclasses.replace(config.data, slices_per_volume=0, crop=(0, 0))
+    volume = prepare(scan, whole)
+  shape = (kspace if volume is None else volume.target).shape[1:]
+  axis = recipes.phase_encode_axis(config.mask) if volume is not None else None
+  own = scan.mask if volume is None else None
+  given = as_is or mask_path or own is not None
+  recipe = dataclasses.replace(config.mask, kind="full") if given else config.mask
+  acquisition = build({"": TaskConfig(recipe, config.noise)}, shape)
+  if as_is:
+    _refuse_as_is(volume, mask_path, path)
+    acquisition = acquisition._replace(snr=None)
+  if mask_path:
+    own = files.load(mask_path, shape, axis)
+  if own is not None:
+    acquisition = acquisition._replace(masks=own[None])
+  network = load.load(workdir, stage, shape, acquisition, seed=seed)
+  channels = models.channels(network.model)
+  if volume is None:
+    scaled = config.data.scaling == "volume_max"
+    if scan.mask is None or mask_path:
+      coverage.check_mask(coverage.peak_of(kspace), acquisition.masks[0], path)
+    slices, scale = _slices_of_kspace(
+      kspace, acquisition.masks[0], channels, path, scaled
+    )
+  else:
+    slices = Slices(_with_channels(volume.target, channels, path))
+    noisy = acquisition.snr is not None
+    (slices,) = tasks.assign([slices], [0], count=1, noisy=noisy, name=name)
+    scale = volume.record["scale_factor"]
+  batch_size = min(batch_size, len(slices.target))
+  devices = parallel.choose_devices(0, batch_size)
+  result = run(
+    make_predict(network.model, devices),
+    parallel.replicate(network.params, devices),
+    [slices],
+    {shape: acquisition},
+    batch_size,
+    f"reconstructing {name}",
+  )
+  zero_filled, image = map(np.stack, zip(*result, strict=True))
+  images = {"reconstruction": image, "zero_filled": zero_filled}
+  if volume is not None and not as_is:
+    images["target"] = slices.target
+  return {key: scale * real_image(image) for key, image in images.items()}
+
+
+def _refuse_as_is(volume, mask_path: str, path) -> None:
+  if volume is None or mask_path:
+    raise UserError(
+      path,
+      "k-space" if volume is None else "a mask for images that are not measured",
+      "images alone, to be enhanced as they are",
+      "Leave --as_is out.",
+    )
+
+
+def _slices_of_kspace(
+  kspace, mask, channels: int, path, scaled: bool
+) -> tuple[Slices, float]:
+  """Slices without a target, divided by the zero-filled image's maximum if `scaled`.
+
+  In training the target's maximum is the divisor; it is not known here.
+  """
+  if channels == 1:
+    _refuse_phase(kspace, mask, path)
+  image = np.fft.ifft2(kspace, norm="ortho").astype(np.complex64)
+  scale = (float(np.abs(image).max()) or 1.0) if scaled else 1.0
+  kspace, image = kspace / scale, image / scale
+  if channels == 1:
+    zero_filled = np.abs(image)[..., None]
+  else:
+    zero_filled = np.stack([image.real, image.imag], axis=-1)
+  # The target only gives the shape: with k-space nothing is simulated from it.
+  return Slices(zero_filled, kspace.astype(np.complex64), zero_filled), scale
+
+
+def _refuse_phase(kspace: np.ndarray, mask: np.ndarray, path) -> None:
+  """Looks whether k-space at -k is conjugate to that at k, where both are sampled."""
+
+  def mirrored(array):
+    return np.roll(array[..., ::-1, ::-1], (1, 1), (-2, -1))
+
+  both = (mask * mirrored(mask)).astype(bool)
+  odd = (kspace - np.conj(mirrored(kspace)))[:, both]
+  whole = np.square(np.abs(kspace[:, both]), dtype=np.float64).sum()
+  share = np.square(np.abs(odd), dtype=np.float64).sum() / max(4 * whole, 1e-300)
+  if share > _MOST_IMAGINARY:
+    raise UserError(
+      path,
+      f"k-space of a complex image ({share:.0%} of its energy is imaginary)",
+      "that of a real image: the network has one channel",
+      "Use a network of two channels, trained on complex images: data consistency with "
+      "the real part alone would be wrong.",
+    )
+
+
+def _with_channels(images: np.ndarray, channels: int, path) -> np.ndarray:
+  if np.iscomplexobj(images) and channels == 1:
+    raise UserError(
+      path,
+      "complex images",
+      "real ones, as the network was trained on",
+      "Store their magnitude, or train a network with channels=2.",
+    )
+  if channels == 1:
+    return images[..., None]
+  return np.stack([images.real, images.imag], axis=-1).astype(np.float32)

@@ -1,0 +1,1 @@
+"""File formats, one file each, that several data sets and commands share."""

@@ -1,0 +1,114 @@
+"""Arrays of the BART toolbox: a pair of files, NAME.hdr and NAME.cfl."""
+
+import pathlib
+import re
+
+import numpy as np
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.io.reading import reading
+from kdmri_jax.saving import replacing
+
+DIMENSIONS = 16
+_TYPE = np.dtype("<c8")
+_REMEDY = "Write the pair again with BART or with kdmri_jax.io.cfl.write_cfl."
+
+
+def read_cfl(path) -> np.memmap:
+  """Opens one pair; values are read from the disk where the array is indexed.
+
+  Args:
+    path: NAME, NAME.hdr or NAME.cfl.
+
+  Returns:
+    Read-only complex64 array of 16 dimensions, which are 1 where unused. The first
+    index runs fastest in the file.
+
+  Raises:
+    UserError: a file of the pair is missing, the header has no usable section
+      "# Dimensions", or the size of NAME.cfl does not fit it.
+
+  Source: BART's description of its data format.
+  """
+  header, data = pair(path)
+  shape = _shape(header)
+  expected = int(np.prod(shape, dtype=object)) * _TYPE.itemsize
+  with reading(data):
+    found = data.stat().st_size
+  if found != expected:
+    raise UserError(
+      data,
+      f"{found} bytes",
+      f"{expected} bytes, {_TYPE.itemsize} for each number of the dimensions "
+      f"{_short(shape)} in {header.name}",
+      f"One of the two is truncated or belongs to another array. {_REMEDY}",
+    )
+  with reading(data):
+    return np.memmap(data, _TYPE, "r", shape=shape, order="F")
+
+
+def write_cfl(path, array: np.ndarray) -> None:
+  """Writes one pair; what was there before stays until both files are complete.
+
+  Args:
+    path: NAME, NAME.hdr or NAME.cfl.
+    array: numbers in up to 16 dimensions, in BART's order (readout, phase encoding 1
+      and 2, coils, ...); stored as complex64.
+
+  Raises:
+    UserError: the array is empty, of another type or has more dimensions, or the
+      files cannot be written.
+  """
+  header, data = pair(path)
+  array = np.asarray(array)
+  if array.ndim > DIMENSIONS or not array.size or array.dtype.kind not in "biufc":
+    raise UserError(
+      data,
+      f"an array of {array.dtype} and shape {array.shape} to be written",
+      f"numbers in up to {DIMENSIONS} dimensions, none of them 0",
+      "Convert it to a numeric array with another shape.",
+    )
+  shape = array.shape + (1,) * (DIMENSIONS - array.ndim)
+  text = "".join(f"{size} " for size in shape)
+  with replacing(header) as new_header, replacing(data) as new_data:
+    new_header.write_text(f"# Dimensions\n{text}\n")
+    array.astype(_TYPE, order="F").T.tofile(new_data)
+
+
+def pair(path) -> tuple[pathlib.Path, pathlib.Path]:
+  """NAME.hdr and NAME.cfl of one of them, or of NAME."""
+  path = pathlib.Path(path)
+  name = path.name.removesuffix(".hdr").removesuffix(".cfl")
+  return path.with_name(f"{name}.hdr"), path.with_name(f"{name}.cfl")
+
+
+def _shape(header):
+  with reading(header):
+    text = header.read_text()
+  match = re.search(r"^# *Dimensions *\n([^#]*)", text, re.MULTILINE)
+  numbers = match.group(1).split() if match else []
+  sizes = [int(number) for number in numbers if number.isdecimal()]
+  found = ""
+  if not numbers:
+    found = "no section '# Dimensions'"
+  elif "# MultiDimensions" in text:
+    found = "the dimensions of several arrays in one file"
+  elif len(sizes) < len(numbers) or 0 in sizes:
+    found = f"the dimensions {' '.join(numbers)}"
+  elif any(size > 1 for size in sizes[DIMENSIONS:]):
+    found = f"{len(sizes)} dimensions"
+  if found:
+    raise UserError(
+      header,
+      found,
+      f"up to {DIMENSIONS} whole numbers from 1 after the line '# Dimensions'",
+      _REMEDY,
+    )
+  sizes = sizes[:DIMENSIONS]
+  return tuple(sizes) + (1,) * (DIMENSIONS - len(sizes))
+
+
+def _short(shape):
+  """The shape without the dimensions of 1 at its end."""
+  used = max((k + 1 for k, size in enumerate(shape) if size > 1), default=1)
+  return list(shape[:used])

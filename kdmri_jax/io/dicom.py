@@ -1,0 +1,289 @@
+"""One DICOM file: its header, the images in it and their values."""
+
+import dataclasses
+import hashlib
+import pathlib
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.io.reading import reading
+from kdmri_jax.optional import require
+
+# MR Image Storage, Enhanced MR Image Storage, Legacy Converted Enhanced MR.
+MR_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.4{end}" for end in ("", ".1", ".4"))
+
+_ATTRIBUTES = (
+  "Manufacturer",
+  "ManufacturerModelName",
+  "MagneticFieldStrength",
+  "MRAcquisitionType",
+  "ScanningSequence",
+  "RepetitionTime",
+  "EchoTime",
+  "InversionTime",
+  "FlipAngle",
+  "AcquisitionMatrix",
+)
+# Where a multi-frame file keeps what a classic one has at its top.
+_GROUPS = {
+  "ImagePositionPatient": "PlanePositionSequence",
+  "ImageOrientationPatient": "PlaneOrientationSequence",
+  "PixelSpacing": "PixelMeasuresSequence",
+  "SliceThickness": "PixelMeasuresSequence",
+  "RescaleSlope": "PixelValueTransformationSequence",
+  "RescaleIntercept": "PixelValueTransformationSequence",
+  "ComplexImageComponent": "MRImageFrameTypeSequence",
+  "InPlanePhaseEncodingDirection": "MRFOVGeometrySequence",
+}
+_FUNCTIONAL = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_FILE = (
+  "SOPClassUID",
+  "SeriesInstanceUID",
+  "SeriesNumber",
+  "SeriesDescription",
+  "InstanceNumber",
+  "PatientID",
+  "ImageType",
+  "Rows",
+  "Columns",
+  "NumberOfFrames",
+  "SamplesPerPixel",
+  "PhotometricInterpretation",
+)
+_COMPONENTS = {
+  "P": "PHASE",
+  "PHASE": "PHASE",
+  "PHASE MAP": "PHASE",
+  "R": "REAL",
+  "REAL": "REAL",
+  "I": "IMAGINARY",
+  "IMAGINARY": "IMAGINARY",
+}
+_GE_COMPONENTS = dict(enumerate(("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")))
+_GE_CREATOR = "GEMS_PARM_01"
+_GE_TAGS = (0x00430010, 0x0043102F)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+  """One image of a file.
+
+  Attributes:
+    path, index: the file, and which of its images, from 0.
+    instance: InstanceNumber of the file, or None.
+    position: centre of the first pixel, (x, y, z) in mm towards left, posterior and
+      superior, or None.
+    orientation: direction cosines in the same axes, in which the column index (first
+      three) and the row index (last three) increase, or None.
+    spacing: distance of the rows and of the columns in mm, or None.
+    thickness: of the slice in mm, or None.
+    slope, intercept: image = slope * stored value + intercept.
+    component: "MAGNITUDE", "PHASE", "REAL", "IMAGINARY" or "MIXED".
+    phase_encoding: "ROW" (along a row), "COL" or "COLUMN", "OTHER", or None.
+  """
+
+  path: pathlib.Path
+  index: int
+  instance: int | None
+  position: tuple[float, ...] | None
+  orientation: tuple[float, ...] | None
+  spacing: tuple[float, ...] | None
+  thickness: float | None
+  slope: float
+  intercept: float
+  component: str
+  phase_encoding: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+  """What a file says without its pixels.
+
+  Attributes:
+    path: the file.
+    kind: name of its SOP class; only of `MR_CLASSES` the rest is read.
+    series: SeriesInstanceUID.
+    number: SeriesNumber, 0 where the file has none.
+    description: SeriesDescription, "" where the file has none.
+    patient: a code of the PatientID ("subject_1a2b3c4d"), "" where the file has none.
+    shape: rows and columns.
+    colours: why the image is not a plain grey one, "" if it is.
+    mosaic: whether the slices are tiles of one large image.
+    syntax: name of the transfer syntax.
+    attributes: settings of the scanner, fit for JSON; nothing about the patient.
+    frames: the images.
+  """
+
+  path: pathlib.Path
+  kind: str
+  series: str = ""
+  number: int = 0
+  description: str = ""
+  patient: str = ""
+  shape: tuple[int, int] = (0, 0)
+  colours: str = ""
+  mosaic: bool = False
+  syntax: str = ""
+  attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+  frames: tuple[Frame, ...] = ()
+
+
+def read_header(path: pathlib.Path) -> Header | None:
+  """Reads what comes before the pixels of a file.
+
+  Returns:
+    The header, or None for a file that neither is DICOM nor is called so.
+
+  Raises:
+    UserError: pydicom is not installed, or the file is damaged or incomplete.
+  """
+  pydicom = _pydicom(path)
+  with reading(path):
+    named = path.suffix.lower() in (".dcm", ".ima", ".dicom")
+    if not named and not pydicom.misc.is_dicom(path):
+      return None
+  tags = [*_FILE, *_ATTRIBUTES, *_GROUPS, *_FUNCTIONAL, *_GE_TAGS]
+  with reading(path, *_damage(pydicom)):
+    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+    kind = dataset.file_meta.MediaStorageSOPClassUID
+    if kind not in MR_CLASSES:
+      return Header(path, kind.name)
+    return _header(path, kind, dataset)
+
+
+def read_pixels(path: pathlib.Path) -> np.ndarray:
+  """Reads the stored values of a file, [frames, rows, columns], undoing compression.
+
+  Raises:
+    UserError: the file is truncated or damaged, or no installed package undoes its
+      compression; the message names the transfer syntax.
+  """
+  pydicom = _pydicom(path)
+  with reading(path, *_damage(pydicom)):
+    dataset = pydicom.dcmread(path)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+      able = pydicom.pixels.get_decoder(syntax).is_available
+    except NotImplementedError:
+      able = False
+  if not able:
+    raise UserError(
+      path,
+      f"the transfer syntax {syntax.name!r}, which no installed package decodes",
+      "uncompressed pixels, or a compression that pydicom can undo here",
+      "Install the decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
+      "pylibjpeg-openjpeg, or export the images without compression.",
+    )
+  with reading(path, *_damage(pydicom)):
+    array = dataset.pixel_array
+  return array.reshape(-1, *array.shape[-2:])
+
+
+def subject_code(patient: str) -> str:
+  """A short code that is the same for every file of a patient.
+
+  It keeps the identifier itself out of reports; it is no protection against somebody
+  who has a list of identifiers and tries them.
+  """
+  digest = hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()
+  return f"subject_{digest}"
+
+
+def _header(path, kind, dataset):
+  patient = str(dataset.get("PatientID") or "").strip()
+  return Header(
+    path,
+    kind.name,
+    series=str(dataset.SeriesInstanceUID),
+    number=int(dataset.get("SeriesNumber") or 0),
+    description=str(dataset.get("SeriesDescription") or "").strip(),
+    patient=subject_code(patient) if patient else "",
+    shape=(int(dataset.Rows), int(dataset.Columns)),
+    colours=_colours(dataset),
+    mosaic="MOSAIC" in _texts(dataset.get("ImageType")),
+    syntax=dataset.file_meta.TransferSyntaxUID.name,
+    attributes={
+      name: _plain(dataset[name].value)
+      for name in _ATTRIBUTES
+      if dataset.get(name) not in (None, "")
+    },
+    frames=tuple(_frames(path, dataset)),
+  )
+
+
+def _frames(path, dataset):
+  shared = (dataset.get(_FUNCTIONAL[0]) or [{}])[0]
+  groups = dataset.get(_FUNCTIONAL[1]) or [{}] * int(dataset.get("NumberOfFrames") or 1)
+  for index, own in enumerate(groups):
+
+    def value(name, own=own):
+      for group in (own, shared):
+        items = group.get(_GROUPS[name])
+        if items and items[0].get(name) is not None:
+          return items[0].get(name)
+      return dataset.get(name)
+
+    thickness, slope = value("SliceThickness"), value("RescaleSlope")
+    instance = dataset.get("InstanceNumber")
+    yield Frame(
+      path,
+      index,
+      instance=None if instance is None else int(instance),
+      position=_floats(value("ImagePositionPatient")),
+      orientation=_floats(value("ImageOrientationPatient")),
+      spacing=_floats(value("PixelSpacing")),
+      thickness=None if thickness is None else float(thickness),
+      slope=1.0 if slope is None else float(slope),
+      intercept=float(value("RescaleIntercept") or 0),
+      component=value("ComplexImageComponent") or _component(dataset),
+      phase_encoding=value("InPlanePhaseEncodingDirection"),
+    )
+
+
+def _component(dataset):
+  """By GE's private element, else by the third and later values of ImageType."""
+  try:
+    block = dataset.private_block(0x0043, _GE_CREATOR)
+    return _GE_COMPONENTS.get(int(block[0x2F].value), "MIXED")
+  except KeyError:
+    pass
+  kinds = _texts(dataset.get("ImageType"))[2:]
+  return next((_COMPONENTS[kind] for kind in kinds if kind in _COMPONENTS), "MAGNITUDE")
+
+
+def _colours(dataset):
+  meaning = dataset.get("PhotometricInterpretation")
+  samples = int(dataset.get("SamplesPerPixel") or 1)
+  return "" if (samples, meaning) == (1, "MONOCHROME2") else f"{samples} x {meaning}"
+
+
+def _texts(value):
+  return [value] if isinstance(value, str) else list(value or ())
+
+
+def _floats(value):
+  return tuple(map(float, value)) if value else None
+
+
+def _plain(value):
+  if isinstance(value, str):
+    return str(value)
+  if isinstance(value, int):
+    return int(value)
+  if isinstance(value, Iterable):
+    return [_plain(item) for item in value]
+  return float(value)
+
+
+def _damage(pydicom):
+  """What pydicom raises about damaged files, beyond what `reading` knows."""
+  own = (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException)
+  return (*own, struct.error, AttributeError, TypeError)
+
+
+def _pydicom(path):
+  return require("pydicom", "data", path, "a folder of DICOM files")

@@ -1,0 +1,86 @@
+"""Arrays from MATLAB files of version 5 and of version 7.3, which is HDF5."""
+
+import pathlib
+
+import h5py
+import numpy as np
+from scipy import io
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.io.reading import reading
+
+_ERRORS = (TypeError, LookupError, ArithmeticError, io.matlab.MatReadError)
+
+
+def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
+  """Reads arrays in MATLAB's order of axes.
+
+  HDF5 counts axes the other way round and has no complex numbers, so version 7.3
+  stores arrays transposed and pairs of "real" and "imag"; both are undone.
+
+  Args:
+    path: the file.
+    names: of the variables; others are not read.
+
+  Returns:
+    The arrays in the order of the names.
+
+  Raises:
+    UserError: the file is missing or damaged, or a variable is not there or no array
+      of numbers.
+  """
+  with reading(path, *_ERRORS):
+    arrays = (_version_73 if h5py.is_hdf5(path) else _version_5)(path, names)
+  for name in names:
+    array = arrays.get(name)
+    if array is None or array.dtype.kind not in "biufc":
+      raise UserError(
+        path,
+        f"no array {name!r} (the variables are: {contents(path)})",
+        f"a variable {name!r} of numbers",
+        "Copy the file again from the official data.",
+      )
+  return [arrays[name] for name in names]
+
+
+def contents(path: pathlib.Path) -> str:
+  """The variables of a file and their shapes, such as "kspace (320, 256, 15)".
+
+  Raises:
+    UserError: the file is missing or damaged.
+  """
+  with reading(path, *_ERRORS):
+    if h5py.is_hdf5(path):
+      with h5py.File(path) as file:
+        there = {key: file[key].shape or () for key in _datasets(file)}
+      there = {name: shape[::-1] for name, shape in there.items()}
+    else:
+      with path.open("rb") as stream:
+        there = {name: shape for name, shape, _ in io.whosmat(stream)}
+  listed = (f"{name} {tuple(shape)}" for name, shape in sorted(there.items()))
+  return ", ".join(listed) or "none"
+
+
+def _version_5(path, names):
+  with path.open("rb") as stream:
+    return io.loadmat(stream, variable_names=names)
+
+
+def _version_73(path, names):
+  with h5py.File(path) as file:
+    stored = {name: file[name][()] for name in names if name in _datasets(file)}
+  # Text and null datasets are no arrays of NumPy.
+  is_array = lambda value: isinstance(value, np.ndarray | np.generic)  # noqa: E731
+  return {key: _joined(a).T for key, a in stored.items() if is_array(a)}
+
+
+def _datasets(file):
+  return [key for key in file if isinstance(file[key], h5py.Dataset)]
+
+
+def _joined(array):
+  if array.dtype.names != ("real", "imag"):
+    return array
+  joined = np.empty(array.shape, np.result_type(array.dtype["real"], np.complex64))
+  joined.real, joined.imag = array["real"], array["imag"]
+  return joined

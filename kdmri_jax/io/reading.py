@@ -1,0 +1,70 @@
+"""What every reader of a file needs: names without endings, and errors."""
+
+import contextlib
+import math
+import os
+import pathlib
+import zlib
+from collections.abc import Iterator
+
+from kdmri_jax.errors import UserError
+
+_DAMAGE = (
+  OSError,
+  EOFError,
+  zlib.error,
+  KeyError,
+  ValueError,
+  RuntimeError,
+  MemoryError,
+)
+
+
+@contextlib.contextmanager
+def reading(path: pathlib.Path, *more_errors: type[Exception]) -> Iterator[None]:
+  """Turns whatever a library raises about a damaged file into a `UserError`.
+
+  Args:
+    path: the file that is read inside the `with` block.
+    *more_errors: exceptions of the library, beyond those of Python itself.
+  """
+  try:
+    yield
+  except (*_DAMAGE, *more_errors) as error:
+    raise UserError(
+      path,
+      f"a file that cannot be read ({type(error).__name__}: {error})",
+      "a complete file of the format that its name says",
+      "It is probably truncated or damaged: copy or download it again.",
+    ) from error
+
+
+def refuse_huge(path: pathlib.Path, shape: tuple[int, ...], itemsize: int) -> None:
+  """Refuses an array that is larger than this machine's memory, before it is read.
+
+  Args:
+    path: its file.
+    shape: what the file's header says.
+    itemsize: bytes of a value in memory.
+
+  Raises:
+    UserError: it would take more than there is.
+  """
+  needed = math.prod(shape) * itemsize
+  memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+  if needed > memory:
+    raise UserError(
+      path,
+      f"an array of shape {shape}, {needed / 2**30:.0f} GiB",
+      f"one that fits into this machine's memory of {memory / 2**30:.0f} GiB",
+      "Divide the volume into several files; or the header is damaged: copy the file "
+      "again.",
+    )
+
+
+def split_name(path: pathlib.Path) -> tuple[str, str]:
+  """A file's name without its suffix, and the suffix, of which .nii.gz is one."""
+  for suffix in (".nii.gz", path.suffix):
+    if suffix and path.name.lower().endswith(suffix.lower()):
+      return path.name[: -len(suffix)], suffix.lower()
+  return path.name, ""

@@ -1,0 +1,1 @@
+"""Convolutions and their gradients, one file a backend; `convolution` chooses."""

@@ -1,0 +1,103 @@
+"""A convolution with what follows it, and its gradients, each by the fastest code.
+
+On a CPU most of these networks' convolutions are computed in C++ (`native`), the others
+by forms that XLA is fast at (`xla_convolution`). What is exported has those alone. All
+agree to float32 rounding.
+"""
+
+import contextlib
+import contextvars
+import functools
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from kdmri_jax.ops import native, xla
+from kdmri_jax.types import Array
+
+_xla_alone = contextvars.ContextVar("xla_alone", default=False)
+
+
+@contextlib.contextmanager
+def xla_alone() -> Iterator[None]:
+  """What is traced within calls no C++: it runs without this package.
+
+  JAX does not trace again what `jax.jit` has traced before: give it a new function.
+  """
+  token = _xla_alone.set(True)
+  try:
+    yield
+  finally:
+    _xla_alone.reset(token)
+
+
+def convolve(
+  x: Array,
+  kernel: Array,
+  bias: Array | None = None,
+  relu: bool = False,
+  precision: jax.lax.Precision = jax.lax.Precision.HIGHEST,
+) -> Array:
+  """Convolves, zero-padded to the same size; first derivatives in reverse mode.
+
+  Args:
+    x: [B, H, W, I].
+    kernel: [K, K, I, O], K odd, of the type of x.
+    bias: [O], of the type of x, or None for zeros.
+    relu: whether a ReLU follows.
+    precision: of float32 products on accelerators, also in gradients; CPUs have one.
+
+  Returns:
+    [B, H, W, O], of the type of x.
+  """
+  if bias is None:
+    bias = jnp.zeros(kernel.shape[-1:], x.dtype)
+  in_native = not _xla_alone.get() and native.knows(kernel)
+  return _convolve(x, kernel, bias, relu, in_native, precision)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _convolve(x, kernel, bias, relu, in_native, precision):
+  def by_xla(x, kernel, bias):
+    convolved = xla.convolve(x, kernel, precision) + bias
+    return nn.relu(convolved) if relu else convolved
+
+  by_native = functools.partial(native.convolve, relu=relu)
+  return _choose(in_native, by_native, by_xla, x, kernel, bias)
+
+
+def _forward(x, kernel, bias, relu, in_native, precision):
+  y = _convolve(x, kernel, bias, relu, in_native, precision)
+  return y, (x, kernel, y if relu else None)
+
+
+def _backward(relu, in_native, precision, saved, cotangent):
+  def by_xla(cotangent, x, turned, y):
+    if relu:
+      # Not y > 0: XLA would compare what came before the ReLU, and keep that, too.
+      cotangent = jnp.where(y != 0, cotangent, 0)
+    return (
+      xla.convolve(cotangent, turned, precision),
+      xla.kernel_gradient(x, cotangent, turned.shape[0], precision),
+      cotangent.sum((0, 1, 2)),
+    )
+
+  def by_native(cotangent, x, turned, y):
+    zeros = jnp.zeros(turned.shape[-1:], turned.dtype)
+    for_x = native.convolve(cotangent, turned, zeros, relu=False, mask=y)
+    return for_x, *native.gradient(x, cotangent, mask=y)
+
+  x, kernel, y = saved
+  turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+  return _choose(in_native, by_native, by_xla, cotangent, x, turned, y)
+
+
+def _choose(in_native, by_native, by_xla, *arguments):
+  if not in_native:
+    return by_xla(*arguments)
+  return jax.lax.platform_dependent(*arguments, cpu=by_native, default=by_xla)
+
+
+_convolve.defvjp(_forward, _backward)

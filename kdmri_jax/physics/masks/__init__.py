@@ -1,0 +1,1 @@
+"""Sampling masks: recipes, files of several tools, and what a mask looks like."""

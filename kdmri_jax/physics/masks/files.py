@@ -1,0 +1,119 @@
+"""Masks in files, such as KD-MRI's `mask_4x.npy`; a wrong orientation is refused."""
+
+import os
+import pathlib
+
+import numpy as np
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.physics.masks.describe import is_cartesian, is_centred, phase_encode_axis
+from kdmri_jax.saving import replacing
+
+
+def load(
+  path: str | os.PathLike, shape: tuple[int, int], axis: int | None = None
+) -> np.ndarray:
+  """Reads a mask, such as KD-MRI's `mask_4x.npy`, and refuses a wrong orientation.
+
+  Args:
+    path: .npy file, [H, W], 0 and 1 in any numeric or bool type, uncentred.
+    shape: rows and columns of the images that it is for.
+    axis: phase-encode axis that a Cartesian mask must have; None takes either.
+
+  Returns:
+    Mask, uint8 [H, W].
+
+  Raises:
+    UserError: the path is empty; the file is missing, truncated or no .npy file; its
+      shape or phase-encode axis differs; it is centred; a value is neither 0 nor 1.
+  """
+  mask = binary(path, read_npy(path))
+  if mask.shape != tuple(shape):
+    remedy = "Choose the mask for these images."
+    if mask.shape == tuple(shape)[::-1]:
+      remedy = "The transposed mask (mask.T) would fit; save that one."
+    raise UserError(path, f"shape {mask.shape}", f"shape {tuple(shape)}", remedy)
+  expected = "the low frequencies sampled about [0, 0]"
+  if is_centred(mask):
+    found = "a centred mask"
+    remedy = "Save numpy.fft.ifftshift(mask), as scripts/masks.py convert does."
+    raise UserError(path, found, expected, remedy)
+  if not mask[0, 0]:
+    found, remedy = "zero frequency not sampled", "Use a mask with a sampled centre."
+    raise UserError(path, found, expected, remedy)
+  found = phase_encode_axis(mask)
+  if axis is not None and found is not None and not is_cartesian(mask, axis):
+    raise UserError(
+      path,
+      f"phase-encode axis {found}",
+      f"axis {axis}",
+      f"Save mask.T if it is transposed, or set config.mask.axis={found}.",
+    )
+  return mask
+
+
+def save(path: str | os.PathLike, mask: np.ndarray) -> None:
+  """Writes a mask as `load` reads it; never over another file.
+
+  Args:
+    path: new .npy file.
+    mask: uncentred, [H, W]; stored as uint8.
+
+  Raises:
+    UserError: the name does not end in .npy, the file exists or cannot be written.
+  """
+  path = pathlib.Path(path)
+  if path.suffix != ".npy":
+    raise UserError(path, "another ending", ".npy", "Call the mask NAME.npy.")
+  if path.exists():
+    raise UserError(path, "a file there", "a new file", "Choose another name.")
+  with replacing(path) as temporary, temporary.open("wb") as file:
+    np.save(file, mask.astype(np.uint8))
+
+
+def read_npy(path: str | os.PathLike) -> np.ndarray:
+  """Reads the array of a .npy file, whatever it is; no pickle.
+
+  Raises:
+    UserError: the path is empty; the file is missing, truncated or no .npy file.
+  """
+  if not os.fspath(path):
+    remedy = "Name it with --config.mask.path=FILE, or choose another mask.kind."
+    raise UserError("config.mask.path", "no file", "a mask file (.npy)", remedy)
+  try:
+    with open(path, "rb") as file:
+      return np.lib.format.read_array(file, allow_pickle=False)
+  except OSError as error:
+    found = error.strerror or "unreadable"
+    remedy = "Mend the path, config.mask.path."
+    raise UserError(path, found, "a mask file (.npy)", remedy) from error
+  except (ValueError, EOFError, MemoryError) as error:
+    found = f"no complete .npy array ({error})"
+    remedy = "Save the mask again with numpy.save."
+    raise UserError(path, found, "a .npy file of numbers", remedy) from error
+
+
+def binary(path: str | os.PathLike, mask: np.ndarray) -> np.ndarray:
+  """A mask as uint8.
+
+  Args:
+    path: the file, for messages.
+    mask: 0 and 1 in any numeric or bool type.
+
+  Returns:
+    The mask, uint8 [H, W].
+
+  Raises:
+    UserError: it has another number of axes, no entries, or a value that is neither 0
+      nor 1.
+  """
+  expected, remedy = "an array [H, W] of 0 and 1", "Save the mask as 0 and 1."
+  if mask.ndim != 2 or mask.dtype.kind not in "buif" or not mask.size:
+    found = f"an array of shape {mask.shape} and type {mask.dtype}"
+    raise UserError(path, found, expected, remedy)
+  if not np.isfinite(mask).all():
+    raise UserError(path, "NaN or infinite values", expected, remedy)
+  wrong = mask[(mask != 0) & (mask != 1)]
+  if wrong.size:
+    raise UserError(path, f"the value {wrong[0]}", expected, remedy)
+  return mask.astype(np.uint8)

@@ -1,0 +1,216 @@
+"""Sampling masks as others store them: fastMRI, BART, MATLAB and NumPy."""
+
+import pathlib
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import scipy.sparse
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.io.cfl import read_cfl
+from kdmri_jax.io.h5 import h5_array
+from kdmri_jax.io.mat import read_mat
+from kdmri_jax.io.reading import reading
+from kdmri_jax.physics.masks import describe, files
+
+
+class _Stored(NamedTuple):
+  """What a file says.
+
+  Attributes:
+    values: [H, W], or a line [N].
+    origin: what kind of file it is, in words.
+    centred: whether the format has zero frequency in the middle.
+    axis: phase-encode axis that the format gives a line.
+    size: rows and columns, where the file says them beside a line.
+  """
+
+  values: np.ndarray
+  origin: str
+  centred: bool = True
+  axis: int | None = None
+  size: tuple[int, int] | None = None
+
+
+def read_mask(
+  path,
+  *,
+  centred: bool | None = None,
+  size: tuple[int, int] | None = None,
+  axis: int | None = None,
+  key: str = "mask",
+) -> tuple[np.ndarray, str]:
+  """Reads a mask from a file of any of these formats.
+
+  | file | holds | zero frequency |
+  |---|---|---|
+  | .npy | [H, W], such as KD-MRI's `mask_4x.npy`, or a line | [0, 0] |
+  | .mat | variable `key`, as .npy | [0, 0] |
+  | .h5 | dataset `key`, [H, W] or a line of columns, as fastMRI's | middle |
+  | .cfl | a BART pattern of the dimensions 0 and 1, or 1 and 2 | middle |
+
+  A line is repeated along the readout. The middle is N // 2. Dimensions of 1 do not
+  count. A BART pattern with all three dimensions has to be constant along the readout,
+  dimension 0.
+
+  Args:
+    path: the file; of BART NAME, NAME.cfl or NAME.hdr.
+    centred: whether zero frequency is in the middle; None for what the table says.
+    size: rows and columns; needed for a line, unless the file holds fastMRI's `kspace`.
+    axis: phase-encode axis, 0 (rows) or 1 (columns); needed for a line in .npy or .mat.
+    key: variable or dataset of .mat and .h5 files.
+
+  Returns:
+    The mask, uint8 [H, W], uncentred, and a sentence on where zero frequency was.
+
+  Raises:
+    UserError: `axis` is neither 0 nor 1; the file is missing, damaged or of another
+      format; it is no single mask of 0 and 1; a line lacks what it needs; `size` or
+      `axis` contradict the mask; zero frequency is not sampled; or the low frequencies
+      are not sampled where `centred` says.
+
+  Source: mri_data.py and subsample.py of fastMRI; poisson.c and pattern.c of BART.
+  """
+  if axis not in (None, 0, 1):
+    remedy = "Correct --axis, or leave it out."
+    raise UserError("--axis", str(axis), "0 (rows) or 1 (columns)", remedy)
+  path = pathlib.Path(path)
+  stored = _stored(path, key)
+  if stored.values.ndim == 1:
+    stored = stored._replace(values=_repeated(path, stored, size, axis))
+  mask = files.binary(path, _real(stored.values))
+  if size is not None and mask.shape != tuple(size):
+    remedy = "Correct --size, or leave it out."
+    raise UserError(path, f"shape {mask.shape}", f"shape {tuple(size)}", remedy)
+  if axis is not None and not describe.is_cartesian(mask, axis):
+    found = "a mask that varies along both axes"
+    if (own := describe.phase_encode_axis(mask)) is not None:
+      found = f"phase-encode axis {own}"
+    remedy = "Correct --axis, or leave it out."
+    raise UserError(path, found, f"phase-encode axis {axis}", remedy)
+  middle = stored.centred if centred is None else centred
+  mask = np.fft.ifftshift(mask) if middle else mask
+  _check_order(path, mask, middle)
+  return mask, _sentence(stored, middle, mask)
+
+
+def _stored(path, key) -> _Stored:
+  if path.suffix in (".cfl", ".hdr") or path.with_name(f"{path.name}.cfl").is_file():
+    return _bart(path)
+  expected = "a mask in a file .npy, .mat, .h5 or .cfl"
+  if not path.is_file():
+    raise UserError(path, "no such file", expected, "Correct the path.")
+  if path.suffix == ".npy":
+    values = np.squeeze(files.read_npy(path))
+    return _Stored(values, "a NumPy file", centred=False)
+  if path.suffix == ".mat":
+    return _Stored(_matlab(path, key), "a MATLAB file", centred=False)
+  if path.suffix in (".h5", ".hdf5"):
+    return _fastmri(path, key)
+  raise UserError(path, f"the ending {path.suffix!r}", expected, "Convert it to one.")
+
+
+def _matlab(path, key):
+  try:
+    (values,) = read_mat(path, key)
+  except UserError as error:
+    if not error.found.startswith("no array"):
+      raise
+    remedy = "Name the variable of the mask with --key."
+    raise UserError(path, error.found, error.expected, remedy) from error
+  return np.squeeze(values.toarray() if scipy.sparse.issparse(values) else values)
+
+
+def _fastmri(path, key) -> _Stored:
+  with reading(path), h5py.File(path) as file:
+    if not isinstance(file.get(key), h5py.Dataset):
+      keys = ", ".join(sorted(file)) or "none"
+      found = f"no dataset {key!r} (the keys are: {keys})"
+      remedy = "Name it with --key; fastMRI's fully sampled files have no mask."
+      raise UserError(path, found, f"a dataset {key!r}", remedy)
+    values = np.squeeze(h5_array(file, key))
+    shape = getattr(file.get("kspace"), "shape", ())
+  size = tuple(map(int, shape[-2:])) if len(shape) > 2 else None
+  return _Stored(values, "an h5 file, as fastMRI's", axis=1, size=size)
+
+
+def _bart(path) -> _Stored:
+  array = read_cfl(path)
+  others = [k for k in range(3, array.ndim) if array.shape[k] > 1]
+  if others:
+    k = others[0]
+    raise UserError(
+      path,
+      f"{array.shape[k]} entries in dimension {k}",
+      "one pattern, in the dimensions 0, 1 and 2",
+      f"Take one with: bart slice {k} 0 NAME ONE",
+    )
+  volume = np.asarray(array).reshape(array.shape[:3])
+  plane = volume[:, :, 0] if volume.shape[2] == 1 else volume[0]
+  if volume.shape[2] > 1 and (volume != plane).any():
+    raise UserError(
+      path,
+      "a pattern that varies along all of the dimensions 0, 1 and 2",
+      "one that is constant along the readout, dimension 0",
+      "Take the plane to be used with: bart slice 0 0 NAME PLANE",
+    )
+  if 1 in plane.shape:
+    return _Stored(plane.ravel(), "a BART pattern", axis=int(plane.shape[0] == 1))
+  return _Stored(plane, "a BART pattern")
+
+
+def _repeated(path, stored, size, axis) -> np.ndarray:
+  """The mask [H, W] of a line."""
+  length = len(stored.values)
+  known = stored.axis if stored.axis is not None else axis
+  if known is None:
+    raise UserError(
+      path,
+      f"a line of {length} values",
+      "its phase-encode axis",
+      "Say it with --axis=0 (rows are sampled) or --axis=1 (columns).",
+    )
+  size = size or stored.size
+  if size is None or size[known] != length:
+    what = "columns" if known else "rows"
+    raise UserError(
+      path,
+      f"a line of {length} {what}" + (f" for a size of {size}" if size else ""),
+      f"rows and columns, {length} {what} among them",
+      "Say them with --size=ROWS,COLUMNS.",
+    )
+  line = stored.values[:, None] if known == 0 else stored.values
+  return np.broadcast_to(line, size)
+
+
+def _real(values: np.ndarray) -> np.ndarray:
+  if values.dtype.kind == "c" and not values.imag.any():
+    return values.real
+  return values
+
+
+def _check_order(path, mask, middle: bool) -> None:
+  if describe.is_centred(mask):
+    places = ("at [0, 0]", "in the middle")
+    raise UserError(
+      path,
+      f"the low frequencies sampled {places[not middle]}",
+      f"them {places[middle]}",
+      f"Say where they are with --{'no' if middle else ''}centred.",
+    )
+  if not mask[0, 0]:
+    raise UserError(
+      path,
+      "zero frequency not sampled",
+      f"a sample {'in the middle, at N // 2' if middle else 'at [0, 0]'}",
+      "Use a mask with a sampled centre.",
+    )
+
+
+def _sentence(stored: _Stored, middle: bool, mask: np.ndarray) -> str:
+  place = "in the middle, from where it was moved to [0, 0]" if middle else "at [0, 0]"
+  text = f"{stored.origin} with zero frequency {place}"
+  if describe.is_centred(np.fft.fftshift(mask)):
+    return text
+  return f"{text}; the mask itself does not show whether that is right"

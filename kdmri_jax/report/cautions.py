@@ -1,0 +1,200 @@
+"""What a reader must know before quoting a number of the report."""
+
+from collections import Counter
+from typing import Any
+
+from kdmri_jax.data.split_units import SUBJECT, counted, plural
+from kdmri_jax.report import wording
+from kdmri_jax.report.inputs import ReportInput
+
+SIMULATED = (
+  "Images that were finished before k-space was simulated from them make every method "
+  "look better than raw measurements do (Shimron et al., PNAS 2022). Compare the "
+  "models with each other, not with results on raw k-space."
+)
+_FEW_SUBJECTS = 10
+_FEW_SEEDS = 10
+
+
+def cautions(inputs: ReportInput, rows: list[dict], pairs: list[dict], audit) -> list:
+  """Sentences, each once.
+
+  Args:
+    inputs: what the report is made of.
+    rows: from `rows.summary_rows`.
+    pairs: from `statistics.paired`.
+    audit: from `audits.summarise`.
+  """
+  found = _few_subjects(pairs)
+  found += inputs.dataset.get("notes", [])
+  found += _not_subjects(inputs)
+  found += _unequal_volumes(inputs, pairs)
+  if simulated(inputs.dataset):
+    found.append(SIMULATED)
+  found += _selected(inputs)
+  found += _seeds(inputs, rows, pairs)
+  found += _unequal_training(inputs, pairs)
+  found += _chosen_best(inputs, pairs)
+  found += _absent_terms(audit)
+  found += _empty_slices(inputs)
+  return list(dict.fromkeys(found))
+
+
+def simulated(dataset: dict[str, Any]) -> bool:
+  """Whether k-space was simulated; only an explicit False says that it was not."""
+  return dataset.get("simulated_kspace", True) is not False
+
+
+def _few_subjects(pairs):
+  found = []
+  for pair in pairs:
+    group, count = pair["group"], pair["subjects"]
+    if pair["unit"] != group:
+      found.append(
+        f"The unit is the slice, because there {'is' if count == 1 else 'are'} only "
+        f"{wording.groups(pair)}. Slices of the same {group} are not independent of "
+        "each other, so the interval is too narrow and the p-value too small; others "
+        "may behave differently. A mean over slices need not equal the difference "
+        "between the volumes' values."
+      )
+    elif count < _FEW_SUBJECTS:
+      found.append(
+        f"Intervals over {counted(count, group)} are too narrow: so few show less of "
+        "their spread than there is."
+      )
+  return found
+
+
+def _not_subjects(inputs):
+  if inputs.unit == SUBJECT:
+    return []
+  many = plural(inputs.unit)
+  return [
+    f"Not subjects but {many} are divided and compared. Those that show one subject "
+    "resemble each other: intervals are then too narrow and p-values too small, and "
+    "the training may have seen whom the evaluation shows."
+  ]
+
+
+def _unequal_volumes(inputs, pairs):
+  if all(pair["unit"] != pair["group"] for pair in pairs):
+    return []
+  volumes = {(record["subject"], record["volume"]) for record in inputs.tables.volumes}
+  if len(set(Counter(subject for subject, _ in volumes).values())) == 1:
+    return []
+  return [
+    f"The {plural(inputs.unit)} have different numbers of volumes. The table's means "
+    f"weigh every volume alike, the differences every {inputs.unit}, so that a "
+    "difference need not be that of two rows of the table."
+  ]
+
+
+def _selected(inputs):
+  if inputs.evaluated_on != "validation":
+    return []
+  many = plural(inputs.unit)
+  return [
+    f"The validation {many} also chose the weights that were kept, which favours every "
+    f"network a little; name held-back {many} in data.test to avoid it."
+  ]
+
+
+def _seeds(inputs, rows, pairs):
+  found = []
+  units = plural(pairs[0]["unit"] if pairs else inputs.unit)
+  for n in sorted({pair["n_seeds"] for pair in pairs} or {len(inputs.seeds)}):
+    if n == 1:
+      found.append(
+        f"One training run with one seed: the intervals cover the choice of {units}, "
+        "not what another initialisation or data order would change."
+      )
+    elif n < _FEW_SEEDS:
+      found.append(
+        f"Only {n} seeds: the intervals allow for how little so few trainings tell and "
+        "are wide, so a difference that cannot be claimed may still be there. The "
+        "p-values do not allow for it: they hold for these trainings."
+      )
+  networks = [row for row in rows if row["model"] in inputs.parameters]
+  fewer = [row for row in networks if row["n_seeds"] < len(inputs.seeds)]
+  found += [
+    f"{row['model']} has been trained with {row['n_seeds']} of {len(inputs.seeds)} "
+    "seeds: its row is the mean over those, and its differences are over the seeds "
+    "that both networks have."
+    for row in fewer
+  ]
+  return found
+
+
+def _unequal_training(inputs, pairs):
+  """What a gain of distillation is also owed to: a longer training."""
+  compared = {(pair["a"], pair["b"]) for pair in pairs}
+  epochs = {name: budget.epochs for name, budget in inputs.budgets.items()}
+  less = epochs.get(inputs.student, 0)
+  longer = {}
+  for name in inputs.distilled:
+    if (name, inputs.student) in compared and epochs.get(name, 0) > less:
+      longer.setdefault(epochs[name], []).append(name)
+  found = []
+  for more, names in longer.items():
+    text = (
+      f"The weights of {', '.join(names)} have been trained for {more} epochs in all, "
+      f"those of {inputs.student} for {less}."
+    )
+    if any((name, inputs.control) in compared for name in names):
+      found.append(f"{text} {_fair_baseline(inputs, epochs, more)}")
+    else:
+      found.append(
+        f"{text} Train {inputs.student} as long "
+        f"(--config.stages.{inputs.student}.epochs={more}) before calling the whole "
+        "difference a gain of distillation."
+      )
+  return found
+
+
+def _fair_baseline(inputs, epochs, more):
+  alone = epochs.get(inputs.control, 0)
+  if alone >= more:
+    return (
+      f"What distillation itself gains is the difference from {inputs.control}, "
+      f"trained alone for {alone}."
+    )
+  return (
+    f"{inputs.control}, trained alone for {alone}, is no match for that either "
+    f"(--config.stages.{inputs.control}.epochs)."
+  )
+
+
+def _chosen_best(inputs, pairs):
+  compared = {pair["a"] for pair in pairs} & set(inputs.distilled)
+  if len(compared) < 2:
+    return []
+  return [
+    f"{len(compared)} distilled networks are compared: the best of them owes a part of "
+    "its lead to having been chosen on these images, and no p-value is corrected for "
+    "the number of comparisons."
+  ]
+
+
+def _absent_terms(audit):
+  return [
+    f"The term {entry['term']} of stage {entry['stage']} contributes at most "
+    f"{wording.exponent(entry['largest_share'])} of the gradient: in effect it is "
+    "absent."
+    for entry in audit
+    if entry["absent"]
+  ]
+
+
+def _empty_slices(inputs):
+  volumes = [r for r in inputs.tables.volumes if r["protocol"] == inputs.protocol]
+  empty = {r["volume"]: r["empty_slices"] for r in volumes if r["empty_slices"]}
+  if not empty:
+    return []
+  total = sum(empty.values())
+  what = "left out"
+  if inputs.protocol != "slice":
+    what = "kept in the volumes' values, left out of comparisons over slices"
+  return [
+    f"{counted(total, 'slice')} of {counted(len(empty), 'volume')} "
+    f"{'has' if total == 1 else 'have'} no signal: {what}."
+  ]

@@ -1,0 +1,110 @@
+"""Panels placed by the pixel, so that no image is resampled when it is drawn."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kdmri_jax.report.figures import style
+
+_PANEL_INCHES = 2.1
+
+
+class Grid:
+  """Rows and columns of panels; an image pixel is a whole number of figure pixels.
+
+  Lengths are fractions of a panel's width, so all figures look alike whatever the
+  matrix size of the images.
+
+  Args:
+    shape: rows and columns of the images.
+    columns: number of panels side by side.
+    heights: height of each row of panels; None for that of the images.
+    above: space above each row.
+    left: space at the left for row labels.
+    right: space at the right.
+    bottom: space below the last row.
+    gap: space between the columns.
+    panel: about how many pixels wide a panel is.
+  """
+
+  def __init__(
+    self,
+    shape,
+    columns,
+    heights,
+    above,
+    *,
+    left=0.13,
+    right=0.04,
+    bottom=0.06,
+    gap=0.04,
+    panel=440,
+  ):
+    zoom = max(1, round(panel / shape[1]))
+    self.columns = columns
+    self.width = zoom * shape[1]
+    self.heights = [
+      zoom * shape[0] if height is None else self._pixels(height) for height in heights
+    ]
+    self.above = [self._pixels(space) for space in above]
+    self.left, self.gap = self._pixels(left), self._pixels(gap)
+    self.total_width = (
+      self.left + columns * self.width + (columns - 1) * self.gap + self._pixels(right)
+    )
+    self.total_height = sum(self.heights) + sum(self.above) + self._pixels(bottom)
+    dpi = round(self.width / _PANEL_INCHES)
+    size = (self.total_width + 0.01) / dpi, (self.total_height + 0.01) / dpi
+    self.figure: Figure = style.new_figure(*size, dpi=dpi)
+
+  def axes(self, row: int, column: int, size=None) -> Axes:
+    """Axes without ticks for a panel; `size` (width, height) in pixels centres it."""
+    left, top = self.corner(row, column)
+    width, height = size or (self.width, self.heights[row])
+    left += (self.width - width) // 2
+    top += (self.heights[row] - height) // 2
+    axes = self.at(left, top, width, height)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    return axes
+
+  def at(self, left, top, width, height) -> Axes:
+    """Axes at pixels counted from the upper left corner of the figure."""
+    bottom = self.total_height - top - height
+    return self.figure.add_axes(
+      (
+        left / self.total_width,
+        bottom / self.total_height,
+        width / self.total_width,
+        height / self.total_height,
+      )
+    )
+
+  def corner(self, row: int, column: int) -> tuple[int, int]:
+    """Left and top of a panel in pixels."""
+    top = sum(self.heights[:row]) + sum(self.above[: row + 1])
+    return self.left + column * (self.width + self.gap), top
+
+  def text(self, left, top, text, **kwargs) -> None:
+    """Text at pixels counted from the upper left corner of the figure."""
+    at = left / self.total_width, 1 - top / self.total_height
+    self.figure.text(*at, text, **{"color": style.INK, "ha": "center"} | kwargs)
+
+  def title(self, row: int, column: int, text: str, **kwargs) -> None:
+    """Text above a panel."""
+    left, top = self.corner(row, column)
+    kwargs = {"va": "bottom", "fontsize": style.LARGE} | kwargs
+    self.text(left + self.width / 2, top - self._pixels(0.035), text, **kwargs)
+
+  def caption(self, row: int, column: int, text: str) -> None:
+    """Text below a panel."""
+    left, top = self.corner(row, column)
+    top += self.heights[row] + self._pixels(0.03)
+    self.text(left + self.width / 2, top, text, va="top", fontsize=style.NORMAL)
+
+  def row_label(self, row: int, text: str, **kwargs) -> None:
+    """Text at the left of a row, read upwards."""
+    top = self.corner(row, 0)[1] + self.heights[row] / 2
+    kwargs = {"fontsize": style.NORMAL, "color": style.QUIET} | kwargs
+    self.text(self.left / 2, top, text, va="center", rotation=90, **kwargs)
+
+  def _pixels(self, share: float) -> int:
+    return round(share * self.width)

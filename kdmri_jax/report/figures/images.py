@@ -1,0 +1,247 @@
+"""Figures made of images: the comparison, attention maps and the mask."""
+
+import numpy as np
+import scipy.ndimage
+from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
+from skimage.metrics import structural_similarity
+
+from kdmri_jax.metrics.image_quality import WINDOW
+from kdmri_jax.report.figures import style
+from kdmri_jax.report.figures.grid import Grid
+
+_BOX = "#FFD34E"
+_WHITE = 99.7
+_INPUTS = ("input", "zero_filled")
+
+
+def comparison(
+  path,
+  images: dict,
+  *,
+  data_range: float | None = None,
+  colours: dict[str, str] | None = None,
+):
+  """The paper's figure: images, an enlarged region, and the residues.
+
+  Three rows: every image with its PSNR and SSIM; the region in the yellow box
+  enlarged, where the target has the strongest structure away from the border; and
+  |image - target|, all on one scale. Grey values run from 0 to the target's 99.7th
+  percentile, and a pixel of the image is a whole number of pixels of the figure.
+
+  Args:
+    path: PNG to write.
+    images: name -> image [H, W] in the order of the columns, one of them "target".
+    data_range: range of PSNR and SSIM; the target's own maximum where None.
+    colours: colour of each title; `figures.colours` of them where None.
+
+  Returns:
+    The path.
+  """
+  images = {name: np.asarray(image, np.float64) for name, image in images.items()}
+  target = images["target"]
+  grid = Grid(target.shape, len(images), (None, 1, None), (0.14, 0.14, 0.04))
+  box = interesting_box(target, _box_side(target.shape, grid.width))
+  colours = style.colours(images) | (colours or {})
+  _image_rows(grid, images, box, data_range or target.max(), colours)
+  residues = {name: abs(image - target) for name, image in images.items()}
+  _residue_row(grid, 2, residues, smallest=1e-5 * (target.max() or 1.0))
+  for row, label in enumerate(("image", "enlarged", "residue")):
+    grid.row_label(row, label)
+  return style.save(grid.figure, path)
+
+
+def attention_maps(path, maps: dict, *, colours: dict[str, str] | None = None):
+  """Attention maps of every cascade, and how far they are from the teacher's.
+
+  Each map is divided by its L2 norm (KD-MRI eq. 3 and appendix D). All maps share
+  one scale, all residues |teacher - model| another; the L2 norm of each residue is
+  written on it.
+
+  Args:
+    path: PNG to write.
+    maps: name -> maps [K, H, W], a map for each of K cascades; the first is the
+      teacher.
+    colours: colour of each label; `figures.colours` of them where None.
+
+  Returns:
+    The path.
+  """
+  maps = {name: _normalised(values) for name, values in maps.items()}
+  (teacher, reference), *others = maps.items()
+  residues = {name: abs(reference - values) for name, values in others}
+  count, *shape = reference.shape
+  rows = len(maps) + len(residues)
+  above = [0.14] + [0.04] * (len(maps) - 1) + [0.07] + [0.04] * (len(residues) - 1)
+  grid = Grid(
+    shape, count, [None] * rows, above[:rows], left=0.2, right=0.55, panel=260
+  )
+  colours = style.colours(maps) | (colours or {})
+  _map_rows(grid, 0, maps, "viridis", "attention, L2-normalised")
+  for row, name in enumerate(maps):
+    grid.row_label(row, _label(name), color=colours[name], fontweight="bold")
+  if residues:
+    rounding = 1e-5 * reference.max()
+    _map_rows(grid, len(maps), residues, "magma", "residue", rounding)
+  for row, (name, values) in enumerate(residues.items(), len(maps)):
+    label = f"|{_label(teacher)} \u2212 {_label(name)}|"
+    grid.row_label(row, label, color=colours[name], fontsize=style.SMALL)
+    for column, residue in enumerate(values):
+      _write_on(grid, row, column, f"{np.linalg.norm(residue):.3f}")
+  for column in range(count):
+    grid.title(0, column, f"cascade {column + 1}")
+  return style.save(grid.figure, path)
+
+
+def mask(path, sampling):
+  """The sampling mask with zero frequency at the centre; white is sampled.
+
+  Args:
+    path: PNG to write.
+    sampling: mask [H, W], zero frequency at [0, 0].
+
+  Returns:
+    The path.
+  """
+  sampling = np.fft.fftshift(np.asarray(sampling))
+  grid = Grid(sampling.shape, 1, (None,), (0.04,), left=0.13, bottom=0.13)
+  axes = grid.axes(0, 0)
+  axes.imshow(sampling, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+  axes.spines[:].set(visible=True, color=style.QUIET, linewidth=0.6)
+  axes.set_xlabel("$k_x$ (columns)", fontsize=style.NORMAL, labelpad=3)
+  grid.row_label(0, "$k_y$ (rows)", color=style.INK)
+  return style.save(grid.figure, path)
+
+
+def interesting_box(image, side: int) -> tuple[int, int, int]:
+  """Top, left and side of the square with the most structure, away from the border.
+
+  Structure is the local sum of the gradient's magnitude, clipped at the median of
+  the edges so that many edges count more than a strong one. Squares that reach into
+  the outer eighth of the image are not considered where others exist.
+
+  Args:
+    image: [H, W].
+    side: side of the square in pixels, at most min(H, W).
+
+  Returns:
+    (top, left, side).
+  """
+  gradient = scipy.ndimage.gaussian_gradient_magnitude(image, 1.0)
+  edges = gradient[gradient > 0.02 * gradient.max()]
+  gradient = np.minimum(gradient, np.median(edges) if edges.size else 0)
+  total = np.pad(gradient.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+  sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side]
+  sums += total[:-side, :-side]
+  margin = [min(n // 8, (n - side) // 2) for n in image.shape]
+  inner = sums[margin[0] : len(sums) - margin[0], margin[1] : sums.shape[1] - margin[1]]
+  top, left = np.unravel_index(np.argmax(inner), inner.shape)
+  return int(top) + margin[0], int(left) + margin[1], side
+
+
+def _box_side(shape, panel):
+  """About 0.3 of the image, so that its enlargement by a whole number fills a panel."""
+  short = min(shape)
+  sides = range(max(2, round(0.26 * short)), max(3, round(0.34 * short) + 1))
+  return min(sides, key=lambda side: panel - side * (panel // side))
+
+
+def _image_rows(grid, images, box, data_range, colours):
+  target = images["target"]
+  top, left, side = box
+  white = np.percentile(target, _WHITE) or 1.0
+  grey = {"cmap": "gray", "vmin": 0, "vmax": white, "interpolation": "nearest"}
+  enlarged = side * (grid.width // side)
+  for column, (name, image) in enumerate(images.items()):
+    axes = grid.axes(0, column)
+    axes.imshow(image, **grey)
+    axes.add_patch(
+      Rectangle((left - 0.5, top - 0.5), side, side, fill=False, ec=_BOX, lw=1.1)
+    )
+    grid.title(0, column, _label(name), color=colours[name], fontweight="bold")
+    scores = _scores(target, image, data_range) if name != "target" else "PSNR / SSIM"
+    grid.caption(0, column, scores)
+    axes = grid.axes(1, column, (enlarged, enlarged))
+    axes.imshow(image[top : top + side, left : left + side], **grey)
+    axes.spines[:].set(visible=True, color=_BOX, linewidth=1.1)
+
+
+def _residue_row(grid, row, residues, smallest):
+  """Residues on the networks' scale; the input's may lie beyond it."""
+  networks = [r for n, r in residues.items() if n not in ("target", *_INPUTS)]
+  limit = np.percentile(networks or list(residues.values()), _WHITE)
+  limit = float(max(limit, smallest))
+  norm = Normalize(0, limit)
+  for column, (name, residue) in enumerate(residues.items()):
+    if name == "target":
+      continue
+    axes = grid.axes(row, column)
+    shown = axes.imshow(residue, cmap="magma", norm=norm, interpolation="nearest")
+  left, top = grid.corner(row, list(residues).index("target"))
+  height, width = grid.heights[row], grid.width
+  bar = grid.at(left + 0.1 * width, top + 0.46 * height, 0.8 * width, 0.05 * width)
+  beyond = max(r.max() for r in residues.values()) > limit
+  colour_bar = grid.figure.colorbar(
+    shown, cax=bar, orientation="horizontal", extend="max" if beyond else "neither"
+  )
+  colour_bar.ax.set_title("|image \u2212 target|", fontsize=style.NORMAL, pad=5)
+  _quiet_bar(colour_bar)
+
+
+def _map_rows(grid, first, maps, colour_map, label, smallest=1e-12):
+  limit = max(np.percentile(list(maps.values()), _WHITE), smallest)
+  norm = Normalize(0, float(limit))
+  for row, values in enumerate(maps.values(), first):
+    for column, image in enumerate(values):
+      axes = grid.axes(row, column)
+      shown = axes.imshow(image, cmap=colour_map, norm=norm, interpolation="nearest")
+  left, top = grid.corner(first, grid.columns - 1)
+  bottom = grid.corner(first + len(maps) - 1, 0)[1] + grid.heights[first]
+  height = min(bottom - top, round(1.6 * grid.width))
+  top += (bottom - top - height) // 2
+  bar = grid.at(left + 1.07 * grid.width, top, 0.06 * grid.width, height)
+  beyond = max(values.max() for values in maps.values()) > limit
+  colour_bar = grid.figure.colorbar(
+    shown, cax=bar, extend="max" if beyond else "neither"
+  )
+  colour_bar.set_label(label, fontsize=style.NORMAL, color=style.INK)
+  _quiet_bar(colour_bar)
+
+
+def _quiet_bar(colour_bar):
+  colour_bar.outline.set_visible(False)
+  colour_bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.QUIET)
+  colour_bar.ax.locator_params(nbins=4)
+
+
+def _write_on(grid, row, column, text):
+  left, top = grid.corner(row, column)
+  grid.text(
+    left + 0.96 * grid.width,
+    top + 0.04 * grid.width,
+    text,
+    color="white",
+    fontsize=style.NORMAL,
+    ha="right",
+    va="top",
+  )
+
+
+def _scores(target, image, data_range):
+  """PSNR and SSIM of one image for a range that need not be the image's own."""
+  if data_range <= 0:
+    return "no signal"
+  mse = np.mean((image - target) ** 2)
+  psnr = "\u221e" if mse == 0 else f"{10 * np.log10(data_range**2 / mse):.2f}"
+  ssim = structural_similarity(target, image, win_size=WINDOW, data_range=data_range)
+  return f"{psnr} dB / {ssim:.4f}"
+
+
+def _normalised(values):
+  values = np.asarray(values, np.float64)
+  norms = np.sqrt(np.sum(values**2, axis=(1, 2), keepdims=True))
+  return values / np.where(norms > 0, norms, 1)
+
+
+def _label(name):
+  return name.replace("_", " ")

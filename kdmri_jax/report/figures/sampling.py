@@ -1,0 +1,172 @@
+"""Sampling masks side by side: where they sample, how densely, and what ghosts."""
+
+import numpy as np
+
+from kdmri_jax.physics.masks import describe
+from kdmri_jax.physics.masks.point_spread import point_spread, side_lobe
+from kdmri_jax.report.figures import style
+from kdmri_jax.report.figures.grid import Grid
+
+_BESIDE = 4
+_PANEL, _NARROWEST = 440, 360  # pixels
+_FLOOR = -50  # dB
+_LINES = {0: ("rows", "#0072B2"), 1: ("columns", "#D55E00")}
+
+
+def sampling(path, masks: dict):
+  """Three panels for each mask, at most four masks side by side.
+
+  Above, the mask with zero frequency at the centre; white is sampled, and a sample is a
+  whole number of pixels. In the middle, how much of each row or column is sampled, k
+  counted from zero frequency: grey bars for the lines of a Cartesian mask, with their
+  mean over a twelfth of them as a curve; of a 2-D mask a curve for rows and columns.
+  Below, the point-spread function in dB, its peak in the middle: along the phase-encode
+  axis, of a 2-D mask as an image. Above it stands its highest side lobe
+  (`physics.masks.point_spread.side_lobe`), whose height is the dashed line.
+
+  Args:
+    path: PNG to write.
+    masks: name -> mask [H, W], uncentred; of one or of several shapes.
+
+  Returns:
+    The path.
+  """
+  names = list(masks)
+  masks = [np.asarray(mask) != 0 for mask in masks.values()]
+  sizes = [np.array(mask.shape) * _zoom(mask) for mask in masks]
+  height, width = np.max([*sizes, (1, _NARROWEST)], axis=0)
+  points = [size for size, mask in zip(sizes, masks, strict=True) if _is_2d(mask)]
+  spread = max([0.5, *(size[0] / width for size in points)])
+  bands = -(-len(masks) // _BESIDE)
+  grid = Grid(
+    (height, width),
+    min(len(masks), _BESIDE),
+    (None, 0.3, spread) * bands,
+    (0.14, 0.08, 0.27) + (0.42, 0.08, 0.27) * (bands - 1),
+    left=0.3,
+    right=0.06,
+    bottom=0.22,
+    gap=0.22,
+    panel=width,
+  )
+  for k, (name, mask, size) in enumerate(zip(names, masks, sizes, strict=True)):
+    row, column = 3 * (k // _BESIDE), k % _BESIDE
+    _draw_mask(grid, row, column, name, mask, size)
+    _draw_profile(grid, row + 1, column, mask)
+    draw = _draw_image if _is_2d(mask) else _draw_curve
+    draw(grid, row + 2, column, mask, size)
+    if column == 0:
+      for below, label in enumerate(("mask", "sampled", "point spread, dB")):
+        _label(grid, row + below, label, (size[0], grid.heights[1], 0.5 * width)[below])
+  return style.save(grid.figure, path)
+
+
+def _zoom(mask):
+  return max(1, round(_PANEL / max(mask.shape)))
+
+
+def _is_2d(mask):
+  return describe.phase_encode_axis(mask) is None
+
+
+def _draw_mask(grid, row, column, name, mask, size):
+  axes = _picture(grid, row, column, size)
+  axes.imshow(np.fft.fftshift(mask), cmap="gray", vmin=0, vmax=1, interpolation="none")
+  axes.spines[:].set(visible=True, color=style.QUIET, linewidth=0.6)
+  grid.title(row, column, name, fontweight="bold")
+
+
+def _draw_profile(grid, row, column, mask):
+  axes = _plot(grid, row, column, grid.heights[row])
+  axis = describe.phase_encode_axis(mask)
+  for own in (0, 1) if axis is None else (axis,):
+    label, colour = _LINES[own]
+    share = np.fft.fftshift(mask.mean(axis=1 - own))
+    k = _places(len(share))
+    if axis is not None:
+      axes.bar(k, share, width=1, color="#c9c9c9", linewidth=0)
+      share = _running_mean(share)
+    axes.plot(k, share, color=colour, lw=1.2, label=label)
+  axes.set_ylim(0, 1.04)
+  axes.set_yticks([0, 0.5, 1], ["0", "", "1"])
+  along = "" if axis is None else f", {_LINES[axis][0]}"
+  axes.set_xlabel(f"k{along}", fontsize=style.NORMAL, labelpad=1)
+  if axis is None:
+    axes.legend(fontsize=style.SMALL, frameon=False, handlelength=1.1, borderpad=0.2)
+
+
+def _draw_curve(grid, row, column, mask, size):
+  del size
+  axis = describe.phase_encode_axis(mask)
+  spread = point_spread(mask)
+  axes = _plot(grid, row, column, round(0.5 * grid.width))
+  line = np.fft.fftshift(spread[:, 0] if axis == 0 else spread[0])
+  axes.plot(_places(len(line)), _decibels(line), color=_LINES[axis][1], lw=0.9)
+  axes.set_ylim(_FLOOR, 2)
+  axes.set_yticks(range(_FLOOR, 1, 10), ["\u221250", "", "", "", "", "0"])
+  axes.set_xlabel("pixels", fontsize=style.NORMAL, labelpad=1)
+  if lobe := side_lobe(spread):
+    axes.axhline(lobe.decibels, color=style.INK, lw=0.8, ls="--")
+  _write_lobe(grid, row, column, lobe)
+
+
+def _draw_image(grid, row, column, mask, size):
+  spread = point_spread(mask)
+  axes = _picture(grid, row, column, size)
+  image = _decibels(np.fft.fftshift(spread))
+  shown = axes.imshow(image, cmap="magma", vmin=_FLOOR, vmax=0, interpolation="none")
+  left, top = grid.corner(row, column)
+  left, top = left + (grid.width - size[1]) // 2, top + size[0] + grid.width // 25
+  bar = grid.figure.colorbar(
+    shown, cax=grid.at(left, top, size[1], grid.width // 30), orientation="horizontal"
+  )
+  bar.outline.set_visible(False)
+  bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.QUIET)
+  _write_lobe(grid, row, column, side_lobe(spread))
+
+
+def _picture(grid, row, column, size):
+  """Axes for an image at the top of its panel."""
+  left, top = grid.corner(row, column)
+  axes = grid.at(left + (grid.width - size[1]) // 2, top, size[1], size[0])
+  axes.set(xticks=[], yticks=[])
+  axes.spines[:].set_visible(False)
+  return axes
+
+
+def _plot(grid, row, column, height):
+  axes = grid.at(*grid.corner(row, column), grid.width, height)
+  style.quiet_axes(axes)
+  axes.margins(x=0)
+  return axes
+
+
+def _label(grid, row, text, height):
+  place = 0.25 * grid.left, grid.corner(row, 0)[1] + height / 2
+  grid.text(
+    *place, text, va="center", rotation=90, fontsize=style.NORMAL, color=style.QUIET
+  )
+
+
+def _write_lobe(grid, row, column, lobe):
+  text = "no side lobe"
+  if lobe:
+    text = f"side lobe {lobe.decibels:z.1f} dB, {lobe.distance:.0f} pixels away"
+  text = text.replace("-", "\u2212")
+  grid.title(row, column, text, fontsize=style.SMALL)
+
+
+def _running_mean(share):
+  """Mean over a twelfth of the lines, at the ends over those that there are."""
+  window = np.ones(2 * (len(share) // 24) + 1)
+  return np.convolve(share, window, "same") / np.convolve(
+    np.ones(len(share)), window, "same"
+  )
+
+
+def _places(length):
+  return np.arange(length) - length // 2
+
+
+def _decibels(values):
+  return 20 * np.log10(np.maximum(values, 10 ** (_FLOOR / 20)))

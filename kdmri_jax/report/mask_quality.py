@@ -1,0 +1,51 @@
+"""What a mask measures of images, and how they look zero-filled."""
+
+import numpy as np
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.metrics import image_quality
+
+PROTOCOL = "kdmri"
+
+
+def measured(images: np.ndarray, mask: np.ndarray, *, where="images") -> dict:
+  """Energy that a mask samples of images, and the quality of their zero-filled ones.
+
+  The energy is the sum of |F x|^2 over the samples and slices, divided by that over all
+  of k-space. Most of it lies about zero frequency, so that masks differ little: what
+  they miss of it, 1 - energy, is the squared error of the complex zero-filled image,
+  divided by the energy of the image. PSNR and SSIM compare magnitudes, |F^-1 M F x| and
+  |x|, under the protocol "kdmri" of `metrics`.
+
+  Args:
+    images: fully sampled, real or complex [S, H, W].
+    mask: uncentred, [H, W].
+    where: what an error message calls the images.
+
+  Returns:
+    {"energy": 0 to 1, "psnr": dB, infinite where nothing is missed, "ssim"}.
+
+  Raises:
+    UserError: the images are no numbers [S, H, W] in the shape of the mask, or as
+      `metrics.volume_metrics`.
+  """
+  images, mask = np.asarray(images), np.asarray(mask) != 0
+  if images.dtype.kind not in "biufc" or images.shape[1:] != mask.shape:
+    raise UserError(
+      where,
+      f"images of type {images.dtype} and shape {images.shape}",
+      f"numbers (slices, {mask.shape[0]} rows, {mask.shape[1]} columns)",
+      "Give images of the mask's size.",
+    )
+  sampled, total, zero_filled = 0.0, 0.0, np.empty(images.shape)
+  for image, result in zip(images, zero_filled, strict=True):
+    kspace = np.fft.fft2(image, norm="ortho")
+    total += np.sum(np.abs(kspace) ** 2)
+    kspace = kspace * mask
+    sampled += np.sum(np.abs(kspace) ** 2)
+    result[:] = np.abs(np.fft.ifft2(kspace, norm="ortho"))
+  quality = image_quality.volume_metrics(
+    np.abs(images), zero_filled, PROTOCOL, where=where
+  )
+  energy = float(sampled / total)
+  return {"energy": energy, "psnr": quality["psnr"], "ssim": quality["ssim"]}

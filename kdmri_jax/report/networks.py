@@ -1,0 +1,104 @@
+"""The report's sections on the networks: training, loss terms, attention."""
+
+from kdmri_jax.report import blocks, wording
+from kdmri_jax.report.figures import colours
+from kdmri_jax.report.inputs import ReportInput
+from kdmri_jax.report.rows import count
+from kdmri_jax.training.log import NEGLIGIBLE
+
+
+def training(inputs: ReportInput, analysis: dict, pictures: dict) -> blocks.Section:
+  """Learning curves, epochs and time of every stage."""
+  parts = []
+  if "learning_curves" in pictures:
+    caption = (
+      "Loss of each stage (its own sum of terms, so not comparable between stages) "
+      "and validation PSNR, there for a range of 1."
+    )
+    alt = "Learning curves of every stage."
+    parts.append(blocks.Picture(pictures["learning_curves"], alt, caption))
+  rows = []
+  for stage, runs in inputs.histories.items():
+    epochs = [
+      line["epoch"] for lines in runs for line in lines if line.get("event") == "epoch"
+    ]
+    if not epochs:
+      continue
+    kept = ", ".join(str(e or wording.ABSENT) for e in analysis["kept_epochs"][stage])
+    spent = inputs.seconds.get(stage)
+    time = wording.ABSENT if spent is None else wording.duration(spent)
+    rows.append((stage, str(max(epochs)), kept, time))
+  if rows:
+    header = ("stage", "epochs", "weights kept from epoch", "training time")
+    note = ""
+    if len(inputs.seeds) > 1:
+      order = ", ".join(map(str, inputs.seeds))
+      note = f"Epochs in the order of the seeds {order}; training time: mean of them."
+    parts.append(
+      blocks.Table(header, rows, note, colours=colours(analysis["networks"]))
+    )
+  return blocks.Section("How the networks were trained", parts)
+
+
+def audit(analysis: dict, pictures: dict) -> blocks.Section:
+  """The gradients of the terms; without blocks where none was audited."""
+  title = "What each term contributes"
+  if "audit" not in pictures:
+    return blocks.Section(title, [])
+  text = (
+    "From time to time the gradient of each weighted term of a loss was taken by "
+    "itself. Its share is its norm over the sum of all terms' norms: a term far below "
+    "the others does nothing, whatever its name promises. The cosine compares its "
+    "direction with that of the L1 error of the reconstruction: 1 teaches the same, 0 "
+    "something else, and below 0 it works against the image."
+  )
+  picture = blocks.Picture(
+    pictures["audit"],
+    "Share of each term in the gradient, and its cosine with the reconstruction's.",
+    "Share of the gradient (logarithmic) and cosine with the gradient of the L1 error "
+    f"over the steps of a stage. Below the dashed line, {NEGLIGIBLE:g}, a term is in "
+    "effect absent.",
+  )
+  rows = [
+    (
+      f"{entry['stage']}: {entry['term']}",
+      wording.share(entry["share"]),
+      f"{wording.share(entry['smallest_share'])} to "
+      f"{wording.share(entry['largest_share'])}",
+      wording.cosine(entry["cosine"]),
+      count(entry["audits"]),
+    )
+    for entry in analysis["audit"]
+  ]
+  header = ("stage: term", "share, median", "share, range", "cosine, median", "audits")
+  parts = [blocks.Paragraph(text), picture, blocks.Table(header, rows)]
+  return blocks.Section(title, parts)
+
+
+def attention(inputs: ReportInput, pictures: dict) -> blocks.Section:
+  """Attention maps and their residues; without blocks where there are none."""
+  title = "Where the networks look"
+  if "attention_maps" not in pictures:
+    return blocks.Section(title, [])
+  shown = inputs.attention
+  asked = "No student shown here was asked to have the teacher's."
+  if shown.taught:
+    asked = (
+      f"Distillation asks the maps of {', '.join(shown.taught)} to equal the teacher's."
+    )
+  text = (
+    "Attention maps are the sums over channels of squared features, divided by their "
+    f"L2 norm. {asked} The number on each residue is its L2 norm."
+  )
+  alt = "Attention maps of every layer and their residues to the teacher's."
+  caption = (
+    f"Attention maps of one evaluated slice{inputs.of_seed}; a column for each layer. "
+    f"The layers are those of the stage {shown.stage}: {_layers(shown.hint)} of "
+    f"{next(iter(shown.maps))}, {_layers(shown.guided)} of the others."
+  )
+  picture = blocks.Picture(pictures["attention_maps"], alt, caption)
+  return blocks.Section(title, [blocks.Paragraph(text), picture])
+
+
+def _layers(names):
+  return ", ".join(dict.fromkeys(names))

@@ -1,0 +1,121 @@
+"""Signal-to-noise ratio of every network's images in the same regions."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kdmri_jax.data.slice_set import SliceSet
+from kdmri_jax.metrics import rois
+from kdmri_jax.report.volume_files import read_volume
+from kdmri_jax.statistics import mixed_effects
+from kdmri_jax.statistics.mixed_effects import Effect
+
+AUTO = "auto"
+
+
+class Measured(NamedTuple):
+  """SNR in regions.
+
+  Attributes:
+    regions: volume -> its regions.
+    values: model -> SNR of each region, mean over seeds, in the order of `regions`.
+    effects: how the networks differ from the reference.
+    reference: the network that the others are compared with.
+    pictures: for some of the slices with regions, (title, target, regions).
+  """
+
+  regions: dict[str, list[rois.Roi]]
+  values: dict[str, np.ndarray]
+  effects: tuple[Effect, ...]
+  reference: str
+  pictures: tuple[tuple[str, np.ndarray, list[rois.Roi]], ...]
+
+
+_SHOWN = 4
+
+
+def check(choice: str, evaluated: SliceSet) -> None:
+  """Refuses, before anything is trained, what `measure` would refuse afterwards.
+
+  Raises:
+    UserError: the file of regions cannot be used, or statsmodels is not installed.
+  """
+  if choice:
+    mixed_effects.formula_api()
+  if choice not in ("", AUTO):
+    shapes = {volume.name: volume.target.shape for volume in evaluated.volumes}
+    rois.read(pathlib.Path(choice), shapes)
+
+
+def measure(
+  choice: str,
+  evaluated: SliceSet,
+  target_dir: pathlib.Path,
+  folders: Mapping[str, Sequence[pathlib.Path]],
+  reference: str,
+) -> Measured:
+  """Measures the SNR of all networks in the same regions.
+
+  Args:
+    choice: "auto" finds regions of homogeneous tissue in the targets; else a CSV file
+      that names them, see `rois.read`.
+    evaluated: the volumes.
+    target_dir: folder with the target of each, NAME.h5.
+    folders: model -> for each seed the folder with its results, NAME.h5.
+    reference: model that the others are compared with.
+
+  Raises:
+    UserError: the file cannot be used, or there is too little to compare.
+  """
+  subjects = {volume.name: volume.subject for volume in evaluated.volumes}
+
+  def target(name):
+    return read_volume(target_dir / f"{name}.h5")[0]
+
+  if choice == AUTO:
+    regions = {name: rois.find(target(name)) for name in subjects}
+  else:
+    shapes = {volume.name: volume.target.shape for volume in evaluated.volumes}
+    regions = rois.read(pathlib.Path(choice), shapes)
+  regions = {name: found for name, found in regions.items() if found}
+  values = {model: _values(paths, regions) for model, paths in folders.items()}
+  labels = [(subjects[n], f"{n}/{k}") for n, found in regions.items()
+            for k in range(len(found))]  # fmt: skip
+  records = [
+    {"model": model, "subject": subject, "roi": roi, "snr": value}
+    for model, found in values.items()
+    for (subject, roi), value in zip(labels, found, strict=True)
+    if np.isfinite(value)
+  ]
+  effects = mixed_effects.fit(records, reference)
+  return Measured(regions, values, effects, reference, _pictures(target, regions))
+
+
+def _values(folders, regions) -> np.ndarray:
+  """[regions], the mean over the folders of the seeds."""
+  found = []
+  for folder in folders:
+    ratios = []
+    for name, each in regions.items():
+      volume = read_volume(folder / f"{name}.h5")[0]
+      ratios += [rois.snr(volume, roi) for roi in each]
+    found.append(ratios)
+  return np.mean(found, axis=0)
+
+
+def _pictures(target, regions):
+  places = [
+    (name, index)
+    for name, each in regions.items()
+    for index in sorted({roi.slice for roi in each})
+  ]
+  return tuple(
+    (
+      f"{name}, slice {index}",
+      target(name)[index],
+      [roi for roi in regions[name] if roi.slice == index],
+    )
+    for name, index in places[:: max(len(places) // _SHOWN, 1)][:_SHOWN]
+  )

@@ -1,0 +1,157 @@
+"""The rows of the table of results, and the table as text."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kdmri_jax.metrics.image_quality import METRICS
+from kdmri_jax.report import wording
+from kdmri_jax.report.inputs import Budget
+from kdmri_jax.statistics import paired
+
+_TEXT = {"psnr": "PSNR, dB", "ssim": "SSIM", "nmse": "NMSE"}
+_MAIN = ("psnr", "ssim")  # also shown: their spread over seeds, and as published
+
+
+def summary_rows(
+  records: list[dict],
+  protocol: str,
+  parameters: Mapping[str, int],
+  *,
+  budgets: Mapping[str, Budget] | None = None,
+  published: Mapping[str, tuple[float, ...]] | None = None,
+) -> list[dict]:
+  """What the table shows, a row for each model.
+
+  Args:
+    records: records of `tables.Tables`.
+    protocol: whose records to take.
+    parameters: number of parameters of the models where it is known.
+    budgets: what the models' weights took, where it is known.
+    published: published (PSNR in dB, SSIM) of models, or PSNR alone.
+
+  Returns:
+    Rows {"model", "parameters", "steps", "minutes", "n_seeds", "published":
+    {"psnr", "ssim"}, metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"}, ...};
+    what is not known is None.
+  """
+  rows = []
+  for row in paired.summary(records, protocol):
+    model = row["model"]
+    budget, numbers = (budgets or {}).get(model), (published or {}).get(model)
+    rows.append(
+      {
+        "model": model,
+        "parameters": parameters.get(model),
+        "steps": budget.steps if budget else None,
+        "minutes": _minutes(budget),
+        "n_seeds": row["n_seeds"],
+        "published": dict(zip(_MAIN, numbers, strict=False)) if numbers else None,
+        **row["metrics"],
+      }
+    )
+  return rows
+
+
+def cells(
+  rows: Sequence[dict], labels: Mapping[str, str]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+  """The table as text; a column of which nothing is known is left out.
+
+  Args:
+    rows: from `summary_rows`.
+    labels: metric -> title of its column, in the order of the columns.
+
+  Returns:
+    The header, and the cells of each row; the first column is the model.
+  """
+  columns = {"model": [row["model"] for row in rows]}
+  if any(row["parameters"] is not None for row in rows):
+    columns["parameters"] = [count(row["parameters"]) for row in rows]
+  if any(row["steps"] is not None for row in rows):
+    columns["steps"] = [count(row["steps"]) for row in rows]
+    columns["minutes"] = [_tenths(row["minutes"]) for row in rows]
+  several = any(row["n_seeds"] > 1 for row in rows)
+  beside = any(row["published"] for row in rows)
+  for name, label in labels.items():
+    columns[label] = [wording.mean_sd(row[name], name) for row in rows]
+    if several and name in _MAIN:
+      columns[f"{wording.LABELS[name]} sd over seeds"] = [
+        wording.number(row[name]["sd_over_seeds"], name) for row in rows
+      ]
+    if beside and name in _MAIN:
+      columns[f"published {wording.LABELS[name]}"] = [
+        wording.number((row["published"] or {}).get(name), name) for row in rows
+      ]
+  columns["volumes"] = [str(_volumes(row["psnr"])) for row in rows]
+  if several:
+    columns["seeds"] = [
+      str(row["n_seeds"]) if row["parameters"] else wording.ABSENT for row in rows
+    ]
+  return tuple(columns), list(zip(*columns.values(), strict=True))
+
+
+def format_table(rows: Sequence[dict]) -> str:
+  """The comparison as plain text, mean ± sd over volumes.
+
+  Args:
+    rows: from `summary_rows`.
+  """
+  header, body = cells(rows, _TEXT)
+  widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
+  lines = [header, tuple("-" * width for width in widths), *body]
+  return "\n".join(
+    "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+    for line in lines
+  )
+
+
+def summary_records(rows: Iterable[dict]) -> list[dict]:
+  """The rows for a CSV file: one record for each model and metric.
+
+  Args:
+    rows: from `summary_rows`.
+
+  Returns:
+    Records {"model", "metric", "mean", "sd", "sd over seeds", "volumes", "left out",
+    "seeds"}, the standard deviations as in `statistics.summary`. "volumes" have been
+    measured, as in the table; "left out" of them count in no mean.
+  """
+  return [
+    {
+      "model": row["model"],
+      "metric": name,
+      "mean": row[name]["mean"],
+      "sd": row[name]["sd"],
+      "sd over seeds": row[name]["sd_over_seeds"],
+      "volumes": _volumes(row[name]),
+      "left out": row[name]["left_out"],
+      "seeds": row["n_seeds"],
+    }
+    for row in rows
+    for name in METRICS
+  ]
+
+
+def by_psnr(rows: Iterable[dict], names: Iterable[str]) -> list[str]:
+  """Those of the names that have a mean PSNR, the highest first."""
+  means = {row["model"]: row["psnr"]["mean"] for row in rows}
+  found = [name for name in dict.fromkeys(names) if means.get(name) is not None]
+  return sorted(found, key=means.get, reverse=True)
+
+
+def count(number: int | None) -> str:
+  """A number with thousands separated; a dash for None."""
+  return wording.ABSENT if number is None else f"{number:,}"
+
+
+def _volumes(moments: dict) -> int:
+  """Volumes measured, those included that the mean leaves out."""
+  return moments["n"] + moments["left_out"]
+
+
+def _minutes(budget: Budget | None) -> float | None:
+  known = budget is not None and budget.seconds is not None
+  return budget.seconds / 60 if known else None
+
+
+def _tenths(minutes: float | None) -> str:
+  return wording.ABSENT if minutes is None else f"{minutes:,.1f}"

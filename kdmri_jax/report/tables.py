@@ -1,0 +1,172 @@
+"""Tables of metrics: one record a volume and one a slice, for every model.
+
+A record is a dict: model, seed (of the training, where there are several), volume
+(file name without ending), subject, protocol, the metrics of `metrics.METRICS`,
+`empty_slices` (volumes) or `slice` (slices, from 0).
+Undefined values are NaN here and null in JSON files, empty in CSV files.
+"""
+
+import csv
+import io
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from kdmri_jax.errors import UserError
+from kdmri_jax.metrics import image_quality
+from kdmri_jax.report import volume_files
+from kdmri_jax.saving import replacing
+
+
+class Tables(NamedTuple):
+  """Metrics of several models under all protocols.
+
+  Attributes:
+    volumes: one record for each model, seed, volume and protocol.
+    slices: one record for each model, seed, volume, slice and protocol.
+  """
+
+  volumes: list[dict]
+  slices: list[dict]
+
+  @property
+  def records(self) -> list[dict]:
+    """Both kinds in one list; slices are those with the key "slice"."""
+    return self.volumes + self.slices
+
+
+def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
+  """Measures every reconstructed volume of every model.
+
+  Args:
+    target_dir: folder of the fully sampled volumes, see `volume_files`.
+    prediction_dirs: model name -> folder of files named like the targets, but for the
+      ending; or for every model a dict seed -> folder, with the seed None where no
+      training was needed. Then every record has its "seed".
+    key: array to read from every h5 and npz file; "" takes the first of
+      `volume_files.KEYS` present.
+
+  Returns:
+    `Tables`; the subject is the target file's attribute "subject", its name without
+    ending where there is none.
+
+  Raises:
+    UserError: a folder is missing or empty, a file lacks its counterpart, cannot
+      be read, holds NaN or another shape, or has no signal.
+  """
+  targets = volume_files.find(target_dir)
+  folders = [
+    (label, folder, volume_files.find(folder))
+    for label, folder in _labelled(prediction_dirs)
+  ]
+  for _, folder, files in folders:
+    _same_names(target_dir, targets, folder, files)
+  tables = Tables([], [])
+  for name, path in targets.items():
+    target, subject = volume_files.read_volume(path, key=key)
+    for label, _, files in folders:
+      prediction, _ = volume_files.read_volume(files[name], key=key)
+      label = {**label, "volume": name, "subject": subject or name}
+      add_volume(tables, label, target, prediction, where=files[name])
+  return tables
+
+
+def _labelled(prediction_dirs):
+  for model, folders in prediction_dirs.items():
+    if isinstance(folders, Mapping):
+      yield from (({"model": model, "seed": s}, path) for s, path in folders.items())
+    else:
+      yield {"model": model}, folders
+
+
+def add_volume(tables: Tables, label: dict, target, prediction, *, where) -> None:
+  """Measures one volume and appends its records.
+
+  Args:
+    tables: appended to.
+    label: model, seed where there are several, volume and subject.
+    target: fully sampled magnitude, [S, H, W].
+    prediction: reconstruction, [S, H, W].
+    where: what an error message calls the pair.
+
+  Raises:
+    UserError: as `metrics.volume_metrics`.
+  """
+  measured = image_quality.all_metrics(target, prediction, where=where)
+  empty = image_quality.empty_slices(target)
+  for protocol, (volume, slices) in measured.items():
+    head = {**label, "protocol": protocol}
+    tables.volumes.append({**head, **volume, "empty_slices": empty})
+    for index, values in enumerate(slices):
+      tables.slices.append({**head, "slice": index, **values})
+
+
+def write_csv(path, records: list[dict]) -> None:
+  """Writes records as CSV with a header line; undefined values are left empty."""
+  text = io.StringIO()
+  writer = csv.DictWriter(
+    text, list(records[0]) if records else [], lineterminator="\n"
+  )
+  writer.writeheader()
+  writer.writerows(
+    {k: "" if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+    for row in records
+  )
+  write_text(path, text.getvalue())
+
+
+def write_json(path, value) -> None:
+  """Writes strictly valid JSON: what is not finite becomes null."""
+  write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+
+
+def write_tables(folder, tables: Tables) -> list[pathlib.Path]:
+  """Writes volumes.csv, volumes.json, slices.csv and slices.json; their paths."""
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  paths = []
+  for name, records in tables._asdict().items():
+    write_csv(folder / f"{name}.csv", records)
+    write_json(folder / f"{name}.json", records)
+    paths += [folder / f"{name}.csv", folder / f"{name}.json"]
+  return paths
+
+
+def write_text(path, text: str) -> None:
+  """Writes a file whole or not at all."""
+  with replacing(path) as temporary:
+    temporary.write_text(text, encoding="utf-8")
+
+
+def plain(value):
+  """A copy made of JSON's own types; numbers that are not finite become None."""
+  if isinstance(value, dict):
+    return {str(key): plain(item) for key, item in value.items()}
+  if isinstance(value, (list, tuple, set, frozenset)):
+    return [plain(item) for item in value]
+  if hasattr(value, "tolist"):
+    return plain(value.tolist())
+  if isinstance(value, float):
+    return value if math.isfinite(value) else None
+  if value is None or isinstance(value, (bool, int, str)):
+    return value
+  return str(value)
+
+
+def _same_names(target_dir, targets, folder, files):
+  for here, there, missing in (
+    (folder, target_dir, targets.keys() - files.keys()),
+    (target_dir, folder, files.keys() - targets.keys()),
+  ):
+    if missing:
+      paths = {**targets, **files}
+      names = [paths[name].name for name in sorted(missing)]
+      more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+      raise UserError(
+        here,
+        f"no counterpart of {', '.join(names[:3])}{more} in {there}",
+        "files of the same names in both folders",
+        "Add the missing files, or remove those that shall not be compared.",
+      )

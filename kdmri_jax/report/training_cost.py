@@ -1,0 +1,47 @@
+"""What the training of the networks took, from the records beside their weights."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdmri_jax.report import Budget
+from kdmri_jax.training.experiment import Experiment
+
+
+def seconds(pipelines: Sequence[Experiment]) -> dict[str, float]:
+  """Stage -> its training time, mean over the seeds with which it has begun."""
+  found = {}
+  for name in pipelines[0].config.pipeline:
+    progress = _progress(pipelines, name)
+    if progress:
+      found[name] = float(np.mean([each.seconds for each in progress]))
+  return found
+
+
+def budget(pipelines: Sequence[Experiment], name: str) -> Budget:
+  """What a stage's weights took, the stages it started from included.
+
+  Args:
+    pipelines: the experiment, once for each seed with which the stage is finished.
+    name: the stage. Steps and seconds are None where the folder of a stage that it
+      started from has been deleted.
+  """
+  stage = pipelines[0].config.stages[name]
+  own = Budget(stage.epochs, None, None)
+  if progress := _progress(pipelines, name):
+    time = float(np.mean([each.seconds for each in progress]))
+    own = Budget(stage.epochs, progress[0].step, time)
+  start = stage.start_from.partition("/")[0]
+  if not start:
+    return own
+  before = budget(pipelines, start)
+  return Budget(*map(_sum, own, before))
+
+
+def _progress(pipelines, name):
+  found = [pipeline.progress(name) for pipeline in pipelines]
+  return [each for each in found if each]
+
+
+def _sum(a, b):
+  return None if a is None or b is None else a + b

@@ -1,0 +1,242 @@
+"""Plain sentences and numbers for tables, figures and the report."""
+
+import math
+
+from kdmri_jax.data.split_units import counted
+from kdmri_jax.metrics.image_quality import HIGHER_IS_BETTER
+from kdmri_jax.statistics.paired import ENOUGH
+
+LABELS = {
+  "psnr": "PSNR",
+  "ssim": "SSIM",
+  "mse": "MSE",
+  "nmse": "NMSE",
+  "hfn": "HFN",
+  "hfen": "HFEN",
+}
+_DECIMALS = {"psnr": 2, "ssim": 4, "mse": 6, "nmse": 5, "hfn": 4, "hfen": 4}
+MINUS = "\u2212"
+ABSENT = "\u2013"
+_MOST_DECIMALS = 8
+
+
+def sentence(pair: dict) -> str:
+  """Says in words what `statistics.paired` found, and no more than it found.
+
+  The interval decides: a difference is claimed only where it excludes zero and
+  there are at least `statistics.ENOUGH` units. The numbers of a claim are positive;
+  where none is made, positive favours a.
+
+  Args:
+    pair: what `statistics.paired` returns.
+
+  Returns:
+    A sentence with the unit and the number of units; a claim also has its p-value.
+    With several seeds it says how many of them agree with it, how the interval was
+    made, and that p is of these trainings: the Wilcoxon test does not know of others.
+  """
+  a, b, sign = pair["a"], pair["b"], _sign(pair)
+  mean = sign * pair["mean_difference"]
+  over = units(pair)
+  no_claim = (
+    f"No difference between {a} and {b} can be claimed: {_average(pair, mean)}"
+    f"{_agreement(pair)}"
+  )
+  if pair["verdict"] == "too_few":
+    return (
+      f"{no_claim}, but {over} {'is' if pair['n'] == 1 else 'are'} too few to judge by "
+      f"(at least {ENOUGH} are needed)."
+    )
+  if pair["verdict"] == "undecided":
+    low, high = sorted(sign * end for end in pair["ci95"])
+    shown = _bracket((low, high), _decimals((mean, low, high), pair["metric"]))
+    return (
+      f"{no_claim}, but the 95% interval {shown} includes zero ("
+      f"{'; '.join((over, *_method(pair)))})."
+    )
+  return _claim(pair)
+
+
+def units(pair: dict) -> str:
+  """What was paired: "12 subjects", or "44 slices of one subject"."""
+  count = counted(pair["n"], pair["unit"])
+  return count if pair["unit"] == pair["group"] else f"{count} of {groups(pair)}"
+
+
+def groups(pair: dict) -> str:
+  """Whose they are: "one subject", "3 slabs of one head"."""
+  one = pair["subjects"] == 1
+  return f"one {pair['group']}" if one else counted(pair["subjects"], pair["group"])
+
+
+def seeds(count: int) -> str:
+  """A number of seeds in words."""
+  return "one seed" if count == 1 else f"{count} seeds"
+
+
+def gap_seeds(pair: dict) -> str:
+  """Over which seeds the gap is, where the teacher has fewer; else nothing."""
+  if pair["gap_seeds"] in (None, pair["n_seeds"]):
+    return ""
+  return f", over {seeds(pair['gap_seeds'])} that the teacher has, too"
+
+
+def number(value: float | None, metric: str) -> str:
+  """A metric's value with its usual number of decimals; a dash for None."""
+  if value is None or math.isnan(value):
+    return ABSENT
+  return "∞" if math.isinf(value) else _fixed(value, _DECIMALS[metric])
+
+
+def mean_sd(moments: dict, metric: str) -> str:
+  """A mean ± sd; the mean alone where sd is undefined, a dash where nothing is."""
+  text = number(moments["mean"], metric)
+  if moments["sd"] is not None:
+    text += " ± " + number(moments["sd"], metric)
+  return text
+
+
+def interval(pair: dict) -> str:
+  """The 95% interval of a - b in brackets; a dash where there is none."""
+  if pair["ci95"] is None:
+    return ABSENT
+  decimals = _decimals((pair["mean_difference"], *pair["ci95"]), pair["metric"])
+  return _bracket(pair["ci95"], decimals)
+
+
+def difference(pair: dict) -> str:
+  """The mean difference a - b with its sign."""
+  value = pair["mean_difference"]
+  ends = pair["ci95"] or ()
+  text = _fixed(value, _decimals((value, *ends), pair["metric"]))
+  return "+" + text if value > 0 else text
+
+
+def exponent(value: float) -> str:
+  """One digit and its power of ten, such as "9e-7"; "0" for 0."""
+  digits, _, power = f"{value:.0e}".partition("e")
+  return f"{digits}e{int(power)}" if value else "0"
+
+
+def share(value: float) -> str:
+  """A share of the gradient: per cent, or a power of ten where that would hide it."""
+  return f"{100 * value:.1f}%" if value >= 1e-3 else exponent(value)
+
+
+def cosine(value: float) -> str:
+  """A cosine with its sign."""
+  return _fixed(value, 2)
+
+
+def p_value(p: float | None) -> str:
+  """A p-value for a table; a dash for None."""
+  if p is None:
+    return ABSENT
+  return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def percent(share: float | None) -> str:
+  """A share as per cent; a dash for None."""
+  return ABSENT if share is None else f"{_fixed(100 * share, 0)}%"
+
+
+def duration(seconds: float) -> str:
+  """Seconds as "42 s", "3 min 05 s" or "2 h 07 min"."""
+  whole = round(seconds)
+  if whole < 60:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+  if whole < 3600:
+    return f"{whole // 60} min {whole % 60:02d} s"
+  return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _sign(pair):
+  return 1 if pair["metric"] in HIGHER_IS_BETTER else -1
+
+
+def _claim(pair):
+  """A sentence for an interval that excludes zero, its numbers made positive."""
+  verb = "beats" if pair["verdict"] == "better" else "falls behind"
+  size, *ends = map(abs, (pair["mean_difference"], *pair["ci95"]))
+  decimals = _decimals((size, *ends), pair["metric"])
+  comma = "," if pair["n_seeds"] > 1 else ""
+  where, over = ("", f"{comma} over {units(pair)}")
+  if pair["unit"] != pair["group"]:
+    where, over = (f"On these {units(pair)} ", "")
+  text = (
+    f"{where}{pair['a']} {verb} {pair['b']} by {_fixed(size, decimals)} "
+    f"{_unit(pair['metric'])} {_bracket(sorted(ends), decimals)}{_agreement(pair)}"
+    f"{over} ({'; '.join((*_method(pair), _p(pair)))})"
+  )
+  if pair["wilcoxon_p"] >= 0.05:
+    text += ", though the Wilcoxon test does not confirm it at 0.05"
+  return text + _gap(pair)
+
+
+def _unit(metric):
+  return "dB PSNR" if metric == "psnr" else LABELS[metric]
+
+
+def _average(pair, mean):
+  if round(mean, _MOST_DECIMALS) == 0:
+    return f"{pair['a']} and {pair['b']} agree on average"
+  size = _fixed(abs(mean), _decimals((mean,), pair["metric"]))
+  side = "better" if mean > 0 else "worse"
+  return f"{pair['a']} is {size} {_unit(pair['metric'])} {side} on average"
+
+
+def _agreement(pair):
+  """How many seeds have the sign of the mean; empty for one seed and for no sign."""
+  mean = pair["mean_difference"]
+  if pair["n_seeds"] == 1 or round(mean, _MOST_DECIMALS) == 0:
+    return ""
+  same = sum(difference * mean > 0 for difference in pair["seed_differences"])
+  return f", {same} of {pair['n_seeds']} seeds"
+
+
+def _gap(pair):
+  share = pair["gap_closed"]
+  if share is None:
+    note = pair["gap_note"]
+    return f"; {note}." if note else "."
+  if share <= 0:
+    return f"; it closes none of the gap to the teacher{gap_seeds(pair)}."
+  if share >= 1:
+    whole = f"{percent(share)}{gap_seeds(pair)}"
+    return f"; it closes the whole gap to the teacher ({whole})."
+  return f"; it closes {percent(share)} of the gap to the teacher{gap_seeds(pair)}."
+
+
+def _method(pair):
+  """How the interval was made, where there are several ways; none or one text."""
+  if pair["n_seeds"] == 1:
+    return ()
+  over_seeds = pair["ci95_method"] == "t"
+  return ("t interval over the seeds" if over_seeds else "bootstrap interval",)
+
+
+def _p(pair):
+  p = pair["wilcoxon_p"]
+  text = "Wilcoxon p < 0.001" if p < 0.001 else f"Wilcoxon p = {p:.3f}"
+  return text if pair["n_seeds"] == 1 else f"{text} for these trainings"
+
+
+def _decimals(values, metric):
+  """Decimals with which no value that is not zero is shown as zero, if so many do."""
+  decimals = _DECIMALS[metric]
+  while decimals < _MOST_DECIMALS and any(
+    v and round(abs(v), decimals) == 0 for v in values
+  ):
+    decimals += 1
+  return decimals
+
+
+def _bracket(ends, decimals):
+  return f"[{_fixed(ends[0], decimals)}, {_fixed(ends[1], decimals)}]"
+
+
+def _fixed(value, decimals):
+  text = f"{value:.{decimals}f}"
+  if float(text) == 0:
+    return text.removeprefix("-")
+  return text.replace("-", MINUS)

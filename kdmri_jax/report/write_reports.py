@@ -1,0 +1,289 @@
+"""A trained experiment -> reconstructions, metrics and the report."""
+
+import functools
+import importlib.metadata
+import os
+import pathlib
+import platform
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from kdmri_jax import config as config_lib
+from kdmri_jax import report
+from kdmri_jax.config.schema import ZERO_FILLED
+from kdmri_jax.errors import UserError
+from kdmri_jax.inference import reconstruct
+from kdmri_jax.models import features as feature_lib
+from kdmri_jax.physics.masks import describe
+from kdmri_jax.report import (
+  example_slice,
+  gradient_audit,
+  roi_snr,
+  tables,
+  timing,
+  training_cost,
+)
+from kdmri_jax.report.published_numbers import comparable
+from kdmri_jax.saving import saving
+from kdmri_jax.training import log
+from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.step import make_predict
+
+_SHOWN_DISTILLED = 2  # in the pictures: the best ones by PSNR
+_PACKAGES = ("kdmri_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+class Report(NamedTuple):
+  """What a script prints at the end.
+
+  Attributes:
+    path: index.html.
+    table: the comparison as plain text.
+    sentence: what came out, in words.
+  """
+
+  path: pathlib.Path
+  table: str
+  sentence: str
+
+
+class _Finished(NamedTuple):
+  """The pipeline of a seed, and the best weights of its finished models."""
+
+  pipeline: Experiment
+  params: dict[str, Any]
+
+
+def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
+  """Reconstructs with every finished stage of `evaluation.models`, and reports.
+
+  Writes the h5 files of each model (key "reconstruction") and of the targets, then
+  WORKDIR/report. Evaluated are the test subjects, or the validation subjects where
+  none are held back. Targets and the zero-filled images are the same for all seeds
+  and written once. Where there are several tasks, each has its own results and report,
+  in folders named by it.
+
+  Args:
+    pipelines: the experiment, once for each seed, see `Experiment.for_seed`.
+
+  Returns:
+    The report of each task.
+
+  Raises:
+    UserError: no stage is finished, or the disk is full.
+    ValueError: the pipelines differ in more than the seed.
+  """
+  _check_alike(pipelines)
+  config, found = pipelines[0].config, []
+  for task in config.all_tasks:
+    finished = {
+      pipeline.seed: _Finished(pipeline, models)
+      for pipeline in (each.for_task(task) for each in pipelines)
+      if (models := _read_finished(pipeline))
+    }
+    if finished:
+      found.append(_write_report(finished))
+  if not found:
+    raise UserError(
+      pipelines[0].workdir.path,
+      "no finished stage to evaluate",
+      f"one of {', '.join(config.evaluation.models)}",
+      "Train one of them: --stages.",
+    )
+  return found
+
+
+def _write_report(finished: dict[int, _Finished]) -> Report:
+  measured, first = _measure(finished)
+  pipeline, params = next(iter(finished.values()))
+  config, workdir = pipeline.config, pipeline.workdir
+  rows = report.summary_rows(measured.volumes, config.evaluation.protocol, {})
+  roles, shown = config.evaluation, [ZERO_FILLED, "target"]
+  shown += [roles.teacher, roles.student]
+  shown += report.by_psnr(rows, roles.distilled)[:_SHOWN_DISTILLED]
+  shown = list(dict.fromkeys(shown))
+  names = [row["model"] for row in rows if row["model"] != ZERO_FILLED]
+  used = [each.pipeline for each in finished.values()]
+  histories = _histories(used)
+  record, (published, notes) = pipeline.dataset.record, comparable(config)
+  mask = example_slice.acquisition(pipeline).masks[0]
+  inputs = report.ReportInput(
+    title=config.name,
+    protocol=roles.protocol,
+    tables=measured,
+    dataset={**record, "notes": [*record["notes"], *notes]},
+    evaluated_on="test" if pipeline.dataset.record["held_out_test"] else "validation",
+    mask={**describe.describe(mask), "kind": config.mask.kind},
+    parameters={
+      name: feature_lib.count_parameters(weights)
+      for _, models in finished.values()
+      for name, weights in models.items()
+    },
+    teacher=roles.teacher,
+    student=roles.student,
+    distilled=roles.distilled,
+    control=roles.control,
+    pairs=roles.pairs,
+    bootstrap=roles.bootstrap,
+    seed=config.seed,
+    config=config_lib.to_dict(config),
+    environment=environment(pipeline.devices),
+    seeds=tuple(finished),
+    published=published,
+    published_source=roles.published_source,
+    histories=histories,
+    seconds=training_cost.seconds(used),
+    budgets={
+      name: training_cost.budget(
+        [p for p, models in finished.values() if name in models], name
+      )
+      for name in names
+    },
+    audits=gradient_audit.collect(config, histories),
+    mask_image=mask,
+    comparison_images={
+      "input" if name == ZERO_FILLED else name: first[name]
+      for name in shown
+      if name in first
+    },
+    comparison_range=example_slice.volume_range(pipeline),
+    attention=example_slice.attention_maps(
+      pipeline, {name: params[name] for name in shown if name in params}
+    ),
+    snr=_snr(finished, names),
+    timing=_timing(pipeline, params),
+  )
+  analysis = report.analyse(inputs)
+  with saving(workdir.report):
+    path = report.write(workdir.report, inputs, analysis=analysis)
+  return Report(
+    path, report.format_table(analysis["rows"]), "\n".join(analysis["answer"])
+  )
+
+
+def _check_alike(pipelines):
+  config, path = pipelines[0].config, pipelines[0].workdir.path
+  alike = all(p.config == config and p.workdir.path == path for p in pipelines)
+  if not alike or len({p.seed for p in pipelines}) < len(pipelines):
+    raise ValueError("pipelines must differ in their seed, and in nothing else")
+
+
+def _read_finished(pipeline):
+  return {
+    name: pipeline.best(name)
+    for name in pipeline.config.evaluation.models
+    if pipeline.is_finished(name)
+  }
+
+
+def _measure(finished: dict[int, _Finished]):
+  """Writes and measures all results; the tables, and a slice of each with one seed.
+
+  Returns:
+    `tables.Tables`, the records with their seed where there are several; and the
+    slice of the first seed's results that is shown, name -> [H, W].
+  """
+  (first_seed, first), *_ = finished.items()
+  workdir = first.pipeline.workdir
+  images, folders = {}, {ZERO_FILLED: {None: workdir.results(ZERO_FILLED)}}
+  for name in first.pipeline.config.evaluation.models:
+    folders[name] = {
+      seed: pipeline.workdir.results(name)
+      for seed, (pipeline, params) in finished.items()
+      if name in params
+    }
+  predict = functools.cache(  # compiled once for all seeds
+    lambda name: make_predict(first.pipeline.models[name], first.pipeline.devices)
+  )
+  for seed, (pipeline, params) in finished.items():
+    found = _reconstruct(pipeline, params, predict, with_input=seed == first_seed)
+    images = images or found
+  chosen = {name: by_seed for name, by_seed in folders.items() if by_seed}
+  if len(finished) == 1:
+    chosen = {name: next(iter(by_seed.values())) for name, by_seed in chosen.items()}
+  return tables.evaluate_folders(workdir.path / "targets", chosen), images
+
+
+def _snr(finished: dict[int, _Finished], names):
+  """SNR in regions, where the config asks for it and two networks can be compared."""
+  pipeline, _ = next(iter(finished.values()))
+  roles, workdir = pipeline.config.evaluation, pipeline.workdir
+  reference = roles.control or roles.student
+  if not roles.rois or reference not in names:
+    return None
+  folders = {ZERO_FILLED: [workdir.results(ZERO_FILLED)]}
+  for name in names:
+    trained = [each.pipeline for each in finished.values() if name in each.params]
+    folders[name] = [each.workdir.results(name) for each in trained]
+  targets = workdir.path / "targets"
+  return roi_snr.measure(roles.rois, pipeline.dataset.test, targets, folders, reference)
+
+
+def _timing(pipeline, params):
+  """Model -> seconds of each reconstruction of one slice on one device."""
+  repeats, device = pipeline.config.evaluation.timing, pipeline.devices[:1]
+  if not repeats:
+    return {}
+  specimens = example_slice.slices(pipeline), example_slice.acquisition(pipeline)
+  inputs = jax.device_put(specimens, device[0])
+  runs = {
+    name: functools.partial(
+      make_predict(pipeline.models[name], device), weights, *inputs
+    )
+    for name, weights in params.items()
+  }
+  return timing.measure(runs, repeats)
+
+
+def _histories(pipelines):
+  """Stage -> for each seed the lines of its metrics.jsonl."""
+  return {
+    name: [log.read(p.workdir.stage(name) / "metrics.jsonl") for p in pipelines]
+    for name in pipelines[0].config.pipeline
+  }
+
+
+def environment(devices) -> dict:
+  """Versions and devices, for the report."""
+  return {
+    "python": platform.python_version(),
+    "devices": f"{len(devices)} x {devices[0].device_kind}",
+    "cpu_cores": os.cpu_count(),
+    **{name: importlib.metadata.version(name) for name in _PACKAGES},
+  }
+
+
+def _reconstruct(pipeline, params, predict, *, with_input: bool) -> dict:
+  """Writes the h5 files of one seed; the shown slice [H, W] of each by name.
+
+  `predict`: name -> the compiled network; `with_input`: writes also the files of the
+  targets and of the zero-filled images.
+  """
+  data, workdir = pipeline.dataset, pipeline.workdir
+  shown_volume, shown_slice = example_slice.choose(pipeline)
+  images = {}
+
+  def write(name, folder, volume, image, key):
+    reconstruct.write(folder, image, volume, key)
+    if volume is shown_volume:
+      images[name] = reconstruct.real_image(image[shown_slice])
+
+  for number, (name, weights) in enumerate(params.items()):
+    slices = reconstruct.run(
+      predict(name),
+      weights,
+      data.test.parts,
+      data.acquisitions,
+      pipeline.config.batch_size,
+      f"reconstructing with {name}, seed {pipeline.seed}",
+    )
+    for volume, span, result in reconstruct.by_volume(slices, data.test):
+      if with_input and not number:
+        target = data.test.parts[span.part].target[span.start : span.stop]
+        inputs = workdir.results(ZERO_FILLED)
+        write("target", workdir.path / "targets", volume, target, "target")
+        write(ZERO_FILLED, inputs, volume, result.zero_filled, "reconstruction")
+      write(name, workdir.results(name), volume, result.image, "reconstruction")
+  return images

@@ -1,0 +1,317 @@
+"""The weighted terms of a stage: summed for the gradient, reported one by one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+
+from kdmri_jax.config import StageConfig, TermConfig
+from kdmri_jax.distillation import METHODS
+from kdmri_jax.distillation.adapter import Guide, fit
+from kdmri_jax.distillation.method import Context
+from kdmri_jax.errors import UserError
+from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES, pixel
+from kdmri_jax.models import features as feature_lib
+from kdmri_jax.types import Array, Batch
+
+Features = Mapping[str, Array]
+
+OWN = "own:"  # a hint so marked is a layer of the trained network itself
+TEACHER_ERROR = "teacher_error"
+
+
+class Term(NamedTuple):
+  """One term, resolved from its config.
+
+  Attributes:
+    name: its key in the config.
+    weight: factor in the sum.
+    compare: a pixel loss against the target, or a distillation method as a `Guide`.
+    guided: the trained network's layers it reads.
+    hint: the teacher's layers it reads, or with `own` the trained network's; () for
+      a pixel loss.
+    own: whether the hints come from the trained network itself, with their gradient.
+  """
+
+  name: str
+  weight: float
+  compare: Callable[..., Array] | Guide
+  guided: tuple[str, ...]
+  hint: tuple[str, ...] = ()
+  own: bool = False
+
+  @property
+  def is_distillation(self) -> bool:
+    return isinstance(self.compare, Guide)
+
+  @property
+  def needs_teacher(self) -> bool:
+    return self.is_distillation and not self.own
+
+  @property
+  def owns_weights(self) -> bool:
+    if not self.is_distillation:
+      return False
+    return self.compare.method.owns_weights or any(self.compare.channels)
+
+  @property
+  def relates_images(self) -> bool:
+    """Whether the images of a batch are compared with each other."""
+    method = self.compare.method if self.is_distillation else None
+    return bool(method) and method.couples_batch and not method.reads_image
+
+  @property
+  def uses_context(self) -> bool:
+    return self.is_distillation and self.compare.method.uses_context
+
+
+def resolve(
+  stage: StageConfig, where: str, losses: Mapping[str, Callable] = PIXEL_LOSSES
+) -> tuple[Term, ...]:
+  """Looks a stage's terms up in the registries.
+
+  Args:
+    stage: the stage.
+    where: its key, for errors, such as "config.stages.kd".
+    losses: the losses against the target.
+
+  Raises:
+    UserError: an unknown loss or variant, layers missing or superfluous, or a
+      distillation method in a stage without a teacher.
+  """
+  return tuple(
+    _resolve(name, term, losses, bool(stage.all_teachers), f"{where}.terms.{name}")
+    for name, term in stage.terms.items()
+  )
+
+
+def _resolve(
+  name: str, term: TermConfig, losses, has_teacher: bool, where: str
+) -> Term:
+  if term.loss in losses:
+    if term.variant or term.hint:
+      raise UserError(
+        where,
+        "a variant or hint layers",
+        f"none: {term.loss} has none, it compares with the target",
+        "Remove them.",
+      )
+    return Term(name, term.weight, losses[term.loss], term.guided or ("image",))
+  if term.loss == PERCEPTUAL:
+    raise UserError(
+      "config.vgg_weights",
+      f"no file, for {where}",
+      "torchvision's weights of VGG-11, 13, 16 or 19",
+      "Download them, such as vgg16-397923af.pth, and set --config.vgg_weights=FILE.",
+    )
+  if term.loss not in METHODS:
+    known = ", ".join([*losses, PERCEPTUAL, *METHODS])
+    raise UserError(
+      f"{where}.loss", f"{term.loss!r}", f"one of {known}", "Correct the name."
+    )
+  variants = METHODS[term.loss]
+  if term.variant not in variants:
+    raise UserError(
+      f"{where}.variant",
+      f"{term.variant!r}",
+      f"one of {', '.join(variants)}",
+      "Correct it.",
+    )
+  own = {hint.startswith(OWN) for hint in term.hint}
+  if len(own) == 2:
+    raise UserError(
+      f"{where}.hint",
+      f"layers of the teacher and of the network itself, {term.hint}",
+      "either",
+      "Make two terms of it.",
+    )
+  if own != {True} and not has_teacher:
+    raise UserError(
+      where,
+      f"the distillation method {term.loss} in a stage without a teacher",
+      "a teacher",
+      "Set the stage's `teacher` to an earlier stage.",
+    )
+  if not term.guided:
+    raise UserError(where, "no layers", "guided and hint layers", "Name them.")
+  hint = tuple(layer.removeprefix(OWN) for layer in term.hint)
+  guide = Guide(variants[term.variant])
+  return Term(name, term.weight, guide, term.guided, hint, own == {True})
+
+
+def adapt(
+  terms: Sequence[Term], student: Features, teacher: Features, stage: str
+) -> tuple[Term, ...]:
+  """Gives a term adapters or a pooling where two networks' layers differ; logs it.
+
+  Args:
+    terms: from `resolve`.
+    student: the student's features, or their shapes as from `jax.eval_shape`.
+    teacher: likewise.
+    stage: name for the log.
+
+  Raises:
+    UserError: a network sows no such layer, a method of images is given another
+      layer, or a term that is not trained on would need trained weights.
+  """
+
+  def adapted(term: Term) -> Term:
+    where = f"config.stages.{stage}.terms.{term.name}"
+    guided = feature_lib.pick(student, term.guided, f"{where}.guided")
+    if not term.is_distillation:
+      return term
+    source = student if term.own else teacher
+    hint = feature_lib.pick(source, term.hint, f"{where}.hint")
+    if term.compare.method.reads_image:
+      _require_images(guided, term.guided, student["image"], f"{where}.guided")
+      _require_images(hint, term.hint, source["image"], f"{where}.hint")
+    channels, sizes = fit(term.compare.method, guided, hint)
+    if channels:
+      logging.info(
+        "%s, %s: a trained 1x1 convolution takes the student's layers to %s channels",
+        *(stage, term.name, channels),
+      )
+    if sizes:
+      logging.info("%s, %s: the larger maps are pooled to %s", stage, term.name, sizes)
+    term = term._replace(compare=Guide(term.compare.method, channels, sizes))
+    if term.owns_weights and not term.weight:
+      raise UserError(
+        f"{where}.weight",
+        "0, for a term with weights of its own, which would never be trained",
+        "a weight above 0",
+        "Raise it, or remove the term.",
+      )
+    return term
+
+  return tuple(map(adapted, terms))
+
+
+def _require_images(layers, names: Sequence[str], image, where: str) -> None:
+  for layer, name in zip(layers, names, strict=True):
+    if layer.shape != image.shape:
+      raise UserError(
+        where,
+        f"{name}, maps of {layer.shape[1:]} (rows, columns, channels)",
+        f"an image of {image.shape[1:]}, which this method compares",
+        "Name the layer 'image', or choose a method for feature maps.",
+      )
+
+
+def represent_teacher(
+  terms: Sequence[Term], features: Features, target: Array
+) -> dict[str, Any]:
+  """The teacher's half of every distillation term; the gradient stops here.
+
+  Args:
+    terms: from `adapt`.
+    features: the teacher's features; "image" is its reconstruction.
+    target: fully sampled images [B, H, W, C].
+
+  Returns:
+    Term name -> pytree of arrays [B, ...]; "teacher_error" -> [B].
+
+  Raises:
+    UserError: the teacher has no such layer.
+  """
+  hints = {
+    term.name: term.compare.represent_teacher(
+      feature_lib.pick(features, term.hint, f"terms.{term.name}.hint")
+    )
+    for term in terms
+    if term.needs_teacher
+  }
+  error = pixel.mse(features["image"], target)
+  return {**hints, TEACHER_ERROR: jax.lax.stop_gradient(error)}
+
+
+class Extras(NamedTuple):
+  """What a term may look at besides features, images and hints.
+
+  Attributes:
+    error_range: see `Context`.
+    draws: see `Context`.
+  """
+
+  error_range: Array
+  draws: Array
+
+
+def make_guides(
+  terms: Sequence[Term], features: Features, batch: Batch, hints, extras, key: Array
+) -> dict[str, Any]:
+  """Initial weights of the terms that own some: term name -> pytree.
+
+  Arguments as `evaluate`, and a random key.
+  """
+  guides = {}
+  for k, term in enumerate(terms):
+    if term.is_distillation:
+      arguments = _arguments(term, features, batch, hints, extras)
+      variables = term.compare.init(jax.random.fold_in(key, k), *arguments)
+      if variables.get("params"):
+        guides[term.name] = variables["params"]
+  return guides
+
+
+def evaluate(
+  terms: Sequence[Term],
+  guides: Mapping[str, Any],
+  features: Features,
+  batch: Batch,
+  hints: Mapping[str, Any] | None,
+  extras: Extras,
+  gather: Callable[[Any], Any] | None = None,
+) -> dict[str, Array]:
+  """The value of every term, without its weight.
+
+  Args:
+    terms: from `adapt`.
+    guides: weights of the terms that own some, from `make_guides`.
+    features: the trained network's features; "image" is its reconstruction.
+    batch: target and measurement of the same images.
+    hints: from `represent_teacher`; None in a stage without a teacher.
+    extras: range of the teacher's error, and numbers to draw with.
+    gather: joins a pytree of per-device arrays [B, ...] along the batch; None on
+      one device.
+
+  Returns:
+    Term name -> scalar.
+  """
+
+  def value(term: Term) -> Array:
+    if not term.is_distillation:
+      layers = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
+      values = [term.compare(layer, batch.target).mean() for layer in layers]
+      return sum(values) / len(values)
+    params = {"params": guides[term.name]} if term.name in guides else {}
+    arguments = _arguments(term, features, batch, hints, extras)
+    return term.compare.apply(params, *arguments, gather)
+
+  return {term.name: value(term) for term in terms}
+
+
+def _arguments(term: Term, features, batch, hints, extras):
+  picked = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
+  if term.own:
+    own = feature_lib.pick(features, term.hint, f"terms.{term.name}.hint")
+    hint = term.compare.represent_own(own)
+  else:
+    hint = hints[term.name]
+  images = len(batch.target)
+  error = hints[TEACHER_ERROR] if hints else jnp.zeros(images)
+  context = Context(
+    batch.target,
+    features["image"],
+    batch.measurement,
+    error,
+    extras.error_range,
+    extras.draws,
+  )
+  return picked, hint, context
+
+
+def total(terms: Sequence[Term], values: Mapping[str, Array]) -> Array:
+  """The weighted sum that a stage minimises; terms of weight 0 are left out."""
+  return sum(term.weight * values[term.name] for term in terms if term.weight)

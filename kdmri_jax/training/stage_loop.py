@@ -1,0 +1,325 @@
+"""Trains one stage: epochs, validation, the best weights, resuming, stopping."""
+
+import contextlib
+import math
+import time
+import zlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from absl import logging
+
+from kdmri_jax.errors import Interrupted, UserError
+from kdmri_jax.training import batches, hints, log, parallel
+from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
+from kdmri_jax.training.stage import Setting, Stage
+from kdmri_jax.training.stage_networks import Teacher, init_guides
+from kdmri_jax.training.step import (
+  init_state,
+  make_optimiser,
+  make_predict,
+  make_schedule,
+  make_steps,
+)
+from kdmri_jax.training.validation import Validation
+from kdmri_jax.types import Acquisition, Slices, shape_of
+
+
+def train(stage: Stage, setting: Setting) -> Progress:
+  """Trains a stage to its last epoch, from its newest checkpoint where there is one.
+
+  Each epoch appends a line to metrics.jsonl: event, epoch, step, seconds,
+  learning_rate, train (mean of every term, loss, gradient_norm), validation (mse,
+  l1, psnr, loss, every term) and best.
+
+  Raises:
+    Interrupted: SIGTERM or Ctrl-C; the state was saved before.
+    UserError: a loss became NaN or infinite; or the disk is full.
+  """
+  counts = batches.counts(stage.train)
+  per_epoch = batches.steps_per_epoch(counts, setting.batch_size)
+  shown = setting.label + stage.name
+  with contextlib.ExitStack() as stack:
+    optimiser = make_optimiser(stage.config, per_epoch)
+    fresh = _fresh(stage, setting, optimiser)
+    checkpoints = Checkpoints(stage.directory / "checkpoints")
+    stack.callback(checkpoints.close)
+    snapshot = checkpoints.restore(fresh) or fresh
+    done, total = snapshot.progress.step, stage.config.epochs * per_epoch
+    if done:
+      logging.info("%s: going on after step %d of %d", shown, done, total)
+    diary = log.StageLog(stage.directory, shown, done, total, setting.row)
+    stack.callback(diary.close)
+    steps = make_steps(stage.networks, optimiser, setting.devices)
+    loop = _Loop(stage, setting, steps, snapshot, checkpoints, diary)
+    loop.run(per_epoch)
+    return snapshot.progress
+
+
+def _fresh(stage: Stage, setting: Setting, optimiser) -> Snapshot:
+  one = batches.take(stage.train[0], np.array([0]))
+  key = jax.random.fold_in(jax.random.key(setting.seed), zlib.crc32(b"guides"))
+  acquisition = setting.acquisitions[shape_of(one)]
+  guides = init_guides(
+    stage.networks, stage.params, stage.teacher_params, one, acquisition, key
+  )
+  params, guides = jax.device_get((stage.params, guides))
+  state = init_state(params, guides, optimiser)
+  return Snapshot(state, params, Progress(), guides.get("branches"))
+
+
+class _Loop:
+  """The moving parts of a stage that is being trained."""
+
+  def __init__(self, stage, setting, steps, snapshot, checkpoints, diary):
+    self._stage, self._setting, self._steps = stage, setting, steps
+    self._snapshot, self._checkpoints = snapshot, checkpoints
+    self._diary, self._signal = diary, setting.signal
+    self._acquisitions = {
+      shape: parallel.replicate(acquisition, setting.devices)
+      for shape, acquisition in setting.acquisitions.items()
+    }
+    self._set_teacher(error_range=0.0)
+    snapshot.state = parallel.replicate(snapshot.state, setting.devices)
+    self._predict = make_predict(stage.networks.model, setting.devices[:1])
+    self._saved_at, self._counted_until = time.monotonic(), time.monotonic()
+    self._saved_step = snapshot.progress.step
+    self._cache_left = setting.teacher_cache_mb * 2**20
+    self._train, self._at_once, self._validation = None, 1, None
+
+  def _set_teacher(self, error_range: float) -> None:
+    self._one_teacher = Teacher(self._stage.teacher_params, np.float32(error_range))
+    self._teacher = parallel.replicate(self._one_teacher, self._setting.devices)
+
+  def run(self, per_epoch: int) -> None:
+    progress = self._snapshot.progress
+    if progress.finished:
+      return
+    stage, setting = self._stage, self._setting
+    self._train = parallel.keep(
+      self._with_hints(stage.train, "training"), setting.devices
+    )
+    self._at_once = parallel.at_once(
+      setting.steps_per_dispatch, self._train, setting.devices, per_epoch
+    )
+    self._validation = Validation(
+      self._steps,
+      setting,
+      self._with_hints(stage.validation, "validation"),
+      (self._one_teacher, self._teacher),
+      self._acquisitions,
+    )
+    schedule = make_schedule(stage.config, per_epoch)
+    self._counted_until = time.monotonic()
+    while not progress.finished:
+      epoch, done = divmod(progress.step, per_epoch)
+      self._train_epoch(epoch, done)
+      means = {key: value / per_epoch for key, value in progress.sums.items()}
+      progress.sums = {}
+      validation = self._validate(epoch)
+      best = self._keep_best(validation, epoch)
+      self._count_seconds()
+      progress.finished = epoch + 1 >= stage.config.epochs
+      self._diary.epoch(
+        {
+          "event": "epoch",
+          "epoch": epoch + 1,
+          "step": progress.step,
+          "seconds": round(progress.seconds, 3),
+          "learning_rate": float(schedule(progress.step - 1)),
+          "train": means,
+          "validation": validation,
+          "best": best,
+        }
+      )
+      if self._save_if_due():
+        self._picture()
+      self._stop_if_asked()
+
+  def _train_epoch(self, epoch: int, done: int) -> None:
+    """Does the epoch's steps from `done` on; may be stopped before its last one."""
+    setting, progress = self._setting, self._snapshot.progress
+    counts = batches.counts(self._train)
+    order = batches.epoch_order(counts, setting.batch_size, setting.seed, epoch)
+    end = progress.step - done + len(order)
+    groups = batches.group(order, done, self._at_once)
+    singles = [rows for group in groups if len(group) == 1 for rows in group]
+    loaded = batches.load(self._train, singles)
+    pending = None
+    for group in groups:
+      values = self._train_on(group) if len(group) > 1 else self._step(next(loaded))
+      self._account(pending)
+      pending = progress.step, values
+      progress.step += len(group)
+      if progress.step < end and (self._signal.received or self._is_due()):
+        self._account(pending)
+        pending = None
+        self._check_weights()
+        self._count_seconds()
+        self._save_if_due()
+        self._stop_if_asked()
+    self._account(pending)
+
+  def _step(self, batch: Slices):
+    """One step; its values."""
+    if self._is_audit_due(steps=1):
+      self._audit(batch)
+    self._snapshot.state, values = self._steps.train(
+      self._snapshot.state, self._teacher, batch, self._measured(batch)
+    )
+    return values
+
+  def _train_on(self, group: Sequence[batches.Rows]):
+    """The steps of a group in one dispatch; their values."""
+    part = self._train[group[0].part]
+    if self._is_audit_due(steps=len(group)):
+      self._audit(batches.take(part, group[0].rows))
+    rows = np.stack([batch.rows for batch in group])
+    self._snapshot.state, values = self._steps.train_many(
+      self._snapshot.state, self._teacher, part, rows, self._measured(part)
+    )
+    return values
+
+  def _is_audit_due(self, steps: int) -> bool:
+    """Whether one of the steps that come next is to be audited."""
+    every, step = self._setting.audit_every, self._snapshot.progress.step
+    return bool(every) and -step % every < steps
+
+  def _audit(self, batch: Slices) -> None:
+    measured = self._steps.audit(
+      self._snapshot.state, self._teacher, batch, self._measured(batch)
+    )
+    self._diary.audit(self._snapshot.progress.step, jax.device_get(measured))
+
+  def _account(self, pending) -> None:
+    """Adds the values of a dispatch, which began at a step, to the epoch's sums."""
+    if pending is None:
+      return
+    first, values = pending
+    values = {key: np.ravel(value) for key, value in jax.device_get(values).items()}
+    sums = self._snapshot.progress.sums
+    for k in range(len(values["loss"])):
+      step = {key: float(value[k]) for key, value in values.items()}
+      self._check_finite(step, f"training, step {first + k + 1}")
+      for key, value in step.items():
+        sums[key] = sums.get(key, 0.0) + value
+      self._diary.advance(step["loss"])
+
+  def _check_finite(self, values: dict[str, float], where: str) -> None:
+    """Stops at a value that is not finite; terms are named before their sum."""
+    names = [*self._stage.config.terms, *values]
+    bad = [n for n in names if not math.isfinite(values.get(n, 0.0))]
+    if bad:
+      saved = self._checkpoints.progress()
+      raise UserError(
+        f"stage {self._stage.name}, {where}",
+        f"{bad[0]} = {values[bad[0]]}",
+        "a finite value",
+        (
+          f"The last good checkpoint, of step {saved.step}, is kept. "
+          if saved
+          else "It came before the first checkpoint. "
+        )
+        + f"Look at the weight and the inputs of that term, or start again in a new "
+        f"--workdir with a lower config.stages.{self._stage.name}.learning_rate.",
+      )
+
+  def _check_weights(self) -> None:
+    """Refuses to save weights that the last step has ruined."""
+    values = self._validation.first(self._snapshot.state)
+    self._check_finite(values, f"validation, step {self._snapshot.progress.step}")
+
+  def _measured(self, batch: Slices) -> Acquisition:
+    """How a batch is measured, on the devices."""
+    return self._acquisitions[shape_of(batch)]
+
+  def _validate(self, epoch: int) -> dict[str, float]:
+    means = self._validation.whole(self._snapshot.state)
+    step = self._snapshot.progress.step
+    self._check_finite(means, f"validation after epoch {epoch + 1}, step {step}")
+    return {**means, "psnr": log.psnr(means["mse"])}
+
+  def _keep_best(self, validation: dict[str, float], epoch: int) -> bool:
+    snapshot, value = self._snapshot, validation[self._stage.config.select]
+    best = snapshot.progress.best_value
+    if best is not None and value >= best:
+      return False
+    # Copies: a step takes over the memory of the state before it.
+    snapshot.best, snapshot.branches = jax.device_get(
+      (snapshot.state.params, snapshot.state.guides.get("branches"))
+    )
+    snapshot.progress.best_value, snapshot.progress.best_epoch = value, epoch + 1
+    return True
+
+  def _count_seconds(self) -> None:
+    now = time.monotonic()
+    self._snapshot.progress.seconds += now - self._counted_until
+    self._counted_until = now
+
+  def _is_due(self) -> bool:
+    return time.monotonic() - self._saved_at >= self._setting.checkpoint_seconds
+
+  def _save_if_due(self) -> bool:
+    finished = self._snapshot.progress.finished
+    due = self._is_due() or finished or bool(self._signal.received)
+    if due:
+      self._checkpoints.save(self._snapshot)
+      self._saved_at = time.monotonic()
+      self._saved_step = self._snapshot.progress.step
+    return due
+
+  def _picture(self) -> None:
+    """Shows TensorBoard one validation slice: input | reconstruction | target."""
+    first = self._stage.validation[0]
+    slices = batches.take(first, np.array([len(first.target) // 2]))
+    params = jax.device_get(self._snapshot.state.params)
+    acquisition = self._setting.acquisitions[shape_of(slices)]
+    zero_filled, image, _ = self._predict(params, slices, acquisition)
+    panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
+    shown = [np.linalg.norm(x, axis=-1) for x in panel]
+    self._diary.image(np.concatenate(shown, axis=1), self._snapshot.progress.step)
+
+  def _stop_if_asked(self) -> None:
+    if self._signal.received:
+      if self._saved_step != self._snapshot.progress.step:
+        self._checkpoints.save(self._snapshot)
+      raise Interrupted(
+        self._signal.received,
+        f"stopped in stage {self._stage.name} at step {self._snapshot.progress.step}; "
+        "everything is saved. Start the same command again to go on.",
+      )
+
+  def _with_hints(self, parts: tuple[Slices, ...], what: str) -> tuple[Slices, ...]:
+    """Adds the frozen teachers' hints, and takes the range of their error.
+
+    Where every training step varies its slices, hints are of no use for long; the
+    error's range is then that of the slices as they are stored.
+    """
+    taught_terms = [term for term in self._stage.networks.terms if term.needs_teacher]
+    if not taught_terms:
+      return parts
+    varies = what == "training" and self._stage.networks.varies
+    taught = hints.collect(
+      lambda batch: self._steps.teach(self._teacher, batch, self._measured(batch)),
+      parts,
+      self._setting.batch_size,
+      0 if varies else self._cache_left,
+      self._setting.teacher_cache_type,
+      what == "training" and any(term.uses_context for term in taught_terms),
+      self._stop_if_asked,
+    )
+    self._cache_left -= taught.bytes
+    if taught.hints is None and not varies:
+      logging.info(
+        "%s: the teacher's outputs on the %s set take %.0f MB or more; computing them "
+        "step by step (config.teacher_cache_mb=%d)",
+        *(self._stage.name, what, taught.needed / 2**20),
+        self._setting.teacher_cache_mb,
+      )
+    if what == "training":
+      self._set_teacher(taught.error_range)
+    if taught.hints is None:
+      return parts
+    pairs = zip(parts, taught.hints, strict=True)
+    return tuple(slices._replace(hints=hints) for slices, hints in pairs)

@@ -1,0 +1,243 @@
+"""What a stage computes with: networks, terms, and how they are put together."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from kdmri_jax.config import AugmentConfig
+from kdmri_jax.errors import UserError
+from kdmri_jax.models import features as feature_lib
+from kdmri_jax.physics.acquisition import measure
+from kdmri_jax.training import augment, objective
+from kdmri_jax.types import Acquisition, Array, Batch, Measurement, Outputs, Slices
+
+
+class Teacher(NamedTuple):
+  """The frozen teacher, as the steps are given it.
+
+  Attributes:
+    params: for each of `Networks.teachers` its weights.
+    error_range: largest minus smallest mean squared error over the training set.
+  """
+
+  params: Sequence[Any] = ()
+  error_range: Any = 0.0
+
+
+class Networks(NamedTuple):
+  """What a stage computes with.
+
+  Attributes:
+    model: the network that is trained.
+    terms: from `combine.adapt`.
+    teachers: the frozen networks that teach; () without any.
+    taught_by: for each task the number of its teacher; not used with one teacher.
+    branches: `models.branches.Branches` for SFT-KD-Recon, or None.
+    seed: seed of the random draws of a step.
+    fresh: for each task whether a training step draws new noise; () without noise.
+    augment: how a training step varies its slices, or None.
+  """
+
+  model: nn.Module
+  terms: Sequence[objective.Term]
+  teachers: tuple[nn.Module, ...] = ()
+  taught_by: tuple[int, ...] = ()
+  branches: nn.Module | None = None
+  seed: int = 0
+  fresh: tuple[bool, ...] = ()
+  augment: AugmentConfig | None = None
+
+  @property
+  def varies(self) -> bool:
+    """Whether a training step sees a slice otherwise than the step before."""
+    return any(self.fresh) or self.augment is not None
+
+
+def complete(slices: Slices, acquisition: Acquisition) -> Batch:
+  """Adds the measurement: the data's own k-space where there is one, else simulated."""
+  if slices.kspace is None:
+    zero_filled, measurement = measure(
+      slices.target, acquisition, slices.task, slices.draws
+    )
+  else:
+    zero_filled = slices.zero_filled
+    measurement = Measurement(slices.kspace, acquisition.masks[0])
+  return Batch(slices.target, zero_filled, measurement, slices.task)
+
+
+def vary(
+  networks: Networks, slices: Slices, acquisition: Acquisition, draws: Array
+) -> Batch:
+  """As `complete`, for training: with this step's noise, mirrored, turned and cut.
+
+  Patches are cut from input and target after the measurement, which they lose; whole
+  slices are turned before they are measured.
+
+  Args:
+    networks: what the stage computes with.
+    slices: the slices of a step.
+    acquisition: how they are measured.
+    draws: a number for each slice and step, uint32 [B].
+  """
+  if any(networks.fresh):
+    fresh = jnp.asarray(networks.fresh)[0 if slices.task is None else slices.task]
+    slices = slices._replace(draws=jnp.where(fresh, draws, slices.draws))
+  if networks.augment is None:
+    return complete(slices, acquisition)
+  patch = networks.augment.patch
+  if not any(patch):
+    (target,) = augment.turn((slices.target,), draws, networks.augment)
+    return complete(slices._replace(target=target), acquisition)
+  batch = complete(slices, acquisition)
+  images = augment.cut((batch.target, batch.zero_filled), draws, patch)
+  target, zero_filled = augment.turn(images, draws, networks.augment)
+  return Batch(target, zero_filled, None, batch.task)
+
+
+def forward(
+  networks: Networks, params, guides, batch: Batch
+) -> tuple[Outputs, dict[str, Array]]:
+  """Runs the network that is trained; its features include SFT's branches."""
+  outputs, features = _run(networks.model, params, batch)
+  if networks.branches:
+    variables = {"params": guides["branches"]}
+    features |= networks.branches.apply(variables, features, batch.measurement)
+  return outputs, features
+
+
+def teach(networks: Networks, teacher_params, batch: Batch) -> dict[str, Any] | None:
+  """The frozen teachers' hints, of each image those of its task's; None without one."""
+  hints = []
+  for teacher, params in zip(networks.teachers, teacher_params, strict=True):
+    _, features = _run(teacher, params, batch)
+    hints.append(objective.represent_teacher(networks.terms, features, batch.target))
+  if len(hints) < 2:
+    return hints[0] if hints else None
+  chosen = jnp.asarray(networks.taught_by)[batch.task]
+  images = jnp.arange(len(batch.task))
+  return jax.tree.map(lambda *each: jnp.stack(each)[chosen, images], *hints)
+
+
+def _run(model: nn.Module, params, batch: Batch):
+  return feature_lib.apply(model, params, batch.zero_filled, batch.measurement)
+
+
+def init_guides(
+  networks: Networks,
+  params: Any,
+  teacher_params: Any,
+  slices: Slices,
+  acquisition: Acquisition,
+  key: Array,
+) -> dict[str, Any]:
+  """Initial weights of what is trained along with the network.
+
+  Args:
+    networks: what the stage computes with; terms as from `fit_terms`.
+    params: the network's weights.
+    teacher_params: those of each frozen teacher.
+    slices: any slice, for the shapes.
+    acquisition: how it is measured.
+    key: random key.
+
+  Returns:
+    Term name -> weights, and "branches" -> those of SFT's branches.
+  """
+  if networks.branches is None and not any(t.owns_weights for t in networks.terms):
+    return {}
+  batch = complete(slices, acquisition)
+  return _init_guides(networks, params, teacher_params, batch, key)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _init_guides(networks: Networks, params, teacher_params, batch: Batch, key):
+  guides = _init_branches(networks, params, batch, key)
+  _, features = forward(networks, params, guides, batch)
+  hints = teach(networks, teacher_params, batch)
+  return guides | objective.make_guides(
+    networks.terms, features, batch, hints, _no_extras(batch), key
+  )
+
+
+def _init_branches(networks: Networks, params, batch: Batch, key):
+  if networks.branches is None:
+    return {}
+  _, features = _run(networks.model, params, batch)
+  variables = networks.branches.init(key, features, batch.measurement)
+  return {"branches": variables["params"]}
+
+
+def _no_extras(batch: Batch) -> objective.Extras:
+  return objective.Extras(jnp.zeros(()), _no_draws(batch))
+
+
+def _no_draws(slices: Slices | Batch) -> Array:
+  return jnp.zeros(len(slices.target), jnp.uint32)
+
+
+def fit_terms(
+  networks: Networks, slices: Slices, acquisition: Acquisition, stage: str
+) -> tuple[objective.Term, ...]:
+  """Fits the terms to the networks' layers and traces every one of them.
+
+  Args:
+    networks: their terms as from `combine.resolve`.
+    slices: any slice, for the shapes.
+    acquisition: how it is measured.
+    stage: name of the stage, for the log and for errors.
+
+  Raises:
+    UserError: layers are missing, or a term cannot be computed from them; names it.
+  """
+  key = jax.random.key(0)
+  batch = jax.eval_shape(
+    functools.partial(vary, networks), slices, acquisition, _no_draws(slices)
+  )
+
+  def init(model, batch):
+    return model.init(key, batch.zero_filled, batch.measurement)["params"]
+
+  def layers(batch):
+    params = init(networks.model, batch)
+    guides = _init_branches(networks, params, batch, key)
+    student = forward(networks, params, guides, batch)[1]
+    return student, [_run(t, init(t, batch), batch)[1] for t in networks.teachers]
+
+  student, teachers = jax.eval_shape(layers, batch)
+  teacher = teachers[0] if teachers else {}
+  terms = objective.adapt(networks.terms, student, teacher, stage)
+  for other in teachers[1:]:
+    if objective.adapt(networks.terms, student, other, stage) != terms:
+      raise UserError(
+        f"config.stages.{stage}.teachers",
+        "teachers whose layers differ in shape",
+        "layers of equal shapes",
+        "Let networks of one kind teach, or another method.",
+      )
+  for term in terms:
+    try:
+      jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+      raise UserError(
+        f"config.stages.{stage}.terms.{term.name}",
+        f"layers that it cannot compare, guided {', '.join(term.guided)}"
+        + (f", hint {', '.join(term.hint)}" if term.hint else "")
+        + f" ({error})",
+        "layers of matching number and shapes",
+        "Correct the names of the layers.",
+      ) from error
+  return terms
+
+
+def _compute(terms: Sequence[objective.Term], student, teacher, batch: Batch):
+  """The terms' values from features of both networks, {} without a teacher."""
+  hints = objective.represent_teacher(terms, teacher, batch.target) if teacher else None
+  extras = _no_extras(batch)
+  guides = objective.make_guides(
+    terms, student, batch, hints, extras, jax.random.key(0)
+  )
+  return objective.evaluate(terms, guides, student, batch, hints, extras)

@@ -1,0 +1,66 @@
+"""A whole experiment small enough for a test."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+from experiments import base
+from kdmri_jax import config as config_lib
+from kdmri_jax.inference import load
+from kdmri_jax.training import seeds
+from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
+from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.step import init_state, make_optimiser
+
+
+def tiny_config(protocol="paper", **changes):
+  """Two cascades, few features, eight phantoms of 24x20; keys as in the config file."""
+  config = base.get_config(protocol)
+  config.name = "tiny"
+  config.epochs = 2
+  config.devices = 2
+  config.audit_every = 0
+  config.data.phantom.update(subjects=8, slices=3, size=(24, 20), family="brain")
+  config.mask.update(acceleration=3.0, centre_lines=4)
+  for stage in config.stages.values():
+    stage.learning_rate = 3e-3
+  for model in config.models.values():
+    model.update(cascades=2, features=4)
+  for stage in config.stages.values():
+    for term in stage.terms.values():
+      term.guided, term.hint = term.guided[:2], term.hint[:2]
+  config.evaluation.bootstrap = 200
+  config.update(changes)
+  return config
+
+
+def make(path: pathlib.Path, protocol="paper", **changes) -> Experiment:
+  """The tiny experiment in this folder."""
+  return Experiment(config_lib.parse(tiny_config(protocol, **changes)), path)
+
+
+def train(pipeline, stages=None):
+  """Trains the stages named, or all."""
+  with pipeline.workdir.locked():
+    return seeds.train(pipeline, stages or pipeline.config.pipeline)
+
+
+def final(workdir: pathlib.Path, stage: str, seed: int | None = None) -> Snapshot:
+  """What a stage ended with: latest weights and optimiser state, best, progress."""
+  pipeline = Experiment(load.read_config(workdir), workdir)
+  pipeline = pipeline.for_seed(pipeline.seed if seed is None else seed)
+  params = pipeline.initial_params(stage)
+  optimiser = make_optimiser(pipeline.config.stages[stage], steps_per_epoch=1)
+  like = Snapshot(init_state(params, {}, optimiser), params, Progress())
+  directory = pipeline.workdir.stage(stage) / "checkpoints"
+  checkpoints = Checkpoints(directory, read_only=True)
+  snapshot = checkpoints.restore(like)
+  checkpoints.close()
+  return snapshot
+
+
+def assert_same_end(a: Snapshot, b: Snapshot):
+  """Bit for bit the same, but for the time it took."""
+  jax.tree.map(np.testing.assert_array_equal, (a.state, a.best), (b.state, b.best))
+  assert {**vars(a.progress), "seconds": 0} == {**vars(b.progress), "seconds": 0}

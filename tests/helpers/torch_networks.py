@@ -1,0 +1,193 @@
+"""SwinIR and EDSR once more, in PyTorch and by the papers' definitions.
+
+Written to check the networks of the package with: no windows are cut, no image is
+rolled; every pixel attends to those of its window among all pixels of the image. Run
+as a script, it computes the golden numbers:
+
+    python tests/helpers/torch_networks.py
+"""
+
+import math
+import pathlib
+
+import numpy as np
+import torch
+from helpers import published_networks
+from torch.nn import functional as F  # noqa: N812
+
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden"
+
+
+def swinir(settings, state, image):
+  """Runs a SwinIR.
+
+  Args:
+    settings: those of the package's model.
+    state: name -> array, as published.
+    image: [B, H, W, C].
+
+  Returns:
+    The features by the package's names, float32 [B, H, W, C]; "image" is the result.
+  """
+  window, heads = settings["window"], settings["heads"]
+  upsampler, scale = settings.get("upsampler", ""), settings.get("scale", 1)
+  run = _Layers(state)
+  height, width = image.shape[1:3]
+  mean = torch.tensor(settings.get("mean") or [0.0]).view(1, -1, 1, 1)
+  x = torch.from_numpy(image).permute(0, 3, 1, 2)
+  x = F.pad(x, (0, -width % window, 0, -height % window), mode="reflect") - mean
+  features = {}
+
+  def keep(name, channels_first):
+    values = channels_first[:, :, :height, :width].permute(0, 2, 3, 1)
+    features[name] = values.numpy()
+
+  first = run.convolution("conv_first", x)
+  keep("head", first)
+  y = run.norm("patch_embed.norm", first)
+  for k, depth in enumerate(settings["depths"]):
+    group = y
+    for j in range(depth):
+      name = f"layers.{k}.residual_group.blocks.{j}"
+      offset = window // 2 if j % 2 else 0
+      y = y + run.attention(f"{name}.attn", run.norm(f"{name}.norm1", y), heads, offset)
+      hidden = F.gelu(run.linear(f"{name}.mlp.fc1", run.norm(f"{name}.norm2", y)))
+      y = y + run.linear(f"{name}.mlp.fc2", hidden)
+      keep(f"rstb_{k + 1}/activation_{j + 1}", y)
+    y = group + run.residual(f"layers.{k}.conv", y)
+    keep(f"rstb_{k + 1}/output", y)
+  y = first + run.residual("conv_after_body", run.norm("norm", y))
+  keep("body", y)
+  if upsampler == "":
+    y = x + run.convolution("conv_last", y)
+  elif upsampler == "pixelshuffledirect":
+    y = F.pixel_shuffle(run.convolution("upsample.0", y), scale)
+  else:
+    y = F.leaky_relu(run.convolution("conv_before_upsample.0", y))
+    if upsampler == "pixelshuffle":
+      y = run.subpixel("upsample", y, scale)
+    else:
+      for name in ("conv_up1", "conv_up2"):
+        y = F.interpolate(y, scale_factor=2, mode="nearest")
+        y = F.leaky_relu(run.convolution(name, y), 0.2)
+      y = F.leaky_relu(run.convolution("conv_hr", y), 0.2)
+    y = run.convolution("conv_last", y)
+  y = (y + mean)[:, :, : scale * height, : scale * width]
+  return features | {"image": y.permute(0, 2, 3, 1).numpy()}
+
+
+def edsr(settings, state, image):
+  """Runs an EDSR; see `swinir`."""
+  run = _Layers(state)
+  mean = torch.tensor(settings.get("mean") or [0.0]).view(1, -1, 1, 1)
+  features = {}
+
+  def keep(name, channels_first):
+    features[name] = channels_first.permute(0, 2, 3, 1).numpy()
+
+  x = torch.from_numpy(image).permute(0, 3, 1, 2) - mean
+  head = y = run.convolution("head.0", x)
+  keep("head", head)
+  for k in range(settings["blocks"]):
+    hidden = run.convolution(f"body.{k}.body.0", y).clamp(min=0)
+    keep(f"block_{k + 1}/activation", hidden)
+    residue = run.convolution(f"body.{k}.body.2", hidden)
+    y = y + settings.get("res_scale", 1.0) * residue
+    keep(f"block_{k + 1}/output", y)
+  y = head + run.convolution(f"body.{settings['blocks']}", y)
+  keep("body", y)
+  y = run.subpixel("tail.0", y, settings.get("scale", 1))
+  keep("image", run.convolution("tail.1", y) + mean)
+  return features
+
+
+class _Layers:
+  """Layers on [B, C, H, W] with the weights of a state dict."""
+
+  def __init__(self, state):
+    self.state = {name: torch.from_numpy(array) for name, array in state.items()}
+
+  def _weights(self, name):
+    return self.state[f"{name}.weight"], self.state[f"{name}.bias"]
+
+  def convolution(self, name, x):
+    return F.conv2d(x, *self._weights(name), padding="same")
+
+  def linear(self, name, x):
+    weight, bias = self._weights(name)
+    return F.conv2d(x, weight[:, :, None, None], bias)
+
+  def norm(self, name, x):
+    weight, bias = self._weights(name)
+    x = x - x.mean(1, keepdim=True)
+    x = x / torch.sqrt(x.square().mean(1, keepdim=True) + 1e-5)
+    return x * weight.view(-1, 1, 1) + bias.view(-1, 1, 1)
+
+  def residual(self, name, x):
+    if f"{name}.weight" in self.state:
+      return self.convolution(name, x)
+    for k in (0, 2):
+      x = F.leaky_relu(self.convolution(f"{name}.{k}", x), 0.2)
+    return self.convolution(f"{name}.4", x)
+
+  def subpixel(self, name, x, scale):
+    for k, factor in enumerate({1: (), 2: (2,), 3: (3,), 4: (2, 2)}[scale]):
+      x = F.pixel_shuffle(self.convolution(f"{name}.{2 * k}", x), factor)
+    return x
+
+  def attention(self, name, x, heads, offset):
+    """Pixels attend to those in the same cell of a grid that begins at `offset`."""
+    table = self.state[f"{name}.relative_position_bias_table"]
+    reach = (math.isqrt(len(table)) + 1) // 2
+    batch, channels, height, width = x.shape
+    row, column = (
+      torch.cartesian_prod(torch.arange(height), torch.arange(width)).double().unbind(1)
+    )
+    cell = torch.stack([((a - offset) / reach).floor() for a in (row, column)], 1)
+    together = (cell[:, None] == cell).all(-1)
+    down, right = (a[:, None] - a for a in (row, column))
+    index = (down + reach - 1) * (2 * reach - 1) + right + reach - 1
+    bias = table[index.where(together, 0).long()].permute(2, 0, 1)
+    bias = bias.masked_fill(~together, -math.inf)
+    qkv = self.linear(f"{name}.qkv", x).reshape(batch, 3, heads, channels // heads, -1)
+    q, k, v = qkv.transpose(-1, -2).unbind(1)
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    return self.linear(f"{name}.proj", y.transpose(-1, -2).reshape(x.shape))
+
+
+def published_state(settings, state):
+  """As `torch.save` gets it: tensors, with what the published code stores beside."""
+  tensors = {}
+  pixels = settings["window"] ** 2
+  for name, array in state.items():
+    tensors[name] = torch.from_numpy(array)
+    block, _, weight = name.partition(".attn.")
+    if weight == "relative_position_bias_table":
+      index = torch.zeros(pixels, pixels, dtype=torch.long)
+      tensors[f"{block}.attn.relative_position_index"] = index
+      if int(block.rpartition(".")[2]) % 2:
+        tensors[f"{block}.attn_mask"] = torch.zeros(4, pixels, pixels)
+  return tensors
+
+
+def main():
+  numbers = {}
+  for name in published_networks.SWINIR:
+    features = swinir(*published_networks.swinir(name))
+    kept = ("image", "rstb_1/activation_2", "body") if name == "denoise" else ("image",)
+    numbers |= {f"swinir/{name}/{key}": features[key] for key in kept}
+  for name in published_networks.EDSR:
+    features = edsr(*published_networks.edsr(name))
+    kept = ("image", "block_2/output", "body") if name == "student" else ("image",)
+    numbers |= {f"edsr/{name}/{key}": features[key] for key in kept}
+  np.savez_compressed(GOLDEN / "enhancement.npz", **numbers)
+  settings, state, _ = published_networks.swinir("denoise")
+  tensors = published_state(settings, state)
+  torch.save({"params": tensors}, GOLDEN / "swinir_denoise.pth")
+  _, state, _ = published_networks.edsr("double")
+  tensors = {name: torch.from_numpy(array) for name, array in state.items()}
+  torch.save(tensors, GOLDEN / "edsr_double.pt")
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,85 @@
+"""The page docs/adding.md, followed to the letter in a copy of the repository."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "adding.md").read_text()
+
+# A few steps on small phantoms instead of the demo's head.
+SMALL = (
+  "--config.data.source=phantom",
+  "--config.data.crop=(0,0)",
+  "--config.data.phantom.subjects=4",
+  "--config.data.phantom.slices=2",
+  "--config.data.phantom.size=(24,20)",
+  "--config.mask.centre_lines=4",
+  "--config.epochs=1",
+  "--config.audit_every=0",
+  "--stages=teacher,student,feature",
+  "--config.evaluation.models=('teacher','student','feature')",
+  "--config.evaluation.distilled=('feature',)",
+)
+
+
+def block(before, language=""):
+  """The first code block after these words, without its indentation."""
+  text = PAGE[PAGE.index(before) :]
+  match = re.search(rf"^( *)```{language}\n(.*?)^ *```$", text, re.M | re.S)
+  indent = len(match[1])
+  return "".join(line[indent:] + "\n" for line in match[2].splitlines())
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("adding") / "kdmri_jax"
+  for name in ("kdmri_jax", "experiments", "scripts", "tests"):
+    shutil.copytree(
+      ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "golden")
+    )
+  shutil.copy(ROOT / "pyproject.toml", folder)
+  return folder
+
+
+def run(folder, command):
+  """A command of the page, with this interpreter and the copy's package."""
+  words = command.split()
+  environment = {**os.environ, "PYTHONPATH": str(folder)}
+  while "=" in words[0]:
+    words.pop(0)
+  words[0] = sys.executable
+  return subprocess.run(
+    words, cwd=folder, env=environment, capture_output=True, text=True
+  )
+
+
+def test_a_method_in_one_file_and_one_line(copy):
+  file = block("1. Write one file", "python")
+  (copy / "kdmri_jax" / "distillation" / "mean_activation.py").write_text(file)
+  registry = copy / "kdmri_jax" / "distillation" / "__init__.py"
+  text = registry.read_text()
+  line = block("2. Register it", "python")
+  assert text.count("\n}\n") == 1
+  text = text.replace("\n}\n", f"\n{line}}}\n")
+  imported = "from kdmri_jax.distillation import mean_activation\n"
+  registry.write_text(text.replace("\nMETHODS", f"{imported}\nMETHODS", 1))
+  contract = run(copy, block("3. Hold it"))
+  assert contract.returncode == 0, contract.stdout
+  assert re.search(r"\d\d passed|\.{10}", contract.stdout)
+  trained = run(copy, " ".join([block("4. Train"), *SMALL]))
+  assert trained.returncode == 0, trained.stderr
+  assert "report:" in trained.stdout
+
+
+def test_a_network_of_ones_own(copy):
+  (copy / "my_network.py").write_text(block("## A network of your own", "python"))
+  (copy / "my_experiment.py").write_text(block("and name it", "python"))
+  trained = run(copy, " ".join([block("```\nPYTHONPATH"), *SMALL]))
+  assert trained.returncode == 0, trained.stderr
+  assert "report:" in trained.stdout

@@ -1,0 +1,190 @@
+"""The benchmark: frameworks compute the same, take turns, and are put in a table."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import base
+from kdmri_jax import config as config_lib
+from kdmri_jax.benchmark import case, epochs, race, scaling, table
+from kdmri_jax.benchmark.case import Case, Problem
+from kdmri_jax.benchmark.race import Result
+from kdmri_jax.benchmark.worker import Worker, WorkerError, running
+from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.types import Measurement
+
+ROOT = pathlib.Path(__file__).parents[2]
+SMALL = Case("inference", "student", 48, 44, 1)
+
+
+def settings():
+  config = base.get_config()
+  for model in config.models.values():
+    model.update(cascades=2, features=4)
+  for stage in config.stages.values():
+    for term in stage.terms.values():
+      term.guided, term.hint = term.guided[:2], term.hint[:2]
+  return config_lib.to_dict(config_lib.parse(config))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+  """A real race of JAX, its exported bundle and onnxruntime."""
+  cases = [SMALL, Case("training", "feature", 48, 44, 2, cached=True)]
+  ours = Worker("jax", settings(), machine_too=True)
+  with running([ours, Worker("onnxruntime", settings())]) as workers:
+    for worker in workers:
+      worker.receive()
+    return [
+      race.run(workers, each, repeats=2, seconds=0.01, say=lambda text: None)
+      for each in cases
+    ]
+
+
+def test_all_runners_are_timed_as_often(results):
+  inference, training = results
+  assert set(inference.seconds) == {
+    *("jax", "jax, exported", "onnxruntime", "matmul", "copy")
+  }
+  assert set(training.seconds) == {"jax", "matmul", "copy"}
+  for result in results:
+    assert not result.failed
+    assert all(len(x) == 2 and min(x) > 0 for x in result.seconds.values())
+    assert all(value > 1e8 for value in result.machine().values())
+
+
+def test_the_table_shows_every_case(results):
+  text = table.make(results)
+  assert "**Inference**" in text and "**A training step**" in text
+  assert "| student, 48x44, batch 1 |" in text
+  assert "| feature, teacher cached, 48x44, batch 2 |" in text
+  assert "onnxruntime / JAX | exported bundle / JAX" in text
+  json.dumps([race.to_json(result) for result in results])
+
+
+def made_up(**seconds):
+  return Result(SMALL, 10**9, 10**8, seconds, {}, {}, {})
+
+
+def test_ratios_are_taken_round_by_round():
+  result = made_up(jax=[1.0, 2.0, 4.0], torch=[2.0, 3.0, 12.0])
+  assert race.ratio(result, "torch", "jax") == (2.0, 1.5, 3.0)
+
+
+def test_the_best_way_of_a_framework_counts():
+  ways = {"torch": [3.0, 3.0], "torch, compiled": [2.0, 2.5], "jax": [1.0, 1.0]}
+  result = made_up(**ways)
+  assert race.best(result, "torch") == "torch, compiled"
+  assert race.best(result, "onnxruntime") is None
+  shown = table.make([made_up(**ways, matmul=[0.1, 0.1], copy=[0.1, 0.1])])
+  # A product takes 0.1 s for 17.2 GFLOP, a copy as long for 537 MB.
+  assert "| 1000.0 | 2.25 [2.00, 2.50], compiled | 1% | 2% |" in shown
+
+
+def test_operations_are_those_of_the_published_networks():
+  image = np.zeros((1, 8, 8, 1), np.float32)
+  measurement = Measurement(np.zeros((1, 8, 8), np.complex64), np.ones((8, 8)))
+  params = DCCNN().init(jax.random.key(0), image, measurement)["params"]
+  # 141,765 parameters, of which 5 (4 32 + 1) are biases.
+  expected = 2 * (141_765 - 5 * (4 * 32 + 1)) * 240 * 240 * 3
+  assert case.operations(params, Case("training", "teacher", 240, 240, 3)) == expected
+  # Of each cascade: 1 to 32 channels, three times 32 to 32, 32 to 1.
+  expected = 4 * 5 * (33 + 3 * 64 + 33) * 240 * 240 * 3
+  assert case.traffic(params, Case("training", "teacher", 240, 240, 3)) == expected
+
+
+def test_a_problem_comes_back_as_it_was_saved(tmp_path):
+  rng = np.random.default_rng(0)
+  params = {"teacher": {"cascade_1": {"conv_1": {"bias": rng.random(3)}}}}
+  arrays = [rng.random(k + 1) for k in range(5)]
+  problem = Problem(params, *arrays)
+  case.save(tmp_path / "problem.npz", problem)
+  jax.tree.map(
+    np.testing.assert_array_equal, case.load(tmp_path / "problem.npz"), problem
+  )
+
+
+def test_numbers_that_differ_are_not_timed(tmp_path):
+  file = tmp_path / "problem.npz"
+  with running(
+    [Worker(name, settings()) for name in ("jax", "onnxruntime")]
+  ) as workers:
+    for worker in workers:
+      worker.receive()
+    ours, theirs = workers
+    ours.prepare(SMALL, file)
+    problem = case.load(file)
+    case.save(file, problem._replace(expected=problem.expected + 0.5))
+    found = theirs.prepare(SMALL, file)["onnxruntime"]["deviation"]
+    assert found == pytest.approx(0.5, abs=1e-4)
+    with pytest.raises(WorkerError, match=r"onnxruntime: KeyError: 'no such runner'"):
+      theirs.run("no such runner", 1)
+    theirs.send(do="run", runner="onnxruntime", calls=1)
+    assert theirs.receive()["seconds"] > 0  # it goes on after an error
+
+
+def test_scaling_over_devices_and_processes():
+  found = scaling.measure(
+    settings(), "student", (48, 44), repeats=1, say=lambda text: None, most=2, each=1
+  )
+  assert list(found.strong) == list(found.weak) == ["1", "2", "2 processes of 1"]
+  assert max(found.deviation.values()) < 1e-5
+  assert len(scaling.table(found).splitlines()) == 2 + 3
+
+
+def test_epochs_of_the_pipeline():
+  (found,) = epochs.measure(settings(), ["student"], (48, 44), seeds=2)
+  assert found.steps == 8 and list(found.seconds) == [1, 2]
+  assert all(len(x) == 3 and min(x) > 0 for x in found.seconds.values())
+  assert len(epochs.table([found]).splitlines()) == 3
+
+
+def test_a_protocol_is_all_epochs_of_all_stages():
+  found = epochs.run_protocol(settings(), ["teacher", "feature"], (48, 44), epochs=2)
+  assert list(found.stages) == ["teacher", "feature"]
+  assert all(len(x) == 2 and min(x) > 0 for x in found.stages.values())
+  assert found.seconds > sum(map(sum, found.stages.values()))
+  assert len(epochs.table_of_protocol(found).splitlines()) == 2 + 2 + 1
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_precision_and_steps_a_dispatch(tmp_path, steps):
+  config = settings() | {"steps_per_dispatch": steps, "devices": 1}
+  for model in config["models"].values():
+    model["precision"] = "bfloat16"  # which a case may change
+  found = {}
+  with running([Worker("jax", config, devices=1)]) as (worker,):
+    worker.receive()
+    for precision in ("float32", "bfloat16"):
+      each = Case("training", "kd", 48, 44, 2, precision=precision)
+      worker.prepare(each, tmp_path / "problem.npz")
+      problem = case.load(tmp_path / "problem.npz")
+      assert int(problem.times) == steps and worker.run("jax", 2) > 0
+      found[precision] = problem.expected
+  assert found["float32"].shape == (2,)
+  apart = np.abs(found["bfloat16"] / found["float32"] - 1)
+  assert 1e-6 < apart.max() < 0.05
+  assert each.name == "kd, 48x44, batch 2, bfloat16"
+
+
+@pytest.mark.parametrize(
+  ("flag", "message"),
+  [
+    ("--sizes=240", "--sizes: found ''; expected whole numbers above 0"),
+    ("--stages=teacher,pupil", "--stages: found 'pupil'; expected some of"),
+    ("--what=speed", "--what: found 'speed'; expected some of inference"),
+    ("--frameworks=tensorflow", "--frameworks: found 'tensorflow'"),
+    ("--precisions=float16", "--precisions: found 'float16'; expected some of float32"),
+  ],
+)
+def test_bad_flags_are_refused_before_anything_is_written(tmp_path, flag, message):
+  out = tmp_path / "out"
+  command = [sys.executable, "scripts/benchmark.py", f"--out={out}", flag]
+  done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+  assert done.returncode == 1 and message in done.stderr
+  assert not out.exists()

@@ -1,0 +1,132 @@
+"""The structure keeps its promises: one-way imports, a documented public part."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import pathlib
+import pkgutil
+import subprocess
+import sys
+
+import kdmri_jax
+
+ROOT = pathlib.Path(__file__).parents[2]
+PACKAGE = ROOT / "kdmri_jax"
+
+# Each part may import itself and the parts of the lines before its own.
+ORDER = (
+  ("types", "errors", "optional", "memory", "saving", "xla_flags", "config", "cli"),
+  ("io", "ops"),
+  ("physics",),
+  ("models", "losses", "metrics", "data"),
+  ("distillation", "interop", "statistics"),
+  ("training",),
+  ("inference",),
+  ("report",),
+  ("benchmark",),
+)
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+
+# Needs a package that the tests do without.
+NEEDS = {"kdmri_jax.benchmark.with_torch": "torch"}
+
+MODULES = [
+  module.name
+  for module in pkgutil.walk_packages(kdmri_jax.__path__, "kdmri_jax.")
+  if module.name not in NEEDS or importlib.util.find_spec(NEEDS[module.name])
+]
+
+
+def imports(path):
+  """The names of the modules that a file imports, or imports a name from."""
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      for alias in node.names:
+        full = f"{node.module}.{alias.name}"
+        yield full if full in FILES else node.module
+
+
+def name_of(path):
+  """The dotted name of a module of the package."""
+  name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+  return name.removesuffix(".__init__")
+
+
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def part_of(name):
+  """The part of the package that a module belongs to; the test knows all of them."""
+  part = name.split(".")[1]
+  assert part in LEVEL, f"{name}: give this part its place in ORDER"
+  return part
+
+
+def test_imports_run_one_way():
+  for name, path in FILES.items():
+    for other in imports(path):
+      if "kdmri_jax" in (name, other) or not other.startswith("kdmri_jax."):
+        continue
+      above, below = LEVEL[part_of(name)], LEVEL[part_of(other)]
+      same = part_of(name) == part_of(other) or above == below == 0
+      assert same or below < above, f"{path} imports {other}"
+
+
+def test_no_module_imports_itself_through_others():
+  edges = {
+    n: {o for o in imports(p) if o in FILES and o != n} for n, p in FILES.items()
+  }
+  done = set()
+
+  def visit(name, path):
+    assert name not in path, " -> ".join([*path[path.index(name) :], name])
+    if name not in done:
+      for other in sorted(edges[name]):
+        visit(other, [*path, name])
+      done.add(name)
+
+  for name in FILES:
+    visit(name, [])
+
+
+def test_experiments_import_no_library_but_ml_collections():
+  known = {*sys.stdlib_module_names, "ml_collections", "experiments"}
+  for path in sorted((ROOT / "experiments").glob("*.py")):
+    assert {name.split(".")[0] for name in imports(path)} <= known, path
+
+
+def test_the_public_part_is_documented():
+  for name in MODULES:
+    module = importlib.import_module(name)
+    assert module.__doc__, f"{name} has no docstring"
+    for key, value in vars(module).items():
+      own = getattr(value, "__module__", None) == name
+      if not key.startswith("_") and own and callable(value):
+        assert inspect.getdoc(value), f"{name}.{key} has no docstring"
+
+
+def test_files_stay_readable_in_one_sitting():
+  for folder in ("kdmri_jax", "scripts", "experiments"):
+    for path in (ROOT / folder).rglob("*.py"):
+      assert len(path.read_text().splitlines()) <= 350, path
+
+
+def test_help_needs_no_jax():
+  """A script's --help answers at once: JAX is imported when work begins."""
+  code = (
+    "import sys, kdmri_jax, kdmri_jax.config, kdmri_jax.cli, kdmri_jax.errors;"
+    "sys.exit('jax' in sys.modules)"
+  )
+  assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_importing_everything_touches_no_device():
+  code = (
+    f"import importlib; [importlib.import_module(n) for n in {MODULES!r}];"
+    "import jax; jax.config.update('jax_num_cpu_devices', 3);"
+    "assert len(jax.devices()) == 3"
+  )
+  assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,0 +1,282 @@
+"""Configs: every experiment parses, and every mistake is named."""
+
+import functools
+import importlib
+import math
+import operator
+import pathlib
+
+import pytest
+from helpers.tiny import tiny_config
+
+import experiments
+from experiments import enhancement, published, sft, study, super_resolution
+from kdmri_jax import config as config_lib
+from kdmri_jax.errors import UserError
+from kdmri_jax.report.published_numbers import comparable
+
+STUDIES = ("ablation", "alpha", "best_kspace", "methods", "position", "recipes", "sft")
+ENHANCEMENT = ("model_based", "task_based")
+
+
+def test_every_setting_parses_in_both_protocols():
+  for name in study.settings():
+    module = importlib.import_module(f"experiments.{name}")
+    for protocol in ("paper", "reference"):
+      config_lib.parse(module.get_config(protocol))
+
+
+def test_every_other_experiment_is_tested_by_name():
+  names = {path.stem for path in pathlib.Path(experiments.__file__).parent.glob("*.py")}
+  shared = {"__init__", "published", "study", "enhancement"}
+  others = names - shared - set(study.settings())
+  assert others == {*STUDIES, *ENHANCEMENT, "super_resolution"}
+
+
+@pytest.mark.parametrize("setting", ["brain_t1", "brain_pd:reference", "cardiac_4x"])
+def test_super_resolution_of_every_setting(setting):
+  parsed = config_lib.parse(super_resolution.get_config(setting))
+  assert parsed.mask.kind == "central"
+  sizes = {name: m.settings["convolutions"] for name, m in parsed.models.items()}
+  assert sizes == {"teacher": 11, "student": 7}
+  assert parsed.evaluation.published == {}
+  epochs = {stage.epochs for name, stage in parsed.stages.items() if "long" not in name}
+  assert epochs == {30}
+
+
+@pytest.mark.parametrize("question", STUDIES)
+@pytest.mark.parametrize("setting", ["acdc_small", "brain_t1", "cardiac_4x", "base"])
+def test_every_study_parses_in_every_setting(question, setting):
+  config = importlib.import_module(f"experiments.{question}").get_config(setting)
+  config.epochs = 12
+  parsed = config_lib.parse(config)
+  assert parsed.stages["student_long"].epochs == 24
+  for name in parsed.evaluation.distilled:
+    stages = [parsed.stages[name]]
+    if stages[0].start_from:
+      stages.append(parsed.stages[stages[0].start_from])
+    assert sum(stage.epochs for stage in stages) == 24
+
+
+@pytest.mark.parametrize(
+  ("setting", "protocols"),
+  [("brain_4x", ("slice", "slice")), ("brain_8x", ("kdmri", None))],
+)
+def test_sft_numbers_stand_beside_their_own_protocol(setting, protocols):
+  evaluation = config_lib.parse(sft.get_config(setting)).evaluation
+  stated = evaluation.published_on.get("evaluation.protocol")
+  assert (evaluation.protocol, stated) == protocols
+  assert bool(evaluation.published) == bool(protocols[1])
+  assert evaluation.pairs[0] == ("kd_fitnets_sft", "kd_fitnets")
+  assert len(evaluation.pairs) == len(sft.METHODS)
+
+
+@pytest.mark.parametrize(
+  ("study", "row"),
+  [
+    ("ablation", "both"),
+    ("alpha", "alpha_050"),
+    ("recipes", "paper"),
+    ("position", "middle"),
+  ],
+)
+def test_the_published_distilled_student_stands_beside_its_own_kind(study, row):
+  module = importlib.import_module(f"experiments.{study}")
+  published = config_lib.parse(module.get_config("cardiac_4x")).evaluation.published
+  assert published[f"kd_{row}"] == (32.07, 0.9084)
+  assert set(published) == {"zero_filled", "teacher", "student", f"kd_{row}"}
+
+
+def test_all_published_rows_of_sft():
+  published = config_lib.parse(sft.get_config("brain_4x")).evaluation.published
+  assert len(published) == 13
+  assert published["kd_fitnets"] == (39.52,)
+  assert published["kd_similarity_sft"] == (39.93,)
+
+
+@pytest.mark.parametrize("question", ENHANCEMENT)
+@pytest.mark.parametrize("argument", ["brain_t1", "acdc:full", "demo"])
+def test_every_enhancement_study_parses(question, argument):
+  module = importlib.import_module(f"experiments.{question}")
+  config = module.get_config(argument)
+  parsed = config_lib.parse(config)
+  size = enhancement.NETWORKS[argument.partition(":")[2] or "small"]
+  features = {m.settings["features"] for m in parsed.models.values()}
+  assert size["edsr"]["features"] in features
+  for name in parsed.evaluation.distilled:
+    terms = parsed.stages[name].terms
+    alpha = terms["imitation"].weight
+    assert ("reconstruction" in terms) == (alpha < 1)
+    weights = {n: t.weight for n, t in terms.items() if n != "imitation"}
+    assert set(weights.values()) <= {1 - alpha}
+  enhancement.perceptual(config, 0.1)
+  terms = config_lib.parse(config).stages["student"].terms
+  assert terms["perceptual"].weight == pytest.approx(0.1)
+
+
+def test_a_study_is_no_setting():
+  known = study.settings()
+  assert {"acdc", "brain_t1", "cardiac_4x", "demo"} < set(known)
+  assert not {"study", "published", *STUDIES, *ENHANCEMENT} & set(known)
+
+
+def test_a_study_takes_its_settings_protocol():
+  config = importlib.import_module("experiments.sft").get_config("cardiac_4x:reference")
+  parsed = config_lib.parse(config)
+  assert {m.settings["variant"] for m in parsed.models.values()} == {"reference"}
+  assert {m.settings["padding"] for m in parsed.models.values()} == {5}
+  terms = parsed.stages["teacher_sft"].terms
+  assert terms["branches_imitation"].variant == "reference"
+  assert parsed.stages["teacher_sft"].select == parsed.stages["teacher"].select == "l1"
+
+
+@pytest.mark.parametrize("setting", ["acdc", "brain_t1"])
+def test_the_control_has_the_budget_of_both_stages(setting):
+  config = importlib.import_module(f"experiments.{setting}").get_config()
+  parsed = config_lib.parse(config)
+  assert parsed.evaluation.models == ("teacher", "student", "student_long", "kd")
+  epochs = {name: stage.epochs for name, stage in parsed.stages.items()}
+  assert epochs["student_long"] == epochs["feature"] + epochs["kd"]
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion():
+  config = tiny_config().to_dict()
+  config["mask"]["acelleration"] = 4.0
+  with pytest.raises(UserError, match=r"Did you mean config\.mask\.acceleration"):
+    config_lib.parse(config)
+
+
+def test_a_missing_key_is_refused():
+  config = tiny_config().to_dict()
+  del config["stages"]["kd"]["select"]
+  with pytest.raises(UserError, match=r"config\.stages\.kd: found no value for select"):
+    config_lib.parse(config)
+
+
+@pytest.mark.parametrize(
+  ("key", "value"),
+  [("seed", 1.5), ("seed", True), ("name", 3), ("pipeline", "teacher")],
+)
+def test_a_wrong_type_is_refused(key, value):
+  config = tiny_config().to_dict()
+  config[key] = value
+  with pytest.raises(UserError, match=rf"config\.{key}: found {value!r}"):
+    config_lib.parse(config)
+
+
+@pytest.mark.parametrize(
+  ("group", "old", "new"),
+  [
+    ("stages", "kd", "kd/branches"),
+    ("stages", "kd", ""),
+    ("stages", "kd", "zero_filled"),
+    ("stages", "kd", "target"),
+    ("stages", "kd", "input"),
+    ("models", "student", "a b"),
+    ("stages.kd.terms", "imitation", "l1-image"),
+  ],
+)
+def test_an_unusable_name_is_refused(group, old, new):
+  config = tiny_config().to_dict()
+  part = functools.reduce(operator.getitem, group.split("."), config)
+  part[new] = part.pop(old)
+  with pytest.raises(UserError, match=rf"config\.{group}: found {new!r}"):
+    config_lib.parse(config)
+
+
+def test_seeds_are_those_that_jax_tells_apart():
+  config_lib.parse(tiny_config(seed=2**32 - 3, seeds=3))
+  with pytest.raises(UserError, match=r"config\.seed: found 4294967293, .* of 4 seeds"):
+    config_lib.parse(tiny_config(seed=2**32 - 3, seeds=4))
+
+
+def test_an_infinite_lam_survives_json():
+  config = config_lib.to_dict(config_lib.parse(tiny_config()))
+  assert config["models"]["student"]["lam"] == "inf"
+  assert config_lib.parse(config).models["student"].settings["lam"] == math.inf
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"distilled": "kd"}, "distilled: found 'kd'"),
+    ({"distilled": ("kd", "fsp")}, "distilled: found 'fsp'"),
+    ({"control": "feature"}, "control: found 'feature'"),
+    ({"pairs": ("kd", "student")}, "pairs[0]: found 'kd'"),
+    ({"pairs": (("kd", "feature"),)}, "pairs: found 'feature'"),
+    ({"pairs": (("kd", "kd"),)}, "pairs: found 'kd' twice"),
+    ({"published": {"kd": (32.0, 0.9)}}, "published_source: found none"),
+    ({"published": {"feature": (32.0, 0.9)}}, "published: found 'feature'"),
+    ({"published": {"kd": (0.9, 32.0)}}, "published.kd: found (0.9, 32.0)"),
+    ({"published": {"kd": ()}}, "published.kd: found ()"),
+    ({"published": {"kd": (32.0, 0.9, 0.1)}}, "published.kd: found (32.0, 0.9, 0.1)"),
+    ({"published_on": {"data.sauce": "acdc"}}, "Did you mean data.source?"),
+    ({"published_on": {"data": "acdc"}}, "published_on: found 'data'"),
+  ],
+)
+def test_a_bad_comparison_is_refused(changes, message):
+  config = tiny_config().to_dict()
+  config["evaluation"].update(changes)
+  with pytest.raises(UserError) as caught:
+    config_lib.parse(config)
+  assert message in str(caught.value)
+
+
+def test_published_numbers_survive_json():
+  config = tiny_config().to_dict()
+  config["evaluation"].update(
+    published={"zero_filled": (24.27,), "kd": (32, 0.9)},
+    published_source="here",
+    published_on={"data": {"crop": [0, 0]}, "models.student": {"lam": "inf"}},
+    pairs=[["kd", "student"]],
+  )
+  parsed = config_lib.parse(config)
+  expected = {"data.crop": (0, 0), "models.student.lam": math.inf}
+  assert parsed.evaluation.published_on == expected
+  assert parsed.evaluation.published["kd"] == (32.0, 0.9)
+  assert parsed.evaluation.pairs == (("kd", "student"),)
+  assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
+
+
+@pytest.mark.parametrize("protocol", ["paper", "reference"])
+@pytest.mark.parametrize(
+  ("change", "note"),
+  [
+    ({}, None),
+    ({"data.root": "elsewhere", "mask.kind": "cartesian"}, None),
+    ({"data.source": "phantom"}, "data.source is 'phantom' here and 'kdmri' there"),
+    ({"data.kdmri_type": "knee"}, "data.kdmri_type is 'knee' here and 'cardiac' there"),
+    ({"data.acceleration_tag": "8x"}, "data.acceleration_tag is '8x' here"),
+    ({"mask.acceleration": 8.0}, "mask.acceleration is 8.0 here and 4.0 there"),
+  ],
+)
+def test_published_numbers_are_shown_beside_their_own_data(protocol, change, note):
+  config = published.get_config("cardiac", 4, protocol)
+  config.update_from_flattened_dict(change)
+  parsed = config_lib.parse(config)
+  assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
+  rows, notes = comparable(parsed)
+  if note is None:
+    assert (rows, notes) == (parsed.evaluation.published, [])
+  else:
+    assert rows == {} and note in notes[0] and "KD-MRI (MIDL 2020" in notes[0]
+  config.evaluation.published = {}
+  assert comparable(config_lib.parse(config)) == ({}, [])
+
+
+def test_the_nine_published_settings_carry_their_numbers():
+  kd = {}
+  for anatomy in ("cardiac", "brain", "knee"):
+    for acceleration in (4, 5, 8):
+      config = published.get_config(anatomy, acceleration, "paper")
+      evaluation = config_lib.parse(config).evaluation
+      assert evaluation.published_on["evaluation.protocol"] == "kdmri"
+      rows = evaluation.published
+      assert set(rows) == {"zero_filled", "teacher", "student", "kd"}
+      for index in (0, 1):
+        order = [rows[n][index] for n in ("zero_filled", "student", "kd", "teacher")]
+        assert order == sorted(order)
+      kd[anatomy, acceleration] = rows["kd"]
+  assert kd["cardiac", 4] == (32.07, 0.9084)
+  assert kd["brain", 8] == (34.83, 0.9337)
+  assert kd["knee", 5] == (34.71, 0.9181)

@@ -1,0 +1,221 @@
+"""Figures show the data they are given: read back from the pixels."""
+
+import matplotlib
+import numpy as np
+import pytest
+from helpers.measured import make_records, normal, seeded
+from matplotlib import image as image_lib
+
+from kdmri_jax.report import figures
+from kdmri_jax.report.figures.grid import Grid
+from kdmri_jax.report.figures.images import interesting_box
+from kdmri_jax.statistics import paired
+
+
+@pytest.fixture
+def images():
+  rng = np.random.default_rng(0)
+  target = np.zeros((40, 48))
+  target[8:32, 10:40] = rng.random((24, 30))
+  noisy = {
+    n: target + s * rng.standard_normal(target.shape)
+    for n, s in (("input", 0.2), ("teacher", 0.02), ("student", 0.05), ("kd", 0.04))
+  }
+  return {"input": noisy.pop("input"), "target": target, **noisy}
+
+
+def pixels(path):
+  return image_lib.imread(path)[..., :3]
+
+
+def epochs(count, best=2):
+  return [
+    {
+      "event": "epoch",
+      "epoch": index + 1,
+      "train": {"loss": 1 / (index + 1)},
+      "validation": {"loss": 1.1 / (index + 1), "psnr": 20.0 + index},
+      "best": index <= best,
+    }
+    for index in range(count)
+  ]
+
+
+def test_comparison_shows_every_pixel_of_the_target(images, tmp_path):
+  path = figures.comparison(tmp_path / "c.png", images)
+  grid = Grid((40, 48), 5, (None, 1, None), (0.14, 0.14, 0.04))
+  left, top = grid.corner(0, 1)
+  zoom = grid.width // 48
+  shown = pixels(path)[top : top + 40 * zoom, left : left + grid.width]
+  centres = shown[zoom // 2 :: zoom, zoom // 2 :: zoom]
+  target = images["target"]
+  expected = np.clip(target / np.percentile(target, 99.7), 0, 1)
+  grey = np.ptp(centres, axis=-1) == 0  # all but the yellow box
+  assert grey.mean() > 0.9
+  np.testing.assert_allclose(centres[grey][:, 0], expected[grey], atol=0.01)
+
+
+def test_comparison_leaves_its_input_and_the_global_style_alone(images, tmp_path):
+  before = {name: image.copy() for name, image in images.items()}
+  style = dict(matplotlib.rcParams)
+  figures.comparison(tmp_path / "c.png", images, data_range=1.0)
+  for name, image in images.items():
+    np.testing.assert_array_equal(image, before[name])
+  assert dict(matplotlib.rcParams) == style
+  assert [path.name for path in tmp_path.iterdir()] == ["c.png"]
+
+
+def test_comparison_of_perfect_images(images, tmp_path):
+  target = images["target"]
+  path = figures.comparison(tmp_path / "c.png", {"target": target, "kd": target})
+  assert pixels(path).shape[1] > 2 * 400
+
+
+def test_comparison_of_an_empty_slice_has_no_numbers(images, tmp_path, monkeypatch):
+  written = []
+  monkeypatch.setattr(Grid, "caption", lambda *args: written.append(args[-1]))
+  empty = {name: 0 * image for name, image in images.items()}
+  noisy = empty | {"kd": images["kd"]}
+  for shown in (empty, noisy):
+    figures.comparison(tmp_path / "c.png", shown)
+  assert set(written) == {"PSNR / SSIM", "no signal"}
+
+
+def test_interesting_box_finds_the_structure():
+  image = np.zeros((60, 80))
+  image[30:46, 50:66] = np.indices((16, 16)).sum(0) % 2  # a checkerboard
+  top, left, side = interesting_box(image, 16)
+  assert abs(top - 30) <= 2 and abs(left - 50) <= 2 and side == 16
+
+
+def test_interesting_box_keeps_away_from_the_border():
+  image = np.random.default_rng(0).random((64, 64))
+  image[8:-8, 8:-8] = 0.5
+  top, left, side = interesting_box(image, 20)
+  assert top >= 8 and left >= 8 and top + side <= 56 and left + side <= 56
+
+
+def test_attention_maps_of_equal_models_have_no_residue(tmp_path):
+  maps = np.random.default_rng(0).random((2, 30, 30))
+  shown = {"teacher": maps, "kd": 3 * maps}  # equal up to scale
+  path = figures.attention_maps(tmp_path / "a.png", shown)
+  grid = Grid(
+    (30, 30), 2, [None] * 3, [0.14, 0.04, 0.07], left=0.2, right=0.55, panel=260
+  )
+  left, top = grid.corner(2, 1)
+  residue = pixels(path)[top : top + grid.width, left : left + grid.width]
+  lower = residue[grid.width // 3 :]  # below the written norm
+  assert np.ptp(lower.reshape(-1, 3), axis=0).max() == 0
+  left, top = grid.corner(1, 1)
+  assert pixels(path)[top : top + grid.width, left : left + grid.width].std() > 0.05
+
+
+def test_attention_maps_of_the_teacher_alone(tmp_path):
+  maps = np.random.default_rng(0).random((3, 20, 30))
+  assert figures.attention_maps(tmp_path / "a.png", {"teacher": maps}).exists()
+
+
+def test_mask_has_zero_frequency_at_the_centre(tmp_path):
+  sampling = np.zeros((16, 16))
+  sampling[0] = 1
+  shown = pixels(figures.mask(tmp_path / "m.png", sampling))
+  grid = Grid((16, 16), 1, (None,), (0.04,), left=0.13, bottom=0.13)
+  left, top = grid.corner(0, 0)
+  zoom = grid.width // 16
+  column = shown[top + zoom // 2 : top + grid.width : zoom, left + grid.width // 2, 0]
+  np.testing.assert_array_equal(column, np.eye(16)[8])
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_learning_curves(tmp_path, count):
+  histories = {
+    "teacher": [[{"event": "start"}, *epochs(count)]],
+    "kd": [epochs(count)],
+    "feature": [[]],
+  }
+  one = figures.learning_curves(tmp_path / "one.png", {"kd": [epochs(count)]})
+  two = figures.learning_curves(tmp_path / "two.png", histories)
+  assert pixels(two).shape[1] > 1.5 * pixels(one).shape[1]
+
+
+def test_learning_curves_of_unusual_values(tmp_path):
+  lines = epochs(4)
+  lines[1]["validation"]["psnr"] = float("nan")
+  lines[2]["train"]["loss"] = 0.0
+  for line in lines:
+    line["best"] = False
+  assert figures.learning_curves(tmp_path / "l.png", {"kd": [lines]}).exists()
+
+
+def test_learning_curves_need_an_epoch(tmp_path):
+  with pytest.raises(ValueError, match="no stage has an epoch"):
+    figures.learning_curves(tmp_path / "l.png", {"teacher": [[{"event": "start"}]]})
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("subjects", [1, 8])
+def test_differences(tmp_path, subjects):
+  base = normal(30, 1, subjects, 0)
+  records = make_records({"kd": base + 1, "student": base, "teacher": base + 2})
+  pairs = [
+    paired.paired(records, a, b, metric, bootstrap=50, seed=0)
+    for metric in ("psnr", "ssim")
+    for a, b in (("kd", "student"), ("kd", "teacher"))
+  ]
+  shown = pixels(figures.differences(tmp_path / "d.png", pairs))
+  green = (abs(shown - np.array([0, 158, 115]) / 255).max(axis=-1) < 0.35) & (
+    shown[..., 1] > shown[..., 0] + 0.2
+  )
+  assert green.sum() > 8 * subjects  # the dots, in the colour of kd
+
+
+def test_colours_are_distinct_and_fixed():
+  names = ["teacher", "student", "kd", "feature", "input", "target", "fsp", "ahead"]
+  found = figures.colours(names)
+  assert len(set(found.values())) == len(names)
+  assert figures.colours(["kd"])["kd"] == found["kd"]
+
+
+def test_twelve_pairs_of_differences_stay_apart(tmp_path):
+  base = normal(30, 1, 8, 0)
+  records = make_records({"kd": base + 1, "student": base})
+  pair = paired.paired(records, "kd", "student", "psnr", bootstrap=50, seed=0)
+  height, *_ = pixels(figures.differences(tmp_path / "d.png", [pair] * 12)).shape
+  assert 12 * 85 <= height <= 12 * 120
+
+
+def test_differences_mark_the_seeds(tmp_path):
+  base = normal(30, 1, (3, 8), 0)
+  records = seeded({"kd": base + np.array([[1], [2], [6]]), "student": base})
+  pair = paired.paired(records, "kd", "student", "psnr", bootstrap=50, seed=0)
+  red = {"kd": "#ff0000"}
+  shown = pixels(figures.differences(tmp_path / "d.png", [pair], colours=red))
+  ticks = (shown[..., 0] > 0.9) & (shown[..., 1:].max(axis=-1) < 0.1)
+  columns = np.flatnonzero(ticks.sum(axis=0) >= 10)
+  starts = columns[np.flatnonzero(np.diff(columns, prepend=-9) > 1)]
+  assert len(starts) == 3
+  first, second = np.diff(starts)
+  assert second / first == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_audit_draws_share_above_cosine(tmp_path, seeds):
+  terms = {"reconstruction": (1.0, 1.0), "imitation": (0.0, -1.0)}
+  values = {t: {"value": 1.0, "share": s, "cosine": c} for t, (s, c) in terms.items()}
+  lines = [{"event": "audit", "step": step, "terms": values} for step in (0, 100, 200)]
+  shown = pixels(figures.audit(tmp_path / "a.png", {"kd": [lines] * seeds}))
+  blue, red = (
+    abs(shown - np.array(colour) / 255).max(axis=-1) < 0.05
+    for colour in ((0, 114, 178), (213, 94, 0))
+  )
+  half = len(shown) // 2
+  for part in (slice(0, half), slice(half, None)):
+    rows = [np.argmax(colour[part].sum(axis=1)) for colour in (blue, red)]
+    assert rows[0] < rows[1]
+
+
+def test_audit_and_curves_wrap_after_five_stages(tmp_path):
+  runs = {f"stage_{i}": [epochs(3), epochs(2)] for i in range(8)}
+  shape = pixels(figures.learning_curves(tmp_path / "l.png", runs)).shape
+  one = pixels(figures.learning_curves(tmp_path / "o.png", {"kd": [epochs(3)]})).shape
+  assert shape[0] == 2 * one[0] and shape[1] < 5 * one[1]

@@ -1,0 +1,243 @@
+"""Convolutions and their gradients, against their definition in float64.
+
+Channels in multiples of 32 are computed in C++, others by forms of XLA's.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import pathlib
+import shutil
+import subprocess
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdmri_jax.ops import convolution, native, xla
+from kdmri_jax.ops.convolution import convolve
+
+CHANNELS = [(1, 3), (3, 1), (1, 1), (2, 4), (3, 2), (3, 4)]  # few to many, many to few
+IN_NATIVE = [(32, 32), (64, 32), (32, 96), (1, 32), (2, 64), (32, 1), (64, 2)]
+BUILT = [name for name in native.INSTRUCTIONS if native.runs(name)]
+
+
+@pytest.fixture(autouse=True)
+def no_image_is_small(monkeypatch):
+  """Small images, which are quick to test, take the forms of large ones."""
+  monkeypatch.setattr(xla, "_SMALL", 0)
+
+
+@pytest.fixture(params=BUILT)
+def instructions(request, monkeypatch):
+  """Each library that was built and runs here."""
+  monkeypatch.setattr(native, "instructions", lambda: request.param)
+  return request.param
+
+
+def places(x, size):
+  """For each place of the kernel, its index and the image shifted to it."""
+  half, (_, height, width, _) = size // 2, x.shape
+  padded = np.pad(x, ((0, 0), (half, half), (half, half), (0, 0)))
+  for i, j in np.ndindex(size, size):
+    yield (i, j), padded[:, i : i + height, j : j + width]
+
+
+def by_definition(x, kernel):
+  """Sum over kernel places of shifted products, zeros outside the image."""
+  return sum(shifted @ kernel[place] for place, shifted in places(x, len(kernel)))
+
+
+def gradients_by_definition(x, kernel, cotangent):
+  for_x = sum(
+    shifted @ kernel[len(kernel) - 1 - i, len(kernel) - 1 - j].T
+    for (i, j), shifted in places(cotangent, len(kernel))
+  )
+  for_kernel = np.empty_like(kernel)
+  for place, shifted in places(x, len(kernel)):
+    for_kernel[place] = np.einsum("bhwi,bhwo->io", shifted, cotangent)
+  return for_x, for_kernel
+
+
+def draw(seed, batch, shape, size, inputs, outputs):
+  rng = np.random.default_rng(seed)
+  x = rng.normal(size=(*batch, 2, *shape, inputs))
+  kernel = rng.normal(size=(*batch, size, size, inputs, outputs))
+  cotangent = rng.normal(size=(*batch, 2, *shape, outputs))
+  return x, kernel, cotangent
+
+
+def value_and_gradients(x, kernel, cotangent):
+  value, pull = jax.vjp(convolve, x, kernel)
+  return value, *pull(cotangent)
+
+
+def assert_close(found, expected, atol=2e-6):
+  """Compares with a tolerance relative to the largest value of each."""
+  for f, e in zip(found, expected, strict=True):
+    np.testing.assert_allclose(f, e, rtol=0, atol=atol * np.abs(e).max())
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize(("inputs", "outputs"), CHANNELS)
+def test_value_and_gradients(size, inputs, outputs):
+  drawn = draw(size, (), (7, 6), size, inputs, outputs)
+  found = jax.jit(value_and_gradients)(*map(np.float32, drawn))
+  expected = by_definition(*drawn[:2]), *gradients_by_definition(*drawn)
+  assert_close(found, expected)
+
+
+@pytest.mark.parametrize("size", [3, 7])
+@pytest.mark.parametrize(
+  "shape", [(1, 1), (2, 1), (1, 2), (29, 130), (30, 130), (3, 4000)]
+)
+def test_gradients_of_images_of_any_size(shape, size):
+  drawn = draw(0, (), shape, size, 3, 4)
+  found = jax.jit(value_and_gradients)(*map(np.float32, drawn))
+  assert_close(found[1:], gradients_by_definition(*drawn))
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), CHANNELS)
+def test_several_networks_at_once(inputs, outputs):
+  drawn = draw(0, (3,), (9, 60), 3, inputs, outputs)
+  found = jax.jit(jax.vmap(value_and_gradients))(*map(np.float32, drawn))
+  for each in range(3):
+    one = [part[each] for part in drawn]
+    expected = by_definition(*one[:2]), *gradients_by_definition(*one)
+    assert_close([part[each] for part in found], expected)
+
+
+def draw_layer(seed, shape, inputs, outputs):
+  """float32 arguments of `layer`; no cotangent where rounding decides on the ReLU."""
+  x, kernel, cotangent = map(np.float32, draw(seed, (), shape, 3, inputs, outputs))
+  bias = np.random.default_rng(seed).normal(size=outputs).astype(np.float32)
+  value = by_definition(np.float64(x), np.float64(kernel)) + bias
+  return x, kernel, np.where(np.abs(value) > 1e-3, cotangent, 0), bias
+
+
+def layer_by_definition(x, kernel, cotangent, bias):
+  """Value and gradients of ReLU(x * kernel + bias)."""
+  value = by_definition(x, kernel) + bias
+  cotangent = cotangent * (value > 0)
+  gradients = gradients_by_definition(x, kernel, cotangent)
+  return np.maximum(value, 0), *gradients, cotangent.sum((0, 1, 2))
+
+
+def layer(relu, x, kernel, cotangent, bias):
+  value, pull = jax.vjp(functools.partial(convolve, relu=relu), x, kernel, bias)
+  return value, *pull(cotangent)
+
+
+def test_native_code_was_built():
+  """Where it could be; the tests of this file that need it do not run without."""
+  if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+    pytest.skip("no C++ compiler was found")
+  assert BUILT
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), IN_NATIVE)
+@pytest.mark.parametrize("shape", [(1, 1), (4, 4), (9, 7), (3, 101), (77, 9)])
+def test_layers_in_native_code(shape, inputs, outputs, instructions):
+  given = draw_layer(0, shape, inputs, outputs)
+  exact = tuple(map(np.float64, given))
+  text = str(jax.make_jaxpr(functools.partial(layer, True))(*given))
+  assert text.count(f"kdmri_convolve_{instructions}") == 2
+  assert text.count(f"kdmri_convolution_gradient_{instructions}") == 1
+  found = jax.jit(functools.partial(layer, True))(*given)
+  assert_close(found, layer_by_definition(*exact), 4e-6)
+  plain = (
+    by_definition(*exact[:2]) + exact[3],
+    *gradients_by_definition(*exact[:3]),
+    exact[2].sum((0, 1, 2)),
+  )
+  assert_close(jax.jit(functools.partial(layer, False))(*given), plain, 4e-6)
+
+
+needs_native = pytest.mark.skipif(not BUILT, reason="no native code was built")
+
+
+@needs_native
+@pytest.mark.parametrize("mapped", [jax.vmap, jax.pmap])
+def test_native_code_for_several_networks(mapped):
+  networks = [draw_layer(seed, (9, 20), 32, 32) for seed in range(3)]
+  given = tuple(map(np.stack, zip(*networks, strict=True)))
+  found = mapped(functools.partial(layer, True))(*given)
+  for each in range(3):
+    expected = layer_by_definition(*(np.float64(part[each]) for part in given))
+    assert_close([part[each] for part in found], expected, 4e-6)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 32), (32, 32), (32, 1)])
+def test_native_code_hides_no_value_that_is_not_finite(inputs, outputs):
+  x, kernel, _ = map(np.float32, draw(0, (), (9, 7), 3, inputs, outputs))
+  x[0, 4, 4, 0] = np.nan
+  found = np.asarray(convolve(x, kernel, relu=True))
+  assert np.isnan(found[0, 3:6, 3:6]).all() and np.isfinite(found[1]).all()
+
+
+def test_native_code_gives_the_same_bits_however_busy_the_threads_are():
+  given = tuple(map(np.float32, draw(0, (), (61, 47), 3, 32, 32)))
+  function = jax.jit(value_and_gradients)
+  expected = jax.device_get(function(*given))
+  with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    for found in pool.map(lambda _: jax.device_get(function(*given)), range(40)):
+      jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+@pytest.mark.parametrize(
+  ("shape", "dtype"),
+  [
+    ((1, 1, 32, 32), "float32"),
+    ((5, 5, 32, 32), "float32"),
+    ((3, 3, 32, 31), "float32"),
+    ((3, 3, 3, 32), "float32"),
+    ((3, 3, 1, 2), "float32"),
+    ((3, 3, 32, 32), "bfloat16"),
+  ],
+)
+def test_what_native_code_does_not_know_is_left_to_xla(shape, dtype):
+  x, kernel = jnp.ones((1, 5, 5, shape[2]), dtype), jnp.ones(shape, dtype)
+  assert "kdmri" not in str(jax.make_jaxpr(convolve)(x, kernel))
+
+
+def test_without_a_library_xla_computes(monkeypatch):
+  monkeypatch.setattr(native, "instructions", lambda: None)
+  drawn = draw(0, (), (7, 6), 3, 32, 32)
+  given = tuple(map(np.float32, drawn))
+  function = functools.partial(value_and_gradients)  # that jit has not seen
+  assert "kdmri" not in str(jax.make_jaxpr(function)(*given))
+  expected = by_definition(*drawn[:2]), *gradients_by_definition(*drawn)
+  assert_close(jax.jit(function)(*given), expected)
+
+
+@needs_native
+def test_xla_alone_agrees_with_native_code():
+  given = tuple(map(np.float32, draw(0, (), (20, 33), 3, 32, 32)))
+  found = {}
+  for code in (contextlib.nullcontext, convolution.xla_alone):
+    function = functools.partial(value_and_gradients)  # that jit has not seen
+    with code():
+      text = str(jax.make_jaxpr(function)(*given))
+      assert ("kdmri" in text) == (code is contextlib.nullcontext)
+      found[code] = jax.device_get(jax.jit(function)(*given))
+  assert_close(*found.values(), 4e-6)
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="nm lists a library's symbols")
+@pytest.mark.parametrize("name", BUILT)
+def test_libraries_share_no_code(name):
+  """Else the one loaded first would lend its instructions to the others."""
+  path = pathlib.Path(native.__file__).with_name(f"convolution.{name}.so")
+  listed = subprocess.run(
+    ["nm", "-D", "--defined-only", path], capture_output=True, text=True, check=True
+  )
+  shown = {line.split()[-1].lstrip("_") for line in listed.stdout.splitlines()}
+  own = {symbol for symbol in shown if "kdmri" in symbol}
+  assert own == {"kdmri_convolve", "kdmri_convolution_gradient", "kdmri_has"}
+
+
+def test_forward_mode_is_refused():
+  x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))
+  with pytest.raises(TypeError, match="forward-mode"):
+    jax.jvp(convolve, (x, kernel), (x, kernel))

@@ -1,0 +1,92 @@
+"""What the report says of its data before a number is quoted."""
+
+import numpy as np
+import pytest
+from helpers.measured import BARE, load, make_input, measure
+
+from kdmri_jax import report
+from kdmri_jax.report import tables
+
+SLABS = {"source": "mni152", "unit": "slab of one head"}
+
+
+@pytest.mark.parametrize(
+  ("subjects", "unit", "words"),
+  [
+    (
+      1,
+      "slice",
+      "there is only one subject. Slices of the same subject are not",
+    ),
+    (
+      2,
+      "slice",
+      "there are only 2 subjects. Slices of the same subject are not",
+    ),
+    (7, "subject", "Intervals over 7 subjects are too narrow"),
+    (10, "subject", ""),
+  ],
+)
+def test_few_subjects_say_so(subjects, unit, words):
+  found = report.analyse(make_input(("teacher", "student"), subjects))
+  assert {pair["unit"] for pair in found["paired"]} == {unit}
+  few = [text for text in found["cautions"] if "too narrow" in text]
+  assert len(few) == bool(words) and all(words in text for text in few)
+
+
+@pytest.mark.parametrize("subjects", [2, 7])
+def test_what_is_no_subject_is_not_called_one(tmp_path, subjects):
+  dataset = {**SLABS, "split_rule": "Drawn.", "subjects": {"train": ["a"]}}
+  inputs = make_input(subjects=subjects, dataset=dataset, **BARE)
+  folder = report.write(tmp_path / "report", inputs).parent
+  found = load(folder)
+  (caution,) = [text for text in found["cautions"] if text.startswith("Not subjects")]
+  assert "slabs of one head are divided and compared" in caution
+  page = (folder / "report.md").read_text().replace(caution, "")
+  page = page.replace("split by slab of one head, not by subject", "")
+  assert "subject" not in page.partition("## Files")[0]
+  assert "7 slabs of one head" in page or "2 slabs of one head" in page
+
+
+def test_subjects_with_more_volumes_than_others_are_mentioned():
+  found = measure(("teacher", "student"), subjects=8)
+  words = "have different numbers of volumes"
+  equal = report.analyse(make_input(tables=found))["cautions"]
+  assert not any(words in text for text in equal)
+  for record in found.records:
+    record["subject"] = "s0" if record["volume"] == "v1" else record["subject"]
+  unequal = report.analyse(make_input(tables=found))["cautions"]
+  assert sum(words in text for text in unequal) == 1
+
+
+def test_cautions_follow_the_data():
+  measured = make_input(
+    dataset={"source": "kdmri", "unit": "file", "simulated_kspace": False},
+    evaluated_on="test",
+  )
+  cautions = " ".join(report.analyse(measured)["cautions"])
+  assert "Shimron" not in cautions and "validation subjects" not in cautions
+  simulated = " ".join(report.analyse(make_input())["cautions"])
+  assert "Shimron" in simulated and "validation subjects" in simulated
+  assert "A note from the data." in simulated
+
+
+@pytest.mark.parametrize(
+  ("protocol", "words"),
+  [
+    ("slice", "left out."),
+    ("kdmri", "kept in the volumes' values, left out of comparisons over slices."),
+  ],
+)
+def test_empty_slices_are_reported(protocol, words):
+  found = tables.Tables([], [])
+  target = np.random.default_rng(0).random((3, 9, 9))
+  target[0] = 0
+  for model in ("teacher", "student"):
+    label = {"model": model, "volume": "v", "subject": "s"}
+    tables.add_volume(found, label, target, target + 0.1, where="test")
+  analysis = report.analyse(make_input(tables=found, protocol=protocol))
+  (caution,) = [text for text in analysis["cautions"] if "no signal" in text]
+  assert caution == f"1 slice of 1 volume has no signal: {words}"
+  (pair,) = [p for p in analysis["paired"] if p["metric"] == "psnr"]
+  assert (pair["n"], pair["left_out"]) == (2, 1)

@@ -1,0 +1,62 @@
+"""All features of SwinIR and EDSR against PyTorch, where it is installed."""
+
+import jax
+import numpy as np
+import pytest
+from helpers import published_networks
+
+from kdmri_jax import interop
+from kdmri_jax.models import features
+from kdmri_jax.models.swinir import SwinIR
+
+torch = pytest.importorskip("torch")
+from helpers import torch_networks  # noqa: E402, after the line that may skip
+
+CASES = [("swinir", name) for name in published_networks.SWINIR]
+CASES += [("edsr", name) for name in published_networks.EDSR]
+
+
+def converted(network, settings, state):
+  if network == "swinir":
+    return interop.from_swinir_state_dict(state)
+  res_scale = settings.get("res_scale", 1.0)
+  return interop.from_edsr_state_dict(state, res_scale=res_scale)
+
+
+@pytest.mark.parametrize(("network", "name"), CASES)
+def test_every_feature(golden, network, name):
+  settings, state, image = getattr(published_networks, network)(name)
+  expected = getattr(torch_networks, network)(settings, state, image)
+  model, variables = converted(network, settings, state)
+  run = jax.jit(lambda params: features.apply(model, params, image, None)[1])
+  sown = run(variables["params"])
+  assert set(sown) == set(expected)
+  for key, values in expected.items():
+    atol = 1e-5 * max(1, np.abs(values).max())
+    np.testing.assert_allclose(sown[key], values, rtol=0, atol=atol, err_msg=key)
+  kept = golden("enhancement")[f"{network}/{name}/image"]
+  atol = 1e-6 * max(1, np.abs(kept).max())
+  np.testing.assert_allclose(kept, expected["image"], rtol=0, atol=atol)
+
+
+def test_the_published_network_for_grey_images():
+  model = SwinIR()
+  image = np.random.default_rng(0).random((1, 30, 20, 1), np.float32)
+  settings = dict(depths=model.depths, features=180, heads=6, window=8)
+  state = published_networks.draw(published_networks.swinir_shapes(**settings))
+  expected = torch_networks.swinir(settings, state, image)["image"]
+  found, variables = interop.from_swinir_state_dict(state)
+  assert found == model
+  values = jax.jit(model.apply)(variables, image).image
+  np.testing.assert_allclose(values, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrapper", [None, "params", "params_ema"])
+def test_files_that_pytorch_writes(tmp_path, wrapper):
+  settings, state, _ = published_networks.swinir("real")
+  tensors = torch_networks.published_state(settings, state)
+  torch.save({wrapper: tensors} if wrapper else tensors, tmp_path / "a.pth")
+  model, variables = interop.load_swinir_checkpoint(tmp_path / "a.pth")
+  same, same_variables = interop.from_swinir_state_dict(state)
+  assert model == same
+  jax.tree.map(np.testing.assert_array_equal, variables, same_variables)
