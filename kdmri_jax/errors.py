@@ -1,25 +1,52 @@
 """The errors that tell a user what to do."""
 
+import contextlib
+from collections.abc import Iterator
+
 
 class UserError(Exception):
-  """Bad input that the user can mend; scripts print it as one paragraph.
+  """Bad input that the user can correct; commands print it as one paragraph.
 
-  Say it in this order: the file or setting, what was found, what was expected
-  and what to do. Nothing has been overwritten when it is raised. Line breaks in what a
-  library says become spaces.
+  Nothing has been overwritten when it is raised. Line breaks in what a library says
+  become spaces.
 
   Args:
-    where: the file, folder or config key.
+    where: the file, folder, argument, config key or flag.
     found: what is wrong there.
     expected: what would have been right.
-    remedy: what the user can do.
+    remedy: what the user can do; "" where `expected` already says it.
   """
 
-  def __init__(self, where, found: str, expected: str, remedy: str):
+  def __init__(self, where, found: str, expected: str, remedy: str = ""):
     self.where, self.found, self.expected, self.remedy = where, found, expected, remedy
     text = f"{where}: found {found}; expected {expected}. {remedy}"
     lines = (line.strip() for line in text.splitlines())
     super().__init__(" ".join(line for line in lines if line))
+
+
+class ArgumentError(UserError, ValueError):
+  """A library function was given a bad argument; `where` is the argument's name.
+
+  Whoever fills arguments from elsewhere says where they came from: see `arguments_of`.
+  """
+
+
+@contextlib.contextmanager
+def arguments_of(prefix: str) -> Iterator[None]:
+  """Names the arguments of the calls inside as the user wrote them.
+
+  Args:
+    prefix: precedes an argument's name: "config.mask." makes "acceleration" the key
+      "config.mask.acceleration", "--" makes it a flag.
+
+  Raises:
+    UserError: in place of an `ArgumentError`.
+  """
+  try:
+    yield
+  except ArgumentError as error:
+    where = f"{prefix}{error.where}"
+    raise UserError(where, error.found, error.expected, error.remedy) from error
 
 
 class Interrupted(Exception):

@@ -16,7 +16,17 @@ PACKAGE = ROOT / "kdmri_jax"
 
 # Each part may import itself and the parts of the lines before its own.
 ORDER = (
-  ("types", "errors", "optional", "memory", "saving", "xla_flags", "config", "cli"),
+  (
+    "types",
+    "errors",
+    "lookup",
+    "optional",
+    "memory",
+    "saving",
+    "xla_flags",
+    "config",
+    "cli",
+  ),
   ("io", "ops"),
   ("physics",),
   ("models", "losses", "metrics", "data"),

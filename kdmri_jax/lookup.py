@@ -1,0 +1,55 @@
+"""Parts by name: a registered name, or `package.module:name` of the user's own."""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from kdmri_jax.errors import ArgumentError
+
+
+def find(kind: str, name: str, registered: Mapping[str, Any]) -> Any:
+  """The part that a name stands for.
+
+  Args:
+    kind: what is looked for, such as "loss"; errors call the argument so.
+    name: a key of `registered`, or the import path `package.module:name`.
+    registered: the parts that this package brings, by name.
+
+  Returns:
+    What is registered or imported; the caller checks that it is of the right kind.
+
+  Raises:
+    ArgumentError: the name is unknown, or the import fails.
+  """
+  if name in registered:
+    return registered[name]
+  module, _, attribute = name.partition(":")
+  if not attribute:
+    raise unknown(kind, name, registered, ", or package.module:name")
+  try:
+    part: Any = importlib.import_module(module)
+    for step in attribute.split("."):
+      part = getattr(part, step)
+  except (ImportError, AttributeError, ValueError) as error:
+    raise ArgumentError(
+      kind,
+      f"{name!r} ({error})",
+      "an import path package.module:name",
+      "Install the package, or add its folder to PYTHONPATH.",
+    ) from error
+  return part
+
+
+def unknown(
+  argument: str, name: str, known: Iterable[str], more: str = ""
+) -> ArgumentError:
+  """The error for a name that is none of the known ones; suggests the closest."""
+  known = list(known)
+  close = difflib.get_close_matches(name, known, n=1)
+  return ArgumentError(
+    argument,
+    repr(name),
+    f"one of {', '.join(known) or '(none)'}{more}",
+    f"Did you mean {close[0]!r}?" if close else "",
+  )
