@@ -10,8 +10,9 @@ from absl import logging
 from kdmri_jax.config import StageConfig, TermConfig
 from kdmri_jax.distillation import METHODS
 from kdmri_jax.distillation.adapter import Guide, fit
-from kdmri_jax.distillation.method import Context
-from kdmri_jax.errors import UserError
+from kdmri_jax.distillation.method import Context, Method
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.lookup import find, unknown
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES, pixel
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.types import Array, Batch
@@ -70,12 +71,12 @@ class Term(NamedTuple):
 def resolve(
   stage: StageConfig, where: str, losses: Mapping[str, Callable] = PIXEL_LOSSES
 ) -> tuple[Term, ...]:
-  """Looks a stage's terms up in the registries.
+  """Finds the losses and methods of a stage's terms.
 
   Args:
     stage: the stage.
     where: its key, for errors, such as "config.stages.kd".
-    losses: the losses against the target.
+    losses: the registered losses against the target.
 
   Raises:
     UserError: an unknown loss or variant, layers missing or superfluous, or a
@@ -87,38 +88,59 @@ def resolve(
   )
 
 
-def _resolve(
-  name: str, term: TermConfig, losses, has_teacher: bool, where: str
-) -> Term:
-  if term.loss in losses:
-    if term.variant or term.hint:
-      raise UserError(
-        where,
-        "a variant or hint layers",
-        f"none: {term.loss} has none, it compares with the target",
-        "Remove them.",
-      )
-    return Term(name, term.weight, losses[term.loss], term.guided or ("image",))
-  if term.loss == PERCEPTUAL:
+def find_loss(
+  name: str, variant: str, losses: Mapping[str, Callable] = PIXEL_LOSSES
+) -> Callable | Method:
+  """A loss against the target, or one variant of a distillation method.
+
+  Args:
+    name: a registered name, or `package.module:name` of a function (prediction,
+      target) -> [B], of a `Method`, or of a dict of them by variant.
+    variant: the variant of a method; "" where there are none.
+    losses: the registered losses against the target.
+
+  Raises:
+    ArgumentError: `loss` or `variant` names nothing, or something else.
+  """
+  known = {**losses, PERCEPTUAL: losses.get(PERCEPTUAL), **METHODS}
+  part = find("loss", name, known)
+  if part is None:
     raise UserError(
       "config.vgg_weights",
-      f"no file, for {where}",
+      f"no file, for the loss {name}",
       "torchvision's weights of VGG-11, 13, 16 or 19",
       "Download them, such as vgg16-397923af.pth, and set --config.vgg_weights=FILE.",
     )
-  if term.loss not in METHODS:
-    known = ", ".join([*losses, PERCEPTUAL, *METHODS])
-    raise UserError(
-      f"{where}.loss", f"{term.loss!r}", f"one of {known}", "Correct the name."
-    )
-  variants = METHODS[term.loss]
-  if term.variant not in variants:
-    raise UserError(
-      f"{where}.variant",
-      f"{term.variant!r}",
-      f"one of {', '.join(variants)}",
-      "Correct it.",
-    )
+  variants = part if isinstance(part, Mapping) else {"": part}
+  if variant not in variants:
+    if variants is not part:
+      found = f"{variant!r}, a variant of {name}, which has none"
+      raise ArgumentError("variant", found, "''")
+    raise unknown("variant", variant, variants)
+  part = variants[variant]
+  if isinstance(part, Method) or (callable(part) and not isinstance(part, type)):
+    return part
+  raise ArgumentError(
+    "loss",
+    f"{name!r}, of type {type(part).__name__}",
+    "a function (prediction, target) -> [B], a distillation Method, or a dict of "
+    "Methods by variant",
+  )
+
+
+def _resolve(
+  name: str, term: TermConfig, losses, has_teacher: bool, where: str
+) -> Term:
+  with arguments_of(f"{where}."):
+    part = find_loss(term.loss, term.variant, losses)
+  if not isinstance(part, Method):
+    if term.hint:
+      raise UserError(
+        f"{where}.hint",
+        f"the layers {term.hint}",
+        f"(), because {term.loss} compares with the target, not with a teacher",
+      )
+    return Term(name, term.weight, part, term.guided or ("image",))
   own = {hint.startswith(OWN) for hint in term.hint}
   if len(own) == 2:
     raise UserError(
@@ -137,7 +159,7 @@ def _resolve(
   if not term.guided:
     raise UserError(where, "no layers", "guided and hint layers", "Name them.")
   hint = tuple(layer.removeprefix(OWN) for layer in term.hint)
-  guide = Guide(variants[term.variant])
+  guide = Guide(part)
   return Term(name, term.weight, guide, term.guided, hint, own == {True})
 
 
@@ -278,18 +300,34 @@ def evaluate(
 
   Returns:
     Term name -> scalar.
+
+  Raises:
+    ArgumentError: a `loss` returns something else than a number for each image, a
+      method something else than a scalar.
   """
 
   def value(term: Term) -> Array:
     if not term.is_distillation:
       layers = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
-      values = [term.compare(layer, batch.target).mean() for layer in layers]
-      return sum(values) / len(values)
+      values = [term.compare(layer, batch.target) for layer in layers]
+      for each in values:
+        _require_shape(each, batch.target.shape[:1], "[B], a number for each image")
+      return sum(each.mean() for each in values) / len(values)
     params = {"params": guides[term.name]} if term.name in guides else {}
     arguments = _arguments(term, features, batch, hints, extras)
-    return term.compare.apply(params, *arguments, gather)
+    distance = term.compare.apply(params, *arguments, gather)
+    _require_shape(distance, (), "a scalar, the mean over the images")
+    return distance
 
   return {term.name: value(term) for term in terms}
+
+
+def _require_shape(value, shape: tuple[int, ...], expected: str) -> None:
+  """Raises ArgumentError where a loss of the user's returns something else."""
+  found = getattr(value, "shape", type(value).__name__)
+  if found != shape or not jnp.issubdtype(value.dtype, jnp.floating):
+    kind = getattr(value, "dtype", "")
+    raise ArgumentError("loss", f"one that returns {kind}{found}", expected)
 
 
 def _arguments(term: Term, features, batch, hints, extras):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.config import AugmentConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
@@ -219,16 +219,19 @@ def fit_terms(
         "Let networks of one kind teach, or another method.",
       )
   for term in terms:
+    where = f"config.stages.{stage}.terms.{term.name}"
     try:
-      jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
-    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+      with arguments_of(f"{where}."):
+        jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
+    except UserError:
+      raise
+    except Exception as error:  # a loss of the user's may raise anything
       raise UserError(
-        f"config.stages.{stage}.terms.{term.name}",
+        where,
         f"layers that it cannot compare, guided {', '.join(term.guided)}"
         + (f", hint {', '.join(term.hint)}" if term.hint else "")
-        + f" ({error})",
+        + f" ({type(error).__name__}: {error})",
         "layers of matching number and shapes",
-        "Correct the names of the layers.",
       ) from error
   return terms
 
