@@ -34,6 +34,7 @@ ORDER = (
   ("training",),
   ("inference",),
   ("report",),
+  ("run",),
   ("benchmark",),
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
