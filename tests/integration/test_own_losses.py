@@ -11,7 +11,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.distillation import METHODS
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.objective import find_loss
+from kdmri_jax.training.terms import find_loss
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
