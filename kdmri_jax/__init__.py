@@ -1,8 +1,56 @@
-"""Knowledge distillation for MRI reconstruction and restoration in JAX/Flax."""
+"""Knowledge distillation for MRI reconstruction and restoration in JAX/Flax.
+
+`import kdmri_jax as kd` offers the names below. Each is imported when it is first used,
+so the import itself takes no JAX.
+
+Conventions: an image is real or complex [H, W], a stack of them [S, H, W], or a batch
+float32 [B, H, W, C] with C = 1 (real) or 2 (real and imaginary part). k-space is
+complex [H, W] or [S, H, W], orthonormal, zero frequency at [0, 0]; masks have the same
+order. Arrays may be NumPy's or JAX's.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from kdmri_jax import xla_flags
 
+if TYPE_CHECKING:
+  from kdmri_jax import distillation, losses, metrics, models, statistics
+  from kdmri_jax.physics import masks
+  from kdmri_jax.physics.undersample import undersample
+  from kdmri_jax.run import train
+
 __version__ = "0.1.0"
+
+__all__ = [
+  "distillation",
+  "losses",
+  "masks",
+  "metrics",
+  "models",
+  "statistics",
+  "train",
+  "undersample",
+]
+
+# Where a name of `__all__` comes from, if it is no module of this package.
+_ELSEWHERE = {
+  "masks": "physics.masks",
+  "train": "run:train",
+  "undersample": "physics.undersample:undersample",
+}
 
 if xla_flags.ffts_may_wait_forever():
   xla_flags.one_thread_an_operation()
+
+
+def __getattr__(name: str) -> Any:
+  if name not in __all__:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+  module, _, attribute = _ELSEWHERE.get(name, name).partition(":")
+  found = importlib.import_module(f"{__name__}.{module}")
+  return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+  return [*__all__, "__version__"]

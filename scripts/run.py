@@ -19,12 +19,10 @@ if __name__ == "__main__":
 
   explain_missing_packages()
 
-import pathlib
-
 from absl import flags, logging
 
 from kdmri_jax import cli, config, config_flag
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import arguments_of
 
 _CONFIG = config_flag.define(purpose="What to train and compare.")
 _WORKDIR = flags.DEFINE_string(
@@ -35,29 +33,15 @@ _STAGES = flags.DEFINE_list("stages", None, "Stages to train; default: all of th
 
 def main(argv):
   cli.refuse_arguments(argv)
+  # before JAX is imported: faster
   experiment = config.parse(_CONFIG.value.to_dict())
+  from kdmri_jax import run
 
-  # JAX reads the number of host devices once, when it is first used.
-  from kdmri_jax.training import parallel
-
-  parallel.use_cores(at_least=experiment.devices)
-  from kdmri_jax.report import roi_snr, write_reports
-  from kdmri_jax.training import seeds
-  from kdmri_jax.training.experiment import Experiment
-
-  if not _WORKDIR.value:
-    raise UserError("--workdir", "no folder", "a folder to write to", "Name one.")
-  if _STAGES.value == []:
-    expected = f"some of {', '.join(experiment.pipeline)}"
-    raise UserError("--stages", "none", expected, "Without the flag all are trained.")
-  pipeline = Experiment(experiment, pathlib.Path(_WORKDIR.value))
-  roi_snr.check(experiment.evaluation.rois, pipeline.dataset.test)
-  with pipeline.workdir.locked():
-    pipelines = seeds.train(pipeline, _STAGES.value or experiment.pipeline)
-    reports = write_reports.write_reports(pipelines)
+  with arguments_of("--"):
+    reports = run.train(experiment, _WORKDIR.value, _STAGES.value)
   logging.flush()
   for report in reports:
-    print(f"\n{report.table}\n\n{report.sentence}\n\nreport: {report.path}")
+    print(f"\n{report}")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ _PACKAGES = ("kdmri_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", 
 
 
 class Report(NamedTuple):
-  """What a script prints at the end.
+  """The end of a run; as text, the table, the result and the path.
 
   Attributes:
     path: index.html.
@@ -47,6 +47,9 @@ class Report(NamedTuple):
   path: pathlib.Path
   table: str
   sentence: str
+
+  def __str__(self) -> str:
+    return f"{self.table}\n\n{self.sentence}\n\nreport: {self.path}"
 
 
 class _Finished(NamedTuple):
