@@ -288,7 +288,10 @@ def test_bad_input_is_one_paragraph_and_writes_nothing(tmp_path, arguments, mess
   [
     ("--config.epoch=3", "--config.epoch=3: found no setting 'epoch'"),
     ("--config.stages.kd.lr=3", "--config.stages.kd.lr=3: found no setting 'lr'"),
-    ("--config=experiments/none.py", "--config=experiments/none.py: found no such file"),
+    (
+      "--config=experiments/none.py",
+      "--config=experiments/none.py: found no such file",
+    ),
     ("--workdir=", "--workdir: found no folder"),
     ("--config=experiments/methods.py:foo",
      "methods.py:foo: found ValueError: 'foo' is no setting of a study; the settings "
