@@ -11,7 +11,8 @@ from absl import logging
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
-from kdmri_jax.errors import ArgumentError
+from kdmri_jax.errors import ArgumentError, arguments_of
+from kdmri_jax.metrics import resolve
 from kdmri_jax.report import roi_snr, write_reports
 from kdmri_jax.training import parallel, seeds
 from kdmri_jax.training.experiment import Experiment
@@ -52,6 +53,8 @@ def train(
     expected = f"some of {', '.join(experiment.pipeline)}"
     raise ArgumentError("stages", "none", expected, "Leave it out to train them all.")
   _use_cores(at_least=experiment.devices)
+  with arguments_of("config.evaluation."):
+    resolve(experiment.evaluation.metrics)  # refused before anything is trained
   pipeline = Experiment(experiment, pathlib.Path(workdir))
   roi_snr.check(experiment.evaluation.rois, pipeline.dataset.test)
   with pipeline.workdir.locked():

@@ -20,8 +20,9 @@ import pathlib
 from absl import flags
 
 from kdmri_jax import cli, report
-from kdmri_jax.errors import UserError
-from kdmri_jax.metrics import image_quality
+from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.metrics import METRICS, resolve
+from kdmri_jax.protocols import PROTOCOLS
 from kdmri_jax.report import tables
 
 _TARGET = flags.DEFINE_string("target", None, "Folder of the fully sampled volumes.")
@@ -33,8 +34,13 @@ _PREDICTION = flags.DEFINE_multi_string(
 _PROTOCOL = flags.DEFINE_enum(
   "protocol",
   "kdmri",
-  list(image_quality.PROTOCOLS),
+  list(PROTOCOLS),
   "Whose numbers the table shows; the files hold all protocols.",
+)
+_METRICS = flags.DEFINE_list(
+  "metrics",
+  list(METRICS),
+  "Metrics by name, or import paths package.module:name of others.",
 )
 _OUT = flags.DEFINE_string(
   "out", None, "New or empty folder for volumes.csv, slices.csv and the same as JSON."
@@ -45,15 +51,16 @@ _KEY = flags.DEFINE_string("key", "", "Array to read from every h5 and npz file.
 def main(argv):
   del argv
   out = _new_folder(_OUT.value) if _OUT.value else None
+  with arguments_of("--"):
+    metrics = resolve(_METRICS.value)
+  folders = _named_folders(_PREDICTION.value)
   measured = tables.evaluate_folders(
-    _TARGET.value, _named_folders(_PREDICTION.value), key=_KEY.value
+    _TARGET.value, folders, key=_KEY.value, metrics=metrics
   )
-  rows = report.summary_rows(measured.volumes, _PROTOCOL.value, {})
-  print(report.format_table(rows))
-  print(f"\nprotocol {_PROTOCOL.value}: {image_quality.PROTOCOLS[_PROTOCOL.value]}")
-  left_out = sum(
-    row[name]["left_out"] for row in rows for name in image_quality.METRICS
-  )
+  rows = report.summary_rows(measured, _PROTOCOL.value, {})
+  print(report.format_table(rows, metrics))
+  print(f"\nprotocol {_PROTOCOL.value}: {PROTOCOLS[_PROTOCOL.value].definition}")
+  left_out = sum(row[name]["left_out"] for row in rows for name in metrics)
   if left_out:
     print(f"{left_out} undefined or infinite values were left out of the means.")
   if out:

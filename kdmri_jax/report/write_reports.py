@@ -13,8 +13,9 @@ import jax
 from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config.schema import ZERO_FILLED
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import reconstruct
+from kdmri_jax.metrics import resolve
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.report import (
@@ -31,7 +32,7 @@ from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.step import make_predict
 
-_SHOWN_DISTILLED = 2  # in the pictures: the best ones by PSNR
+_SHOWN_DISTILLED = 2  # in the pictures: the best ones by the first metric
 _PACKAGES = ("kdmri_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -102,10 +103,10 @@ def _write_report(finished: dict[int, _Finished]) -> Report:
   measured, first = _measure(finished)
   pipeline, params = next(iter(finished.values()))
   config, workdir = pipeline.config, pipeline.workdir
-  rows = report.summary_rows(measured.volumes, config.evaluation.protocol, {})
+  rows = report.summary_rows(measured, config.evaluation.protocol, {})
   roles, shown = config.evaluation, [ZERO_FILLED, "target"]
   shown += [roles.teacher, roles.student]
-  shown += report.by_psnr(rows, roles.distilled)[:_SHOWN_DISTILLED]
+  shown += report.ranked(rows, roles.distilled, measured.metrics)[:_SHOWN_DISTILLED]
   shown = list(dict.fromkeys(shown))
   names = [row["model"] for row in rows if row["model"] != ZERO_FILLED]
   used = [each.pipeline for each in finished.values()]
@@ -161,9 +162,8 @@ def _write_report(finished: dict[int, _Finished]) -> Report:
   analysis = report.analyse(inputs)
   with saving(workdir.report):
     path = report.write(workdir.report, inputs, analysis=analysis)
-  return Report(
-    path, report.format_table(analysis["rows"]), "\n".join(analysis["answer"])
-  )
+  table = report.format_table(analysis["rows"], measured.metrics)
+  return Report(path, table, "\n".join(analysis["answer"]))
 
 
 def _check_alike(pipelines):
@@ -206,7 +206,10 @@ def _measure(finished: dict[int, _Finished]):
   chosen = {name: by_seed for name, by_seed in folders.items() if by_seed}
   if len(finished) == 1:
     chosen = {name: next(iter(by_seed.values())) for name, by_seed in chosen.items()}
-  return tables.evaluate_folders(workdir.path / "targets", chosen), images
+  with arguments_of("config.evaluation."):
+    metrics = resolve(first.pipeline.config.evaluation.metrics)
+  targets = workdir.path / "targets"
+  return tables.evaluate_folders(targets, chosen, metrics=metrics), images
 
 
 def _snr(finished: dict[int, _Finished], names):

@@ -24,6 +24,7 @@ ORDER = (
     "memory",
     "saving",
     "xla_flags",
+    "protocols",
     "config",
     "cli",
   ),
