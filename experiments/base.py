@@ -4,7 +4,7 @@
 published with it; the differences are listed in the README. An experiment changes
 what is its own:
 
-    from experiments import base
+    from kdmri_jax.experiments import base
 
     def get_config():
       config = base.get_config("paper")

@@ -31,10 +31,10 @@ def find(kind: str, name: str, registered: Mapping[str, Any]) -> Any:
     part: Any = importlib.import_module(module)
     for step in attribute.split("."):
       part = getattr(part, step)
-  except (ImportError, AttributeError, ValueError) as error:
+  except Exception as error:  # the module is the user's own
     raise ArgumentError(
       kind,
-      f"{name!r} ({error})",
+      f"{name!r} ({type(error).__name__}: {error})",
       "an import path package.module:name",
       "Install the package, or add its folder to PYTHONPATH.",
     ) from error

@@ -1,6 +1,6 @@
 """Turns a folder of images into prepared volumes, one h5 file each.
 
-  python scripts/prepare.py --source=acdc --root=FOLDER --out=PREPARED --crop=150,150
+  kdmri prepare --source=acdc --root=FOLDER --out=PREPARED --crop=150,150
 
 OUT then holds NAME.h5 (target [slices, rows, columns], and k-space and zero-filled
 images where the source has them), prepared.json (where everything comes from and what
@@ -10,6 +10,11 @@ was done to it) and montage.png. An experiment reads them with
 Each flag is the setting data.NAME of an experiment: where a message names
 --config.data.NAME, the flag here is --NAME (--phantom_NAME for data.phantom.NAME).
 """
+
+if __name__ == "__main__":
+  from _missing import explain_missing_packages
+
+  explain_missing_packages()
 
 import collections
 import dataclasses
@@ -21,13 +26,14 @@ from tqdm import tqdm
 
 from kdmri_jax import cli
 from kdmri_jax.config import DataConfig, PhantomConfig
-from kdmri_jax.data import dataset, prepared
-from kdmri_jax.data.sources import SOURCES
-from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import arguments_of
 
-_KINDS = [name for name in SOURCES if name != "prepared"]
-
-_SOURCE = flags.DEFINE_enum("source", None, _KINDS, "What ROOT holds.", required=True)
+_SOURCE = flags.DEFINE_string(
+  "source",
+  None,
+  "What ROOT holds: acdc, nifti, ... (docs/data.md lists all).",
+  required=True,
+)
 _ROOT = flags.DEFINE_string("root", "", "Folder of images; not for mni152, phantom.")
 _OUT = flags.DEFINE_string("out", None, "New or empty folder.", required=True)
 _INCLUDE = flags.DEFINE_list("include", [], "Globs on volume names; none takes all.")
@@ -72,7 +78,14 @@ def _pairs(values):
 
 def main(argv: list[str]) -> None:
   """Reads the flags, writes the folder and says how to go on."""
-  del argv
+  cli.refuse_arguments(argv)
+  from kdmri_jax import lookup
+  from kdmri_jax.data import dataset, prepared
+  from kdmri_jax.data.sources import SOURCES
+
+  kinds = {name: source for name, source in SOURCES.items() if name != "prepared"}
+  with arguments_of("--"):
+    lookup.find("source", _SOURCE.value, kinds)
   config = _config()
   volumes = tqdm(dataset.read(config), unit=" volumes")
   out = pathlib.Path(_OUT.value)
@@ -86,7 +99,7 @@ def main(argv: list[str]) -> None:
   )
 
 
-def _noted(volumes: Iterable[Volume], notes: collections.Counter) -> Iterator[Volume]:
+def _noted(volumes: Iterable, notes: collections.Counter) -> Iterator:
   """The volumes; counts what their records say to those who use them."""
   for volume in volumes:
     if note := volume.record.get("note"):

@@ -16,7 +16,7 @@ from kdmri_jax.benchmark.case import Case, Problem, Runner, load, save
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.undersample import undersample
-from kdmri_jax.training import batches, objective, parallel
+from kdmri_jax.training import batches, parallel
 from kdmri_jax.training.stage_networks import Networks, Teacher, fit_terms
 from kdmri_jax.training.step import (
   init_state,
@@ -24,6 +24,7 @@ from kdmri_jax.training.step import (
   make_predict,
   make_steps,
 )
+from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Slices
 
 _config: ExperimentConfig
@@ -112,7 +113,7 @@ def _training(case: Case, file: pathlib.Path):
   roles = [_config.stages[name].model for name in teachers]
   parts = Networks(
     networks[stage.model],
-    objective.resolve(stage, f"config.stages.{case.stage}"),
+    resolve(stage, f"config.stages.{case.stage}"),
     tuple(networks[role] for role in roles),
   )
   parts = parts._replace(terms=fit_terms(parts, slices, acquisition, case.stage))

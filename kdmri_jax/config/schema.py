@@ -74,10 +74,11 @@ class TermConfig:
   """One weighted term of a stage's loss.
 
   Attributes:
-    loss: a pixel loss (against the target) or a distillation method (against the
-      teacher), by its name in the registry.
+    loss: a loss against the target or a distillation method, by its name in the
+      registry or by its import path "package.module:name".
     weight: factor in the sum; a term of weight 0 is measured, not trained on.
-    variant: variant of a distillation method; "" for a pixel loss.
+    variant: variant of a distillation method; "" for a loss against the target, and
+      for an imported `Method` that has none.
     guided: names of the student's layers that the term reads; () for a pixel loss on
       the reconstruction.
     hint: names of the teacher's layers, one for each guided layer or one for all;

@@ -50,7 +50,7 @@ def measure(
     ArgumentError: shapes differ, values are not real and finite, images are smaller
       than a metric's window, the target has no signal, or a protocol is unknown.
   """
-  target, prediction = _checked(target, prediction, metrics)
+  target, prediction = checked(target, prediction, metrics)
   has_signal = target.max(axis=(1, 2)) > 0
   shared: dict[Any, Any] = {}
   result = {}
@@ -113,8 +113,10 @@ def _per_slice(metric, measured, peak):
   return values
 
 
-def _checked(target, prediction, metrics):
-  """The two volumes [S, H, W] as read-only float64 copies."""
+def checked(
+  target: ArrayLike, prediction: ArrayLike, metrics: Mapping[str, Metric]
+) -> tuple[np.ndarray, np.ndarray]:
+  """The two volumes [S, H, W] as read-only float64 copies; errors as `measure`."""
   target, prediction = np.asarray(target), np.asarray(prediction)
   if target.ndim not in (2, 3):
     raise ArgumentError(

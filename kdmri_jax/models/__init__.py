@@ -2,12 +2,12 @@
 
 import dataclasses
 import difflib
-import importlib
 
 from flax import linen as nn
 
 from kdmri_jax.config import ModelConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.lookup import find
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
@@ -34,7 +34,8 @@ def build(config: ModelConfig, mask, where: str) -> nn.Module:
     UserError: an unknown network or setting, a setting of another type, settings that
       the network refuses, or a form of the data consistency that does not fit the mask.
   """
-  network = _find(config.network, f"{where}.network")
+  with arguments_of(f"{where}."):
+    network = find_network(config.network)
   fields = {
     field.name: field
     for field in dataclasses.fields(network)
@@ -67,21 +68,19 @@ def channels(model: nn.Module) -> int:
   return getattr(model, "channels", 1)
 
 
-def _find(name: str, where: str) -> type[nn.Module]:
-  if name in NETWORKS:
-    return NETWORKS[name]
-  expected = f"one of {', '.join(NETWORKS)}, or package.module:Class"
-  module, _, attribute = name.partition(":")
-  if not attribute:
-    raise UserError(where, f"{name!r}", expected, "Correct the name.")
-  try:
-    network = getattr(importlib.import_module(module), attribute)
-  except (ImportError, AttributeError, ValueError) as error:
-    remedy = "Install the package or add its folder to PYTHONPATH; correct the name."
-    raise UserError(where, f"{name!r} ({error})", expected, remedy) from error
+def find_network(name: str) -> type[nn.Module]:
+  """The class of a network.
+
+  Args:
+    name: a key of `NETWORKS`, or the import path `package.module:Class`.
+
+  Raises:
+    ArgumentError: `network` names nothing, or something that is no linen module.
+  """
+  network = find("network", name, NETWORKS)
   if not (isinstance(network, type) and issubclass(network, nn.Module)):
     found = f"{name!r}, which is no flax.linen.Module"
-    raise UserError(where, found, expected, "Name a linen module.")
+    raise ArgumentError("network", found, "a linen module's class")
   return network
 
 

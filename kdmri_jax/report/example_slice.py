@@ -15,8 +15,8 @@ from kdmri_jax.protocols import PROTOCOLS
 from kdmri_jax.report import Attention
 from kdmri_jax.training import batches
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.objective import OWN
 from kdmri_jax.training.step import make_predict
+from kdmri_jax.training.terms import OWN
 from kdmri_jax.types import Acquisition, Slices
 
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kdmri_jax.config import ExperimentConfig
-from kdmri_jax.distillation import METHODS
 from kdmri_jax.training.log import NEGLIGIBLE
 
 Audits = Mapping[str, Sequence[Sequence[dict]]]
@@ -33,7 +32,7 @@ def collect(
   for stage, runs in histories.items():
     found = [[x for x in lines if x.get("event") == "audit"] for lines in runs]
     terms = [term for term in config.stages[stage].terms.values() if term.weight]
-    if any(found) and (len(terms) > 1 or any(term.loss in METHODS for term in terms)):
+    if any(found) and (len(terms) > 1 or any(term.hint for term in terms)):
       audits[stage] = found
   return audits
 

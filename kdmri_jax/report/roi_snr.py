@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kdmri_jax.data.slice_set import SliceSet
+from kdmri_jax.errors import UserError
 from kdmri_jax.metrics import roi_snr
 from kdmri_jax.metrics.roi_snr import Roi
 from kdmri_jax.report import roi_file
@@ -42,13 +43,17 @@ def check(choice: str, evaluated: SliceSet) -> None:
   """Refuses, before anything is trained, what `measure` would refuse afterwards.
 
   Raises:
-    UserError: the file of regions cannot be used, or statsmodels is not installed.
+    UserError: the file of regions cannot be used, there are fewer than two regions, or
+      statsmodels is not installed.
   """
   if choice:
     mixed_effects.formula_api()
-  if choice not in ("", AUTO):
-    shapes = {volume.name: volume.target.shape for volume in evaluated.volumes}
-    roi_file.read(pathlib.Path(choice), shapes)
+    volumes = {volume.name: volume for volume in evaluated.volumes}
+    regions = _regions(choice, evaluated, lambda name: np.abs(volumes[name].target[:]))
+    found = sum(map(len, regions.values()))
+    if found < 2:
+      expected = "two regions of homogeneous tissue or more"
+      raise UserError("config.evaluation.rois", f"{found} in the targets", expected)
 
 
 def measure(
@@ -76,12 +81,7 @@ def measure(
   def target(name):
     return read_volume(target_dir / f"{name}.h5")[0]
 
-  if choice == AUTO:
-    regions = {name: roi_snr.find(target(name)) for name in subjects}
-  else:
-    shapes = {volume.name: volume.target.shape for volume in evaluated.volumes}
-    regions = roi_file.read(pathlib.Path(choice), shapes)
-  regions = {name: found for name, found in regions.items() if found}
+  regions = _regions(choice, evaluated, target)
   values = {model: _values(paths, regions) for model, paths in folders.items()}
   labels = [(subjects[n], f"{n}/{k}") for n, found in regions.items()
             for k in range(len(found))]  # fmt: skip
@@ -93,6 +93,16 @@ def measure(
   ]
   effects = mixed_effects.fit(records, reference)
   return Measured(regions, values, effects, reference, _pictures(target, regions))
+
+
+def _regions(choice, evaluated, target) -> dict[str, list[Roi]]:
+  """Volume -> its regions, where it has some; `target`: name -> its image."""
+  shapes = {volume.name: volume.target.shape for volume in evaluated.volumes}
+  if choice == AUTO:
+    regions = {name: roi_snr.find(target(name)) for name in shapes}
+  else:
+    regions = roi_file.read(pathlib.Path(choice), shapes)
+  return {name: found for name, found in regions.items() if found}
 
 
 def _values(folders, regions) -> np.ndarray:

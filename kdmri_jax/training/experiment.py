@@ -20,12 +20,13 @@ from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, compatibility, objective, parallel
+from kdmri_jax.training import batches, compatibility, parallel
 from kdmri_jax.training import stage_loop as stage_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.stage import Setting, Stage
 from kdmri_jax.training.stage_networks import Networks, complete, fit_terms
+from kdmri_jax.training.terms import Term, resolve
 from kdmri_jax.training.workdir import WorkDir
 from kdmri_jax.types import Acquisition, Slices, shape_of
 
@@ -89,7 +90,7 @@ class Experiment:
     if config.vgg_weights:
       losses = {**losses, PERCEPTUAL: Perceptual(load_vgg(config.vgg_weights))}
     self._terms = {
-      name: objective.resolve(config.stages[name], f"config.stages.{name}", losses)
+      name: resolve(config.stages[name], f"config.stages.{name}", losses)
       for name in config.pipeline
     }
     for name in config.pipeline:
@@ -279,7 +280,7 @@ class Experiment:
       directory=self.workdir.stage(name),
     )
 
-  def _networks(self, name: str, terms: Sequence[objective.Term]) -> Networks:
+  def _networks(self, name: str, terms: Sequence[Term]) -> Networks:
     config, augment = self.config.stages[name], self.config.augment
     teachers = config.all_teachers
     return Networks(
@@ -316,7 +317,7 @@ class Experiment:
         f"Train them, too: --stages={','.join(together)}.",
       )
 
-  def _fit_terms(self, name: str) -> tuple[objective.Term, ...]:
+  def _fit_terms(self, name: str) -> tuple[Term, ...]:
     """Fits the terms to the layers and traces them, before anything is trained.
 
     They are traced for each size that the networks see, of patches and of slices.

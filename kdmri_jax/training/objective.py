@@ -7,138 +7,17 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from kdmri_jax.config import StageConfig, TermConfig
-from kdmri_jax.distillation import METHODS
 from kdmri_jax.distillation.adapter import Guide, fit
 from kdmri_jax.distillation.method import Context
-from kdmri_jax.errors import UserError
-from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES, pixel
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
+from kdmri_jax.training.terms import Term
 from kdmri_jax.types import Array, Batch
 
 Features = Mapping[str, Array]
 
-OWN = "own:"  # a hint so marked is a layer of the trained network itself
 TEACHER_ERROR = "teacher_error"
-
-
-class Term(NamedTuple):
-  """One term, resolved from its config.
-
-  Attributes:
-    name: its key in the config.
-    weight: factor in the sum.
-    compare: a pixel loss against the target, or a distillation method as a `Guide`.
-    guided: the trained network's layers it reads.
-    hint: the teacher's layers it reads, or with `own` the trained network's; () for
-      a pixel loss.
-    own: whether the hints come from the trained network itself, with their gradient.
-  """
-
-  name: str
-  weight: float
-  compare: Callable[..., Array] | Guide
-  guided: tuple[str, ...]
-  hint: tuple[str, ...] = ()
-  own: bool = False
-
-  @property
-  def is_distillation(self) -> bool:
-    return isinstance(self.compare, Guide)
-
-  @property
-  def needs_teacher(self) -> bool:
-    return self.is_distillation and not self.own
-
-  @property
-  def owns_weights(self) -> bool:
-    if not self.is_distillation:
-      return False
-    return self.compare.method.owns_weights or any(self.compare.channels)
-
-  @property
-  def relates_images(self) -> bool:
-    """Whether the images of a batch are compared with each other."""
-    method = self.compare.method if self.is_distillation else None
-    return bool(method) and method.couples_batch and not method.reads_image
-
-  @property
-  def uses_context(self) -> bool:
-    return self.is_distillation and self.compare.method.uses_context
-
-
-def resolve(
-  stage: StageConfig, where: str, losses: Mapping[str, Callable] = PIXEL_LOSSES
-) -> tuple[Term, ...]:
-  """Looks a stage's terms up in the registries.
-
-  Args:
-    stage: the stage.
-    where: its key, for errors, such as "config.stages.kd".
-    losses: the losses against the target.
-
-  Raises:
-    UserError: an unknown loss or variant, layers missing or superfluous, or a
-      distillation method in a stage without a teacher.
-  """
-  return tuple(
-    _resolve(name, term, losses, bool(stage.all_teachers), f"{where}.terms.{name}")
-    for name, term in stage.terms.items()
-  )
-
-
-def _resolve(
-  name: str, term: TermConfig, losses, has_teacher: bool, where: str
-) -> Term:
-  if term.loss in losses:
-    if term.variant or term.hint:
-      raise UserError(
-        where,
-        "a variant or hint layers",
-        f"none: {term.loss} has none, it compares with the target",
-        "Remove them.",
-      )
-    return Term(name, term.weight, losses[term.loss], term.guided or ("image",))
-  if term.loss == PERCEPTUAL:
-    raise UserError(
-      "config.vgg_weights",
-      f"no file, for {where}",
-      "torchvision's weights of VGG-11, 13, 16 or 19",
-      "Download them, such as vgg16-397923af.pth, and set --config.vgg_weights=FILE.",
-    )
-  if term.loss not in METHODS:
-    known = ", ".join([*losses, PERCEPTUAL, *METHODS])
-    raise UserError(
-      f"{where}.loss", f"{term.loss!r}", f"one of {known}", "Correct the name."
-    )
-  variants = METHODS[term.loss]
-  if term.variant not in variants:
-    raise UserError(
-      f"{where}.variant",
-      f"{term.variant!r}",
-      f"one of {', '.join(variants)}",
-      "Correct it.",
-    )
-  own = {hint.startswith(OWN) for hint in term.hint}
-  if len(own) == 2:
-    raise UserError(
-      f"{where}.hint",
-      f"layers of the teacher and of the network itself, {term.hint}",
-      "either",
-      "Make two terms of it.",
-    )
-  if own != {True} and not has_teacher:
-    raise UserError(
-      where,
-      f"the distillation method {term.loss} in a stage without a teacher",
-      "a teacher",
-      "Set the stage's `teacher` to an earlier stage.",
-    )
-  if not term.guided:
-    raise UserError(where, "no layers", "guided and hint layers", "Name them.")
-  hint = tuple(layer.removeprefix(OWN) for layer in term.hint)
-  guide = Guide(variants[term.variant])
-  return Term(name, term.weight, guide, term.guided, hint, own == {True})
 
 
 def adapt(
@@ -278,18 +157,34 @@ def evaluate(
 
   Returns:
     Term name -> scalar.
+
+  Raises:
+    ArgumentError: a `loss` returns something else than a number for each image, a
+      method something else than a scalar.
   """
 
   def value(term: Term) -> Array:
     if not term.is_distillation:
       layers = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
-      values = [term.compare(layer, batch.target).mean() for layer in layers]
-      return sum(values) / len(values)
+      values = [term.compare(layer, batch.target) for layer in layers]
+      for each in values:
+        _require_shape(each, batch.target.shape[:1], "[B], a number for each image")
+      return sum(each.mean() for each in values) / len(values)
     params = {"params": guides[term.name]} if term.name in guides else {}
     arguments = _arguments(term, features, batch, hints, extras)
-    return term.compare.apply(params, *arguments, gather)
+    distance = term.compare.apply(params, *arguments, gather)
+    _require_shape(distance, (), "a scalar, the mean over the images")
+    return distance
 
   return {term.name: value(term) for term in terms}
+
+
+def _require_shape(value, shape: tuple[int, ...], expected: str) -> None:
+  """Raises ArgumentError where a loss of the user's returns something else."""
+  found = getattr(value, "shape", type(value).__name__)
+  if found != shape or not jnp.issubdtype(value.dtype, jnp.floating):
+    kind = getattr(value, "dtype", "")
+    raise ArgumentError("loss", f"one that returns {kind}{found}", expected)
 
 
 def _arguments(term: Term, features, batch, hints, extras):

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.config import AugmentConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
+from kdmri_jax.training.terms import Term
 from kdmri_jax.types import Acquisition, Array, Batch, Measurement, Outputs, Slices
 
 
@@ -33,7 +34,7 @@ class Networks(NamedTuple):
 
   Attributes:
     model: the network that is trained.
-    terms: from `combine.adapt`.
+    terms: from `objective.adapt`.
     teachers: the frozen networks that teach; () without any.
     taught_by: for each task the number of its teacher; not used with one teacher.
     branches: `models.branches.Branches` for SFT-KD-Recon, or None.
@@ -43,7 +44,7 @@ class Networks(NamedTuple):
   """
 
   model: nn.Module
-  terms: Sequence[objective.Term]
+  terms: Sequence[Term]
   teachers: tuple[nn.Module, ...] = ()
   taught_by: tuple[int, ...] = ()
   branches: nn.Module | None = None
@@ -181,11 +182,11 @@ def _no_draws(slices: Slices | Batch) -> Array:
 
 def fit_terms(
   networks: Networks, slices: Slices, acquisition: Acquisition, stage: str
-) -> tuple[objective.Term, ...]:
+) -> tuple[Term, ...]:
   """Fits the terms to the networks' layers and traces every one of them.
 
   Args:
-    networks: their terms as from `combine.resolve`.
+    networks: their terms as from `terms.resolve`.
     slices: any slice, for the shapes.
     acquisition: how it is measured.
     stage: name of the stage, for the log and for errors.
@@ -219,21 +220,24 @@ def fit_terms(
         "Let networks of one kind teach, or another method.",
       )
   for term in terms:
+    where = f"config.stages.{stage}.terms.{term.name}"
     try:
-      jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
-    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+      with arguments_of(f"{where}."):
+        jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
+    except UserError:
+      raise
+    except Exception as error:  # a loss of the user's may raise anything
       raise UserError(
-        f"config.stages.{stage}.terms.{term.name}",
+        where,
         f"layers that it cannot compare, guided {', '.join(term.guided)}"
         + (f", hint {', '.join(term.hint)}" if term.hint else "")
-        + f" ({error})",
+        + f" ({type(error).__name__}: {error})",
         "layers of matching number and shapes",
-        "Correct the names of the layers.",
       ) from error
   return terms
 
 
-def _compute(terms: Sequence[objective.Term], student, teacher, batch: Batch):
+def _compute(terms: Sequence[Term], student, teacher, batch: Batch):
   """The terms' values from features of both networks, {} without a teacher."""
   hints = objective.represent_teacher(terms, teacher, batch.target) if teacher else None
   extras = _no_extras(batch)

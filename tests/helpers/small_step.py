@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import base
 from kdmri_jax import config as config_lib
+from kdmri_jax.experiments import base
 from kdmri_jax.models.dccnn import DCCNN
-from kdmri_jax.training import objective
 from kdmri_jax.training.stage_networks import Networks, Teacher, fit_terms, init_guides
 from kdmri_jax.training.step import init_state, make_optimiser, make_steps
+from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Measurement, Slices
 
 
@@ -17,7 +17,7 @@ def make(stage, models, params, slices, acquisition, devices):
   """The compiled steps, the state to start from, and the teacher."""
   networks = Networks(
     models[stage.model],
-    objective.resolve(stage, "stage"),
+    resolve(stage, "stage"),
     (models["teacher"],) if stage.teacher else (),
   )
   terms = fit_terms(networks, slices, acquisition, "stage")

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from helpers.tiny import make, tiny_config, train
 
-from experiments import base
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
+from kdmri_jax.experiments import base
 from kdmri_jax.models.branches import Branches
 from kdmri_jax.training import objective
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.stage_networks import Networks, complete, fit_terms, forward
+from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Slices
 
 
@@ -34,9 +35,7 @@ def test_outputs_losses_and_gradients_of_the_published_code(golden):
   slices = Slices(
     numbers["target"][..., None], numbers["kspace"], numbers["zero_filled"][..., None]
   )
-  networks = Networks(
-    model, objective.resolve(stage, "stage"), branches=Branches(student)
-  )
+  networks = Networks(model, resolve(stage, "stage"), branches=Branches(student))
   terms = fit_terms(networks, slices, Acquisition(numbers["mask"][None]), "teacher")
   batch = complete(slices, Acquisition(numbers["mask"][None]))
   extras = objective.Extras(jnp.zeros(()), jnp.zeros(2, jnp.uint32))
@@ -84,7 +83,7 @@ def test_the_gradient_of_the_imitation_reaches_the_teacher():
   """Neither the paper nor the code stops it."""
   config = tiny_config()
   base.befriend(config, "paper")
-  terms = objective.resolve(config_lib.parse(config).stages["teacher"], "stage")
+  terms = resolve(config_lib.parse(config).stages["teacher"], "stage")
   imitation = next(t for t in terms if t.name == "branches_imitation")
   assert imitation.own
   assert not imitation.needs_teacher

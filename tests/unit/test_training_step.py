@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from helpers.small_step import assert_close, make, run, small_problem, small_stage
 
-from experiments import base
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
+from kdmri_jax.experiments import base
 from kdmri_jax.ops import convolution
 from kdmri_jax.training import batches, objective
 from kdmri_jax.training.step import make_schedule
+from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Slices
 
 
@@ -112,7 +113,7 @@ def test_a_cached_teacher_teaches_the_same(protocol, name, devices):
 
 def test_no_gradient_reaches_the_teacher():
   stage = small_stage("paper", "feature")
-  terms = objective.resolve(stage, "stage")
+  terms = resolve(stage, "stage")
   features = {f"cascade_{c}/activation_3": jnp.ones((2, 4, 4, 3)) for c in (1, 2)}
   features["image"] = target = jnp.ones((2, 4, 4, 1))
 

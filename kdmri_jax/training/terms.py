@@ -1,0 +1,155 @@
+"""The terms of a stage's loss, found by the names in the config."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from kdmri_jax.config import StageConfig, TermConfig
+from kdmri_jax.distillation import METHODS
+from kdmri_jax.distillation.adapter import Guide
+from kdmri_jax.distillation.method import Method
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.lookup import find, unknown
+from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
+from kdmri_jax.types import Array
+
+OWN = "own:"  # a hint so marked is a layer of the trained network itself
+
+
+class Term(NamedTuple):
+  """One term, resolved from its config.
+
+  Attributes:
+    name: its key in the config.
+    weight: factor in the sum.
+    compare: a pixel loss against the target, or a distillation method as a `Guide`.
+    guided: the trained network's layers it reads.
+    hint: the teacher's layers it reads, or with `own` the trained network's; () for
+      a pixel loss.
+    own: whether the hints come from the trained network itself, with their gradient.
+  """
+
+  name: str
+  weight: float
+  compare: Callable[..., Array] | Guide
+  guided: tuple[str, ...]
+  hint: tuple[str, ...] = ()
+  own: bool = False
+
+  @property
+  def is_distillation(self) -> bool:
+    return isinstance(self.compare, Guide)
+
+  @property
+  def needs_teacher(self) -> bool:
+    return self.is_distillation and not self.own
+
+  @property
+  def owns_weights(self) -> bool:
+    if not self.is_distillation:
+      return False
+    return self.compare.method.owns_weights or any(self.compare.channels)
+
+  @property
+  def relates_images(self) -> bool:
+    """Whether the images of a batch are compared with each other."""
+    method = self.compare.method if self.is_distillation else None
+    return bool(method) and method.couples_batch and not method.reads_image
+
+  @property
+  def uses_context(self) -> bool:
+    return self.is_distillation and self.compare.method.uses_context
+
+
+def resolve(
+  stage: StageConfig, where: str, losses: Mapping[str, Callable] = PIXEL_LOSSES
+) -> tuple[Term, ...]:
+  """Finds the losses and methods of a stage's terms.
+
+  Args:
+    stage: the stage.
+    where: its key, for errors, such as "config.stages.kd".
+    losses: the registered losses against the target.
+
+  Raises:
+    UserError: an unknown loss or variant, layers missing or superfluous, or a
+      distillation method in a stage without a teacher.
+  """
+  return tuple(
+    _resolve(name, term, losses, bool(stage.all_teachers), f"{where}.terms.{name}")
+    for name, term in stage.terms.items()
+  )
+
+
+def find_loss(
+  name: str, variant: str, losses: Mapping[str, Callable] = PIXEL_LOSSES
+) -> Callable | Method:
+  """A loss against the target, or one variant of a distillation method.
+
+  Args:
+    name: a registered name, or `package.module:name` of a function (prediction,
+      target) -> [B], of a `Method`, or of a dict of them by variant.
+    variant: the variant of a method; "" where there are none.
+    losses: the registered losses against the target.
+
+  Raises:
+    ArgumentError: `loss` or `variant` names nothing, or something else.
+  """
+  known = {**losses, PERCEPTUAL: losses.get(PERCEPTUAL), **METHODS}
+  part = find("loss", name, known)
+  if part is None:
+    raise UserError(
+      "config.vgg_weights",
+      f"no file, for the loss {name}",
+      "torchvision's weights of VGG-11, 13, 16 or 19",
+      "Download them, such as vgg16-397923af.pth, and set --config.vgg_weights=FILE.",
+    )
+  variants = part if isinstance(part, Mapping) else {"": part}
+  if variant not in variants:
+    if variants is not part:
+      found = f"{variant!r}, a variant of {name}, which has none"
+      raise ArgumentError("variant", found, "''")
+    raise unknown("variant", variant, variants)
+  part = variants[variant]
+  if isinstance(part, Method) or (callable(part) and not isinstance(part, type)):
+    return part
+  raise ArgumentError(
+    "loss",
+    f"{name!r}, of type {type(part).__name__}",
+    "a function (prediction, target) -> [B], a distillation Method, or a dict of "
+    "Methods by variant",
+  )
+
+
+def _resolve(
+  name: str, term: TermConfig, losses, has_teacher: bool, where: str
+) -> Term:
+  with arguments_of(f"{where}."):
+    part = find_loss(term.loss, term.variant, losses)
+  if not isinstance(part, Method):
+    if term.hint:
+      raise UserError(
+        f"{where}.hint",
+        f"the layers {term.hint}",
+        f"(), because {term.loss} compares with the target, not with a teacher",
+      )
+    return Term(name, term.weight, part, term.guided or ("image",))
+  own = {hint.startswith(OWN) for hint in term.hint}
+  if len(own) == 2:
+    raise UserError(
+      f"{where}.hint",
+      f"layers of the teacher and of the network itself, {term.hint}",
+      "either",
+      "Make two terms of it.",
+    )
+  if own != {True} and not has_teacher:
+    raise UserError(
+      where,
+      f"the distillation method {term.loss} in a stage without a teacher",
+      "a teacher",
+      "Set the stage's `teacher` to an earlier stage.",
+    )
+  if not term.guided:
+    raise UserError(where, "no layers", "guided and hint layers", "Name them.")
+  hint = tuple(layer.removeprefix(OWN) for layer in term.hint)
+  guide = Guide(part)
+  return Term(name, term.weight, guide, term.guided, hint, own == {True})
