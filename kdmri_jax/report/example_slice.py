@@ -9,7 +9,7 @@ import numpy as np
 from kdmri_jax.config import ExperimentConfig, TermConfig
 from kdmri_jax.data.slice_set import Span
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.distillation import attention_transfer
+from kdmri_jax.distillation.methods import attention_transfer
 from kdmri_jax.inference import reconstruct
 from kdmri_jax.protocols import PROTOCOLS
 from kdmri_jax.report import Attention
