@@ -25,6 +25,7 @@ ORDER = (
     "memory",
     "saving",
     "xla_flags",
+    "protocols",
     "config",
     "config_flag",
     "cli",
