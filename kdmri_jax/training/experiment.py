@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import pathlib
 import zlib
 from collections.abc import Sequence
@@ -20,11 +21,12 @@ from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, compatibility, parallel
+from kdmri_jax.training import batches, compatibility, fingerprint, parallel
 from kdmri_jax.training import stage_loop as stage_lib
-from kdmri_jax.training.checkpoint import Checkpoints, Progress
+from kdmri_jax.training.checkpoint import Progress
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.stage import Setting, Stage
+from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.stage_networks import Networks, complete, fit_terms
 from kdmri_jax.training.terms import Term, resolve
 from kdmri_jax.training.workdir import WorkDir
@@ -124,8 +126,9 @@ class Experiment:
     Its dataset has that task's acquisition and held-back slices; of the config's
     `evaluation` what concerns the task is left.
     """
+    data = self.data  # of all tasks
     other = copy.copy(self)
-    other.task = task
+    other.data, other.task = data, task
     other.workdir = WorkDir(self.workdir.path, self.seed, task)
     number = list(self.config.all_tasks).index(task)
     own = {
@@ -154,9 +157,10 @@ class Experiment:
           "--stages", f"{name!r}", f"stages out of {known}", "Correct the name."
         )
     self._check_needs(names)
-    self.workdir.claim(
-      self.config, {**self.dataset.record, **self.dataset.fingerprint()}
-    )
+    self.workdir.check(self.config, self.data)
+    for name in self.config.pipeline:
+      self._folder(name).check(self._record(name))
+    self.workdir.claim(self.config, self.data)
 
   def train(
     self, names: Sequence[str], signal: Interrupt, label: str = "", row: int = 0
@@ -189,34 +193,43 @@ class Experiment:
     )
     for name in self.config.pipeline:
       if name in names and not self.is_finished(name):
+        self._folder(name).begin(self._record(name))
         stage_lib.train(self._make_stage(name), setting)
+
+  @functools.cached_property
+  def data(self) -> dict[str, Any]:
+    """The record of the data, with digests of masks and images."""
+    return {**self.dataset.record, **self.dataset.fingerprint()}
+
+  def _folder(self, name: str) -> StageFolder:
+    return StageFolder(self.workdir.stage(name))
+
+  def _record(self, name: str) -> dict[str, Any]:
+    return fingerprint.describe(
+      self.config, self.data, self.seed, name, self.workdir.digest
+    )
 
   def progress(self, name: str) -> Progress | None:
     """How far a stage is; None when it has not begun."""
-    directory = self.workdir.stage(name) / "checkpoints"
-    if not directory.is_dir():
-      return None
-    checkpoints = Checkpoints(directory, read_only=True)
-    progress = checkpoints.progress()
-    checkpoints.close()
-    return progress
+    return self._folder(name).progress()
 
   def is_finished(self, name: str) -> bool:
     """Whether a stage has been trained to its last epoch."""
-    progress = self.progress(name)
-    return progress is not None and progress.finished
+    return self._folder(name).is_finished()
 
   def best(self, name: str) -> Any:
-    """Best weights of a finished stage."""
-    return self._read_best(name, jax.eval_shape(lambda: self.initial_params(name)))
+    """Best weights of a finished stage.
 
-  def _read_best(self, name: str, shapes, item: str = "best") -> Any:
-    directory = self.workdir.stage(name) / "checkpoints"
-    checkpoints = Checkpoints(directory, read_only=True)
-    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    params = checkpoints.best(like, item)
-    checkpoints.close()
-    return params
+    Raises:
+      UserError: they were trained otherwise than this stage is, or changed since.
+    """
+    shapes = jax.eval_shape(lambda: self.initial_params(name))
+    return self._weights(name, shapes)
+
+  def _weights(self, name: str, shapes: Any, item: str = "best") -> Any:
+    folder = self._folder(name)
+    folder.check(self._record(name))
+    return folder.weights(shapes, item)
 
   def start_params(self, name: str) -> Any:
     """The weights a stage starts from; what it starts from must be finished."""
@@ -227,7 +240,7 @@ class Experiment:
       return self.best(start)
     fresh = self.initial_params(name)
     taught = {key: value for key, value in fresh.items() if key != "cascade_1"}
-    return fresh | self._read_best(start, {"student": taught}, part)["student"]
+    return fresh | self._weights(start, {"student": taught}, part)["student"]
 
   def initial_params(self, name: str) -> Any:
     """Random weights; stages of the same model start from the same ones."""
