@@ -19,6 +19,7 @@ ORDER = (
   (
     "types",
     "errors",
+    "image_layout",
     "lookup",
     "optional",
     "memory",
