@@ -146,7 +146,7 @@ def read_config(path: pathlib.Path) -> ExperimentConfig:
     UserError: there is none, or it cannot be read.
   """
   check_format(path)
-  return config_lib.parse(_read(path / "config.json"))
+  return config_lib.parse(_read(path / "config.json", "stages"))
 
 
 def read_data(path: pathlib.Path) -> dict[str, Any]:
@@ -155,12 +155,15 @@ def read_data(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: there is none, or it cannot be read.
   """
-  return _read(path / "dataset.json")
+  return _read(path / "dataset.json", "shapes")
 
 
-def _read(path: pathlib.Path) -> dict[str, Any]:
+def _read(path: pathlib.Path, needed: str) -> dict[str, Any]:
   try:
-    return dict(json.loads(path.read_text()))
+    found = dict(json.loads(path.read_text()))
+    if needed not in found:
+      raise ValueError(f"no {needed!r} in it")
+    return found
   except (OSError, ValueError, TypeError) as error:
     raise UserError(
       path,
