@@ -25,6 +25,7 @@ ORDER = (
     "memory",
     "saving",
     "xla_flags",
+    "protocols",
     "config",
     "config_flag",
     "cli",
@@ -98,8 +99,9 @@ def test_imports_run_one_way():
 
 
 def test_no_module_imports_itself_through_others():
+  lazy = "kdmri_jax"  # imports what it offers when that is first used
   edges = {
-    n: {o for o in imports(p) if o in FILES and o not in (n, "kdmri_jax")}
+    n: {o for o in imports(p) if o in FILES and o not in (n, lazy)}
     for n, p in FILES.items()
   }
   done = set()
