@@ -1,5 +1,6 @@
 """Sampling masks as others store them: fastMRI, BART, MATLAB and NumPy."""
 
+import os
 import pathlib
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ class _Stored(NamedTuple):
 
 
 def read_mask(
-  path,
+  path: str | os.PathLike,
   *,
   centred: bool | None = None,
   size: tuple[int, int] | None = None,
