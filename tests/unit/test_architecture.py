@@ -38,7 +38,7 @@ ORDER = (
   ("training",),
   ("inference",),
   ("report",),
-  ("run",),
+  ("run", "plot"),
   ("benchmark",),
   ("scripts",),
   ("__main__",),
