@@ -36,7 +36,7 @@ class _Stored(NamedTuple):
 
 
 def read_mask(
-  path,
+  path: str | os.PathLike,
   *,
   centred: bool | None = None,
   size: tuple[int, int] | None = None,
