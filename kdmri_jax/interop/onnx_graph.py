@@ -111,7 +111,7 @@ def convolve(graph: Graph, x: str, weights: Mapping[str, Any], margin: int = 0) 
 
 
 def transform(
-  graph: Graph, x: str, matrix: str | np.ndarray, axis: int, channels: int, size: int
+  graph: Graph, x: str, matrix: str | np.ndarray, axis: int, channels: int, size: tuple
 ) -> str:
   """Multiplies an image by a matrix along an axis, all channels at once.
 
