@@ -17,7 +17,7 @@ NATIVE := $(wildcard kdmri_jax/ops/native/*.cc kdmri_jax/ops/native/*.h)
 .PHONY: demo test test-all lint clean
 
 demo: $(READY)
-	$(VENV)/bin/python scripts/run.py --config=experiments/demo.py --workdir=$(DEMO)
+	$(VENV)/bin/kdmri run --config=demo --workdir=$(DEMO)
 
 test: $(READY)
 	$(PYTEST) -m "not slow" --memory-limit=2

@@ -56,6 +56,7 @@ def get_config(protocol: str = "paper") -> ConfigDict:
   config.evaluation = ConfigDict(
     dict(
       protocol="kdmri",
+      metrics=("psnr", "ssim", "mse", "nmse", "hfn", "hfen"),
       models=("teacher", "student", "kd"),
       teacher="teacher",
       teachers={},

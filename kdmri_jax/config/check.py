@@ -7,7 +7,6 @@ import re
 from kdmri_jax.config.schema import (
   CACHE_TYPES,
   MINIMUM,
-  PROTOCOLS,
   RESERVED,
   RESERVED_ROWS,
   ZERO_FILLED,
@@ -17,6 +16,7 @@ from kdmri_jax.config.schema import (
   StageConfig,
 )
 from kdmri_jax.errors import UserError
+from kdmri_jax.protocols import PROTOCOLS
 
 
 def check(config: ExperimentConfig) -> None:
@@ -34,7 +34,7 @@ def check(config: ExperimentConfig) -> None:
   _check_references(config)
 
 
-def is_number(value) -> bool:
+def is_number(value: object) -> bool:
   """Whether the value is an int or float; bool is neither."""
   return isinstance(value, int | float) and not isinstance(value, bool)
 

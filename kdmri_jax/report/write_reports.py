@@ -16,10 +16,9 @@ import kdmri_jax
 from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config.schema import ZERO_FILLED
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import reconstruct
-from kdmri_jax.metrics import image_quality
-from kdmri_jax.metrics.volume_pair import checked_pair
+from kdmri_jax.metrics import quality, resolve
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.report import (
@@ -36,7 +35,7 @@ from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.step import make_predict
 
-_SHOWN_DISTILLED = 2  # in the pictures: the best ones by PSNR
+_SHOWN_DISTILLED = 2  # in the pictures: the best ones by the first metric
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -68,13 +67,16 @@ def check(pipeline: Experiment) -> None:
   """Refuses, before anything is trained, what the report would refuse afterwards.
 
   Raises:
-    UserError: an image cannot be measured; regions of interest cannot be used, or
-      their statistics are not installed; an earlier report cannot be replaced.
+    UserError: a metric is unknown; an image cannot be measured; regions of interest
+      cannot be used, or their statistics are not installed; an earlier report cannot be
+      replaced.
   """
+  metrics = _metrics(pipeline)
   evaluated, workdir = pipeline.dataset.test, pipeline.workdir.path
   for volume in evaluated.volumes:
     target = np.abs(volume.target[:])
-    checked_pair(target, target, image_quality.WINDOW, volume.name)
+    with arguments_of(f"{volume.name}: "):
+      quality.checked(target, target, metrics)
   roi_snr.check(pipeline.config.evaluation.rois, evaluated)
   for folder in (workdir / "targets", workdir / "report"):
     with saving(folder):
@@ -125,10 +127,10 @@ def _write_report(finished: dict[int, _Finished]) -> Report:
   measured, first = _measure(finished)
   pipeline, params = next(iter(finished.values()))
   config, workdir = pipeline.config, pipeline.workdir
-  rows = report.summary_rows(measured.volumes, config.evaluation.protocol, {})
+  rows = report.summary_rows(measured, config.evaluation.protocol, {})
   roles, shown = config.evaluation, [ZERO_FILLED, "target"]
   shown += [roles.teacher, roles.student]
-  shown += report.by_psnr(rows, roles.distilled)[:_SHOWN_DISTILLED]
+  shown += report.ranked(rows, roles.distilled, measured.metrics)[:_SHOWN_DISTILLED]
   shown = list(dict.fromkeys(shown))
   names = [row["model"] for row in rows if row["model"] != ZERO_FILLED]
   used = [each.pipeline for each in finished.values()]
@@ -184,9 +186,8 @@ def _write_report(finished: dict[int, _Finished]) -> Report:
   analysis = report.analyse(inputs)
   with saving(workdir.report):
     path = report.write(workdir.report, inputs, analysis=analysis)
-  return Report(
-    path, report.format_table(analysis["rows"]), "\n".join(analysis["answer"])
-  )
+  table = report.format_table(analysis["rows"], measured.metrics)
+  return Report(path, table, "\n".join(analysis["answer"]))
 
 
 def _check_alike(pipelines):
@@ -229,7 +230,13 @@ def _measure(finished: dict[int, _Finished]):
   chosen = {name: by_seed for name, by_seed in folders.items() if by_seed}
   if len(finished) == 1:
     chosen = {name: next(iter(by_seed.values())) for name, by_seed in chosen.items()}
-  return tables.evaluate_folders(workdir.path / "targets", chosen), images
+  targets, metrics = workdir.path / "targets", _metrics(first.pipeline)
+  return tables.evaluate_folders(targets, chosen, metrics=metrics), images
+
+
+def _metrics(pipeline):
+  with arguments_of("config.evaluation."):
+    return resolve(pipeline.config.evaluation.metrics)
 
 
 def _snr(finished: dict[int, _Finished], names):
@@ -271,7 +278,7 @@ def _histories(pipelines):
   }
 
 
-def environment(devices) -> dict:
+def environment(devices: Sequence[jax.Device]) -> dict:
   """Versions and devices, for the report."""
   return {
     "python": platform.python_version(),

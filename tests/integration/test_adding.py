@@ -40,9 +40,8 @@ def block(before, language=""):
 def copy(tmp_path_factory):
   folder = tmp_path_factory.mktemp("adding") / "kdmri_jax"
   for name in ("kdmri_jax", "experiments", "scripts", "tests"):
-    shutil.copytree(
-      ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "golden")
-    )
+    unneeded = shutil.ignore_patterns("__pycache__", "golden")
+    shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=unneeded)
   shutil.copy(ROOT / "pyproject.toml", folder)
   return folder
 
@@ -53,7 +52,8 @@ def run(folder, command):
   environment = {**os.environ, "PYTHONPATH": str(folder)}
   while "=" in words[0]:
     words.pop(0)
-  words[0] = sys.executable
+  program = ["-m", "kdmri_jax"] if words[0] == "kdmri" else []
+  words[:1] = [sys.executable, *program]
   return subprocess.run(
     words, cwd=folder, env=environment, capture_output=True, text=True
   )
@@ -62,13 +62,15 @@ def run(folder, command):
 @pytest.mark.slow
 def test_a_method_in_one_file_and_one_line(copy):
   file = block("1. Write one file", "python")
-  (copy / "kdmri_jax" / "distillation" / "mean_activation.py").write_text(file)
-  registry = copy / "kdmri_jax" / "distillation" / "__init__.py"
+  (copy / "kdmri_jax" / "distillation" / "methods" / "mean_activation.py").write_text(
+    file
+  )
+  registry = copy / "kdmri_jax" / "distillation" / "methods" / "__init__.py"
   text = registry.read_text()
   line = block("2. Register it", "python")
   assert text.count("\n}\n") == 1
   text = text.replace("\n}\n", f"\n{line}}}\n")
-  imported = "from kdmri_jax.distillation import mean_activation\n"
+  imported = "from kdmri_jax.distillation.methods import mean_activation\n"
   registry.write_text(text.replace("\nMETHODS", f"{imported}\nMETHODS", 1))
   contract = run(copy, block("3. Hold it"))
   assert contract.returncode == 0, contract.stdout
