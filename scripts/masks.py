@@ -220,13 +220,12 @@ def _print_table(rows):
 def _images(shape):
   """Images [S, H, W] of the masks' shape, and what they are."""
   from kdmri_jax.data import volume
-  from kdmri_jax.data.sources import phantom
-  from kdmri_jax.inference import plain_scan
+  from kdmri_jax.data.sources import arrays, phantom
 
   if not _IMAGE.value:
     recipe = PhantomConfig("brain", 1, 4, shape, 0, False)
     return phantom.draw_subject(recipe, 0, "brain"), "a synthetic brain, 4 slices"
-  images = plain_scan.read_images(pathlib.Path(_IMAGE.value)).target
+  images = arrays.read_images(pathlib.Path(_IMAGE.value)).target
   what = f"{_IMAGE.value}, {len(images)} slices"
   if images.ndim == 3 and images.shape[1:] != shape:
     before, after = ("x".join(map(str, size)) for size in (images.shape[1:], shape))

@@ -7,8 +7,8 @@ images where the source has them), prepared.json (where everything comes from an
 was done to it) and montage.png. An experiment reads them with
 --config.data.source=prepared --config.data.root=PREPARED.
 
-Each flag is the setting data.NAME of an experiment: where a message names
---config.data.NAME, the flag here is --NAME (--phantom_NAME for data.phantom.NAME).
+Each flag is the setting data.NAME of an experiment (--phantom_NAME is
+data.phantom.NAME). The source is a name, or `package.module:name` of your own.
 """
 
 import collections
@@ -21,13 +21,19 @@ from tqdm import tqdm
 
 from kdmri_jax import cli
 from kdmri_jax.config import DataConfig, PhantomConfig
-from kdmri_jax.data import dataset, prepared
-from kdmri_jax.data.sources import SOURCES
+from kdmri_jax.data import dataset
+from kdmri_jax.data.sources import TRAINING, prepared
 from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import ArgumentError, UserError
 
-_KINDS = [name for name in SOURCES if name != "prepared"]
+_KINDS = ", ".join(name for name in TRAINING if name != "prepared")
 
-_SOURCE = flags.DEFINE_enum("source", None, _KINDS, "What ROOT holds.", required=True)
+_SOURCE = flags.DEFINE_string(
+  "source",
+  None,
+  f"What ROOT holds: {_KINDS}, or package.module:name.",
+  required=True,
+)
 _ROOT = flags.DEFINE_string("root", "", "Folder of images; not for mni152, phantom.")
 _OUT = flags.DEFINE_string("out", None, "New or empty folder.", required=True)
 _INCLUDE = flags.DEFINE_list("include", [], "Globs on volume names; none takes all.")
@@ -77,7 +83,12 @@ def main(argv: list[str]) -> None:
   volumes = tqdm(dataset.read(config), unit=" volumes")
   out = pathlib.Path(_OUT.value)
   notes = collections.Counter()
-  names = prepared.write_folder(_noted(volumes, notes), out, dataclasses.asdict(config))
+  settings = dataclasses.asdict(config)
+  try:
+    names = prepared.write_folder(_noted(volumes, notes), out, settings)
+  except ArgumentError as error:
+    flag = f"--{error.where.replace('.', '_')}"
+    raise UserError(flag, error.found, error.expected, error.remedy) from error
   for note, count in notes.items():
     print(f"{count} of {len(names)} volumes: {note}")
   print(

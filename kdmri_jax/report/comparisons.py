@@ -1,6 +1,6 @@
 """The report's sections on the paired differences."""
 
-from kdmri_jax.data.split_units import counted, plural
+from kdmri_jax.data.split import counted, plural
 from kdmri_jax.report import blocks, wording
 from kdmri_jax.report.rows import count
 

@@ -2,7 +2,7 @@
 
 import math
 
-from kdmri_jax.data.split_units import counted
+from kdmri_jax.data.split import counted
 from kdmri_jax.metrics.image_quality import HIGHER_IS_BETTER
 from kdmri_jax.statistics.paired import ENOUGH
 

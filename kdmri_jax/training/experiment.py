@@ -14,7 +14,7 @@ from absl import logging
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.data import tasks
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
@@ -61,9 +61,10 @@ class Experiment:
     self.workdir = WorkDir(workdir, config.seed)
     self.devices = parallel.choose_devices(config.devices, config.batch_size)
     self.task = ""
-    self.dataset = dataset_lib.load(
-      config.data, lambda shape: acquisition.build(config.all_tasks, shape)
-    )
+    with arguments_of("config.data."):
+      self.dataset = dataset_lib.load(
+        config.data, lambda shape: acquisition.build(config.all_tasks, shape)
+      )
     for slices in self.dataset.train.parts:
       compatibility.check_augment(config.augment, slices)
       if len(slices.target) < config.batch_size:

@@ -21,7 +21,8 @@ from helpers.data_files import (
   stack,
 )
 
-from kdmri_jax.data import load, prepared, read
+from kdmri_jax.data import load, read
+from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import UserError
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "prepare.py"

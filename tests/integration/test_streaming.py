@@ -11,7 +11,8 @@ from helpers.data_files import EVEN_ROWS, all_sampled, config, kdmri_folder, mea
 from helpers.tiny import assert_same_end, final, tiny_config, train
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.data import load, prepared, read, stored, tasks
+from kdmri_jax.data import load, read, stored, tasks
+from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import UserError
 from kdmri_jax.report import write_reports
 from kdmri_jax.training import batches, log, parallel, step

@@ -5,7 +5,8 @@ import pytest
 from helpers.data_files import all_sampled, config, images, read, refused_when_truncated
 
 from experiments import brain_pd
-from kdmri_jax.data import dataset, load, prepared, split
+from kdmri_jax.data import dataset, load, split
+from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import UserError
 
 
