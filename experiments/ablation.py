@@ -7,7 +7,7 @@ Every student is trained for as many epochs as the feature and kd stage together
 student_long on the target alone, the others with imitation, attention transfer, both.
 """
 
-from experiments import study
+from kdmri_jax.experiments import study
 
 
 def get_config(setting="acdc"):

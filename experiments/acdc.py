@@ -9,7 +9,7 @@ first 60 patients: 48 to train on, 12 to compare on. For the full setting see
 cardiac_4x.py.
 """
 
-from experiments import base, study
+from kdmri_jax.experiments import base, study
 
 
 def get_config(protocol="paper"):

@@ -6,7 +6,7 @@
 As acdc.py with 24 patients to train on, 12 to compare on, 96x96 and 6 epochs a stage.
 """
 
-from experiments import acdc, base
+from kdmri_jax.experiments import acdc, base
 
 
 def get_config(protocol="paper"):

@@ -7,7 +7,7 @@ Attention transfer, then alpha times the distance to the target and 1 - alpha ti
 that to the teacher's image; KD-MRI has alpha 0.5.
 """
 
-from experiments import study
+from kdmri_jax.experiments import study
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

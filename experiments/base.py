@@ -4,7 +4,7 @@
 published with it; the differences are listed in the README. An experiment changes
 what is its own:
 
-    from experiments import base
+    from kdmri_jax.experiments import base
 
     def get_config():
       config = base.get_config("paper")
@@ -56,6 +56,7 @@ def get_config(protocol: str = "paper") -> ConfigDict:
   config.evaluation = ConfigDict(
     dict(
       protocol="kdmri",
+      metrics=("psnr", "ssim", "mse", "nmse", "hfn", "hfen"),
       models=("teacher", "student", "kd"),
       teacher="teacher",
       teachers={},

@@ -11,7 +11,7 @@ as long (3 seeds, 12 subjects); on brain T1 images 0.14 dB [-0.18, 0.47] (3 seed
 subject). The argument is a setting.
 """
 
-from experiments import recipes, study
+from kdmri_jax.experiments import recipes, study
 
 
 def get_config(setting="acdc_small"):

@@ -1,7 +1,7 @@
 """KD-MRI, brain at 4x: see published.py for the data it expects."""
 
-from experiments import published
+from kdmri_jax.experiments import published
 
 
 def get_config(protocol="paper"):
-  return published.get_config("brain", 4, protocol)
+  return published.start("brain", 4, protocol)

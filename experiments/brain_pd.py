@@ -8,7 +8,7 @@ development.org), two a subject, 256x256, in one NumPy archive: `image` [140, 25
 and `subject` [140], 1 to 70. 49 subjects to train on, 21 to compare on.
 """
 
-from experiments import base, study
+from kdmri_jax.experiments import base, study
 
 
 def get_config(protocol="paper"):

@@ -10,7 +10,7 @@ Three subjects (four volumes) to train on, one to compare on: with a single subj
 the interval says how the slices differ, not how subjects do.
 """
 
-from experiments import base, study
+from kdmri_jax.experiments import base, study
 
 
 def get_config(protocol="paper"):

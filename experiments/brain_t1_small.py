@@ -7,7 +7,7 @@ As brain_t1.py with the middle 16 slices of each volume, 160x160 about the centr
 epochs a stage.
 """
 
-from experiments import base, brain_t1
+from kdmri_jax.experiments import base, brain_t1
 
 
 def get_config(protocol="paper"):

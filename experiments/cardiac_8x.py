@@ -1,7 +1,7 @@
 """KD-MRI, cardiac at 8x: see published.py for the data it expects."""
 
-from experiments import published
+from kdmri_jax.experiments import published
 
 
 def get_config(protocol="paper"):
-  return published.get_config("cardiac", 8, protocol)
+  return published.start("cardiac", 8, protocol)

@@ -9,7 +9,7 @@ works, not how well distillation generalises.
 
 import importlib.util
 
-from experiments import base
+from kdmri_jax.experiments import base
 
 
 def get_config(protocol="paper"):

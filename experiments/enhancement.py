@@ -29,7 +29,7 @@ NOISE = dict(snr=(4.0, 12.0), averages=1, fresh=True)
 def start(argument: str, name: str) -> tuple[ConfigDict, dict]:
   """A config with the setting's images and no stage yet, and its networks."""
   setting, _, size = argument.partition(":")
-  config = importlib.import_module(f"experiments.{setting}").get_config()
+  config = importlib.import_module(f"kdmri_jax.experiments.{setting}").get_config()
   config.name = f"{name} ({config.name})"
   config.epochs = 30
   config.augment.update(flips=True, rotations=True, patch=(64, 64))

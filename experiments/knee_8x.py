@@ -1,7 +1,7 @@
 """KD-MRI, knee at 8x: see published.py for the data it expects."""
 
-from experiments import published
+from kdmri_jax.experiments import published
 
 
 def get_config(protocol="paper"):
-  return published.get_config("knee", 8, protocol)
+  return published.start("knee", 8, protocol)

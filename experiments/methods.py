@@ -8,7 +8,7 @@ student's layers; then it is trained on the target alone (alpha 1), as in the pa
 whose own setting is `methods.py:cardiac_8x`.
 """
 
-from experiments import study
+from kdmri_jax.experiments import study
 
 METHODS = {
   "fitnets": study.features("fitnets"),

@@ -8,7 +8,7 @@ alpha 0. The transformer learns slowly and is trained four times as long as they
 `model_based.py:brain_t1:full` takes the published sizes.
 """
 
-from experiments import enhancement
+from kdmri_jax.experiments import enhancement
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 

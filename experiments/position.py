@@ -7,7 +7,7 @@ Attention transfer from the teacher's first, middle or last convolution to the
 student's. The last ones have a single channel.
 """
 
-from experiments import study
+from kdmri_jax.experiments import study
 
 POSITIONS = {"first": (1, 1), "middle": (2, 3), "last": (3, 5)}
 

@@ -19,7 +19,7 @@ are declared by --config.evaluation.published_on.data.source=prepared and the li
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from kdmri_jax.experiments import base
 
 # anatomy: (folder, phase-encode axis, fully sampled lines)
 _ANATOMIES = {
@@ -46,7 +46,7 @@ _PUBLISHED = {
 }
 
 
-def get_config(anatomy: str, acceleration: int, protocol: str):
+def start(anatomy: str, acceleration: int, protocol: str):
   """One setting; 150 epochs for each of the four stages."""
   folder, axis, centre_lines = _ANATOMIES[anatomy]
   config = base.get_config(protocol)

@@ -10,7 +10,7 @@ has after each cascade, in `imitation_target` its last one; `_target` goes on wi
 the teacher. The others have one joint stage from random weights.
 """
 
-from experiments import base, study
+from kdmri_jax.experiments import base, study
 
 CASCADES = tuple(f"consistency_{c}" for c in range(1, base.CASCADES + 1))
 

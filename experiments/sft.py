@@ -15,7 +15,7 @@ The best weights are those of the lowest L1 error on the validation slices, as i
 code published with it.
 """
 
-from experiments import base, study
+from kdmri_jax.experiments import base, study
 
 METHODS = {
   "fitnets": study.features("fitnets"),

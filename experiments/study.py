@@ -15,7 +15,7 @@ import pathlib
 
 from ml_collections import ConfigDict
 
-from experiments import base
+from kdmri_jax.experiments import base
 
 
 def split(argument: str) -> tuple[str, str]:
@@ -43,7 +43,7 @@ def start(argument: str, name: str) -> ConfigDict:
   if setting not in settings():
     known = ", ".join(settings())
     raise ValueError(f"{setting!r} is no setting of a study; the settings are {known}")
-  module = importlib.import_module(f"experiments.{setting}")
+  module = importlib.import_module(f"kdmri_jax.experiments.{setting}")
   config = module.get_config(protocol)
   config.name = f"{name} ({config.name})"
   config.pipeline = ("teacher", "student")

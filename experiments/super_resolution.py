@@ -11,12 +11,14 @@ of the published code (`reference`). Trained on patches of 64x64, to save time.
 
 import importlib
 
-from experiments import base, study
+from kdmri_jax.experiments import base, study
 
 
 def get_config(argument="brain_t1"):
   setting, protocol = study.split(argument)
-  config = importlib.import_module(f"experiments.{setting}").get_config(protocol)
+  config = importlib.import_module(f"kdmri_jax.experiments.{setting}").get_config(
+    protocol
+  )
   config.name = f"Super-resolution ({config.name})"
   base.upscale(config)
   config.epochs = 30

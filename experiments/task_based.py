@@ -8,7 +8,7 @@ teaches a third, of the same size, on the samples of its own task. `student` lea
 tasks from the same data without a teacher. Each task has its own report.
 """
 
-from experiments import enhancement
+from kdmri_jax.experiments import enhancement
 
 SHARP = dict(snr=(float("inf"), float("inf")), averages=1, fresh=True)
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
   from kdmri_jax.physics.undersample import undersample
   from kdmri_jax.run import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
   "distillation",

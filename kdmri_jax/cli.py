@@ -1,8 +1,8 @@
 """What every script shares: flags in, one-paragraph errors out."""
 
-import functools
 import logging as standard_logging
 import pathlib
+import re
 import signal
 import sys
 import traceback
@@ -14,17 +14,14 @@ from kdmri_jax import memory
 from kdmri_jax.errors import Interrupted, UserError
 
 
-def run_main(
-  main: Callable[[list[str]], None], *, takes_arguments: bool = False
-) -> None:
+def run_main(main: Callable[[list[str]], None]) -> None:
   """Runs an absl main, in a process that keeps the memory it frees (`memory`).
 
   Exit status: 0 when it succeeded; 1 after a `UserError`, which is printed as one
   paragraph; 128 + signal after an interruption, as shells expect.
 
   Args:
-    main: is given the script's name and its arguments.
-    takes_arguments: whether there may be arguments that are no flags.
+    main: is given the command's name and its arguments that are no flags.
   """
 
   def guarded(argv):
@@ -41,28 +38,40 @@ def run_main(
       print("\ninterrupted; nothing was left half-done", file=sys.stderr)
       sys.exit(128 + signal.SIGINT)
 
-  parse = functools.partial(_parse_flags, takes_arguments=takes_arguments)
-  app.run(guarded, flags_parser=parse)
+  if {"--help", "-help", "-h"} & set(sys.argv[1:]):
+    print(help_text(main))
+    return
+  app.run(guarded, flags_parser=_parse_flags)
 
 
-def config_file_error(where, error: Exception) -> UserError:
-  """What to say of a config file that ml_collections could not load."""
-  reason = " ".join(str(error).split()[-9:])
-  return UserError(
-    where,
-    f"a config file that cannot be loaded ({reason})",
-    "a Python file with get_config()",
-    "Correct --config; experiments/ holds examples.",
-  )
+def help_text(main: Callable[[list[str]], None]) -> str:
+  """What --help shows: the docstring of a script and its flags.
+
+  Where a docstring says `kdmri NAME`, the reader sees what the process was started by.
+  """
+  module = sys.modules[main.__module__]
+  script, program = pathlib.Path(str(module.__file__)).stem, sys.argv[0]
+  if module.__name__ == "__main__":
+    program = f"python {program}"
+  text = re.sub(rf"\bkdmri {script}\b", lambda _: program, module.__doc__ or "")
+  return f"{text}\nFlags:\n{flags.FLAGS.module_help(module)}"
 
 
-def _parse_flags(argv: list[str], *, takes_arguments: bool) -> list[str]:
+def refuse_arguments(argv: list[str]) -> None:
+  """For commands that take flags alone.
+
+  Raises:
+    UserError: there is another argument.
+  """
+  if len(argv) > 1:
+    found = f"the argument {argv[1]!r}"
+    raise UserError("command line", found, "--flag=value", "See --help.")
+
+
+def _parse_flags(argv: list[str]) -> list[str]:
   """absl's parser; its failures and those of a config file in one paragraph."""
   try:
-    rest = flags.FLAGS(argv)
-    if len(rest) > 1 and not takes_arguments:
-      raise flags.Error(f"the argument {rest[1]!r}")
-    return rest
+    return flags.FLAGS(argv)
   except Exception as error:  # whatever a config file may raise
     sys.exit(f"\nerror: {_flag_error(argv, error)}")
 
@@ -70,13 +79,13 @@ def _parse_flags(argv: list[str], *, takes_arguments: bool) -> list[str]:
 def _flag_error(argv: list[str], error: Exception) -> UserError:
   """Names the argument: ml_collections names no more than the unknown key."""
   error = _root(error)
+  if isinstance(error, UserError):
+    return error
   text = error.args[0] if error.args else error
   key, *hints = str(text).splitlines() or [""]
   key = key.strip("'\"")
   argument = next((a for a in argv if key in a.partition("=")[0].split(".")), None)
   file = next((a for a in reversed(argv) if a.startswith("--config=")), "command line")
-  if isinstance(error, OSError):
-    return config_file_error(file, error)
   if isinstance(error, flags.Error):
     return UserError("command line", str(text), "--flag=value", "See --help.")
   if argument is None:

@@ -1,7 +1,7 @@
 """Times inference and training steps, side by side with other frameworks.
 
-  python scripts/benchmark.py --out=runs/benchmark
-  python scripts/benchmark.py --out=runs/quick --sizes=240x240 --batches=1 \\
+  kdmri benchmark --out=runs/benchmark
+  kdmri benchmark --out=runs/quick --sizes=240x240 --batches=1 \\
     --stages=student --repeats=3 --frameworks=jax,torch
 
 Every framework works in a process of its own and waits while another has its turn; the
@@ -14,7 +14,7 @@ channels-last and compiled; the best counts) and onnxruntime.
 
 On an accelerator everything runs there, and 32 training steps make a dispatch:
 
-  python scripts/benchmark.py --out=runs/gpu --what=inference,training,protocol \\
+  kdmri benchmark --out=runs/gpu --what=inference,training,protocol \\
     --precisions=float32,tensorfloat32,bfloat16 \\
     --config.models.teacher.precision=tensorfloat32 \\
     --config.models.student.precision=tensorfloat32
@@ -24,6 +24,11 @@ The protocol is all epochs of all stages on 240 images; on a CPU that takes hour
 Writes OUT/benchmark.json, with every single time, and OUT/benchmark.md.
 """
 
+if __name__ == "__main__":
+  from _missing import explain_missing_packages
+
+  explain_missing_packages()
+
 import importlib.util
 import itertools
 import json
@@ -32,21 +37,14 @@ import sys
 from collections.abc import Iterable
 
 from absl import flags
-from ml_collections import config_flags
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `from experiments`
-
-from kdmri_jax import cli, config
+from kdmri_jax import cli, config, config_flag
 from kdmri_jax.errors import UserError
 
-_ROOT = pathlib.Path(__file__).parents[1]
-_CONFIG = config_flags.DEFINE_config_file(
-  "config",
-  str(_ROOT / "experiments" / "base.py"),
-  "Experiment file whose networks, mask and stages are timed.",
-  lock_config=True,
+_CONFIG = config_flag.define(
+  "base", purpose="Whose networks, mask and stages are timed."
 )
-_OUT = flags.DEFINE_string("out", None, "Folder to write to.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)
 _FRAMEWORKS = flags.DEFINE_list(
   "frameworks", ["jax", "torch", "onnxruntime"], "Which to race; jax is always there."
 )
@@ -81,7 +79,7 @@ _SECONDS = flags.DEFINE_float("seconds", 0.3, "Shortest time of a turn.", 0.0)
 
 
 def main(argv):
-  del argv
+  cli.refuse_arguments(argv)
   experiment = config.parse(_CONFIG.value)
   cases, names = _cases(experiment), _frameworks()
   out = pathlib.Path(_OUT.value)
@@ -211,5 +209,4 @@ def _frameworks() -> list[str]:
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["out"])
   cli.run_main(main)

@@ -4,8 +4,8 @@ Two folders of files whose names agree but for the ending (.h5, .nii, .nii.gz, .
 .cfl); the table goes to the screen, and with --out the metrics of every volume and
 slice go to CSV and JSON files:
 
-  python scripts/evaluate.py --target=data/validation --prediction=results/kd
-  python scripts/evaluate.py --target=data/validation \\
+  kdmri evaluate --target=data/validation --prediction=results/kd
+  kdmri evaluate --target=data/validation \\
     --prediction=teacher=results/teacher,kd=results/kd --protocol=slice --out=metrics
 
 Volumes in h5 and npz are (slices, rows, columns); the first of the keys reconstruction,
@@ -15,26 +15,38 @@ columns, slices). Undefined values (a slice without signal) are left out of mean
 empty in the files.
 """
 
+if __name__ == "__main__":
+  from _missing import explain_missing_packages
+
+  explain_missing_packages()
+
 import pathlib
 
 from absl import flags
 
-from kdmri_jax import cli, report
-from kdmri_jax.errors import UserError
-from kdmri_jax.metrics import image_quality
-from kdmri_jax.report import tables
+from kdmri_jax import cli
+from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.protocols import PROTOCOLS
 
-_TARGET = flags.DEFINE_string("target", None, "Folder of the fully sampled volumes.")
+_TARGET = flags.DEFINE_string(
+  "target", None, "Folder of the fully sampled volumes.", required=True
+)
 _PREDICTION = flags.DEFINE_multi_string(
   "prediction",
   None,
   "Folder of reconstructions, DIR or NAME=DIR; repeat it or separate by commas.",
+  required=True,
 )
 _PROTOCOL = flags.DEFINE_enum(
   "protocol",
   "kdmri",
-  list(image_quality.PROTOCOLS),
+  list(PROTOCOLS),
   "Whose numbers the table shows; the files hold all protocols.",
+)
+_METRICS = flags.DEFINE_list(
+  "metrics",
+  None,
+  "Names of metrics, or import paths package.module:name; default: all built-in ones.",
 )
 _OUT = flags.DEFINE_string(
   "out", None, "New or empty folder for volumes.csv, slices.csv and the same as JSON."
@@ -43,17 +55,22 @@ _KEY = flags.DEFINE_string("key", "", "Array to read from every h5 and npz file.
 
 
 def main(argv):
-  del argv
+  cli.refuse_arguments(argv)
+  from kdmri_jax import report
+  from kdmri_jax.metrics import METRICS, resolve
+  from kdmri_jax.report import tables
+
   out = _new_folder(_OUT.value) if _OUT.value else None
+  with arguments_of("--"):
+    metrics = METRICS if _METRICS.value is None else resolve(_METRICS.value)
+  folders = _named_folders(_PREDICTION.value)
   measured = tables.evaluate_folders(
-    _TARGET.value, _named_folders(_PREDICTION.value), key=_KEY.value
+    _TARGET.value, folders, key=_KEY.value, metrics=metrics
   )
-  rows = report.summary_rows(measured.volumes, _PROTOCOL.value, {})
-  print(report.format_table(rows))
-  print(f"\nprotocol {_PROTOCOL.value}: {image_quality.PROTOCOLS[_PROTOCOL.value]}")
-  left_out = sum(
-    row[name]["left_out"] for row in rows for name in image_quality.METRICS
-  )
+  rows = report.summary_rows(measured, _PROTOCOL.value, {})
+  print(report.format_table(rows, metrics))
+  print(f"\nprotocol {_PROTOCOL.value}: {PROTOCOLS[_PROTOCOL.value].definition}")
+  left_out = sum(row[name]["left_out"] for row in rows for name in metrics)
   if left_out:
     print(f"{left_out} undefined or infinite values were left out of the means.")
   if out:
@@ -93,6 +110,8 @@ def _new_folder(value):
 
 
 def _write(folder, measured):
+  from kdmri_jax.report import tables
+
   try:
     tables.write_tables(folder, measured)
   except OSError as error:
@@ -106,5 +125,4 @@ def _write(folder, measured):
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["target", "prediction"])
   cli.run_main(main)

@@ -1,6 +1,6 @@
 """Writes a trained network for other programs.
 
-  python scripts/export.py --workdir=runs/demo --stage=kd --format=onnx --out=kd.onnx
+  kdmri export --workdir=runs/demo --stage=kd --format=onnx --out=kd.onnx
 
 `jax` and `onnx` hold the whole reconstruction of a volume: zero-filling, scaling, the
 network and its data consistency. K-space in any unit goes in, zero frequency at [0, 0],
@@ -30,13 +30,20 @@ its DC-CNN and VDSR; PyTorch is not needed to write it:
 What the weights do not tell stands beside them, in the entry "settings".
 """
 
+if __name__ == "__main__":
+  from _missing import explain_missing_packages
+
+  explain_missing_packages()
+
 import pathlib
 
 from absl import flags
 
 from kdmri_jax import cli
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a run.")
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Work directory of a run.", required=True
+)
 _STAGE = flags.DEFINE_string("stage", "kd", "Stage whose best weights to write.")
 _SEED = flags.DEFINE_integer(
   "seed", None, "Seed whose weights to write; default: the first of the run."
@@ -45,11 +52,11 @@ _FORMAT = flags.DEFINE_string("format", "kdmri", "jax, onnx or kdmri.")
 _SIZE = flags.DEFINE_list(
   "size", [], "Rows and columns of the slices; default: those of the run's data."
 )
-_OUT = flags.DEFINE_string("out", None, "File to write; must not exist.")
+_OUT = flags.DEFINE_string("out", None, "File to write; must not exist.", required=True)
 
 
 def main(argv):
-  del argv
+  cli.refuse_arguments(argv)
   from kdmri_jax import interop
   from kdmri_jax.errors import UserError
   from kdmri_jax.inference import load
@@ -87,5 +94,4 @@ def _size(shapes):
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["workdir", "out"])
   cli.run_main(main)

@@ -1,9 +1,9 @@
 """Makes, shows, compares and converts sampling masks.
 
-  python scripts/masks.py make --size=150,150 --acceleration=4 --out=mask.npy
-  python scripts/masks.py show mask.npy other.npy --out=masks.png
-  python scripts/masks.py compare mask.npy other.npy --image=patient.nii.gz
-  python scripts/masks.py convert file1000000.h5 --out=mask.npy
+  kdmri masks make --size=150,150 --acceleration=4 --out=mask.npy
+  kdmri masks show mask.npy other.npy --out=masks.png
+  kdmri masks compare mask.npy other.npy --image=patient.nii.gz
+  kdmri masks convert file1000000.h5 --out=mask.npy
 
 make     draws a mask by the recipes of config.mask and writes it: --kind, --size, and
          what the kind takes of --acceleration, --centre_lines, --axis and --seed. Where
@@ -25,6 +25,11 @@ Masks are written with zero frequency at [0, 0], for --config.mask.kind=file
 .cfl with zero frequency in the middle, .npy and .mat at [0, 0], unless --centred or
 --nocentred says otherwise. A mask that contradicts this is refused.
 """
+
+if __name__ == "__main__":
+  from _missing import explain_missing_packages
+
+  explain_missing_packages()
 
 import math
 import pathlib
@@ -294,4 +299,4 @@ _ACTIONS = {
 
 
 if __name__ == "__main__":
-  cli.run_main(main, takes_arguments=True)
+  cli.run_main(main)

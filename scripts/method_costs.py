@@ -1,6 +1,6 @@
 """What each distillation method costs in time and memory, as a Markdown table.
 
-  python scripts/method_costs.py --size=240,240 --batch=4
+  kdmri method_costs --size=240,240 --batch=4
 
 For every method and variant: value and gradient on the layers that KD-MRI distils
 (five maps of 32 channels, or the image), the teacher's half given. Time is the median
@@ -8,8 +8,12 @@ of several runs, after compilation, and so is that of the student's own training
 on the target, to which it compares. Memory is what XLA reserves for temporary values.
 """
 
+if __name__ == "__main__":
+  from _missing import explain_missing_packages
+
+  explain_missing_packages()
+
 import statistics
-import sys
 import time
 
 from absl import flags
@@ -24,7 +28,7 @@ _METHODS = flags.DEFINE_list("methods", None, "Names; default: all.")
 
 
 def main(argv):
-  del argv
+  cli.refuse_arguments(argv)
   import jax
   import jax.numpy as jnp
   from flax import linen as nn
@@ -132,4 +136,4 @@ def _measure(function, make):
 
 
 if __name__ == "__main__":
-  sys.exit(cli.run_main(main))
+  cli.run_main(main)

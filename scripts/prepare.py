@@ -1,6 +1,6 @@
 """Turns a folder of images into prepared volumes, one h5 file each.
 
-  python scripts/prepare.py --source=acdc --root=FOLDER --out=PREPARED --crop=150,150
+  kdmri prepare --source=acdc --root=FOLDER --out=PREPARED --crop=150,150
 
 OUT then holds NAME.h5 (target [slices, rows, columns], and k-space and zero-filled
 images where the source has them), prepared.json (where everything comes from and what
@@ -10,6 +10,11 @@ was done to it) and montage.png. An experiment reads them with
 Each flag is the setting data.NAME of an experiment (--phantom_NAME is
 data.phantom.NAME). The source is a name, or `package.module:name` of your own.
 """
+
+if __name__ == "__main__":
+  from _missing import explain_missing_packages
+
+  explain_missing_packages()
 
 import collections
 import dataclasses
@@ -21,17 +26,12 @@ from tqdm import tqdm
 
 from kdmri_jax import cli
 from kdmri_jax.config import DataConfig, PhantomConfig
-from kdmri_jax.data import dataset
-from kdmri_jax.data.sources import TRAINING, prepared
-from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-
-_KINDS = ", ".join(name for name in TRAINING if name != "prepared")
 
 _SOURCE = flags.DEFINE_string(
   "source",
   None,
-  f"What ROOT holds: {_KINDS}, or package.module:name.",
+  "What ROOT holds: acdc, nifti, ... (docs/data.md lists all), or package.module:name.",
   required=True,
 )
 _ROOT = flags.DEFINE_string("root", "", "Folder of images; not for mni152, phantom.")
@@ -78,13 +78,19 @@ def _pairs(values):
 
 def main(argv: list[str]) -> None:
   """Reads the flags, writes the folder and says how to go on."""
-  del argv
+  cli.refuse_arguments(argv)
+  from kdmri_jax import lookup
+  from kdmri_jax.data import dataset
+  from kdmri_jax.data.sources import TRAINING, prepared
+
+  kinds = {name: source for name, source in TRAINING.items() if name != "prepared"}
   config = _config()
   volumes = tqdm(dataset.read(config), unit=" volumes")
   out = pathlib.Path(_OUT.value)
   notes = collections.Counter()
   settings = dataclasses.asdict(config)
   try:
+    lookup.find("source", config.source, kinds)
     names = prepared.write_folder(_noted(volumes, notes), out, settings)
   except ArgumentError as error:
     flag = f"--{error.where.replace('.', '_')}"
@@ -97,7 +103,7 @@ def main(argv: list[str]) -> None:
   )
 
 
-def _noted(volumes: Iterable[Volume], notes: collections.Counter) -> Iterator[Volume]:
+def _noted(volumes: Iterable, notes: collections.Counter) -> Iterator:
   """The volumes; counts what their records say to those who use them."""
   for volume in volumes:
     if note := volume.record.get("note"):

@@ -1,6 +1,6 @@
 """Reconstructs a file with a trained network.
 
-  python scripts/reconstruct.py --workdir=runs/demo --stage=kd \\
+  kdmri reconstruct --workdir=runs/demo --stage=kd \\
     --input=patient.nii.gz --out=patient_kd.nii.gz
 
 The input is any file or folder that a data source reads; --source names the source
@@ -17,6 +17,11 @@ the reconstruction alone as NIfTI, which lies over a NIfTI or DICOM input, or as
 The section "Reconstructions" of docs/data.md says more of each format.
 """
 
+if __name__ == "__main__":
+  from _missing import explain_missing_packages
+
+  explain_missing_packages()
+
 import pathlib
 import tempfile
 
@@ -25,12 +30,16 @@ from absl import flags
 from kdmri_jax import cli
 from kdmri_jax.errors import arguments_of
 
-_WORKDIR = flags.DEFINE_string("workdir", None, "Work directory of a run.")
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Work directory of a run.", required=True
+)
 _STAGE = flags.DEFINE_string("stage", "kd", "Stage whose best weights to use.")
 _SEED = flags.DEFINE_integer(
   "seed", None, "Seed whose weights to use; default: the first of the run."
 )
-_INPUT = flags.DEFINE_string("input", None, "File or folder to reconstruct.")
+_INPUT = flags.DEFINE_string(
+  "input", None, "File or folder to reconstruct.", required=True
+)
 _SOURCE = flags.DEFINE_string(
   "source",
   "",
@@ -46,7 +55,7 @@ _COMBINE = flags.DEFINE_string("combine", "", "'rss' or 'sense', as data.combine
 _VOLUME = flags.DEFINE_string(
   "volume", "", "Name of the volume, where the input holds several."
 )
-_OUT = flags.DEFINE_string("out", None, "File to write; must not exist.")
+_OUT = flags.DEFINE_string("out", None, "File to write; must not exist.", required=True)
 _FORMAT = flags.DEFINE_string(
   "format", "", "h5, nifti or cfl; default: what the name of --out says, or h5."
 )
@@ -65,7 +74,7 @@ _BATCH = flags.DEFINE_integer("batch_size", 4, "Slices at a time.", lower_bound=
 
 
 def main(argv):
-  del argv
+  cli.refuse_arguments(argv)
   from kdmri_jax.training import parallel
 
   parallel.use_cores()
@@ -107,5 +116,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-  flags.mark_flags_as_required(["workdir", "input", "out"])
   cli.run_main(main)

@@ -7,7 +7,6 @@ import re
 from kdmri_jax.config.schema import (
   CACHE_TYPES,
   MINIMUM,
-  PROTOCOLS,
   RESERVED,
   RESERVED_ROWS,
   ZERO_FILLED,
@@ -17,6 +16,7 @@ from kdmri_jax.config.schema import (
   StageConfig,
 )
 from kdmri_jax.errors import UserError
+from kdmri_jax.protocols import PROTOCOLS
 
 
 def check(config: ExperimentConfig) -> None:

@@ -14,7 +14,6 @@ from kdmri_jax.config.data import (
   TaskConfig,
 )
 
-PROTOCOLS = ("kdmri", "slice", "fastmri")
 CACHE_TYPES = ("float32", "float16")
 
 # The row of the network's input in the table of results.
@@ -144,6 +143,9 @@ class EvaluationConfig:
   Attributes:
     protocol: "kdmri", "slice" or "fastmri"; metrics of all three are stored, the
       report's tables show this one.
+    metrics: names in `kdmri_jax.metrics.METRICS`, or import paths of a `Metric`,
+      "package.module:name". The first one ranks the networks, the first two stand in
+      the report's first table.
     models: stages to reconstruct with, in the order of the table.
     teacher: the stage that bounds the gap from above.
     teachers: task -> that stage, where it is not the same for all tasks.
@@ -160,11 +162,12 @@ class EvaluationConfig:
       dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
     bootstrap: number of bootstrap resamples.
     rois: where the signal-to-noise ratio is measured: "auto" finds regions of
-      homogeneous tissue, a CSV file names them (see `metrics.rois`); "" for nowhere.
+      homogeneous tissue, a CSV file names them (see `report.roi_file`); "" for nowhere.
     timing: how often the inference of a slice is timed; 0 for never.
   """
 
   protocol: str
+  metrics: tuple[str, ...]
   models: tuple[str, ...]
   teacher: str
   teachers: dict[str, str]

@@ -1,8 +1,8 @@
 """Tables of metrics: one record a volume and one a slice, for every model.
 
 A record is a dict: model, seed (of the training, where there are several), volume
-(file name without ending), subject, protocol, the metrics of `metrics.METRICS`,
-`empty_slices` (volumes) or `slice` (slices, from 0).
+(file name without ending), subject, protocol, the metrics by name, `empty_slices`
+(volumes) or `slice` (slices, from 0).
 Undefined values are NaN here and null in JSON files, empty in CSV files.
 """
 
@@ -14,8 +14,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from kdmri_jax.errors import UserError
-from kdmri_jax.metrics import image_quality
+from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.metrics import METRICS, Metric, quality
 from kdmri_jax.report import volume_files
 from kdmri_jax.saving import replacing
 
@@ -26,10 +26,12 @@ class Tables(NamedTuple):
   Attributes:
     volumes: one record for each model, seed, volume and protocol.
     slices: one record for each model, seed, volume, slice and protocol.
+    metrics: the metrics in the records, by name.
   """
 
   volumes: list[dict]
   slices: list[dict]
+  metrics: Mapping[str, Metric] = METRICS
 
   @property
   def records(self) -> list[dict]:
@@ -37,7 +39,13 @@ class Tables(NamedTuple):
     return self.volumes + self.slices
 
 
-def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
+def evaluate_folders(
+  target_dir,
+  prediction_dirs,
+  *,
+  key: str = "",
+  metrics: Mapping[str, Metric] = METRICS,
+) -> Tables:
   """Measures every reconstructed volume of every model.
 
   Args:
@@ -47,6 +55,7 @@ def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
       training was needed. Then every record has its "seed".
     key: array to read from every h5 and npz file; "" takes the first of
       `volume_files.KEYS` present.
+    metrics: name -> metric.
 
   Returns:
     `Tables`; the subject is the target file's attribute "subject", its name without
@@ -63,7 +72,7 @@ def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
   ]
   for _, folder, files in folders:
     _same_names(target_dir, targets, folder, files)
-  tables = Tables([], [])
+  tables = Tables([], [], metrics)
   for name, path in targets.items():
     target, subject = volume_files.read_volume(path, key=key)
     for label, _, files in folders:
@@ -92,14 +101,16 @@ def add_volume(tables: Tables, label: dict, target, prediction, *, where) -> Non
     where: what an error message calls the pair.
 
   Raises:
-    UserError: as `metrics.volume_metrics`.
+    UserError: as `metrics.all`.
   """
-  measured = image_quality.all_metrics(target, prediction, where=where)
-  empty = image_quality.empty_slices(target)
-  for protocol, (volume, slices) in measured.items():
+  with arguments_of(f"{where}: "):
+    measured = quality.measure(target, prediction, tables.metrics)
+  empty = quality.empty_slices(target)
+  for protocol, found in measured.items():
     head = {**label, "protocol": protocol}
-    tables.volumes.append({**head, **volume, "empty_slices": empty})
-    for index, values in enumerate(slices):
+    tables.volumes.append({**head, **found.volume, "empty_slices": empty})
+    for index in range(len(target)):
+      values = {name: float(column[index]) for name, column in found.slices.items()}
       tables.slices.append({**head, "slice": index, **values})
 
 
@@ -127,7 +138,7 @@ def write_tables(folder, tables: Tables) -> list[pathlib.Path]:
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   paths = []
-  for name, records in tables._asdict().items():
+  for name, records in (("volumes", tables.volumes), ("slices", tables.slices)):
     write_csv(folder / f"{name}.csv", records)
     write_json(folder / f"{name}.json", records)
     paths += [folder / f"{name}.csv", folder / f"{name}.json"]

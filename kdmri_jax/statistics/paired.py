@@ -5,21 +5,23 @@ resemble each other, so counting them as independent promises too much. Seeds ar
 second factor, crossed with the subjects: every training is measured on all of them.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import scipy.stats
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.metrics.image_quality import HIGHER_IS_BETTER, METRICS
 from kdmri_jax.statistics import resampling
 from kdmri_jax.statistics.resampling import ENOUGH
 
 
-def summary(records: list[dict], protocol: str) -> list[dict]:
+def summary(records: list[dict], protocol: str, metrics: Iterable[str]) -> list[dict]:
   """Mean and spread of every metric over volumes and seeds, a row for each model.
 
   Args:
     records: records of `tables.Tables`; slices are ignored.
     protocol: whose records to take.
+    metrics: keys of the values to summarise.
 
   Returns:
     Rows {"model", "n_seeds", "metrics": {metric: {"mean", "sd", "sd_over_seeds", "n",
@@ -37,10 +39,13 @@ def summary(records: list[dict], protocol: str) -> list[dict]:
   for record in records:
     if record["protocol"] == protocol and "slice" not in record:
       models.setdefault(record["model"], []).append(record)
-  return [{"model": model, **_summarise(rows, model)} for model, rows in models.items()]
+  return [
+    {"model": model, **_summarise(rows, model, metrics)}
+    for model, rows in models.items()
+  ]
 
 
-def _summarise(rows, model):
+def _summarise(rows, model, names):
   volumes, seeds = (
     list(dict.fromkeys(row.get(key) for row in rows)) for key in ("volume", "seed")
   )
@@ -53,7 +58,7 @@ def _summarise(rows, model):
       "Evaluate all seeds on the same files.",
     )
   metrics = {}
-  for name in METRICS:
+  for name in names:
     values = [[by_key[volume, seed][name] for seed in seeds] for volume in volumes]
     metrics[name] = _moments(np.array(values, np.float64))
   return {"n_seeds": len(seeds), "metrics": metrics}
@@ -81,6 +86,7 @@ def paired(
   *,
   bootstrap: int,
   seed: int,
+  higher_is_better: bool = True,
   teacher: str | None = None,
   protocol: str = "kdmri",
   group: str = "subject",
@@ -100,9 +106,10 @@ def paired(
       the training, absent where there is one only.
     a: model whose gain is asked for.
     b: model to compare with.
-    metric: one of `metrics.METRICS`.
+    metric: key of the value to compare.
     bootstrap: number of resamples.
     seed: of the resampling; the same seed gives the same interval.
+    higher_is_better: whether larger values are better.
     teacher: the model that bounds the gap above b; None does not ask for the gap.
     protocol: whose records to take.
     group: what a record's subject is, in words: "subject", "file".
@@ -139,10 +146,11 @@ def paired(
     means = resampling.means(sample, bootstrap, seed)
     resampled = means[:, 0] - means[:, 1]
     interval = resampling.wider_interval(resampled, differences.mean(), by_seed)
+  sign = 1 if higher_is_better else -1
   gap = dict.fromkeys(("gap_closed", "gap_ci95", "gap_note", "gap_seeds"))
   if teacher not in (None, a, b):
     trio = resampling.pick(records, (a, teacher, b), metric, protocol)
-    gap |= _gap(trio, (teacher, b), metric, bootstrap, seed)
+    gap |= _gap(trio, (teacher, b), sign, bootstrap, seed)
   return {
     "a": a,
     "b": b,
@@ -154,7 +162,7 @@ def paired(
     "wilcoxon_p": _wilcoxon(differences),
     **gap,
     "n_seeds": len(by_seed),
-    "seeds_better": int(np.count_nonzero(_sign(metric) * by_seed > 0)),
+    "seeds_better": int(np.count_nonzero(sign * by_seed > 0)),
     "seed_differences": by_seed.tolist(),
     "group": group,
     "unit": "slice" if sample.by_slice else group,
@@ -162,7 +170,7 @@ def paired(
     "subjects": len(np.unique(sample.subjects)),
     "left_out": sample.left_out,
     "differences": differences.tolist(),
-    "verdict": _verdict(interval.ends, len(differences), metric),
+    "verdict": _verdict(interval.ends, len(differences), sign),
   }
 
 
@@ -174,9 +182,9 @@ def _wilcoxon(differences):
   return float(scipy.stats.wilcoxon(differences).pvalue)
 
 
-def _gap(sample, bounds, metric, bootstrap, seed):
+def _gap(sample, bounds, sign, bootstrap, seed):
   """Entries on the gap of a sample of a, teacher and b; `bounds`: the last two."""
-  units, sign = len(sample.values), _sign(metric)
+  units = len(sample.values)
   by_seed = sample.values.mean(axis=0) if units else np.zeros((1, 3))
   gain, gap = by_seed[:, 0] - by_seed[:, 2], by_seed[:, 1] - by_seed[:, 2]
   if sign * gap.mean() <= 0:
@@ -195,14 +203,10 @@ def _gap(sample, bounds, metric, bootstrap, seed):
   return {**found, "gap_ci95": interval.ends}
 
 
-def _sign(metric):
-  return 1 if metric in HIGHER_IS_BETTER else -1
-
-
-def _verdict(interval, n, metric):
+def _verdict(interval, n, sign):
   if n < ENOUGH:
     return "too_few"
   low, high = interval
   if low <= 0 <= high:
     return "undecided"
-  return "better" if (low > 0) == (metric in HIGHER_IS_BETTER) else "worse"
+  return "better" if (low > 0) == (sign > 0) else "worse"

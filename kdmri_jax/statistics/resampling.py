@@ -48,7 +48,7 @@ def pick(records: list[dict], models, metric: str, protocol: str) -> Sample:
   Args:
     records: records of `tables.Tables`, volumes and slices.
     models: their names.
-    metric: one of `metrics.METRICS`.
+    metric: key of the value.
     protocol: whose records to take.
 
   Raises:

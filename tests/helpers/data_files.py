@@ -7,10 +7,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from experiments import base
 from kdmri_jax.config import PhantomConfig, parse
 from kdmri_jax.data.sources import find_source
 from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.experiments import base
 from kdmri_jax.types import Acquisition
 
 EVEN_ROWS = (np.arange(6) % 2 == 0)[:, None] * np.ones(5)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from kdmri_jax import report
-from kdmri_jax.metrics import image_quality
-from kdmri_jax.report import tables
+from kdmri_jax.metrics import METRICS
+from kdmri_jax.report import tables, wording
 from kdmri_jax.statistics import paired
 
 OPTIONS = {"bootstrap": 2000, "seed": 0}
@@ -36,7 +36,7 @@ def make_records(values, *, metric="psnr", volumes_each=1):
           "subject": f"s{index:02d}",
           "volume": f"s{index:02d}_{volume}",
           "protocol": "kdmri",
-          **dict.fromkeys(image_quality.METRICS, 0.5),
+          **dict.fromkeys(METRICS, 0.5),
         }
         mean = float(np.mean(row))
         records.append({**head, metric: mean, "empty_slices": 0})
@@ -59,6 +59,11 @@ def crossed(gain, **options):
   """The comparison of two models whose differences are `gain` [seeds, subjects]."""
   records = seeded({"kd": 30 + gain, "student": 30 + 0 * gain})
   return paired.paired(records, "kd", "student", "psnr", **{**OPTIONS, **options})
+
+
+def sentence(pair):
+  """The report's sentence on a pair."""
+  return wording.sentence(pair, METRICS[pair["metric"]])
 
 
 def measure(models, subjects=7):

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import base
 from kdmri_jax import config as config_lib
+from kdmri_jax.experiments import base
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.training.stage_networks import Networks, Teacher, fit_terms, init_guides
 from kdmri_jax.training.step import init_state, make_optimiser, make_steps

@@ -5,8 +5,8 @@ import pathlib
 import jax
 import numpy as np
 
-from experiments import base
 from kdmri_jax import config as config_lib
+from kdmri_jax.experiments import base
 from kdmri_jax.inference import load
 from kdmri_jax.training import seeds
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot

@@ -61,13 +61,15 @@ def run(folder, command):
 
 def test_a_method_in_one_file_and_one_line(copy):
   file = block("1. Write one file", "python")
-  (copy / "kdmri_jax" / "distillation" / "mean_activation.py").write_text(file)
-  registry = copy / "kdmri_jax" / "distillation" / "__init__.py"
+  (copy / "kdmri_jax" / "distillation" / "methods" / "mean_activation.py").write_text(
+    file
+  )
+  registry = copy / "kdmri_jax" / "distillation" / "methods" / "__init__.py"
   text = registry.read_text()
   line = block("2. Register it", "python")
   assert text.count("\n}\n") == 1
   text = text.replace("\n}\n", f"\n{line}}}\n")
-  imported = "from kdmri_jax.distillation import mean_activation\n"
+  imported = "from kdmri_jax.distillation.methods import mean_activation\n"
   registry.write_text(text.replace("\nMETHODS", f"{imported}\nMETHODS", 1))
   contract = run(copy, block("3. Hold it"))
   assert contract.returncode == 0, contract.stdout

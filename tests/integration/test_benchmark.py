@@ -9,12 +9,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import base
 from kdmri_jax import config as config_lib
 from kdmri_jax.benchmark import case, epochs, race, scaling, table
 from kdmri_jax.benchmark.case import Case, Problem
 from kdmri_jax.benchmark.race import Result
 from kdmri_jax.benchmark.worker import Worker, WorkerError, running
+from kdmri_jax.experiments import base
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.types import Measurement
 

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from kdmri_jax.metrics import image_quality
+from kdmri_jax import metrics
+from kdmri_jax.protocols import PROTOCOLS
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -52,10 +53,8 @@ def test_table_and_files(volumes):
   )
   assert done.returncode == 0, done.stderr
   expected = {
-    "kd": image_quality.volume_metrics(arrays["target"], arrays["kd"], "slice"),
-    "teacher": image_quality.volume_metrics(
-      arrays["target"], arrays["teacher/results"], "slice"
-    ),
+    "kd": metrics.all(arrays["target"], arrays["kd"], "slice"),
+    "teacher": metrics.all(arrays["target"], arrays["teacher/results"], "slice"),
   }
   lines = [line.split() for line in done.stdout.splitlines()[2:5]]
   assert [line[0] for line in lines] == ["kd", "teacher", "again"]
@@ -63,7 +62,7 @@ def test_table_and_files(volumes):
   for line in lines[:2]:
     values = expected[line[0]]
     assert line[1] == f"{values['psnr']:.2f}" and line[2] == f"{values['ssim']:.4f}"
-  assert f"protocol slice: {image_quality.PROTOCOLS['slice']}" in done.stdout
+  assert f"protocol slice: {PROTOCOLS['slice'].definition}" in done.stdout
   with (folder / "metrics" / "volumes.csv").open() as file:
     rows = [row for row in csv.DictReader(file) if row["protocol"] == "slice"]
   assert float(rows[0]["psnr"]) == expected["kd"]["psnr"]

@@ -178,4 +178,4 @@ def test_the_script_helps():
   done = run("--help")
   for flag in ("--source", "--root", "--out", "--crop", "--subject_pattern"):
     assert flag in done.stdout
-  assert "python scripts/prepare.py --source=acdc" in done.stdout
+  assert f"python {SCRIPT} --source=acdc" in done.stdout

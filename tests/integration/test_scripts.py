@@ -270,6 +270,11 @@ def test_evaluate_the_results_of_a_run(workdir):
     (("--config.mask.kind=file", "--config.mask.path=no.npy"), "no.npy"),
     (("--config.batch_size=3", "--config.devices=2"), "does not divide|divides evenly"),
     (("--config.evaluation.rois=no.csv",), "no.csv: found a file that cannot be read"),
+    (("--config.data.crop=(24,6)",), r"shape \(3, 24, 6\).* 7x7 pixels"),
+    (
+      ("--config.data.crop=(24,8)", "--config.evaluation.rois=auto"),
+      "config.evaluation.rois: found 0 in the targets",
+    ),
     (("--stages=kd",), "no finished stage 'teacher'"),
     (("--stages=tutor",), "--stages: found 'tutor'"),
     (("--stages=",), "--stages: found none; expected some of teacher, student"),
@@ -283,12 +288,20 @@ def test_bad_input_is_one_paragraph_and_writes_nothing(tmp_path, arguments, mess
   assert not list(tmp_path.glob("run/*.json"))
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_training(tmp_path):
+  (tmp_path / "report").write_text("a file")
+  text = refused("run", *TINY, f"--workdir={tmp_path}")
+  assert f"{tmp_path / 'report'}: found a failed write (Not a directory)" in text
+  assert not list(tmp_path.glob("seed_*"))
+
+
 @pytest.mark.parametrize(
   ("argument", "message"),
   [
     ("--config.epoch=3", "--config.epoch=3: found no setting 'epoch'"),
     ("--config.stages.kd.lr=3", "--config.stages.kd.lr=3: found no setting 'lr'"),
-    ("--config=experiments/none.py", "none.py: found a config file that cannot be"),
+    ("--config=experiments/none.py", "experiments/none.py: found no such file"),
+    ("--config=dmo", "--config: found no such experiment 'dmo'; expected"),
     ("--workdir=", "--workdir: found no folder"),
     ("--config=experiments/methods.py:foo",
      "methods.py:foo: found ValueError: 'foo' is no setting of a study; the settings "

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from helpers.tiny import make, tiny_config, train
 
-from experiments import base
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
+from kdmri_jax.experiments import base
 from kdmri_jax.models.branches import Branches
 from kdmri_jax.training import objective
 from kdmri_jax.training.experiment import Experiment

@@ -5,8 +5,8 @@ import json
 import pytest
 from helpers.tiny import tiny_config, train
 
-from experiments import base
 from kdmri_jax import config as config_lib
+from kdmri_jax.experiments import base
 from kdmri_jax.report import write_reports
 from kdmri_jax.training.experiment import Experiment
 

@@ -9,10 +9,10 @@ import pathlib
 import pytest
 from helpers.tiny import tiny_config
 
-import experiments
-from experiments import enhancement, published, sft, study, super_resolution
 from kdmri_jax import config as config_lib
+from kdmri_jax import experiments
 from kdmri_jax.errors import UserError
+from kdmri_jax.experiments import enhancement, published, sft, study, super_resolution
 from kdmri_jax.report.published_numbers import comparable
 
 STUDIES = ("ablation", "alpha", "best_kspace", "methods", "position", "recipes", "sft")
@@ -21,7 +21,7 @@ ENHANCEMENT = ("model_based", "task_based")
 
 def test_every_setting_parses_in_both_protocols():
   for name in study.settings():
-    module = importlib.import_module(f"experiments.{name}")
+    module = importlib.import_module(f"kdmri_jax.experiments.{name}")
     for protocol in ("paper", "reference"):
       config_lib.parse(module.get_config(protocol))
 
@@ -47,7 +47,9 @@ def test_super_resolution_of_every_setting(setting):
 @pytest.mark.parametrize("question", STUDIES)
 @pytest.mark.parametrize("setting", ["acdc_small", "brain_t1", "cardiac_4x", "base"])
 def test_every_study_parses_in_every_setting(question, setting):
-  config = importlib.import_module(f"experiments.{question}").get_config(setting)
+  config = importlib.import_module(f"kdmri_jax.experiments.{question}").get_config(
+    setting
+  )
   config.epochs = 12
   parsed = config_lib.parse(config)
   assert parsed.stages["student_long"].epochs == 24
@@ -81,7 +83,7 @@ def test_sft_numbers_stand_beside_their_own_protocol(setting, protocols):
   ],
 )
 def test_the_published_distilled_student_stands_beside_its_own_kind(study, row):
-  module = importlib.import_module(f"experiments.{study}")
+  module = importlib.import_module(f"kdmri_jax.experiments.{study}")
   published = config_lib.parse(module.get_config("cardiac_4x")).evaluation.published
   assert published[f"kd_{row}"] == (32.07, 0.9084)
   assert set(published) == {"zero_filled", "teacher", "student", f"kd_{row}"}
@@ -97,7 +99,7 @@ def test_all_published_rows_of_sft():
 @pytest.mark.parametrize("question", ENHANCEMENT)
 @pytest.mark.parametrize("argument", ["brain_t1", "acdc:full", "demo"])
 def test_every_enhancement_study_parses(question, argument):
-  module = importlib.import_module(f"experiments.{question}")
+  module = importlib.import_module(f"kdmri_jax.experiments.{question}")
   config = module.get_config(argument)
   parsed = config_lib.parse(config)
   size = enhancement.NETWORKS[argument.partition(":")[2] or "small"]
@@ -121,7 +123,9 @@ def test_a_study_is_no_setting():
 
 
 def test_a_study_takes_its_settings_protocol():
-  config = importlib.import_module("experiments.sft").get_config("cardiac_4x:reference")
+  config = importlib.import_module("kdmri_jax.experiments.sft").get_config(
+    "cardiac_4x:reference"
+  )
   parsed = config_lib.parse(config)
   assert {m.settings["variant"] for m in parsed.models.values()} == {"reference"}
   assert {m.settings["padding"] for m in parsed.models.values()} == {5}
@@ -132,7 +136,7 @@ def test_a_study_takes_its_settings_protocol():
 
 @pytest.mark.parametrize("setting", ["acdc", "brain_t1"])
 def test_the_control_has_the_budget_of_both_stages(setting):
-  config = importlib.import_module(f"experiments.{setting}").get_config()
+  config = importlib.import_module(f"kdmri_jax.experiments.{setting}").get_config()
   parsed = config_lib.parse(config)
   assert parsed.evaluation.models == ("teacher", "student", "student_long", "kd")
   epochs = {name: stage.epochs for name, stage in parsed.stages.items()}
@@ -251,7 +255,7 @@ def test_published_numbers_survive_json():
   ],
 )
 def test_published_numbers_are_shown_beside_their_own_data(protocol, change, note):
-  config = published.get_config("cardiac", 4, protocol)
+  config = published.start("cardiac", 4, protocol)
   config.update_from_flattened_dict(change)
   parsed = config_lib.parse(config)
   assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
@@ -268,7 +272,7 @@ def test_the_nine_published_settings_carry_their_numbers():
   kd = {}
   for anatomy in ("cardiac", "brain", "knee"):
     for acceleration in (4, 5, 8):
-      config = published.get_config(anatomy, acceleration, "paper")
+      config = published.start(anatomy, acceleration, "paper")
       evaluation = config_lib.parse(config).evaluation
       assert evaluation.published_on["evaluation.protocol"] == "kdmri"
       rows = evaluation.published

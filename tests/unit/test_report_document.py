@@ -9,6 +9,7 @@ import pytest
 from helpers.measured import BARE, OFFSETS, load, make_input, measure
 
 from kdmri_jax import report
+from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import comparisons
 from kdmri_jax.report.rows import summary_records
 
@@ -131,7 +132,7 @@ def test_only_taught_networks_are_said_to_look_where_the_teacher_looks(written):
 )
 def test_the_note_says_what_is_resampled(subjects, words):
   analysis = report.analyse(make_input(("teacher", "student"), subjects))
-  table, *_ = comparisons.section(analysis, {}).blocks
+  table, *_ = comparisons.section(analysis, {}, METRICS).blocks
   assert words in table.note and "Left out" not in table.note
 
 
@@ -141,7 +142,7 @@ def test_what_a_pair_leaves_out_is_shown():
     if record["volume"] == "v3" and record["model"] == "teacher":
       record["psnr"] = float("inf")
   analysis = report.analyse(make_input(tables=found))
-  table, *_ = comparisons.section(analysis, {}).blocks
+  table, *_ = comparisons.section(analysis, {}, METRICS).blocks
   assert [row[-1] for row in table.rows] == [
     "7 subjects (1 left out)",
     *["8 subjects"] * 2,
@@ -152,10 +153,10 @@ def test_what_a_pair_leaves_out_is_shown():
 def test_volumes_are_those_measured(written):
   rows = report.analyse(written[0])["rows"]
   rows[3]["psnr"] |= {"n": 5, "left_out": 2}
-  records = summary_records(rows)
+  records = summary_records(rows, METRICS)
   (line,) = [r for r in records if (r["model"], r["metric"]) == ("kd", "psnr")]
   assert (line["volumes"], line["left out"]) == (7, 2)
-  assert report.format_table(rows).splitlines()[-1].endswith(" 7")
+  assert report.format_table(rows, METRICS).splitlines()[-1].endswith(" 7")
 
 
 def test_tables_stand_beside(written):
@@ -204,7 +205,7 @@ def test_a_perfect_network_is_valid_json(tmp_path):
 
 def test_plain_table():
   rows = report.analyse(make_input())["rows"]
-  lines = report.format_table(rows).splitlines()
+  lines = report.format_table(rows, METRICS).splitlines()
   assert lines[0].split() == [
     *("model", "parameters", "PSNR,", "dB", "SSIM", "NMSE", "volumes")
   ]
@@ -212,5 +213,5 @@ def test_plain_table():
   kd = rows[3]["psnr"]
   assert lines[-1].startswith("kd ") and lines[-1].endswith(" 7")
   assert f"49,285  {kd['mean']:.2f} ± {kd['sd']:.2f}" in lines[-1]
-  bare = report.summary_rows(measure(("kd",)).volumes, "slice", {})
-  assert "parameters" not in report.format_table(bare)
+  bare = report.summary_rows(measure(("kd",)), "slice", {})
+  assert "parameters" not in report.format_table(bare, METRICS)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from helpers.small_step import assert_close, make, run, small_problem, small_stage
 
-from experiments import base
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
+from kdmri_jax.experiments import base
 from kdmri_jax.ops import convolution
 from kdmri_jax.training import batches, objective
 from kdmri_jax.training.step import make_schedule

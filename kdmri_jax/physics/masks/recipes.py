@@ -19,7 +19,11 @@ Shape = tuple[int, int]
 
 
 def cartesian(
-  shape: Shape, acceleration: float, centre_lines: int, axis: int, seed: int
+  shape: Shape,
+  acceleration: float = 4,
+  centre_lines: int = 10,
+  axis: int = 0,
+  seed: int = 0,
 ) -> np.ndarray:
   """Lines drawn at random, denser towards zero frequency: the published recipe.
 
@@ -29,8 +33,9 @@ def cartesian(
   Args:
     shape: rows and columns.
     acceleration: N / number of lines, above 1.
-    centre_lines: fully sampled lines about zero frequency, at least 1.
-    axis: phase-encode axis, 0 or 1.
+    centre_lines: fully sampled lines about zero frequency, at least 1; the published
+      cardiac and brain masks have 10.
+    axis: phase-encode axis, 0 or 1; 0 in those masks.
     seed: the same seed draws the same lines.
 
   Returns:
@@ -49,7 +54,11 @@ def cartesian(
 
 
 def equispaced(
-  shape: Shape, acceleration: float, centre_lines: int, axis: int, seed: int
+  shape: Shape,
+  acceleration: float = 4,
+  centre_lines: int = 10,
+  axis: int = 0,
+  seed: int = 0,
 ) -> np.ndarray:
   """Lines at equal distances outside the fully sampled centre.
 
@@ -68,7 +77,7 @@ def equispaced(
 
 
 def gaussian2d(
-  shape: Shape, acceleration: float, centre_lines: int, seed: int
+  shape: Shape, acceleration: float = 4, centre_lines: int = 10, seed: int = 0
 ) -> np.ndarray:
   """Points drawn at random, denser towards zero frequency, along both axes.
 
@@ -96,7 +105,7 @@ def gaussian2d(
   return np.fft.ifftshift(mask)
 
 
-def central(shape: Shape, acceleration: float) -> np.ndarray:
+def central(shape: Shape, acceleration: float = 4) -> np.ndarray:
   """The centre of k-space alone: images of lower resolution.
 
   Args:

@@ -15,7 +15,7 @@ def regions(path, pictures: Sequence[tuple]):
 
   Args:
     path: PNG to write.
-    pictures: (title, image [H, W], regions as `rois.Roi`) of each slice.
+    pictures: (title, image [H, W], regions as `roi_snr.Roi`) of each slice.
 
   Returns:
     The path.

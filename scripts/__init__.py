@@ -1,0 +1,1 @@
+"""The commands: `kdmri NAME`, or `python scripts/NAME.py` in a checkout."""
