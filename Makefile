@@ -15,7 +15,7 @@ NATIVE := $(wildcard kdmri_jax/ops/native/*.cc kdmri_jax/ops/native/*.h)
 .PHONY: demo test lint clean
 
 demo: $(READY)
-	$(VENV)/bin/python scripts/run.py --config=experiments/demo.py --workdir=$(DEMO)
+	$(VENV)/bin/kdmri run --config=demo --workdir=$(DEMO)
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest -n 2 --dist loadfile

@@ -6,8 +6,7 @@
   kdmri masks convert file1000000.h5 --out=mask.npy
 
 make     draws a mask by the recipes of config.mask and writes it: --kind, --size, and
-         what the kind takes of --acceleration, --centre_lines, --axis and --seed. Where
-         a message names config.mask.NAME, the flag here is --NAME.
+         what the kind takes of --acceleration, --centre_lines, --axis and --seed.
 show     prints a table of masks; with --out it draws each, with its line profile and
          its point-spread function.
 compare  also what masks of one shape have in common, which share of an image's energy
@@ -38,7 +37,7 @@ from absl import flags
 
 from kdmri_jax import cli
 from kdmri_jax.config import MaskConfig, PhantomConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.physics.masks import recipes
 
 _OUT = flags.DEFINE_string(
@@ -108,7 +107,8 @@ def _make():
     raise UserError("--size", "nothing", "rows,columns", "Write --size=150,150.")
   axis = 0 if _AXIS.value is None else _AXIS.value
   settings = (_ACCELERATION.value, _CENTRE.value, axis, _SEED.value)
-  mask = recipes.build(MaskConfig(_KIND.value, *settings, ""), size)
+  with arguments_of("--"):
+    mask = recipes.build(MaskConfig(_KIND.value, *settings, ""), size)
   _save(mask)
 
 

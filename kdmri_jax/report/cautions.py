@@ -23,7 +23,7 @@ def cautions(inputs: ReportInput, rows: list[dict], pairs: list[dict], audit) ->
   Args:
     inputs: what the report is made of.
     rows: from `rows.summary_rows`.
-    pairs: from `statistics.paired`.
+    pairs: from `report.paired`.
     audit: from `audits.summarise`.
   """
   found = _few_subjects(pairs)

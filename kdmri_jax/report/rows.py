@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from kdmri_jax.metrics import Metric
-from kdmri_jax.report import wording
+from kdmri_jax.report import paired, wording
 from kdmri_jax.report.inputs import Budget
 from kdmri_jax.report.tables import Tables
-from kdmri_jax.statistics import paired
 
 Metrics = Mapping[str, Metric]
 _PUBLISHED = ("psnr", "ssim")
@@ -143,7 +142,7 @@ def summary_records(rows: Iterable[dict], metrics: Iterable[str]) -> list[dict]:
 
   Returns:
     Records {"model", "metric", "mean", "sd", "sd over seeds", "volumes", "left out",
-    "seeds"}, the standard deviations as in `statistics.summary`. "volumes" have been
+    "seeds"}, the standard deviations as in `paired.summary`. "volumes" have been
     measured, as in the table; "left out" of them count in no mean.
   """
   return [

@@ -40,9 +40,8 @@ def block(before, language=""):
 def copy(tmp_path_factory):
   folder = tmp_path_factory.mktemp("adding") / "kdmri_jax"
   for name in ("kdmri_jax", "experiments", "scripts", "tests"):
-    shutil.copytree(
-      ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "golden")
-    )
+    unneeded = shutil.ignore_patterns("__pycache__", "golden")
+    shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=unneeded)
   shutil.copy(ROOT / "pyproject.toml", folder)
   return folder
 
@@ -53,7 +52,8 @@ def run(folder, command):
   environment = {**os.environ, "PYTHONPATH": str(folder)}
   while "=" in words[0]:
     words.pop(0)
-  words[0] = sys.executable
+  program = ["-m", "kdmri_jax"] if words[0] == "kdmri" else []
+  words[:1] = [sys.executable, *program]
   return subprocess.run(
     words, cwd=folder, env=environment, capture_output=True, text=True
   )

@@ -153,7 +153,9 @@ def test_files_that_were_not_prepared_are_refused(tmp_path):
     load(dataclasses.replace(settings, scaling="volume_max"), all_sampled)
   with h5py.File(path, "a") as file:
     del file["digests"]
-  with pytest.raises(UserError, match=rf"{path.name}: found no digests .*prepare.py"):
+  with pytest.raises(
+    UserError, match=rf"{path.name}: found no digests .*were prepared with"
+  ):
     load(settings, all_sampled)
 
 

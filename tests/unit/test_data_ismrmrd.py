@@ -153,7 +153,9 @@ def test_echoes_are_chosen(tmp_path):
   np.testing.assert_allclose(volume.target, images[1], atol=1e-5)
   assert volume.record["contrast"] == "2"
   for contrast in ("", "1", "T1"):
-    with pytest.raises(UserError, match=rf"data.contrast '{contrast}'.*echoes 0, 2\."):
+    with pytest.raises(
+      UserError, match=rf"data.contrast: found '{contrast}'.*echoes 0, 2\."
+    ):
       read("ismrmrd", tmp_path, contrast=contrast)
 
 

@@ -75,7 +75,7 @@ def differences(
 
   Args:
     path: PNG to write.
-    pairs: results of `statistics.paired`.
+    pairs: results of `report.paired`.
     metrics: name -> metric of the pairs.
     colours: colour of each model a; `figures.colours` of them where None.
 

@@ -1,11 +1,15 @@
 """Figures made of images: the comparison, attention maps and the mask."""
 
-from collections.abc import Sequence
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.ndimage
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
 from kdmri_jax.metrics import Metric, quality
 from kdmri_jax.report import wording
@@ -17,14 +21,18 @@ _WHITE = 99.7
 _INPUTS = ("input", "zero_filled")
 
 
-def comparison(
-  path,
-  images: dict,
+def comparison(path, images: Mapping[str, ArrayLike], **options: Any) -> pathlib.Path:
+  """Writes `draw_comparison` of these images and options as PNG; returns the path."""
+  return style.save(draw_comparison(images, **options), path)
+
+
+def draw_comparison(
+  images: Mapping[str, ArrayLike],
   *,
   metrics: Sequence[Metric],
   data_range: float | None = None,
   colours: dict[str, str] | None = None,
-):
+) -> Figure:
   """The paper's figure: images, an enlarged region, and the residues.
 
   Three rows: every image with its metrics; the region in the yellow box
@@ -33,14 +41,13 @@ def comparison(
   percentile, and a pixel of the image is a whole number of pixels of the figure.
 
   Args:
-    path: PNG to write.
     images: name -> image [H, W] in the order of the columns, one of them "target".
     metrics: those whose values are written below the images.
     data_range: range of the metrics; the target's own maximum where None.
     colours: colour of each title; `figures.colours` of them where None.
 
   Returns:
-    The path.
+    The figure.
   """
   images = {name: np.asarray(image, np.float64) for name, image in images.items()}
   target = images["target"]
@@ -57,7 +64,7 @@ def comparison(
   _residue_row(grid, 2, residues, smallest=1e-5 * (target.max() or 1.0))
   for row, label in enumerate(("image", "enlarged", "residue")):
     grid.row_label(row, label)
-  return style.save(grid.figure, path)
+  return grid.figure
 
 
 def attention_maps(path, maps: dict, *, colours: dict[str, str] | None = None):

@@ -1,7 +1,9 @@
 """One look for all figures: colours by model, sizes, and how a file is written."""
 
+import io
 import math
 import pathlib
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -44,9 +46,18 @@ def colours(names) -> dict[str, str]:
   return {name: _FIXED.get(name) or extra[name] for name in names}
 
 
-def new_figure(width: float, height: float, *, dpi: int = 200, **kwargs) -> Figure:
+class _Shown(Figure):
+  """A figure that notebooks show, whether or not pyplot has been imported there."""
+
+  def _repr_png_(self) -> bytes:
+    stream = io.BytesIO()
+    self.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+def new_figure(width: float, height: float, *, dpi: int = 200, **kwargs: Any) -> Figure:
   """An empty white figure; width and height in inches."""
-  figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white", **kwargs)
+  figure = _Shown(figsize=(width, height), dpi=dpi, facecolor="white", **kwargs)
   FigureCanvasAgg(figure)
   return figure
 
