@@ -154,7 +154,7 @@ def test_files_that_were_not_prepared_are_refused(tmp_path):
   with h5py.File(path, "a") as file:
     del file["digests"]
   with pytest.raises(
-    UserError, match=rf"{path.name}: found no digests .*were prepared with"
+    UserError, match=rf"{path.name}: found no digests .*prepared with"
   ):
     load(settings, all_sampled)
 

@@ -154,7 +154,7 @@ def test_echoes_are_chosen(tmp_path):
   assert volume.record["contrast"] == "2"
   for contrast in ("", "1", "T1"):
     with pytest.raises(
-      UserError, match=rf"data.contrast: found '{contrast}'.*echoes 0, 2\."
+      UserError, match=rf"contrast: found '{contrast}'.*echoes 0, 2\."
     ):
       read("ismrmrd", tmp_path, contrast=contrast)
 
