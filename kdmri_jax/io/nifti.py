@@ -3,6 +3,7 @@
 import gzip
 import math
 import pathlib
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,7 @@ from kdmri_jax.saving import replacing
 SLICES_LAST = (1, 2, 0)
 
 
-def read_nifti(path: pathlib.Path, frame: int | None = None):
+def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray, Any]:
   """Reads one NIfTI volume.
 
   The stored array axes are kept: axis 0 becomes the rows, axis 1 the columns and
@@ -125,7 +126,7 @@ def nifti_bytes(
   return result.to_bytes()
 
 
-def require_nibabel(where: Any, purpose: str = "a NIfTI file"):
+def require_nibabel(where: Any, purpose: str = "a NIfTI file") -> types.ModuleType:
   """The package nibabel.
 
   Raises:

@@ -79,7 +79,7 @@ def chosen(combine: str, *ways: str) -> str:
 def combine(
   slices: Iterable[tuple[np.ndarray, np.ndarray | None]],
   way: str,
-  where,
+  where: object,
   *,
   centred_image: bool = True,
 ) -> tuple[np.ndarray, dict]:

@@ -38,7 +38,7 @@ def train_student(folder):
 
 
 def read(path, **options):
-  """What `scripts/reconstruct.py` reads for a run on phantoms."""
+  """What `kdmri reconstruct` reads for a run on phantoms."""
   with arguments_of("--"):
     return read_scan.read(path, BASE, **options)
 
