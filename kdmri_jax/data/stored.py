@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -127,7 +128,7 @@ def join(
   )
 
 
-def require_grain():
+def require_grain() -> types.ModuleType:
   """The package that reads ahead.
 
   Raises:

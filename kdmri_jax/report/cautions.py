@@ -16,7 +16,9 @@ _FEW_SUBJECTS = 10
 _FEW_SEEDS = 10
 
 
-def cautions(inputs: ReportInput, rows: list[dict], pairs: list[dict], audit) -> list:
+def cautions(
+  inputs: ReportInput, rows: list[dict], pairs: list[dict], audit: dict
+) -> list:
   """Sentences, each once.
 
   Args:

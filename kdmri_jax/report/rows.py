@@ -125,6 +125,11 @@ def format_table(rows: Sequence[dict], metrics: Metrics) -> str:
   """
   labels = {name: metric.label for name, metric in compared(metrics).items()}
   header, body = cells(rows, labels, metrics)
+  return text_table(header, body)
+
+
+def text_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+  """A table as plain text: the first column to the left, the others to the right."""
   widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
   lines = [header, tuple("-" * width for width in widths), *body]
   return "\n".join(
