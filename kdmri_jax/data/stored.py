@@ -74,7 +74,7 @@ class StoredArray:
       raise UserError(
         self.files[number],
         f"slice {slice_number} of {self.key!r}, which has changed since",
-        "the file as scripts/prepare.py wrote it",
+        "the file as `kdmri prepare` wrote it",
         "Prepare the data anew.",
       )
 

@@ -82,7 +82,7 @@ def load(
       trained.path,
       f"no trained stage {stage!r}",
       f"one of the trained ones out of {', '.join(config.pipeline)}",
-      "Train it with scripts/run.py, or name another --stage.",
+      "Train it with `kdmri run`, or name another --stage.",
     )
   if acquisition is None:
     acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
