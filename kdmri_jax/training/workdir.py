@@ -5,7 +5,7 @@ import fcntl
 import json
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kdmri_jax import config as config_lib
@@ -13,13 +13,8 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import replacing, saving
 
-# Settings that change how fast a run is or what is reported, not what is trained; and
-# where mask and data stand and how they are called, since digests say what they are.
-_FREE_SETTINGS = (
-  r"seeds|devices|steps_per_dispatch|teacher_cache_mb|checkpoint_seconds|audit_every|name"
-  r"|evaluation(\..*)?|data\.(root|memory_mb)|mask\.path"
-)
-_FREE_RECORDS = r"(.*\.)?(root|file|complex_file|unit|split_rule)"
+# Where data stand and how they are called; digests say what they are.
+_FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule)")
 
 
 class WorkDir:
@@ -91,8 +86,8 @@ class WorkDir:
     """
     settings = config_lib.to_dict(config)
     claims = (
-      (self.path / "config.json", settings, _FREE_SETTINGS, "settings"),
-      (self.path / "dataset.json", dataset, _FREE_RECORDS, "data"),
+      (self.path / "config.json", settings, config_lib.is_free, "settings"),
+      (self.path / "dataset.json", dataset, _FREE_RECORDS.fullmatch, "data"),
     )
     for path, value, free, what in claims:
       _compare(path, json.loads(json.dumps(value)), free, what)
@@ -101,7 +96,9 @@ class WorkDir:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def _compare(path: pathlib.Path, value: dict[str, Any], free: str, what: str) -> None:
+def _compare(
+  path: pathlib.Path, value: dict[str, Any], free: Callable[[str], Any], what: str
+) -> None:
   """Refuses a file that differs from `value` in a key that is not `free`."""
   if path.exists():
     with _readable(path):
@@ -111,7 +108,7 @@ def _compare(path: pathlib.Path, value: dict[str, Any], free: str, what: str) ->
     different = [
       f"{key} was {old!r}, now {new!r}"
       for key, old, new in _differences(before, value)
-      if not re.fullmatch(free, key)
+      if not free(key)
     ]
     if different:
       raise UserError(
