@@ -1,6 +1,6 @@
 """What each of the three losses contributes (KD-MRI, figure 3b).
 
-  python scripts/run.py --config=experiments/ablation.py:acdc --workdir=runs/ablation \
+  kdmri run --config=ablation:acdc --workdir=runs/ablation \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
 Every student is trained for as many epochs as the feature and kd stage together:

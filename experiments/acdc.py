@@ -1,6 +1,6 @@
 """Cardiac images of ACDC at 4x, on a budget for two CPU cores.
 
-  python scripts/run.py --config=experiments/acdc.py --workdir=runs/acdc \
+  kdmri run --config=acdc --workdir=runs/acdc \
     --config.data.root=/path/to/ACDC
 
 The folder holds `training/patient001` ... in the official naming (from the ACDC

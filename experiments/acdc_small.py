@@ -1,6 +1,6 @@
 """Cardiac images of ACDC at 4x, small enough to repeat with several seeds on a CPU.
 
-  python scripts/run.py --config=experiments/sft.py:acdc_small --workdir=runs/sft \
+  kdmri run --config=sft:acdc_small --workdir=runs/sft \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
 As acdc.py with 24 patients to train on, 12 to compare on, 96x96 and 6 epochs a stage.

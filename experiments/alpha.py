@@ -1,6 +1,6 @@
 """How much the student should follow the teacher instead of the target.
 
-  python scripts/run.py --config=experiments/alpha.py:acdc --workdir=runs/alpha \
+  kdmri run --config=alpha:acdc --workdir=runs/alpha \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
 Attention transfer, then alpha times the distance to the target and 1 - alpha times

@@ -1,6 +1,6 @@
 """The recipe that helped most: a long trained teacher, imitated in k-space.
 
-  python scripts/run.py --config=experiments/best_kspace.py:acdc_small \
+  kdmri run --config=best_kspace:acdc_small \
     --workdir=runs/best --config.data.root=/path/to/ACDC --config.seeds=3
 
 One stage from random weights: half the distance to the target, half the distance to the

@@ -1,6 +1,6 @@
 """Brain PD images of healthy subjects at 4x, on a budget for two cores.
 
-  python scripts/run.py --config=experiments/brain_pd.py --workdir=runs/brain_pd \
+  kdmri run --config=brain_pd --workdir=runs/brain_pd \
     --config.data.root=/path/to/folder
 
 The images: axial proton-density slices of 70 subjects of the IXI set (brain-

@@ -1,6 +1,6 @@
 """Brain T1 images of multiple-sclerosis patients at 4x, on a budget for two cores.
 
-  python scripts/run.py --config=experiments/brain_t1.py --workdir=runs/brain_t1 \
+  kdmri run --config=brain_t1 --workdir=runs/brain_t1 \
     --config.data.root=/path/to/folder
 
 The images: the open_ms_data set (University of Ljubljana, Lesjak et al.,

@@ -1,6 +1,6 @@
 """Brain T1 images at 4x, small enough to repeat with several seeds on a CPU.
 
-  python scripts/run.py --config=experiments/recipes.py:brain_t1_small \
+  kdmri run --config=recipes:brain_t1_small \
     --workdir=runs/recipes_brain --config.data.root=/path/to/folder --config.seeds=3
 
 As brain_t1.py with the middle 16 slices of each volume, 160x160 about the centre and 6

@@ -1,6 +1,6 @@
 """The whole pipeline in minutes on a laptop.
 
-  python scripts/run.py --config=experiments/demo.py --workdir=runs/demo
+  kdmri run --config=demo --workdir=runs/demo
 
 One real head (the MNI152 template that nilearn ships) or, without nilearn, brain
 phantoms; 4x undersampling; a short training. It shows that everything

@@ -1,6 +1,6 @@
 """Which feature distillation helps most (KD-MRI, figure 3a and appendix E).
 
-  python scripts/run.py --config=experiments/methods.py:acdc --workdir=runs/methods \
+  kdmri run --config=methods:acdc --workdir=runs/methods \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
 FitNets, FSP, similarity preserving, attentive hint and attention transfer teach the

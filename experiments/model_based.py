@@ -1,6 +1,6 @@
 """Model-based distillation: SwinIR teaches EDSR to denoise (Shou et al., ISMRM).
 
-  python scripts/run.py --config=experiments/model_based.py:brain_t1 \
+  kdmri run --config=model_based:brain_t1 \
     --workdir=runs/model_based --config.data.root=/path/to/folder
 
 A student for each alpha of alpha * KD + (1 - alpha) * data; `student` is the one with

@@ -1,6 +1,6 @@
 """Which convolution of a cascade should be taught (KD-MRI, appendix B).
 
-  python scripts/run.py --config=experiments/position.py:acdc --workdir=runs/position \
+  kdmri run --config=position:acdc --workdir=runs/position \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
 Attention transfer from the teacher's first, middle or last convolution to the

@@ -9,7 +9,7 @@ layout of the published code, from the folder in which you start the command:
 Other folders: --config.data.root=DIR --config.mask.path=FILE. Without the published
 masks, one of the published recipe: --config.mask.kind=cartesian (the data must then
 not bring its own k-space). The protocol of the published code instead of the
-paper's: --config=experiments/NAME_Nx.py:reference
+paper's: --config=NAME_Nx:reference
 
 The images: ACDC (cardiac), MRBrainS (brain) and the knees of Hammernik et al. 2018,
 each from its own site after registration. The published numbers stand in the report

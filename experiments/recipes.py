@@ -1,6 +1,6 @@
 """Looks for a recipe whose student beats one trained alone for as long.
 
-  python scripts/run.py --config=experiments/recipes.py:acdc_small \
+  kdmri run --config=recipes:acdc_small \
     --workdir=runs/recipes --config.data.root=/path/to/ACDC --config.seeds=3
 
 Every student is trained for as many epochs as student_long, their teacher for four

@@ -1,6 +1,6 @@
 """Five methods with a student-friendly teacher (SFT-KD-Recon, Gayathri et al. 2023).
 
-  python scripts/run.py --config=experiments/sft.py:acdc --workdir=runs/sft \
+  kdmri run --config=sft:acdc --workdir=runs/sft \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
 Every method teaches twice: from a teacher trained alone, and from one trained together

@@ -3,7 +3,7 @@
 A study takes a setting, the name of another experiment file, whose data, mask, networks
 and budget it uses:
 
-  python scripts/run.py --config=experiments/methods.py:acdc --workdir=runs/methods \
+  kdmri run --config=methods:acdc --workdir=runs/methods \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
 `methods.py:acdc:reference` takes the setting's networks, optimiser and imitation from

@@ -1,6 +1,6 @@
 """KD-MRI's super-resolution: VDSR of 11 convolutions teaches one of 7.
 
-  python scripts/run.py --config=experiments/super_resolution.py:brain_t1 \
+  kdmri run --config=super_resolution:brain_t1 \
     --workdir=runs/super_resolution --config.data.root=/path/to/folder
 
 The input is the central 64x64 of 256x256 points of k-space; other factors:

@@ -1,6 +1,6 @@
 """Task-based distillation: two experts teach one network (Shou et al., ISMRM).
 
-  python scripts/run.py --config=experiments/task_based.py:brain_t1 \
+  kdmri run --config=task_based:brain_t1 \
     --workdir=runs/task_based --config.data.root=/path/to/folder
 
 One EDSR learns to denoise, one to sharpen images of half the resolution; each then

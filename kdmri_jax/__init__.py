@@ -15,19 +15,22 @@ from typing import TYPE_CHECKING, Any
 from kdmri_jax import xla_flags
 
 if TYPE_CHECKING:
-  from kdmri_jax import distillation, losses, metrics, models, statistics
+  from kdmri_jax import distillation, losses, metrics, models, plot, statistics
+  from kdmri_jax.inference.network import load
   from kdmri_jax.physics import masks
   from kdmri_jax.physics.undersample import undersample
   from kdmri_jax.run import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
   "distillation",
+  "load",
   "losses",
   "masks",
   "metrics",
   "models",
+  "plot",
   "statistics",
   "train",
   "undersample",
@@ -35,6 +38,7 @@ __all__ = [
 
 # Where a name of `__all__` comes from, if it is no module of this package.
 _ELSEWHERE = {
+  "load": "inference.network:load",
   "masks": "physics.masks",
   "train": "run:train",
   "undersample": "physics.undersample:undersample",

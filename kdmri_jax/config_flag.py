@@ -8,7 +8,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from kdmri_jax.config import complete
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 
 _SHIPPED = pathlib.Path(__file__).parent / "experiments"
 
@@ -51,7 +51,7 @@ def experiment_file(name: str) -> pathlib.Path:
     The path; that of a user's file as given, whether it exists or not.
 
   Raises:
-    UserError: no experiment of that name is shipped.
+    ArgumentError: no experiment of that name is shipped.
   """
   path = pathlib.Path(name)
   if path.suffix == ".py" or len(path.parts) > 1:
@@ -63,10 +63,10 @@ def experiment_file(name: str) -> pathlib.Path:
   close = difflib.get_close_matches(name, known, n=3)
   remedy = ""
   if path.with_suffix(".py").is_file():
-    remedy = f"The file in this folder is --config={name}.py."
+    remedy = f"The file in this folder is {name}.py."
   names = ", ".join([*close, *(each for each in known if each not in close)])
   expected = f"the path of a file .py, or one of {names}"
-  raise UserError(f"--config={name}", "no such experiment", expected, remedy)
+  raise ArgumentError("config", f"no such experiment {name!r}", expected, remedy)
 
 
 def shipped_experiments() -> list[str]:
@@ -94,7 +94,9 @@ class _Parser(flags.ArgumentParser):
 
   def parse(self, argument):
     name, colon, rest = argument.partition(":")
-    file, where = experiment_file(name), f"--config={argument}"
+    where = f"--config={argument}"
+    with arguments_of("--"):
+      file = experiment_file(name)
     if not file.is_file():
       expected = "a Python file with get_config(), or the name of a shipped experiment"
       remedy = "`kdmri run --config=` lists these."

@@ -11,8 +11,9 @@ from absl import logging
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.config_flag import experiment_file
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.report import roi_snr, write_reports
+from kdmri_jax.report import write_reports
 from kdmri_jax.training import parallel, seeds
 from kdmri_jax.training.experiment import Experiment
 
@@ -32,7 +33,8 @@ def train(
 
   Args:
     config: the experiment: an `ml_collections.ConfigDict`, a dict, a parsed
-      `ExperimentConfig`, or the path of a Python file with `get_config()`.
+      `ExperimentConfig`, the name of a shipped experiment, such as "demo" or
+      "sft:acdc_small", or the path of a Python file with `get_config()`.
     workdir: folder for everything the run writes; made when missing.
     stages: name or names of the stages to train; None for all.
 
@@ -53,7 +55,7 @@ def train(
     raise ArgumentError("stages", "none", expected, "Leave it out to train them all.")
   _use_cores(at_least=experiment.devices)
   pipeline = Experiment(experiment, pathlib.Path(workdir))
-  roi_snr.check(experiment.evaluation.rois, pipeline.dataset.test)
+  write_reports.check(pipeline)
   with pipeline.workdir.locked():
     return write_reports.write_reports(seeds.train(pipeline, names))
 
@@ -62,8 +64,10 @@ def _parse(config) -> ExperimentConfig:
   if isinstance(config, ExperimentConfig):
     return config
   if isinstance(config, str | os.PathLike):
+    name, *argument = os.fspath(config).split(":", 1)
+    path = experiment_file(name)
     try:
-      config = runpy.run_path(os.fspath(config))["get_config"]()
+      config = runpy.run_path(os.fspath(path))["get_config"](*argument)
     except (OSError, KeyError) as error:
       found = f"{os.fspath(config)!r} ({error})"
       expected = "a Python file with get_config()"

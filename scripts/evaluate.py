@@ -26,6 +26,7 @@ from absl import flags
 
 from kdmri_jax import cli
 from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.protocols import PROTOCOLS
 
 _TARGET = flags.DEFINE_string(
   "target", None, "Folder of the fully sampled volumes.", required=True
@@ -36,11 +37,16 @@ _PREDICTION = flags.DEFINE_multi_string(
   "Folder of reconstructions, DIR or NAME=DIR; repeat it or separate by commas.",
   required=True,
 )
-_PROTOCOL = flags.DEFINE_string(
+_PROTOCOL = flags.DEFINE_enum(
   "protocol",
   "kdmri",
-  "Whose numbers the table shows: kdmri, slice or fastmri; the files "
-  "hold all protocols.",
+  list(PROTOCOLS),
+  "Whose numbers the table shows; the files hold all protocols.",
+)
+_METRICS = flags.DEFINE_list(
+  "metrics",
+  None,
+  "Names of metrics, or import paths package.module:name; default: all built-in ones.",
 )
 _OUT = flags.DEFINE_string(
   "out", None, "New or empty folder for volumes.csv, slices.csv and the same as JSON."
@@ -50,23 +56,21 @@ _KEY = flags.DEFINE_string("key", "", "Array to read from every h5 and npz file.
 
 def main(argv):
   cli.refuse_arguments(argv)
-  from kdmri_jax import lookup, report
-  from kdmri_jax.metrics import image_quality
+  from kdmri_jax import report
+  from kdmri_jax.metrics import METRICS, resolve
   from kdmri_jax.report import tables
 
-  if _PROTOCOL.value not in image_quality.PROTOCOLS:
-    with arguments_of("--"):
-      raise lookup.unknown("protocol", _PROTOCOL.value, image_quality.PROTOCOLS)
   out = _new_folder(_OUT.value) if _OUT.value else None
+  with arguments_of("--"):
+    metrics = METRICS if _METRICS.value is None else resolve(_METRICS.value)
+  folders = _named_folders(_PREDICTION.value)
   measured = tables.evaluate_folders(
-    _TARGET.value, _named_folders(_PREDICTION.value), key=_KEY.value
+    _TARGET.value, folders, key=_KEY.value, metrics=metrics
   )
-  rows = report.summary_rows(measured.volumes, _PROTOCOL.value, {})
-  print(report.format_table(rows))
-  print(f"\nprotocol {_PROTOCOL.value}: {image_quality.PROTOCOLS[_PROTOCOL.value]}")
-  left_out = sum(
-    row[name]["left_out"] for row in rows for name in image_quality.METRICS
-  )
+  rows = report.summary_rows(measured, _PROTOCOL.value, {})
+  print(report.format_table(rows, metrics))
+  print(f"\nprotocol {_PROTOCOL.value}: {PROTOCOLS[_PROTOCOL.value].definition}")
+  left_out = sum(row[name]["left_out"] for row in rows for name in metrics)
   if left_out:
     print(f"{left_out} undefined or infinite values were left out of the means.")
   if out:

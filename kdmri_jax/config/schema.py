@@ -15,6 +15,7 @@ from kdmri_jax.config.data import (
   TaskConfig,
 )
 from kdmri_jax.config.setting import setting
+from kdmri_jax.protocols import PROTOCOLS
 
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
@@ -115,6 +116,9 @@ class EvaluationConfig:
   Attributes:
     protocol: definition of the metrics that the report's tables show; those of all
       protocols are stored.
+    metrics: names in `kdmri_jax.metrics.METRICS`, or import paths of a `Metric`,
+      "package.module:name". The first one ranks the networks, the first two stand in
+      the report's first table.
     models: stages to reconstruct with, in the order of the table.
     teacher: the stage that bounds the gap from above.
     teachers: task -> that stage, where it is not the same for all tasks.
@@ -131,11 +135,12 @@ class EvaluationConfig:
       dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
     bootstrap: number of bootstrap resamples.
     rois: where the signal-to-noise ratio is measured: "auto" finds regions of
-      homogeneous tissue, a CSV file names them (see `metrics.rois`); "" for nowhere.
+      homogeneous tissue, a CSV file names them (see `report.roi_file`); "" for nowhere.
     timing: how often the inference of a slice is timed; 0 for never.
   """
 
-  protocol: str = setting("kdmri", choices="kdmri_jax.metrics.image_quality:PROTOCOLS")
+  protocol: str = setting("kdmri", choices=tuple(PROTOCOLS))
+  metrics: tuple[str, ...] = setting(("psnr", "ssim", "mse", "nmse", "hfn", "hfen"))
   models: tuple[str, ...] = setting(())
   teacher: str = setting("")
   teachers: dict[str, str] = setting(dict)

@@ -1,9 +1,7 @@
 """One key of the schema: its default, its limits, and whether it is free."""
 
 import dataclasses
-import importlib
 import math
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,29 +15,20 @@ class Limits:
   Attributes:
     least: smallest number; None for no bound.
     most: largest number, math.inf to allow infinity; None for any finite one.
-    choices: the allowed values, or where they are defined, "package.module:NAME", for
-      names of parts that this package does not import. () allows all.
+    choices: the allowed values; () allows all.
     free: whether the key changes how fast a run is or what is reported, but not what
       is trained. A run may be resumed with other values of its free keys.
   """
 
   least: float | None = None
   most: float | None = None
-  choices: Sequence | str = ()
+  choices: Sequence = ()
   free: bool = False
-
-  @property
-  def allowed(self) -> tuple:
-    """The allowed values, those defined elsewhere included; () for all."""
-    if not isinstance(self.choices, str):
-      return tuple(self.choices)
-    module, _, name = self.choices.partition(":")
-    return tuple(operator.attrgetter(name)(importlib.import_module(module)))
 
   def __str__(self) -> str:
     """The limits as text, such as "a number from 0 to 1"; "" without any."""
     if self.choices:
-      return "one of " + ", ".join(map(str, self.allowed))
+      return "one of " + ", ".join(map(str, self.choices))
     upper = self.most is not None and math.isfinite(self.most)
     if self.least is not None and upper:
       return f"a number from {self.least:g} to {self.most:g}"
@@ -53,7 +42,7 @@ class Limits:
     Raises:
       ArgumentError: the value is outside the limits; `name` is the argument.
     """
-    if self.choices and value not in self.allowed:
+    if self.choices and value not in self.choices:
       raise ArgumentError(name, repr(value), str(self))
     for number in value if isinstance(value, tuple) else (value,):
       if is_number(number) and not self._contain(number):
@@ -71,7 +60,7 @@ def setting(
   *,
   least: float | None = None,
   most: float | None = None,
-  choices: Sequence | str = (),
+  choices: Sequence = (),
   free: bool = False,
 ) -> Any:
   """A field of a dataclass of the schema.

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ def of_slices(images: np.ndarray) -> tuple[str, ...]:
   """A digest of each slice [H, W]; that of one value, such as 0, begins with "="."""
   return tuple(
     (CONSTANT if np.all(image == image.flat[0]) else "")
-    + _hash([np.ascontiguousarray(image)])
+    + digest([np.ascontiguousarray(image)])
     for image in images
   )
 
@@ -31,7 +32,7 @@ def add(volume: Volume) -> Volume:
 
 def of_volumes(volumes: Iterable[Volume]) -> str:
   """One digest of all the arrays of some volumes, in their order."""
-  return _hash(
+  return digest(
     f"{key}:{digest}\n".encode()
     for volume in volumes
     for key, digests in sorted(volume.digests.items())
@@ -39,7 +40,8 @@ def of_volumes(volumes: Iterable[Volume]) -> str:
   )
 
 
-def _hash(parts) -> str:
+def digest(parts: Iterable[Any]) -> str:
+  """One digest of bytes or of contiguous arrays, in their order."""
   found = hashlib.blake2b(digest_size=16)
   for part in parts:
     found.update(part)

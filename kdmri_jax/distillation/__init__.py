@@ -1,53 +1,23 @@
-"""Distillation methods; `METHODS` names them for configs, a line each.
+"""Distillation: what a student's layers or image lack of a teacher's, as one number.
 
-`METHODS[name][variant]` is a `method.Method`.
+Every method of `METHODS` is a function of arrays here, a `distance.Distance`:
+
+    distillation.attention_transfer(student_layers, teacher_layers, variant="paper")
+
+Layers are float [B, H, W, C], one or several in order; images also [H, W] or [S, H, W].
 """
 
-from kdmri_jax.distillation import (
-  activation_boundary,
-  attention_transfer,
-  attentive,
-  channel_wise,
-  correlation_congruence,
-  factor_transfer,
-  feature_affinity,
-  fitnets,
-  fsp,
-  imitation,
-  kspace_imitation,
-  masked_generative,
-  nst,
-  pkt,
-  review,
-  rkd,
-  similarity_preserving,
-  teacher_bounded,
-  vid,
-)
+from kdmri_jax.distillation.distance import Distance
+from kdmri_jax.distillation.methods import METHODS
 
-METHODS = {
-  # Images.
-  "imitation": imitation.VARIANTS,
-  "attentive_imitation": attentive.IMITATION,
-  "teacher_bounded": teacher_bounded.VARIANTS,
-  "kspace_imitation": kspace_imitation.VARIANTS,
-  # Maps of one image.
-  "attention_transfer": attention_transfer.VARIANTS,
-  "attentive_hint": attentive.HINT,
-  "channel_wise": channel_wise.VARIANTS,
-  "feature_affinity": feature_affinity.VARIANTS,
-  "fsp": fsp.VARIANTS,
-  "nst": nst.VARIANTS,
-  # Maps of one image, with weights trained along.
-  "activation_boundary": activation_boundary.VARIANTS,
-  "factor_transfer": factor_transfer.VARIANTS,
-  "fitnets": fitnets.VARIANTS,
-  "masked_generative": masked_generative.VARIANTS,
-  "review": review.VARIANTS,
-  "vid": vid.VARIANTS,
-  # Relations between the images of a batch.
-  "correlation_congruence": correlation_congruence.VARIANTS,
-  "pkt": pkt.VARIANTS,
-  "rkd": rkd.VARIANTS,
-  "similarity_preserving": similarity_preserving.VARIANTS,
-}
+__all__ = ["METHODS", *METHODS]
+
+
+def __getattr__(name: str) -> Distance:
+  if name not in METHODS:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+  return Distance(name, METHODS[name])
+
+
+def __dir__() -> list[str]:
+  return list(__all__)

@@ -58,6 +58,11 @@ class Guide(nn.Module):
       return self.method.distance(name="method")(*arguments)
     return self.method.distance(*arguments)
 
+  @property
+  def owns_weights(self) -> bool:
+    """Whether there is something to train along."""
+    return self.method.owns_weights or any(self.channels)
+
   def represent_own(self, features: tuple[Array, ...]) -> Any:
     """The half of the network that gives the hints, pytree of arrays [B, ...]."""
     return self.method.represent(self._pool(features))

@@ -1,21 +1,19 @@
 """A finished stage, ready to be used: `load` gives its network and weights."""
 
-import json
 import pathlib
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
-from kdmri_jax import config as config_lib
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.physics.acquisition import build
-from kdmri_jax.training.checkpoint import Checkpoints
-from kdmri_jax.training.workdir import WorkDir
+from kdmri_jax.training import fingerprint
+from kdmri_jax.training.stage_folder import StageFolder
+from kdmri_jax.training.workdir import WorkDir, read_config, read_data
 from kdmri_jax.types import Acquisition, Measurement, Shape
 
 
@@ -35,41 +33,14 @@ class Trained(NamedTuple):
   acquisition: Acquisition
 
 
-def read_config(workdir: pathlib.Path) -> ExperimentConfig:
-  """The config that a run wrote into its work directory.
-
-  Raises:
-    UserError: there is none, or it cannot be read.
-  """
-  path = workdir / "config.json"
-  try:
-    return config_lib.parse(json.loads(path.read_text()))
-  except (OSError, ValueError) as error:
-    raise UserError(
-      path,
-      f"no readable config ({error})",
-      "the work directory of a run",
-      "Name the --workdir that scripts/run.py wrote.",
-    ) from error
-
-
 def read_shapes(workdir: pathlib.Path) -> list[Shape]:
   """Rows and columns of the slices that a run was made with.
 
   Raises:
     UserError: its record of them cannot be read.
   """
-  path = workdir / "dataset.json"
-  try:
-    sizes = json.loads(path.read_text())["shapes"]
-    return [tuple(map(int, size.split("x"))) for size in sizes]
-  except (OSError, ValueError, KeyError) as error:
-    raise UserError(
-      path,
-      f"no readable record of the data ({error})",
-      "the work directory of a run",
-      "Name the --workdir that scripts/run.py wrote.",
-    ) from error
+  sizes = read_data(workdir)["shapes"]
+  return [tuple(map(int, size.split("x"))) for size in sizes]
 
 
 def load(
@@ -97,39 +68,38 @@ def load(
   """
   config = of_task(read_config(workdir), task)
   folder = WorkDir(workdir, config.seed if seed is None else seed)
-  directory = folder.stage(stage) / "checkpoints"
+  trained = StageFolder(folder.stage(stage))
   seeds = folder.seeds(stage) if stage in config.stages else []
-  if seeds and not directory.is_dir():
+  if seeds and not trained.checkpoints.is_dir():
     raise UserError(
-      directory,
+      trained.path,
       f"no stage {stage!r} trained with this seed",
       f"one of the seeds {', '.join(map(str, seeds))}",
       "Name one of them with --seed.",
     )
   if not seeds:
     raise UserError(
-      directory,
+      trained.path,
       f"no trained stage {stage!r}",
       f"one of the trained ones out of {', '.join(config.pipeline)}",
-      "Train it with scripts/run.py, or name another --stage.",
+      "Train it with `kdmri run`, or name another --stage.",
     )
   if acquisition is None:
     acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
   name = config.stages[stage].model
   model = models.build(config.models[name], acquisition.masks, f"config.models.{name}")
   shapes = jax.eval_shape(lambda: _initialise(model, size))
-  checkpoints = Checkpoints(directory, read_only=True)
-  progress = checkpoints.progress()
-  if progress is None or not progress.finished:
+  if not trained.is_finished():
     raise UserError(
-      directory,
+      trained.path,
       "a stage that is not finished",
       "one trained to its last epoch",
       "Start the command of its run again to finish it.",
     )
-  params = checkpoints.best(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes))
-  checkpoints.close()
-  return Trained(config, model, params, acquisition)
+  trained.check(
+    fingerprint.describe(config, read_data(workdir), folder.seed, stage, folder.digest)
+  )
+  return Trained(config, model, trained.weights(shapes), acquisition)
 
 
 def of_task(config: ExperimentConfig, task: str) -> ExperimentConfig:

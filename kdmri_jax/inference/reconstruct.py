@@ -10,6 +10,7 @@ import h5py
 import jax
 import numpy as np
 import tqdm
+from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.config import TaskConfig
@@ -75,6 +76,43 @@ def run(
     yield from map(Reconstruction, zero_filled[:wanted], image[:wanted])
 
 
+def run_once(
+  model: nn.Module,
+  params: Any,
+  slices: Slices,
+  acquisition: Acquisition,
+  batch_size: int,
+  *,
+  name: str,
+  compile_by: Callable[..., Callable] = make_predict,
+) -> Reconstruction:
+  """Reconstructs slices of one shape on as many devices as divide a batch.
+
+  Args:
+    model: the network.
+    params: its weights.
+    slices: see `run`.
+    acquisition: how they are measured, of one task.
+    batch_size: slices at a time, where there are as many.
+    name: of the slices, shown beside the progress bar.
+    compile_by: `make_predict`, or a function that keeps what it has compiled.
+
+  Returns:
+    Arrays [S, H, W, C].
+  """
+  batch_size = min(batch_size, len(slices.target))
+  devices = tuple(parallel.choose_devices(0, batch_size))
+  result = run(
+    compile_by(model, devices),
+    parallel.replicate(params, devices),
+    [slices],
+    {shape_of(slices): acquisition},
+    batch_size,
+    f"reconstructing {name}",
+  )
+  return Reconstruction(*map(np.stack, zip(*result, strict=True)))
+
+
 def by_volume(
   slices: Iterator[Reconstruction], evaluated: SliceSet
 ) -> Iterator[tuple[Volume, Span, Reconstruction]]:
@@ -123,7 +161,7 @@ def write(
 
 
 def run_file(
-  workdir: pathlib.Path, stage: str, path: pathlib.Path, **options
+  workdir: pathlib.Path, stage: str, path: pathlib.Path, **options: Any
 ) -> dict[str, np.ndarray]:
   """Reconstructs one file with a trained stage.
 
@@ -204,7 +242,7 @@ def run_scan(
     scaled = config.data.scaling == "volume_max"
     if scan.mask is None or mask_path:
       coverage.check_mask(coverage.peak_of(kspace), acquisition.masks[0], path)
-    slices, scale = _slices_of_kspace(
+    slices, scale = slices_of_kspace(
       kspace, acquisition.masks[0], channels, path, scaled
     )
   else:
@@ -212,18 +250,10 @@ def run_scan(
     noisy = acquisition.snr is not None
     (slices,) = tasks.assign([slices], [0], count=1, noisy=noisy, name=name)
     scale = volume.record["scale_factor"]
-  batch_size = min(batch_size, len(slices.target))
-  devices = parallel.choose_devices(0, batch_size)
-  result = run(
-    make_predict(network.model, devices),
-    parallel.replicate(network.params, devices),
-    [slices],
-    {shape: acquisition},
-    batch_size,
-    f"reconstructing {name}",
+  found = run_once(
+    network.model, network.params, slices, acquisition, batch_size, name=name
   )
-  zero_filled, image = map(np.stack, zip(*result, strict=True))
-  images = {"reconstruction": image, "zero_filled": zero_filled}
+  images = {"reconstruction": found.image, "zero_filled": found.zero_filled}
   if volume is not None and not as_is:
     images["target"] = slices.target
   return {key: scale * real_image(image) for key, image in images.items()}
@@ -239,15 +269,28 @@ def _refuse_as_is(volume, mask_path: str, path) -> None:
     )
 
 
-def _slices_of_kspace(
-  kspace, mask, channels: int, path, scaled: bool
+def slices_of_kspace(
+  kspace: np.ndarray, mask: np.ndarray, channels: int, where: Any, scaled: bool
 ) -> tuple[Slices, float]:
   """Slices without a target, divided by the zero-filled image's maximum if `scaled`.
 
   In training the target's maximum is the divisor; it is not known here.
+
+  Args:
+    kspace: measured k-space, complex [S, H, W]; 0 where not sampled.
+    mask: [H, W], 1 = sampled.
+    channels: of the network's images.
+    where: the file, for errors.
+    scaled: whether the network knows images divided by their maximum.
+
+  Returns:
+    The slices, and the divisor.
+
+  Raises:
+    UserError: the network has one channel, and this is k-space of complex images.
   """
   if channels == 1:
-    _refuse_phase(kspace, mask, path)
+    _refuse_phase(kspace, mask, where)
   image = np.fft.ifft2(kspace, norm="ortho").astype(np.complex64)
   scale = (float(np.abs(image).max()) or 1.0) if scaled else 1.0
   kspace, image = kspace / scale, image / scale

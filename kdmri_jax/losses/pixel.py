@@ -1,28 +1,32 @@
 """Pixel-wise distances between two images."""
 
-import chex
 import jax.numpy as jnp
 
+from kdmri_jax.losses._images import of_images
 from kdmri_jax.types import Array
 
 
+@of_images
 def l1(prediction: Array, target: Array) -> Array:
   """Mean absolute difference of each image.
 
   Args:
-    prediction: float [B, H, W, C].
-    target: float [B, H, W, C].
+    prediction: [H, W] or [S, H, W], real or complex, or real [B, H, W, C]. Of complex
+      numbers, real and imaginary part are compared as two channels.
+    target: likewise, of the same shape.
 
   Returns:
-    [B]; the caller reduces.
+    A value for each image, [], [S] or [B]; the caller reduces.
+
+  Raises:
+    ArgumentError: the shapes differ, or are none of these.
 
   Source: KD-MRI eq. 4, L_rec.
   """
-  chex.assert_equal_shape([prediction, target])
   return jnp.abs(prediction - target).mean(axis=(1, 2, 3))
 
 
+@of_images
 def mse(prediction: Array, target: Array) -> Array:
-  """Mean squared difference of each image; arguments and result as `l1`."""
-  chex.assert_equal_shape([prediction, target])
+  """Mean squared difference of each image; arguments, result and errors as `l1`."""
   return jnp.square(prediction - target).mean(axis=(1, 2, 3))

@@ -1,9 +1,10 @@
 """Structural similarity as a loss."""
 
-import chex
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kdmri_jax.errors import ArgumentError
+from kdmri_jax.losses._images import of_images
 from kdmri_jax.types import Array
 
 WINDOW = 7
@@ -11,6 +12,7 @@ _C1, _C2 = 0.01**2, 0.03**2
 _TINY = 1e-12
 
 
+@of_images
 def ssim(prediction: Array, target: Array) -> Array:
   """1 - SSIM of each image: 0 where they agree, at most 2.
 
@@ -24,20 +26,22 @@ def ssim(prediction: Array, target: Array) -> Array:
   positive one; here the luminance factor is at least 0, so it is not similar at all.
 
   Args:
-    prediction: float [B, H, W, C], C = 1 or 2; H and W at least 7.
-    target: float [B, H, W, C].
+    prediction: [H, W] or [S, H, W], real or complex, or real [B, H, W, C], C = 1 or 2;
+      H and W at least 7.
+    target: likewise, of the same shape.
 
   Returns:
-    [B]; the caller reduces.
+    A value for each image, [], [S] or [B]; the caller reduces.
 
   Raises:
-    AssertionError: the shapes differ, or the image is smaller than the window.
+    ArgumentError: the shapes differ, or the image is smaller than the window.
 
   Source: Wang et al., IEEE TIP 2004, with the settings of the metric.
   """
-  chex.assert_equal_shape([prediction, target])
-  chex.assert_axis_dimension_gteq(target, 1, WINDOW)
-  chex.assert_axis_dimension_gteq(target, 2, WINDOW)
+  rows, columns = target.shape[1:3]
+  if min(rows, columns) < WINDOW:
+    expected = f"at least {WINDOW}x{WINDOW}"
+    raise ArgumentError("target", f"images of {rows}x{columns}", expected)
   p, t = _image(prediction), _image(target)
   mean_p, mean_t = _mean(p), _mean(t)
   samples = WINDOW**2 / (WINDOW**2 - 1)

@@ -1,1 +1,28 @@
-"""How close a reconstruction is to its target."""
+"""How close a reconstruction is to its target.
+
+The functions take a fully sampled magnitude image and its reconstruction, both [H, W]
+or [S, H, W], of about 0..1. `METRICS` names the metrics for configs and reports, a
+`Metric` each.
+"""
+
+from kdmri_jax.metrics import roi_snr
+from kdmri_jax.metrics.high_frequency import hfen, hfn
+from kdmri_jax.metrics.metric import Metric
+from kdmri_jax.metrics.squared_error import mse, nmse, psnr
+from kdmri_jax.metrics.structural_similarity import ssim
+from kdmri_jax.metrics.table import METRICS, all, per_slice, resolve
+
+__all__ = [
+  "METRICS",
+  "Metric",
+  "all",
+  "hfen",
+  "hfn",
+  "mse",
+  "nmse",
+  "per_slice",
+  "psnr",
+  "resolve",
+  "roi_snr",
+  "ssim",
+]

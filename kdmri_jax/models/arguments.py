@@ -26,7 +26,7 @@ def check_least(**numbers: float) -> None:
       raise ValueError(f"{name} {number!r}, not of at least 0")
 
 
-def check_choice(name: str, value, choices: Sequence) -> None:
+def check_choice(name: str, value: object, choices: Sequence) -> None:
   """Raises ValueError unless the value is among the choices."""
   if value not in choices:
     raise ValueError(f"{name} {value!r}, none of {', '.join(map(repr, choices))}")

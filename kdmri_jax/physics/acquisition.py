@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from kdmri_jax.config import MaskConfig, TaskConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.config import TaskConfig
+from kdmri_jax.errors import arguments_of
 from kdmri_jax.physics import noise
 from kdmri_jax.physics.masks import recipes
 from kdmri_jax.physics.undersample import undersample, zero_fill
@@ -23,25 +23,17 @@ def build(tasks: Mapping[str, TaskConfig], shape: tuple[int, int]) -> Acquisitio
     shape: rows and columns of the images.
 
   Raises:
-    UserError: a mask cannot be made.
+    UserError: a mask cannot be made; it names the setting where the task has it.
   """
-  stack = np.stack([_mask(name, task.mask, shape) for name, task in tasks.items()])
+  masks = []
+  for name, task in tasks.items():
+    with arguments_of(f"config.tasks.{name}.mask." if name else "config.mask."):
+      masks.append(recipes.build(task.mask, shape))
   snr = np.array(
     [np.array(t.noise.snr) * np.sqrt(t.noise.averages) for t in tasks.values()],
     np.float32,
   )
-  return Acquisition(stack, None if np.isinf(snr).all() else snr)
-
-
-def _mask(task: str, config: MaskConfig, shape: tuple[int, int]) -> np.ndarray:
-  """The mask of a task; an error names the setting where the task has it."""
-  try:
-    return recipes.build(config, shape)
-  except UserError as error:
-    where = str(error.where)
-    if task and where.startswith("config.mask"):
-      where = f"config.tasks.{task}{where.removeprefix('config')}"
-    raise UserError(where, error.found, error.expected, error.remedy) from error
+  return Acquisition(np.stack(masks), None if np.isinf(snr).all() else snr)
 
 
 def measure(

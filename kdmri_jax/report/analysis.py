@@ -2,14 +2,11 @@
 
 from typing import Any
 
-from kdmri_jax.metrics.image_quality import PROTOCOLS
-from kdmri_jax.report import gradient_audit, signal, speed, wording
+from kdmri_jax.protocols import PROTOCOLS
+from kdmri_jax.report import gradient_audit, paired, signal, speed, wording
 from kdmri_jax.report.cautions import cautions
 from kdmri_jax.report.inputs import ReportInput
-from kdmri_jax.report.rows import by_psnr, count, summary_rows
-from kdmri_jax.statistics import paired
-
-PAIRED_METRICS = ("psnr", "ssim", "nmse")
+from kdmri_jax.report.rows import compared, count, main, ranked, summary_rows
 
 
 def analyse(inputs: ReportInput) -> dict[str, Any]:
@@ -17,35 +14,37 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
 
   Returns:
     A dict with title, protocol, protocol_definition, dataset, evaluated_on, mask;
-    rows: see `rows.summary_rows`; paired: results of `statistics.paired` with
+    rows: see `rows.summary_rows`; paired: results of `report.paired` with
     "sentence", for every distilled model against the control, the student and the
     teacher, and for teacher-student, where both have values and share a seed, each
-    for `PAIRED_METRICS`; further: the same for `inputs.pairs`, PSNR only; answer and
-    cautions: lists of sentences; networks: names of all rows and stages; leading: the
-    distilled model with the highest PSNR, or None; baseline: what its gain is measured
-    against, the control or without one the student, or None; best: of the networks
-    smaller than the teacher the one with the highest PSNR, or None; audit: see
+    for the compared metrics; further: the same for `inputs.pairs`, in the first metric;
+    answer and cautions: lists of sentences; networks: names of all rows and stages;
+    leading: the distilled model with the best mean of the first metric, or None;
+    baseline: what its gain is measured against, the control or without one the student,
+    or None; best: of the networks smaller than the teacher the best one in the first
+    metric, or None; audit: see
     `audits.summarise`; snr: see `signal.summary`; timing: see `speed.summary`;
     control; published_source; seconds;
     kept_epochs (stage -> a list, the epoch for each seed); bootstrap, seed, seeds,
     config, environment.
   """
   rows = summary_rows(
-    inputs.tables.volumes,
+    inputs.tables,
     inputs.protocol,
     inputs.parameters,
     budgets=inputs.budgets,
     published=inputs.published,
   )
-  pairs = _compare(inputs, rows, _wanted(inputs), PAIRED_METRICS)
-  further = _compare(inputs, rows, inputs.pairs, ("psnr",))
-  ranked = by_psnr(rows, inputs.distilled)
+  metrics = inputs.tables.metrics
+  pairs = _compare(inputs, rows, _wanted(inputs), compared(metrics))
+  further = _compare(inputs, rows, inputs.pairs, list(metrics)[:1])
+  order = ranked(rows, inputs.distilled, metrics)
   audit = gradient_audit.summarise(inputs.audits)
   return {
     "title": inputs.title,
     "protocol": inputs.protocol,
-    "protocol_definition": PROTOCOLS[inputs.protocol],
-    "answer": _answer(inputs, rows, pairs, ranked),
+    "protocol_definition": PROTOCOLS[inputs.protocol].definition,
+    "answer": _answer(inputs, rows, pairs, order),
     "cautions": cautions(inputs, rows, [*pairs, *further], audit),
     "dataset": inputs.dataset,
     "evaluated_on": inputs.evaluated_on,
@@ -56,8 +55,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     "networks": list(
       dict.fromkeys([*(row["model"] for row in rows), *inputs.histories])
     ),
-    "leading": ranked[0] if ranked else None,
-    "baseline": _baseline(inputs, pairs, ranked[0]) if ranked else None,
+    "leading": order[0] if order else None,
+    "baseline": _baseline(inputs, pairs, order[0]) if order else None,
     "best": _best(inputs, rows),
     "paired": pairs,
     "further": further,
@@ -107,30 +106,34 @@ def _compare(inputs, rows, wanted, metrics):
         protocol=inputs.protocol,
         teacher=inputs.teacher if bounded else None,
         group=inputs.unit,
+        higher_is_better=inputs.tables.metrics[metric].higher_is_better,
       )
-      pairs.append({**pair, "sentence": wording.sentence(pair)})
+      sentence = wording.sentence(pair, inputs.tables.metrics[metric])
+      pairs.append({**pair, "sentence": sentence})
   return pairs
 
 
-def _answer(inputs, rows, pairs, ranked):
+def _answer(inputs, rows, pairs, order):
   found = {(p["a"], p["b"], p["metric"]): p["sentence"] for p in pairs}
+  first, *second = main(inputs.tables.metrics)
   keys = []
-  for name in ranked[:1]:
+  for name in order[:1]:
     fair = _baseline(inputs, pairs, name)
-    keys += [(name, fair, "psnr"), (name, inputs.student, "psnr")]
-    keys += [(name, fair, "ssim"), (name, inputs.teacher, "psnr")]
-  keys += [(name, _baseline(inputs, pairs, name), "psnr") for name in ranked[1:]]
+    keys += [(name, fair, first), (name, inputs.student, first)]
+    keys += [(name, fair, metric) for metric in second]
+    keys += [(name, inputs.teacher, first)]
+  keys += [(name, _baseline(inputs, pairs, name), first) for name in order[1:]]
   sentences = [found[key] for key in dict.fromkeys(keys) if key in found]
   if not sentences:
-    sentences = [p["sentence"] for p in pairs if p["metric"] == "psnr"]
+    sentences = [p["sentence"] for p in pairs if p["metric"] == first]
   if not sentences:
     names = ", ".join(row["model"] for row in rows)
     sentences = [f"Measured so far: {names}. No two networks can be compared yet."]
   large = inputs.parameters.get(inputs.teacher)
-  small = inputs.parameters.get(ranked[0]) if ranked else None
+  small = inputs.parameters.get(order[0]) if order else None
   if large and small:
     sentences.append(
-      f"{ranked[0]} has {count(small)} parameters, "
+      f"{order[0]} has {count(small)} parameters, "
       f"{wording.percent(small / large)} of {inputs.teacher}'s {count(large)}."
     )
   return sentences
@@ -146,14 +149,12 @@ def _baseline(inputs, pairs, name):
 def _best(inputs, rows):
   large = inputs.parameters.get(inputs.teacher, 0)
   small = [
-    row
+    row["model"]
     for row in rows
-    if row["parameters"] is not None
-    and row["parameters"] < large
-    and row["psnr"]["mean"] is not None
+    if row["parameters"] is not None and row["parameters"] < large
   ]
-  best = max(small, key=lambda row: row["psnr"]["mean"], default=None)
-  return best["model"] if len(small) > 1 else None
+  order = ranked(rows, small, inputs.tables.metrics)
+  return order[0] if len(order) > 1 else None
 
 
 def _kept(lines):

@@ -1,23 +1,29 @@
 """The report's sections on the paired differences."""
 
+from collections.abc import Mapping
+
 from kdmri_jax.data.split_units import counted, plural
+from kdmri_jax.metrics import Metric
 from kdmri_jax.report import blocks, wording
 from kdmri_jax.report.rows import count
 
 _MOST_DRAWN = 13  # four distilled networks against three baselines, and teacher-student
 
 
-def section(analysis: dict, pictures: dict) -> blocks.Section:
+def section(
+  analysis: dict, pictures: dict, metrics: Mapping[str, Metric]
+) -> blocks.Section:
   """Table and figure of all pairs; without blocks where there are none.
 
   Args:
     analysis: from `analysis.analyse`.
     pictures: name -> file of the figures that exist.
+    metrics: name -> metric.
   """
   pairs = analysis["paired"]
   if not pairs:
     return blocks.Section("Is the difference real?", [])
-  parts = [_table(pairs, analysis["bootstrap"])]
+  parts = [_table(pairs, analysis["bootstrap"], metrics)]
   if "differences" in pictures:
     several = any(pair["n_seeds"] > 1 for pair in pairs)
     mean = ", its mean over seeds" if several else ""
@@ -32,16 +38,17 @@ def section(analysis: dict, pictures: dict) -> blocks.Section:
   return blocks.Section("Is the difference real?", parts)
 
 
-def further_section(analysis: dict) -> blocks.Section:
+def further_section(analysis: dict, metrics: Mapping[str, Metric]) -> blocks.Section:
   """Sentences and table of the further pairs; without blocks where there are none.
 
   Args:
     analysis: from `analysis.analyse`.
+    metrics: name -> metric.
   """
   pairs = analysis["further"]
   parts = [blocks.Paragraph(pair["sentence"]) for pair in pairs]
   if pairs:
-    parts.append(_table(pairs, analysis["bootstrap"]))
+    parts.append(_table(pairs, analysis["bootstrap"], metrics))
   return blocks.Section("Further comparisons", parts)
 
 
@@ -61,15 +68,15 @@ def drawn_pairs(analysis: dict) -> list[dict]:
   return [pair for pair in pairs if pair["b"] == pairs[0]["b"]]
 
 
-def _table(pairs, bootstrap):
+def _table(pairs, bootstrap, metrics):
   several = any(p["n_seeds"] > 1 for p in pairs)
   bounded = any(p["gap_closed"] is not None or p["gap_note"] for p in pairs)
   rows = [
     (
       f"{p['a']} {wording.MINUS} {p['b']}",
-      wording.LABELS[p["metric"]],
-      wording.difference(p),
-      wording.interval(p),
+      metrics[p["metric"]].title,
+      wording.difference(p, metrics[p["metric"]]),
+      wording.interval(p, metrics[p["metric"]]),
       wording.p_value(p["wilcoxon_p"]),
       *([_gap(p)] if bounded else []),
       *([f"{p['seeds_better']} of {p['n_seeds']}"] if several else []),

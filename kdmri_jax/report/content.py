@@ -6,11 +6,9 @@ from kdmri_jax.data.split_units import SUBJECT, plural
 from kdmri_jax.report import blocks, comparisons, networks, signal, speed, wording
 from kdmri_jax.report.figures import colours
 from kdmri_jax.report.inputs import ReportInput
-from kdmri_jax.report.rows import cells, count
+from kdmri_jax.report.rows import cells, count, further, main
 from kdmri_jax.report.tables import plain
 
-_MAIN, _FURTHER = ("psnr", "ssim"), ("nmse", "hfn", "hfen")
-_ARROWS = {"psnr": ", dB ↑", "ssim": " ↑"}
 _MANY = 12
 
 
@@ -27,8 +25,8 @@ def sections(inputs: ReportInput, analysis: dict, pictures: dict) -> list:
   """
   found = [
     _what_came_out(inputs, analysis, pictures),
-    comparisons.section(analysis, pictures),
-    comparisons.further_section(analysis),
+    comparisons.section(analysis, pictures, inputs.tables.metrics),
+    comparisons.further_section(analysis, inputs.tables.metrics),
     signal.section(analysis, pictures),
     speed.section(analysis),
     _how_measured(inputs, analysis, pictures),
@@ -42,12 +40,13 @@ def sections(inputs: ReportInput, analysis: dict, pictures: dict) -> list:
 
 def _what_came_out(inputs, analysis, pictures):
   answer = blocks.Answer(analysis["answer"], _numbers(inputs, analysis))
-  tables = [_results(inputs, analysis), _further(analysis)]
+  tables = [_results(inputs, analysis), _further(inputs, analysis)]
   parts = [answer, blocks.Cautions(analysis["cautions"]), *tables]
   if "comparison" in pictures:
+    shown = " and ".join(m.title for m in main(inputs.tables.metrics).values())
     range_text = "volume's" if inputs.comparison_range else "slice's"
     caption = (
-      f"One evaluated slice{inputs.of_seed}. Numbers: PSNR and SSIM of this slice, "
+      f"One evaluated slice{inputs.of_seed}. Numbers: {shown} of this slice, "
       f"with the target {range_text} maximum as range. The yellow box is enlarged "
       f"below; the last row shows |image {wording.MINUS} target| on one scale, on "
       "which the input's may saturate."
@@ -60,18 +59,20 @@ def _what_came_out(inputs, analysis, pictures):
 def _numbers(inputs, analysis):
   pairs = {(p["a"], p["b"], p["metric"]): p for p in analysis["paired"]}
   leading = analysis["leading"]
-  gain = pairs.get((leading, analysis["baseline"], "psnr"))
+  first, metric = next(iter(inputs.tables.metrics.items()))
+  gain = pairs.get((leading, analysis["baseline"], first))
   numbers = []
   if gain:
     label = (
-      f"PSNR of {gain['a']} {wording.MINUS} {gain['b']} over {_over(gain)}, "
-      f"95% interval {wording.interval(gain)}"
+      f"{metric.title} of {gain['a']} {wording.MINUS} {gain['b']} over {_over(gain)}, "
+      f"95% interval {wording.interval(gain, metric)}"
     )
-    numbers.append((f"{wording.difference(gain)} dB", label))
+    size = f"{wording.difference(gain, metric)} {metric.unit}".strip()
+    numbers.append((size, label))
   if gain and gain["verdict"] == "better" and gain["gap_ci95"]:
     low, high = map(wording.percent, gain["gap_ci95"])
     label = (
-      f"of the PSNR gap from {gain['b']} to {inputs.teacher} closed"
+      f"of the {metric.title} gap from {gain['b']} to {inputs.teacher} closed"
       f"{wording.gap_seeds(gain)}, 95% interval [{low}, {high}]"
     )
     numbers.append((wording.percent(gain["gap_closed"]), label))
@@ -89,7 +90,8 @@ def _over(pair):
 
 
 def _results(inputs, analysis):
-  header, rows = cells(analysis["rows"], _titles(_MAIN))
+  metrics = inputs.tables.metrics
+  header, rows = cells(analysis["rows"], _titles(main(metrics)), metrics)
   models = [row["model"] for row in analysis["rows"]]
   best = analysis["best"]
   note = (
@@ -113,9 +115,10 @@ def _results(inputs, analysis):
       "images, mask and training."
     )
   if best:
+    first = next(iter(metrics.values()))
     note += (
       f" Highlighted: {best}, of the networks smaller than {inputs.teacher} the one "
-      "with the highest PSNR."
+      f"with the {'highest' if first.higher_is_better else 'lowest'} {first.title}."
     )
   return blocks.Table(
     header,
@@ -126,16 +129,17 @@ def _results(inputs, analysis):
   )
 
 
-def _further(analysis):
+def _further(inputs, analysis):
+  metrics = further(inputs.tables.metrics)
   rows = [
-    (row["model"], *(wording.mean_sd(row[name], name) for name in _FURTHER))
+    (row["model"], *(wording.mean_sd(row[name], m) for name, m in metrics.items()))
     for row in analysis["rows"]
   ]
-  names = (*_MAIN, *_FURTHER)
+  names = (*main(inputs.tables.metrics), *metrics)
   left_out = sum(row[name]["left_out"] for row in analysis["rows"] for name in names)
   note = f"{left_out} values are undefined or infinite and were left out of means."
   return blocks.Table(
-    ("model", *_titles(_FURTHER).values()),
+    ("model", *_titles(metrics).values()),
     rows,
     note if left_out else "",
     colours=colours(analysis["networks"]),
@@ -143,7 +147,10 @@ def _further(analysis):
 
 
 def _titles(metrics):
-  return {name: wording.LABELS[name] + _ARROWS.get(name, " ↓") for name in metrics}
+  return {
+    name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}"
+    for name, metric in metrics.items()
+  }
 
 
 def _how_measured(inputs, analysis, pictures):
@@ -156,11 +163,8 @@ def _how_measured(inputs, analysis, pictures):
   never = "slice" if inputs.unit == SUBJECT else "subject"
   parts = [
     blocks.Paragraph(
-      f"Protocol {inputs.protocol}: {analysis['protocol_definition']} NMSE is the "
-      "squared error over the squared target; HFN the same for 5-point Laplacians of "
-      "slices, the prediction clipped to [0, 1] (for targets with a larger maximum, to "
-      "[0, that maximum]); HFEN compares Laplacians of Gaussian "
-      "(15x15, sigma 1.5). The tables beside this report hold all three protocols."
+      f"Protocol {inputs.protocol}: {analysis['protocol_definition']} "
+      f"{_definitions(inputs)}The tables beside this report hold all three protocols."
     ),
     blocks.Paragraph(
       f"The data are split by {inputs.unit}, not by {never}; evaluated are the {many} "
@@ -174,6 +178,15 @@ def _how_measured(inputs, analysis, pictures):
     parts.append(picture)
   parts.append(blocks.Facts(_facts(inputs.mask, "mask")))
   return blocks.Section("How it was measured", parts)
+
+
+def _definitions(inputs):
+  found = [
+    f"{metric.title} is {metric.definition}"
+    for metric in inputs.tables.metrics.values()
+    if metric.definition
+  ]
+  return f"{'; '.join(found)}. " if found else ""
 
 
 def _files(inputs):

@@ -9,8 +9,9 @@ import numpy as np
 from kdmri_jax.config import ExperimentConfig, TermConfig
 from kdmri_jax.data.slice_set import Span
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.distillation import attention_transfer
+from kdmri_jax.distillation.methods import attention_transfer
 from kdmri_jax.inference import reconstruct
+from kdmri_jax.protocols import PROTOCOLS
 from kdmri_jax.report import Attention
 from kdmri_jax.training import batches
 from kdmri_jax.training.experiment import Experiment
@@ -41,7 +42,7 @@ def acquisition(pipeline: Experiment) -> Acquisition:
 
 def volume_range(pipeline: Experiment) -> float | None:
   """The range of the slice's PSNR: its volume's maximum, or None for its own."""
-  if pipeline.config.evaluation.protocol == "slice":
+  if PROTOCOLS[pipeline.config.evaluation.protocol].by_slice:
     return None
   part, start, stop = _span(pipeline)
   target = pipeline.dataset.test.parts[part].target[start:stop]

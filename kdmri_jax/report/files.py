@@ -16,7 +16,7 @@ from kdmri_jax.report import (
 )
 from kdmri_jax.report.analysis import analyse
 from kdmri_jax.report.inputs import ReportInput
-from kdmri_jax.report.rows import summary_records
+from kdmri_jax.report.rows import main, summary_records
 
 _OWN = {
   "index.html",
@@ -31,7 +31,9 @@ _OWN = {
 }
 
 
-def write(directory, inputs: ReportInput, *, analysis: dict | None = None):
+def write(
+  directory: str | os.PathLike, inputs: ReportInput, *, analysis: dict | None = None
+) -> pathlib.Path:
   """Writes index.html, report.md, report.json, figures/ and the tables.
 
   Everything is made in a new folder beside `directory`, which takes its place at the
@@ -74,25 +76,29 @@ def _fill(folder, inputs, analysis):
   text = to_markdown.render(inputs.title, sections)
   tables.write_text(folder / "report.md", text)
   tables.write_json(folder / "report.json", analysis)
-  tables.write_csv(folder / "summary.csv", summary_records(analysis["rows"]))
+  records = summary_records(analysis["rows"], inputs.tables.metrics)
+  tables.write_csv(folder / "summary.csv", records)
   tables.write_tables(folder, inputs.tables)
 
 
 def _draw(folder, inputs, analysis):
   """Draws the figures there is something for; name -> relative path."""
-  pairs = [
-    p for p in comparisons.drawn_pairs(analysis) if p["metric"] in ("psnr", "ssim")
-  ]
+  shown = main(inputs.tables.metrics)
+  pairs = [p for p in comparisons.drawn_pairs(analysis) if p["metric"] in shown]
   diaries = [lines for runs in inputs.histories.values() for lines in runs]
   trained = any(line.get("event") == "epoch" for lines in diaries for line in lines)
   look = {"colours": figures.colours(analysis["networks"])}
   comparison = functools.partial(
-    figures.comparison, data_range=inputs.comparison_range, **look
+    figures.comparison,
+    metrics=tuple(shown.values()),
+    data_range=inputs.comparison_range,
+    **look,
   )
+  differences = functools.partial(figures.differences, metrics=shown, **look)
   curves = functools.partial(figures.learning_curves, **look)
   wanted = {
     "comparison": (inputs.comparison_images, comparison),
-    "differences": (pairs, functools.partial(figures.differences, **look)),
+    "differences": (pairs, differences),
     "mask": (inputs.mask_image, figures.mask),
     "regions": (inputs.snr and inputs.snr.pictures, figures.regions),
     "learning_curves": (inputs.histories if trained else None, curves),

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from kdmri_jax.errors import UserError
-from kdmri_jax.metrics import image_quality
+from kdmri_jax import metrics
+from kdmri_jax.errors import UserError, arguments_of
 
 PROTOCOL = "kdmri"
 
 
-def measured(images: np.ndarray, mask: np.ndarray, *, where="images") -> dict:
+def measured(images: np.ndarray, mask: np.ndarray, *, where: object = "images") -> dict:
   """Energy that a mask samples of images, and the quality of their zero-filled ones.
 
   The energy is the sum of |F x|^2 over the samples and slices, divided by that over all
@@ -27,7 +27,7 @@ def measured(images: np.ndarray, mask: np.ndarray, *, where="images") -> dict:
 
   Raises:
     UserError: the images are no numbers [S, H, W] in the shape of the mask, or as
-      `metrics.volume_metrics`.
+      `metrics.all`.
   """
   images, mask = np.asarray(images), np.asarray(mask) != 0
   if images.dtype.kind not in "biufc" or images.shape[1:] != mask.shape:
@@ -44,8 +44,7 @@ def measured(images: np.ndarray, mask: np.ndarray, *, where="images") -> dict:
     kspace = kspace * mask
     sampled += np.sum(np.abs(kspace) ** 2)
     result[:] = np.abs(np.fft.ifft2(kspace, norm="ortho"))
-  quality = image_quality.volume_metrics(
-    np.abs(images), zero_filled, PROTOCOL, where=where
-  )
-  energy = float(sampled / total)
-  return {"energy": energy, "psnr": quality["psnr"], "ssim": quality["ssim"]}
+  chosen = {name: metrics.METRICS[name] for name in ("psnr", "ssim")}
+  with arguments_of(f"{where}: "):
+    quality = metrics.all(np.abs(images), zero_filled, PROTOCOL, metrics=chosen)
+  return {"energy": float(sampled / total), **quality}

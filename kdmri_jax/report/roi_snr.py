@@ -7,10 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from kdmri_jax.data.slice_set import SliceSet
-from kdmri_jax.metrics import rois
+from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.metrics import roi_snr
+from kdmri_jax.metrics.roi_snr import Roi
+from kdmri_jax.report import roi_file
 from kdmri_jax.report.volume_files import read_volume
-from kdmri_jax.statistics import mixed_effects
-from kdmri_jax.statistics.mixed_effects import Effect
+from kdmri_jax.statistics import Effect, mixed_effects
+from kdmri_jax.statistics.mixed_model import formula_api
 
 AUTO = "auto"
 
@@ -26,11 +29,11 @@ class Measured(NamedTuple):
     pictures: for some of the slices with regions, (title, target, regions).
   """
 
-  regions: dict[str, list[rois.Roi]]
+  regions: dict[str, list[Roi]]
   values: dict[str, np.ndarray]
   effects: tuple[Effect, ...]
   reference: str
-  pictures: tuple[tuple[str, np.ndarray, list[rois.Roi]], ...]
+  pictures: tuple[tuple[str, np.ndarray, list[Roi]], ...]
 
 
 _SHOWN = 4
@@ -40,13 +43,17 @@ def check(choice: str, evaluated: SliceSet) -> None:
   """Refuses, before anything is trained, what `measure` would refuse afterwards.
 
   Raises:
-    UserError: the file of regions cannot be used, or statsmodels is not installed.
+    UserError: the file of regions cannot be used, there are fewer than two regions, or
+      statsmodels is not installed.
   """
   if choice:
-    mixed_effects.formula_api()
-  if choice not in ("", AUTO):
-    shapes = {volume.name: volume.target.shape for volume in evaluated.volumes}
-    rois.read(pathlib.Path(choice), shapes)
+    formula_api()
+    volumes = {volume.name: volume for volume in evaluated.volumes}
+    regions = _regions(choice, evaluated, lambda name: np.abs(volumes[name].target[:]))
+    found = sum(map(len, regions.values()))
+    if found < 2:
+      expected = "two regions of homogeneous tissue or more"
+      raise UserError("config.evaluation.rois", f"{found} in the targets", expected)
 
 
 def measure(
@@ -60,7 +67,7 @@ def measure(
 
   Args:
     choice: "auto" finds regions of homogeneous tissue in the targets; else a CSV file
-      that names them, see `rois.read`.
+      that names them, see `roi_file.read`.
     evaluated: the volumes.
     target_dir: folder with the target of each, NAME.h5.
     folders: model -> for each seed the folder with its results, NAME.h5.
@@ -74,23 +81,29 @@ def measure(
   def target(name):
     return read_volume(target_dir / f"{name}.h5")[0]
 
-  if choice == AUTO:
-    regions = {name: rois.find(target(name)) for name in subjects}
-  else:
-    shapes = {volume.name: volume.target.shape for volume in evaluated.volumes}
-    regions = rois.read(pathlib.Path(choice), shapes)
-  regions = {name: found for name, found in regions.items() if found}
+  regions = _regions(choice, evaluated, target)
   values = {model: _values(paths, regions) for model, paths in folders.items()}
-  labels = [(subjects[n], f"{n}/{k}") for n, found in regions.items()
-            for k in range(len(found))]  # fmt: skip
-  records = [
-    {"model": model, "subject": subject, "roi": roi, "snr": value}
-    for model, found in values.items()
-    for (subject, roi), value in zip(labels, found, strict=True)
-    if np.isfinite(value)
-  ]
-  effects = mixed_effects.fit(records, reference)
+  owners = [subjects[name] for name, found in regions.items() for _ in found]
+  places = [f"{n}/{k}" for n, found in regions.items() for k in range(len(found))]
+  with arguments_of("the linear mixed-effects model of SNR, "):
+    effects = mixed_effects(
+      np.concatenate(list(values.values())),
+      np.repeat(list(values), len(places)),
+      owners * len(values),
+      places * len(values),
+      reference=reference,
+    )
   return Measured(regions, values, effects, reference, _pictures(target, regions))
+
+
+def _regions(choice, evaluated, target) -> dict[str, list[Roi]]:
+  """Volume -> its regions, where it has some; `target`: name -> its image."""
+  shapes = {volume.name: volume.target.shape for volume in evaluated.volumes}
+  if choice == AUTO:
+    regions = {name: roi_snr.find(target(name)) for name in shapes}
+  else:
+    regions = roi_file.read(pathlib.Path(choice), shapes)
+  return {name: found for name, found in regions.items() if found}
 
 
 def _values(folders, regions) -> np.ndarray:
@@ -100,7 +113,7 @@ def _values(folders, regions) -> np.ndarray:
     ratios = []
     for name, each in regions.items():
       volume = read_volume(folder / f"{name}.h5")[0]
-      ratios += [rois.snr(volume, roi) for roi in each]
+      ratios += [roi_snr.snr(volume, roi) for roi in each]
     found.append(ratios)
   return np.mean(found, axis=0)
 

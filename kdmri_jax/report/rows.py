@@ -2,17 +2,42 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from kdmri_jax.metrics.image_quality import METRICS
-from kdmri_jax.report import wording
+from kdmri_jax.metrics import Metric
+from kdmri_jax.report import paired, wording
 from kdmri_jax.report.inputs import Budget
-from kdmri_jax.statistics import paired
+from kdmri_jax.report.tables import Tables
 
-_TEXT = {"psnr": "PSNR, dB", "ssim": "SSIM", "nmse": "NMSE"}
-_MAIN = ("psnr", "ssim")  # also shown: their spread over seeds, and as published
+Metrics = Mapping[str, Metric]
+_PUBLISHED = ("psnr", "ssim")
+
+
+def main(metrics: Metrics) -> Metrics:
+  """The first two metrics, which stand in the first table; the first ranks networks."""
+  return {name: metrics[name] for name in list(metrics)[:2]}
+
+
+def compared(metrics: Metrics) -> Metrics:
+  """The metrics in which paired differences are tested."""
+  first = main(metrics)
+  return {
+    name: metric
+    for name, metric in metrics.items()
+    if name in first or metric.shown == "compared"
+  }
+
+
+def further(metrics: Metrics) -> Metrics:
+  """The metrics of the second table."""
+  first = main(metrics)
+  return {
+    name: metric
+    for name, metric in metrics.items()
+    if name not in first and metric.shown != "stored"
+  }
 
 
 def summary_rows(
-  records: list[dict],
+  tables: Tables,
   protocol: str,
   parameters: Mapping[str, int],
   *,
@@ -22,7 +47,7 @@ def summary_rows(
   """What the table shows, a row for each model.
 
   Args:
-    records: records of `tables.Tables`.
+    tables: what was measured.
     protocol: whose records to take.
     parameters: number of parameters of the models where it is known.
     budgets: what the models' weights took, where it is known.
@@ -34,7 +59,7 @@ def summary_rows(
     what is not known is None.
   """
   rows = []
-  for row in paired.summary(records, protocol):
+  for row in paired.summary(tables.volumes, protocol, tables.metrics):
     model = row["model"]
     budget, numbers = (budgets or {}).get(model), (published or {}).get(model)
     rows.append(
@@ -44,7 +69,7 @@ def summary_rows(
         "steps": budget.steps if budget else None,
         "minutes": _minutes(budget),
         "n_seeds": row["n_seeds"],
-        "published": dict(zip(_MAIN, numbers, strict=False)) if numbers else None,
+        "published": dict(zip(_PUBLISHED, numbers, strict=False)) if numbers else None,
         **row["metrics"],
       }
     )
@@ -52,13 +77,14 @@ def summary_rows(
 
 
 def cells(
-  rows: Sequence[dict], labels: Mapping[str, str]
+  rows: Sequence[dict], labels: Mapping[str, str], metrics: Metrics
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
   """The table as text; a column of which nothing is known is left out.
 
   Args:
     rows: from `summary_rows`.
     labels: metric -> title of its column, in the order of the columns.
+    metrics: all metrics by name.
 
   Returns:
     The header, and the cells of each row; the first column is the model.
@@ -72,16 +98,17 @@ def cells(
   several = any(row["n_seeds"] > 1 for row in rows)
   beside = any(row["published"] for row in rows)
   for name, label in labels.items():
-    columns[label] = [wording.mean_sd(row[name], name) for row in rows]
-    if several and name in _MAIN:
-      columns[f"{wording.LABELS[name]} sd over seeds"] = [
-        wording.number(row[name]["sd_over_seeds"], name) for row in rows
+    metric = metrics[name]
+    columns[label] = [wording.mean_sd(row[name], metric) for row in rows]
+    if several and name in main(metrics):
+      columns[f"{metric.title} sd over seeds"] = [
+        wording.number(row[name]["sd_over_seeds"], metric) for row in rows
       ]
-    if beside and name in _MAIN:
-      columns[f"published {wording.LABELS[name]}"] = [
-        wording.number((row["published"] or {}).get(name), name) for row in rows
+    if beside and name in _PUBLISHED:
+      columns[f"published {metric.title}"] = [
+        wording.number((row["published"] or {}).get(name), metric) for row in rows
       ]
-  columns["volumes"] = [str(_volumes(row["psnr"])) for row in rows]
+  columns["volumes"] = [str(_volumes(row[next(iter(metrics))])) for row in rows]
   if several:
     columns["seeds"] = [
       str(row["n_seeds"]) if row["parameters"] else wording.ABSENT for row in rows
@@ -89,13 +116,20 @@ def cells(
   return tuple(columns), list(zip(*columns.values(), strict=True))
 
 
-def format_table(rows: Sequence[dict]) -> str:
+def format_table(rows: Sequence[dict], metrics: Metrics) -> str:
   """The comparison as plain text, mean ± sd over volumes.
 
   Args:
     rows: from `summary_rows`.
+    metrics: those measured; the compared ones are shown.
   """
-  header, body = cells(rows, _TEXT)
+  labels = {name: metric.label for name, metric in compared(metrics).items()}
+  header, body = cells(rows, labels, metrics)
+  return text_table(header, body)
+
+
+def text_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+  """A table as plain text: the first column to the left, the others to the right."""
   widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
   lines = [header, tuple("-" * width for width in widths), *body]
   return "\n".join(
@@ -104,15 +138,16 @@ def format_table(rows: Sequence[dict]) -> str:
   )
 
 
-def summary_records(rows: Iterable[dict]) -> list[dict]:
+def summary_records(rows: Iterable[dict], metrics: Iterable[str]) -> list[dict]:
   """The rows for a CSV file: one record for each model and metric.
 
   Args:
     rows: from `summary_rows`.
+    metrics: their names.
 
   Returns:
     Records {"model", "metric", "mean", "sd", "sd over seeds", "volumes", "left out",
-    "seeds"}, the standard deviations as in `statistics.summary`. "volumes" have been
+    "seeds"}, the standard deviations as in `paired.summary`. "volumes" have been
     measured, as in the table; "left out" of them count in no mean.
   """
   return [
@@ -127,15 +162,16 @@ def summary_records(rows: Iterable[dict]) -> list[dict]:
       "seeds": row["n_seeds"],
     }
     for row in rows
-    for name in METRICS
+    for name in metrics
   ]
 
 
-def by_psnr(rows: Iterable[dict], names: Iterable[str]) -> list[str]:
-  """Those of the names that have a mean PSNR, the highest first."""
-  means = {row["model"]: row["psnr"]["mean"] for row in rows}
+def ranked(rows: Iterable[dict], names: Iterable[str], metrics: Metrics) -> list[str]:
+  """Those of the names that have a mean of the first metric, the best first."""
+  first = next(iter(metrics))
+  means = {row["model"]: row[first]["mean"] for row in rows}
   found = [name for name in dict.fromkeys(names) if means.get(name) is not None]
-  return sorted(found, key=means.get, reverse=True)
+  return sorted(found, key=means.get, reverse=metrics[first].higher_is_better)
 
 
 def count(number: int | None) -> str:

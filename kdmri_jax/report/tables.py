@@ -1,8 +1,8 @@
 """Tables of metrics: one record a volume and one a slice, for every model.
 
 A record is a dict: model, seed (of the training, where there are several), volume
-(file name without ending), subject, protocol, the metrics of `metrics.METRICS`,
-`empty_slices` (volumes) or `slice` (slices, from 0).
+(file name without ending), subject, protocol, the metrics by name, `empty_slices`
+(volumes) or `slice` (slices, from 0).
 Undefined values are NaN here and null in JSON files, empty in CSV files.
 """
 
@@ -10,12 +10,15 @@ import csv
 import io
 import json
 import math
+import os
 import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from kdmri_jax.errors import UserError
-from kdmri_jax.metrics import image_quality
+import numpy as np
+
+from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.metrics import METRICS, Metric, quality
 from kdmri_jax.report import volume_files
 from kdmri_jax.saving import replacing
 
@@ -26,10 +29,12 @@ class Tables(NamedTuple):
   Attributes:
     volumes: one record for each model, seed, volume and protocol.
     slices: one record for each model, seed, volume, slice and protocol.
+    metrics: the metrics in the records, by name.
   """
 
   volumes: list[dict]
   slices: list[dict]
+  metrics: Mapping[str, Metric] = METRICS
 
   @property
   def records(self) -> list[dict]:
@@ -37,7 +42,13 @@ class Tables(NamedTuple):
     return self.volumes + self.slices
 
 
-def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
+def evaluate_folders(
+  target_dir: str | os.PathLike,
+  prediction_dirs: Mapping[str, str | os.PathLike],
+  *,
+  key: str = "",
+  metrics: Mapping[str, Metric] = METRICS,
+) -> Tables:
   """Measures every reconstructed volume of every model.
 
   Args:
@@ -47,6 +58,7 @@ def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
       training was needed. Then every record has its "seed".
     key: array to read from every h5 and npz file; "" takes the first of
       `volume_files.KEYS` present.
+    metrics: name -> metric.
 
   Returns:
     `Tables`; the subject is the target file's attribute "subject", its name without
@@ -63,7 +75,7 @@ def evaluate_folders(target_dir, prediction_dirs, *, key: str = "") -> Tables:
   ]
   for _, folder, files in folders:
     _same_names(target_dir, targets, folder, files)
-  tables = Tables([], [])
+  tables = Tables([], [], metrics)
   for name, path in targets.items():
     target, subject = volume_files.read_volume(path, key=key)
     for label, _, files in folders:
@@ -81,7 +93,14 @@ def _labelled(prediction_dirs):
       yield {"model": model}, folders
 
 
-def add_volume(tables: Tables, label: dict, target, prediction, *, where) -> None:
+def add_volume(
+  tables: Tables,
+  label: dict,
+  target: np.ndarray,
+  prediction: np.ndarray,
+  *,
+  where: object,
+) -> None:
   """Measures one volume and appends its records.
 
   Args:
@@ -92,18 +111,20 @@ def add_volume(tables: Tables, label: dict, target, prediction, *, where) -> Non
     where: what an error message calls the pair.
 
   Raises:
-    UserError: as `metrics.volume_metrics`.
+    UserError: as `metrics.all`.
   """
-  measured = image_quality.all_metrics(target, prediction, where=where)
-  empty = image_quality.empty_slices(target)
-  for protocol, (volume, slices) in measured.items():
+  with arguments_of(f"{where}: "):
+    measured = quality.measure(target, prediction, tables.metrics)
+  empty = quality.empty_slices(target)
+  for protocol, found in measured.items():
     head = {**label, "protocol": protocol}
-    tables.volumes.append({**head, **volume, "empty_slices": empty})
-    for index, values in enumerate(slices):
+    tables.volumes.append({**head, **found.volume, "empty_slices": empty})
+    for index in range(len(target)):
+      values = {name: float(column[index]) for name, column in found.slices.items()}
       tables.slices.append({**head, "slice": index, **values})
 
 
-def write_csv(path, records: list[dict]) -> None:
+def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
   """Writes records as CSV with a header line; undefined values are left empty."""
   text = io.StringIO()
   writer = csv.DictWriter(
@@ -117,30 +138,30 @@ def write_csv(path, records: list[dict]) -> None:
   write_text(path, text.getvalue())
 
 
-def write_json(path, value) -> None:
+def write_json(path: str | os.PathLike, value: Any) -> None:
   """Writes strictly valid JSON: what is not finite becomes null."""
   write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
 
 
-def write_tables(folder, tables: Tables) -> list[pathlib.Path]:
+def write_tables(folder: str | os.PathLike, tables: Tables) -> list[pathlib.Path]:
   """Writes volumes.csv, volumes.json, slices.csv and slices.json; their paths."""
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
   paths = []
-  for name, records in tables._asdict().items():
+  for name, records in (("volumes", tables.volumes), ("slices", tables.slices)):
     write_csv(folder / f"{name}.csv", records)
     write_json(folder / f"{name}.json", records)
     paths += [folder / f"{name}.csv", folder / f"{name}.json"]
   return paths
 
 
-def write_text(path, text: str) -> None:
+def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes a file whole or not at all."""
   with replacing(path) as temporary:
     temporary.write_text(text, encoding="utf-8")
 
 
-def plain(value):
+def plain(value: Any) -> Any:
   """A copy made of JSON's own types; numbers that are not finite become None."""
   if isinstance(value, dict):
     return {str(key): plain(item) for key, item in value.items()}

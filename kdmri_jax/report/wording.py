@@ -3,43 +3,35 @@
 import math
 
 from kdmri_jax.data.split_units import counted
-from kdmri_jax.metrics.image_quality import HIGHER_IS_BETTER
-from kdmri_jax.statistics.paired import ENOUGH
+from kdmri_jax.metrics import Metric
+from kdmri_jax.statistics.resampling import ENOUGH
 
-LABELS = {
-  "psnr": "PSNR",
-  "ssim": "SSIM",
-  "mse": "MSE",
-  "nmse": "NMSE",
-  "hfn": "HFN",
-  "hfen": "HFEN",
-}
-_DECIMALS = {"psnr": 2, "ssim": 4, "mse": 6, "nmse": 5, "hfn": 4, "hfen": 4}
 MINUS = "\u2212"
 ABSENT = "\u2013"
 _MOST_DECIMALS = 8
 
 
-def sentence(pair: dict) -> str:
-  """Says in words what `statistics.paired` found, and no more than it found.
+def sentence(pair: dict, metric: Metric) -> str:
+  """Says in words what `report.paired` found, and no more than it found.
 
   The interval decides: a difference is claimed only where it excludes zero and
-  there are at least `statistics.ENOUGH` units. The numbers of a claim are positive;
+  there are at least `resampling.ENOUGH` units. The numbers of a claim are positive;
   where none is made, positive favours a.
 
   Args:
-    pair: what `statistics.paired` returns.
+    pair: what `report.paired` returns.
+    metric: its metric.
 
   Returns:
     A sentence with the unit and the number of units; a claim also has its p-value.
     With several seeds it says how many of them agree with it, how the interval was
     made, and that p is of these trainings: the Wilcoxon test does not know of others.
   """
-  a, b, sign = pair["a"], pair["b"], _sign(pair)
+  a, b, sign = pair["a"], pair["b"], 1 if metric.higher_is_better else -1
   mean = sign * pair["mean_difference"]
   over = units(pair)
   no_claim = (
-    f"No difference between {a} and {b} can be claimed: {_average(pair, mean)}"
+    f"No difference between {a} and {b} can be claimed: {_average(pair, mean, metric)}"
     f"{_agreement(pair)}"
   )
   if pair["verdict"] == "too_few":
@@ -49,12 +41,12 @@ def sentence(pair: dict) -> str:
     )
   if pair["verdict"] == "undecided":
     low, high = sorted(sign * end for end in pair["ci95"])
-    shown = _bracket((low, high), _decimals((mean, low, high), pair["metric"]))
+    shown = _bracket((low, high), _decimals((mean, low, high), metric))
     return (
       f"{no_claim}, but the 95% interval {shown} includes zero ("
       f"{'; '.join((over, *_method(pair)))})."
     )
-  return _claim(pair)
+  return _claim(pair, metric)
 
 
 def units(pair: dict) -> str:
@@ -81,14 +73,14 @@ def gap_seeds(pair: dict) -> str:
   return f", over {seeds(pair['gap_seeds'])} that the teacher has, too"
 
 
-def number(value: float | None, metric: str) -> str:
+def number(value: float | None, metric: Metric) -> str:
   """A metric's value with its usual number of decimals; a dash for None."""
   if value is None or math.isnan(value):
     return ABSENT
-  return "∞" if math.isinf(value) else _fixed(value, _DECIMALS[metric])
+  return "∞" if math.isinf(value) else _fixed(value, metric.decimals)
 
 
-def mean_sd(moments: dict, metric: str) -> str:
+def mean_sd(moments: dict, metric: Metric) -> str:
   """A mean ± sd; the mean alone where sd is undefined, a dash where nothing is."""
   text = number(moments["mean"], metric)
   if moments["sd"] is not None:
@@ -96,19 +88,19 @@ def mean_sd(moments: dict, metric: str) -> str:
   return text
 
 
-def interval(pair: dict) -> str:
+def interval(pair: dict, metric: Metric) -> str:
   """The 95% interval of a - b in brackets; a dash where there is none."""
   if pair["ci95"] is None:
     return ABSENT
-  decimals = _decimals((pair["mean_difference"], *pair["ci95"]), pair["metric"])
+  decimals = _decimals((pair["mean_difference"], *pair["ci95"]), metric)
   return _bracket(pair["ci95"], decimals)
 
 
-def difference(pair: dict) -> str:
+def difference(pair: dict, metric: Metric) -> str:
   """The mean difference a - b with its sign."""
   value = pair["mean_difference"]
   ends = pair["ci95"] or ()
-  text = _fixed(value, _decimals((value, *ends), pair["metric"]))
+  text = _fixed(value, _decimals((value, *ends), metric))
   return "+" + text if value > 0 else text
 
 
@@ -150,22 +142,18 @@ def duration(seconds: float) -> str:
   return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _sign(pair):
-  return 1 if pair["metric"] in HIGHER_IS_BETTER else -1
-
-
-def _claim(pair):
+def _claim(pair, metric):
   """A sentence for an interval that excludes zero, its numbers made positive."""
   verb = "beats" if pair["verdict"] == "better" else "falls behind"
   size, *ends = map(abs, (pair["mean_difference"], *pair["ci95"]))
-  decimals = _decimals((size, *ends), pair["metric"])
+  decimals = _decimals((size, *ends), metric)
   comma = "," if pair["n_seeds"] > 1 else ""
   where, over = ("", f"{comma} over {units(pair)}")
   if pair["unit"] != pair["group"]:
     where, over = (f"On these {units(pair)} ", "")
   text = (
     f"{where}{pair['a']} {verb} {pair['b']} by {_fixed(size, decimals)} "
-    f"{_unit(pair['metric'])} {_bracket(sorted(ends), decimals)}{_agreement(pair)}"
+    f"{_unit(metric)} {_bracket(sorted(ends), decimals)}{_agreement(pair)}"
     f"{over} ({'; '.join((*_method(pair), _p(pair)))})"
   )
   if pair["wilcoxon_p"] >= 0.05:
@@ -174,15 +162,15 @@ def _claim(pair):
 
 
 def _unit(metric):
-  return "dB PSNR" if metric == "psnr" else LABELS[metric]
+  return f"{metric.unit} {metric.title}".strip()
 
 
-def _average(pair, mean):
+def _average(pair, mean, metric):
   if round(mean, _MOST_DECIMALS) == 0:
     return f"{pair['a']} and {pair['b']} agree on average"
-  size = _fixed(abs(mean), _decimals((mean,), pair["metric"]))
+  size = _fixed(abs(mean), _decimals((mean,), metric))
   side = "better" if mean > 0 else "worse"
-  return f"{pair['a']} is {size} {_unit(pair['metric'])} {side} on average"
+  return f"{pair['a']} is {size} {_unit(metric)} {side} on average"
 
 
 def _agreement(pair):
@@ -223,7 +211,7 @@ def _p(pair):
 
 def _decimals(values, metric):
   """Decimals with which no value that is not zero is shown as zero, if so many do."""
-  decimals = _DECIMALS[metric]
+  decimals = metric.decimals
   while decimals < _MOST_DECIMALS and any(
     v and round(abs(v), decimals) == 0 for v in values
   ):

@@ -5,16 +5,20 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import tempfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
+import kdmri_jax
 from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config.schema import ZERO_FILLED
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import reconstruct
+from kdmri_jax.metrics import quality, resolve
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.report import (
@@ -31,8 +35,8 @@ from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.step import make_predict
 
-_SHOWN_DISTILLED = 2  # in the pictures: the best ones by PSNR
-_PACKAGES = ("kdmri_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_SHOWN_DISTILLED = 2  # in the pictures: the best ones by the first metric
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 class Report(NamedTuple):
@@ -57,6 +61,27 @@ class _Finished(NamedTuple):
 
   pipeline: Experiment
   params: dict[str, Any]
+
+
+def check(pipeline: Experiment) -> None:
+  """Refuses, before anything is trained, what the report would refuse afterwards.
+
+  Raises:
+    UserError: a metric is unknown; an image cannot be measured; regions of interest
+      cannot be used, or their statistics are not installed; an earlier report cannot be
+      replaced.
+  """
+  metrics = _metrics(pipeline)
+  evaluated, workdir = pipeline.dataset.test, pipeline.workdir.path
+  for volume in evaluated.volumes:
+    target = np.abs(volume.target[:])
+    with arguments_of(f"{volume.name}: "):
+      quality.checked(target, target, metrics)
+  roi_snr.check(pipeline.config.evaluation.rois, evaluated)
+  for folder in (workdir / "targets", workdir / "report"):
+    with saving(folder):
+      if folder.exists():
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
@@ -102,10 +127,10 @@ def _write_report(finished: dict[int, _Finished]) -> Report:
   measured, first = _measure(finished)
   pipeline, params = next(iter(finished.values()))
   config, workdir = pipeline.config, pipeline.workdir
-  rows = report.summary_rows(measured.volumes, config.evaluation.protocol, {})
+  rows = report.summary_rows(measured, config.evaluation.protocol, {})
   roles, shown = config.evaluation, [ZERO_FILLED, "target"]
   shown += [roles.teacher, roles.student]
-  shown += report.by_psnr(rows, roles.distilled)[:_SHOWN_DISTILLED]
+  shown += report.ranked(rows, roles.distilled, measured.metrics)[:_SHOWN_DISTILLED]
   shown = list(dict.fromkeys(shown))
   names = [row["model"] for row in rows if row["model"] != ZERO_FILLED]
   used = [each.pipeline for each in finished.values()]
@@ -161,9 +186,8 @@ def _write_report(finished: dict[int, _Finished]) -> Report:
   analysis = report.analyse(inputs)
   with saving(workdir.report):
     path = report.write(workdir.report, inputs, analysis=analysis)
-  return Report(
-    path, report.format_table(analysis["rows"]), "\n".join(analysis["answer"])
-  )
+  table = report.format_table(analysis["rows"], measured.metrics)
+  return Report(path, table, "\n".join(analysis["answer"]))
 
 
 def _check_alike(pipelines):
@@ -206,7 +230,13 @@ def _measure(finished: dict[int, _Finished]):
   chosen = {name: by_seed for name, by_seed in folders.items() if by_seed}
   if len(finished) == 1:
     chosen = {name: next(iter(by_seed.values())) for name, by_seed in chosen.items()}
-  return tables.evaluate_folders(workdir.path / "targets", chosen), images
+  targets, metrics = workdir.path / "targets", _metrics(first.pipeline)
+  return tables.evaluate_folders(targets, chosen, metrics=metrics), images
+
+
+def _metrics(pipeline):
+  with arguments_of("config.evaluation."):
+    return resolve(pipeline.config.evaluation.metrics)
 
 
 def _snr(finished: dict[int, _Finished], names):
@@ -248,14 +278,22 @@ def _histories(pipelines):
   }
 
 
-def environment(devices) -> dict:
+def environment(devices: Sequence[jax.Device]) -> dict:
   """Versions and devices, for the report."""
   return {
     "python": platform.python_version(),
     "devices": f"{len(devices)} x {devices[0].device_kind}",
     "cpu_cores": os.cpu_count(),
-    **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    "kdmri_jax": kdmri_jax.__version__,
+    **{name: _version(name) for name in _PACKAGES},
   }
+
+
+def _version(package: str) -> str:
+  try:
+    return importlib.metadata.version(package)
+  except importlib.metadata.PackageNotFoundError:
+    return "unknown (no metadata)"
 
 
 def _reconstruct(pipeline, params, predict, *, with_input: bool) -> dict:

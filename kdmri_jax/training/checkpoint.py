@@ -14,6 +14,7 @@ import orbax.checkpoint as ocp
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import require_space, saving
+from kdmri_jax.training import fingerprint
 from kdmri_jax.training.step import TrainState
 
 _OVERHEAD = 2**20  # bytes of Orbax's own files
@@ -30,6 +31,8 @@ class Progress:
     best_epoch: the epoch it was reached after, counted from 1.
     sums: sums of the training values over the steps of the unfinished epoch.
     seconds: time spent in training so far.
+    weights: once finished, the digests of the best weights ("best") and of the blocks
+      kept with them ("branches").
   """
 
   step: int = 0
@@ -38,6 +41,7 @@ class Progress:
   best_epoch: int = 0
   sums: dict[str, float] = dataclasses.field(default_factory=dict)
   seconds: float = 0.0
+  weights: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -90,6 +94,10 @@ class Checkpoints:
     state, best, branches = jax.device_get(
       (snapshot.state, snapshot.best, snapshot.branches)
     )
+    if snapshot.progress.finished:
+      kept = {"best": best} | ({"branches": branches} if branches else {})
+      digests = {item: fingerprint.of_weights(each) for item, each in kept.items()}
+      snapshot.progress.weights = digests
     size = sum(leaf.nbytes for leaf in jax.tree.leaves((state, best, branches)))
     require_space(self._directory, 2 * size + _OVERHEAD)
     with saving(self._directory):
@@ -140,17 +148,23 @@ class Checkpoints:
       return _progress(self._manager.restore(step, args=args).progress)
 
   def best(self, like: Any, item: str = "best") -> Any:
-    """The best weights of the newest checkpoint.
+    """The best weights of a finished stage.
 
     Args:
       like: weights of the same network, for shapes and types.
       item: "best", or "branches" for the student's blocks trained along.
+
+    Raises:
+      UserError: the checkpoint is damaged, of another network, or was changed.
     """
+    args = {item: ocp.args.StandardRestore(jax.device_get(like))}
+    args = ocp.args.Composite(**args, progress=ocp.args.JsonRestore())
     with self._reading():
-      args = ocp.args.Composite(
-        **{item: ocp.args.StandardRestore(jax.device_get(like))}
-      )
-      return self._manager.restore(self._manager.latest_step(), args=args)[item]
+      read = self._manager.restore(self._manager.latest_step(), args=args)
+      progress = _progress(read.progress)
+      if fingerprint.of_weights(read[item]) != progress.weights.get(item):
+        raise ValueError("its weights have another digest than those trained here")
+    return read[item]
 
   def close(self) -> None:
     """Releases Orbax's threads."""

@@ -9,26 +9,22 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
+from flax import linen as nn
 
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
-from kdmri_jax.data import tasks
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop import load_vgg
-from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
-from kdmri_jax.losses.perceptual import Perceptual
-from kdmri_jax.models import branches
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, compatibility, parallel
+from kdmri_jax.training import batches, fingerprint, parallel
 from kdmri_jax.training import stage_loop as stage_lib
-from kdmri_jax.training.checkpoint import Checkpoints, Progress
+from kdmri_jax.training.checkpoint import Progress
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.stage import Setting, Stage
-from kdmri_jax.training.stage_networks import Networks, complete, fit_terms
-from kdmri_jax.training.terms import Term, resolve
+from kdmri_jax.training.stage_folder import StageFolder
+from kdmri_jax.training.stage_networks import complete
+from kdmri_jax.training.stage_plans import StagePlans
 from kdmri_jax.training.workdir import WorkDir
-from kdmri_jax.types import Acquisition, Slices, shape_of
+from kdmri_jax.types import Acquisition, shape_of
 
 
 class Experiment:
@@ -52,7 +48,7 @@ class Experiment:
     workdir: the run's folder.
     dataset: slices, split and how they are measured.
     devices: the devices in use.
-    models: the networks of the stages, by stage.
+    plans: what the stages compute with.
   """
 
   def __init__(self, config: ExperimentConfig, workdir: pathlib.Path):
@@ -64,44 +60,13 @@ class Experiment:
     self.dataset = dataset_lib.load(
       config.data, lambda shape: acquisition.build(config.all_tasks, shape)
     )
-    for slices in self.dataset.train.parts:
-      compatibility.check_augment(config.augment, slices)
-      if len(slices.target) < config.batch_size:
-        logging.warning(
-          "only %d training slices of %dx%d: batches of %d repeat them",
-          *(len(slices.target), *shape_of(slices), config.batch_size),
-        )
-    stages = config.stages.items()
-    used = {key for _, stage in stages for key in (stage.model, stage.branches) if key}
-    networks = {
-      key: compatibility.network(config, key, self.dataset) for key in sorted(used)
-    }
-    self.models = {name: networks[stage.model] for name, stage in stages}
-    self._branches = {
-      name: branches.build(
-        networks[stage.branches],
-        networks[stage.model],
-        f"config.stages.{name}.branches",
-      )
-      for name, stage in stages
-      if stage.branches
-    }
-    losses = PIXEL_LOSSES
-    if config.vgg_weights:
-      losses = {**losses, PERCEPTUAL: Perceptual(load_vgg(config.vgg_weights))}
-    self._terms = {
-      name: resolve(config.stages[name], f"config.stages.{name}", losses)
-      for name in config.pipeline
-    }
-    for name in config.pipeline:
-      self._terms[name] = self._fit_terms(name)
-      related = [t.name for t in self._terms[name] if t.weight and t.relates_images]
-      if related and config.batch_size == 1:
-        logging.warning(
-          "stage %s: the term %s compares the images of a batch and says little at "
-          "config.batch_size=1",
-          *(name, related[0]),
-        )
+    self._data: dict[str, Any] | None = None  # see `for_task`
+    self.plans = StagePlans(config, self.dataset)
+
+  @property
+  def models(self) -> dict[str, nn.Module]:
+    """The networks of the stages, by stage."""
+    return self.plans.models
 
   def for_seed(
     self, seed: int, devices: Sequence[jax.Device] | None = None
@@ -124,15 +89,16 @@ class Experiment:
     Its dataset has that task's acquisition and held-back slices; of the config's
     `evaluation` what concerns the task is left.
     """
+    data = self.data  # of all tasks
     other = copy.copy(self)
-    other.task = task
+    other._data, other.task = data, task
     other.workdir = WorkDir(self.workdir.path, self.seed, task)
     number = list(self.config.all_tasks).index(task)
     own = {
       shape: Acquisition(*(None if x is None else x[[number]] for x in whole))
       for shape, whole in self.dataset.acquisitions.items()
     }
-    parts = self._assign("test", self.dataset.test.parts, [number])
+    parts = self.plans.assign("test", self.dataset.test.parts, [number])
     test = dataclasses.replace(
       self.dataset.test, parts=tuple(slices._replace(task=None) for slices in parts)
     )
@@ -154,9 +120,10 @@ class Experiment:
           "--stages", f"{name!r}", f"stages out of {known}", "Correct the name."
         )
     self._check_needs(names)
-    self.workdir.claim(
-      self.config, {**self.dataset.record, **self.dataset.fingerprint()}
-    )
+    self.workdir.check(self.config, self.data)
+    for name in self.config.pipeline:
+      self._folder(name).check(self._record(name))
+    self.workdir.claim(self.config, self.data)
 
   def train(
     self, names: Sequence[str], signal: Interrupt, label: str = "", row: int = 0
@@ -189,34 +156,43 @@ class Experiment:
     )
     for name in self.config.pipeline:
       if name in names and not self.is_finished(name):
+        self._folder(name).begin(self._record(name))
         stage_lib.train(self._make_stage(name), setting)
+
+  @property
+  def data(self) -> dict[str, Any]:
+    """The record of the data, with digests of masks and images."""
+    return self._data or {**self.dataset.record, **self.dataset.fingerprint()}
+
+  def _folder(self, name: str) -> StageFolder:
+    return StageFolder(self.workdir.stage(name))
+
+  def _record(self, name: str) -> dict[str, Any]:
+    return fingerprint.describe(
+      self.config, self.data, self.seed, name, self.workdir.digest
+    )
 
   def progress(self, name: str) -> Progress | None:
     """How far a stage is; None when it has not begun."""
-    directory = self.workdir.stage(name) / "checkpoints"
-    if not directory.is_dir():
-      return None
-    checkpoints = Checkpoints(directory, read_only=True)
-    progress = checkpoints.progress()
-    checkpoints.close()
-    return progress
+    return self._folder(name).progress()
 
   def is_finished(self, name: str) -> bool:
     """Whether a stage has been trained to its last epoch."""
-    progress = self.progress(name)
-    return progress is not None and progress.finished
+    return self._folder(name).is_finished()
 
   def best(self, name: str) -> Any:
-    """Best weights of a finished stage."""
-    return self._read_best(name, jax.eval_shape(lambda: self.initial_params(name)))
+    """Best weights of a finished stage.
 
-  def _read_best(self, name: str, shapes, item: str = "best") -> Any:
-    directory = self.workdir.stage(name) / "checkpoints"
-    checkpoints = Checkpoints(directory, read_only=True)
-    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    params = checkpoints.best(like, item)
-    checkpoints.close()
-    return params
+    Raises:
+      UserError: they were trained otherwise than this stage is, or changed since.
+    """
+    shapes = jax.eval_shape(lambda: self.initial_params(name))
+    return self._weights(name, shapes)
+
+  def _weights(self, name: str, shapes: Any, item: str = "best") -> Any:
+    folder = self._folder(name)
+    folder.check(self._record(name))
+    return folder.weights(shapes, item)
 
   def start_params(self, name: str) -> Any:
     """The weights a stage starts from; what it starts from must be finished."""
@@ -227,7 +203,7 @@ class Experiment:
       return self.best(start)
     fresh = self.initial_params(name)
     taught = {key: value for key, value in fresh.items() if key != "cascade_1"}
-    return fresh | self._read_best(start, {"student": taught}, part)["student"]
+    return fresh | self._weights(start, {"student": taught}, part)["student"]
 
   def initial_params(self, name: str) -> Any:
     """Random weights; stages of the same model start from the same ones."""
@@ -244,59 +220,16 @@ class Experiment:
     masks = self.dataset.acquisitions[shape_of(slices)].masks
     return complete(slices, Acquisition(masks))
 
-  @property
-  def _noisy(self) -> bool:
-    return any(each.snr is not None for each in self.dataset.acquisitions.values())
-
-  def _slices(self, name: str, split: str) -> tuple[Slices, ...]:
-    """The slices of a split, for each task of a stage."""
-    return self._assign(split, getattr(self.dataset, split).parts, self._tasks(name))
-
-  def _tasks(self, name: str) -> list[int]:
-    """The numbers of a stage's tasks."""
-    known, wanted = list(self.config.all_tasks), self.config.stages[name].tasks
-    return [known.index(task) for task in wanted or known]
-
-  def _assign(
-    self, split: str, parts: Sequence[Slices], numbers: Sequence[int]
-  ) -> tuple[Slices, ...]:
-    return tasks.assign(
-      parts,
-      numbers,
-      count=len(self.config.all_tasks),
-      noisy=self._noisy,
-      name=split,
-    )
-
   def _make_stage(self, name: str) -> Stage:
     return Stage(
       name=name,
       config=self.config.stages[name],
-      networks=self._networks(name, self._terms[name]),
+      networks=self.plans.networks(name, self.seed),
       params=self.start_params(name),
-      train=self._slices(name, "train"),
-      validation=self._slices(name, "validation"),
+      train=self.plans.slices(name, "train"),
+      validation=self.plans.slices(name, "validation"),
       teacher_params=tuple(map(self.best, self.config.stages[name].all_teachers)),
       directory=self.workdir.stage(name),
-    )
-
-  def _networks(self, name: str, terms: Sequence[Term]) -> Networks:
-    config, augment = self.config.stages[name], self.config.augment
-    teachers = config.all_teachers
-    return Networks(
-      model=self.models[name],
-      terms=terms,
-      teachers=tuple(self.models[teacher] for teacher in teachers),
-      taught_by=tuple(
-        teachers.index(config.teachers[task]) if task in config.teachers else 0
-        for task in self.config.all_tasks
-      ),
-      branches=self._branches.get(name),
-      seed=self.seed,
-      fresh=tuple(
-        self._noisy and task.noise.fresh for task in self.config.all_tasks.values()
-      ),
-      augment=augment if augment.varies else None,
     )
 
   def _check_needs(self, names: Sequence[str]) -> None:
@@ -316,31 +249,3 @@ class Experiment:
         "the stages that teach these ones or that these start from",
         f"Train them, too: --stages={','.join(together)}.",
       )
-
-  def _fit_terms(self, name: str) -> tuple[Term, ...]:
-    """Fits the terms to the layers and traces them, before anything is trained.
-
-    They are traced for each size that the networks see, of patches and of slices.
-    """
-    networks = self._networks(name, self._terms[name])
-    plain = networks._replace(augment=None, fresh=())
-    patch = any(self.config.augment.patch)
-    found, seen = [], set()
-    for split, used in (("train", networks), ("validation", plain)):
-      for slices in getattr(self.dataset, split).parts:
-        size = "patch" if patch and split == "train" else shape_of(slices)
-        if size in seen:
-          continue
-        seen.add(size)
-        one = batches.take(slices, np.array([0]))
-        (one,) = self._assign(split, [one], self._tasks(name)[:1])
-        acquisition = self.dataset.acquisitions[shape_of(one)]
-        found.append(fit_terms(used, one, acquisition, name))
-    if any(terms != found[0] for terms in found):
-      raise UserError(
-        f"config.stages.{name}.terms",
-        "layers that are pooled to another size for each size of slices or patches",
-        "slices of one shape and no patches, or layers of equal sizes",
-        "Set --config.data.crop=(H,W) and --config.augment.patch=(0,0).",
-      )
-    return found[0]

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import pathlib
 import time
 
@@ -174,8 +173,3 @@ def read(path: pathlib.Path) -> list[dict]:
 def _is_past(line: dict, step: int) -> bool:
   """Whether a line belongs to the steps done; an audit precedes its step."""
   return line["step"] < step + (line.get("event") != "audit")
-
-
-def psnr(mse: float) -> float:
-  """PSNR in dB for a range of 1; for progress only, reports use their protocol."""
-  return -10 * math.log10(max(mse, 1e-12))

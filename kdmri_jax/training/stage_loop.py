@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.errors import Interrupted, UserError
+from kdmri_jax.metrics.squared_error import decibels
 from kdmri_jax.training import batches, hints, log, parallel
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.stage import Setting, Stage
@@ -238,7 +239,7 @@ class _Loop:
     means = self._validation.whole(self._snapshot.state)
     step = self._snapshot.progress.step
     self._check_finite(means, f"validation after epoch {epoch + 1}, step {step}")
-    return {**means, "psnr": log.psnr(means["mse"])}
+    return {**means, "psnr": float(decibels(max(means["mse"], 1e-12)))}
 
   def _keep_best(self, validation: dict[str, float], epoch: int) -> bool:
     snapshot, value = self._snapshot, validation[self._stage.config.select]

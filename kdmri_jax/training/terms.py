@@ -45,9 +45,7 @@ class Term(NamedTuple):
 
   @property
   def owns_weights(self) -> bool:
-    if not self.is_distillation:
-      return False
-    return self.compare.method.owns_weights or any(self.compare.channels)
+    return self.is_distillation and self.compare.owns_weights
 
   @property
   def relates_images(self) -> bool:

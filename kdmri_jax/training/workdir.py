@@ -8,13 +8,19 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from kdmri_jax import __version__
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import replacing, saving
+from kdmri_jax.training import fingerprint
+from kdmri_jax.training.stage_folder import StageFolder
 
 # Where data stand and how they are called; digests say what they are.
 _FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule)")
+
+FORMAT = 2  # of work directories; changes when a version cannot read what was before
+_FORMAT_FILE = "workdir.json"
 
 
 class WorkDir:
@@ -22,12 +28,14 @@ class WorkDir:
 
   Attributes:
     path: the folder.
+    seed: the seed whose weights are meant.
     seed_path: the part that belongs to one seed.
     task: the task whose results are meant; "" where there is one.
   """
 
   def __init__(self, path: pathlib.Path, seed: int, task: str = ""):
     self.path = path
+    self.seed = seed
     self.seed_path = path / f"seed_{seed}"
     self.task = task
 
@@ -66,34 +74,110 @@ class WorkDir:
       except BlockingIOError:
         raise UserError(
           self.path,
-          "another process at work here",
+          "another process that uses this folder",
           "a work directory of one's own",
           "Wait for it, or choose another --workdir.",
         ) from None
       yield
 
-  def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
-    """Records the config and the data, or checks them against an earlier run's.
+  def digest(self, name: str) -> str:
+    """Digest of the weights of "STAGE" or "STAGE/branches"; "" before the end."""
+    stage, _, item = name.partition("/")
+    return StageFolder(self.stage(stage)).digest(item or "best")
 
-    Data that have moved are the same data, and recorded at their new place.
+  def check(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
+    """Refuses a folder that is not this run's.
 
     Args:
       config: the experiment.
       dataset: the record of its data, with digests of mask and images.
 
     Raises:
-      UserError: the folder was made by another config or from other data.
+      UserError: the folder was made by another config or from other data, or by a
+        version of this package whose folders this one does not read.
     """
-    settings = config_lib.to_dict(config)
-    claims = (
-      (self.path / "config.json", settings, config_lib.is_free, "settings"),
-      (self.path / "dataset.json", dataset, _FREE_RECORDS.fullmatch, "data"),
+    check_format(self.path)
+    for name, value, free, what in _claims(config, dataset):
+      _compare(self.path / name, json.loads(json.dumps(value)), free, what)
+
+  def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
+    """Records the config and the data, when they have passed `check`.
+
+    Data that have moved are the same data, and recorded at their new place.
+    """
+    self.check(config, dataset)
+    for name, value, *_ in _claims(config, dataset):
+      _write(self.path / name, value)
+    _write(self.path / _FORMAT_FILE, {"format": FORMAT, "kdmri_jax": __version__})
+
+
+def check_format(path: pathlib.Path) -> None:
+  """Refuses a work directory that another version of this package wrote.
+
+  Raises:
+    UserError: names the version that reads it.
+  """
+  if not (path / "config.json").exists():
+    return
+  there = {"format": 1, "kdmri_jax": "0.1"}
+  if (path / _FORMAT_FILE).exists():
+    with _readable(path / _FORMAT_FILE):
+      there = dict(json.loads((path / _FORMAT_FILE).read_text()))
+  if there.get("format") != FORMAT:
+    version = there.get("kdmri_jax")
+    raise UserError(
+      path,
+      f"a work directory of format {there.get('format')}, which kdmri_jax {version} "
+      "writes",
+      f"format {FORMAT}, that of kdmri_jax {__version__}",
+      f"Use kdmri_jax {version} to read it, or train again in another --workdir.",
     )
-    for path, value, free, what in claims:
-      _compare(path, json.loads(json.dumps(value)), free, what)
-    for path, value, *_ in claims:
-      with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def read_config(path: pathlib.Path) -> ExperimentConfig:
+  """The config that a run wrote into its work directory.
+
+  Raises:
+    UserError: there is none, or it cannot be read.
+  """
+  check_format(path)
+  return config_lib.parse(_read(path / "config.json", "stages"))
+
+
+def read_data(path: pathlib.Path) -> dict[str, Any]:
+  """The record of the data that a run wrote into its work directory.
+
+  Raises:
+    UserError: there is none, or it cannot be read.
+  """
+  return _read(path / "dataset.json", "shapes")
+
+
+def _read(path: pathlib.Path, needed: str) -> dict[str, Any]:
+  try:
+    found = dict(json.loads(path.read_text()))
+    if needed not in found:
+      raise ValueError(f"no {needed!r} in it")
+    return found
+  except (OSError, ValueError, TypeError) as error:
+    raise UserError(
+      path,
+      f"no readable record of a run ({error})",
+      "the work directory of a run",
+      "Name the --workdir that `kdmri run` wrote.",
+    ) from error
+
+
+def _write(path: pathlib.Path, value: Any) -> None:
+  with replacing(path) as temporary:
+    temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def _claims(config: ExperimentConfig, dataset: dict[str, Any]):
+  return (
+    ("config.json", config_lib.to_dict(config), config_lib.is_free, "settings"),
+    ("dataset.json", dataset, _FREE_RECORDS.fullmatch, "data"),
+  )
 
 
 def _compare(
@@ -107,7 +191,7 @@ def _compare(
         raise ValueError("not an object")
     different = [
       f"{key} was {old!r}, now {new!r}"
-      for key, old, new in _differences(before, value)
+      for key, old, new in fingerprint.differences(before, value)
       if not free(key)
     ]
     if different:
@@ -130,18 +214,3 @@ def _readable(path):
       "the JSON file a run writes",
       "Choose another --workdir, or remove this file.",
     ) from error
-
-
-def _differences(before, now, where: str = "") -> list[tuple[str, Any, Any]]:
-  """(dotted key, value before, value now) of all that differs."""
-  if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-    before, now = dict(enumerate(before)), dict(enumerate(now))
-  if isinstance(before, dict) and isinstance(now, dict):
-    return [
-      difference
-      for key in sorted({*before, *now})
-      for difference in _differences(
-        before.get(key), now.get(key), f"{where}.{key}" if where else str(key)
-      )
-    ]
-  return [] if before == now else [(where, before, now)]

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from kdmri_jax import report
-from kdmri_jax.metrics import image_quality
-from kdmri_jax.report import tables
-from kdmri_jax.statistics import paired
+from kdmri_jax.metrics import METRICS
+from kdmri_jax.report import paired, tables, wording
 
 OPTIONS = {"bootstrap": 2000, "seed": 0}
 BARE = {
@@ -36,7 +35,7 @@ def make_records(values, *, metric="psnr", volumes_each=1):
           "subject": f"s{index:02d}",
           "volume": f"s{index:02d}_{volume}",
           "protocol": "kdmri",
-          **dict.fromkeys(image_quality.METRICS, 0.5),
+          **dict.fromkeys(METRICS, 0.5),
         }
         mean = float(np.mean(row))
         records.append({**head, metric: mean, "empty_slices": 0})
@@ -61,10 +60,15 @@ def crossed(gain, **options):
   return paired.paired(records, "kd", "student", "psnr", **{**OPTIONS, **options})
 
 
-def measure(models, subjects=7):
+def sentence(pair):
+  """The report's sentence on a pair."""
+  return wording.sentence(pair, METRICS[pair["metric"]])
+
+
+def measure(models, subjects=7, metrics=METRICS):
   """Tables of real metrics on small random volumes."""
   rng = np.random.default_rng(0)
-  found = tables.Tables([], [])
+  found = tables.Tables([], [], metrics)
   for index in range(subjects):
     target = rng.random((2, 16, 12))
     for model in models:

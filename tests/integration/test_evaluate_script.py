@@ -1,28 +1,18 @@
 """scripts/evaluate.py as a user runs it."""
 
 import csv
-import os
-import pathlib
-import subprocess
-import sys
 
 import h5py
 import numpy as np
 import pytest
+from helpers import commands
 
-from kdmri_jax.metrics import image_quality
-
-ROOT = pathlib.Path(__file__).parents[2]
+from kdmri_jax import metrics
+from kdmri_jax.protocols import PROTOCOLS
 
 
 def run(*arguments, cwd):
-  return subprocess.run(
-    [sys.executable, ROOT / "scripts" / "evaluate.py", *arguments],
-    cwd=cwd,
-    env={**os.environ, "PYTHONPATH": str(ROOT)},
-    capture_output=True,
-    text=True,
-  )
+  return commands.run("evaluate", *arguments, cwd=cwd)
 
 
 @pytest.fixture
@@ -52,10 +42,8 @@ def test_table_and_files(volumes):
   )
   assert done.returncode == 0, done.stderr
   expected = {
-    "kd": image_quality.volume_metrics(arrays["target"], arrays["kd"], "slice"),
-    "teacher": image_quality.volume_metrics(
-      arrays["target"], arrays["teacher/results"], "slice"
-    ),
+    "kd": metrics.all(arrays["target"], arrays["kd"], "slice"),
+    "teacher": metrics.all(arrays["target"], arrays["teacher/results"], "slice"),
   }
   lines = [line.split() for line in done.stdout.splitlines()[2:5]]
   assert [line[0] for line in lines] == ["kd", "teacher", "again"]
@@ -63,11 +51,25 @@ def test_table_and_files(volumes):
   for line in lines[:2]:
     values = expected[line[0]]
     assert line[1] == f"{values['psnr']:.2f}" and line[2] == f"{values['ssim']:.4f}"
-  assert f"protocol slice: {image_quality.PROTOCOLS['slice']}" in done.stdout
+  assert f"protocol slice: {PROTOCOLS['slice'].definition}" in done.stdout
   with (folder / "metrics" / "volumes.csv").open() as file:
     rows = [row for row in csv.DictReader(file) if row["protocol"] == "slice"]
   assert float(rows[0]["psnr"]) == expected["kd"]["psnr"]
   assert len(list((folder / "metrics").iterdir())) == 4
+
+
+def test_chosen_metrics(volumes):
+  folder, arrays = volumes
+  chosen = "--metrics=nmse,ssim"
+  done = run("--target=target", "--prediction=kd", chosen, "--out=metrics", cwd=folder)
+  assert done.returncode == 0, done.stderr
+  header, _, row = (line.split() for line in done.stdout.splitlines()[:3])
+  assert header == ["model", "NMSE", "SSIM", "volumes"]
+  nmse = metrics.nmse(arrays["target"], arrays["kd"])
+  assert row[:2] == ["kd", f"{nmse:.5f}"]
+  written = (folder / "metrics" / "volumes.csv").read_text()
+  expected = "model,volume,subject,protocol,nmse,ssim,empty_slices"
+  assert written.splitlines()[0] == expected
 
 
 def test_nothing_is_overwritten(volumes):
@@ -86,5 +88,8 @@ def test_bad_input_is_one_paragraph(volumes):
   assert done.returncode == 1
   assert "nowhere: found no such folder" in done.stderr
   assert "Traceback" not in done.stderr and not (folder / "metrics").exists()
+  done = run("--target=target", "--prediction=kd", "--metrics=psrn", cwd=folder)
+  assert done.returncode == 1
+  assert "--metrics: found 'psrn'" in done.stderr and "mean 'psnr'" in done.stderr
   done = run("--target=target", "--prediction=kd,kd", cwd=folder)
   assert done.returncode == 1 and "a second folder called 'kd'" in done.stderr

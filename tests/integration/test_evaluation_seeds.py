@@ -6,7 +6,7 @@ import scipy.stats
 from helpers.measured import OPTIONS, crossed, make_records, seeded
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.statistics import paired
+from kdmri_jax.report import paired
 
 
 def effects(seeds, subjects, sd, number):
@@ -20,7 +20,7 @@ def effects(seeds, subjects, sd, number):
 
 def test_summary_over_seeds():
   values = np.array([[30.0, 32.0, 37.0], [31.0, 34.0, 34.0]])
-  (row,) = paired.summary(seeded({"kd": values}), "kdmri")
+  (row,) = paired.summary(seeded({"kd": values}), "kdmri", ["psnr"])
   assert row["n_seeds"] == 2
   assert row["metrics"]["psnr"] == {
     "mean": pytest.approx(33.0),
@@ -30,7 +30,7 @@ def test_summary_over_seeds():
     "left_out": 0,
   }
   values[1, 2] = np.inf
-  (row,) = paired.summary(seeded({"kd": values}), "kdmri")
+  (row,) = paired.summary(seeded({"kd": values}), "kdmri", ["psnr"])
   found = row["metrics"]["psnr"]
   assert (found["mean"], found["n"], found["left_out"]) == (31.75, 2, 1)
   assert found["sd_over_seeds"] == pytest.approx(np.std([31.0, 32.5], ddof=1))
@@ -39,7 +39,7 @@ def test_summary_over_seeds():
 def test_summary_refuses_seeds_of_other_volumes():
   records = seeded({"kd": np.ones((2, 3))})
   with pytest.raises(UserError, match="the same volumes with every seed"):
-    paired.summary(records[:-2], "kdmri")
+    paired.summary(records[:-2], "kdmri", ["psnr"])
 
 
 def test_crossed_bootstrap_equals_its_definition():
@@ -171,7 +171,9 @@ def test_the_gap_of_three_seeds_covers_the_truth_about_as_often_as_it_says():
 def test_seeds_better_follows_the_metric(metric, better):
   gain = np.array([0.1, 0.2, -0.1])[:, None] + 0 * np.ones((3, 8))
   records = seeded({"kd": 1 + gain, "student": 1 + 0 * gain}, metric=metric)
-  pair = paired.paired(records, "kd", "student", metric, **OPTIONS)
+  pair = paired.paired(
+    records, "kd", "student", metric, **OPTIONS, higher_is_better=metric == "psnr"
+  )
   assert (pair["seeds_better"], pair["n_seeds"]) == (better, 3)
 
 

@@ -9,6 +9,7 @@ import pytest
 from helpers.measured import load, make_input
 
 from kdmri_jax import report
+from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import comparisons, content, tables, wording
 
 NETWORKS = ("teacher", "student", "student_long", "kd", "fsp")
@@ -216,7 +217,7 @@ def test_published_numbers_and_budget_stand_beside_the_measured(study):
   assert rows["student"]["published"] is None
   assert (rows["kd"]["steps"], rows["kd"]["minutes"]) == (3000, 3.1)
   assert rows["zero_filled"]["steps"] is None
-  lines = report.format_table(list(rows.values())).splitlines()
+  lines = report.format_table(list(rows.values()), METRICS).splitlines()
   for title in ("steps", "minutes", "PSNR sd over seeds", "published SSIM", "seeds"):
     assert title in lines[0]
   assert "3,000      3.1" in next(line for line in lines if line.startswith("kd "))

@@ -65,6 +65,7 @@ def trained(tmp_path_factory):
   return train(pipeline)[0]
 
 
+@pytest.mark.slow
 def test_each_task_has_its_report(trained):
   reports = write_reports.write_reports([trained])
   folder = trained.workdir.path
@@ -97,8 +98,8 @@ def test_the_noise_of_the_evaluation_is_the_same_for_all(trained):
 
 
 def test_each_image_is_taught_by_the_expert_of_its_task(trained):
-  networks = trained._networks("kd", trained._terms["kd"])
-  parts = trained._slices("kd", "validation")
+  networks = trained.plans.networks("kd", trained.seed)
+  parts = trained.plans.slices("kd", "validation")
   slices = batches.take(*parts, np.arange(*batches.counts(parts)))
   batch = complete(slices, trained.dataset.acquisitions[24, 20])
   experts = [trained.best(f"expert_{name}") for name in ("denoise", "sharpen")]
@@ -113,7 +114,7 @@ def test_each_image_is_taught_by_the_expert_of_its_task(trained):
 
 
 def test_an_expert_sees_its_own_task_only(trained):
-  (slices,) = trained._slices("expert_sharpen", "train")
+  (slices,) = trained.plans.slices("expert_sharpen", "train")
   assert batches.counts([slices]) == (len(trained.dataset.train.parts[0].target),)
   assert set(slices.task) == {1}
 

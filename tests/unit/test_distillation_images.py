@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.distilling import close, double, make_context, value
 
-from kdmri_jax.distillation import attentive
+from kdmri_jax.distillation.methods import attentive
 from kdmri_jax.physics import consistency, fourier
 from kdmri_jax.types import Measurement
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.distilling import SHAPE, activations, close, double, layers, pooled, value
 
-from kdmri_jax.distillation import (
+from kdmri_jax.distillation.methods import (
   METHODS,
   attention_transfer,
   channel_wise,

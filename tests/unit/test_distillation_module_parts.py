@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.distilling import layers, start
 
-from kdmri_jax.distillation import (
+from kdmri_jax.distillation.methods import (
   activation_boundary,
   factor_transfer,
   fitnets,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from helpers.distilling import double, layers, start
 
-from kdmri_jax.distillation import METHODS, masked_generative, review
+from kdmri_jax.distillation import METHODS
+from kdmri_jax.distillation.methods import masked_generative, review
 
 OWNING = [
   (name, variant)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from helpers.distilling import activations, close, double, value
 
-from kdmri_jax.distillation import (
-  METHODS,
-  _vectors,
+from kdmri_jax.distillation import METHODS, _vectors
+from kdmri_jax.distillation.methods import (
   correlation_congruence,
   pkt,
   rkd,

@@ -6,10 +6,12 @@ import pytest
 from helpers.measured import make_records, normal, seeded
 from matplotlib import image as image_lib
 
-from kdmri_jax.report import figures
+from kdmri_jax.metrics import METRICS
+from kdmri_jax.report import figures, paired
 from kdmri_jax.report.figures.grid import Grid
 from kdmri_jax.report.figures.images import interesting_box
-from kdmri_jax.statistics import paired
+
+SHOWN = (METRICS["psnr"], METRICS["ssim"])
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def epochs(count, best=2):
 
 
 def test_comparison_shows_every_pixel_of_the_target(images, tmp_path):
-  path = figures.comparison(tmp_path / "c.png", images)
+  path = figures.comparison(tmp_path / "c.png", images, metrics=SHOWN)
   grid = Grid((40, 48), 5, (None, 1, None), (0.14, 0.14, 0.04))
   left, top = grid.corner(0, 1)
   zoom = grid.width // 48
@@ -58,7 +60,7 @@ def test_comparison_shows_every_pixel_of_the_target(images, tmp_path):
 def test_comparison_leaves_its_input_and_the_global_style_alone(images, tmp_path):
   before = {name: image.copy() for name, image in images.items()}
   style = dict(matplotlib.rcParams)
-  figures.comparison(tmp_path / "c.png", images, data_range=1.0)
+  figures.comparison(tmp_path / "c.png", images, metrics=SHOWN, data_range=1.0)
   for name, image in images.items():
     np.testing.assert_array_equal(image, before[name])
   assert dict(matplotlib.rcParams) == style
@@ -67,7 +69,9 @@ def test_comparison_leaves_its_input_and_the_global_style_alone(images, tmp_path
 
 def test_comparison_of_perfect_images(images, tmp_path):
   target = images["target"]
-  path = figures.comparison(tmp_path / "c.png", {"target": target, "kd": target})
+  path = figures.comparison(
+    tmp_path / "c.png", {"target": target, "kd": target}, metrics=SHOWN
+  )
   assert pixels(path).shape[1] > 2 * 400
 
 
@@ -77,7 +81,7 @@ def test_comparison_of_an_empty_slice_has_no_numbers(images, tmp_path, monkeypat
   empty = {name: 0 * image for name, image in images.items()}
   noisy = empty | {"kd": images["kd"]}
   for shown in (empty, noisy):
-    figures.comparison(tmp_path / "c.png", shown)
+    figures.comparison(tmp_path / "c.png", shown, metrics=SHOWN)
   assert set(written) == {"PSNR / SSIM", "no signal"}
 
 
@@ -162,7 +166,7 @@ def test_differences(tmp_path, subjects):
     for metric in ("psnr", "ssim")
     for a, b in (("kd", "student"), ("kd", "teacher"))
   ]
-  shown = pixels(figures.differences(tmp_path / "d.png", pairs))
+  shown = pixels(figures.differences(tmp_path / "d.png", pairs, metrics=METRICS))
   green = (abs(shown - np.array([0, 158, 115]) / 255).max(axis=-1) < 0.35) & (
     shown[..., 1] > shown[..., 0] + 0.2
   )
@@ -180,7 +184,9 @@ def test_twelve_pairs_of_differences_stay_apart(tmp_path):
   base = normal(30, 1, 8, 0)
   records = make_records({"kd": base + 1, "student": base})
   pair = paired.paired(records, "kd", "student", "psnr", bootstrap=50, seed=0)
-  height, *_ = pixels(figures.differences(tmp_path / "d.png", [pair] * 12)).shape
+  height, *_ = pixels(
+    figures.differences(tmp_path / "d.png", [pair] * 12, metrics=METRICS)
+  ).shape
   assert 12 * 85 <= height <= 12 * 120
 
 
@@ -189,7 +195,9 @@ def test_differences_mark_the_seeds(tmp_path):
   records = seeded({"kd": base + np.array([[1], [2], [6]]), "student": base})
   pair = paired.paired(records, "kd", "student", "psnr", bootstrap=50, seed=0)
   red = {"kd": "#ff0000"}
-  shown = pixels(figures.differences(tmp_path / "d.png", [pair], colours=red))
+  shown = pixels(
+    figures.differences(tmp_path / "d.png", [pair], metrics=METRICS, colours=red)
+  )
   ticks = (shown[..., 0] > 0.9) & (shown[..., 1:].max(axis=-1) < 0.1)
   columns = np.flatnonzero(ticks.sum(axis=0) >= 10)
   starts = columns[np.flatnonzero(np.diff(columns, prepend=-9) > 1)]

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.metrics import rois
-from kdmri_jax.metrics.rois import Roi
+from kdmri_jax.metrics import roi_snr
+from kdmri_jax.metrics.roi_snr import Roi
+from kdmri_jax.report import roi_file
 
 SHAPES = {"head": (3, 40, 50)}
 HEADER = "volume,slice,row,column,height,width\n"
@@ -25,13 +26,13 @@ def test_snr_is_mean_over_deviation():
   image = volume()
   roi = Roi(1, 8, 8, 4, 6)
   pixels = image[1, 8:12, 8:14]
-  assert rois.snr(image, roi) == pytest.approx(pixels.mean() / pixels.std(ddof=1))
-  assert rois.snr(np.ones((2, 20, 20)), roi) == np.inf
+  assert roi_snr.snr(image, roi) == pytest.approx(pixels.mean() / pixels.std(ddof=1))
+  assert roi_snr.snr(np.ones((2, 20, 20)), roi) == np.inf
 
 
 @pytest.mark.parametrize("count", [1, 3, 6])
 def test_the_most_homogeneous_squares_are_found(count):
-  found = rois.find(volume(), count=count, side=9)
+  found = roi_snr.find(volume(), count=count, side=9)
   assert len(found) == count
   for roi in found:
     smooth = (8 <= roi.row <= 9 and 8 <= roi.column <= 9) or (
@@ -44,7 +45,7 @@ def test_the_most_homogeneous_squares_are_found(count):
 
 def test_squares_lie_in_tissue_and_do_not_overlap():
   image = volume()
-  found = rois.find(image, count=30, side=5)
+  found = roi_snr.find(image, count=30, side=5)
   covered = np.zeros(image.shape, int)
   for roi in found:
     roi.cut(covered)[:] += 1
@@ -54,14 +55,16 @@ def test_squares_lie_in_tissue_and_do_not_overlap():
 
 
 def test_air_has_no_region():
-  assert rois.find(np.zeros((2, 30, 30))) == []
-  assert rois.find(np.ones((2, 6, 30))) == []
+  assert roi_snr.find(np.zeros((2, 30, 30))) == []
+  assert roi_snr.find(np.ones((2, 6, 30))) == []
 
 
 def test_regions_from_a_file(tmp_path):
   path = tmp_path / "rois.csv"
   path.write_text(HEADER + "head,0,1,2,3,4\nhead,2,36,46,4,4\n")
-  assert rois.read(path, SHAPES) == {"head": [Roi(0, 1, 2, 3, 4), Roi(2, 36, 46, 4, 4)]}
+  assert roi_file.read(path, SHAPES) == {
+    "head": [Roi(0, 1, 2, 3, 4), Roi(2, 36, 46, 4, 4)]
+  }
 
 
 @pytest.mark.parametrize(
@@ -83,11 +86,11 @@ def test_mistakes_are_named(tmp_path, text, found):
   path = tmp_path / "rois.csv"
   path.write_text(text)
   with pytest.raises(UserError) as caught:
-    rois.read(path, SHAPES)
+    roi_file.read(path, SHAPES)
   assert found in str(caught.value)
   assert str(path) in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):
   with pytest.raises(UserError, match=r"none\.csv"):
-    rois.read(tmp_path / "none.csv", SHAPES)
+    roi_file.read(tmp_path / "none.csv", SHAPES)

@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 import scipy.stats
-from helpers.measured import OPTIONS, make_records, normal
+from helpers.measured import OPTIONS, make_records, normal, sentence
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.report import tables, wording
-from kdmri_jax.statistics import paired
+from kdmri_jax.report import paired, tables
 
 
 def test_summary_over_volumes_only():
   records = make_records({"kd": [30.0, 32.0, 37.0], "input": [20.0, 21.0, np.inf]})
-  kd, zero_filled = paired.summary(records, "kdmri")
+  kd, zero_filled = paired.summary(records, "kdmri", ["psnr"])
   assert kd["model"] == "kd"
   assert kd["metrics"]["psnr"] == {
     "mean": 33.0,
@@ -23,11 +22,11 @@ def test_summary_over_volumes_only():
   }
   assert zero_filled["metrics"]["psnr"]["mean"] == 20.5
   assert zero_filled["metrics"]["psnr"]["left_out"] == 1
-  assert paired.summary(records, "slice") == []
+  assert paired.summary(records, "slice", ["psnr"]) == []
 
 
 def test_summary_of_one_volume_has_no_spread():
-  (row,) = paired.summary(make_records({"kd": [30.0]}), "kdmri")
+  (row,) = paired.summary(make_records({"kd": [30.0]}), "kdmri", ["psnr"])
   nothing = dict.fromkeys(("sd", "sd_over_seeds"))
   assert row["metrics"]["psnr"] == {"mean": 30.0, **nothing, "n": 1, "left_out": 0}
 
@@ -116,17 +115,17 @@ def test_cluster_bootstrap_is_wider_than_independent_slices():
 
 @pytest.mark.parametrize("metric", ["psnr", "nmse"])
 def test_gap_closed(metric):
-  sign = 1 if metric == "psnr" else -1
+  sign, way = 1 if metric == "psnr" else -1, {"higher_is_better": metric == "psnr"}
   base = normal(30, 2, 12, 0)
   records = make_records(
     {"student": base, "teacher": base + sign, "kd": base + 0.25 * sign}, metric=metric
   )
   roles = {"teacher": "teacher"}
-  pair = paired.paired(records, "kd", "student", metric, **OPTIONS, **roles)
+  pair = paired.paired(records, "kd", "student", metric, **OPTIONS, **way, **roles)
   assert pair["gap_closed"] == pytest.approx(0.25)
   np.testing.assert_allclose(pair["gap_ci95"], [0.25, 0.25])
   assert pair["gap_note"] is None
-  other = paired.paired(records, "kd", "teacher", metric, **OPTIONS, **roles)
+  other = paired.paired(records, "kd", "teacher", metric, **OPTIONS, **way, **roles)
   assert other["gap_closed"] is None and other["gap_note"] is None
 
 
@@ -151,7 +150,7 @@ def test_no_gap_where_the_teacher_is_not_better():
   pair = paired.paired(records, "kd", "student", "psnr", **OPTIONS, teacher="teacher")
   assert pair["gap_closed"] is None and pair["gap_ci95"] is None
   assert "not better" in pair["gap_note"]
-  assert "no gap to close" in wording.sentence(pair)
+  assert "no gap to close" in sentence(pair)
 
 
 def test_an_uncertain_gap_has_no_interval():

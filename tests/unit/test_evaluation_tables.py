@@ -7,8 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
+from kdmri_jax import metrics
 from kdmri_jax.errors import UserError
-from kdmri_jax.metrics import image_quality
+from kdmri_jax.protocols import PROTOCOLS
 from kdmri_jax.report import tables, volume_files
 
 
@@ -52,8 +53,8 @@ def test_a_record_for_each_model_volume_slice_and_protocol(folders):
   assert subjects == {("a", "a"), ("b", "patient02")}
   target = read(folders / "target/b.h5", "target")
   prediction = read(folders / "kd/b.h5", "reconstruction")
-  for protocol in image_quality.PROTOCOLS:
-    expected = image_quality.volume_metrics(target, prediction, protocol)
+  for protocol in PROTOCOLS:
+    expected = metrics.all(target, prediction, protocol)
     label = {"model": "kd", "volume": "b", "subject": "patient02"}
     assert {
       **label,
@@ -61,7 +62,8 @@ def test_a_record_for_each_model_volume_slice_and_protocol(folders):
       **expected,
       "empty_slices": 0,
     } in found.volumes
-    values = image_quality.slice_metrics(target, prediction, protocol)[2]
+    slices = metrics.per_slice(target, prediction, protocol)
+    values = {name: column[2] for name, column in slices.items()}
     assert {**label, "protocol": protocol, "slice": 2, **values} in found.slices
 
 
@@ -101,7 +103,7 @@ def spoil_key(folders):
 
 def spoil_shape(folders):
   write_volume(folders / "kd/b.h5", np.ones((3, 10, 12)))
-  return r"kd/b.h5: found a target of shape \(3, 12, 10\)"
+  return r"kd/b.h5: prediction: found shape \(3, 10, 12\)"
 
 
 def spoil_nan(folders):
@@ -139,7 +141,7 @@ def spoil_folder(folders):
 
 def spoil_signal(folders):
   write_volume(folders / "target/b.h5", np.zeros((3, 12, 10)))
-  return "without any signal"
+  return "target: found no signal"
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,8 @@ def test_files_hold_the_records(folders, tmp_path):
     "volumes.json",
   ]
   assert sorted((tmp_path / "out" / "deep").iterdir()) == sorted(paths)
-  for name, records in found._asdict().items():
+  for name in ("volumes", "slices"):
+    records = getattr(found, name)
     with (tmp_path / "out/deep" / f"{name}.csv").open() as file:
       rows = list(csv.DictReader(file))
     text = (tmp_path / "out/deep" / f"{name}.json").read_text()

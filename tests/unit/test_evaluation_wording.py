@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 import pytest
-from helpers.measured import OPTIONS, crossed, make_records, normal, seeded
+from helpers.measured import OPTIONS, crossed, make_records, normal, seeded, sentence
 
-from kdmri_jax.report import wording
-from kdmri_jax.statistics import paired
+from kdmri_jax.metrics import METRICS
+from kdmri_jax.report import paired, wording
 
 
 def claim(kd, student, metric="psnr", teacher=None):
@@ -16,8 +16,11 @@ def claim(kd, student, metric="psnr", teacher=None):
     values["teacher"] = teacher
   records = make_records(values, metric=metric)
   above = None if teacher is None else "teacher"
-  pair = paired.paired(records, "kd", "student", metric, **OPTIONS, teacher=above)
-  return wording.sentence(pair)
+  way = {"higher_is_better": METRICS[metric].higher_is_better}
+  pair = paired.paired(
+    records, "kd", "student", metric, **OPTIONS, **way, teacher=above
+  )
+  return sentence(pair)
 
 
 def test_sentence_better():
@@ -91,15 +94,15 @@ def test_sentence_counts_the_seeds_that_agree():
     r"^kd beats student by 0.19 dB PSNR \[0.\d+, 0.\d+\], 4 of 5 seeds, "
     r"over 12 subjects \(t interval over the seeds; "
     r"Wilcoxon p < 0.001 for these trainings\)\.$",
-    wording.sentence(crossed(gain)),
+    sentence(crossed(gain)),
   )
-  behind = wording.sentence(crossed(-gain))
+  behind = sentence(crossed(-gain))
   assert "falls behind" in behind and "4 of 5 seeds" in behind
-  undecided = wording.sentence(crossed(gain - 0.17))
+  undecided = sentence(crossed(gain - 0.17))
   assert "better on average, 4 of 5 seeds, but the 95% interval" in undecided
   assert undecided.endswith("includes zero (12 subjects; t interval over the seeds).")
   alike = np.repeat(gain[:1], 5, axis=0)
-  assert "(bootstrap interval; Wilcoxon" in wording.sentence(crossed(alike))
+  assert "(bootstrap interval; Wilcoxon" in sentence(crossed(alike))
 
 
 @pytest.mark.parametrize(
@@ -111,7 +114,7 @@ def test_sentence_calls_the_unit_by_its_name(subjects, words):
   records = make_records({"kd": 30 + gain, "student": 30 + 0 * gain})
   group = {"group": "slab of one head"}
   pair = paired.paired(records, "kd", "student", "psnr", **OPTIONS, **group)
-  assert words in wording.sentence(pair) and "subject" not in wording.sentence(pair)
+  assert words in sentence(pair) and "subject" not in sentence(pair)
 
 
 def test_sentence_tells_when_the_gap_is_over_fewer_seeds():
@@ -121,7 +124,7 @@ def test_sentence_tells_when_the_gap_is_over_fewer_seeds():
     seeded(values), "kd", "student", "psnr", **OPTIONS, teacher="teacher"
   )
   assert (pair["n_seeds"], pair["gap_seeds"]) == (3, 2)
-  text = wording.sentence(pair)
+  text = sentence(pair)
   assert text.endswith(
     "50% of the gap to the teacher, over 2 seeds that the teacher has, too."
   )

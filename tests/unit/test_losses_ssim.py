@@ -7,6 +7,7 @@ import pytest
 from jax.test_util import check_grads
 from skimage.metrics import structural_similarity
 
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.losses.ssim import ssim
 
 
@@ -69,5 +70,5 @@ def test_gradients(channels):
 
 
 def test_an_image_smaller_than_the_window_is_refused():
-  with pytest.raises(AssertionError):
+  with pytest.raises(ArgumentError, match="at least 7x7"):
     ssim(jnp.ones((1, 6, 9, 1)), jnp.ones((1, 6, 9, 1)))

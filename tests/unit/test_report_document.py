@@ -1,5 +1,6 @@
 """What stands in a report: the same in page, Markdown, JSON and plain table."""
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -9,6 +10,7 @@ import pytest
 from helpers.measured import BARE, OFFSETS, load, make_input, measure
 
 from kdmri_jax import report
+from kdmri_jax.metrics import METRICS, Metric
 from kdmri_jax.report import comparisons
 from kdmri_jax.report.rows import summary_records
 
@@ -131,7 +133,7 @@ def test_only_taught_networks_are_said_to_look_where_the_teacher_looks(written):
 )
 def test_the_note_says_what_is_resampled(subjects, words):
   analysis = report.analyse(make_input(("teacher", "student"), subjects))
-  table, *_ = comparisons.section(analysis, {}).blocks
+  table, *_ = comparisons.section(analysis, {}, METRICS).blocks
   assert words in table.note and "Left out" not in table.note
 
 
@@ -141,7 +143,7 @@ def test_what_a_pair_leaves_out_is_shown():
     if record["volume"] == "v3" and record["model"] == "teacher":
       record["psnr"] = float("inf")
   analysis = report.analyse(make_input(tables=found))
-  table, *_ = comparisons.section(analysis, {}).blocks
+  table, *_ = comparisons.section(analysis, {}, METRICS).blocks
   assert [row[-1] for row in table.rows] == [
     "7 subjects (1 left out)",
     *["8 subjects"] * 2,
@@ -152,10 +154,10 @@ def test_what_a_pair_leaves_out_is_shown():
 def test_volumes_are_those_measured(written):
   rows = report.analyse(written[0])["rows"]
   rows[3]["psnr"] |= {"n": 5, "left_out": 2}
-  records = summary_records(rows)
+  records = summary_records(rows, METRICS)
   (line,) = [r for r in records if (r["model"], r["metric"]) == ("kd", "psnr")]
   assert (line["volumes"], line["left out"]) == (7, 2)
-  assert report.format_table(rows).splitlines()[-1].endswith(" 7")
+  assert report.format_table(rows, METRICS).splitlines()[-1].endswith(" 7")
 
 
 def test_tables_stand_beside(written):
@@ -204,7 +206,7 @@ def test_a_perfect_network_is_valid_json(tmp_path):
 
 def test_plain_table():
   rows = report.analyse(make_input())["rows"]
-  lines = report.format_table(rows).splitlines()
+  lines = report.format_table(rows, METRICS).splitlines()
   assert lines[0].split() == [
     *("model", "parameters", "PSNR,", "dB", "SSIM", "NMSE", "volumes")
   ]
@@ -212,5 +214,32 @@ def test_plain_table():
   kd = rows[3]["psnr"]
   assert lines[-1].startswith("kd ") and lines[-1].endswith(" 7")
   assert f"49,285  {kd['mean']:.2f} ± {kd['sd']:.2f}" in lines[-1]
-  bare = report.summary_rows(measure(("kd",)).volumes, "slice", {})
-  assert "parameters" not in report.format_table(bare)
+  bare = report.summary_rows(measure(("kd",)), "slice", {})
+  assert "parameters" not in report.format_table(bare, METRICS)
+
+
+def absolute_error(target, prediction):
+  return abs(prediction - target).mean(axis=(1, 2))
+
+
+def test_a_report_follows_its_metrics(tmp_path):
+  """Without PSNR: another metric ranks, is compared, drawn and written."""
+  own = Metric(absolute_error, "MAE", higher_is_better=False, unit="%", decimals=3)
+  stored = dataclasses.replace(own, title="Other", shown="stored")
+  metrics = {"mae": own, "ssim": METRICS["ssim"], "other": stored}
+  inputs = make_input()
+  inputs = dataclasses.replace(inputs, tables=measure(OFFSETS, metrics=metrics))
+  report.write(tmp_path / "report", inputs)
+  found = load(tmp_path / "report")
+  assert [pair["metric"] for pair in found["paired"][:2]] == ["mae", "ssim"]
+  assert {row["model"] for row in found["rows"]} == set(OFFSETS)
+  assert found["best"] == "kd"  # the smaller error
+  assert re.match(r"kd beats student by 0\.\d+ % MAE \[", found["answer"][0])
+  text = (tmp_path / "report" / "report.md").read_text()
+  assert "| model | parameters | MAE, % ↓ | SSIM ↑ |" in text
+  assert "with the lowest MAE" in text and "Numbers: MAE and SSIM" in text
+  assert "PSNR of" not in text and "Other" not in text
+  header, *_ = (tmp_path / "report" / "volumes.csv").read_text().splitlines()
+  assert header == "model,volume,subject,protocol,mae,ssim,other,empty_slices"
+  summary = (tmp_path / "report" / "summary.csv").read_text()
+  assert "kd,other," in summary and "psnr" not in summary

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.physics.masks.describe import is_cartesian, is_centred, phase_encode_axis
 from kdmri_jax.saving import replacing
 
@@ -36,7 +36,7 @@ def load(
   expected = "the low frequencies sampled about [0, 0]"
   if is_centred(mask):
     found = "a centred mask"
-    remedy = "Save numpy.fft.ifftshift(mask), as scripts/masks.py convert does."
+    remedy = "Save numpy.fft.ifftshift(mask), as `kdmri masks convert` does."
     raise UserError(path, found, expected, remedy)
   if not mask[0, 0]:
     found, remedy = "zero frequency not sampled", "Use a mask with a sampled centre."
@@ -47,7 +47,7 @@ def load(
       path,
       f"phase-encode axis {found}",
       f"axis {axis}",
-      f"Save mask.T if it is transposed, or set config.mask.axis={found}.",
+      f"Save mask.T if it is transposed, or set the axis to {found}.",
     )
   return mask
 
@@ -78,15 +78,13 @@ def read_npy(path: str | os.PathLike) -> np.ndarray:
     UserError: the path is empty; the file is missing, truncated or no .npy file.
   """
   if not os.fspath(path):
-    remedy = "Name it with --config.mask.path=FILE, or choose another mask.kind."
-    raise UserError("config.mask.path", "no file", "a mask file (.npy)", remedy)
+    raise ArgumentError("path", "no file", "a mask file (.npy)")
   try:
     with open(path, "rb") as file:
       return np.lib.format.read_array(file, allow_pickle=False)
   except OSError as error:
     found = error.strerror or "unreadable"
-    remedy = "Mend the path, config.mask.path."
-    raise UserError(path, found, "a mask file (.npy)", remedy) from error
+    raise UserError(path, found, "a mask file (.npy)") from error
   except (ValueError, EOFError, MemoryError) as error:
     found = f"no complete .npy array ({error})"
     remedy = "Save the mask again with numpy.save."

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from kdmri_jax.config import MaskConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.physics.masks import files
 from kdmri_jax.physics.masks.describe import middle
 
@@ -19,7 +19,11 @@ Shape = tuple[int, int]
 
 
 def cartesian(
-  shape: Shape, acceleration: float, centre_lines: int, axis: int, seed: int
+  shape: Shape,
+  acceleration: float = 4,
+  centre_lines: int = 10,
+  axis: int = 0,
+  seed: int = 0,
 ) -> np.ndarray:
   """Lines drawn at random, denser towards zero frequency: the published recipe.
 
@@ -29,15 +33,16 @@ def cartesian(
   Args:
     shape: rows and columns.
     acceleration: N / number of lines, above 1.
-    centre_lines: fully sampled lines about zero frequency, at least 1.
-    axis: phase-encode axis, 0 or 1.
+    centre_lines: fully sampled lines about zero frequency, at least 1; the published
+      cardiac and brain masks have 10.
+    axis: phase-encode axis, 0 or 1; 0 in those masks.
     seed: the same seed draws the same lines.
 
   Returns:
     Mask, uint8 [H, W].
 
   Raises:
-    UserError: a setting is out of range; it names the config key.
+    ArgumentError: an argument is out of range.
 
   Source: explains KD-MRI's cardiac and brain masks; Schlemper et al. 2017.
   """
@@ -49,7 +54,11 @@ def cartesian(
 
 
 def equispaced(
-  shape: Shape, acceleration: float, centre_lines: int, axis: int, seed: int
+  shape: Shape,
+  acceleration: float = 4,
+  centre_lines: int = 10,
+  axis: int = 0,
+  seed: int = 0,
 ) -> np.ndarray:
   """Lines at equal distances outside the fully sampled centre.
 
@@ -68,7 +77,7 @@ def equispaced(
 
 
 def gaussian2d(
-  shape: Shape, acceleration: float, centre_lines: int, seed: int
+  shape: Shape, acceleration: float = 4, centre_lines: int = 10, seed: int = 0
 ) -> np.ndarray:
   """Points drawn at random, denser towards zero frequency, along both axes.
 
@@ -85,7 +94,7 @@ def gaussian2d(
     Mask, uint8 [H, W].
 
   Raises:
-    UserError: a setting is out of range; it names the config key.
+    ArgumentError: an argument is out of range.
   """
   if centre_lines > min(shape):
     raise _unfit(centre_lines, f"at most the smaller side of {shape}")
@@ -96,7 +105,7 @@ def gaussian2d(
   return np.fft.ifftshift(mask)
 
 
-def central(shape: Shape, acceleration: float) -> np.ndarray:
+def central(shape: Shape, acceleration: float = 4) -> np.ndarray:
   """The centre of k-space alone: images of lower resolution.
 
   Args:
@@ -107,7 +116,7 @@ def central(shape: Shape, acceleration: float) -> np.ndarray:
     Mask, uint8 [H, W], with int(H / acceleration) x int(W / acceleration) points.
 
   Raises:
-    UserError: the factor is out of range; it names the config key.
+    ArgumentError: the factor is out of range.
   """
   _check_acceleration(acceleration, most=min(shape))
   rows, columns = (_centre((n,), int(n / acceleration)) for n in shape)
@@ -142,15 +151,15 @@ def build(config: MaskConfig, shape: Shape) -> np.ndarray:
     Mask, uint8 [H, W].
 
   Raises:
-    UserError: a setting is out of range, or the file is refused.
+    ArgumentError: a setting is out of range; it is named without its group, such as
+      "axis".
+    UserError: the file is refused.
   """
   if config.kind == "file":
     return files.load(config.path, shape, config.axis)
   if config.kind not in KINDS:
     expected = ", ".join((*KINDS, "file"))
-    raise UserError(
-      "config.mask.kind", repr(config.kind), f"one of {expected}", "Choose one."
-    )
+    raise ArgumentError("kind", repr(config.kind), f"one of {expected}")
   recipe, settings = KINDS[config.kind]
   return recipe(shape, **{name: getattr(config, name) for name in settings})
 
@@ -191,9 +200,7 @@ def _spread(line: np.ndarray, shape: Shape, axis: int) -> np.ndarray:
 
 def _length(shape: Shape, axis: int) -> int:
   if axis not in (0, 1):
-    raise UserError(
-      "config.mask.axis", f"{axis}", "0 (rows) or 1 (columns)", "Mend the setting."
-    )
+    raise ArgumentError("axis", f"{axis}", "0 (rows) or 1 (columns)")
   return shape[axis]
 
 
@@ -211,20 +218,16 @@ def _points_outside_centre(
 
 def _check_acceleration(acceleration: float, most: float = math.inf) -> None:
   if not 1 < acceleration <= most or math.isinf(acceleration):
-    raise UserError(
-      "config.mask.acceleration",
-      f"{acceleration}",
-      "a number above 1" + (f", at most {most}" if most < math.inf else ""),
-      "Correct it.",
-    )
+    expected = "a number above 1" + (f", at most {most}" if most < math.inf else "")
+    raise ArgumentError("acceleration", f"{acceleration}", expected)
 
 
-def _unfit(centre_lines: int, expected: str) -> UserError:
+def _unfit(centre_lines: int, expected: str) -> ArgumentError:
   remedy = "Lower the centre lines or the acceleration."
-  return UserError("config.mask.centre_lines", f"{centre_lines}", expected, remedy)
+  return ArgumentError("centre_lines", f"{centre_lines}", expected, remedy)
 
 
 def _generator(seed: int) -> np.random.Generator:
   if seed < 0:
-    raise UserError("config.mask.seed", f"{seed}", "0 or more", "Mend the setting.")
+    raise ArgumentError("seed", f"{seed}", "0 or more")
   return np.random.default_rng(seed)

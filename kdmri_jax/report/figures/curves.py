@@ -1,15 +1,19 @@
 """Figures made of lines and dots: learning curves and paired differences."""
 
+import os
+import pathlib
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
+from kdmri_jax.metrics import Metric
 from kdmri_jax.report.figures import style
-from kdmri_jax.report.wording import LABELS
-
-_UNITS = {"psnr": "PSNR, dB", "ssim": "SSIM"}
 
 
-def learning_curves(path, histories: dict, *, colours: dict[str, str] | None = None):
+def learning_curves(
+  path: str | os.PathLike, histories: dict, *, colours: dict[str, str] | None = None
+) -> pathlib.Path:
   """Loss and validation PSNR of every stage over its epochs.
 
   The stages' losses are different sums in different units, so each stage has axes
@@ -60,7 +64,13 @@ def learning_curves(path, histories: dict, *, colours: dict[str, str] | None = N
   return style.save(figure, path)
 
 
-def differences(path, pairs: list[dict], *, colours: dict[str, str] | None = None):
+def differences(
+  path: str | os.PathLike,
+  pairs: list[dict],
+  *,
+  metrics: Mapping[str, Metric],
+  colours: dict[str, str] | None = None,
+) -> pathlib.Path:
   """Paired differences: a dot a unit, the mean and its 95% interval.
 
   A panel for each metric, a row for each pair; differences are a - b, and the dashed
@@ -69,7 +79,8 @@ def differences(path, pairs: list[dict], *, colours: dict[str, str] | None = Non
 
   Args:
     path: PNG to write.
-    pairs: results of `statistics.paired`.
+    pairs: results of `report.paired`.
+    metrics: name -> metric of the pairs.
     colours: colour of each model a; `figures.colours` of them where None.
 
   Returns:
@@ -87,8 +98,8 @@ def differences(path, pairs: list[dict], *, colours: dict[str, str] | None = Non
     _draw_differences(axes, group, colours or {})
     if axes is not panels[0] and _names(group) == _names(by_metric[first]):
       axes.tick_params(labelleft=False)
-    label = _UNITS.get(metric, LABELS[metric])
-    axes.set_xlabel(f"difference in {label}", fontsize=style.NORMAL)
+    label = f"difference in {metrics[metric].label}"
+    axes.set_xlabel(label, fontsize=style.NORMAL)
   return style.save(figure, path)
 
 

@@ -1,12 +1,19 @@
 """Figures made of images: the comparison, attention maps and the mask."""
 
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import scipy.ndimage
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from skimage.metrics import structural_similarity
+from numpy.typing import ArrayLike
 
-from kdmri_jax.metrics.image_quality import WINDOW
+from kdmri_jax.metrics import Metric, quality
+from kdmri_jax.report import wording
 from kdmri_jax.report.figures import style
 from kdmri_jax.report.figures.grid import Grid
 
@@ -16,42 +23,56 @@ _INPUTS = ("input", "zero_filled")
 
 
 def comparison(
-  path,
-  images: dict,
+  path: str | os.PathLike, images: Mapping[str, ArrayLike], **options: Any
+) -> pathlib.Path:
+  """Writes `draw_comparison` of these images and options as PNG; returns the path."""
+  return style.save(draw_comparison(images, **options), path)
+
+
+def draw_comparison(
+  images: Mapping[str, ArrayLike],
   *,
+  metrics: Sequence[Metric],
   data_range: float | None = None,
   colours: dict[str, str] | None = None,
-):
+) -> Figure:
   """The paper's figure: images, an enlarged region, and the residues.
 
-  Three rows: every image with its PSNR and SSIM; the region in the yellow box
+  Three rows: every image with its metrics; the region in the yellow box
   enlarged, where the target has the strongest structure away from the border; and
   |image - target|, all on one scale. Grey values run from 0 to the target's 99.7th
   percentile, and a pixel of the image is a whole number of pixels of the figure.
 
   Args:
-    path: PNG to write.
     images: name -> image [H, W] in the order of the columns, one of them "target".
-    data_range: range of PSNR and SSIM; the target's own maximum where None.
+    metrics: those whose values are written below the images.
+    data_range: range of the metrics; the target's own maximum where None.
     colours: colour of each title; `figures.colours` of them where None.
 
   Returns:
-    The path.
+    The figure.
   """
   images = {name: np.asarray(image, np.float64) for name, image in images.items()}
   target = images["target"]
   grid = Grid(target.shape, len(images), (None, 1, None), (0.14, 0.14, 0.04))
   box = interesting_box(target, _box_side(target.shape, grid.width))
   colours = style.colours(images) | (colours or {})
-  _image_rows(grid, images, box, data_range or target.max(), colours)
+  scores = {
+    name: _scores(target, image, metrics, data_range or target.max())
+    for name, image in images.items()
+  }
+  scores["target"] = " / ".join(metric.title for metric in metrics)
+  _image_rows(grid, images, box, scores, colours)
   residues = {name: abs(image - target) for name, image in images.items()}
   _residue_row(grid, 2, residues, smallest=1e-5 * (target.max() or 1.0))
   for row, label in enumerate(("image", "enlarged", "residue")):
     grid.row_label(row, label)
-  return style.save(grid.figure, path)
+  return grid.figure
 
 
-def attention_maps(path, maps: dict, *, colours: dict[str, str] | None = None):
+def attention_maps(
+  path: str | os.PathLike, maps: dict, *, colours: dict[str, str] | None = None
+) -> pathlib.Path:
   """Attention maps of every cascade, and how far they are from the teacher's.
 
   Each map is divided by its L2 norm (KD-MRI eq. 3 and appendix D). All maps share
@@ -93,7 +114,7 @@ def attention_maps(path, maps: dict, *, colours: dict[str, str] | None = None):
   return style.save(grid.figure, path)
 
 
-def mask(path, sampling):
+def mask(path: str | os.PathLike, sampling: ArrayLike) -> pathlib.Path:
   """The sampling mask with zero frequency at the centre; white is sampled.
 
   Args:
@@ -113,7 +134,7 @@ def mask(path, sampling):
   return style.save(grid.figure, path)
 
 
-def interesting_box(image, side: int) -> tuple[int, int, int]:
+def interesting_box(image: np.ndarray, side: int) -> tuple[int, int, int]:
   """Top, left and side of the square with the most structure, away from the border.
 
   Structure is the local sum of the gradient's magnitude, clipped at the median of
@@ -146,7 +167,7 @@ def _box_side(shape, panel):
   return min(sides, key=lambda side: panel - side * (panel // side))
 
 
-def _image_rows(grid, images, box, data_range, colours):
+def _image_rows(grid, images, box, scores, colours):
   target = images["target"]
   top, left, side = box
   white = np.percentile(target, _WHITE) or 1.0
@@ -159,8 +180,7 @@ def _image_rows(grid, images, box, data_range, colours):
       Rectangle((left - 0.5, top - 0.5), side, side, fill=False, ec=_BOX, lw=1.1)
     )
     grid.title(0, column, _label(name), color=colours[name], fontweight="bold")
-    scores = _scores(target, image, data_range) if name != "target" else "PSNR / SSIM"
-    grid.caption(0, column, scores)
+    grid.caption(0, column, scores[name])
     axes = grid.axes(1, column, (enlarged, enlarged))
     axes.imshow(image[top : top + side, left : left + side], **grey)
     axes.spines[:].set(visible=True, color=_BOX, linewidth=1.1)
@@ -227,14 +247,15 @@ def _write_on(grid, row, column, text):
   )
 
 
-def _scores(target, image, data_range):
-  """PSNR and SSIM of one image for a range that need not be the image's own."""
+def _scores(target, image, metrics, data_range):
+  """Metrics of one image for a range that need not be the image's own."""
   if data_range <= 0:
     return "no signal"
-  mse = np.mean((image - target) ** 2)
-  psnr = "\u221e" if mse == 0 else f"{10 * np.log10(data_range**2 / mse):.2f}"
-  ssim = structural_similarity(target, image, win_size=WINDOW, data_range=data_range)
-  return f"{psnr} dB / {ssim:.4f}"
+  found = []
+  for metric in metrics:
+    value = quality.of_image(metric, target, image, data_range)
+    found.append(f"{wording.number(value, metric)} {metric.unit}".strip())
+  return " / ".join(found)
 
 
 def _normalised(values):

@@ -1,8 +1,13 @@
 """One look for all figures: colours by model, sizes, and how a file is written."""
 
+import io
 import math
+import os
 import pathlib
+from collections.abc import Iterable
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -29,7 +34,7 @@ _MORE = (
 )
 
 
-def colours(names) -> dict[str, str]:
+def colours(names: Iterable[str]) -> dict[str, str]:
   """One colour for each model; give all figures those of one list of names.
 
   Args:
@@ -44,14 +49,25 @@ def colours(names) -> dict[str, str]:
   return {name: _FIXED.get(name) or extra[name] for name in names}
 
 
-def new_figure(width: float, height: float, *, dpi: int = 200, **kwargs) -> Figure:
+class _Shown(Figure):
+  """A figure that notebooks show, whether or not pyplot has been imported there."""
+
+  def _repr_png_(self) -> bytes:
+    stream = io.BytesIO()
+    self.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+def new_figure(width: float, height: float, *, dpi: int = 200, **kwargs: Any) -> Figure:
   """An empty white figure; width and height in inches."""
-  figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white", **kwargs)
+  figure = _Shown(figsize=(width, height), dpi=dpi, facecolor="white", **kwargs)
   FigureCanvasAgg(figure)
   return figure
 
 
-def stage_axes(stages, colours: dict[str, str], labels) -> tuple[Figure, dict]:
+def stage_axes(
+  stages: Iterable[str], colours: dict[str, str], labels: tuple[str, str]
+) -> tuple[Figure, dict]:
   """Two panels above each other for each stage, at most five stages side by side.
 
   Args:
@@ -83,7 +99,7 @@ def stage_axes(stages, colours: dict[str, str], labels) -> tuple[Figure, dict]:
   return figure, pairs
 
 
-def save(figure: Figure, path) -> pathlib.Path:
+def save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
   """Writes a PNG whole or not at all; returns its path.
 
   Raises:
@@ -96,7 +112,7 @@ def save(figure: Figure, path) -> pathlib.Path:
   return path
 
 
-def quiet_axes(axes) -> None:
+def quiet_axes(axes: Axes) -> None:
   """A plot with two spines, a light grid and small ticks."""
   axes.spines[["top", "right"]].set_visible(False)
   axes.spines[["left", "bottom"]].set_color(QUIET)

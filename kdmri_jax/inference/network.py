@@ -1,0 +1,165 @@
+"""A trained network as an object: `kdmri_jax.load`."""
+
+import functools
+import os
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.typing import ArrayLike
+
+from kdmri_jax import models
+from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.image_layout import described, to_batch
+from kdmri_jax.inference import load as load_lib
+from kdmri_jax.inference import reconstruct
+from kdmri_jax.models import features
+from kdmri_jax.physics.masks import coverage
+from kdmri_jax.training.step import make_predict
+from kdmri_jax.types import Acquisition, Array, Measurement
+
+
+class Network:
+  """A trained network with its weights.
+
+  Attributes:
+    config: the experiment it comes from.
+    stage: name of the stage that was trained.
+    model: the linen module, for masks like the run's: any mask where that is 2-D, else
+      Cartesian masks of its phase-encode axis.
+    parameters: its best weights, a pytree; `model.apply` takes {"params": parameters}.
+  """
+
+  def __init__(
+    self, config: ExperimentConfig, stage: str, model: nn.Module, parameters: Any
+  ) -> None:
+    self.config, self.stage = config, stage
+    self.model, self.parameters = model, parameters
+    self._compiled = functools.cache(make_predict)
+
+  def __repr__(self) -> str:
+    count = features.count_parameters(self.parameters)
+    kind = type(self.model).__name__
+    return f"<{kind} of stage {self.stage!r}, {count} parameters>"
+
+  def apply(
+    self,
+    image: ArrayLike,
+    measurement: Measurement | None = None,
+    parameters: Any = None,
+  ) -> Array:
+    """The network as a function of arrays, to be differentiated or compiled.
+
+    `image` and `measurement` are what `kdmri_jax.undersample` returns:
+    `net.apply(*kd.undersample(x, mask))`.
+
+    Args:
+      image: the zero-filled image, real or complex [H, W] or [S, H, W], or float
+        [B, H, W, C], of about 0..1.
+      measurement: k-space, complex [H, W] or [S, H, W], and mask; None for networks
+        without data consistency.
+      parameters: other weights; None for its own.
+
+    Returns:
+      The reconstruction, as `image` was given.
+
+    Raises:
+      ArgumentError: the network knows images of another number of channels.
+    """
+    batch, layout = to_batch(image, "image")
+    channels = models.channels(self.model)
+    if batch.shape[-1] != channels:
+      expected = (
+        f"{'real' if channels == 1 else 'complex'} images: {channels} channel(s)"
+      )
+      raise ArgumentError("image", described(image), expected)
+    if measurement is not None and layout.rank == 2:
+      measurement = measurement._replace(kspace=measurement.kspace[None])
+    params = self.parameters if parameters is None else parameters
+    return layout.images(self.model.apply({"params": params}, batch, measurement).image)
+
+  def reconstruct(
+    self, kspace: ArrayLike, mask: ArrayLike, *, batch_size: int = 4
+  ) -> np.ndarray:
+    """Reconstructs measured k-space, as `kdmri reconstruct` does.
+
+    The k-space may have any scale; where the network knows images divided by their
+    maximum, the zero-filled image's is the divisor, and the result is multiplied by it.
+
+    Args:
+      kspace: complex [H, W] or [S, H, W], orthonormal, zero frequency at [0, 0]; 0
+        where not sampled.
+      mask: [H, W], not 0 = sampled, the same for all slices.
+      batch_size: slices at a time.
+
+    Returns:
+      The image, [H, W] or [S, H, W]: float32; complex64 of a network of two channels.
+
+    Raises:
+      ArgumentError: arrays of other shapes, a mask that does not fit the k-space, or
+        k-space of a complex image for a network that knows real ones.
+    """
+    kspace, mask = np.asarray(kspace), (np.asarray(mask) != 0).astype(np.uint8)
+    if kspace.ndim not in (2, 3) or not np.iscomplexobj(kspace):
+      raise ArgumentError("kspace", described(kspace), "complex [H, W] or [S, H, W]")
+    if mask.shape != kspace.shape[-2:]:
+      expected = f"{kspace.shape[-2:]}, the size of the k-space"
+      raise ArgumentError("mask", f"shape {mask.shape}", expected)
+    volume = kspace if kspace.ndim == 3 else kspace[None]
+    key = self.config.stages[self.stage].model
+    acquisition = Acquisition(mask[None])
+    try:
+      coverage.check_mask(coverage.peak_of(volume), mask, "kspace")
+      model = models.build(
+        self.config.models[key], acquisition.masks, f"config.models.{key}"
+      )
+      slices, scale = reconstruct.slices_of_kspace(
+        volume,
+        mask,
+        models.channels(model),
+        "kspace",
+        self.config.data.scaling == "volume_max",
+      )
+    except UserError as error:
+      raise ArgumentError(
+        error.where, error.found, error.expected, error.remedy
+      ) from error
+    found = reconstruct.run_once(
+      model,
+      self.parameters,
+      slices,
+      acquisition,
+      batch_size,
+      name="k-space",
+      compile_by=self._compiled,
+    )
+    image = scale * found.image
+    image = image[..., 0] if image.shape[-1] == 1 else image.view(np.complex64)[..., 0]
+    return image if kspace.ndim == 3 else image[0]
+
+
+def load(
+  workdir: str | os.PathLike, stage: str, *, task: str = "", seed: int | None = None
+) -> Network:
+  """Reads the network of a finished stage.
+
+  Args:
+    workdir: the run's work directory.
+    stage: name of the stage, such as "kd".
+    task: which of the experiment's tasks the mask is taken from; "" for the first.
+    seed: seed of the training; None takes the run's first.
+
+  Returns:
+    The network with its best weights.
+
+  Raises:
+    UserError: no such run, or no such stage, seed or task in it.
+  """
+  folder = pathlib.Path(workdir)
+  size = load_lib.read_shapes(folder)[0]
+  trained = load_lib.load(folder, stage, size, task=task, seed=seed)
+  parameters = jax.tree.map(np.asarray, trained.params)
+  return Network(trained.config, stage, trained.model, parameters)

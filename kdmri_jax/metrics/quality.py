@@ -1,0 +1,174 @@
+"""Metrics of a reconstructed volume under the protocols of `kdmri_jax.protocols`.
+
+Every number is computed in float64 on copies. A slice without any signal has nothing to
+reconstruct: it counts in the values of its volume under "kdmri" and "fastmri", and has
+none of its own.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kdmri_jax import lookup
+from kdmri_jax.errors import ArgumentError
+from kdmri_jax.metrics.metric import Metric
+from kdmri_jax.protocols import PROTOCOLS
+
+
+class Quality(NamedTuple):
+  """Values by metric.
+
+  Attributes:
+    volume: of the whole volume.
+    slices: of each slice, [S]; NaN where undefined, so in all slices without signal.
+  """
+
+  volume: dict[str, float]
+  slices: dict[str, np.ndarray]
+
+
+def measure(
+  target: ArrayLike,
+  prediction: ArrayLike,
+  metrics: Mapping[str, Metric],
+  protocols: Iterable[str] = tuple(PROTOCOLS),
+) -> dict[str, Quality]:
+  """Measures one volume; what metrics and protocols share is computed once.
+
+  Args:
+    target: fully sampled magnitude of about 0..1, [S, H, W] or [H, W], not changed.
+    prediction: reconstruction of the same shape, not changed.
+    metrics: name -> metric.
+    protocols: keys of `PROTOCOLS`.
+
+  Returns:
+    Protocol -> values.
+
+  Raises:
+    ArgumentError: shapes differ, values are not real and finite, images are smaller
+      than a metric's window, the target has no signal, or a protocol is unknown.
+  """
+  target, prediction = checked(target, prediction, metrics)
+  has_signal = target.max(axis=(1, 2)) > 0
+  shared: dict[Any, Any] = {}
+  result = {}
+  for protocol in protocols:
+    if protocol not in PROTOCOLS:
+      raise lookup.unknown("protocol", protocol, PROTOCOLS)
+    by_slice = PROTOCOLS[protocol].by_slice
+    peak = target.max(axis=(1, 2)) if by_slice else np.full(len(target), target.max())
+    found = result[protocol] = Quality({}, {})
+    for name, metric in metrics.items():
+      key = (metric.measure, metric.uses_range and by_slice)
+      if key not in shared:
+        shared[key] = _measured(metric, target, prediction, peak)
+      values = _per_slice(metric, shared[key], peak)
+      found.slices[name] = np.where(has_signal, values, np.nan)
+      if by_slice:
+        volume = _mean(found.slices[name])
+      elif metric.per_volume is None:
+        volume = _mean(values)
+      else:
+        volume = metric.per_volume(shared[key], peak[0])
+      found.volume[name] = float(volume)
+  return result
+
+
+def value(
+  metric: Metric, target: ArrayLike, prediction: ArrayLike, protocol: str
+) -> float:
+  """One metric of a volume under one protocol; arguments and errors as `measure`."""
+  return measure(target, prediction, {"": metric}, (protocol,))[protocol].volume[""]
+
+
+def of_image(
+  metric: Metric, target: np.ndarray, prediction: np.ndarray, data_range: float
+) -> float:
+  """One metric of an image, float64 [H, W], for a range that need not be its own."""
+  peak = np.array([data_range])
+  measured = _measured(metric, target[None], prediction[None], peak)
+  return float(_per_slice(metric, measured, peak)[0])
+
+
+def empty_slices(target: ArrayLike) -> int:
+  """Number of slices of a target [S, H, W] without any signal."""
+  return int(np.count_nonzero(np.max(target, axis=(1, 2)) <= 0))
+
+
+def _measured(metric, target, prediction, peak):
+  more = (peak,) if metric.uses_range else ()
+  return metric.measure(target, prediction, *more)
+
+
+def _per_slice(metric, measured, peak):
+  values = np.asarray(metric.per_slice(measured, peak), np.float64)
+  if values.shape != peak.shape:
+    raise ArgumentError(
+      "metrics",
+      f"values of shape {values.shape} from {metric.title}",
+      f"one value for each of {len(peak)} slices",
+    )
+  return values
+
+
+def checked(
+  target: ArrayLike, prediction: ArrayLike, metrics: Mapping[str, Metric]
+) -> tuple[np.ndarray, np.ndarray]:
+  """The two volumes [S, H, W] as read-only float64 copies; errors as `measure`."""
+  target, prediction = np.asarray(target), np.asarray(prediction)
+  if target.ndim not in (2, 3):
+    raise ArgumentError(
+      "target",
+      f"an array of shape {target.shape}",
+      "an image (rows, columns) or a volume (slices, rows, columns)",
+      "Take the magnitude of complex images, and leave the axis of channels out.",
+    )
+  if prediction.shape != target.shape:
+    raise ArgumentError(
+      "prediction",
+      f"shape {prediction.shape} beside a target of shape {target.shape}",
+      "the same shape",
+      "Compare each reconstruction with the volume it was made from, cropped alike.",
+    )
+  shape = target.shape[-2:]
+  largest = max(metrics.values(), key=lambda metric: metric.window)
+  if target.size == 0 or min(shape) < largest.window:
+    raise ArgumentError(
+      "target",
+      f"shape {target.shape}",
+      f"at least one slice of at least {largest.window}x{largest.window} pixels, the "
+      f"window of {largest.title}",
+    )
+  target, prediction = _real("target", target), _real("prediction", prediction)
+  if target.max() <= 0:
+    raise ArgumentError(
+      "target",
+      "no signal (its maximum is not above 0)",
+      "an image",
+      "Leave this volume out, or check how it was read.",
+    )
+  return target.reshape(-1, *shape), prediction.reshape(-1, *shape)
+
+
+def _real(name, volume):
+  if volume.dtype.kind not in "fiub" or not np.isfinite(volume).all():
+    found = "NaN or infinite values" if volume.dtype.kind == "f" else "no numbers"
+    if volume.dtype.kind == "c":
+      found = "complex values"
+    raise ArgumentError(
+      name,
+      f"{found} ({volume.dtype})",
+      "finite real intensities",
+      "Take the magnitude of complex images; make a broken reconstruction again.",
+    )
+  volume = volume.astype(np.float64)
+  volume.setflags(write=False)
+  return volume
+
+
+def _mean(values):
+  """Mean of what is defined; NaN when nothing is."""
+  values = values[~np.isnan(values)]
+  return values.mean() if len(values) else np.nan

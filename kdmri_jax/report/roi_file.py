@@ -1,0 +1,56 @@
+"""Reads the regions in which the signal-to-noise ratio is measured."""
+
+import csv
+import pathlib
+from collections.abc import Mapping, Sequence
+
+from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.metrics import roi_snr
+from kdmri_jax.metrics.roi_snr import Roi
+
+_FIELDS = ("volume", "slice", "row", "column", "height", "width")
+
+
+def read(
+  path: pathlib.Path, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, list[Roi]]:
+  """Reads regions from a CSV file.
+
+  Args:
+    path: a file with the header volume,slice,row,column,height,width and a line for
+      each region; numbers count from 0.
+    shapes: volume -> (slices, rows, columns).
+
+  Returns:
+    Volume -> list of `Roi`.
+
+  Raises:
+    UserError: the file cannot be read, names an unknown volume, or a region does not
+      lie within its volume or has fewer than two pixels.
+  """
+  expected = f"a CSV file with the header {','.join(_FIELDS)}"
+  try:
+    with open(path, newline="", encoding="utf-8") as file:
+      reader = csv.DictReader(file)
+      if set(reader.fieldnames or ()) != set(_FIELDS):
+        found = f"the header {','.join(reader.fieldnames or ['(none)'])}"
+        raise UserError(path, found, expected)
+      lines = list(reader)
+  except (OSError, UnicodeDecodeError, csv.Error) as error:
+    found = f"a file that cannot be read ({error})"
+    raise UserError(path, found, expected) from error
+  regions: dict[str, list[Roi]] = {}
+  for number, line in enumerate(lines, 2):
+    where = f"{path}, line {number}"
+    if line["volume"] not in shapes:
+      raise UserError(where, repr(line["volume"]), f"one of {', '.join(shapes)}")
+    try:
+      roi = Roi(*(int(line[field]) for field in _FIELDS[1:]))
+    except (TypeError, ValueError) as error:
+      raise UserError(where, f"{error}", "whole numbers") from error
+    with arguments_of(f"{where}, "):
+      roi_snr.check(roi, shapes[line["volume"]])
+    regions.setdefault(line["volume"], []).append(roi)
+  if not regions:
+    raise UserError(path, "no region", "at least one line")
+  return regions

@@ -1,0 +1,145 @@
+"""Records of training: how a stage was trained, and digests of its weights."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdmri_jax import __version__
+from kdmri_jax import config as config_lib
+from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.data import digests
+from kdmri_jax.errors import UserError
+
+# Of the record of the data, what a stage's weights depend on.
+_DATA = (
+  "source",
+  "scaling",
+  "crop",
+  "slices_per_volume",
+  "channels",
+  "stored_kspace_used",
+  "mask_digest",
+  "train_digest",
+  "validation_digest",
+)
+_MOST_SHOWN = 8
+
+
+def of_weights(params: Any) -> str:
+  """One digest of all arrays of a network's weights, with their names and shapes."""
+  arrays = jax.tree_util.tree_leaves_with_path(jax.device_get(params))
+  parts = []
+  for path, leaf in arrays:
+    array = np.ascontiguousarray(leaf)
+    head = f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}"
+    parts += [head.encode(), array.tobytes()]
+  return digests.digest(parts)
+
+
+def describe(
+  config: ExperimentConfig,
+  data: Mapping[str, Any],
+  seed: int,
+  name: str,
+  weights_of: Callable[[str], str],
+) -> dict[str, Any]:
+  """The record of a stage: all that determines its weights.
+
+  Args:
+    config: the experiment.
+    data: record of the data with its digests, as in WORKDIR/dataset.json.
+    seed: seed of the training.
+    name: the stage.
+    weights_of: digest of the weights of another stage, "STAGE" or "STAGE/branches"; ""
+      where it is not known.
+
+  Returns:
+    A JSON object: version, seed, the settings of the stage and of its networks, the
+    ways of measuring, the data, and the digests of the weights that it starts from
+    and that teach it.
+  """
+  settings = config_lib.to_dict(config)
+  stage, own = settings["stages"][name], config.stages[name]
+  measured = {key: settings[key] for key in ("mask", "noise")}
+  if config.tasks:
+    measured = {"tasks": settings["tasks"]}
+  for each in (measured, *measured.get("tasks", {}).values()):
+    if "mask" in each:
+      each["mask"] = {k: v for k, v in each["mask"].items() if k != "path"}
+  needed = dict.fromkeys(filter(None, (*own.all_teachers, own.start_from)))
+  return {
+    "version": __version__,
+    "seed": seed,
+    **{
+      key: settings[key]
+      for key in ("batch_size", "teacher_cache_type", "vgg_weights", "augment")
+    },
+    "stage": stage,
+    "model": settings["models"][own.model],
+    "branches": settings["models"].get(own.branches),
+    **measured,
+    "data": {key: data.get(key) for key in _DATA},
+    "weights_of": {other: weights_of(other) for other in needed},
+  }
+
+
+def differences(before: Any, now: Any, where: str = "") -> list[tuple[str, Any, Any]]:
+  """(dotted key, value before, value now) of all that differs in two JSON values."""
+  if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+    before, now = dict(enumerate(before)), dict(enumerate(now))
+  if isinstance(before, dict) and isinstance(now, dict):
+    return [
+      difference
+      for key in sorted({*before, *now}, key=str)
+      for difference in differences(
+        before.get(key), now.get(key), f"{where}.{key}" if where else str(key)
+      )
+    ]
+  return [] if before == now else [(where, before, now)]
+
+
+def in_words(there: Mapping, here: Mapping, free: str) -> list[str]:
+  """ "KEY: VALUE there, VALUE here" of each difference in a key that is not `free`."""
+  here = json.loads(json.dumps(here))
+  return [
+    f"{key}: {old!r} there, {new!r} here"
+    for key, old, new in differences(there, here)
+    if not re.fullmatch(free, key)
+  ]
+
+
+def shown(sentences: list[str]) -> str:
+  """The first of them, and how many more there are."""
+  more = len(sentences) - _MOST_SHOWN
+  return "; ".join(sentences[:_MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
+def check(
+  path: str | os.PathLike, there: Mapping[str, Any], here: Mapping[str, Any]
+) -> None:
+  """Refuses a stage's folder whose record is not that of this run's stage.
+
+  Args:
+    path: the folder.
+    there: the record in the folder.
+    here: the record that this run's stage has; weights that it does not know yet are
+      not compared.
+
+  Raises:
+    UserError: lists the differences.
+  """
+  unknown = [re.escape(key) for key, known in here["weights_of"].items() if not known]
+  free = rf"version|weights_of\.({'|'.join(unknown)})"
+  if found := in_words(there, here, free):
+    raise UserError(
+      path,
+      f"a stage that was trained otherwise: {shown(found)}",
+      "the stage of this run",
+      "Remove this folder to train the stage again. To use weights of another run, "
+      "set the stage's `given` to that run's WORKDIR/STAGE.",
+    )

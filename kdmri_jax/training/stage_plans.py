@@ -1,0 +1,143 @@
+"""What the stages of an experiment compute with, checked before anything is trained."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from absl import logging
+
+from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.data import tasks
+from kdmri_jax.data.dataset import Dataset
+from kdmri_jax.errors import UserError
+from kdmri_jax.interop import load_vgg
+from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
+from kdmri_jax.losses.perceptual import Perceptual
+from kdmri_jax.models import branches
+from kdmri_jax.training import batches, compatibility
+from kdmri_jax.training.stage_networks import Networks, fit_terms
+from kdmri_jax.training.terms import Term, resolve
+from kdmri_jax.types import Slices, shape_of
+
+
+class StagePlans:
+  """The networks, terms and slices of every stage.
+
+  Args:
+    config: the experiment.
+    dataset: its data.
+
+  Raises:
+    UserError: settings that do not fit each other or the data; names the setting.
+
+  Attributes:
+    models: the networks of the stages, by stage.
+  """
+
+  def __init__(self, config: ExperimentConfig, dataset: Dataset):
+    self._config, self._dataset = config, dataset
+    for slices in dataset.train.parts:
+      compatibility.check_augment(config.augment, slices)
+      if len(slices.target) < config.batch_size:
+        logging.warning(
+          "only %d training slices of %dx%d: batches of %d repeat them",
+          *(len(slices.target), *shape_of(slices), config.batch_size),
+        )
+    stages = config.stages.items()
+    used = {key for _, stage in stages for key in (stage.model, stage.branches) if key}
+    networks = {
+      key: compatibility.network(config, key, dataset) for key in sorted(used)
+    }
+    self.models = {name: networks[stage.model] for name, stage in stages}
+    self._branches = {
+      name: branches.build(
+        networks[stage.branches],
+        networks[stage.model],
+        f"config.stages.{name}.branches",
+      )
+      for name, stage in stages
+      if stage.branches
+    }
+    losses = PIXEL_LOSSES
+    if config.vgg_weights:
+      losses = {**losses, PERCEPTUAL: Perceptual(load_vgg(config.vgg_weights))}
+    self._terms = {
+      name: resolve(config.stages[name], f"config.stages.{name}", losses)
+      for name in config.pipeline
+    }
+    for name in config.pipeline:
+      self._terms[name] = self._fit_terms(name)
+      related = [t.name for t in self._terms[name] if t.weight and t.relates_images]
+      if related and config.batch_size == 1:
+        logging.warning(
+          "stage %s: the term %s compares the images of a batch and says little at "
+          "config.batch_size=1",
+          *(name, related[0]),
+        )
+
+  def networks(self, name: str, seed: int) -> Networks:
+    """What a stage computes with, for one seed of the training."""
+    config, augment = self._config.stages[name], self._config.augment
+    teachers = config.all_teachers
+    return Networks(
+      model=self.models[name],
+      terms=self._terms[name],
+      teachers=tuple(self.models[teacher] for teacher in teachers),
+      taught_by=tuple(
+        teachers.index(config.teachers[task]) if task in config.teachers else 0
+        for task in self._config.all_tasks
+      ),
+      branches=self._branches.get(name),
+      seed=seed,
+      fresh=tuple(
+        self._noisy and task.noise.fresh for task in self._config.all_tasks.values()
+      ),
+      augment=augment if augment.varies else None,
+    )
+
+  def slices(self, name: str, split: str) -> tuple[Slices, ...]:
+    """The slices of a split ("train", "validation"), for each task of a stage."""
+    return self.assign(split, getattr(self._dataset, split).parts, self._tasks(name))
+
+  def assign(
+    self, split: str, parts: Sequence[Slices], numbers: Sequence[int]
+  ) -> tuple[Slices, ...]:
+    """Slices of a split once for each task of these numbers, see `tasks.assign`."""
+    count = len(self._config.all_tasks)
+    return tasks.assign(parts, numbers, count=count, noisy=self._noisy, name=split)
+
+  @property
+  def _noisy(self) -> bool:
+    return any(each.snr is not None for each in self._dataset.acquisitions.values())
+
+  def _tasks(self, name: str) -> list[int]:
+    """The numbers of a stage's tasks."""
+    known, wanted = list(self._config.all_tasks), self._config.stages[name].tasks
+    return [known.index(task) for task in wanted or known]
+
+  def _fit_terms(self, name: str) -> tuple[Term, ...]:
+    """Fits the terms to the layers and traces them, before anything is trained.
+
+    They are traced for each size that the networks see, of patches and of slices.
+    """
+    networks = self.networks(name, self._config.seed)
+    plain = networks._replace(augment=None, fresh=())
+    patch = any(self._config.augment.patch)
+    found, seen = [], set()
+    for split, used in (("train", networks), ("validation", plain)):
+      for slices in getattr(self._dataset, split).parts:
+        size = "patch" if patch and split == "train" else shape_of(slices)
+        if size in seen:
+          continue
+        seen.add(size)
+        one = batches.take(slices, np.array([0]))
+        (one,) = self.assign(split, [one], self._tasks(name)[:1])
+        acquisition = self._dataset.acquisitions[shape_of(one)]
+        found.append(fit_terms(used, one, acquisition, name))
+    if any(terms != found[0] for terms in found):
+      raise UserError(
+        f"config.stages.{name}.terms",
+        "layers that are pooled to another size for each size of slices or patches",
+        "slices of one shape and no patches, or layers of equal sizes",
+        "Set --config.data.crop=(H,W) and --config.augment.patch=(0,0).",
+      )
+    return found[0]
