@@ -1,4 +1,4 @@
-"""Original PyTorch checkpoints come in, and trained networks go out."""
+"""Reads published PyTorch checkpoints, and exports trained networks."""
 
 from kdmri_jax.interop.edsr import from_edsr_state_dict, load_edsr_checkpoint
 from kdmri_jax.interop.jax_bundle import save_jax_bundle
@@ -12,8 +12,8 @@ from kdmri_jax.interop.swinir import from_swinir_state_dict, load_swinir_checkpo
 from kdmri_jax.interop.vgg import load_vgg
 
 # Format -> a function of file, model, parameters, size of the slices and whether they
-# are scaled, that writes the file, or raises a UserError, and returns what the user
-# should know of it.
+# are scaled. It writes the file, or raises a UserError, and returns a message for the
+# user.
 EXPORTS = {
   "jax": save_jax_bundle,
   "kdmri": lambda path, model, params, *_: save_kdmri_checkpoint(path, model, params),
