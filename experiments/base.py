@@ -204,6 +204,7 @@ def _stage(config, protocol, model, terms):
   paper = protocol == "paper"
   return dict(
     model=model,
+    given="",
     start_from="",
     teacher="",
     teachers={},

@@ -82,6 +82,7 @@ def add_stage(
     )
   config.stages[name] = dict(
     model=model,
+    given="",
     start_from="",
     teacher=teacher,
     teachers=teachers or {},

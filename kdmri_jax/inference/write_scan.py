@@ -84,6 +84,7 @@ def write(
   """
   if form == "h5":
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+      file.attrs["units"] = "file"
       for key, array in images.items():
         file[key] = array
       headers.write(file, header)

@@ -20,7 +20,7 @@ from kdmri_jax.training.stage_folder import StageFolder
 # where mask and data stand and how they are called, since digests say what they are.
 _FREE_SETTINGS = (
   r"seeds|devices|steps_per_dispatch|teacher_cache_mb|checkpoint_seconds|audit_every|name"
-  r"|evaluation(\..*)?|data\.(root|memory_mb)|mask\.path"
+  r"|evaluation(\..*)?|data\.(root|memory_mb)|mask\.path|stages\.\w+\.given"
 )
 _FREE_RECORDS = r"(.*\.)?(root|file|complex_file|unit|split_rule)"
 
@@ -88,7 +88,7 @@ class WorkDir:
   def digest(self, name: str) -> str:
     """Digest of the weights of "STAGE" or "STAGE/branches"; "" before the end."""
     stage, _, item = name.partition("/")
-    return StageFolder(self.stage(stage)).digest(item or "best")
+    return StageFolder(self.stage(stage)).digests().get(item or "best", "")
 
   def check(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
     """Refuses a folder that is not this run's.
