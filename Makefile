@@ -1,6 +1,7 @@
-# make demo   trains, compares and pictures teacher, student and distilled student
-# make test   runs the checks
-# make lint   checks style
+# make demo       trains, compares and pictures teacher, student and distilled student
+# make test       runs the quick checks, in about 5 minutes on two cores
+# make test-all   runs these, then the slow ones
+# make lint       checks style
 #
 # Each makes the virtual environment .venv first; PYTHON chooses the interpreter.
 
@@ -10,15 +11,19 @@ READY := $(VENV)/.ready
 DEMO := runs/demo
 # What pip installs, and what it builds with: older releases of pip read the first alone.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
+PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 NATIVE := $(wildcard kdmri_jax/ops/native/*.cc kdmri_jax/ops/native/*.h)
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-all lint clean
 
 demo: $(READY)
 	$(VENV)/bin/kdmri run --config=demo --workdir=$(DEMO)
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not slow" --memory-limit=2
+
+test-all: test
+	$(PYTEST) -m slow
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -17,7 +17,7 @@ class UserError(Exception):
     remedy: what the user can do; "" where `expected` already says it.
   """
 
-  def __init__(self, where, found: str, expected: str, remedy: str = ""):
+  def __init__(self, where: object, found: str, expected: str, remedy: str = ""):
     self.where, self.found, self.expected, self.remedy = where, found, expected, remedy
     text = f"{where}: found {found}; expected {expected}. {remedy}"
     lines = (line.strip() for line in text.splitlines())

@@ -12,7 +12,7 @@ from kdmri_jax.errors import UserError
 
 
 @contextlib.contextmanager
-def saving(path) -> Iterator[None]:
+def saving(path: str | os.PathLike) -> Iterator[None]:
   """Turns a failure to write `path` within the block into a `UserError`."""
   try:
     yield
@@ -30,7 +30,7 @@ def saving(path) -> Iterator[None]:
     ) from error
 
 
-def require_space(directory, size: int) -> None:
+def require_space(directory: str | os.PathLike, size: int) -> None:
   """Refuses to begin a write for which there is no room.
 
   Args:
@@ -46,7 +46,7 @@ def require_space(directory, size: int) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Gives a temporary path beside `path` that takes its place after the block.
 
   Raises:

@@ -36,7 +36,7 @@ import pathlib
 from absl import flags
 
 from kdmri_jax import cli
-from kdmri_jax.config import MaskConfig, PhantomConfig
+from kdmri_jax.config import MaskConfig
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.physics.masks import recipes
 
@@ -117,140 +117,47 @@ def _convert(file):
 
 
 def _show(*files):
+  from kdmri_jax.report import mask_tables
+
   _check_png()
-  read = _read(files)
-  _print_table([_facts(name, mask) for name, mask in read.items()])
-  _draw(read)
+  masks = _read(files)
+  print(f"\n{mask_tables.properties(masks)}")
+  _draw(masks)
 
 
 def _compare(*files):
-  from kdmri_jax.physics.masks import describe
-  from kdmri_jax.report import mask_quality
+  from kdmri_jax.report import mask_tables
 
   _check_png()
-  read = _read(files)
-  shapes = {mask.shape for mask in read.values()}
-  if len(shapes) > 1:
-    found = " and ".join(f"{h}x{w}" for h, w in sorted(shapes))
-    raise UserError("the masks", found, "one shape", "Look at them with show.")
-  images, what = _images(*shapes)
-  rows = []
-  for name, mask in read.items():
-    quality = mask_quality.measured(images, mask, where=_IMAGE.value or "the phantom")
-    row = _facts(name, mask) | {"energy": f"{100 * quality['energy']:.3f}%"}
-    row |= {"PSNR, dB": f"{quality['psnr']:.2f}", "SSIM": f"{quality['ssim']:.4f}"}
-    rows.append(row)
-  _print_table(rows)
-  print(
-    f"\nenergy sampled of {what}; PSNR and SSIM of the zero-filled magnitude, "
-    f"protocol {mask_quality.PROTOCOL}\n\nWhat share of the samples of a mask (row) "
-    "another one (column) has, too"
-  )
-  table = [
-    {"mask": name}
-    | {other: f"{100 * describe.shared(mask, read[other]):.0f}%" for other in read}
-    for name, mask in read.items()
-  ]
-  _print_table(table)
-  _draw(read)
+  masks = _read(files)
+  print(f"\n{mask_tables.comparison(masks, _IMAGE.value)}")
+  _draw(masks)
 
 
 def _read(files) -> dict:
   """Name -> mask of every file; says where its zero frequency was."""
-  from kdmri_jax.physics.masks.formats import read_mask
+  from kdmri_jax.physics.masks import formats
 
-  paths = [pathlib.Path(file) for file in files]
-  read, notes = {}, {}
-  for path, name in zip(paths, _names(paths), strict=True):
-    read[name], note = read_mask(
-      path,
-      centred=_CENTRED.value,
-      size=_size(),
-      axis=_AXIS.value,
-      key=_KEY.value,
-    )
-    notes.setdefault(note, []).append(name)
+  masks, notes = formats.read_masks(
+    files, centred=_CENTRED.value, size=_size(), axis=_AXIS.value, key=_KEY.value
+  )
   for note, names in notes.items():
     print(f"{', '.join(names)}: {note}")
-  return read
-
-
-def _names(paths) -> list[str]:
-  """The shortest ends of the paths that tell them apart."""
-  ends = [path.with_suffix("").parts for path in paths]
-  if len(set(paths)) < len(paths):
-    twice = next(path for path in paths if paths.count(path) > 1)
-    raise UserError(twice, "the same file twice", "each once", "Leave one out.")
-  for length in range(1, max(map(len, ends)) + 1):
-    names = ["/".join(end[-length:]) for end in ends]
-    if len(set(names)) == len(names):
-      return names
-  return [str(path) for path in paths]
-
-
-def _facts(name, mask) -> dict[str, str]:
-  """A line of the table."""
-  from kdmri_jax.physics.masks import describe
-  from kdmri_jax.physics.masks.point_spread import point_spread, side_lobe
-
-  facts, mirrored = describe.describe(mask), describe.mirrored(mask)
-  axis, lobe = facts["axis"], side_lobe(point_spread(mask))
-  if axis is None:
-    axis, sampled = "2-D", f"{mask.sum()} points"
-  else:
-    sampled = f"{facts['sampled_lines']} of {mask.shape[axis]}"
-    axis = f"{axis} ({('rows', 'columns')[axis]})"
-  return {
-    "mask": name,
-    "size": f"{mask.shape[0]}x{mask.shape[1]}",
-    "axis": axis,
-    "sampled": sampled,
-    "acceleration": f"{facts['acceleration']:.2f}",
-    "centre": f"{facts['centre_lines']}",
-    "symmetric": "yes" if mirrored == 1 else f"no ({100 * mirrored:.0f}%)",
-    "side lobe": f"{lobe.decibels:z.1f} dB, {lobe.distance:.0f} px" if lobe else "none",
-  }
-
-
-def _print_table(rows):
-  lines = [list(rows[0]), *(list(row.values()) for row in rows)]
-  widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-  lines.insert(1, ["-" * width for width in widths])
-  print()
-  for first, *rest in lines:
-    cells = map(str.rjust, rest, widths[1:])
-    print("  ".join([first.ljust(widths[0]), *cells]))
-
-
-def _images(shape):
-  """Images [S, H, W] of the masks' shape, and what they are."""
-  from kdmri_jax.data import volume
-  from kdmri_jax.data.sources import phantom
-  from kdmri_jax.inference import plain_scan
-
-  if not _IMAGE.value:
-    recipe = PhantomConfig("brain", 1, 4, shape, 0, False)
-    return phantom.draw_subject(recipe, 0, "brain"), "a synthetic brain, 4 slices"
-  images = plain_scan.read_images(pathlib.Path(_IMAGE.value)).target
-  what = f"{_IMAGE.value}, {len(images)} slices"
-  if images.ndim == 3 and images.shape[1:] != shape:
-    before, after = ("x".join(map(str, size)) for size in (images.shape[1:], shape))
-    what += f", cropped or zero-padded about the centre from {before} to {after}"
-    images = volume.crop(images, shape)
-  return images, what
+  return masks
 
 
 def _save(mask):
-  from kdmri_jax.physics.masks import files
+  from kdmri_jax.physics.masks import describe, files
+  from kdmri_jax.report import mask_tables
 
   if not _OUT.value:
     raise UserError("--out", "nothing", "the file to write", "Write --out=mask.npy.")
   files.save(_OUT.value, mask)
-  facts = _facts(_OUT.value, mask)
-  _print_table([facts])
-  axis = "" if facts["axis"] == "2-D" else f" --config.mask.axis={facts['axis'][0]}"
+  print(f"\n{mask_tables.properties({_OUT.value: mask})}")
+  axis = describe.phase_encode_axis(mask)
+  named = "" if axis is None else f" --config.mask.axis={axis}"
   print(
-    f"\nUse it with\n  --config.mask.kind=file --config.mask.path={_OUT.value}{axis}"
+    f"\nUse it with\n  --config.mask.kind=file --config.mask.path={_OUT.value}{named}"
   )
 
 

@@ -1,7 +1,11 @@
-"""What every test shares: eight host devices, and the folders of numbers and images."""
+"""What every test shares: eight host devices, compiled code, a limit of memory."""
 
+import ctypes
+import gc
 import os
 import pathlib
+import platform
+import resource
 import tempfile
 
 import jax
@@ -17,6 +21,18 @@ parallel.use_cores(at_least=8)
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
+PEAK = pytest.StashKey[dict[str, float]]()
+
+
+def pytest_addoption(parser):
+  parser.addoption(
+    "--memory-limit",
+    type=float,
+    metavar="GB",
+    help="fail where a process that ran tests has held more memory than this",
+  )
+
+
 def pytest_configure(config):
   """What one test or process has compiled, others load, as long as the tests run."""
   if hasattr(config, "workerinput"):
@@ -30,6 +46,50 @@ def pytest_configure(config):
   for name, value in settings.items():
     os.environ[name.upper()] = str(value)
     jax.config.update(name, value)
+
+
+def peak():
+  """The largest resident size of this process so far, in GB."""
+  size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  return size * (1 if platform.system() == "Darwin" else 1024) / 1e9
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+  """A worker of pytest-xdist has ended."""
+  peaks = node.config.stash.setdefault(PEAK, {})
+  peaks[node.gateway.id] = getattr(node, "workeroutput", {}).get("peak", 0.0)
+
+
+def pytest_sessionfinish(session):
+  config = session.config
+  if hasattr(config, "workerinput"):
+    config.workeroutput["peak"] = peak()
+    return
+  peaks = config.stash.setdefault(PEAK, {"this process": peak()})
+  limit = config.getoption("--memory-limit")
+  if limit and max(peaks.values()) > limit:
+    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+  peaks = config.stash.get(PEAK, {})
+  limit = config.getoption("--memory-limit")
+  text = ", ".join(f"{name} {size:.1f} GB" for name, size in sorted(peaks.items()))
+  over = limit and max(peaks.values()) > limit
+  verdict = f"; the limit is {limit:g} GB" if over else ""
+  terminalreporter.write_line(f"largest memory: {text}{verdict}", red=bool(over))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_of_a_module():
+  """Gives back what a module has compiled; others load it from the cache on disk."""
+  yield
+  gc.collect()
+  jax.clear_caches()
+  gc.collect()
+  if platform.libc_ver()[0] == "glibc":
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="module")

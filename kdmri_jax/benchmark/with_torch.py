@@ -10,6 +10,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class DCCNN(torch.nn.Module):
     mask: the sampling mask, [H, W].
   """
 
-  def __init__(self, params, residual: bool, rounds: bool, mask: np.ndarray):
+  def __init__(self, params: Any, residual: bool, rounds: bool, mask: np.ndarray):
     super().__init__()
     self._residual, self._rounds = residual, rounds
     self._cascades = torch.nn.ModuleList()
@@ -73,7 +74,7 @@ class DCCNN(torch.nn.Module):
       half = half[:, None] if self._axis == 0 else half
     self.register_buffer("_half", torch.tensor(half, dtype=torch.float32))
 
-  def forward(self, image, measured):
+  def forward(self, image: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
     """[B, 1, H, W], real part of the measured image -> image, layers by cascade."""
     layers = []
     for cascade in self._cascades:

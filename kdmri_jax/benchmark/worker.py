@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from kdmri_jax.benchmark.case import Case, Runner
 
@@ -40,7 +41,7 @@ class Worker:
     **options: of the framework's `start`.
   """
 
-  def __init__(self, framework: str, config: dict, **options):
+  def __init__(self, framework: str, config: dict, **options: Any):
     self.framework = framework
     self._process = subprocess.Popen(
       [sys.executable, "-m", "kdmri_jax.benchmark.worker", framework],
@@ -51,7 +52,7 @@ class Worker:
     )
     self.send(do="start", config=config, **options)
 
-  def send(self, **request) -> None:
+  def send(self, **request: Any) -> None:
     """Asks for something; `receive` waits for the answer.
 
     Requests: "start" (once, by the constructor), "prepare" (case, file), "run"

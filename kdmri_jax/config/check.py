@@ -34,7 +34,7 @@ def check(config: ExperimentConfig) -> None:
   _check_references(config)
 
 
-def is_number(value) -> bool:
+def is_number(value: object) -> bool:
   """Whether the value is an int or float; bool is neither."""
   return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -33,7 +33,7 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
   return experiment
 
 
-def to_dict(config) -> dict[str, Any]:
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
   """The plain, JSON-able form of a parsed config: tuples are lists, inf is "inf"."""
   values = _listed(dataclasses.asdict(config))
   for name, model in values["models"].items():

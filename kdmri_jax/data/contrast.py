@@ -6,7 +6,9 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import UserError
 
 
-def choose(config: DataConfig, usual: str, available: Iterable[str], where) -> str:
+def choose(
+  config: DataConfig, usual: str, available: Iterable[str], where: object
+) -> str:
   """The name of the image that `config.contrast` asks for.
 
   Args:

@@ -176,7 +176,7 @@ def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Vo
         "images that take, with those before them, more memory than data.memory_mb="
         f"{config.memory_mb}",
         "data that fits",
-        "Turn them into prepared volumes (scripts/prepare.py), which can stay in their "
+        "Turn them into prepared volumes (`kdmri prepare`), which can stay in their "
         "files, or raise --config.data.memory_mb.",
       )
     yield digests.add(volume)

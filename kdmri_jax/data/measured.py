@@ -1,5 +1,6 @@
 """K-space that arrives undersampled, of one coil or of a combination of several."""
 
+import os
 import pathlib
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -131,7 +132,9 @@ def sensitivities(
   return maps
 
 
-def require_sense(path, count: int, name: str, settings: DataConfig) -> None:
+def require_sense(
+  path: str | os.PathLike, count: int, name: str, settings: DataConfig
+) -> None:
   """Refuses several coils that `settings.combine` does not combine by "sense".
 
   Args:

@@ -211,7 +211,7 @@ def from_calgary_campinas(path: pathlib.Path, settings: DataConfig) -> Measured 
   return of_planes(path, planes, record, centred_image=False)
 
 
-# What scripts/reconstruct.py asks before it takes a file for fully sampled.
+# What `kdmri reconstruct` asks before it takes a file for fully sampled.
 READERS: dict[str, Callable[[pathlib.Path, DataConfig], Measured | None]] = {
   "fastmri": from_fastmri,
   "ismrmrd": from_ismrmrd,

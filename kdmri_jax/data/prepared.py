@@ -45,7 +45,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       would have to stay in its file and cannot be used as it is.
   """
   root = root_folder(config)
-  paths = files_of(root, [".h5"], "volumes written by scripts/prepare.py", below=False)
+  paths = files_of(root, [".h5"], "volumes written by `kdmri prepare`", below=False)
   paths = [path for path in paths if wanted(config, path.stem)]
   stay = sum(map(_bytes, paths)) > config.memory_mb * 2**20
   if stay:
@@ -211,7 +211,7 @@ def _peak(path, file) -> np.ndarray | None:
     raise UserError(
       path,
       f"{_PEAK!r}, which has changed since",
-      "the file as scripts/prepare.py wrote it",
+      "the file as `kdmri prepare` wrote it",
       "Prepare the data anew.",
     )
   return peak
@@ -249,7 +249,7 @@ def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
     path,
     f"{found}, in a folder that takes more memory than data.memory_mb="
     f"{config.memory_mb}",
-    "volumes that scripts/prepare.py has cropped, cut and scaled as this experiment "
+    "volumes that `kdmri prepare` has cropped, cut and scaled as this experiment "
     "needs them",
     "Prepare them anew with its flags --crop, --slices_per_volume and --scaling, or "
     "raise --config.data.memory_mb.",

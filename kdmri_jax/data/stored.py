@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ class StoredArray:
       raise UserError(
         self.files[number],
         f"slice {slice_number} of {self.key!r}, which has changed since",
-        "the file as scripts/prepare.py wrote it",
+        "the file as `kdmri prepare` wrote it",
         "Prepare the data anew.",
       )
 
@@ -127,7 +128,7 @@ def join(
   )
 
 
-def require_grain():
+def require_grain() -> types.ModuleType:
   """The package that reads ahead.
 
   Raises:

@@ -2,6 +2,7 @@
 
 from flax import linen as nn
 
+from kdmri_jax.distillation.method import Context
 from kdmri_jax.ops.convolution import convolve
 from kdmri_jax.types import Array
 
@@ -35,7 +36,7 @@ class SumOverLayers(nn.Module):
 
   @nn.compact
   def __call__(
-    self, student: tuple[Array, ...], teacher: tuple[Array, ...], *context
+    self, student: tuple[Array, ...], teacher: tuple[Array, ...], *context: Context
   ) -> Array:
     """The value of a batch.
 

@@ -123,7 +123,7 @@ def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserE
     path,
     f"no trained stage {stage!r}",
     f"one of the trained ones out of {', '.join(config.pipeline)}",
-    "Train it with scripts/run.py, or name another --stage.",
+    "Train it with `kdmri run`, or name another --stage.",
   )
 
 

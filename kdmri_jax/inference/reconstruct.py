@@ -161,7 +161,7 @@ def write(
 
 
 def run_file(
-  workdir: pathlib.Path, stage: str, path: pathlib.Path, **options
+  workdir: pathlib.Path, stage: str, path: pathlib.Path, **options: Any
 ) -> dict[str, np.ndarray]:
   """Reconstructs one file with a trained stage.
 

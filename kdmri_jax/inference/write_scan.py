@@ -3,6 +3,7 @@
 import gzip
 import math
 import pathlib
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -122,7 +123,7 @@ def nifti_bytes(image: np.ndarray, record: Mapping[str, Any]) -> bytes:
   return result.to_bytes()
 
 
-def require_nibabel(where):
+def require_nibabel(where: object) -> types.ModuleType:
   """The package nibabel.
 
   Raises:

@@ -1,6 +1,7 @@
 """What the ONNX files of several networks are put together from."""
 
 import math
+import types
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ class Graph:
     onnx: the package.
   """
 
-  def __init__(self, onnx):
+  def __init__(self, onnx: types.ModuleType):
     self._onnx, self._nodes = onnx, []
     self._constants: dict[tuple, Any] = {}
 
@@ -110,7 +111,7 @@ def convolve(graph: Graph, x: str, weights: Mapping[str, Any], margin: int = 0) 
 
 
 def transform(
-  graph: Graph, x: str, matrix: str | np.ndarray, axis: int, channels: int, size
+  graph: Graph, x: str, matrix: str | np.ndarray, axis: int, channels: int, size: tuple
 ) -> str:
   """Multiplies an image by a matrix along an axis, all channels at once.
 

@@ -16,6 +16,7 @@ import pathlib
 import pickle
 import zipfile
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ class Record:
     record.arguments, record.state = arguments, None
     return record
 
-  def __init__(self, *arguments):
+  def __init__(self, *arguments: Any):
     """Accepts what `__new__` keeps."""
 
   def __setstate__(self, state):

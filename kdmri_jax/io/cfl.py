@@ -1,5 +1,6 @@
 """Arrays of the BART toolbox: a pair of files, NAME.hdr and NAME.cfl."""
 
+import os
 import pathlib
 import re
 
@@ -14,7 +15,7 @@ _TYPE = np.dtype("<c8")
 _REMEDY = "Write the pair again with BART or with kdmri_jax.io.cfl.write_cfl."
 
 
-def read_cfl(path) -> np.memmap:
+def read_cfl(path: str | os.PathLike) -> np.memmap:
   """Opens one pair; values are read from the disk where the array is indexed.
 
   Args:
@@ -47,7 +48,7 @@ def read_cfl(path) -> np.memmap:
     return np.memmap(data, _TYPE, "r", shape=shape, order="F")
 
 
-def write_cfl(path, array: np.ndarray) -> None:
+def write_cfl(path: str | os.PathLike, array: np.ndarray) -> None:
   """Writes one pair; what was there before stays until both files are complete.
 
   Args:
@@ -75,7 +76,7 @@ def write_cfl(path, array: np.ndarray) -> None:
     array.astype(_TYPE, order="F").T.tofile(new_data)
 
 
-def pair(path) -> tuple[pathlib.Path, pathlib.Path]:
+def pair(path: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
   """NAME.hdr and NAME.cfl of one of them, or of NAME."""
   path = pathlib.Path(path)
   name = path.name.removesuffix(".hdr").removesuffix(".cfl")

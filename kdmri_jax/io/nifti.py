@@ -3,6 +3,7 @@
 import gzip
 import math
 import pathlib
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from kdmri_jax.io.reading import reading, refuse_huge
 from kdmri_jax.optional import require
 
 
-def read_nifti(path: pathlib.Path, frame: int | None = None):
+def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray, Any]:
   """Reads one NIfTI volume.
 
   The stored array axes are kept: axis 0 becomes the rows, axis 1 the columns and

@@ -10,7 +10,9 @@ from kdmri_jax.metrics.metric import Metric
 WINDOW = 7
 
 
-def of_slices(target: np.ndarray, prediction: np.ndarray, data_range: np.ndarray):
+def of_slices(
+  target: np.ndarray, prediction: np.ndarray, data_range: np.ndarray
+) -> np.ndarray:
   """SSIM of each slice of two volumes [S, H, W], [S]; NaN where the range is 0."""
   return np.array(
     [

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 
 from flax import linen as nn
+from numpy.typing import ArrayLike
 
 from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
@@ -22,7 +23,7 @@ NETWORKS = {
 }
 
 
-def build(config: ModelConfig, mask, where: str) -> nn.Module:
+def build(config: ModelConfig, mask: ArrayLike, where: str) -> nn.Module:
   """The network of a config, its data consistency in the fastest form for the mask.
 
   Args:

@@ -19,7 +19,7 @@ def check_sizes(**sizes: int | Sequence[int]) -> None:
       raise ValueError(f"{name} {size!r}, not of whole numbers from 1 on")
 
 
-def check_choice(name: str, value, choices: Sequence) -> None:
+def check_choice(name: str, value: object, choices: Sequence) -> None:
   """Raises ValueError unless the value is among the choices."""
   if value not in choices:
     raise ValueError(f"{name} {value!r}, none of {', '.join(map(repr, choices))}")

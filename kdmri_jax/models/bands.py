@@ -8,6 +8,7 @@ computed twice.
 """
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ _MOST = 20  # bands; more take long to compile
 _PIXELS = 2500  # of a band at least; smaller ones cost more than they gain
 
 
-def apply(model: nn.Module, params, *arguments) -> Outputs:
+def apply(model: nn.Module, params: Any, *arguments: Any) -> Outputs:
   """`model.apply`, every `CNN` in it in bands on a CPU; sows nothing, calls no C++."""
 
   def layer_by_layer(params, *arguments):

@@ -1,6 +1,7 @@
 """Reads named features out of a network, as its modules sowed them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from flax import linen as nn
@@ -11,7 +12,7 @@ from kdmri_jax.types import Array, Measurement, Outputs
 
 
 def apply(
-  model: nn.Module, params, image: Array, measurement: Measurement
+  model: nn.Module, params: Any, image: Array, measurement: Measurement
 ) -> tuple[Outputs, dict[str, Array]]:
   """Runs the network and collects what it sowed.
 
@@ -48,6 +49,6 @@ def pick(features: dict[str, Array], names: Sequence[str], where: str) -> tuple:
   return tuple(features[name] for name in names)
 
 
-def count_parameters(params) -> int:
+def count_parameters(params: Any) -> int:
   """Number of trainable scalars."""
   return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -81,7 +81,7 @@ def chosen(config: DataConfig, *ways: str) -> str:
 def combine(
   slices: Iterable[tuple[np.ndarray, np.ndarray | None]],
   way: str,
-  where,
+  where: object,
   *,
   centred_image: bool = True,
 ) -> tuple[np.ndarray, dict]:

@@ -46,7 +46,9 @@ def draw_snr(draws: Array, lowest: Array, highest: Array) -> Array:
   return lowest + jax.vmap(one)(draws) * span
 
 
-def add(measurement: Measurement, target: Array, snr: Array, draws: Array):
+def add(
+  measurement: Measurement, target: Array, snr: Array, draws: Array
+) -> Measurement:
   """Adds noise where k-space was sampled.
 
   Its real and its imaginary part have the standard deviation signal / snr at each

@@ -3,11 +3,10 @@
 from typing import Any
 
 from kdmri_jax.protocols import PROTOCOLS
-from kdmri_jax.report import gradient_audit, signal, speed, wording
+from kdmri_jax.report import gradient_audit, paired, signal, speed, wording
 from kdmri_jax.report.cautions import cautions
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.rows import compared, count, main, ranked, summary_rows
-from kdmri_jax.statistics import paired
 
 
 def analyse(inputs: ReportInput) -> dict[str, Any]:
@@ -15,7 +14,7 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
 
   Returns:
     A dict with title, protocol, protocol_definition, dataset, evaluated_on, mask;
-    rows: see `rows.summary_rows`; paired: results of `statistics.paired` with
+    rows: see `rows.summary_rows`; paired: results of `report.paired` with
     "sentence", for every distilled model against the control, the student and the
     teacher, and for teacher-student, where both have values and share a seed, each
     for the compared metrics; further: the same for `inputs.pairs`, in the first metric;

@@ -16,13 +16,15 @@ _FEW_SUBJECTS = 10
 _FEW_SEEDS = 10
 
 
-def cautions(inputs: ReportInput, rows: list[dict], pairs: list[dict], audit) -> list:
+def cautions(
+  inputs: ReportInput, rows: list[dict], pairs: list[dict], audit: dict
+) -> list:
   """Sentences, each once.
 
   Args:
     inputs: what the report is made of.
     rows: from `rows.summary_rows`.
-    pairs: from `statistics.paired`.
+    pairs: from `report.paired`.
     audit: from `audits.summarise`.
   """
   found = _few_subjects(pairs)

@@ -31,7 +31,9 @@ _OWN = {
 }
 
 
-def write(directory, inputs: ReportInput, *, analysis: dict | None = None):
+def write(
+  directory: str | os.PathLike, inputs: ReportInput, *, analysis: dict | None = None
+) -> pathlib.Path:
   """Writes index.html, report.md, report.json, figures/ and the tables.
 
   Everything is made in a new folder beside `directory`, which takes its place at the

@@ -8,7 +8,7 @@ from kdmri_jax.errors import UserError, arguments_of
 PROTOCOL = "kdmri"
 
 
-def measured(images: np.ndarray, mask: np.ndarray, *, where="images") -> dict:
+def measured(images: np.ndarray, mask: np.ndarray, *, where: object = "images") -> dict:
   """Energy that a mask samples of images, and the quality of their zero-filled ones.
 
   The energy is the sum of |F x|^2 over the samples and slices, divided by that over all

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from kdmri_jax.data.slice_set import SliceSet
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.metrics import roi_snr
 from kdmri_jax.metrics.roi_snr import Roi
 from kdmri_jax.report import roi_file
 from kdmri_jax.report.volume_files import read_volume
-from kdmri_jax.statistics import mixed_effects
-from kdmri_jax.statistics.mixed_effects import Effect
+from kdmri_jax.statistics import Effect, mixed_effects
+from kdmri_jax.statistics.mixed_model import formula_api
 
 AUTO = "auto"
 
@@ -47,7 +47,7 @@ def check(choice: str, evaluated: SliceSet) -> None:
       statsmodels is not installed.
   """
   if choice:
-    mixed_effects.formula_api()
+    formula_api()
     volumes = {volume.name: volume for volume in evaluated.volumes}
     regions = _regions(choice, evaluated, lambda name: np.abs(volumes[name].target[:]))
     found = sum(map(len, regions.values()))
@@ -83,15 +83,16 @@ def measure(
 
   regions = _regions(choice, evaluated, target)
   values = {model: _values(paths, regions) for model, paths in folders.items()}
-  labels = [(subjects[n], f"{n}/{k}") for n, found in regions.items()
-            for k in range(len(found))]  # fmt: skip
-  records = [
-    {"model": model, "subject": subject, "roi": roi, "snr": value}
-    for model, found in values.items()
-    for (subject, roi), value in zip(labels, found, strict=True)
-    if np.isfinite(value)
-  ]
-  effects = mixed_effects.fit(records, reference)
+  owners = [subjects[name] for name, found in regions.items() for _ in found]
+  places = [f"{n}/{k}" for n, found in regions.items() for k in range(len(found))]
+  with arguments_of("the linear mixed-effects model of SNR, "):
+    effects = mixed_effects(
+      np.concatenate(list(values.values())),
+      np.repeat(list(values), len(places)),
+      owners * len(values),
+      places * len(values),
+      reference=reference,
+    )
   return Measured(regions, values, effects, reference, _pictures(target, regions))
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from kdmri_jax.metrics import Metric
-from kdmri_jax.report import wording
+from kdmri_jax.report import paired, wording
 from kdmri_jax.report.inputs import Budget
 from kdmri_jax.report.tables import Tables
-from kdmri_jax.statistics import paired
 
 Metrics = Mapping[str, Metric]
 _PUBLISHED = ("psnr", "ssim")
@@ -127,6 +126,11 @@ def format_table(rows: Sequence[dict], metrics: Metrics) -> str:
   """
   labels = {name: metric.label for name, metric in compared(metrics).items()}
   header, body = cells(rows, labels, metrics)
+  return text_table(header, body)
+
+
+def text_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+  """A table as plain text: the first column to the left, the others to the right."""
   widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
   lines = [header, tuple("-" * width for width in widths), *body]
   return "\n".join(
@@ -144,7 +148,7 @@ def summary_records(rows: Iterable[dict], metrics: Iterable[str]) -> list[dict]:
 
   Returns:
     Records {"model", "metric", "mean", "sd", "sd over seeds", "volumes", "left out",
-    "seeds"}, the standard deviations as in `statistics.summary`. "volumes" have been
+    "seeds"}, the standard deviations as in `paired.summary`. "volumes" have been
     measured, as in the table; "left out" of them count in no mean.
   """
   return [

@@ -4,9 +4,10 @@ import numpy as np
 
 from kdmri_jax.report import blocks, wording
 from kdmri_jax.report.figures import colours
+from kdmri_jax.report.roi_snr import Measured
 
 
-def summary(measured) -> dict | None:
+def summary(measured: Measured | None) -> dict | None:
   """What report.json holds of `snr.Measured`; None without."""
   if measured is None:
     return None

@@ -10,9 +10,12 @@ import csv
 import io
 import json
 import math
+import os
 import pathlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.metrics import METRICS, Metric, quality
@@ -40,8 +43,8 @@ class Tables(NamedTuple):
 
 
 def evaluate_folders(
-  target_dir,
-  prediction_dirs,
+  target_dir: str | os.PathLike,
+  prediction_dirs: Mapping[str, str | os.PathLike],
   *,
   key: str = "",
   metrics: Mapping[str, Metric] = METRICS,
@@ -90,7 +93,14 @@ def _labelled(prediction_dirs):
       yield {"model": model}, folders
 
 
-def add_volume(tables: Tables, label: dict, target, prediction, *, where) -> None:
+def add_volume(
+  tables: Tables,
+  label: dict,
+  target: np.ndarray,
+  prediction: np.ndarray,
+  *,
+  where: object,
+) -> None:
   """Measures one volume and appends its records.
 
   Args:
@@ -114,7 +124,7 @@ def add_volume(tables: Tables, label: dict, target, prediction, *, where) -> Non
       tables.slices.append({**head, "slice": index, **values})
 
 
-def write_csv(path, records: list[dict]) -> None:
+def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
   """Writes records as CSV with a header line; undefined values are left empty."""
   text = io.StringIO()
   writer = csv.DictWriter(
@@ -128,12 +138,12 @@ def write_csv(path, records: list[dict]) -> None:
   write_text(path, text.getvalue())
 
 
-def write_json(path, value) -> None:
+def write_json(path: str | os.PathLike, value: Any) -> None:
   """Writes strictly valid JSON: what is not finite becomes null."""
   write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
 
 
-def write_tables(folder, tables: Tables) -> list[pathlib.Path]:
+def write_tables(folder: str | os.PathLike, tables: Tables) -> list[pathlib.Path]:
   """Writes volumes.csv, volumes.json, slices.csv and slices.json; their paths."""
   folder = pathlib.Path(folder)
   folder.mkdir(parents=True, exist_ok=True)
@@ -145,13 +155,13 @@ def write_tables(folder, tables: Tables) -> list[pathlib.Path]:
   return paths
 
 
-def write_text(path, text: str) -> None:
+def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes a file whole or not at all."""
   with replacing(path) as temporary:
     temporary.write_text(text, encoding="utf-8")
 
 
-def plain(value):
+def plain(value: Any) -> Any:
   """A copy made of JSON's own types; numbers that are not finite become None."""
   if isinstance(value, dict):
     return {str(key): plain(item) for key, item in value.items()}

@@ -1,5 +1,6 @@
 """Folders of volumes to be measured: h5, NIfTI, npz and cfl alike."""
 
+import os
 import pathlib
 import zipfile
 
@@ -24,7 +25,7 @@ NPZ_KEYS = (*KEYS, "image")
 _REMEDY = "Make this file again, or remove it from the folder."
 
 
-def find(folder) -> dict[str, pathlib.Path]:
+def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
   """The volumes of a folder: name without ending -> file.
 
   Raises:
@@ -53,7 +54,7 @@ def find(folder) -> dict[str, pathlib.Path]:
   return files
 
 
-def read_volume(path, *, key: str = "") -> tuple[np.ndarray, str]:
+def read_volume(path: str | os.PathLike, *, key: str = "") -> tuple[np.ndarray, str]:
   """Reads one volume.
 
   Args:

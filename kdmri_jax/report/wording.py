@@ -4,7 +4,7 @@ import math
 
 from kdmri_jax.data.split_units import counted
 from kdmri_jax.metrics import Metric
-from kdmri_jax.statistics.paired import ENOUGH
+from kdmri_jax.statistics.resampling import ENOUGH
 
 MINUS = "\u2212"
 ABSENT = "\u2013"
@@ -12,14 +12,14 @@ _MOST_DECIMALS = 8
 
 
 def sentence(pair: dict, metric: Metric) -> str:
-  """Says in words what `statistics.paired` found, and no more than it found.
+  """Says in words what `report.paired` found, and no more than it found.
 
   The interval decides: a difference is claimed only where it excludes zero and
-  there are at least `statistics.ENOUGH` units. The numbers of a claim are positive;
+  there are at least `resampling.ENOUGH` units. The numbers of a claim are positive;
   where none is made, positive favours a.
 
   Args:
-    pair: what `statistics.paired` returns.
+    pair: what `report.paired` returns.
     metric: its metric.
 
   Returns:

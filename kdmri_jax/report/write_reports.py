@@ -249,7 +249,7 @@ def _histories(pipelines):
   }
 
 
-def environment(devices) -> dict:
+def environment(devices: Sequence[jax.Device]) -> dict:
   """Versions and devices, for the report."""
   return {
     "python": platform.python_version(),

@@ -1,177 +1,223 @@
-"""Is one model better than another? Paired statistics over subjects and seeds.
+"""Compares two models on the same images."""
 
-Subjects are the unit wherever there are enough of them: slices of one subject
-resemble each other, so counting them as independent promises too much. Seeds are a
-second factor, crossed with the subjects: every training is measured on all of them.
-"""
-
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.stats
+from numpy.typing import ArrayLike
 
-from kdmri_jax.errors import UserError
-from kdmri_jax.statistics import resampling
+from kdmri_jax.errors import ArgumentError
+from kdmri_jax.statistics import equivalence, resampling
+from kdmri_jax.statistics.equivalence import Equivalence
 from kdmri_jax.statistics.resampling import ENOUGH
 
 
-def summary(records: list[dict], protocol: str, metrics: Iterable[str]) -> list[dict]:
-  """Mean and spread of every metric over volumes and seeds, a row for each model.
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+  """How two models differ; `print` says it in a sentence.
 
-  Args:
-    records: records of `tables.Tables`; slices are ignored.
-    protocol: whose records to take.
-    metrics: keys of the values to summarise.
-
-  Returns:
-    Rows {"model", "n_seeds", "metrics": {metric: {"mean", "sd", "sd_over_seeds", "n",
-    "left_out"}}} in the order in which the models appear. The mean is over seeds and
-    volumes. sd is the sample standard deviation (n - 1) over volumes of their means
-    over seeds, None for n = 1; sd_over_seeds that of the seeds' means over volumes,
-    None for one seed. `left_out` volumes have no finite value with some seed (a
-    perfect PSNR, no edges) and count neither in the means nor in n; mean is None for
-    n = 0.
-
-  Raises:
-    UserError: a model was not measured on the same volumes with every seed.
+  Attributes:
+    mean_difference: mean of a - b over units and seeds.
+    ci95: its interval of 95%, [low, high]; None below two units.
+    ci95_method: "bootstrap", or "t" over the seeds; None without an interval.
+    wilcoxon_p: two-sided signed-rank test over the units' means over seeds, so of these
+      trainings only; 1.0 where all differences are 0, None below two units.
+    unit: what is paired, "subject" or "slice".
+    n: number of units.
+    subjects: number of subjects.
+    left_out: units without finite values throughout.
+    n_seeds: number of seeds.
+    seeds_better: seeds with which the mean difference favours a.
+    seed_differences: the mean difference with each seed.
+    differences: the difference of each unit, mean over seeds.
+    verdict: of a, by the interval; "too_few" below `ENOUGH` units.
+    equivalence: the test against a margin; None where no margin was given.
   """
-  models = {}
-  for record in records:
-    if record["protocol"] == protocol and "slice" not in record:
-      models.setdefault(record["model"], []).append(record)
-  return [
-    {"model": model, **_summarise(rows, model, metrics)}
-    for model, rows in models.items()
-  ]
+
+  mean_difference: float
+  ci95: list[float] | None
+  ci95_method: Literal["bootstrap", "t"] | None
+  wilcoxon_p: float | None
+  unit: Literal["subject", "slice"]
+  n: int
+  subjects: int
+  left_out: int
+  n_seeds: int
+  seeds_better: int
+  seed_differences: list[float]
+  differences: list[float]
+  verdict: Literal["better", "worse", "undecided", "too_few"]
+  equivalence: Equivalence | None
+
+  def __str__(self) -> str:
+    text = f"a - b = {self.mean_difference:+.4g}"
+    if self.ci95 is not None:
+      text += " [{:+.4g}, {:+.4g}]".format(*self.ci95)
+    text += f" over {_counted(self.n, self.unit)}"
+    if self.unit == "slice":
+      text += f" of {_counted(self.subjects, 'subject')}"
+    if self.n_seeds > 1:
+      text += f" and {self.n_seeds} seeds"
+    if self.ci95 is not None:
+      method = f"95% {self.ci95_method} interval"
+      text += f" ({method}, Wilcoxon p = {self.wilcoxon_p:.3g})"
+    return f"{_VERDICTS[self.verdict]}: {text}.{self._equivalent()}"
+
+  def _equivalent(self) -> str:
+    if self.equivalence is None or self.equivalence.p is None:
+      return ""
+    said = "shown" if self.equivalence.shown else "not shown"
+    margin, p = self.equivalence.margin, self.equivalence.p
+    return f" Equivalence within ±{margin:g} is {said} (TOST p = {p:.3g})."
 
 
-def _summarise(rows, model, names):
-  volumes, seeds = (
-    list(dict.fromkeys(row.get(key) for row in rows)) for key in ("volume", "seed")
-  )
-  by_key = {(row["volume"], row.get("seed")): row for row in rows}
-  if len(by_key) != len(volumes) * len(seeds):
-    raise UserError(
-      model,
-      "records of other volumes with some seeds than with others",
-      "the same volumes with every seed",
-      "Evaluate all seeds on the same files.",
-    )
-  metrics = {}
-  for name in names:
-    values = [[by_key[volume, seed][name] for seed in seeds] for volume in volumes]
-    metrics[name] = _moments(np.array(values, np.float64))
-  return {"n_seeds": len(seeds), "metrics": metrics}
+_VERDICTS = {
+  "better": "a is better than b",
+  "worse": "a is worse than b",
+  "undecided": "No difference can be claimed",
+  "too_few": f"Too few to judge by (at least {ENOUGH} are needed)",
+}
 
 
-def _moments(values):
-  """Moments of values [volumes, seeds]."""
-  finite = values[np.isfinite(values).all(axis=1)]
-  by_volume = finite.mean(axis=1)
-  several = len(finite) > 0 and finite.shape[1] > 1
-  return {
-    "mean": float(by_volume.mean()) if len(finite) else None,
-    "sd": float(by_volume.std(ddof=1)) if len(finite) > 1 else None,
-    "sd_over_seeds": float(finite.mean(axis=0).std(ddof=1)) if several else None,
-    "n": len(finite),
-    "left_out": len(values) - len(finite),
-  }
+class Share(NamedTuple):
+  """How much of the gap between two models a third one closes.
+
+  Attributes:
+    value: (a - b) / (teacher - b) of the means; None where the teacher is not better,
+      or no unit has finite values.
+    ci95: its interval of 95%, [low, high]; None below two units, or where the
+      resampled gap is not always positive.
+    n_seeds: number of seeds.
+  """
+
+  value: float | None
+  ci95: list[float] | None
+  n_seeds: int
 
 
-def paired(
-  records: list[dict],
-  a: str,
-  b: str,
-  metric: str,
+def compare(
+  a: ArrayLike,
+  b: ArrayLike,
+  subjects: ArrayLike | None = None,
   *,
-  bootstrap: int,
-  seed: int,
+  seeds: ArrayLike | None = None,
   higher_is_better: bool = True,
-  teacher: str | None = None,
-  protocol: str = "kdmri",
-  group: str = "subject",
-) -> dict:
-  """Compares two models on the same images, trained with the same seeds.
+  margin: float | None = None,
+  bootstrap: int = 2000,
+  bootstrap_seed: int = 0,
+) -> Comparison:
+  """Compares two models by a metric of the same images.
 
-  With at least `ENOUGH` subjects the unit is the subject (the mean over its
-  volumes). With fewer it is the slice; then subjects are resampled first and
-  slices within them (one subject: slices only). Where there are several seeds, every
-  unit has a difference with each seed, and seeds are resampled independently of the
-  units: every drawn unit is taken with every drawn seed. A few seeds show less of
-  their spread than there is, so the t interval over the seeds' mean differences (n - 1
-  degrees of freedom) takes the place of the bootstrap's where it is the wider one.
+  With at least `ENOUGH` subjects the unit is the subject: the mean over its values.
+  With fewer it is the single value, of a slice; then subjects are resampled first and
+  slices within them (one subject: slices only). With several seeds every unit has a
+  difference with each seed, and seeds are resampled independently of the units. A few
+  seeds show less of their spread than there is, so the t interval over the seeds' mean
+  differences (n - 1 degrees of freedom) takes the place of the percentile bootstrap's
+  where it is wider.
 
   Args:
-    records: records of `tables.Tables`, volumes and slices; "seed" is the seed of
-      the training, absent where there is one only.
-    a: model whose gain is asked for.
-    b: model to compare with.
-    metric: key of the value to compare.
-    bootstrap: number of resamples.
-    seed: of the resampling; the same seed gives the same interval.
+    a: values of the model whose gain is asked for, [N].
+    b: values of the model to compare with, [N]; b[i] is of the same image as a[i].
+    subjects: the subject of each value, [N]; None where each value is a subject's.
+    seeds: the seed of the training of each value, [N]; None for one training. Each
+      seed has the same images, those of a subject in the same order.
     higher_is_better: whether larger values are better.
-    teacher: the model that bounds the gap above b; None does not ask for the gap.
-    protocol: whose records to take.
-    group: what a record's subject is, in words: "subject", "file".
+    margin: largest difference that does not matter, in the unit of the values; asks
+      for a test of equivalence.
+    bootstrap: number of resamples.
+    bootstrap_seed: seed of the resampling; the same one gives the same interval.
 
   Returns:
-    A dict: a, b, metric, protocol; mean_difference (mean of a - b over seeds and
-    units); ci95 (its interval [low, high], None below two units) and ci95_method
-    ("bootstrap", "t" or None); wilcoxon_p (signed-rank over the units' means over
-    seeds, two-sided, so of these trainings only; 1.0 when all differences are 0; None
-    below two units); gap_closed = (a - b) / (teacher - b) of the means, None where not
-    asked for or the teacher is not better; gap_ci95 (made as ci95, the t interval by
-    linearisation of the ratio), None also where the resampled gap is not always
-    positive; gap_note (why gap_closed or gap_ci95 is None, else None); gap_seeds (seeds
-    that a, b and the teacher share, those of gap_closed, None without it); n_seeds
-    (seeds that a and b share), seeds_better (those with which the mean difference
-    favours a), seed_differences (list of the n_seeds mean differences); group; unit
-    (`group` or "slice"), n (units), subjects, left_out (units without finite values
-    throughout), differences (list of the n differences, means over seeds), verdict
-    ("better", "worse", "undecided", "too_few": of a, by the interval).
+    The difference, its interval, the tests.
 
   Raises:
-    UserError: a model has no records, the models were not measured on the same
-      images or share no seed, or no unit has finite values.
+    ArgumentError: the arrays do not fit together, no unit has finite values, or the
+      margin is not positive.
+
+  Source: crossed bootstrap: Owen, Annals of Applied Statistics 1 (2007); equivalence:
+    Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15 (1987).
   """
-  sample = resampling.pick(records, (a, b), metric, protocol)
+  sample = resampling.sample({"a": a, "b": b}, subjects, seeds)
   if not len(sample.values):
-    raise UserError(
-      f"{metric} of {a} and {b}", "no finite value", "images with signal", "Check them."
-    )
+    raise ArgumentError("a", "no finite value that can be paired", "finite values")
+  sign = 1 if higher_is_better else -1
   crossed = sample.values[..., 0] - sample.values[..., 1]
   differences, by_seed = crossed.mean(axis=1), crossed.mean(axis=0)
   interval = resampling.Interval(None, None)
   if len(differences) > 1:
-    means = resampling.means(sample, bootstrap, seed)
+    means = resampling.means(sample, bootstrap, bootstrap_seed)
     resampled = means[:, 0] - means[:, 1]
     interval = resampling.wider_interval(resampled, differences.mean(), by_seed)
-  sign = 1 if higher_is_better else -1
-  gap = dict.fromkeys(("gap_closed", "gap_ci95", "gap_note", "gap_seeds"))
-  if teacher not in (None, a, b):
-    trio = resampling.pick(records, (a, teacher, b), metric, protocol)
-    gap |= _gap(trio, (teacher, b), sign, bootstrap, seed)
-  return {
-    "a": a,
-    "b": b,
-    "metric": metric,
-    "protocol": protocol,
-    "mean_difference": float(differences.mean()),
-    "ci95": interval.ends,
-    "ci95_method": interval.method,
-    "wilcoxon_p": _wilcoxon(differences),
-    **gap,
-    "n_seeds": len(by_seed),
-    "seeds_better": int(np.count_nonzero(sign * by_seed > 0)),
-    "seed_differences": by_seed.tolist(),
-    "group": group,
-    "unit": "slice" if sample.by_slice else group,
-    "n": len(differences),
-    "subjects": len(np.unique(sample.subjects)),
-    "left_out": sample.left_out,
-    "differences": differences.tolist(),
-    "verdict": _verdict(interval.ends, len(differences), sign),
-  }
+  return Comparison(
+    mean_difference=float(differences.mean()),
+    ci95=interval.ends,
+    ci95_method=interval.method,
+    wilcoxon_p=_wilcoxon(differences),
+    unit="subject" if sample.by_subject else "slice",
+    n=len(differences),
+    subjects=len(np.unique(sample.subjects)),
+    left_out=sample.left_out,
+    n_seeds=len(by_seed),
+    seeds_better=int(np.count_nonzero(sign * by_seed > 0)),
+    seed_differences=by_seed.tolist(),
+    differences=differences.tolist(),
+    verdict=_verdict(interval.ends, len(differences), sign),
+    equivalence=None if margin is None else equivalence.within(sample, margin),
+  )
+
+
+def share_of_gap(
+  a: ArrayLike,
+  b: ArrayLike,
+  teacher: ArrayLike,
+  subjects: ArrayLike | None = None,
+  *,
+  seeds: ArrayLike | None = None,
+  higher_is_better: bool = True,
+  bootstrap: int = 2000,
+  bootstrap_seed: int = 0,
+) -> Share:
+  """How much of the gap between a teacher and the model b the model a closes.
+
+  The interval is made as that of `compare`, its t interval by linearisation of the
+  ratio.
+
+  Args:
+    a: values of the model whose gain is asked for, [N].
+    b: values of the model to compare with, [N].
+    teacher: values of the model that bounds the gap, [N].
+    subjects: as `compare`.
+    seeds: as `compare`.
+    higher_is_better: as `compare`.
+    bootstrap: as `compare`.
+    bootstrap_seed: as `compare`.
+
+  Returns:
+    The share and its interval.
+
+  Raises:
+    ArgumentError: the arrays do not fit together.
+  """
+  models: Mapping[str, ArrayLike] = {"a": a, "teacher": teacher, "b": b}
+  sample = resampling.sample(models, subjects, seeds)
+  if not len(sample.values):
+    return Share(None, None, sample.values.shape[1])
+  sign, by_seed = 1 if higher_is_better else -1, sample.values.mean(axis=0)
+  gain, gap = by_seed[:, 0] - by_seed[:, 2], by_seed[:, 1] - by_seed[:, 2]
+  if sign * gap.mean() <= 0:
+    return Share(None, None, len(gap))
+  share = float(gain.mean() / gap.mean())
+  means = resampling.means(sample, bootstrap, bootstrap_seed)
+  gaps = means[:, 1] - means[:, 2]
+  if len(sample.values) < 2 or (sign * gaps).min() <= 0:
+    return Share(share, None, len(gap))
+  shares = (means[:, 0] - means[:, 2]) / gaps
+  linearised = (gain - share * gap) / gap.mean()
+  interval = resampling.wider_interval(shares, share, linearised)
+  return Share(share, interval.ends, len(gap))
 
 
 def _wilcoxon(differences):
@@ -182,27 +228,6 @@ def _wilcoxon(differences):
   return float(scipy.stats.wilcoxon(differences).pvalue)
 
 
-def _gap(sample, bounds, sign, bootstrap, seed):
-  """Entries on the gap of a sample of a, teacher and b; `bounds`: the last two."""
-  units = len(sample.values)
-  by_seed = sample.values.mean(axis=0) if units else np.zeros((1, 3))
-  gain, gap = by_seed[:, 0] - by_seed[:, 2], by_seed[:, 1] - by_seed[:, 2]
-  if sign * gap.mean() <= 0:
-    note = "{} is not better than {}, so there is no gap to close".format(*bounds)
-    return {"gap_note": note}
-  share = float(gain.mean() / gap.mean())
-  found = {"gap_closed": share, "gap_seeds": len(gap)}
-  means = resampling.means(sample, bootstrap, seed)
-  gaps = means[:, 1] - means[:, 2]
-  if units < 2 or (sign * gaps).min() <= 0:
-    note = "the gap between {} and {} is too uncertain for an interval".format(*bounds)
-    return {**found, "gap_note": note}
-  shares = (means[:, 0] - means[:, 2]) / gaps
-  linearised = (gain - share * gap) / gap.mean()
-  interval = resampling.wider_interval(shares, share, linearised)
-  return {**found, "gap_ci95": interval.ends}
-
-
 def _verdict(interval, n, sign):
   if n < ENOUGH:
     return "too_few"
@@ -210,3 +235,7 @@ def _verdict(interval, n, sign):
   if low <= 0 <= high:
     return "undecided"
   return "better" if (low > 0) == (sign > 0) else "worse"
+
+
+def _counted(count, noun):
+  return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,11 +1,13 @@
 """Paired values by unit and seed, their resampled means, and intervals of 95%."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
+from numpy.typing import ArrayLike
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError
 
 ENOUGH = 6
 """Fewest pairs with which the exact two-sided Wilcoxon test can reach 0.05."""
@@ -17,13 +19,13 @@ class Sample(NamedTuple):
   Attributes:
     values: see above.
     subjects: the subject of each unit.
-    by_slice: whether the unit is the slice, else it is the subject.
+    by_subject: whether the unit is the subject, else it is the slice.
     left_out: units that had a value that is not finite.
   """
 
   values: np.ndarray
   subjects: np.ndarray
-  by_slice: bool
+  by_subject: bool
   left_out: int
 
 
@@ -39,58 +41,66 @@ class Interval(NamedTuple):
   method: str
 
 
-def pick(records: list[dict], models, metric: str, protocol: str) -> Sample:
-  """The values of several models on the same images, with the seeds they share.
+def sample(
+  models: Mapping[str, ArrayLike],
+  subjects: ArrayLike | None = None,
+  seeds: ArrayLike | None = None,
+) -> Sample:
+  """Arranges values of several models by unit and seed.
 
-  The unit is the subject (the mean over its volumes) with at least `ENOUGH` subjects,
-  else the slice.
+  The unit is the subject (the mean over its values) with at least `ENOUGH` subjects,
+  else the value.
 
   Args:
-    records: records of `tables.Tables`, volumes and slices.
-    models: their names.
-    metric: key of the value.
-    protocol: whose records to take.
+    models: argument's name -> values [N], the same image at the same place.
+    subjects: the subject of each value, [N]; None for a subject each.
+    seeds: the seed of the training of each value, [N]; None for one training. Each
+      seed has the same images, those of a subject in the same order.
 
   Raises:
-    UserError: a model has no records, the models were not measured on the same images
-      or share no seed.
+    ArgumentError: the arrays do not fit together.
   """
-  rows = [r for r in records if r["protocol"] == protocol and r["model"] in models]
-  by_slice = len({r["subject"] for r in rows}) < ENOUGH
-  seeds = set.intersection(
-    *({r.get("seed") for r in rows if r["model"] == model} for model in models)
-  )
-  columns = [(seed, model) for seed in sorted(seeds) for model in models]
-  table = {}
-  for row in rows:
-    if ("slice" in row) == by_slice and row.get("seed") in seeds:
-      key = (row["subject"], row["volume"], row.get("slice", 0))
-      table.setdefault(key, {})[row.get("seed"), row["model"]] = row[metric]
-  if not table or any(len(found) != len(columns) for found in table.values()):
-    raise UserError(
-      " and ".join(models),
-      "models without records of the same images",
-      f"records of each model on each image under the protocol {protocol}, with the "
-      "same seeds",
-      "Evaluate all of them on the same files.",
+  columns = {name: np.asarray(values, np.float64) for name, values in models.items()}
+  (first, reference), *_ = columns.items()
+  count = reference.size
+  labels = {"seeds": np.zeros(count, int) if seeds is None else np.asarray(seeds)}
+  if subjects is not None:
+    labels["subjects"] = np.asarray(subjects)
+  for name, column in {**columns, **labels}.items():
+    if column.shape != (count,) or not count:
+      expected = f"a value for each of the {count} of {first}" if count else "values"
+      raise ArgumentError(name, f"shape {column.shape}", f"one dimension, {expected}")
+  trainings = [np.flatnonzero(labels["seeds"] == s) for s in np.unique(labels["seeds"])]
+  if "subjects" not in labels:
+    labels["subjects"] = np.empty(count, int)
+    for rows in trainings:
+      labels["subjects"][rows] = np.arange(len(rows))
+  owners = [labels["subjects"][rows] for rows in trainings]
+  order = [np.argsort(each, kind="stable") for each in owners]
+  owners = [each[places] for each, places in zip(owners, order, strict=True)]
+  if any(not np.array_equal(each, owners[0]) for each in owners):
+    raise ArgumentError(
+      "seeds",
+      "other subjects, or other numbers of values, with some seeds than with others",
+      "the same images with every seed",
     )
-  keys = sorted(table)
-  values = np.array([[table[k][c] for c in columns] for k in keys], np.float64)
-  values = values.reshape(len(keys), len(seeds), len(models))
-  owners = np.array([k[0] for k in keys])
-  if not by_slice:
-    names = np.unique(owners)
+  rows = np.stack([r[o] for r, o in zip(trainings, order, strict=True)], axis=1)
+  values = np.stack([column[rows] for column in columns.values()], axis=-1)
+  names, owners = np.unique(owners[0]), owners[0]
+  by_subject = subjects is None or len(names) >= ENOUGH
+  if by_subject:
     values = np.array([values[owners == name].mean(axis=0) for name in names])
     owners = names
   keep = np.isfinite(values).all(axis=(1, 2))
-  return Sample(values[keep], owners[keep], by_slice, int(np.count_nonzero(~keep)))
+  return Sample(values[keep], owners[keep], by_subject, int(np.count_nonzero(~keep)))
 
 
 def means(sample: Sample, bootstrap: int, seed: int) -> np.ndarray:
-  """Means [bootstrap, models]: clusters, then units within each, crossed with seeds.
+  """Resampled means [bootstrap, models].
 
-  One group is resampled directly. The mean weighs every unit alike, as the mean
-  of the sample itself does.
+  Subjects are drawn, then the slices within each, where those are the units; and
+  independently the seeds. One group is resampled directly. The mean weighs every unit
+  alike, as the mean of the sample itself does.
 
   Source: resampling crossed factors: Owen, Annals of Applied Statistics 1 (2007).
   """
@@ -113,7 +123,9 @@ def means(sample: Sample, bootstrap: int, seed: int) -> np.ndarray:
   return np.einsum("bs,bsm->bm", times_drawn / seeds, by_seed)
 
 
-def wider_interval(resampled, centre: float, by_seed) -> Interval:
+def wider_interval(
+  resampled: np.ndarray, centre: float, by_seed: np.ndarray
+) -> Interval:
   """The percentile bootstrap interval, or the t interval over seeds where it is wider.
 
   Resampling a handful of seeds shows less of their spread than there is: with three
@@ -137,7 +149,7 @@ def wider_interval(resampled, centre: float, by_seed) -> Interval:
 
 
 def _groups(sample):
-  """Indices of the units that are resampled together: one array a cluster."""
-  if not sample.by_slice:
+  """Indices of the units that are resampled together, an array per group."""
+  if sample.by_subject:
     return [np.arange(len(sample.subjects))]
   return [np.flatnonzero(sample.subjects == s) for s in np.unique(sample.subjects)]

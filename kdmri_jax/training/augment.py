@@ -9,7 +9,9 @@ from kdmri_jax.types import Array
 _TURN, _PLACE = 103, 104  # tell draws of different purpose apart
 
 
-def turn(images: tuple[Array, ...], draws: Array, config: AugmentConfig):
+def turn(
+  images: tuple[Array, ...], draws: Array, config: AugmentConfig
+) -> tuple[Array, ...]:
   """Mirrors and turns images at random.
 
   Args:
@@ -37,7 +39,9 @@ def turn(images: tuple[Array, ...], draws: Array, config: AugmentConfig):
   return jax.vmap(lambda *arguments: tuple(one(*arguments)))(draws, *images)
 
 
-def cut(images: tuple[Array, ...], draws: Array, patch: tuple[int, int]):
+def cut(
+  images: tuple[Array, ...], draws: Array, patch: tuple[int, int]
+) -> tuple[Array, ...]:
   """Cuts a patch from each image at random.
 
   Args:

@@ -1,6 +1,7 @@
 """Records of training: how a stage was trained, and digests of its weights."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -98,7 +99,7 @@ def training_set(config: DataConfig, data: Mapping[str, Any]) -> dict[str, Any]:
   return {"population": population, "subjects": data["training_slices"]}
 
 
-def differences(before, now, where: str = "") -> list[tuple[str, Any, Any]]:
+def differences(before: Any, now: Any, where: str = "") -> list[tuple[str, Any, Any]]:
   """(dotted key, value before, value now) of all that differs in two JSON values."""
   if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
     before, now = dict(enumerate(before)), dict(enumerate(now))
@@ -129,7 +130,9 @@ def shown(sentences: list[str]) -> str:
   return "; ".join(sentences[:_MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
 
 
-def check(path, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+def check(
+  path: str | os.PathLike, there: Mapping[str, Any], here: Mapping[str, Any]
+) -> None:
   """Refuses a stage's folder whose record is not that of this run's stage.
 
   Args:

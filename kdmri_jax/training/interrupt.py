@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import threading
+import types
 from collections.abc import Iterator
 
 
@@ -16,7 +17,7 @@ class Interrupt:
   def __init__(self):
     self.received = 0
 
-  def handle(self, number, frame) -> None:
+  def handle(self, number: int, frame: types.FrameType | None) -> None:
     """A signal handler."""
     del frame
     if self.received and number == signal.SIGINT:

@@ -118,7 +118,12 @@ class Extras(NamedTuple):
 
 
 def make_guides(
-  terms: Sequence[Term], features: Features, batch: Batch, hints, extras, key: Array
+  terms: Sequence[Term],
+  features: Features,
+  batch: Batch,
+  hints: Any,
+  extras: Any,
+  key: Array,
 ) -> dict[str, Any]:
   """Initial weights of the terms that own some: term name -> pytree.
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -67,13 +68,13 @@ def _largest_divisor(number: int, limit: int) -> int:
   return max(n for n in range(1, limit + 1) if number % n == 0)
 
 
-def replicate(tree, devices: Sequence[jax.Device]):
+def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
   """Puts a pytree on every device."""
   sharding = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec())
   return jax.device_put(tree, sharding)
 
 
-def keep(parts, devices: Sequence[jax.Device]):
+def keep(parts: Any, devices: Sequence[jax.Device]) -> Any:
   """Moves slices to the memory of the accelerator that trains alone, if they fit.
 
   They stay where they are for CPU devices, which share the host's memory, for several
@@ -89,7 +90,9 @@ def keep(parts, devices: Sequence[jax.Device]):
   return jax.device_put(parts, device)
 
 
-def at_once(requested: int, parts, devices: Sequence[jax.Device], count: int) -> int:
+def at_once(
+  requested: int, parts: Any, devices: Sequence[jax.Device], count: int
+) -> int:
   """Batches a dispatch.
 
   Args:
@@ -119,17 +122,17 @@ def evenly(count: int) -> int:
   return next(divisors, -(-count // -(-count // _AT_ONCE)))
 
 
-def gather(tree):
+def gather(tree: Any) -> Any:
   """Joins per-device arrays [B, ...] to the batch of all devices, in order."""
   return jax.lax.all_gather(tree, AXIS, tiled=True)
 
 
-def position():
+def position() -> jax.Array:
   """Number of this device among those of the step, counted from 0."""
   return jax.lax.axis_index(AXIS)
 
 
-def average(tree):
+def average(tree: Any) -> Any:
   """The mean over the devices."""
   return jax.lax.pmean(tree, AXIS)
 
@@ -139,7 +142,7 @@ def compile_step(
   devices: Sequence[jax.Device],
   *,
   split: Sequence[bool],
-  out_axes,
+  out_axes: Any,
   donate: tuple[int, ...] = (),
 ) -> Callable:
   """Compiles a step for the devices: jit for one, pmap for several.

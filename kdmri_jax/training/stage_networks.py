@@ -101,7 +101,7 @@ def vary(
 
 
 def forward(
-  networks: Networks, params, guides, batch: Batch
+  networks: Networks, params: Any, guides: Any, batch: Batch
 ) -> tuple[Outputs, dict[str, Array]]:
   """Runs the network that is trained; its features include SFT's branches."""
   outputs, features = _run(networks.model, params, batch)
@@ -111,7 +111,9 @@ def forward(
   return outputs, features
 
 
-def teach(networks: Networks, teacher_params, batch: Batch) -> dict[str, Any] | None:
+def teach(
+  networks: Networks, teacher_params: Any, batch: Batch
+) -> dict[str, Any] | None:
   """The frozen teachers' hints, of each image those of its task's; None without one."""
   hints = []
   for teacher, params in zip(networks.teachers, teacher_params, strict=True):

@@ -169,7 +169,7 @@ def _read(path: pathlib.Path, needed: str) -> dict[str, Any]:
       path,
       f"no readable record of a run ({error})",
       "the work directory of a run",
-      "Name the --workdir that scripts/run.py wrote.",
+      "Name the --workdir that `kdmri run` wrote.",
     ) from error
 
 

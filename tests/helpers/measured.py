@@ -8,8 +8,7 @@ import pytest
 
 from kdmri_jax import report
 from kdmri_jax.metrics import METRICS
-from kdmri_jax.report import tables, wording
-from kdmri_jax.statistics import paired
+from kdmri_jax.report import paired, tables, wording
 
 OPTIONS = {"bootstrap": 2000, "seed": 0}
 BARE = {

@@ -37,7 +37,7 @@ def train_student(folder):
 
 
 def read(path, **options):
-  """What `scripts/reconstruct.py` reads for a run on phantoms."""
+  """What `kdmri reconstruct` reads for a run on phantoms."""
   return read_scan.read(path, BASE, **options)
 
 

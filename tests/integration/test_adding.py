@@ -59,6 +59,7 @@ def run(folder, command):
   )
 
 
+@pytest.mark.slow
 def test_a_method_in_one_file_and_one_line(copy):
   file = block("1. Write one file", "python")
   (copy / "kdmri_jax" / "distillation" / "methods" / "mean_activation.py").write_text(
@@ -79,6 +80,7 @@ def test_a_method_in_one_file_and_one_line(copy):
   assert "report:" in trained.stdout
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own(copy):
   (copy / "my_network.py").write_text(block("## A network of your own", "python"))
   (copy / "my_experiment.py").write_text(block("and name it", "python"))

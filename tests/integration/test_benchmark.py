@@ -1,13 +1,12 @@
 """The benchmark: frameworks compute the same, take turns, and are put in a table."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
+from helpers.commands import refused
+from helpers.marks import slow
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.benchmark import case, epochs, race, scaling, table
@@ -18,7 +17,6 @@ from kdmri_jax.experiments import base
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.types import Measurement
 
-ROOT = pathlib.Path(__file__).parents[2]
 SMALL = Case("inference", "student", 48, 44, 1)
 
 
@@ -46,6 +44,7 @@ def results(tmp_path_factory):
     ]
 
 
+@pytest.mark.slow
 def test_all_runners_are_timed_as_often(results):
   inference, training = results
   assert set(inference.seconds) == {
@@ -58,6 +57,7 @@ def test_all_runners_are_timed_as_often(results):
     assert all(value > 1e8 for value in result.machine().values())
 
 
+@pytest.mark.slow
 def test_the_table_shows_every_case(results):
   text = table.make(results)
   assert "**Inference**" in text and "**A training step**" in text
@@ -128,6 +128,7 @@ def test_numbers_that_differ_are_not_timed(tmp_path):
     assert theirs.receive()["seconds"] > 0  # it goes on after an error
 
 
+@pytest.mark.slow
 def test_scaling_over_devices_and_processes():
   found = scaling.measure(
     settings(), "student", (48, 44), repeats=1, say=lambda text: None, most=2, each=1
@@ -137,6 +138,7 @@ def test_scaling_over_devices_and_processes():
   assert len(scaling.table(found).splitlines()) == 2 + 3
 
 
+@pytest.mark.slow
 def test_epochs_of_the_pipeline():
   (found,) = epochs.measure(settings(), ["student"], (48, 44), seeds=2)
   assert found.steps == 8 and list(found.seconds) == [1, 2]
@@ -144,6 +146,7 @@ def test_epochs_of_the_pipeline():
   assert len(epochs.table([found]).splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_a_protocol_is_all_epochs_of_all_stages():
   found = epochs.run_protocol(settings(), ["teacher", "feature"], (48, 44), epochs=2)
   assert list(found.stages) == ["teacher", "feature"]
@@ -152,7 +155,7 @@ def test_a_protocol_is_all_epochs_of_all_stages():
   assert len(epochs.table_of_protocol(found).splitlines()) == 2 + 2 + 1
 
 
-@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("steps", [slow(1), 3])
 def test_precision_and_steps_a_dispatch(tmp_path, steps):
   config = settings() | {"steps_per_dispatch": steps, "devices": 1}
   for model in config["models"].values():
@@ -184,7 +187,5 @@ def test_precision_and_steps_a_dispatch(tmp_path, steps):
 )
 def test_bad_flags_are_refused_before_anything_is_written(tmp_path, flag, message):
   out = tmp_path / "out"
-  command = [sys.executable, "scripts/benchmark.py", f"--out={out}", flag]
-  done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-  assert done.returncode == 1 and message in done.stderr
+  assert message in refused("benchmark", f"--out={out}", flag)
   assert not out.exists()

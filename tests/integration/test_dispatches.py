@@ -8,6 +8,7 @@ import collections
 import jax
 import numpy as np
 import pytest
+from helpers.marks import slow
 from helpers.tiny import final, make, tiny_config, train
 
 from kdmri_jax import config as config_lib
@@ -87,7 +88,7 @@ def test_nothing_compiles_after_the_first_epoch(tmp_path):
   assert not {1, 2} & set(seen)
 
 
-@pytest.mark.parametrize("steps", [3, 4])
+@pytest.mark.parametrize("steps", [slow(3), slow(4)])
 def test_many_steps_a_dispatch(tmp_path, counts, steps):
   slices = dict(subjects=8, slices=5)  # 30 to train on, 10 to validate on
   settings = dict(devices=1, epochs=3, audit_every=5)

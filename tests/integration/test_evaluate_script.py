@@ -1,29 +1,18 @@
 """scripts/evaluate.py as a user runs it."""
 
 import csv
-import os
-import pathlib
-import subprocess
-import sys
 
 import h5py
 import numpy as np
 import pytest
+from helpers import commands
 
 from kdmri_jax import metrics
 from kdmri_jax.protocols import PROTOCOLS
 
-ROOT = pathlib.Path(__file__).parents[2]
-
 
 def run(*arguments, cwd):
-  return subprocess.run(
-    [sys.executable, ROOT / "scripts" / "evaluate.py", *arguments],
-    cwd=cwd,
-    env={**os.environ, "PYTHONPATH": str(ROOT)},
-    capture_output=True,
-    text=True,
-  )
+  return commands.run("evaluate", *arguments, cwd=cwd)
 
 
 @pytest.fixture

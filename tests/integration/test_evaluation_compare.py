@@ -13,7 +13,7 @@ from kdmri_jax.config import TermConfig
 from kdmri_jax.report import gradient_audit, write_reports
 from kdmri_jax.training.log import read
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 SEEDS = (3, 4)
 PUBLISHED = {

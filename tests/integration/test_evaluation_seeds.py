@@ -6,7 +6,7 @@ import scipy.stats
 from helpers.measured import OPTIONS, crossed, make_records, seeded
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.statistics import paired
+from kdmri_jax.report import paired
 
 
 def effects(seeds, subjects, sd, number):

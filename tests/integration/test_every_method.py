@@ -29,6 +29,7 @@ def everything():
   return dataclasses.replace(stage, terms=terms)
 
 
+@pytest.mark.slow
 def test_every_method_gives_the_same_step_on_several_devices_and_from_a_cache():
   stage = everything()
   one = run(stage, jax.devices()[:1], count=2)

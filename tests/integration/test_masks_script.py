@@ -1,11 +1,10 @@
 """The mask tool: what it measures, draws and says."""
 
-import pathlib
-import subprocess
-import sys
+import functools
 
 import numpy as np
 import pytest
+from helpers import commands
 from helpers.data_files import images, save_nifti, stack
 from matplotlib import image as image_lib
 from skimage.metrics import structural_similarity
@@ -17,18 +16,8 @@ from kdmri_jax.report import figures
 from kdmri_jax.report.figures.grid import Grid
 from kdmri_jax.report.mask_quality import measured
 
-ROOT = pathlib.Path(__file__).parents[2]
-
-
-def run(*arguments):
-  command = [sys.executable, "scripts/masks.py", *map(str, arguments)]
-  return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-
-
-def refused(*arguments):
-  done = run(*arguments)
-  assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-  return done.stderr
+run = functools.partial(commands.run, "masks")
+refused = functools.partial(commands.refused, "masks")
 
 
 def dft(size):
@@ -135,7 +124,7 @@ def test_five_masks_take_two_bands(tmp_path):
 def test_help_shows_the_actions():
   help_text = run("--help").stdout
   for action in ("make", "show", "compare", "convert"):
-    assert f"python scripts/masks.py {action}" in help_text
+    assert f"kdmri masks {action}" in help_text
   for flag in ("--size", "--[no]centred", "--image", "--out"):
     assert flag in help_text
 

@@ -116,6 +116,7 @@ def own(tmp_path, monkeypatch):
   sys.modules.pop("own_network", None)
 
 
+@pytest.mark.slow
 def test_it_teaches_a_dccnn_through_maps_of_another_size(own, tmp_path, caplog):
   config = tiny_config()
   config.models.teacher = dict(network=own, width=6)

@@ -202,6 +202,7 @@ def _checkpoint_times(pipeline):
   return {path: path.stat().st_mtime_ns for path in paths}
 
 
+@pytest.mark.slow
 def test_the_reference_protocol_on_complex_images(tmp_path):
   config = tiny_config("reference")
   config.data.phantom.phase = True
@@ -244,6 +245,7 @@ def test_data_may_move_but_not_change(tmp_path):
     claim("/new", axis=1)
 
 
+@pytest.mark.slow
 def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
   pipeline, _ = finished
   uncached = make(tmp_path, teacher_cache_mb=0)

@@ -1,14 +1,13 @@
 """Prepared folders, and the script that writes them."""
 
+import functools
 import json
-import pathlib
 import resource
-import subprocess
-import sys
 
 import h5py
 import numpy as np
 import pytest
+from helpers import commands
 from helpers.data_files import (
   EVEN_ROWS,
   all_sampled,
@@ -23,8 +22,6 @@ from helpers.data_files import (
 
 from kdmri_jax.data import load, prepared, read
 from kdmri_jax.errors import UserError
-
-SCRIPT = pathlib.Path(__file__).parents[2] / "scripts" / "prepare.py"
 
 
 def prepare(settings, out):
@@ -133,11 +130,7 @@ def test_a_record_that_is_no_json_object_is_damage(tmp_path, record):
     load(config(source="prepared", root=str(tmp_path)), all_sampled)
 
 
-def run(*arguments):
-  command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-  return subprocess.run(
-    command, capture_output=True, text=True, timeout=60, check=False
-  )
+run = functools.partial(commands.run, "prepare")
 
 
 def test_the_script_prepares(tmp_path):
@@ -177,4 +170,4 @@ def test_the_script_helps():
   done = run("--help")
   for flag in ("--source", "--root", "--out", "--crop", "--subject_pattern"):
     assert flag in done.stdout
-  assert f"python {SCRIPT} --source=acdc" in done.stdout
+  assert "kdmri prepare --source=acdc" in done.stdout

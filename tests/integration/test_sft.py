@@ -106,6 +106,7 @@ def befriended(tmp_path_factory):
   return pipeline
 
 
+@pytest.mark.slow
 def test_the_student_may_start_from_the_blocks_it_learnt(befriended):
   fresh = befriended.initial_params("feature")
   start = befriended.start_params("feature")
@@ -117,6 +118,7 @@ def test_the_student_may_start_from_the_blocks_it_learnt(befriended):
   assert max(jax.tree.leaves(differences)) > 1e-3
 
 
+@pytest.mark.slow
 def test_the_teacher_is_a_plain_network_afterwards(befriended, tmp_path):
   plain = make(tmp_path).initial_params("teacher")
   assert jax.tree.structure(befriended.best("teacher")) == jax.tree.structure(plain)

@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from helpers.marks import slow
 from helpers.tiny import assert_same_end, final, make, tiny_config, train
 
 from kdmri_jax import config as config_lib
@@ -34,11 +35,11 @@ class TestStopping:
   @pytest.mark.parametrize(
     ("step", "number"),
     [
-      (1, signal.SIGTERM),
+      slow(1, signal.SIGTERM),
       (4, signal.SIGINT),
-      (5, signal.SIGTERM),
-      (9, signal.SIGTERM),
-      (10, signal.SIGINT),
+      slow(5, signal.SIGTERM),
+      slow(9, signal.SIGTERM),
+      slow(10, signal.SIGINT),
     ],
   )
   def test_a_signal_saves_and_the_next_start_ends_the_same(
@@ -64,7 +65,7 @@ class TestStopping:
       del line["seconds"]
     assert a == b
 
-  @pytest.mark.parametrize(("dispatch", "step"), [(1, 2), (2, 4), (3, 7)])
+  @pytest.mark.parametrize(("dispatch", "step"), [slow(1, 2), slow(2, 4), (3, 7)])
   def test_dispatches_of_several_steps_go_on_too(
     self, tmp_path, monkeypatch, dispatch, step
   ):
@@ -90,6 +91,7 @@ class TestStopping:
     ends = [final(tmp_path / name, "student") for name in ("whole", "parts")]
     assert_same_end(*ends)
 
+  @pytest.mark.slow
   def test_weights_trained_along_and_draws_go_on_too(self, tmp_path, monkeypatch):
     def run(path):
       config = tiny_config()
@@ -136,7 +138,7 @@ def _signal_in_step(patch, step, number):
 
 
 class TestFailing:
-  @pytest.mark.parametrize("seconds", [0.0, 1e6])
+  @pytest.mark.parametrize("seconds", [slow(0.0), 1e6])
   def test_a_diverging_loss_names_step_and_term(self, tmp_path, seconds):
     config = tiny_config(checkpoint_seconds=seconds)
     config.stages.student.learning_rate = 1e30

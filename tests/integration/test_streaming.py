@@ -191,6 +191,7 @@ def two_shapes(tmp_path, **changes):
   return experiment
 
 
+@pytest.mark.slow
 def test_training_from_files_and_from_memory_ends_alike(tmp_path):
   """Two shapes, a frozen teacher's hints, the report."""
   ends = {}
@@ -214,6 +215,7 @@ def test_training_from_files_and_from_memory_ends_alike(tmp_path):
       assert file["reconstruction"].shape == shape
 
 
+@pytest.mark.slow
 def test_many_steps_a_dispatch_with_two_shapes_and_cached_hints(tmp_path):
   lines = {}
   for at_once in (1, 2):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from helpers.marks import slow
 from helpers.tiny import tiny_config, train
 
 from kdmri_jax import config as config_lib
@@ -13,7 +14,7 @@ from kdmri_jax.training.experiment import Experiment
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
-@pytest.mark.parametrize("protocol", ["paper", "reference"])
+@pytest.mark.parametrize("protocol", [slow("paper"), slow("reference")])
 def test_the_four_stages(protocol, tmp_path):
   config = tiny_config(protocol, epochs=1, devices=1)
   base.upscale(config, factor=2.0)

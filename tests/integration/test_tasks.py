@@ -65,6 +65,7 @@ def trained(tmp_path_factory):
   return train(pipeline)[0]
 
 
+@pytest.mark.slow
 def test_each_task_has_its_report(trained):
   reports = write_reports.write_reports([trained])
   folder = trained.workdir.path

@@ -3,9 +3,10 @@
 import jax
 import numpy as np
 import pytest
+from helpers.marks import slow
+from helpers.small_step import make as make_steps
+from helpers.small_step import small_problem, small_stage
 from helpers.tiny import make, tiny_config, train
-from test_training_step import make as make_steps
-from test_training_step import small_problem, small_stage
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.losses import pixel
@@ -16,7 +17,7 @@ from kdmri_jax.training.stage_networks import complete
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
-@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("devices", [1, slow(8)])
 def test_norms_and_cosines_are_those_of_the_terms_gradients(devices):
   slices, mask, models, params = small_problem()
   stage = small_stage("paper", "kd")
@@ -32,6 +33,7 @@ def test_norms_and_cosines_are_those_of_the_terms_gradients(devices):
 
   taught = apply("teacher", params["teacher"])
 
+  @jax.jit
   def gradient_towards(image):
     return jax.grad(lambda p: pixel.l1(apply("student", p), image).mean())(state.params)
 
@@ -51,6 +53,7 @@ def test_norms_and_cosines_are_those_of_the_terms_gradients(devices):
     assert measured[name]["cosine"] == pytest.approx(cosine, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_published_imitation_is_called_out_by_name(tmp_path, caplog):
   config = tiny_config("reference", audit_every=3)
   config.data.phantom.size = (48, 40)
@@ -71,6 +74,7 @@ def test_the_published_imitation_is_called_out_by_name(tmp_path, caplog):
     assert terms["reconstruction"]["cosine"] == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_papers_imitation_is_not(tmp_path, caplog):
   train(make(tmp_path, audit_every=5), ["teacher", "feature", "kd"])
   assert "contributes" not in caplog.text

@@ -73,6 +73,7 @@ def test_whole_slices_are_turned_before_they_are_measured():
 
 
 @pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.slow
 def test_training_on_patches_gives_the_same_on_two_devices(tmp_path):
   values = []
   for devices in (1, 2):

@@ -7,10 +7,9 @@ from helpers.measured import make_records, normal, seeded
 from matplotlib import image as image_lib
 
 from kdmri_jax.metrics import METRICS
-from kdmri_jax.report import figures
+from kdmri_jax.report import figures, paired
 from kdmri_jax.report.figures.grid import Grid
 from kdmri_jax.report.figures.images import interesting_box
-from kdmri_jax.statistics import paired
 
 SHOWN = (METRICS["psnr"], METRICS["ssim"])
 

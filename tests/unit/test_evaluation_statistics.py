@@ -6,8 +6,7 @@ import scipy.stats
 from helpers.measured import OPTIONS, make_records, normal, sentence
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.report import tables
-from kdmri_jax.statistics import paired
+from kdmri_jax.report import paired, tables
 
 
 def test_summary_over_volumes_only():

@@ -7,8 +7,7 @@ import pytest
 from helpers.measured import OPTIONS, crossed, make_records, normal, seeded, sentence
 
 from kdmri_jax.metrics import METRICS
-from kdmri_jax.report import wording
-from kdmri_jax.statistics import paired
+from kdmri_jax.report import paired, wording
 
 
 def claim(kd, student, metric="psnr", teacher=None):

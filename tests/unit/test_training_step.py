@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.marks import slow
 from helpers.small_step import assert_close, make, run, small_problem, small_stage
 
 from kdmri_jax import config as config_lib
@@ -19,9 +20,9 @@ from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Slices
 
 
-@pytest.mark.parametrize("in_native", [True, False])
-@pytest.mark.parametrize("name", ["recon_48x40_rows", "recon_36x50_cols"])
-@pytest.mark.parametrize("stage_name", ["teacher", "feature", "kd"])
+@pytest.mark.parametrize("in_native", [True, slow(False)])
+@pytest.mark.parametrize("name", ["recon_48x40_rows", slow("recon_36x50_cols")])
+@pytest.mark.parametrize("stage_name", [slow("teacher"), "feature", "kd"])
 def test_three_steps_of_the_published_code(golden, name, stage_name, in_native):
   numbers = golden(name)
   networks = {
@@ -64,8 +65,8 @@ def assert_trained_alike(params, expected):
   assert (difference > 1e-4).mean() <= 0.002
 
 
-@pytest.mark.parametrize("protocol", ["paper", "reference"])
-@pytest.mark.parametrize("name", ["teacher", "student", "feature", "kd"])
+@pytest.mark.parametrize("protocol", ["paper", slow("reference")])
+@pytest.mark.parametrize("name", [slow("teacher"), slow("student"), "feature", "kd"])
 def test_eight_devices_give_the_numbers_of_one(protocol, name):
   stage = small_stage(protocol, name)
   one = run(stage, jax.devices()[:1])
@@ -73,7 +74,7 @@ def test_eight_devices_give_the_numbers_of_one(protocol, name):
   assert_close(one, eight, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["teacher", "student", "feature"])
+@pytest.mark.parametrize("name", [slow("teacher"), "student", slow("feature")])
 def test_native_code_trains_as_xla_does_on_one_device_and_on_eight(name):
   """Not kd: its L1 distance has a kink at pixels where untrained networks agree."""
   stage = small_stage("paper", name)
@@ -85,7 +86,7 @@ def test_native_code_trains_as_xla_does_on_one_device_and_on_eight(name):
     assert_close(found[1:], expected[1:], 1e-6)
 
 
-@pytest.mark.parametrize("name", ["teacher", "student", "feature", "kd"])
+@pytest.mark.parametrize("name", [slow("teacher"), "student", slow("feature"), "kd"])
 def test_training_lowers_the_loss(name):
   stage = dataclasses.replace(small_stage("paper", name), learning_rate=3e-3)
   _, values, _ = run(
@@ -95,6 +96,7 @@ def test_training_lowers_the_loss(name):
   assert losses[-1] < 0.95 * losses[0]
 
 
+@pytest.mark.slow
 def test_eight_devices_on_complex_images():
   stage = small_stage("paper", "kd")
   one = run(stage, jax.devices()[:1], channels=2)
@@ -142,7 +144,7 @@ def test_the_learning_rate_drops_by_ten_every_forty_epochs():
   assert constant(1000 * 7) == pytest.approx(1e-4)
 
 
-@pytest.mark.parametrize("name", ["teacher", "feature", "kd"])
+@pytest.mark.parametrize("name", [slow("teacher"), "feature", slow("kd")])
 def test_many_steps_in_one_dispatch_give_the_numbers_of_single_ones(name):
   stage = small_stage("paper", name)
   slices, acquisition, models, params = small_problem()

@@ -10,7 +10,7 @@ _T1 = np.array([0.95, 0.05, 0.35, 0.12, 0.45, 0.68, 0.52, 0.35])
 _T2 = np.array([0.60, 0.04, 0.25, 0.95, 0.55, 0.36, 0.42, 0.75])
 
 
-def draw(grid: shapes.Grid, rng) -> np.ndarray:
+def draw(grid: shapes.Grid, rng: np.random.Generator) -> np.ndarray:
   """One head, float32 [S, H, W], anterior up; intensities about 0..1.
 
   The stack runs upwards from the basal ganglia to the vertex.

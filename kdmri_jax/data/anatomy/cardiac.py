@@ -5,7 +5,7 @@ import numpy as np
 from kdmri_jax.data.anatomy import shapes
 
 
-def draw(grid: shapes.Grid, rng) -> np.ndarray:
+def draw(grid: shapes.Grid, rng: np.random.Generator) -> np.ndarray:
   """One heart, float32 [S, H, W], sternum up; intensities about 0..1.
 
   The stack runs from the base of the ventricles to the apex.

@@ -10,7 +10,7 @@ _PROTON_DENSITY = np.array([0.72, 0.06, 0.5, 0.36, 0.9, 0.62])
 _FAT_SUPPRESSED = np.array([0.22, 0.05, 0.8, 0.45, 0.3, 0.98])
 
 
-def draw(grid: shapes.Grid, rng) -> np.ndarray:
+def draw(grid: shapes.Grid, rng: np.random.Generator) -> np.ndarray:
   """One knee, float32 [S, H, W], patella left, femur up; intensities about 0..1.
 
   The stack runs from one condyle through the notch to the other.

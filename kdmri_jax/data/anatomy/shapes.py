@@ -8,8 +8,11 @@ which is how a structure changes along the slices.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,15 @@ def make_grid(slices: int, rows: int, columns: int) -> Grid:
   )
 
 
-def posed(grid: Grid, rng, *, zoom=1.0, turn=0.1, shift=0.04, bend=0.02) -> Grid:
+def posed(
+  grid: Grid,
+  rng: np.random.Generator,
+  *,
+  zoom: float = 1.0,
+  turn: float = 0.1,
+  shift: float = 0.04,
+  bend: float = 0.02,
+) -> Grid:
   """The coordinates seen from a random pose and bent by a smooth random field.
 
   Args:
@@ -70,7 +81,16 @@ def soft(grid: Grid, distance: np.ndarray) -> np.ndarray:
   return np.clip(distance / np.float32(1.5 * grid.pixel) + np.float32(0.5), 0, 1)
 
 
-def ellipse_distance(grid, cx, cy, a, b, angle=0.0, power=2.0, wobble=()) -> np.ndarray:
+def ellipse_distance(
+  grid: Grid,
+  cx: ArrayLike,
+  cy: ArrayLike,
+  a: ArrayLike,
+  b: ArrayLike,
+  angle: float = 0.0,
+  power: float = 2.0,
+  wobble: Sequence[tuple[float, float, float]] = (),
+) -> np.ndarray:
   """Signed distance (approximate, positive inside) to a superellipse.
 
   Args:
@@ -101,12 +121,16 @@ def ellipse_distance(grid, cx, cy, a, b, angle=0.0, power=2.0, wobble=()) -> np.
   return ((1 - radius) * smaller - _vanishing(grid, smaller)).astype(np.float32)
 
 
-def ellipse(grid, cx, cy, a, b, **shape) -> np.ndarray:
+def ellipse(
+  grid: Grid, cx: ArrayLike, cy: ArrayLike, a: ArrayLike, b: ArrayLike, **shape: Any
+) -> np.ndarray:
   """Mask of a superellipse; the arguments are those of `ellipse_distance`."""
   return soft(grid, ellipse_distance(grid, cx, cy, a, b, **shape))
 
 
-def capsule(grid, start, end, width) -> np.ndarray:
+def capsule(
+  grid: Grid, start: tuple[float, float], end: tuple[float, float], width: ArrayLike
+) -> np.ndarray:
   """Mask of a straight band with round ends from `start` to `end`, both (x, y)."""
   (x0, y0), (x1, y1) = start, end
   dx, dy = np.float32(x1 - x0), np.float32(y1 - y0)
@@ -118,12 +142,14 @@ def capsule(grid, start, end, width) -> np.ndarray:
   return soft(grid, (width - _vanishing(grid, width) - far).astype(np.float32))
 
 
-def paint(image: np.ndarray, mask: np.ndarray, value) -> None:
+def paint(image: np.ndarray, mask: np.ndarray, value: ArrayLike) -> None:
   """Covers `image` with `value` where `mask` is 1, in place."""
   image += mask * (value - image)
 
 
-def wobbles(rng, amplitude: float, orders=(2, 3, 4, 5)) -> tuple:
+def wobbles(
+  rng: np.random.Generator, amplitude: float, orders: Sequence[int] = (2, 3, 4, 5)
+) -> tuple:
   """Random radius modulation for `ellipse_distance`, weaker at high orders."""
   return tuple(
     (k, float(rng.normal() * amplitude / k), float(rng.uniform(0, 2 * np.pi)))
@@ -131,7 +157,14 @@ def wobbles(rng, amplitude: float, orders=(2, 3, 4, 5)) -> tuple:
   )
 
 
-def field(grid: Grid, rng, wavelength: float, *, smooth_z=0.6, band=None) -> np.ndarray:
+def field(
+  grid: Grid,
+  rng: np.random.Generator,
+  wavelength: float,
+  *,
+  smooth_z: float = 0.6,
+  band: tuple[float, float] | None = None,
+) -> np.ndarray:
   """Gaussian random field of zero mean and unit deviation, float32 [S, H, W].
 
   Args:

@@ -20,7 +20,7 @@ def peak_of(kspace: np.ndarray) -> np.ndarray:
   return peak
 
 
-def check_mask(peak: np.ndarray, mask: np.ndarray, where) -> None:
+def check_mask(peak: np.ndarray, mask: np.ndarray, where: object) -> None:
   """Measured k-space must lie where the mask [H, W] samples, and fill it.
 
   Args:

@@ -1,6 +1,8 @@
 """Sampling masks as others store them: fastMRI, BART, MATLAB and NumPy."""
 
+import os
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import h5py
@@ -34,7 +36,7 @@ class _Stored(NamedTuple):
 
 
 def read_mask(
-  path,
+  path: str | os.PathLike,
   *,
   centred: bool | None = None,
   size: tuple[int, int] | None = None,
@@ -93,6 +95,41 @@ def read_mask(
   mask = np.fft.ifftshift(mask) if middle else mask
   _check_order(path, mask, middle)
   return mask, _sentence(stored, middle, mask)
+
+
+def read_masks(
+  files: Sequence[str | os.PathLike], **settings
+) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+  """Reads several masks; their names are the shortest ends of the paths that differ.
+
+  Args:
+    files: see `read_mask`, each once.
+    settings: the arguments of `read_mask`, the same for all.
+
+  Returns:
+    Name -> mask; and sentence on where zero frequency was -> names.
+
+  Raises:
+    UserError: a file is given twice, or as `read_mask`.
+  """
+  paths = [pathlib.Path(file) for file in files]
+  masks, notes = {}, {}
+  for path, name in zip(paths, _names(paths), strict=True):
+    masks[name], note = read_mask(path, **settings)
+    notes.setdefault(note, []).append(name)
+  return masks, notes
+
+
+def _names(paths) -> list[str]:
+  ends = [path.with_suffix("").parts for path in paths]
+  if len(set(paths)) < len(paths):
+    twice = next(path for path in paths if paths.count(path) > 1)
+    raise UserError(twice, "the same file twice", "each file once")
+  for length in range(1, max(map(len, ends)) + 1):
+    names = ["/".join(end[-length:]) for end in ends]
+    if len(set(names)) == len(names):
+      return names
+  return [str(path) for path in paths]
 
 
 def _stored(path, key) -> _Stored:

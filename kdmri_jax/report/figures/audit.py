@@ -1,5 +1,8 @@
 """What the terms of each stage contribute to its gradient."""
 
+import os
+import pathlib
+
 import numpy as np
 
 from kdmri_jax.report.figures import style
@@ -9,7 +12,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D31", "#7B4EA3")
 _FLOOR = 1e-12  # where a share of zero is drawn
 
 
-def audit(path, audits: dict):
+def audit(path: str | os.PathLike, audits: dict) -> pathlib.Path:
   """Share and cosine of every term over the steps of every stage.
 
   Above, the share of a term in the sum of the gradients' norms, logarithmic; the

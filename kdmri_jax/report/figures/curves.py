@@ -1,5 +1,7 @@
 """Figures made of lines and dots: learning curves and paired differences."""
 
+import os
+import pathlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,7 +11,9 @@ from kdmri_jax.metrics import Metric
 from kdmri_jax.report.figures import style
 
 
-def learning_curves(path, histories: dict, *, colours: dict[str, str] | None = None):
+def learning_curves(
+  path: str | os.PathLike, histories: dict, *, colours: dict[str, str] | None = None
+) -> pathlib.Path:
   """Loss and validation PSNR of every stage over its epochs.
 
   The stages' losses are different sums in different units, so each stage has axes
@@ -61,12 +65,12 @@ def learning_curves(path, histories: dict, *, colours: dict[str, str] | None = N
 
 
 def differences(
-  path,
+  path: str | os.PathLike,
   pairs: list[dict],
   *,
   metrics: Mapping[str, Metric],
   colours: dict[str, str] | None = None,
-):
+) -> pathlib.Path:
   """Paired differences: a dot a unit, the mean and its 95% interval.
 
   A panel for each metric, a row for each pair; differences are a - b, and the dashed
@@ -75,7 +79,7 @@ def differences(
 
   Args:
     path: PNG to write.
-    pairs: results of `statistics.paired`.
+    pairs: results of `report.paired`.
     metrics: name -> metric of the pairs.
     colours: colour of each model a; `figures.colours` of them where None.
 

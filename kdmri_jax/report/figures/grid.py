@@ -1,5 +1,8 @@
 """Panels placed by the pixel, so that no image is resampled when it is drawn."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,16 +31,16 @@ class Grid:
 
   def __init__(
     self,
-    shape,
-    columns,
-    heights,
-    above,
+    shape: tuple[int, ...],
+    columns: int,
+    heights: Sequence[float | None],
+    above: Sequence[float],
     *,
-    left=0.13,
-    right=0.04,
-    bottom=0.06,
-    gap=0.04,
-    panel=440,
+    left: float = 0.13,
+    right: float = 0.04,
+    bottom: float = 0.06,
+    gap: float = 0.04,
+    panel: int = 440,
   ):
     zoom = max(1, round(panel / shape[1]))
     self.columns = columns
@@ -55,7 +58,7 @@ class Grid:
     size = (self.total_width + 0.01) / dpi, (self.total_height + 0.01) / dpi
     self.figure: Figure = style.new_figure(*size, dpi=dpi)
 
-  def axes(self, row: int, column: int, size=None) -> Axes:
+  def axes(self, row: int, column: int, size: tuple[int, int] | None = None) -> Axes:
     """Axes without ticks for a panel; `size` (width, height) in pixels centres it."""
     left, top = self.corner(row, column)
     width, height = size or (self.width, self.heights[row])
@@ -66,7 +69,7 @@ class Grid:
     axes.spines[:].set_visible(False)
     return axes
 
-  def at(self, left, top, width, height) -> Axes:
+  def at(self, left: float, top: float, width: float, height: float) -> Axes:
     """Axes at pixels counted from the upper left corner of the figure."""
     bottom = self.total_height - top - height
     return self.figure.add_axes(
@@ -83,12 +86,12 @@ class Grid:
     top = sum(self.heights[:row]) + sum(self.above[: row + 1])
     return self.left + column * (self.width + self.gap), top
 
-  def text(self, left, top, text, **kwargs) -> None:
+  def text(self, left: float, top: float, text: str, **kwargs: Any) -> None:
     """Text at pixels counted from the upper left corner of the figure."""
     at = left / self.total_width, 1 - top / self.total_height
     self.figure.text(*at, text, **{"color": style.INK, "ha": "center"} | kwargs)
 
-  def title(self, row: int, column: int, text: str, **kwargs) -> None:
+  def title(self, row: int, column: int, text: str, **kwargs: Any) -> None:
     """Text above a panel."""
     left, top = self.corner(row, column)
     kwargs = {"va": "bottom", "fontsize": style.LARGE} | kwargs
@@ -100,7 +103,7 @@ class Grid:
     top += self.heights[row] + self._pixels(0.03)
     self.text(left + self.width / 2, top, text, va="top", fontsize=style.NORMAL)
 
-  def row_label(self, row: int, text: str, **kwargs) -> None:
+  def row_label(self, row: int, text: str, **kwargs: Any) -> None:
     """Text at the left of a row, read upwards."""
     top = self.corner(row, 0)[1] + self.heights[row] / 2
     kwargs = {"fontsize": style.NORMAL, "color": style.QUIET} | kwargs

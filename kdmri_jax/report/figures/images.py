@@ -1,5 +1,6 @@
 """Figures made of images: the comparison, attention maps and the mask."""
 
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +22,9 @@ _WHITE = 99.7
 _INPUTS = ("input", "zero_filled")
 
 
-def comparison(path, images: Mapping[str, ArrayLike], **options: Any) -> pathlib.Path:
+def comparison(
+  path: str | os.PathLike, images: Mapping[str, ArrayLike], **options: Any
+) -> pathlib.Path:
   """Writes `draw_comparison` of these images and options as PNG; returns the path."""
   return style.save(draw_comparison(images, **options), path)
 
@@ -67,7 +70,9 @@ def draw_comparison(
   return grid.figure
 
 
-def attention_maps(path, maps: dict, *, colours: dict[str, str] | None = None):
+def attention_maps(
+  path: str | os.PathLike, maps: dict, *, colours: dict[str, str] | None = None
+) -> pathlib.Path:
   """Attention maps of every cascade, and how far they are from the teacher's.
 
   Each map is divided by its L2 norm (KD-MRI eq. 3 and appendix D). All maps share
@@ -109,7 +114,7 @@ def attention_maps(path, maps: dict, *, colours: dict[str, str] | None = None):
   return style.save(grid.figure, path)
 
 
-def mask(path, sampling):
+def mask(path: str | os.PathLike, sampling: ArrayLike) -> pathlib.Path:
   """The sampling mask with zero frequency at the centre; white is sampled.
 
   Args:
@@ -129,7 +134,7 @@ def mask(path, sampling):
   return style.save(grid.figure, path)
 
 
-def interesting_box(image, side: int) -> tuple[int, int, int]:
+def interesting_box(image: np.ndarray, side: int) -> tuple[int, int, int]:
   """Top, left and side of the square with the most structure, away from the border.
 
   Structure is the local sum of the gradient's magnitude, clipped at the median of

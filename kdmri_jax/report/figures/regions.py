@@ -1,5 +1,7 @@
 """Where the signal-to-noise ratio was measured."""
 
+import os
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +12,7 @@ from kdmri_jax.report.figures import style
 _BOX = "#FFD34E"
 
 
-def regions(path, pictures: Sequence[tuple]):
+def regions(path: str | os.PathLike, pictures: Sequence[tuple]) -> pathlib.Path:
   """Slices side by side with their regions as boxes.
 
   Args:

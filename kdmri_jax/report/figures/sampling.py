@@ -1,5 +1,8 @@
 """Sampling masks side by side: where they sample, how densely, and what ghosts."""
 
+import os
+import pathlib
+
 import numpy as np
 
 from kdmri_jax.physics.masks import describe
@@ -13,7 +16,7 @@ _FLOOR = -50  # dB
 _LINES = {0: ("rows", "#0072B2"), 1: ("columns", "#D55E00")}
 
 
-def sampling(path, masks: dict):
+def sampling(path: str | os.PathLike, masks: dict) -> pathlib.Path:
   """Three panels for each mask, at most four masks side by side.
 
   Above, the mask with zero frequency at the centre; white is sampled, and a sample is a

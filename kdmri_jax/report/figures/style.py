@@ -2,9 +2,12 @@
 
 import io
 import math
+import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -31,7 +34,7 @@ _MORE = (
 )
 
 
-def colours(names) -> dict[str, str]:
+def colours(names: Iterable[str]) -> dict[str, str]:
   """One colour for each model; give all figures those of one list of names.
 
   Args:
@@ -62,7 +65,9 @@ def new_figure(width: float, height: float, *, dpi: int = 200, **kwargs: Any) ->
   return figure
 
 
-def stage_axes(stages, colours: dict[str, str], labels) -> tuple[Figure, dict]:
+def stage_axes(
+  stages: Iterable[str], colours: dict[str, str], labels: tuple[str, str]
+) -> tuple[Figure, dict]:
   """Two panels above each other for each stage, at most five stages side by side.
 
   Args:
@@ -94,7 +99,7 @@ def stage_axes(stages, colours: dict[str, str], labels) -> tuple[Figure, dict]:
   return figure, pairs
 
 
-def save(figure: Figure, path) -> pathlib.Path:
+def save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
   """Writes a PNG whole or not at all; returns its path.
 
   Raises:
@@ -107,7 +112,7 @@ def save(figure: Figure, path) -> pathlib.Path:
   return path
 
 
-def quiet_axes(axes) -> None:
+def quiet_axes(axes: Axes) -> None:
   """A plot with two spines, a light grid and small ticks."""
   axes.spines[["top", "right"]].set_visible(False)
   axes.spines[["left", "bottom"]].set_color(QUIET)
