@@ -97,7 +97,7 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
     argument,
     f"no setting {key!r} there",
     "a setting of the experiment",
-    f"{hint}All settings: kdmri_jax/config/schema.py, experiments/base.py.",
+    f"{hint}docs/settings.md and kdmri_jax.config.reference() tell all settings.",
   )
 
 

@@ -2,6 +2,7 @@
 
 from kdmri_jax.data.dataset import Dataset, load, read
 from kdmri_jax.data.slice_set import SliceSet
+from kdmri_jax.data.source import Source
 from kdmri_jax.data.volume import Volume
 
-__all__ = ["Dataset", "SliceSet", "Volume", "load", "read"]
+__all__ = ["Dataset", "SliceSet", "Source", "Volume", "load", "read"]

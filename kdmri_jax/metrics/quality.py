@@ -154,14 +154,12 @@ def checked(
 
 def _real(name, volume):
   if volume.dtype.kind not in "fiub" or not np.isfinite(volume).all():
-    found = "NaN or infinite values" if volume.dtype.kind == "f" else "no numbers"
-    if volume.dtype.kind == "c":
-      found = "complex values"
+    found = {"f": "NaN or infinite values", "c": "complex values"}
     raise ArgumentError(
       name,
-      f"{found} ({volume.dtype})",
+      f"{found.get(volume.dtype.kind, 'no numbers')} ({volume.dtype})",
       "finite real intensities",
-      "Take the magnitude of complex images; make a broken reconstruction again.",
+      "Take the magnitude: np.abs." if volume.dtype.kind == "c" else "",
     )
   volume = volume.astype(np.float64)
   volume.setflags(write=False)

@@ -2,7 +2,8 @@
 
 import json
 
-from kdmri_jax.data.split_units import SUBJECT, plural
+from kdmri_jax.data.source import SUBJECT
+from kdmri_jax.data.split import plural
 from kdmri_jax.report import blocks, comparisons, networks, signal, speed, wording
 from kdmri_jax.report.figures import colours
 from kdmri_jax.report.inputs import ReportInput

@@ -13,27 +13,17 @@ _PUBLISHED = ("psnr", "ssim")
 
 def main(metrics: Metrics) -> Metrics:
   """The first two metrics, which stand in the first table; the first ranks networks."""
-  return {name: metrics[name] for name in list(metrics)[:2]}
+  return dict(list(metrics.items())[:2])
 
 
 def compared(metrics: Metrics) -> Metrics:
   """The metrics in which paired differences are tested."""
-  first = main(metrics)
-  return {
-    name: metric
-    for name, metric in metrics.items()
-    if name in first or metric.shown == "compared"
-  }
+  return main(metrics) | {k: m for k, m in metrics.items() if m.shown == "compared"}
 
 
 def further(metrics: Metrics) -> Metrics:
   """The metrics of the second table."""
-  first = main(metrics)
-  return {
-    name: metric
-    for name, metric in metrics.items()
-    if name not in first and metric.shown != "stored"
-  }
+  return {k: m for k, m in list(metrics.items())[2:] if m.shown != "stored"}
 
 
 def summary_rows(

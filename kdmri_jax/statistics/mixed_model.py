@@ -1,8 +1,8 @@
 """Compares networks by a linear mixed-effects model, as Shou et al. did."""
 
-import dataclasses
 import types
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,8 +12,7 @@ from kdmri_jax.errors import ArgumentError
 from kdmri_jax.optional import require
 
 
-@dataclasses.dataclass(frozen=True)
-class Effect:
+class Effect(NamedTuple):
   """How much a network differs from the reference.
 
   Attributes:

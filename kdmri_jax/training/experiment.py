@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.physics import acquisition
 from kdmri_jax.training import batches, fingerprint, leaks, parallel
 from kdmri_jax.training import stage_loop as stage_lib
@@ -59,9 +59,10 @@ class Experiment:
     self.workdir = WorkDir(workdir, config.seed)
     self.devices = parallel.choose_devices(config.devices, config.batch_size)
     self.task = ""
-    self.dataset = dataset_lib.load(
-      config.data, lambda shape: acquisition.build(config.all_tasks, shape)
-    )
+    with arguments_of("config.data."):
+      self.dataset = dataset_lib.load(
+        config.data, lambda shape: acquisition.build(config.all_tasks, shape)
+      )
     self._data: dict[str, Any] | None = None  # see `for_task`
     self.plans = StagePlans(config, self.dataset, workdir)
     for seed in range(config.seed, config.seed + config.seeds):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.config import AugmentConfig
-from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
@@ -233,11 +233,11 @@ def fit_terms(
   for term in terms:
     where = f"config.stages.{stage}.terms.{term.name}"
     try:
-      with arguments_of(f"{where}."):
-        jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
-    except UserError:
-      raise
+      jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
     except Exception as error:  # a loss of the user's may raise anything
+      if isinstance(error, ArgumentError) and error.where == "loss":
+        found = error.found, error.expected
+        raise UserError(f"{where}.loss", *found) from error
       raise UserError(
         where,
         f"layers that it cannot compare, guided {', '.join(term.guided)}"

@@ -1,5 +1,6 @@
 """The page docs/adding.md, followed to the letter in a copy of the repository."""
 
+import json
 import os
 import pathlib
 import re
@@ -87,3 +88,17 @@ def test_a_network_of_ones_own(copy):
   trained = run(copy, " ".join([block("```\nPYTHONPATH"), *SMALL]))
   assert trained.returncode == 0, trained.stderr
   assert "report:" in trained.stdout
+
+
+def test_a_metric_of_ones_own(copy):
+  (copy / "my_metrics.py").write_text(block("## A metric of your own", "python"))
+  train, evaluate = block("and name it where images").replace('"', "").splitlines()
+  trained = run(copy, " ".join([train, *SMALL, "--stages=teacher,student"]))
+  assert trained.returncode == 0, trained.stderr
+  assert re.search(r"^model .* PSNR, dB +SSIM +MAE +volumes", trained.stdout, re.M)
+  report = json.loads((copy / "runs/mae/report/report.json").read_text())
+  assert {row["model"]: row["MAE"]["n"] for row in report["rows"]}["student"] > 0
+  assert {pair["metric"] for pair in report["paired"]} == {"psnr", "ssim", "MAE"}
+  measured = run(copy, evaluate)
+  assert measured.returncode == 0, measured.stderr
+  assert measured.stdout.split()[:4] == ["model", "PSNR,", "dB", "MAE"]

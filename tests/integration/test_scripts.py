@@ -267,6 +267,10 @@ def test_evaluate_the_results_of_a_run(workdir):
     (("--config.data.source=nifti", "--config.data.root=/nowhere"), "no such folder"),
     (("--config.mask.kind=file", "--config.mask.path=no.npy"), "no.npy"),
     (("--config.batch_size=3", "--config.devices=2"), "does not divide|divides evenly"),
+    (
+      ("--config.evaluation.metrics=('psrn',)",),
+      "config.evaluation.metrics: found 'psrn'",
+    ),
     (("--config.evaluation.rois=no.csv",), "no.csv: found a file that cannot be read"),
     (("--config.data.crop=(24,6)",), r"shape \(3, 24, 6\).* 7x7 pixels"),
     (

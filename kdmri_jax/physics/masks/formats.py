@@ -3,7 +3,7 @@
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -98,7 +98,7 @@ def read_mask(
 
 
 def read_masks(
-  files: Sequence[str | os.PathLike], **settings
+  files: Sequence[str | os.PathLike], **settings: Any
 ) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
   """Reads several masks; their names are the shortest ends of the paths that differ.
 
