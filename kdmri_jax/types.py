@@ -4,8 +4,7 @@ Conventions, valid everywhere:
 
 * Images are float32 [B, H, W, C]: C = 1 for real images, C = 2 for complex
   images (real and imaginary part). Intensities are about 0..1.
-* k-space is complex64 [B, H, W], orthonormal, zero frequency at [0, 0]. Centred
-  data is shifted once, by its reader.
+* k-space is complex64 [B, H, W], orthonormal, zero frequency at [0, 0]. Centred data is shifted once, by its reader.
 * Masks are [H, W] or [B, H, W]; 1 = sampled, 0 = not, in the same uncentred
   order as the k-space.
 """
@@ -27,7 +26,7 @@ class Measurement(NamedTuple):
   """
 
   kspace: Array
-  mask: Array
+  mask: Any
 
 
 class Acquisition(NamedTuple):
@@ -61,12 +60,14 @@ class Batch(NamedTuple):
     zero_filled: network input, float32 [B, H, W, C].
     measurement: the k-space behind the input and its mask; None for patches.
     task: number of the task of each image, int32 [B]; None where there is one.
+    given: the image of a teacher whose outputs are given, float32 [B, H, W, C].
   """
 
   target: Array
   zero_filled: Array
   measurement: Measurement | None
   task: Array | None = None
+  given: Array | None = None
 
 
 class Slices(NamedTuple):
@@ -82,6 +83,8 @@ class Slices(NamedTuple):
     draws: the noise seed of each slice, uint32 [N]; None without noise.
     hints: outputs of a frozen teacher for these slices: a dict from the name of a loss
       term to a pytree of arrays [N, ...]; None without cache.
+    given: the image of a teacher whose outputs are given, float32 [N, H, W, C]; None
+      without such a teacher.
   """
 
   target: Any
@@ -90,6 +93,7 @@ class Slices(NamedTuple):
   task: Any = None
   draws: Any = None
   hints: Any = None
+  given: Any = None
 
 
 def shape_of(slices: Slices) -> Shape:

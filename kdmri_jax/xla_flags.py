@@ -6,7 +6,7 @@ import os
 _THREADS = "--xla_cpu_multi_thread_eigen"
 
 
-def one_thread_an_operation() -> None:
+def one_thread_per_operation() -> None:
   """Lets XLA compute each operation on one CPU thread.
 
   With one host device per core this costs nothing, and results do not depend on the
@@ -17,7 +17,7 @@ def one_thread_an_operation() -> None:
     os.environ["XLA_FLAGS"] = f"{given} {_THREADS}=false".strip()
 
 
-def ffts_may_wait_forever() -> bool:
+def ffts_may_deadlock() -> bool:
   """Whether FFTs may wait for each other forever in this jaxlib.
 
   In jaxlib 0.11 an FFT on a thread of XLA's pool distributes its work over the same

@@ -63,10 +63,8 @@ class Worker:
       self._process.stdin.flush()
 
   def receive(self) -> dict:
-    """The answer to the last request.
-
-    Raises:
-      WorkerError: the process has ended, or reported an error.
+    """The answer to the last request. Raises: WorkerError: the process has ended, or
+    reported an error.
     """
     answer = self._process.stdout.readline()
     if not answer:
@@ -134,7 +132,8 @@ def _serve(framework: str) -> None:
   """Answers requests until standard input ends."""
   with os.fdopen(os.dup(1), "w") as answers:
     os.dup2(2, 1)  # output of libraries must not mix with the answers
-    module, runners = None, {}
+    module: Any = None
+    runners: dict[str, Any] = {}
     for line in sys.stdin:
       request = json.loads(line)
       try:
