@@ -4,7 +4,8 @@ Conventions, valid everywhere:
 
 * Images are float32 [B, H, W, C]: C = 1 for real images, C = 2 for complex
   images (real and imaginary part). Intensities are about 0..1.
-* k-space is complex64 [B, H, W], orthonormal, zero frequency at [0, 0]. Centred data is shifted once, by its reader.
+* k-space is complex64 [B, H, W], orthonormal, zero frequency at [0, 0]. Centred
+  data is shifted once, by its reader.
 * Masks are [H, W] or [B, H, W]; 1 = sampled, 0 = not, in the same uncentred
   order as the k-space.
 """

@@ -63,8 +63,10 @@ class Worker:
       self._process.stdin.flush()
 
   def receive(self) -> dict:
-    """The answer to the last request. Raises: WorkerError: the process has ended, or
-    reported an error.
+    """The answer to the last request.
+
+    Raises:
+      WorkerError: the process has ended, or reported an error.
     """
     answer = self._process.stdout.readline()
     if not answer:
