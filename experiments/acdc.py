@@ -24,6 +24,6 @@ def get_config(protocol="paper"):
     slices_per_volume=4,
   )
   config.mask.centre_lines = 8
-  base.shorten(config, epochs=20)
+  base.short_schedule(config, epochs=20)
   study.add_control(config)
   return config

@@ -14,5 +14,5 @@ def get_config(protocol="paper"):
   config.name = f"ACDC, 4x, {protocol} losses, small"
   config.data.train = ("patient00?", "patient01?", "patient02[0-4]")
   config.data.crop = (96, 96)
-  base.shorten(config, epochs=6)
+  base.short_schedule(config, epochs=6)
   return config

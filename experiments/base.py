@@ -16,32 +16,19 @@ import math
 
 from ml_collections import ConfigDict
 
+from kdmri_jax.config import complete, defaults
+
 CASCADES = 5
 
 
 def get_config(protocol: str = "paper") -> ConfigDict:
-  """The four stages teacher, student, feature, kd of `protocol`."""
-  config = ConfigDict()
+  """The four stages teacher, student, feature, kd of `protocol`.
+
+  All other settings have the defaults of the schema (`kdmri_jax.config.defaults`).
+  """
+  config = defaults()
   config.name = "KD-MRI"
-  config.seed = 42
-  config.seeds = 1
-  config.batch_size = 4
-  config.devices = 0
-  config.steps_per_dispatch = 0
-  config.teacher_cache_mb = 4096
-  config.teacher_cache_type = "float32"
-  config.checkpoint_seconds = 20.0
-  config.audit_every = 100
-  config.vgg_weights = ""
-  config.epochs = 150  # of every stage, unless the stage says otherwise
   config.pipeline = ("teacher", "student", "feature", "kd")
-  config.data = _data()
-  config.mask = ConfigDict(
-    dict(kind="cartesian", acceleration=4.0, centre_lines=10, axis=0, seed=0, path="")
-  )
-  config.noise = ConfigDict(dict(snr=(math.inf, math.inf), averages=1, fresh=True))
-  config.tasks = ConfigDict()
-  config.augment = ConfigDict(dict(flips=False, rotations=False, patch=(0, 0)))
   config.models = ConfigDict(
     dict(teacher=_model(5, protocol), student=_model(3, protocol))
   )
@@ -53,29 +40,17 @@ def get_config(protocol: str = "paper") -> ConfigDict:
       kd=_kd_stage(config, protocol),
     )
   )
-  config.evaluation = ConfigDict(
-    dict(
-      protocol="kdmri",
-      metrics=("psnr", "ssim", "mse", "nmse", "hfn", "hfen"),
-      models=("teacher", "student", "kd"),
-      teacher="teacher",
-      teachers={},
-      student="student",
-      distilled=("kd",),
-      control="",
-      pairs=(),
-      published={},
-      published_source="",
-      published_on={},
-      bootstrap=2000,
-      rois="",
-      timing=0,
-    )
+  config.evaluation.update(
+    models=("teacher", "student", "kd"),
+    teacher="teacher",
+    student="student",
+    distilled=("kd",),
   )
+  complete(config)
   return config
 
 
-def shorten(config: ConfigDict, epochs: int) -> None:
+def short_schedule(config: ConfigDict, epochs: int) -> None:
   """Trains every stage for a few epochs at 1e-3, the last quarter of them at 1e-4."""
   config.epochs = epochs
   for stage in config.stages.values():
@@ -84,7 +59,9 @@ def shorten(config: ConfigDict, epochs: int) -> None:
     stage.decay_epochs = stage.get_oneway_ref("epochs") * 3 // 4
 
 
-def befriend(config: ConfigDict, protocol: str, stage: str = "teacher") -> None:
+def student_friendly_teacher(
+  config: ConfigDict, protocol: str, stage: str = "teacher"
+) -> None:
   """Makes a teacher student-friendly (SFT-KD-Recon, Gayathri et al. 2023).
 
   It is trained together with branches made of its student's blocks: their images
@@ -98,15 +75,13 @@ def befriend(config: ConfigDict, protocol: str, stage: str = "teacher") -> None:
     for model in config.models.values():
       model.padding = 5
   terms = config.stages[stage].terms
-  terms.branches_reconstruction = dict(
-    loss="l1", weight=1.0, variant="", guided=branches, hint=()
-  )
+  terms.branches_reconstruction = dict(loss="l1", weight=1.0, guided=branches)
   terms.branches_imitation = dict(
     loss="imitation", weight=1.0, variant=protocol, guided=branches, hint=("own:image",)
   )
 
 
-def upscale(config: ConfigDict, factor: float = 4.0) -> None:
+def super_resolution(config: ConfigDict, factor: float = 4.0) -> None:
   """Makes of reconstruction super-resolution by VDSR (KD-MRI, its last experiment).
 
   The input is the central part of k-space, 1 / factor of each axis. Unlike the
@@ -117,10 +92,10 @@ def upscale(config: ConfigDict, factor: float = 4.0) -> None:
   for term in config.stages.feature.terms.values():
     term.guided, term.hint = ("cnn/activation_4",), ("cnn/activation_6",)
   config.stages.kd.terms.imitation.variant = "paper"
-  unpublish(config)
+  drop_published(config)
 
 
-def unpublish(config: ConfigDict) -> None:
+def drop_published(config: ConfigDict) -> None:
   """Drops the published numbers, which are of something else."""
   config.evaluation.published = {}
   config.evaluation.published_source = ""
@@ -134,33 +109,6 @@ def _vdsr(convolutions):
     features=64,
     channels=1,
     precision="float32",
-  )
-
-
-def _data():
-  return ConfigDict(
-    dict(
-      source="phantom",
-      root="",
-      include=(),
-      subject_pattern="",
-      contrast="",
-      combine="",
-      acceleration_tag="4x",
-      kdmri_type="",
-      crop=(0, 0),
-      scaling="volume_max",
-      memory_mb=8192,
-      slices_per_volume=0,
-      train=(),
-      validation=(),
-      test=(),
-      validation_fraction=0.2,
-      split_seed=0,
-      phantom=dict(
-        family="mixed", subjects=30, slices=8, size=(96, 96), seed=0, phase=False
-      ),
-    )
   )
 
 
@@ -180,9 +128,7 @@ def _model(convolutions, protocol):
 
 
 def _reconstruction(weight):
-  return dict(
-    reconstruction=dict(loss="l1", weight=weight, variant="", guided=(), hint=())
-  )
+  return dict(reconstruction=dict(loss="l1", weight=weight))
 
 
 def layers(convolution: int) -> tuple[str, ...]:
@@ -204,11 +150,6 @@ def _stage(config, protocol, model, terms):
   paper = protocol == "paper"
   return dict(
     model=model,
-    start_from="",
-    teacher="",
-    teachers={},
-    tasks=(),
-    branches="",
     terms=terms,
     learning_rate=1e-4 if paper else 1e-3,
     decay_factor=1.0 if paper else 0.1,

@@ -20,6 +20,6 @@ def get_config(protocol="paper"):
     validation=("5?", "6?", "70"),
     crop=(256, 256),
   )
-  base.shorten(config, epochs=20)
+  base.short_schedule(config, epochs=20)
   study.add_control(config)
   return config

@@ -26,6 +26,6 @@ def get_config(protocol="paper"):
     crop=(256, 256),
     slices_per_volume=24,
   )
-  base.shorten(config, epochs=20)
+  base.short_schedule(config, epochs=20)
   study.add_control(config)
   return config

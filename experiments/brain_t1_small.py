@@ -15,5 +15,5 @@ def get_config(protocol="paper"):
   config.name = f"Brain T1, 4x, {protocol} losses, small"
   config.data.crop = (160, 160)
   config.data.slices_per_volume = 16
-  base.shorten(config, epochs=6)
+  base.short_schedule(config, epochs=6)
   return config

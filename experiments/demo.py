@@ -24,5 +24,5 @@ def get_config(protocol="paper"):
   config.data.validation_fraction = 0.3
   config.mask.centre_lines = 8
   config.batch_size = 2
-  base.shorten(config, epochs=32)
+  base.short_schedule(config, epochs=32)
   return config

@@ -12,6 +12,8 @@ import importlib
 
 from ml_collections import ConfigDict
 
+from kdmri_jax.experiments import base
+
 NETWORKS = {
   "small": {
     "swinir": dict(network="swinir", depths=(2, 2), features=32, heads=2),
@@ -22,8 +24,8 @@ NETWORKS = {
     "edsr": dict(network="edsr", blocks=16, features=64),
   },
 }
-FULL = dict(kind="full", acceleration=2.0, centre_lines=1, axis=0, seed=0, path="")
-NOISE = dict(snr=(4.0, 12.0), averages=1, fresh=True)
+FULL = dict(kind="full", acceleration=2.0, centre_lines=1)
+NOISE = dict(snr=(4.0, 12.0))
 
 
 def start(argument: str, name: str) -> tuple[ConfigDict, dict]:
@@ -38,9 +40,7 @@ def start(argument: str, name: str) -> tuple[ConfigDict, dict]:
   evaluation = config.evaluation
   evaluation.models, evaluation.distilled, evaluation.pairs = (), (), ()
   evaluation.control, evaluation.rois, evaluation.timing = "", "auto", 20
-  evaluation.published = {}
-  evaluation.published_source = ""
-  evaluation.published_on = {}
+  base.drop_published(config)
   return config, NETWORKS[size or "small"]
 
 
@@ -69,9 +69,8 @@ def add_stage(
   """
   terms = {}
   if alpha < 1:
-    pixel = dict(variant="", guided=(), hint=())
-    terms["reconstruction"] = dict(pixel, loss="l1", weight=1 - alpha)
-    terms["similarity"] = dict(pixel, loss="ssim", weight=1 - alpha)
+    terms["reconstruction"] = dict(loss="l1", weight=1 - alpha)
+    terms["similarity"] = dict(loss="ssim", weight=1 - alpha)
   if alpha > 0:
     terms["imitation"] = dict(
       loss="imitation",
@@ -82,17 +81,14 @@ def add_stage(
     )
   config.stages[name] = dict(
     model=model,
-    start_from="",
     teacher=teacher,
     teachers=teachers or {},
     tasks=tasks,
-    branches="",
     terms=terms,
     learning_rate=5e-4,
     decay_factor=0.1,
     decay_epochs=config.get_oneway_ref("epochs") * times * 3 // 4,
     epochs=config.get_oneway_ref("epochs") * times,
-    select="mse",
   )
   config.pipeline = (*config.pipeline, name)
   config.evaluation.models = (*config.evaluation.models, name)
@@ -107,7 +103,4 @@ def perceptual(config: ConfigDict, weight: float) -> None:
       stage.terms.perceptual = dict(
         loss="perceptual",
         weight=weight * stage.terms.reconstruction.weight,
-        variant="",
-        guided=(),
-        hint=(),
       )

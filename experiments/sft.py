@@ -54,7 +54,7 @@ def get_config(setting="acdc"):
     if stage.select == "mse":
       stage.select = "l1"
   config.stages.teacher_sft = study.copy(config, "teacher")
-  base.befriend(config, protocol, "teacher_sft")
+  base.student_friendly_teacher(config, protocol, "teacher_sft")
   config.pipeline = ("teacher", "teacher_sft", *config.pipeline[1:])
   config.evaluation.models = ("teacher", "teacher_sft", *config.evaluation.models[1:])
   for name, term in METHODS.items():
@@ -67,7 +67,7 @@ def get_config(setting="acdc"):
     config.evaluation.published_on.evaluation.protocol = "slice"
     config.evaluation.protocol = "slice"
   else:
-    base.unpublish(config)
+    base.drop_published(config)
   return study.finish(config)
 
 

@@ -20,7 +20,7 @@ def get_config(argument="brain_t1"):
     protocol
   )
   config.name = f"Super-resolution ({config.name})"
-  base.upscale(config)
+  base.super_resolution(config)
   config.epochs = 30
   config.augment.update(flips=True, rotations=True, patch=(64, 64))
   return config

@@ -10,14 +10,12 @@ tasks from the same data without a teacher. Each task has its own report.
 
 from kdmri_jax.experiments import enhancement
 
-SHARP = dict(snr=(float("inf"), float("inf")), averages=1, fresh=True)
-
 
 def get_config(argument="brain_t1"):
   config, networks = enhancement.start(argument, "Two experts teach one network")
   low = dict(enhancement.FULL, kind="central")
   config.tasks.denoise = dict(mask=enhancement.FULL, noise=enhancement.NOISE)
-  config.tasks.sharpen = dict(mask=low, noise=SHARP)
+  config.tasks.sharpen = dict(mask=low)
   config.models.edsr = networks["edsr"]
   experts = {}
   for task in config.tasks:

@@ -86,6 +86,9 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
   key = key.strip("'\"")
   argument = next((a for a in argv if key in a.partition("=")[0].split(".")), None)
   file = next((a for a in reversed(argv) if a.startswith("--config=")), "command line")
+  if missing := re.findall(r"Flag (--\w+) must have a value other", str(text)):
+    found = f"no {' and no '.join(missing)}"
+    return UserError("command line", found, "a value for each", "See --help.")
   if isinstance(error, flags.Error):
     return UserError("command line", str(text), "--flag=value", "See --help.")
   if argument is None:
@@ -97,7 +100,7 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
     argument,
     f"no setting {key!r} there",
     "a setting of the experiment",
-    f"{hint}All settings: kdmri_jax/config/schema.py, experiments/base.py.",
+    f"{hint}docs/settings.md and kdmri_jax.config.reference() tell all settings.",
   )
 
 

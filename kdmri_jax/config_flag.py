@@ -5,8 +5,9 @@ import importlib
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
+from kdmri_jax.config import complete
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 
 _SHIPPED = pathlib.Path(__file__).parent / "experiments"
@@ -61,7 +62,7 @@ def experiment_file(name: str) -> pathlib.Path:
   known = shipped_experiments()
   close = difflib.get_close_matches(name, known, n=3)
   remedy = ""
-  if path.with_suffix(".py").is_file():
+  if pathlib.Path(f"{name}.py").is_file():
     remedy = f"The file in this folder is {name}.py."
   names = ", ".join([*close, *(each for each in known if each not in close)])
   expected = f"the path of a file .py, or one of {names}"
@@ -80,7 +81,9 @@ def shipped_experiments() -> list[str]:
 
 
 class _Parser(flags.ArgumentParser):
-  """Takes names of shipped experiments, too; says at once which file has a mistake.
+  """Takes names of shipped experiments, too; adds the defaults of keys left out.
+
+  It says at once which file has a mistake.
 
   Args:
     of_files: the parser of ml_collections.
@@ -104,6 +107,8 @@ class _Parser(flags.ArgumentParser):
     except OSError as error:
       found = f"a file that cannot be loaded ({error.__cause__})"
       raise UserError(where, found, "a Python file with get_config()") from error
+    if isinstance(config, ConfigDict):
+      complete(config)
     return config
 
   def flag_type(self):

@@ -27,7 +27,7 @@ class Measurement(NamedTuple):
   """
 
   kspace: Array
-  mask: Array
+  mask: Any
 
 
 class Acquisition(NamedTuple):
@@ -61,12 +61,14 @@ class Batch(NamedTuple):
     zero_filled: network input, float32 [B, H, W, C].
     measurement: the k-space behind the input and its mask; None for patches.
     task: number of the task of each image, int32 [B]; None where there is one.
+    given: the image of a teacher whose outputs are given, float32 [B, H, W, C].
   """
 
   target: Array
   zero_filled: Array
   measurement: Measurement | None
   task: Array | None = None
+  given: Array | None = None
 
 
 class Slices(NamedTuple):
@@ -83,6 +85,8 @@ class Slices(NamedTuple):
       there is no noise.
     hints: what a frozen teacher computed for these slices: a dict from the
       name of a loss term to a pytree of arrays [N, ...]; None without cache.
+    given: the image of a teacher whose outputs are given, float32 [N, H, W, C]; None
+      without such a teacher.
   """
 
   target: Any
@@ -91,6 +95,7 @@ class Slices(NamedTuple):
   task: Any = None
   draws: Any = None
   hints: Any = None
+  given: Any = None
 
 
 def shape_of(slices: Slices) -> Shape:

@@ -59,6 +59,7 @@ def main(argv):
   from kdmri_jax import report
   from kdmri_jax.metrics import METRICS, resolve
   from kdmri_jax.report import tables
+  from kdmri_jax.saving import saving
 
   out = _new_folder(_OUT.value) if _OUT.value else None
   with arguments_of("--"):
@@ -74,7 +75,9 @@ def main(argv):
   if left_out:
     print(f"{left_out} undefined or infinite values were left out of the means.")
   if out:
-    _write(out, measured)
+    with saving(out):
+      tables.write_tables(out, measured)
+    print(f"tables: {out}")
 
 
 def _named_folders(values):
@@ -107,21 +110,6 @@ def _new_folder(value):
       "Choose another --out.",
     )
   return folder
-
-
-def _write(folder, measured):
-  from kdmri_jax.report import tables
-
-  try:
-    tables.write_tables(folder, measured)
-  except OSError as error:
-    raise UserError(
-      folder,
-      f"that it cannot be written ({error})",
-      "a folder with room for the tables",
-      "Free some space, or choose another --out.",
-    ) from error
-  print(f"tables: {folder}")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ images where the source has them), prepared.json (where everything comes from an
 was done to it) and montage.png. An experiment reads them with
 --config.data.source=prepared --config.data.root=PREPARED.
 
-Each flag is the setting data.NAME of an experiment: where a message names
---config.data.NAME, the flag here is --NAME (--phantom_NAME for data.phantom.NAME).
+Each flag is the setting data.NAME of an experiment (--phantom_NAME is
+data.phantom.NAME). The source is a name, or `package.module:name` of your own.
 """
 
 if __name__ == "__main__":
@@ -26,12 +26,12 @@ from tqdm import tqdm
 
 from kdmri_jax import cli
 from kdmri_jax.config import DataConfig, PhantomConfig
-from kdmri_jax.errors import arguments_of
+from kdmri_jax.errors import ArgumentError, UserError
 
 _SOURCE = flags.DEFINE_string(
   "source",
   None,
-  "What ROOT holds: acdc, nifti, ... (docs/data.md lists all).",
+  "What ROOT holds: acdc, nifti, ... (docs/data.md lists all), or package.module:name.",
   required=True,
 )
 _ROOT = flags.DEFINE_string("root", "", "Folder of images; not for mni152, phantom.")
@@ -80,17 +80,21 @@ def main(argv: list[str]) -> None:
   """Reads the flags, writes the folder and says how to go on."""
   cli.refuse_arguments(argv)
   from kdmri_jax import lookup
-  from kdmri_jax.data import dataset, prepared
-  from kdmri_jax.data.sources import SOURCES
+  from kdmri_jax.data import dataset
+  from kdmri_jax.data.sources import TRAINING, prepared
 
-  kinds = {name: source for name, source in SOURCES.items() if name != "prepared"}
-  with arguments_of("--"):
-    lookup.find("source", _SOURCE.value, kinds)
+  kinds = {name: source for name, source in TRAINING.items() if name != "prepared"}
   config = _config()
   volumes = tqdm(dataset.read(config), unit=" volumes")
   out = pathlib.Path(_OUT.value)
   notes = collections.Counter()
-  names = prepared.write_folder(_noted(volumes, notes), out, dataclasses.asdict(config))
+  settings = dataclasses.asdict(config)
+  try:
+    lookup.find("source", config.source, kinds)
+    names = prepared.write_folder(_noted(volumes, notes), out, settings)
+  except ArgumentError as error:
+    flag = f"--{error.where.replace('.', '_')}"
+    raise UserError(flag, error.found, error.expected, error.remedy) from error
   for note, count in notes.items():
     print(f"{count} of {len(names)} volumes: {note}")
   print(

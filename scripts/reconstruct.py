@@ -28,6 +28,7 @@ import tempfile
 from absl import flags
 
 from kdmri_jax import cli
+from kdmri_jax.errors import arguments_of
 
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Work directory of a run.", required=True
@@ -40,7 +41,10 @@ _INPUT = flags.DEFINE_string(
   "input", None, "File or folder to reconstruct.", required=True
 )
 _SOURCE = flags.DEFINE_string(
-  "source", "", "Data source that reads it; default: told from name and contents."
+  "source",
+  "",
+  "Data source that reads it, by name or package.module:name; default: told from name "
+  "and contents.",
 )
 _CONTRAST = flags.DEFINE_string(
   "contrast",
@@ -80,20 +84,20 @@ def main(argv):
   from kdmri_jax.saving import saving
 
   out = pathlib.Path(_OUT.value)
-  form = write_scan.check_target(out, _FORMAT.value)
-  if form == "nifti":
-    write_scan.require_nibabel(out)
+  with arguments_of("--"):
+    form = write_scan.check_target(out, _FORMAT.value)
   with saving(out), tempfile.TemporaryFile(dir=out.parent):
     pass  # its folder can be written, so that the work will not be in vain
   workdir = pathlib.Path(_WORKDIR.value)
-  scan = read_scan.read(
-    pathlib.Path(_INPUT.value),
-    load.read_config(workdir).data,
-    source=_SOURCE.value,
-    contrast=_CONTRAST.value,
-    combine=_COMBINE.value,
-    name=_VOLUME.value,
-  )
+  with arguments_of("--"):
+    scan = read_scan.read(
+      pathlib.Path(_INPUT.value),
+      load.read_config(workdir).data,
+      source=_SOURCE.value,
+      contrast=_CONTRAST.value,
+      combine=_COMBINE.value,
+      name=_VOLUME.value,
+    )
   result = reconstruct.run_scan(
     workdir,
     _STAGE.value,

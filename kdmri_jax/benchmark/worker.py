@@ -135,7 +135,8 @@ def _serve(framework: str) -> None:
   """Answers requests until standard input ends."""
   with os.fdopen(os.dup(1), "w") as answers:
     os.dup2(2, 1)  # what libraries print must not come between the answers
-    module, runners = None, {}
+    module: Any = None
+    runners: dict[str, Any] = {}
     for line in sys.stdin:
       request = json.loads(line)
       try:

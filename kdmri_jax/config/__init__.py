@@ -1,8 +1,9 @@
 """The settings of an experiment.
 
 An experiment file in `experiments/` returns an `ml_collections.ConfigDict`;
-`parse` turns it into the frozen dataclasses of `schema`. A key that is missing,
-unknown or of another type is an error, so a misspelt setting cannot be ignored.
+`parse` turns it into the frozen dataclasses of `schema`, where each key has its
+default and its limits. A key that is unknown or of another type is an error, so a
+misspelt setting cannot be ignored.
 """
 
 from kdmri_jax.config.data import (
@@ -13,7 +14,8 @@ from kdmri_jax.config.data import (
   PhantomConfig,
   TaskConfig,
 )
-from kdmri_jax.config.parse import flat, parse, to_dict
+from kdmri_jax.config.describe import is_free, reference
+from kdmri_jax.config.parse import complete, defaults, flat, parse, to_dict
 from kdmri_jax.config.schema import (
   EvaluationConfig,
   ExperimentConfig,
@@ -34,7 +36,11 @@ __all__ = [
   "StageConfig",
   "TaskConfig",
   "TermConfig",
+  "complete",
+  "defaults",
   "flat",
+  "is_free",
   "parse",
+  "reference",
   "to_dict",
 ]

@@ -1,66 +1,48 @@
-"""Whether the values of a config fit together: ranges, and names of other parts."""
+"""Whether the values of a config are in their limits and fit together."""
 
 import dataclasses
 import math
 import re
+from collections.abc import Iterable
 
 from kdmri_jax.config.schema import (
-  CACHE_TYPES,
-  MINIMUM,
   RESERVED,
   RESERVED_ROWS,
   ZERO_FILLED,
   EvaluationConfig,
   ExperimentConfig,
-  ModelConfig,
   StageConfig,
 )
-from kdmri_jax.errors import UserError
-from kdmri_jax.protocols import PROTOCOLS
+from kdmri_jax.config.setting import limits
+from kdmri_jax.errors import UserError, arguments_of
 
 
 def check(config: ExperimentConfig) -> None:
-  """Checks every number's range, and that every name refers to something.
+  """Checks the limits of every value, and that every name refers to something.
 
   Raises:
-    UserError: a number is out of range; or stages, models and terms have unusable
+    UserError: a value is outside its limits; or stages, models and terms have unusable
       names, or refer to some that do not exist.
   """
-  _check_ranges(config, "config")
+  _check_limits(config, "config")
   _check_seeds(config)
-  _check_cache(config)
   _check_names(config)
   _check_noise(config)
   _check_references(config)
 
 
-def is_number(value: object) -> bool:
-  """Whether the value is an int or float; bool is neither."""
-  return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_ranges(part, where: str) -> None:
-  """Every number is within the range of its key, wherever that key stands."""
-  if isinstance(part, ModelConfig):
-    items = part.settings
-  else:
-    names = [field.name for field in dataclasses.fields(part)]
-    items = {name: getattr(part, name) for name in names}
-  for name, value in items.items():
-    key = f"{where}.{name}"
-    if dataclasses.is_dataclass(value):
-      _check_ranges(value, key)
-    elif isinstance(value, dict):
-      for inner, item in value.items():
-        if dataclasses.is_dataclass(item):
-          _check_ranges(item, f"{key}.{inner}")
-    elif is_number(value):
-      least = MINIMUM.get(name, -math.inf)
-      finite = math.isfinite(value) or (name == "lam" and value == math.inf)
-      if value < least or not finite:
-        bound = f" of at least {least}" if name in MINIMUM else ""
-        expected = f"a finite number{bound}"
-        raise UserError(key, f"{value}", expected, "Correct it.")
+def _check_limits(part, where: str) -> None:
+  """Every value is within the limits of its key."""
+  for field in dataclasses.fields(part):
+    value, key = getattr(part, field.name), f"{where}.{field.name}"
+    with arguments_of(f"{where}."):
+      limits(field).check(field.name, value)
+    inner = (
+      {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
+    )
+    for name, item in (inner or {key: value}).items():
+      if dataclasses.is_dataclass(item):
+        _check_limits(item, name)
 
 
 def _check_seeds(config: ExperimentConfig) -> None:
@@ -70,21 +52,11 @@ def _check_seeds(config: ExperimentConfig) -> None:
     raise UserError("config.seed", found, "seeds below 2**32", "Choose a smaller one.")
 
 
-def _check_cache(config: ExperimentConfig) -> None:
-  if config.teacher_cache_type not in CACHE_TYPES:
-    raise UserError(
-      "config.teacher_cache_type",
-      repr(config.teacher_cache_type),
-      f"one of {', '.join(CACHE_TYPES)}",
-      "Correct it.",
-    )
-
-
 def _check_names(config: ExperimentConfig) -> None:
   """Names become folders and keys, and `start_from` joins them by "/"."""
-  terms = {f"stages.{name}.terms": s.terms for name, s in config.stages.items()}
+  groups: dict[str, Iterable[str]]
   groups = {"stages": config.stages, "models": config.models, "tasks": config.tasks}
-  groups |= terms
+  groups |= {f"stages.{name}.terms": s.terms for name, s in config.stages.items()}
   for group, names in groups.items():
     for name in names:
       if not re.fullmatch(r"\w+", name):
@@ -175,7 +147,6 @@ def _check_evaluation(config: ExperimentConfig):
   for pair in evaluation.pairs:
     _check_pair(evaluation, pair)
   _check_published(evaluation)
-  _known(evaluation.protocol, PROTOCOLS, "config.evaluation.protocol", "a protocol")
 
 
 def _check_pair(evaluation: EvaluationConfig, pair: tuple[str, str]):

@@ -1,6 +1,9 @@
 """The part of the schema that says what is read and how it is measured."""
 
 import dataclasses
+import math
+
+from kdmri_jax.config.setting import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -10,18 +13,18 @@ class PhantomConfig:
   Attributes:
     family: "brain", "cardiac", "knee", or "mixed" for all in turn.
     subjects: number of subjects.
-    slices: slices a subject.
+    slices: slices per subject.
     size: rows and columns.
     seed: the same seed gives the same subjects.
     phase: True for complex images with a smooth phase (two-channel networks).
   """
 
-  family: str
-  subjects: int
-  slices: int
-  size: tuple[int, int]
-  seed: int
-  phase: bool
+  family: str = setting("mixed")
+  subjects: int = setting(30, least=1)
+  slices: int = setting(8, least=1)
+  size: tuple[int, int] = setting((96, 96), least=1)
+  seed: int = setting(0, least=0)
+  phase: bool = setting(False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,24 +61,24 @@ class DataConfig:
     phantom: settings of the "phantom" source.
   """
 
-  source: str
-  root: str
-  include: tuple[str, ...]
-  subject_pattern: str
-  contrast: str
-  combine: str
-  acceleration_tag: str
-  kdmri_type: str
-  crop: tuple[int, int]
-  scaling: str
-  memory_mb: int
-  slices_per_volume: int
-  train: tuple[str, ...]
-  validation: tuple[str, ...]
-  test: tuple[str, ...]
-  validation_fraction: float
-  split_seed: int
-  phantom: PhantomConfig
+  source: str = setting("phantom")
+  root: str = setting("", free=True)
+  include: tuple[str, ...] = setting(())
+  subject_pattern: str = setting("")
+  contrast: str = setting("")
+  combine: str = setting("")
+  acceleration_tag: str = setting("4x")
+  kdmri_type: str = setting("")
+  crop: tuple[int, int] = setting((0, 0), least=0)
+  scaling: str = setting("volume_max")
+  memory_mb: int = setting(8192, free=True)
+  slices_per_volume: int = setting(0, least=0)
+  train: tuple[str, ...] = setting(())
+  validation: tuple[str, ...] = setting(())
+  test: tuple[str, ...] = setting(())
+  validation_fraction: float = setting(0.2)
+  split_seed: int = setting(0)
+  phantom: PhantomConfig = setting(PhantomConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +97,12 @@ class MaskConfig:
     path: .npy file for kind "file".
   """
 
-  kind: str
-  acceleration: float
-  centre_lines: int
-  axis: int
-  seed: int
-  path: str
+  kind: str = setting("cartesian")
+  acceleration: float = setting(4.0)
+  centre_lines: int = setting(10)
+  axis: int = setting(0)
+  seed: int = setting(0, least=0)
+  path: str = setting("", free=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,9 +117,9 @@ class NoiseConfig:
       and evaluation, each slice has noise of its own that stays.
   """
 
-  snr: tuple[float, float]
-  averages: int
-  fresh: bool
+  snr: tuple[float, float] = setting((math.inf, math.inf), most=math.inf)
+  averages: int = setting(1, least=1)
+  fresh: bool = setting(True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,8 +131,8 @@ class TaskConfig:
     noise: the noise.
   """
 
-  mask: MaskConfig
-  noise: NoiseConfig
+  mask: MaskConfig = setting(MaskConfig)
+  noise: NoiseConfig = setting(NoiseConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,9 +147,9 @@ class AugmentConfig:
       networks that need no k-space; (0, 0) for whole slices.
   """
 
-  flips: bool
-  rotations: bool
-  patch: tuple[int, int]
+  flips: bool = setting(False)
+  rotations: bool = setting(False)
+  patch: tuple[int, int] = setting((0, 0), least=0)
 
   @property
   def varies(self) -> bool:

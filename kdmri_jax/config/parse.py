@@ -7,8 +7,11 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from kdmri_jax.config.check import check, is_number
+from ml_collections import ConfigDict
+
+from kdmri_jax.config.check import check
 from kdmri_jax.config.schema import ExperimentConfig, ModelConfig
+from kdmri_jax.config.setting import is_number
 from kdmri_jax.errors import UserError
 
 
@@ -16,21 +19,70 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
   """Checks an experiment against the schema.
 
   Args:
-    config: nested mapping, such as an `ml_collections.ConfigDict`.
+    config: nested mapping, such as an `ml_collections.ConfigDict`; a key that it
+      leaves out has its default.
 
   Returns:
     The same values as frozen dataclasses.
 
   Raises:
-    UserError: a key is missing, unknown, of another type or out of range; or stages,
-      models and terms have unusable names, or refer to some that do not exist.
+    UserError: a key is unknown, or its value is of another type or outside its limits;
+      or stages, models and terms have unusable names, or refer to some that do not
+      exist.
   """
   if hasattr(config, "to_dict"):
     config = config.to_dict()
   experiment = _build(ExperimentConfig, config, "config")
+  for name, stage in experiment.stages.items():
+    epochs = stage.epochs or experiment.epochs
+    experiment.stages[name] = dataclasses.replace(stage, epochs=epochs)
   check(experiment)
   _check_published_on(experiment)
   return experiment
+
+
+def defaults() -> ConfigDict:
+  """The default of every key that has one, without models and stages."""
+  return ConfigDict(dataclasses.asdict(ExperimentConfig()))
+
+
+def complete(config: ConfigDict) -> None:
+  """Adds the keys that a config leaves out, so that flags can set them.
+
+  Args:
+    config: what an experiment file returns; its own values stay.
+  """
+  with config.unlocked():
+    _complete(ExperimentConfig, config)
+
+
+def _complete(kind, config) -> None:
+  types = typing.get_type_hints(kind)
+  for field in dataclasses.fields(kind):
+    value = _default(field)
+    if field.name not in config and value is not dataclasses.MISSING:
+      plain = dataclasses.is_dataclass(value)
+      config[field.name] = dataclasses.asdict(value) if plain else value
+    for inner, part in _parts(types[field.name], config.get(field.name)):
+      if isinstance(part, ConfigDict) and inner is not ModelConfig:
+        _complete(inner, part)
+
+
+def _parts(kind, value) -> list[tuple[Any, Any]]:
+  """The groups of settings in a value, and what each is built as."""
+  if dataclasses.is_dataclass(kind):
+    return [(kind, value)]
+  arguments = typing.get_args(kind)
+  if isinstance(value, ConfigDict) and dataclasses.is_dataclass(arguments[-1]):
+    return [(arguments[-1], part) for part in value.values()]
+  return []
+
+
+def _default(field: dataclasses.Field) -> Any:
+  """The default of a field; MISSING where the key must be set."""
+  if field.default_factory is not dataclasses.MISSING:
+    return field.default_factory()
+  return field.default
 
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:
@@ -83,42 +135,28 @@ def _build(kind, value, where):
   ):
     return value
   name = str(kind) if origin else kind.__name__
-  raise UserError(
-    where, f"{value!r}", f"a value of type {name}", "Change this setting."
-  )
+  raise UserError(where, f"{value!r}", f"a value of type {name}")
 
 
 def _build_dataclass(kind, value, where):
-  fields = typing.get_type_hints(kind)
+  types = typing.get_type_hints(kind)
   if not isinstance(value, Mapping):
-    raise UserError(
-      where, f"{value!r}", "a group of settings", "See experiments/base.py."
-    )
+    raise UserError(where, f"{value!r}", f"a group of settings: {', '.join(types)}")
   for key in value:
-    if key not in fields:
-      close = difflib.get_close_matches(key, fields, n=1)
-      hint = f"Did you mean {where}.{close[0]}? " if close else ""
-      raise UserError(
-        f"{where}.{key}",
-        "an unknown key",
-        f"one of {', '.join(fields)}",
-        f"{hint}Correct or remove it.",
-      )
-  missing = [key for key in fields if key not in value]
-  if missing:
-    raise UserError(
-      where,
-      f"no value for {', '.join(missing)}",
-      "every key of the schema",
-      "Start from experiments/base.py, which sets them all.",
-    )
-  return kind(**{k: _build(t, value[k], f"{where}.{k}") for k, t in fields.items()})
+    if key not in types:
+      close = difflib.get_close_matches(key, types, n=1)
+      hint = f"Did you mean {where}.{close[0]}?" if close else ""
+      expected = f"one of {', '.join(types)}"
+      raise UserError(f"{where}.{key}", "an unknown key", expected, hint)
+  for field in dataclasses.fields(kind):
+    if field.name not in value and _default(field) is dataclasses.MISSING:
+      raise UserError(where, f"no {field.name}", "a value for it")
+  return kind(**{k: _build(types[k], v, f"{where}.{k}") for k, v in value.items()})
 
 
 def _build_model(value, where) -> ModelConfig:
   if not isinstance(value, Mapping) or not isinstance(value.get("network"), str):
-    found = f"{value!r}"
-    raise UserError(where, found, "`network` and its settings", "Name the network.")
+    raise UserError(where, f"{value!r}", "`network` and its settings")
   settings = {key: _setting(item) for key, item in value.items() if key != "network"}
   return ModelConfig(value["network"], settings)
 
@@ -133,10 +171,10 @@ def _check_published_on(config: ExperimentConfig):
   settings = flat(to_dict(config))
   for key in config.evaluation.published_on:
     if key not in settings:
-      close = ", ".join(difflib.get_close_matches(key, settings, n=1))
+      close = difflib.get_close_matches(key, settings, n=1)
       raise UserError(
         "config.evaluation.published_on",
         f"{key!r}",
         "settings of this experiment, such as data.source",
-        f"Did you mean {close}?" if close else "Correct the name.",
+        f"Did you mean {close[0]}?" if close else "",
       )

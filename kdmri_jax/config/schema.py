@@ -1,6 +1,7 @@
-"""The schema of an experiment: every key, its type and its meaning.
+"""The schema of an experiment: every key, its type, default, limits and meaning.
 
-The default values stand in one place, `experiments/base.py`.
+A key is a line in a dataclass, made by `setting`, and a line under Attributes. The
+reference of all keys, `docs/settings.md`, is made from both.
 """
 
 import dataclasses
@@ -13,8 +14,8 @@ from kdmri_jax.config.data import (
   NoiseConfig,
   TaskConfig,
 )
-
-CACHE_TYPES = ("float32", "float16")
+from kdmri_jax.config.setting import setting
+from kdmri_jax.protocols import PROTOCOLS
 
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
@@ -24,34 +25,6 @@ RESERVED_ROWS = (ZERO_FILLED, "target", "input")
 
 # Names in a stage's log that no loss term may take.
 RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "branches")
-
-# Smallest value of a number, by its key.
-MINIMUM = {
-  "audit_every": 0,
-  "averages": 1,
-  "batch_size": 1,
-  "bootstrap": 1,
-  "cascades": 1,
-  "checkpoint_seconds": 0,
-  "convolutions": 1,
-  "decay_epochs": 0,
-  "decay_factor": 1e-12,
-  "devices": 0,
-  "epochs": 1,
-  "features": 1,
-  "lam": 0,
-  "learning_rate": 1e-12,
-  "padding": 0,
-  "seed": 0,
-  "seeds": 1,
-  "slices": 1,
-  "slices_per_volume": 0,
-  "steps_per_dispatch": 0,
-  "subjects": 1,
-  "teacher_cache_mb": 0,
-  "timing": 0,
-  "weight": 0,
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +39,7 @@ class ModelConfig:
   """
 
   network: str
-  settings: dict[str, Any]
+  settings: dict[str, Any] = setting(dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +60,10 @@ class TermConfig:
   """
 
   loss: str
-  weight: float
-  variant: str
-  guided: tuple[str, ...]
-  hint: tuple[str, ...]
+  weight: float = setting(1.0, least=0)
+  variant: str = setting("")
+  guided: tuple[str, ...] = setting(())
+  hint: tuple[str, ...] = setting(())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +72,9 @@ class StageConfig:
 
   Attributes:
     model: key in `models`.
+    given: where the weights come from, of a stage that is not trained: a stage of
+      another run (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), a .pt file of a published
+      code, or a folder with its outputs, NAME.h5 for each volume; "" trains the stage.
     start_from: earlier stage of the same model whose best weights start this one;
       "STAGE/branches" for the student's blocks that STAGE has trained; "" for none.
     teacher: earlier stage whose best weights teach; "" for none.
@@ -109,25 +85,26 @@ class StageConfig:
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
     terms: name -> loss term.
     learning_rate: Adam's learning rate at the start.
-    decay_factor: the learning rate is multiplied by it ...
-    decay_epochs: ... every so many epochs; 0 keeps it constant.
-    epochs: number of epochs.
+    decay_factor: the learning rate is multiplied by it every `decay_epochs` epochs.
+    decay_epochs: number of epochs between two of these; 0 keeps the rate constant.
+    epochs: number of epochs; 0 takes the experiment's `epochs`.
     select: validation quantity whose lowest value marks the best weights: "mse",
       "l1", "loss" or the name of a term.
   """
 
   model: str
-  start_from: str
-  teacher: str
-  teachers: dict[str, str]
-  tasks: tuple[str, ...]
-  branches: str
-  terms: dict[str, TermConfig]
-  learning_rate: float
-  decay_factor: float
-  decay_epochs: int
-  epochs: int
-  select: str
+  given: str = setting("", free=True)
+  start_from: str = setting("")
+  teacher: str = setting("")
+  teachers: dict[str, str] = setting(dict)
+  tasks: tuple[str, ...] = setting(())
+  branches: str = setting("")
+  terms: dict[str, TermConfig] = setting(dict)
+  learning_rate: float = setting(1e-4, least=1e-12)
+  decay_factor: float = setting(1.0, least=1e-12)
+  decay_epochs: int = setting(0, least=0)
+  epochs: int = setting(0, least=0)
+  select: str = setting("mse")
 
   @property
   def all_teachers(self) -> tuple[str, ...]:
@@ -141,8 +118,8 @@ class EvaluationConfig:
   """What is compared at the end.
 
   Attributes:
-    protocol: "kdmri", "slice" or "fastmri"; metrics of all three are stored, the
-      report's tables show this one.
+    protocol: definition of the metrics that the report's tables show; those of all
+      protocols are stored.
     metrics: names in `kdmri_jax.metrics.METRICS`, or import paths of a `Metric`,
       "package.module:name". The first one ranks the networks, the first two stand in
       the report's first table.
@@ -166,21 +143,21 @@ class EvaluationConfig:
     timing: how often the inference of a slice is timed; 0 for never.
   """
 
-  protocol: str
-  metrics: tuple[str, ...]
-  models: tuple[str, ...]
-  teacher: str
-  teachers: dict[str, str]
-  student: str
-  distilled: tuple[str, ...]
-  control: str
-  pairs: tuple[tuple[str, str], ...]
-  published: dict[str, tuple[float, ...]]
-  published_source: str
-  published_on: dict[str, Any]
-  bootstrap: int
-  rois: str
-  timing: int
+  protocol: str = setting("kdmri", choices=tuple(PROTOCOLS))
+  metrics: tuple[str, ...] = setting(("psnr", "ssim", "mse", "nmse", "hfn", "hfen"))
+  models: tuple[str, ...] = setting(())
+  teacher: str = setting("")
+  teachers: dict[str, str] = setting(dict)
+  student: str = setting("")
+  distilled: tuple[str, ...] = setting(())
+  control: str = setting("")
+  pairs: tuple[tuple[str, str], ...] = setting(())
+  published: dict[str, tuple[float, ...]] = setting(dict)
+  published_source: str = setting("")
+  published_on: dict[str, Any] = setting(dict)
+  bootstrap: int = setting(2000, least=1)
+  rois: str = setting("")
+  timing: int = setting(0, least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +168,7 @@ class ExperimentConfig:
     name: title of the report.
     seed: seed of initialisation and data order.
     seeds: how many seeds to train, from `seed` on; statistics run over them.
-    batch_size: slices a step, over all devices together.
+    batch_size: slices per step, over all devices together.
     devices: local devices to use, on a CPU host devices, one a core by default; 0
       takes as many of them as divide the batch.
     steps_per_dispatch: training steps that a device which trains alone does before the
@@ -211,33 +188,38 @@ class ExperimentConfig:
       "perceptual"; "" without such terms.
     epochs: epochs of every stage that does not set its own.
     pipeline: the stages to run, in this order.
-    data, mask, noise, augment, models, stages, evaluation: the parts, see their own
-      classes.
+    data: the images, and how subjects are divided.
+    mask: the sampling mask.
+    noise: noise added to the measured k-space.
     tasks: where one network learns to undo several ways of measuring, those by name;
       `mask` and `noise` are then not used. {} for one task.
+    augment: random changes of the training slices.
+    models: the networks by name.
+    stages: the stages by name.
+    evaluation: the comparison at the end.
   """
 
-  name: str
-  seed: int
-  seeds: int
-  batch_size: int
-  devices: int
-  steps_per_dispatch: int
-  teacher_cache_mb: int
-  teacher_cache_type: str
-  checkpoint_seconds: float
-  audit_every: int
-  vgg_weights: str
-  epochs: int
-  pipeline: tuple[str, ...]
-  data: DataConfig
-  mask: MaskConfig
-  noise: NoiseConfig
-  tasks: dict[str, TaskConfig]
-  augment: AugmentConfig
-  models: dict[str, ModelConfig]
-  stages: dict[str, StageConfig]
-  evaluation: EvaluationConfig
+  name: str = setting("", free=True)
+  seed: int = setting(42, least=0)
+  seeds: int = setting(1, least=1, free=True)
+  batch_size: int = setting(4, least=1)
+  devices: int = setting(0, least=0, free=True)
+  steps_per_dispatch: int = setting(0, least=0, free=True)
+  teacher_cache_mb: int = setting(4096, least=0, free=True)
+  teacher_cache_type: str = setting("float32", choices=("float32", "float16"))
+  checkpoint_seconds: float = setting(20.0, least=0, free=True)
+  audit_every: int = setting(100, least=0, free=True)
+  vgg_weights: str = setting("")
+  epochs: int = setting(150, least=1)
+  pipeline: tuple[str, ...] = setting(())
+  data: DataConfig = setting(DataConfig)
+  mask: MaskConfig = setting(MaskConfig)
+  noise: NoiseConfig = setting(NoiseConfig)
+  tasks: dict[str, TaskConfig] = setting(dict)
+  augment: AugmentConfig = setting(AugmentConfig)
+  models: dict[str, ModelConfig] = setting(dict)
+  stages: dict[str, StageConfig] = setting(dict)
+  evaluation: EvaluationConfig = setting(EvaluationConfig, free=True)
 
   @property
   def all_tasks(self) -> dict[str, TaskConfig]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError
 
 
 def choose(
@@ -18,15 +18,14 @@ def choose(
     where: the folder or file that an error message names.
 
   Raises:
-    UserError: there is no such image; the message lists those there are.
+    ArgumentError: there is no such image; the message lists those there are.
   """
   name = config.contrast or usual
   available = list(available)
   if name not in available:
-    raise UserError(
-      where,
-      f"no image {name!r} (the images are: {', '.join(available) or 'none'})",
-      f"one of the contrast {name!r}",
-      f"Set --config.data.contrast to one of those there; '' asks for {usual}.",
+    raise ArgumentError(
+      "contrast",
+      f"{name!r}, of which there is no image in {where}",
+      f"one of those there, {', '.join(available) or 'none'}; '' asks for {usual}",
     )
   return name

@@ -1,7 +1,6 @@
 """From a data source to the slices of the training, validation and test set."""
 
 import dataclasses
-import difflib
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,14 +10,14 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests, slice_set, split_units
+from kdmri_jax.data import digests, slice_set
 from kdmri_jax.data import split as splitting
 from kdmri_jax.data.folders import SPLITS
 from kdmri_jax.data.slice_set import SliceSet
-from kdmri_jax.data.sources import SOURCES
+from kdmri_jax.data.sources import find_source
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.data.volume import Volume, prepare
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.physics.masks import coverage
 from kdmri_jax.types import Acquisition, Shape, shape_of
 
@@ -43,43 +42,44 @@ class Dataset:
   test: SliceSet
   record: dict[str, Any]
 
-  def fingerprint(self) -> dict[str, str]:
-    """Digests of masks and images: the same names may come to hold other values."""
+  def fingerprint(self) -> dict[str, Any]:
+    """Digests of masks and images: the same names may come to hold other values.
+
+    Returns:
+      A digest of the masks and of each split, and the "training_slices": subject ->
+      the digests of its targets.
+    """
     masks = hashlib.blake2b(digest_size=16)
     for acquisition in self.acquisitions.values():
       masks.update(np.ascontiguousarray(acquisition.masks))
-    found = {"mask_digest": masks.hexdigest()}
+    found: dict[str, Any] = {"mask_digest": masks.hexdigest()}
     for name in ("train", "validation", "test"):
       found[f"{name}_digest"] = digests.of_volumes(getattr(self, name).volumes)
-    return found
+    slices: dict[str, list[str]] = {}
+    for volume in self.train.volumes:
+      slices.setdefault(volume.subject, []).extend(volume.digests["target"])
+    return {**found, "training_slices": slices}
 
 
 def read(config: DataConfig) -> Iterator[Volume]:
   """Reads, checks, crops and scales the volumes of a source, one at a time.
 
   Raises:
-    UserError: the source is unknown, has no volume that `config.include` asks for,
-      or a volume is unusable.
+    ArgumentError: a setting is unusable: its name is the argument's.
+    UserError: a volume is unusable.
   """
-  if config.source not in SOURCES:
-    close = difflib.get_close_matches(config.source, SOURCES, n=1)
-    remedy = f"Did you mean {close[0]!r}?" if close else "Set --config.data.source."
-    raise UserError(
-      "data.source", repr(config.source), f"one of {', '.join(SOURCES)}", remedy
-    )
-  source = SOURCES[config.source]
+  source = find_source(config.source, training=True)
   found = False
-  for volume in source(config):
+  for volume in source.read_volumes(config):
     found = True
     yield volume if is_stored(volume.target) else prepare(volume, config)
   if not found:
-    everything = source(dataclasses.replace(config, include=()))
+    everything = source.read_volumes(dataclasses.replace(config, include=()))
     names = ", ".join(volume.name for volume in itertools.islice(everything, 3))
-    raise UserError(
-      "data.include",
+    raise ArgumentError(
+      "include",
       f"{config.include}, which matches no volume",
-      f"globs on the volume names, such as {names or 'none'}",
-      "Mend --config.data.include; () takes all volumes.",
+      f"globs on the volume names, such as {names or 'none'}, or () for all volumes",
     )
 
 
@@ -96,6 +96,7 @@ def load(
     The dataset; two channels (real and imaginary part) if any volume is complex.
 
   Raises:
+    ArgumentError: a setting is unusable: its name is the argument's.
     UserError: unusable data, more than `MOST_SHAPES` slice shapes, more data than
       `config.memory_mb` allows, a subject or an image in two splits, or stored k-space
       that contradicts the mask or leaves no choice of task and noise.
@@ -135,7 +136,7 @@ def _acquisition(make: Callable[[Shape], Acquisition], shape: Shape) -> Acquisit
       "mask",
       f"shape {acquisition.masks.shape[1:]}",
       f"the shape of the slices, {shape}",
-      "Use a mask made for this data, or crop the data: --config.data.crop=(H,W).",
+      "Use a mask made for this data, or crop the data to its shape.",
     )
   return acquisition
 
@@ -165,11 +166,11 @@ def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Vo
     if taken > config.memory_mb * 2**20:
       raise UserError(
         volume.file,
-        "images that take, with those before them, more memory than data.memory_mb="
+        "images that take, with those before them, more memory than memory_mb="
         f"{config.memory_mb}",
         "data that fits",
-        "Turn them into prepared volumes (scripts/prepare.py), which can stay in their "
-        "files, or raise --config.data.memory_mb.",
+        "Turn them into prepared volumes, which can stay in their files, or raise "
+        "memory_mb.",
       )
     yield digests.add(volume)
 
@@ -186,7 +187,7 @@ def _shapes(volumes: Sequence[Volume]) -> list[Shape]:
       volume.file,
       f"slices of {shape}, of which there are {len(first)} shapes in all",
       f"at most {MOST_SHAPES} shapes, since every step is compiled for each",
-      f"Crop or pad all to one shape: --config.data.crop=({height},{width}).",
+      f"Crop or pad all to one shape: crop=({height},{width}).",
     )
   return list(first)
 
@@ -214,7 +215,7 @@ def _record(config, split, sets, volumes, measured):
   return {
     "source": config.source,
     "root": config.root,
-    "unit": split_units.common(v.record["unit"] for v in volumes),
+    "unit": splitting.common_unit(v.record["unit"] for v in volumes),
     "split_rule": split.rule,
     "subjects": {
       name: sorted({v.subject for v in part.volumes}) for name, part in sets.items()

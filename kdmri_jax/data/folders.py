@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 
 SPLITS = ("train", "validation", "test")
 
@@ -17,15 +17,14 @@ def root_folder(config: DataConfig) -> pathlib.Path:
   Raises:
     UserError: the setting is empty, or the folder is missing or empty.
   """
-  remedy = "Name the folder of the images with --config.data.root=FOLDER."
   if not config.root:
-    raise UserError("data.root", "no folder", "the folder of the images", remedy)
+    raise ArgumentError("root", "no folder", "the folder of the images")
   root = pathlib.Path(config.root).expanduser()
   if not root.is_dir():
     found = "a file" if root.exists() else "no such folder"
-    raise UserError(root, found, "the folder of the images", remedy)
+    raise UserError(root, found, "the folder of the images, as root")
   if next(root.iterdir(), None) is None:
-    raise UserError(root, "an empty folder", "a folder with images", remedy)
+    raise UserError(root, "an empty folder", "a folder with images, as root")
   return root
 
 
@@ -64,7 +63,7 @@ def files_of(
       root,
       f"no file {kinds} in it{' or below' if below else ''}",
       holding,
-      "Name the folder that holds them with --config.data.root=FOLDER.",
+      "Name the folder that holds them as root.",
     )
   return paths
 
@@ -100,7 +99,7 @@ def files_of_parts(
       f"no file *.h5, nor any in {' or '.join(parts)} (the folders are: "
       f"{names or 'none'})",
       holding,
-      "Name the folder that holds them with --config.data.root=FOLDER.",
+      "Name the folder that holds them as root.",
     )
   return paths
 
@@ -145,22 +144,19 @@ def subject_of(config: DataConfig, path: pathlib.Path, default: str) -> str:
   """
   if not config.subject_pattern:
     return default
-  remedy = "Mend it with --config.data.subject_pattern='(patient[0-9]+)' or the like."
   try:
     pattern = re.compile(config.subject_pattern)
   except re.error as error:
     found = f"{config.subject_pattern!r}, which is no regular expression ({error})"
-    raise UserError(
-      "data.subject_pattern", found, "a regular expression", remedy
-    ) from error
+    expected = "a regular expression, such as '(patient[0-9]+)'"
+    raise ArgumentError("subject_pattern", found, expected) from error
   relative = path.relative_to(root_folder(config)).as_posix()
   match = pattern.search(relative)
   subject = match and (match.group(match.lastindex or 0))
   if not subject:
     raise UserError(
       path,
-      f"a path in which data.subject_pattern {config.subject_pattern!r} finds nothing",
-      "a subject in the path of every file",
-      remedy,
+      f"a path in which subject_pattern {config.subject_pattern!r} finds nothing",
+      "a subject in the path of every file, as '(patient[0-9]+)' finds it",
     )
   return subject

@@ -2,14 +2,14 @@
 
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.raw_header import NONE, Header
+from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
 
@@ -39,7 +39,7 @@ class Measured(NamedTuple):
   kspace: np.ndarray
   mask: np.ndarray | None
   record: dict[str, Any]
-  header: Header = NONE
+  header: RawHeader = NO_HEADER
 
 
 class Plane(NamedTuple):
@@ -60,7 +60,7 @@ def of_planes(
   path: pathlib.Path,
   planes: Iterable[Plane],
   record: dict[str, Any],
-  header: Header = NONE,
+  header: RawHeader = NO_HEADER,
   *,
   centred_image: bool = True,
 ) -> Measured:
@@ -93,6 +93,17 @@ def of_planes(
   return Measured(kspace.astype(np.complex64), mask, record, header)
 
 
+def by_zeros(
+  slices: Iterable[tuple[np.ndarray, np.ndarray | None]],
+) -> Iterator[Plane]:
+  """Planes of centred k-space [C, H, W] and sensitivities, where zeros tell the mask.
+
+  A point that is exactly zero in all coils was not sampled.
+  """
+  for kspace, maps in slices:
+    yield Plane(kspace, maps, (kspace != 0).any(0))
+
+
 def sensitivities(
   path: pathlib.Path, shape: tuple[int, ...], settings: DataConfig
 ) -> Iterable[np.ndarray | None]:
@@ -117,7 +128,7 @@ def sensitivities(
     raise UserError(
       own,
       "no such file",
-      f"the sensitivities of the coils of {path.name}, which --combine=sense needs",
+      f"the sensitivities of the coils of {path.name}, which combine='sense' needs",
       "Estimate them (ESPIRiT, for instance) and save them with numpy.save.",
     )
   with reading(own):
@@ -149,8 +160,8 @@ def require_sense(
       f"undersampled k-space of {count} coils",
       "that of one coil: the networks know one image and its k-space, and a root sum "
       "of squares of zero-filled coil images has no k-space that was measured",
-      f"Put the coils' sensitivities into {name} beside it and add --combine=sense; "
-      "the combination's k-space is then an approximation.",
+      f"Put the coils' sensitivities into {name} beside it and combine the coils by "
+      "'sense'; the combination's k-space is then an approximation.",
     )
 
 
@@ -164,7 +175,7 @@ def _check(path, kspace, sampled):
       if outside
       else "NaN or infinite values",
       "k-space that is finite, and zero where the mask is",
-      "Copy the file again, or mend its mask.",
+      "Copy the file again, or correct its mask.",
     )
 
 

@@ -2,16 +2,16 @@
 
 import dataclasses
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import split_units
 from kdmri_jax.data.digests import CONSTANT
 from kdmri_jax.data.folders import SPLITS
+from kdmri_jax.data.source import FILE
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,20 +52,18 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
       empty, or two volumes of one split have the same name.
   """
   subjects = sorted({volume.subject for volume in volumes})
-  plural = split_units.plural(
-    split_units.common(volume.record["unit"] for volume in volumes)
-  )
+  units = plural(common_unit(volume.record["unit"] for volume in volumes))
   if config.train or config.validation or config.test:
-    owner, rule = _by_globs(subjects, config), f"The settings name the {plural}."
+    owner, rule = _by_globs(subjects, config), f"The settings name the {units}."
     if any(volume.split for volume in volumes):
       rule += " The split of the folders is not used."
   else:
-    owner, rule = _by_layout(volumes), f"The folders of the data divide the {plural}."
+    owner, rule = _by_layout(volumes), f"The folders of the data divide the {units}."
   free = [subject for subject in subjects if subject not in owner]
   if "validation" not in owner.values():
     drawn = _draw(subjects, free, owner, config)
     rule = f"{rule} " if owner else ""
-    rule += f"{len(drawn)} of {len(subjects)} {plural} were drawn for validation."
+    rule += f"{len(drawn)} of {len(subjects)} {units} were drawn for validation."
     owner |= dict.fromkeys(drawn, "validation")
   unused = [subject for subject in subjects if subject not in owner]
   if not config.train:
@@ -75,8 +73,8 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
     name: tuple(v for v in volumes if owner.get(v.subject) == name) for name in SPLITS
   }
   if not parts["train"]:
-    raise UserError(
-      "data.train",
+    raise ArgumentError(
+      "train",
       "no subject left for training",
       "at least one",
       f"Leave some of them out of validation and test: {_some(subjects)}.",
@@ -108,8 +106,7 @@ def refuse_shared_slices(split: Split) -> None:
             f"an image of the {name} set that is also in {other.file} of the "
             f"{other_name} set: subjects in both splits",
             "every subject in one split only",
-            "Put both files into one split, or leave one out with "
-            "--config.data.include.",
+            "Put both files into one split, or leave one out.",
           )
 
 
@@ -119,20 +116,19 @@ def _by_globs(subjects, config):
     for glob in getattr(config, name):
       matching = fnmatch.filter(subjects, glob)
       if not matching:
-        raise UserError(
-          f"data.{name}",
+        raise ArgumentError(
+          name,
           f"{glob!r}, which matches no subject",
           f"a glob on the subjects, which are {_some(subjects)}",
-          f"Mend --config.data.{name}.",
         )
       for subject in matching:
         if owner.setdefault(subject, name) != name:
-          raise UserError(
-            f"data.{name}",
-            f"subject {subject!r}, which data.{owner[subject]} holds too: subjects in "
-            "both splits",
+          raise ArgumentError(
+            name,
+            f"subject {subject!r}, which {owner[subject]} holds too: subjects in both "
+            "splits",
             "every subject in one split only",
-            f"Take it out of --config.data.{name} or --config.data.{owner[subject]}.",
+            f"Take it out of {name} or of {owner[subject]}.",
           )
   return owner
 
@@ -148,7 +144,7 @@ def _by_layout(volumes):
         f"subject {volume.subject!r} in the {volume.split} set and, by {other.file}, "
         f"in the {other.split} set: subjects in both splits",
         "every subject in one split only",
-        "Move the files, or name the subjects with --config.data.subject_pattern.",
+        "Move the files, or name the subjects by subject_pattern.",
       )
   return {
     subject: volume.split
@@ -159,24 +155,21 @@ def _by_layout(volumes):
 
 def _draw(subjects, free, owner, config):
   if not 0 < config.validation_fraction < 1:
-    raise UserError(
-      "data.validation_fraction",
+    raise ArgumentError(
+      "validation_fraction",
       str(config.validation_fraction),
       "a number between 0 and 1",
-      "Set --config.data.validation_fraction=0.2 or name the --config.data.validation "
-      "subjects.",
+      "Or name the subjects as validation.",
     )
   if config.split_seed < 0:
-    raise UserError(
-      "data.split_seed", str(config.split_seed), "0 or more", "Choose another seed."
-    )
+    raise ArgumentError("split_seed", str(config.split_seed), "0 or more")
   available = len(free) - (0 if config.train else 1)
   if available < 1:
-    raise UserError(
-      "data.validation",
+    raise ArgumentError(
+      "validation",
       f"no subject left for validation ({len(subjects)} in all: {_some(subjects)})",
       "at least one subject that neither trains nor tests",
-      "Add subjects, or name some with --config.data.validation=('GLOB',).",
+      "Add subjects, or name some as validation.",
     )
   tested = sum(name == "test" for name in owner.values())
   share = round(config.validation_fraction * (len(subjects) - tested))
@@ -202,3 +195,20 @@ def _refuse_equal_names(name, part):
 def _some(names):
   shown = ", ".join(names[:8])
   return shown + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def common_unit(units: Iterable[str]) -> str:
+  """The one word for what all volumes are divided by; `FILE` where they differ."""
+  found = set(units)
+  return found.pop() if len(found) == 1 else FILE
+
+
+def plural(unit: str) -> str:
+  """The word for several: "subjects", "slabs of one head"."""
+  noun, space, rest = unit.partition(" ")
+  return f"{noun}s{space}{rest}"
+
+
+def counted(count: int, unit: str) -> str:
+  """A number and the word for it: "1 subject", "12 slabs of one head"."""
+  return f"{count} {unit if count == 1 else plural(unit)}"

@@ -74,7 +74,7 @@ class StoredArray:
       raise UserError(
         self.files[number],
         f"slice {slice_number} of {self.key!r}, which has changed since",
-        "the file as scripts/prepare.py wrote it",
+        "the file as `kdmri prepare` wrote it",
         "Prepare the data anew.",
       )
 
@@ -135,8 +135,7 @@ def require_grain() -> types.ModuleType:
     UserError: it is not installed.
   """
   purpose = "slices that stay in their files"
-  otherwise = ", or raise --config.data.memory_mb"
-  return require("grain", "data", "data.memory_mb", purpose, otherwise)
+  return require("grain", "data", "memory_mb", purpose, ", or raise memory_mb")
 
 
 def is_stored(array: Any) -> bool:

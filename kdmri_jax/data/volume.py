@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.errors import UserError
-from kdmri_jax.io.raw_header import NONE, Header
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ class Volume:
   split: str | None = None
   record: dict[str, Any] = dataclasses.field(default_factory=dict)
   digests: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-  header: Header = NONE
+  header: RawHeader = NO_HEADER
   peak: np.ndarray | None = None
 
   @property
@@ -133,14 +133,14 @@ def _numbers(volume, what, array):
       volume.file,
       f"{what} values of type {array.dtype}",
       "real or complex numbers",
-      "Store one number a pixel (colour images and text cannot be reconstructed).",
+      "Store one number per pixel (colour images and text cannot be reconstructed).",
     )
   if array.ndim != 3 or array.size == 0:
     raise UserError(
       volume.file,
       f"an {what} array of shape {array.shape}",
       "three dimensions (slices, rows, columns), none of them 0",
-      "Store one volume a file and leave out the files without slices.",
+      "Store one volume per file and leave out the files without slices.",
     )
   with np.errstate(over="ignore"):
     array = array.astype(np.complex64 if array.dtype.kind == "c" else np.float32)
@@ -150,7 +150,7 @@ def _numbers(volume, what, array):
       volume.file,
       f"{bad} NaN or infinite values in the {what}",
       "finite numbers",
-      "Mend the file, or leave it out with --config.data.include.",
+      "Correct the file, or leave it out.",
     )
   return array
 
@@ -220,9 +220,8 @@ def _is_transform_of(kspace, target):
 
 def _central(have, wanted):
   if wanted < 0:
-    raise UserError(
-      "data.slices_per_volume", str(wanted), "0 or more", "0 takes all slices."
-    )
+    expected = "0 or more; 0 takes all slices"
+    raise ArgumentError("slices_per_volume", str(wanted), expected)
   count = min(have, wanted) if wanted else have
   start = (have - count) // 2
   return start, start + count
@@ -233,36 +232,27 @@ def _crop_size(volume, shape, config):
   if size == (0, 0) or size == shape:
     return shape
   if min(size) < 1:
-    raise UserError(
-      "data.crop",
-      str(size),
-      "two positive numbers, or (0, 0) to keep the size",
-      "Set --config.data.crop=(H,W).",
-    )
+    expected = "two positive numbers, or (0, 0) to keep the size"
+    raise ArgumentError("crop", str(size), expected)
   if volume.kspace is not None:
     raise UserError(
       volume.file,
-      f"measured k-space of {shape}, which data.crop={size} would cut",
-      "no crop where the data brings its own k-space",
-      "Set --config.data.crop=(0,0).",
+      f"measured k-space of {shape}, which crop={size} would cut",
+      "no crop, (0, 0), where the data brings its own k-space",
     )
   return size
 
 
 def _divisor(volume, target, config):
   if config.scaling not in ("volume_max", "none"):
-    raise UserError(
-      "data.scaling",
-      repr(config.scaling),
-      "'volume_max' or 'none'",
-      "Set --config.data.scaling=volume_max.",
-    )
+    expected = "'volume_max' or 'none'"
+    raise ArgumentError("scaling", repr(config.scaling), expected)
   if np.all(target == target.flat[0]):
     raise UserError(
       volume.file,
       f"the same value {target.flat[0]} everywhere in the slices and crop to be used",
       "an image",
-      "Leave the file out with --config.data.include, or change the crop.",
+      "Leave the file out, or change the crop.",
     )
   maximum = float(np.abs(target).max())
   return 1.0 if config.scaling == "none" or is_scaled(maximum) else maximum

@@ -76,6 +76,19 @@ def write_cfl(path: str | os.PathLike, array: np.ndarray) -> None:
     array.astype(_TYPE, order="F").T.tofile(new_data)
 
 
+def image_in_bart_order(image: np.ndarray, along: int = 13) -> np.ndarray:
+  """Images [S, H, W] in BART's dimensions.
+
+  Args:
+    image: the images; rows and columns become dimensions 0 and 1.
+    along: dimension of the slices, 2 or 13; 0 leaves the axes as they are.
+  """
+  if along == 0:
+    return image
+  array = image.transpose(1, 2, 0)
+  return array.reshape(*array.shape[:2], *(1,) * (along - 2), array.shape[2])
+
+
 def pair(path: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
   """NAME.hdr and NAME.cfl of one of them, or of NAME."""
   path = pathlib.Path(path)

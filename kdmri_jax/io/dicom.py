@@ -100,7 +100,7 @@ class Frame:
 
 
 @dataclasses.dataclass(frozen=True)
-class Header:
+class DicomHeader:
   """What a file says without its pixels.
 
   Attributes:
@@ -132,7 +132,7 @@ class Header:
   frames: tuple[Frame, ...] = ()
 
 
-def read_header(path: pathlib.Path) -> Header | None:
+def read_header(path: pathlib.Path) -> DicomHeader | None:
   """Reads what comes before the pixels of a file.
 
   Returns:
@@ -151,7 +151,7 @@ def read_header(path: pathlib.Path) -> Header | None:
     dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
     kind = dataset.file_meta.MediaStorageSOPClassUID
     if kind not in MR_CLASSES:
-      return Header(path, kind.name)
+      return DicomHeader(path, kind.name)
     return _header(path, kind, dataset)
 
 
@@ -195,7 +195,7 @@ def subject_code(patient: str) -> str:
 
 def _header(path, kind, dataset):
   patient = str(dataset.get("PatientID") or "").strip()
-  return Header(
+  return DicomHeader(
     path,
     kind.name,
     series=str(dataset.SeriesInstanceUID),

@@ -1,12 +1,35 @@
-"""Datasets of HDF5 files."""
+"""HDF5 files: their datasets, plain images and k-space, and the header of raw data."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.reading import refuse_huge
+from kdmri_jax.io.reading import reading, refuse_huge
+from kdmri_jax.saving import replacing
+
+IMAGE_KEYS = ("target", "volfs", "reconstruction_rss", "reconstruction_esc")
+_HEADER = "ismrmrd_header"
+
+
+class RawHeader(NamedTuple):
+  """What a file of raw data says beside its arrays.
+
+  It goes along with a volume into h5 files and nowhere else: it may name the patient.
+
+  Attributes:
+    text: XML of the ISMRMRD header; "" where there is none.
+    attributes: those of the h5 file, as texts, numbers or lists of them.
+  """
+
+  text: str = ""
+  attributes: Mapping[str, Any] = {}
+
+
+NO_HEADER = RawHeader()
 
 
 def h5_array(file: h5py.File, key: str) -> np.ndarray:
@@ -32,3 +55,155 @@ def h5_dataset(file: h5py.File, key: str) -> h5py.Dataset:
       "Check that the file belongs to this data source and this acceleration.",
     )
   return file[key]
+
+
+def read_images(path: pathlib.Path) -> tuple[np.ndarray, str, RawHeader]:
+  """Reads the images of a file without a layout of its own.
+
+  Args:
+    path: with a dataset of one of the names `IMAGE_KEYS`, (slices, rows, columns), but
+      "volfs", as in the published code, (rows, columns, slices).
+
+  Returns:
+    The images [S, H, W], the name of the dataset, and the header of raw data that the
+    group `header` of a prepared volume holds.
+
+  Raises:
+    UserError: a damaged file, or none of the keys.
+  """
+  with reading(path), h5py.File(path) as file:
+    key = next((key for key in IMAGE_KEYS if key in file), "")
+    if not key:
+      raise UserError(
+        path,
+        f"the keys {', '.join(file) or 'none'}",
+        f"one of {', '.join(IMAGE_KEYS)}, or k-space",
+        "Store the images under one of these keys.",
+      )
+    images = _slices_first(h5_array(file, key), key == "volfs")
+    return images, key, read_header(file.get("header"), path)
+
+
+def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:
+  """Reads undersampled k-space, or None where the file has none.
+
+  Args:
+    path: with "kspace" (slices, rows, columns) or, as in the published code,
+      "kspace_volus_*" (rows, columns, slices); zero frequency at [0, 0].
+    tag: suffix of the one to take of several "kspace_volus_*", such as "4x".
+
+  Returns:
+    complex64 [S, H, W].
+
+  Raises:
+    UserError: a damaged file, several "kspace_volus_*" of other tags, real numbers,
+      NaN, or another number of dimensions.
+  """
+  with reading(path), h5py.File(path) as file:
+    key = _kspace_key(file, tag)
+    if not key:
+      return None
+    kspace = _slices_first(h5_array(file, key), key != "kspace")
+  return checked_kspace(path, key, kspace)
+
+
+def checked_kspace(path: pathlib.Path, key: str, kspace: np.ndarray) -> np.ndarray:
+  """The array as complex64.
+
+  Args:
+    path: its file.
+    key: what the message calls it.
+    kspace: the array.
+
+  Raises:
+    UserError: it is not [S, H, W], complex and finite.
+  """
+  if kspace.ndim != 3 or kspace.dtype.kind != "c" or not np.isfinite(kspace).all():
+    raise UserError(
+      path,
+      f"{key} of type {kspace.dtype} and shape {kspace.shape}, or with NaN",
+      "finite complex numbers (slices, rows, columns)",
+      "Store single-coil k-space, zero frequency at [0, 0]; k-space of several coils "
+      "is read by the sources of raw data, such as fastmri.",
+    )
+  return kspace.astype(np.complex64)
+
+
+def write_h5(
+  path: pathlib.Path, arrays: Mapping[str, np.ndarray], header: RawHeader = NO_HEADER
+) -> None:
+  """Writes arrays under their names, and the header of raw data; or nothing.
+
+  The attribute "units" is "file": the arrays are in the units of the file that was
+  read, not scaled as for a network.
+
+  Raises:
+    UserError: the file cannot be written.
+  """
+  with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    file.attrs["units"] = "file"
+    for key, array in arrays.items():
+      file[key] = array
+    write_header(file, header)
+
+
+def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
+  """The header of an open file of fastMRI, or of the group that `write_header` filled.
+
+  Args:
+    group: the file or group; what is none has no header.
+    path: its file, for the message.
+
+  Raises:
+    UserError: `ismrmrd_header` is no text.
+  """
+  if not isinstance(group, h5py.Group):
+    return NO_HEADER
+  text = ""
+  if _HEADER in group:
+    stored = group[_HEADER]
+    text = plain(stored[()]) if isinstance(stored, h5py.Dataset) else stored
+  if not isinstance(text, str):
+    raise UserError(
+      path,
+      f"{_HEADER!r} that is no text",
+      "the XML text of an ISMRMRD header",
+      "Check that the file is one of fastMRI.",
+    )
+  return RawHeader(text, {name: plain(value) for name, value in group.attrs.items()})
+
+
+def write_header(group: h5py.Group, header: RawHeader) -> None:
+  """Writes a header as files of fastMRI have it: one dataset and the attributes."""
+  if header.text:
+    group[_HEADER] = header.text
+  for name, value in header.attributes.items():
+    group.attrs[name] = value
+
+
+def plain(value: Any) -> Any:
+  """An attribute of h5 as JSON takes it."""
+  if isinstance(value, bytes):
+    return value.decode(errors="replace")
+  if isinstance(value, np.generic | np.ndarray):
+    return plain(value.item()) if value.size == 1 else value.tolist()
+  return value if isinstance(value, str | int | float | bool) else str(value)
+
+
+def _slices_first(array: np.ndarray, are_last: bool) -> np.ndarray:
+  return np.moveaxis(np.atleast_3d(array), 2, 0) if are_last else array
+
+
+def _kspace_key(file: h5py.File, tag: str) -> str | None:
+  tagged = [key for key in file if key.startswith("kspace_volus_")]
+  for key in ("kspace", f"kspace_volus_{tag}"):
+    if key in file:
+      return key
+  if len(tagged) > 1:
+    raise UserError(
+      file.filename,
+      f"several k-spaces, {', '.join(tagged)}",
+      f"one of them, or kspace_volus_{tag}, of the acceleration that was asked for",
+      "Leave one in the file, or use a run of its acceleration.",
+    )
+  return tagged[0] if tagged else None

@@ -3,6 +3,8 @@
 import gzip
 import math
 import pathlib
+import types
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,10 @@ import numpy as np
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading, refuse_huge
 from kdmri_jax.optional import require
+from kdmri_jax.saving import replacing
+
+# Where rows, columns and slices of [S, H, W] lie in a file.
+SLICES_LAST = (1, 2, 0)
 
 
 def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray, Any]:
@@ -32,7 +38,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
   Raises:
     UserError: nibabel is absent, the file is damaged or has other dimensions.
   """
-  nibabel = _nibabel(path)
+  nibabel = require_nibabel(path)
   errors = (
     nibabel.filebasedimages.ImageFileError,
     nibabel.spatialimages.HeaderDataError,
@@ -58,14 +64,75 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
       path,
       f"an array of shape {shape}",
       f"{wanted_shape}, the slices along the third",
-      "Save one file a volume (a frame of a series, an echo, a direction), or leave "
-      "this one out with --config.data.include.",
+      "Save one file per volume (a frame of a series, an echo, a direction).",
     )
   record = {"file": str(path), "file_shape": list(shape), "zooms": zooms}
   if codes:
     names = ("rows", "columns", "slices")
     record["axes_increase_towards"] = dict(zip(names, codes, strict=True))
   return np.moveaxis(array, 2, 0), record
+
+
+def write_nifti(
+  path: pathlib.Path,
+  image: np.ndarray,
+  record: Mapping[str, Any],
+  axes: tuple[int, int, int] = SLICES_LAST,
+) -> None:
+  """Writes one volume, or nothing; compressed where the name ends in .gz.
+
+  It lies over the file that was read: over a NIfTI file in the order of its axes, with
+  both of its matrices and the rest of its header. Of other files it has the matrix and
+  the voxel size as far as the record knows them.
+
+  Args:
+    path: the file.
+    image: float32 [S, H, W].
+    record: of what was read, see `read_nifti`: file, and perhaps zooms and affine.
+    axes: order of the axes of `image` in the NIfTI file that was read.
+
+  Raises:
+    UserError: it cannot be written, or nibabel is not installed.
+  """
+  content = nifti_bytes(image, record, axes)
+  if path.name.lower().endswith(".gz"):
+    content = gzip.compress(content, mtime=0)
+  with replacing(path) as temporary:
+    temporary.write_bytes(content)
+
+
+def nifti_bytes(
+  image: np.ndarray,
+  record: Mapping[str, Any],
+  axes: tuple[int, int, int] = SLICES_LAST,
+) -> bytes:
+  """The content of the file that `write_nifti` writes, uncompressed."""
+  nibabel = require_nibabel(record.get("file", "NIfTI"), "NIfTI to be written")
+  original = str(record.get("file", ""))
+  if original.endswith((".nii", ".nii.gz")):
+    model = nibabel.load(original)
+    array = image.transpose(axes)
+    if math.prod(model.shape) == array.size:
+      array = array.reshape(model.shape)  # of other axes with one entry
+    header = model.header.copy()
+    header.set_data_dtype(np.float32)
+    return type(model)(array, model.affine, header).to_bytes()
+  result = nibabel.Nifti1Image(image.transpose(SLICES_LAST), None)
+  if "zooms" in record:
+    result.header.set_zooms(record["zooms"])
+    result.header.set_xyzt_units("mm")
+  if "affine" in record:
+    result.set_sform(np.array(record["affine"]), code="scanner")
+  return result.to_bytes()
+
+
+def require_nibabel(where: Any, purpose: str = "a NIfTI file") -> types.ModuleType:
+  """The package nibabel.
+
+  Raises:
+    UserError: it is not installed.
+  """
+  return require("nibabel", "data", where, purpose)
 
 
 def _codes(nibabel, image) -> tuple[str, ...]:
@@ -83,7 +150,3 @@ def _verify(path):
     with gzip.open(path) as file:
       while file.read(1 << 20):
         pass
-
-
-def _nibabel(path):
-  return require("nibabel", "data", path, "a NIfTI file")

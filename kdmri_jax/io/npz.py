@@ -45,7 +45,7 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     raise UserError(
       path,
       f"an array 'subject' of shape {subjects.shape}{empty} for {len(images)} slices",
-      "one subject a slice",
+      "one subject per slice",
       "Save both with numpy.savez(file, image=slices, subject=numbers).",
     )
   return images, subjects

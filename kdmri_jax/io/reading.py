@@ -30,6 +30,8 @@ def reading(path: pathlib.Path, *more_errors: type[Exception]) -> Iterator[None]
   """
   try:
     yield
+  except UserError:
+    raise
   except (*_DAMAGE, *more_errors) as error:
     raise UserError(
       path,

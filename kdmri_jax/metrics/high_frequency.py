@@ -58,7 +58,7 @@ HFEN = Metric(
   definition="the norm of the error's Laplacian of Gaussian (15x15, sigma 1.5) over "
   "that of the target",
   per_slice=lambda energies, _: np.sqrt(ratio(*energies)),
-  per_volume=lambda energies, _: float(np.sqrt(ratio(*(e.sum() for e in energies)))),
+  per_volume=lambda energies, _: np.sqrt(ratio(*(e.sum() for e in energies))),
   shown="listed",
 )
 

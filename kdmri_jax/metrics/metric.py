@@ -53,7 +53,7 @@ class Metric:
   decimals: int = 4
   definition: str = ""
   per_slice: Callable[[Any, np.ndarray], np.ndarray] = _as_measured
-  per_volume: Callable[[Any, float], float] | None = None
+  per_volume: Callable[[Any, float], ArrayLike] | None = None
   uses_range: bool = False
   window: int = 1
   shown: Literal["compared", "listed", "stored"] = "compared"

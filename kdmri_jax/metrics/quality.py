@@ -72,7 +72,7 @@ def measure(
         volume = _mean(values)
       else:
         volume = metric.per_volume(shared[key], peak[0])
-      found.volume[name] = float(volume)
+      found.volume[name] = float(np.asarray(volume))
   return result
 
 
@@ -154,21 +154,19 @@ def checked(
 
 def _real(name, volume):
   if volume.dtype.kind not in "fiub" or not np.isfinite(volume).all():
-    found = "NaN or infinite values" if volume.dtype.kind == "f" else "no numbers"
-    if volume.dtype.kind == "c":
-      found = "complex values"
+    found = {"f": "NaN or infinite values", "c": "complex values"}
     raise ArgumentError(
       name,
-      f"{found} ({volume.dtype})",
+      f"{found.get(volume.dtype.kind, 'no numbers')} ({volume.dtype})",
       "finite real intensities",
-      "Take the magnitude of complex images; make a broken reconstruction again.",
+      "Take the magnitude: np.abs." if volume.dtype.kind == "c" else "",
     )
   volume = volume.astype(np.float64)
   volume.setflags(write=False)
   return volume
 
 
-def _mean(values):
+def _mean(values) -> float:
   """Mean of what is defined; NaN when nothing is."""
   values = values[~np.isnan(values)]
   return values.mean() if len(values) else np.nan

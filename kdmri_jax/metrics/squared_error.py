@@ -51,7 +51,7 @@ PSNR = Metric(
   unit="dB",
   decimals=2,
   per_slice=lambda sums, peak: decibels(sums.mse, np.where(peak > 0, peak, 1)),
-  per_volume=lambda sums, peak: float(decibels(sums.volume_mse, peak)),
+  per_volume=lambda sums, peak: decibels(sums.volume_mse, peak),
 )
 
 MSE = Metric(
@@ -60,7 +60,7 @@ MSE = Metric(
   higher_is_better=False,
   decimals=6,
   per_slice=lambda sums, _: sums.mse,
-  per_volume=lambda sums, _: float(sums.volume_mse),
+  per_volume=lambda sums, _: sums.volume_mse,
   shown="stored",
 )
 
@@ -71,7 +71,7 @@ NMSE = Metric(
   decimals=5,
   definition="the squared error over the squared target",
   per_slice=lambda sums, _: ratio(sums.error, sums.energy),
-  per_volume=lambda sums, _: float(sums.error.sum() / sums.energy.sum()),
+  per_volume=lambda sums, _: sums.error.sum() / sums.energy.sum(),
 )
 
 

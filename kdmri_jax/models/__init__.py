@@ -9,11 +9,24 @@ from numpy.typing import ArrayLike
 from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.lookup import find
+from kdmri_jax.models import features
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import consistency
+
+__all__ = [
+  "DCCNN",
+  "EDSR",
+  "NETWORKS",
+  "VDSR",
+  "SwinIR",
+  "build",
+  "channels",
+  "features",
+  "find_network",
+]
 
 NETWORKS = {
   "dccnn": DCCNN,

@@ -19,6 +19,13 @@ def check_sizes(**sizes: int | Sequence[int]) -> None:
       raise ValueError(f"{name} {size!r}, not of whole numbers from 1 on")
 
 
+def check_least(**numbers: float) -> None:
+  """Raises ValueError unless each is a number of at least 0; infinity is one."""
+  for name, number in numbers.items():
+    if not number >= 0:
+      raise ValueError(f"{name} {number!r}, not of at least 0")
+
+
 def check_choice(name: str, value: object, choices: Sequence) -> None:
   """Raises ValueError unless the value is among the choices."""
   if value not in choices:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.models.arguments import check_image
+from kdmri_jax.models.arguments import check_image, check_least, check_sizes
 from kdmri_jax.models.cnn import CNN, check_precision
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Array, Measurement, Outputs
@@ -47,6 +47,13 @@ class DCCNN(nn.Module):
   precision: str = "float32"
 
   VARIANTS: ClassVar[tuple[str, ...]] = ("paper", "reference")
+
+  def __post_init__(self):
+    """Raises ValueError for settings out of range."""
+    sizes = dict(cascades=self.cascades, convolutions=self.convolutions)
+    check_sizes(**sizes, features=self.features)
+    check_least(padding=self.padding, lam=self.lam)
+    super().__post_init__()
 
   @nn.compact
   def __call__(self, image: Array, measurement: Measurement, first: int = 1) -> Outputs:

@@ -6,7 +6,7 @@ a teacher of 11 (333,569 parameters) and a student of 7 (185,857).
 
 from flax import linen as nn
 
-from kdmri_jax.models.arguments import check_image
+from kdmri_jax.models.arguments import check_image, check_sizes
 from kdmri_jax.models.cnn import CNN, check_precision
 from kdmri_jax.types import Array, Measurement, Outputs
 
@@ -27,6 +27,11 @@ class VDSR(nn.Module):
   features: int = 64
   channels: int = 1
   precision: str = "float32"
+
+  def __post_init__(self):
+    """Raises ValueError for settings out of range."""
+    check_sizes(convolutions=self.convolutions, features=self.features)
+    super().__post_init__()
 
   @nn.compact
   def __call__(self, image: Array, measurement: Measurement | None = None) -> Outputs:

@@ -1,11 +1,10 @@
-"""From the fully sampled k-space of one or more coils to one image a slice."""
+"""From the fully sampled k-space of one or more coils to one image per slice."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from kdmri_jax.config import DataConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 
 ZERO_PADDED = (
   "The border of k-space is exactly zero (zero_padding in the record of a volume says "
@@ -59,23 +58,22 @@ def by_sensitivity(images: np.ndarray, sensitivities: np.ndarray) -> np.ndarray:
   return np.divide(image, weight, out=np.zeros_like(image), where=weight > 0)
 
 
-def chosen(config: DataConfig, *ways: str) -> str:
-  """`config.combine`, which must be one of these ways or "" for the usual one.
+def chosen(combine: str, *ways: str) -> str:
+  """The way to combine coils, one of these or "" for the usual one.
 
   Raises:
-    UserError: the source cannot combine coils that way.
+    ArgumentError: `combine` is another one.
   """
-  if config.combine not in ("", *ways):
-    raise UserError(
-      "data.combine",
-      repr(config.combine),
-      f"one of {', '.join(map(repr, ways))} for {config.source}, or ''",
-      "Leave --config.data.combine out: 'sense' needs coil sensitivities, which no "
-      "file of this source holds."
-      if config.combine == "sense"
-      else "Set --config.data.combine=rss or leave it out.",
+  if combine not in ("", *ways):
+    raise ArgumentError(
+      "combine",
+      repr(combine),
+      f"one of {', '.join(map(repr, ways))}, or ''",
+      "'sense' needs coil sensitivities, which no file of this source holds."
+      if combine == "sense"
+      else "",
     )
-  return config.combine
+  return combine
 
 
 def combine(
@@ -114,7 +112,7 @@ def combine(
         where,
         f"k-space of {kspace.shape} in slice {k}",
         f"(coils, rows, columns) of the first slice, {shape}",
-        "Leave the volume out with --config.data.include.",
+        "Leave the volume out.",
       )
     points = (kspace != 0).any(0)
     _refuse_undersampled(points, k, where)
@@ -130,7 +128,7 @@ def combine(
       where,
       "no slices",
       "at least one",
-      "Copy the volume again, or leave it out with --config.data.include.",
+      "Copy the volume again, or leave it out.",
     )
   padding = zero_padding(sampled)
   notes = [COMBINED[way]] if way else []
@@ -195,5 +193,5 @@ def _refuse(where, found, k):
     f"undersampled k-space (slice {k}: {found})",
     "fully sampled k-space, from which the target is made",
     "Test files of a challenge hold no target: use its training and validation "
-    "files, or leave this one out with --config.data.include.",
+    "files, or leave this one out.",
   )

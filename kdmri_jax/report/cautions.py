@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from kdmri_jax.data.split_units import SUBJECT, counted, plural
+from kdmri_jax.data.source import SUBJECT
+from kdmri_jax.data.split import counted, plural
 from kdmri_jax.report import wording
 from kdmri_jax.report.inputs import ReportInput
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from kdmri_jax.data.split_units import counted, plural
+from kdmri_jax.data.split import counted, plural
 from kdmri_jax.metrics import Metric
 from kdmri_jax.report import blocks, wording
 from kdmri_jax.report.rows import count

@@ -2,7 +2,8 @@
 
 import json
 
-from kdmri_jax.data.split_units import SUBJECT, plural
+from kdmri_jax.data.source import SUBJECT
+from kdmri_jax.data.split import plural
 from kdmri_jax.report import blocks, comparisons, networks, signal, speed, wording
 from kdmri_jax.report.figures import colours
 from kdmri_jax.report.inputs import ReportInput
@@ -109,6 +110,8 @@ def _results(inputs, analysis):
       f" Steps and minutes of training{each}: of the stage and of those it starts "
       "from, not of its teacher."
     )
+  for name, origin in inputs.given.items():
+    note += f" {name} was not trained in this run; given: {origin}."
   if inputs.published:
     note += (
       f" Published: {inputs.published_source}, under the same protocol; of its own "

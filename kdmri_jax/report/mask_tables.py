@@ -7,9 +7,8 @@ import numpy as np
 
 from kdmri_jax.config import PhantomConfig
 from kdmri_jax.data import volume
-from kdmri_jax.data.sources import phantom
+from kdmri_jax.data.sources import arrays, phantom
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.inference import plain_scan
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.physics.masks.point_spread import point_spread, side_lobe
 from kdmri_jax.report import mask_quality
@@ -87,7 +86,7 @@ def _images(path: str, shape) -> tuple[np.ndarray, str]:
   if not path:
     recipe = PhantomConfig("brain", 1, 4, shape, 0, False)
     return phantom.draw_subject(recipe, 0, "brain"), "a synthetic brain, 4 slices"
-  images = plain_scan.read_images(pathlib.Path(path)).target
+  images = arrays.read_images(pathlib.Path(path)).target
   name = f"{path}, {len(images)} slices"
   if images.ndim == 3 and images.shape[1:] != shape:
     before, after = ("x".join(map(str, size)) for size in (images.shape[1:], shape))

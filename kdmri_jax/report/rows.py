@@ -13,27 +13,17 @@ _PUBLISHED = ("psnr", "ssim")
 
 def main(metrics: Metrics) -> Metrics:
   """The first two metrics, which stand in the first table; the first ranks networks."""
-  return {name: metrics[name] for name in list(metrics)[:2]}
+  return dict(list(metrics.items())[:2])
 
 
 def compared(metrics: Metrics) -> Metrics:
   """The metrics in which paired differences are tested."""
-  first = main(metrics)
-  return {
-    name: metric
-    for name, metric in metrics.items()
-    if name in first or metric.shown == "compared"
-  }
+  return main(metrics) | {k: m for k, m in metrics.items() if m.shown == "compared"}
 
 
 def further(metrics: Metrics) -> Metrics:
   """The metrics of the second table."""
-  first = main(metrics)
-  return {
-    name: metric
-    for name, metric in metrics.items()
-    if name not in first and metric.shown != "stored"
-  }
+  return {k: m for k, m in list(metrics.items())[2:] if m.shown != "stored"}
 
 
 def summary_rows(
@@ -54,7 +44,7 @@ def summary_rows(
     published: published (PSNR in dB, SSIM) of models, or PSNR alone.
 
   Returns:
-    Rows {"model", "parameters", "steps", "minutes", "n_seeds", "published":
+    Rows {"model", "parameters", "steps", "minutes", "given", "n_seeds", "published":
     {"psnr", "ssim"}, metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"}, ...};
     what is not known is None.
   """
@@ -68,6 +58,7 @@ def summary_rows(
         "parameters": parameters.get(model),
         "steps": budget.steps if budget else None,
         "minutes": _minutes(budget),
+        "given": budget is not None and budget.given,
         "n_seeds": row["n_seeds"],
         "published": dict(zip(_PUBLISHED, numbers, strict=False)) if numbers else None,
         **row["metrics"],
@@ -91,9 +82,9 @@ def cells(
   """
   columns = {"model": [row["model"] for row in rows]}
   if any(row["parameters"] is not None for row in rows):
-    columns["parameters"] = [count(row["parameters"]) for row in rows]
-  if any(row["steps"] is not None for row in rows):
-    columns["steps"] = [count(row["steps"]) for row in rows]
+    columns["parameters"] = [_count(row, "parameters") for row in rows]
+  if any(row["steps"] is not None or row["given"] for row in rows):
+    columns["steps"] = [_count(row, "steps") for row in rows]
     columns["minutes"] = [_tenths(row["minutes"]) for row in rows]
   several = any(row["n_seeds"] > 1 for row in rows)
   beside = any(row["published"] for row in rows)
@@ -182,6 +173,11 @@ def count(number: int | None) -> str:
 def _volumes(moments: dict) -> int:
   """Volumes measured, those included that the mean leaves out."""
   return moments["n"] + moments["left_out"]
+
+
+def _count(row: dict, name: str) -> str:
+  unknown = row[name] is None
+  return "given" if unknown and row["given"] else count(row[name])
 
 
 def _minutes(budget: Budget | None) -> float | None:

@@ -26,13 +26,7 @@ def summary(measured: Measured | None) -> dict | None:
       for model, values in measured.values.items()
     ],
     "effects": [
-      {
-        "model": effect.model,
-        "difference": effect.difference,
-        "ci95": effect.ci95,
-        "p": effect.p,
-        "sentence": _sentence(effect, measured.reference),
-      }
+      {**effect._asdict(), "sentence": _sentence(effect, measured.reference)}
       for effect in measured.effects
     ],
   }

@@ -2,7 +2,7 @@
 
 import math
 
-from kdmri_jax.data.split_units import counted
+from kdmri_jax.data.split import counted
 from kdmri_jax.metrics import Metric
 from kdmri_jax.statistics.resampling import ENOUGH
 

@@ -77,7 +77,7 @@ _VERDICTS = {
   "better": "a is better than b",
   "worse": "a is worse than b",
   "undecided": "No difference can be claimed",
-  "too_few": f"Too few to judge by (at least {ENOUGH} are needed)",
+  "too_few": f"Too few to claim a difference (at least {ENOUGH} are needed)",
 }
 
 

@@ -1,7 +1,7 @@
 """Paired values by unit and seed, their resampled means, and intervals of 95%."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -33,12 +33,12 @@ class Interval(NamedTuple):
   """An interval of 95%, and how it was made.
 
   Attributes:
-    ends: [low, high].
+    ends: [low, high]; None where there is none.
     method: "bootstrap", or "t" over the seeds.
   """
 
-  ends: list[float]
-  method: str
+  ends: list[float] | None
+  method: Literal["bootstrap", "t"] | None
 
 
 def sample(
@@ -61,38 +61,41 @@ def sample(
     ArgumentError: the arrays do not fit together.
   """
   columns = {name: np.asarray(values, np.float64) for name, values in models.items()}
-  (first, reference), *_ = columns.items()
-  count = reference.size
+  count = next(iter(columns.values())).size
   labels = {"seeds": np.zeros(count, int) if seeds is None else np.asarray(seeds)}
   if subjects is not None:
     labels["subjects"] = np.asarray(subjects)
   for name, column in {**columns, **labels}.items():
     if column.shape != (count,) or not count:
-      expected = f"a value for each of the {count} of {first}" if count else "values"
-      raise ArgumentError(name, f"shape {column.shape}", f"one dimension, {expected}")
-  trainings = [np.flatnonzero(labels["seeds"] == s) for s in np.unique(labels["seeds"])]
-  if "subjects" not in labels:
-    labels["subjects"] = np.empty(count, int)
-    for rows in trainings:
-      labels["subjects"][rows] = np.arange(len(rows))
-  owners = [labels["subjects"][rows] for rows in trainings]
-  order = [np.argsort(each, kind="stable") for each in owners]
-  owners = [each[places] for each, places in zip(owners, order, strict=True)]
-  if any(not np.array_equal(each, owners[0]) for each in owners):
-    raise ArgumentError(
-      "seeds",
-      "other subjects, or other numbers of values, with some seeds than with others",
-      "the same images with every seed",
-    )
-  rows = np.stack([r[o] for r, o in zip(trainings, order, strict=True)], axis=1)
-  values = np.stack([column[rows] for column in columns.values()], axis=-1)
-  names, owners = np.unique(owners[0]), owners[0]
+      expected = f"one dimension, {count or 'some'} values"
+      raise ArgumentError(name, f"shape {column.shape}", expected)
+  places, owners = _images(labels.get("subjects"), labels["seeds"])
+  values = np.stack([column[places] for column in columns.values()], axis=-1)
+  names = np.unique(owners)
   by_subject = subjects is None or len(names) >= ENOUGH
   if by_subject:
     values = np.array([values[owners == name].mean(axis=0) for name in names])
     owners = names
   keep = np.isfinite(values).all(axis=(1, 2))
   return Sample(values[keep], owners[keep], by_subject, int(np.count_nonzero(~keep)))
+
+
+def _images(subjects, seeds):
+  """Places of each image's values, [images, seeds], and the subject of each image."""
+  places, owners = [], []
+  for seed in np.unique(seeds):
+    found = np.flatnonzero(seeds == seed)
+    own = np.arange(len(found)) if subjects is None else subjects[found]
+    order = np.argsort(own, kind="stable")
+    places.append(found[order])
+    owners.append(own[order])
+  if any(not np.array_equal(each, owners[0]) for each in owners):
+    raise ArgumentError(
+      "seeds",
+      "other subjects, or other numbers of values, with some seeds than with others",
+      "the same images with every seed",
+    )
+  return np.stack(places, axis=1), owners[0]
 
 
 def means(sample: Sample, bootstrap: int, seed: int) -> np.ndarray:

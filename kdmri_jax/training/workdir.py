@@ -5,7 +5,7 @@ import fcntl
 import json
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kdmri_jax import __version__
@@ -16,13 +16,8 @@ from kdmri_jax.saving import replacing, saving
 from kdmri_jax.training import fingerprint
 from kdmri_jax.training.stage_folder import StageFolder
 
-# Settings that change how fast a run is or what is reported, not what is trained; and
-# where mask and data stand and how they are called, since digests say what they are.
-_FREE_SETTINGS = (
-  r"seeds|devices|steps_per_dispatch|teacher_cache_mb|checkpoint_seconds|audit_every|name"
-  r"|evaluation(\..*)?|data\.(root|memory_mb)|mask\.path"
-)
-_FREE_RECORDS = r"(.*\.)?(root|file|complex_file|unit|split_rule)"
+# Where data stand and how they are called; digests say what they are.
+_FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule)")
 
 FORMAT = 2  # of work directories; changes when a version cannot read what was before
 _FORMAT_FILE = "workdir.json"
@@ -88,7 +83,7 @@ class WorkDir:
   def digest(self, name: str) -> str:
     """Digest of the weights of "STAGE" or "STAGE/branches"; "" before the end."""
     stage, _, item = name.partition("/")
-    return StageFolder(self.stage(stage)).digest(item or "best")
+    return StageFolder(self.stage(stage)).digests().get(item or "best", "")
 
   def check(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
     """Refuses a folder that is not this run's.
@@ -169,7 +164,7 @@ def _read(path: pathlib.Path, needed: str) -> dict[str, Any]:
       path,
       f"no readable record of a run ({error})",
       "the work directory of a run",
-      "Name the --workdir that scripts/run.py wrote.",
+      "Name the --workdir that `kdmri run` wrote.",
     ) from error
 
 
@@ -180,12 +175,14 @@ def _write(path: pathlib.Path, value: Any) -> None:
 
 def _claims(config: ExperimentConfig, dataset: dict[str, Any]):
   return (
-    ("config.json", config_lib.to_dict(config), _FREE_SETTINGS, "settings"),
-    ("dataset.json", dataset, _FREE_RECORDS, "data"),
+    ("config.json", config_lib.to_dict(config), config_lib.is_free, "settings"),
+    ("dataset.json", dataset, _FREE_RECORDS.fullmatch, "data"),
   )
 
 
-def _compare(path: pathlib.Path, value: dict[str, Any], free: str, what: str) -> None:
+def _compare(
+  path: pathlib.Path, value: dict[str, Any], free: Callable[[str], Any], what: str
+) -> None:
   """Refuses a file that differs from `value` in a key that is not `free`."""
   if path.exists():
     with _readable(path):
@@ -195,7 +192,7 @@ def _compare(path: pathlib.Path, value: dict[str, Any], free: str, what: str) ->
     different = [
       f"{key} was {old!r}, now {new!r}"
       for key, old, new in fingerprint.differences(before, value)
-      if not re.fullmatch(free, key)
+      if not free(key)
     ]
     if different:
       raise UserError(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdmri_jax.config import PhantomConfig, parse
-from kdmri_jax.data.sources import SOURCES
-from kdmri_jax.errors import UserError
+from kdmri_jax.data.sources import find_source
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.experiments import base
 from kdmri_jax.types import Acquisition
 
@@ -43,7 +43,9 @@ def images(seed=0, shape=(4, 6, 5)):
 
 def read(source, root="", **changes):
   """The volumes of a source as they come, before any check."""
-  return list(SOURCES[source](config(source=source, root=str(root), **changes)))
+  settings = config(source=source, root=str(root), **changes)
+  with arguments_of("data."):
+    return list(find_source(source).read_volumes(settings))
 
 
 def refused_when_truncated(source, root, path, share):

@@ -65,10 +65,10 @@ def sentence(pair):
   return wording.sentence(pair, METRICS[pair["metric"]])
 
 
-def measure(models, subjects=7):
+def measure(models, subjects=7, metrics=METRICS):
   """Tables of real metrics on small random volumes."""
   rng = np.random.default_rng(0)
-  found = tables.Tables([], [])
+  found = tables.Tables([], [], metrics)
   for index in range(subjects):
     target = rng.random((2, 16, 12))
     for model in models:

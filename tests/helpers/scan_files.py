@@ -11,6 +11,7 @@ from helpers.tiny import tiny_config, train
 from pydicom.dataset import FileDataset, FileMetaDataset
 
 from kdmri_jax import config as config_lib
+from kdmri_jax.errors import arguments_of
 from kdmri_jax.inference import read_scan, reconstruct
 from kdmri_jax.training.experiment import Experiment
 
@@ -37,8 +38,9 @@ def train_student(folder):
 
 
 def read(path, **options):
-  """What `scripts/reconstruct.py` reads for a run on phantoms."""
-  return read_scan.read(path, BASE, **options)
+  """What `kdmri reconstruct` reads for a run on phantoms."""
+  with arguments_of("--"):
+    return read_scan.read(path, BASE, **options)
 
 
 def run(workdir, scan):

@@ -9,7 +9,7 @@ from helpers.commands import refused
 from helpers.marks import slow
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.benchmark import case, epochs, race, scaling, table
+from kdmri_jax.benchmark import case, epochs, method_costs, race, scaling, table
 from kdmri_jax.benchmark.case import Case, Problem
 from kdmri_jax.benchmark.race import Result
 from kdmri_jax.benchmark.worker import Worker, WorkerError, running
@@ -189,3 +189,14 @@ def test_bad_flags_are_refused_before_anything_is_written(tmp_path, flag, messag
   out = tmp_path / "out"
   assert message in refused("benchmark", f"--out={out}", flag)
   assert not out.exists()
+
+
+def test_costs_of_methods():
+  costs = list(method_costs.measure(["imitation"], (16, 12), 2, 1))
+  assert [cost[:2] for cost in costs] == [
+    ("", ""),
+    ("imitation", "paper"),
+    ("imitation", "reference"),
+  ]
+  assert all(cost.seconds > 0 for cost in costs)
+  assert costs[0].memory > costs[1].memory

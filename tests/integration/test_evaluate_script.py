@@ -58,6 +58,20 @@ def test_table_and_files(volumes):
   assert len(list((folder / "metrics").iterdir())) == 4
 
 
+def test_chosen_metrics(volumes):
+  folder, arrays = volumes
+  chosen = "--metrics=nmse,ssim"
+  done = run("--target=target", "--prediction=kd", chosen, "--out=metrics", cwd=folder)
+  assert done.returncode == 0, done.stderr
+  header, _, row = (line.split() for line in done.stdout.splitlines()[:3])
+  assert header == ["model", "NMSE", "SSIM", "volumes"]
+  nmse = metrics.nmse(arrays["target"], arrays["kd"])
+  assert row[:2] == ["kd", f"{nmse:.5f}"]
+  written = (folder / "metrics" / "volumes.csv").read_text()
+  expected = "model,volume,subject,protocol,nmse,ssim,empty_slices"
+  assert written.splitlines()[0] == expected
+
+
 def test_nothing_is_overwritten(volumes):
   folder, _ = volumes
   (folder / "metrics").mkdir()
@@ -74,5 +88,8 @@ def test_bad_input_is_one_paragraph(volumes):
   assert done.returncode == 1
   assert "nowhere: found no such folder" in done.stderr
   assert "Traceback" not in done.stderr and not (folder / "metrics").exists()
+  done = run("--target=target", "--prediction=kd", "--metrics=psrn", cwd=folder)
+  assert done.returncode == 1
+  assert "--metrics: found 'psrn'" in done.stderr and "mean 'psnr'" in done.stderr
   done = run("--target=target", "--prediction=kd,kd", cwd=folder)
   assert done.returncode == 1 and "a second folder called 'kd'" in done.stderr

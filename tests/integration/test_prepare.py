@@ -20,7 +20,8 @@ from helpers.data_files import (
   stack,
 )
 
-from kdmri_jax.data import load, prepared, read
+from kdmri_jax.data import load, read
+from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import UserError
 
 

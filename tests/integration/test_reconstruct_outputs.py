@@ -17,7 +17,7 @@ from helpers.scan_files import (
   save_nifti,
 )
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import write_scan
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.report import volume_files
@@ -139,16 +139,16 @@ def test_h5_has_the_header_of_raw_data(tmp_path, columns):
   [
     ("there.h5", "", "there.h5: found a file there"),
     ("there.hdr", "", "there.cfl: found a file there"),
-    ("new.nii", "h5", "a name of another format than --format=h5"),
-    ("new.h5", "cfl", "a name of another format than --format=cfl"),
-    ("new", "nifti", "expected one that ends in .nii or .nii.gz"),
+    ("new.nii", "h5", "--format: found h5 for new.nii"),
+    ("new.h5", "cfl", "--format: found cfl for new.h5"),
+    ("new", "nifti", "or a name that ends in .nii or .nii.gz"),
     ("new.h5", "png", "--format: found 'png'"),
   ],
 )
 def test_targets_that_are_refused(tmp_path, name, form, message):
   for there in ("there.h5", "there.cfl"):
     (tmp_path / there).write_text("mine")
-  with pytest.raises(UserError, match=message):
+  with pytest.raises(UserError, match=message), arguments_of("--"):
     write_scan.check_target(tmp_path / name, form)
   assert write_scan.check_target(tmp_path / "new.cfl", "") == "cfl"
   assert write_scan.check_target(tmp_path / "new", "") == "h5"

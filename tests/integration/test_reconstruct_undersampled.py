@@ -18,7 +18,8 @@ from helpers.scan_files import (
 )
 from scipy import io
 
-from kdmri_jax.data import measured_files
+from kdmri_jax.data.measured import Measured
+from kdmri_jax.data.sources import fastmri
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference import load, reconstruct
 
@@ -239,7 +240,7 @@ def test_the_centre_alone_is_not_fully_sampled(tmp_path):
     mask = np.roll(mask, -(width // 2), 1)
     path, options = undersampled_cfl(tmp_path, PHANTOM, mask)
     scan = read(path, **options)
-    assert isinstance(scan, measured.Measured) == measured
+    assert isinstance(scan, Measured) == measured
 
 
 def test_a_mask_that_the_file_contradicts_is_refused(workdir, mask, tmp_path):
@@ -286,7 +287,7 @@ def test_varying_sensitivities_by_the_definition(mask, tmp_path):
   columns = np.fft.fftshift(mask[0])
   save_fastmri(tmp_path / "f.h5", coils, mask=columns)
   np.save(tmp_path / "f_sens.npy", maps)
-  found = measured_files.from_fastmri(tmp_path / "f.h5", config(combine="sense"))
+  found = fastmri.read(tmp_path / "f.h5", config(combine="sense"))
   filled = np.conj(dft(np.conj(coils), 2, 3))  # the inverse of a unitary matrix
   combined = (np.conj(maps) * filled).sum(1) / (np.abs(maps) ** 2).sum(1)
   expected = np.fft.fft2(combined, norm="ortho") * mask

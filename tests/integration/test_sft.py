@@ -30,7 +30,7 @@ def test_outputs_losses_and_gradients_of_the_published_code(golden):
   student, student_variables = weights(numbers, "net", "s")
   model, student = model.copy(padding=5), student.copy(padding=5)
   stage = base.get_config("reference")
-  base.befriend(stage, "reference")
+  base.student_friendly_teacher(stage, "reference")
   stage = config_lib.parse(stage).stages["teacher"]
   slices = Slices(
     numbers["target"][..., None], numbers["kspace"], numbers["zero_filled"][..., None]
@@ -82,7 +82,7 @@ def test_outputs_losses_and_gradients_of_the_published_code(golden):
 def test_the_gradient_of_the_imitation_reaches_the_teacher():
   """Neither the paper nor the code stops it."""
   config = tiny_config()
-  base.befriend(config, "paper")
+  base.student_friendly_teacher(config, "paper")
   terms = resolve(config_lib.parse(config).stages["teacher"], "stage")
   imitation = next(t for t in terms if t.name == "branches_imitation")
   assert imitation.own
@@ -92,7 +92,7 @@ def test_the_gradient_of_the_imitation_reaches_the_teacher():
 @pytest.fixture(scope="module")
 def befriended(tmp_path_factory):
   config = tiny_config()
-  base.befriend(config, "paper")
+  base.student_friendly_teacher(config, "paper")
   for stage in config.stages.values():
     for term in stage.terms.values():
       term.guided = tuple(layer for layer in term.guided if layer != "branch_2")[:2]

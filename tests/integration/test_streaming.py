@@ -11,7 +11,8 @@ from helpers.data_files import EVEN_ROWS, all_sampled, config, kdmri_folder, mea
 from helpers.tiny import assert_same_end, final, tiny_config, train
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.data import load, prepared, read, stored, tasks
+from kdmri_jax.data import load, read, stored, tasks
+from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import UserError
 from kdmri_jax.report import write_reports
 from kdmri_jax.training import batches, log, parallel, step
@@ -152,7 +153,9 @@ def test_files_that_were_not_prepared_are_refused(tmp_path):
     load(dataclasses.replace(settings, scaling="volume_max"), all_sampled)
   with h5py.File(path, "a") as file:
     del file["digests"]
-  with pytest.raises(UserError, match=rf"{path.name}: found no digests .*prepare.py"):
+  with pytest.raises(
+    UserError, match=rf"{path.name}: found no digests .*prepared with"
+  ):
     load(settings, all_sampled)
 
 

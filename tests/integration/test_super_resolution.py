@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("protocol", [slow("paper"), slow("reference")])
 def test_the_four_stages(protocol, tmp_path):
   config = tiny_config(protocol, epochs=1, devices=1)
-  base.upscale(config, factor=2.0)
+  base.super_resolution(config, factor=2.0)
   for model in config.models.values():
     model.features = 4
   pipeline = Experiment(config_lib.parse(config), tmp_path)

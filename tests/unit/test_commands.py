@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,25 @@ def test_an_unknown_experiment_lists_those_there_are_closest_first(
     config_flag.experiment_file("dmo")
   assert "one of demo, ablation, acdc," in str(caught.value)
   assert str(caught.value).endswith("The file in this folder is dmo.py.")
+
+
+def test_the_pages_name_experiments_and_commands_that_exist():
+  pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+  pages += [*(ROOT / "experiments").glob("*.py"), *(ROOT / "scripts").glob("*.py")]
+  text = "\n".join(page.read_text() for page in pages)
+  named = set(re.findall(r"--config=([a-z]\w*(?::\w+)*)(?![\w.:])", text))
+  assert len(named) > 10
+  for name in named - {"my"}:
+    run_lib._parse(name)
+  assert set(re.findall(r"\bkdmri ([a-z]\w*) --", text)) <= set(COMMANDS)
+
+
+def test_the_notebook_of_the_readme_runs():
+  section = (ROOT / "README.md").read_text().partition("## In a notebook")[2]
+  code = re.search(r"```python\n(.*?)```", section, re.S)[1]
+  names = {}
+  exec(code, names)
+  assert names["zero_filled"].shape == names["image"].shape == (400, 400)
 
 
 def test_the_library_trains_a_shipped_experiment_by_name_and_argument():

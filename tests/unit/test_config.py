@@ -1,7 +1,10 @@
 """Configs: every experiment parses, and every mistake is named."""
 
+import dataclasses
 import functools
+import hashlib
 import importlib
+import json
 import math
 import operator
 import pathlib
@@ -13,6 +16,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import experiments
 from kdmri_jax.errors import UserError
 from kdmri_jax.experiments import enhancement, published, sft, study, super_resolution
+from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.report.published_numbers import comparable
 
 STUDIES = ("ablation", "alpha", "best_kspace", "methods", "position", "recipes", "sft")
@@ -150,11 +154,166 @@ def test_an_unknown_key_is_refused_with_a_suggestion():
     config_lib.parse(config)
 
 
-def test_a_missing_key_is_refused():
+def test_a_missing_key_takes_its_default():
   config = tiny_config().to_dict()
-  del config["stages"]["kd"]["select"]
-  with pytest.raises(UserError, match=r"config\.stages\.kd: found no value for select"):
+  for part, key in (("evaluation", "bootstrap"), ("mask", "axis")):
+    del config[part][key]
+  del (
+    config["noise"],
+    config["stages"]["kd"]["select"],
+    config["stages"]["kd"]["epochs"],
+  )
+  parsed = config_lib.parse(config)
+  assert parsed.evaluation.bootstrap == 2000
+  assert parsed.mask.axis == 0
+  assert parsed.noise == config_lib.NoiseConfig((math.inf, math.inf), 1, True)
+  assert parsed.stages["kd"].select == "mse"
+  assert parsed.stages["kd"].epochs == parsed.epochs == 2
+
+
+def test_a_key_without_default_must_be_set():
+  config = tiny_config().to_dict()
+  del config["stages"]["kd"]["model"]
+  with pytest.raises(UserError, match=r"config\.stages\.kd: found no model"):
     config_lib.parse(config)
+
+
+def test_completing_a_config_adds_what_parse_would():
+  config = tiny_config()
+  complete = config_lib.to_dict(config_lib.parse(config))
+  for part in (config, config.mask, config.stages.kd, config.stages.kd.terms.imitation):
+    for key in ("tasks", "axis", "tasks", "variant"):
+      if key in part:
+        del part[key]
+  config.lock()
+  config_lib.complete(config)
+  assert config.is_locked
+  assert (config.mask.axis, config.stages.kd.tasks) == (0, ())
+  assert config.stages.kd.terms.imitation.variant == ""
+  config.stages.kd.terms.imitation.variant = "paper"
+  assert config_lib.to_dict(config_lib.parse(config)) == complete
+
+
+@pytest.mark.parametrize(
+  ("key", "value", "expected"),
+  [
+    ("batch_size", 0, "a number of at least 1"),
+    ("checkpoint_seconds", math.inf, "a number of at least 0"),
+    ("data.crop", (-1, 0), "a number of at least 0"),
+    ("stages.kd.learning_rate", math.nan, "a number of at least 1e-12"),
+    ("stages.kd.terms.imitation.weight", -0.5, "a number of at least 0"),
+    ("data.phantom.size", (0, 8), "a number of at least 1"),
+    ("teacher_cache_type", "float64", "one of float32, float16"),
+    ("evaluation.protocol", "slices", "one of kdmri, slice, fastmri"),
+  ],
+)
+def test_a_value_outside_its_limits_is_refused(key, value, expected):
+  config = tiny_config()
+  config.update_from_flattened_dict({key: value})
+  with pytest.raises(UserError, match="found") as caught:
+    config_lib.parse(config)
+  assert str(caught.value).startswith(f"config.{key}: found ")
+  assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["cascades", "convolutions", "features", "padding"])
+def test_a_network_refuses_sizes_below_its_own(setting):
+  with pytest.raises(ValueError, match=f"{setting} -1, not of"):
+    DCCNN(**{setting: -1})
+
+
+def test_a_network_refuses_a_weight_that_is_no_number():
+  with pytest.raises(ValueError, match="lam nan"):
+    DCCNN(lam=math.nan)
+  assert math.isinf(DCCNN(lam=math.inf).lam)
+
+
+def test_free_keys_are_those_that_change_nothing_trained():
+  free = ["seeds", "devices", "steps_per_dispatch", "teacher_cache_mb", "name"]
+  free += ["checkpoint_seconds", "audit_every", "evaluation", "evaluation.pairs.0"]
+  free += ["evaluation.published.kd.1", "data.root", "data.memory_mb", "mask.path"]
+  free += ["tasks.sharpen.mask.path"]
+  bound = ["seed", "batch_size", "teacher_cache_type", "epochs", "data.crop.0", "mask"]
+  bound += ["stages.kd.terms.imitation.weight", "models.student.features", "none"]
+  bound += ["tasks.sharpen.mask.seed", "stages", "stages.kd", "augment.flips"]
+  assert all(map(config_lib.is_free, free))
+  assert not any(map(config_lib.is_free, bound))
+
+
+def test_the_page_of_settings_is_current():
+  page = pathlib.Path(__file__).parents[2] / "docs" / "settings.md"
+  assert page.read_text() == config_lib.reference(), (
+    "python -c 'from kdmri_jax import config; print(config.reference(), end=\"\")' "
+    "> docs/settings.md"
+  )
+
+
+# Of each experiment and its arguments, the settings that are not the defaults.
+DIGESTS = {
+  "ablation": "c8eba98a4268fe9d",
+  "acdc": "3299515f91662dde",
+  "acdc_small": "a23a5c7ac166eb6c",
+  "alpha": "88ae039484a051aa",
+  "base": "f6d8c246a391e660",
+  "best_kspace": "69a0dd2043f9531a",
+  "brain_4x": "8338af2dc2ff24f1",
+  "brain_5x": "b9084dd8a49015c8",
+  "brain_8x": "515a407ce8a84580",
+  "brain_pd": "107f7100c30337b0",
+  "brain_t1": "20844ad1e551086f",
+  "brain_t1_small": "a0cf0d25e9994642",
+  "cardiac_4x": "56110eaaa3070af3",
+  "cardiac_5x": "86ee8ef281e4bbdb",
+  "cardiac_8x": "f81f820a2979e5f6",
+  "demo": "9aacb0addca19571",
+  "knee_4x": "e68acbf0902f2201",
+  "knee_5x": "dceb50e1606e1e5d",
+  "knee_8x": "4105f1f1bbd5af55",
+  "methods": "ee14062ca605e102",
+  "model_based": "d9c08384892c77a8",
+  "position": "34e69d3c1d783f76",
+  "recipes": "03fc425d12a5d66e",
+  "sft": "0cb27d36b9da00f4",
+  "super_resolution": "40e5da185eb34487",
+  "task_based": "0cf54d36858c9aa5",
+}
+
+
+def arguments(name):
+  """All that an experiment may be given."""
+  settings = study.settings()
+  if name in settings:
+    return ("paper", "reference")
+  second = "full" if name in ENHANCEMENT else "reference"
+  return ("", *settings, *(f"{setting}:{second}" for setting in settings))
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_no_value_of_an_experiment_changes_unnoticed(name, monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # no nilearn
+  get_config = importlib.import_module(f"kdmri_jax.experiments.{name}").get_config
+  digest = hashlib.sha256()
+  for argument in arguments(name):
+    parsed = config_lib.parse(get_config(*filter(None, [argument])))
+    values = changed(parsed, "config")
+    digest.update(json.dumps([argument, values], sort_keys=True).encode())
+  assert digest.hexdigest()[:16] == DIGESTS[name], json.dumps(values, indent=1)
+
+
+def changed(part, where):
+  """Dotted key -> value of every setting that is not the default."""
+  found = {}
+  for field in dataclasses.fields(part):
+    value, key = getattr(part, field.name), f"{where}.{field.name}"
+    inner = (
+      {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
+    )
+    for name, item in (inner or {key: value}).items():
+      if dataclasses.is_dataclass(item):
+        found |= changed(item, name)
+      elif item not in (field.default, {}):
+        found[name] = item
+  return found
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_masks_are_no_originals(tmp_path):
   assert len(read("calgary_campinas", tmp_path)) == 3
   (only,) = read("calgary_campinas", tmp_path, include=("*_ge_*",), contrast="T1")
   assert only.subject == "CC0300"
-  with pytest.raises(UserError, match=r"data.contrast: found no image 'T2'"):
+  with pytest.raises(UserError, match=r"data.contrast: found 'T2', of which there"):
     read("calgary_campinas", tmp_path, contrast="T2")
   assert len(read("calgary_campinas", tmp_path, combine="rss")) == 3
   with pytest.raises(UserError, match=r"data.combine: found 'sense'; expected 'rss'"):
@@ -229,7 +229,7 @@ def test_unusable_folders(tmp_path):
     read("calgary_campinas", tmp_path)
   (tmp_path / "Train").mkdir()
   (tmp_path / "Train" / "e14089s3_P53248.7.h5").touch()
-  with pytest.raises(UserError, match=r"found h5 files.*data.source=calgary_multi"):
+  with pytest.raises(UserError, match=r"found h5 files.*source calgary_multi"):
     read("calgary_campinas", tmp_path)
   save(tmp_path / "Train" / "a.npy", parts())
   originals(tmp_path)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from helpers.data_files import config
 from helpers.raw_files import noise, scan, to_kspace
 
 from kdmri_jax.errors import UserError
@@ -121,9 +120,9 @@ def test_slices_of_other_shapes_are_refused():
 
 
 def test_the_ways_a_source_has():
-  assert coils.chosen(config(combine=""), "rss") == ""
-  assert coils.chosen(config(combine="sense"), "rss", "sense") == "sense"
-  with pytest.raises(UserError, match=r"data.combine: found 'sense'; .*'rss' for fast"):
-    coils.chosen(config(source="fastmri", combine="sense"), "rss")
+  assert coils.chosen("", "rss") == ""
+  assert coils.chosen("sense", "rss", "sense") == "sense"
+  with pytest.raises(UserError, match=r"combine: found 'sense'; .*'rss', or ''"):
+    coils.chosen("sense", "rss")
   with pytest.raises(UserError, match=r"found 'sos'; expected one of 'rss', 'sense'"):
-    coils.chosen(config(combine="sos"), "rss", "sense")
+    coils.chosen("sos", "rss", "sense")

@@ -281,7 +281,7 @@ def test_subjects_without_number(tmp_path):
 )
 def test_only_grey_magnitude_images(tmp_path, elements, message):
   plain(tmp_path, **elements)
-  with pytest.raises(UserError, match=rf"IM0: found {message}.*data.include"):
+  with pytest.raises(UserError, match=rf"IM0: found {message}.*by include"):
     read("dicom", tmp_path)
 
 

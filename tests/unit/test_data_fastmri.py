@@ -8,7 +8,8 @@ import pytest
 from helpers.data_files import all_sampled, config, read, refused_when_truncated
 from helpers.raw_files import noise, scan, to_kspace
 
-from kdmri_jax.data import dataset, load, prepared
+from kdmri_jax.data import dataset, load
+from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import UserError
 
 HEADER = """<?xml version="1.0" encoding="utf-8"?>

@@ -153,7 +153,9 @@ def test_echoes_are_chosen(tmp_path):
   np.testing.assert_allclose(volume.target, images[1], atol=1e-5)
   assert volume.record["contrast"] == "2"
   for contrast in ("", "1", "T1"):
-    with pytest.raises(UserError, match=rf"data.contrast '{contrast}'.*echoes 0, 2\."):
+    with pytest.raises(
+      UserError, match=rf"contrast: found '{contrast}'.*echoes 0, 2\."
+    ):
       read("ismrmrd", tmp_path, contrast=contrast)
 
 
@@ -218,8 +220,8 @@ def test_other_acquisitions_are_refused(tmp_path, fields, message):
 @pytest.mark.parametrize(
   ("encoded", "centre", "message"),
   [
-    (8, 3, r"6 samples a readout, the centre at 3 \(partial echo\); expected 8"),
-    (6, 1, r"6 samples a readout, the centre at 1"),
+    (8, 3, r"6 samples per readout, the centre at 3 \(partial echo\); expected 8"),
+    (6, 1, r"6 samples per readout, the centre at 1"),
   ],
 )
 def test_a_partial_echo_is_refused(tmp_path, encoded, centre, message):
@@ -281,7 +283,7 @@ def test_damaged_and_other_files(tmp_path):
     header((6, 8), (6, 8)),
     [readout(KSPACE[0, :, 0], 0, flags=("DUMMYSCAN_DATA",))],
   )
-  with pytest.raises(UserError, match=r"no image for data.contrast .*there is none"):
+  with pytest.raises(UserError, match=r"which is no echo of .*there is none"):
     read("ismrmrd", tmp_path)
 
 

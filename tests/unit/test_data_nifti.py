@@ -84,9 +84,7 @@ def test_subject_pattern(tmp_path):
   assert [v.subject for v in named] == ["pat01", "pat01", "pat02"]
   assert {v.record["unit"] for v in named} == {"subject"}
   assert {v.record["unit"] for v in read("nifti", tmp_path)} == {"file"}
-  with pytest.raises(
-    UserError, match=r"in which data.subject_pattern 'x' finds nothing"
-  ):
+  with pytest.raises(UserError, match=r"in which subject_pattern 'x' finds nothing"):
     read("nifti", tmp_path, subject_pattern="x")
   with pytest.raises(UserError, match=r"which is no regular expression"):
     read("nifti", tmp_path, subject_pattern="(")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers.data_files import all_sampled, config, images, read, refused_when_truncated
 
-from kdmri_jax.data import dataset, load, prepared, split
+from kdmri_jax.data import dataset, load, split
+from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import UserError
 from kdmri_jax.experiments import brain_pd
 

@@ -113,13 +113,13 @@ def test_a_layout_without_validation_draws_from_its_training_set():
 @pytest.mark.parametrize(
   ("settings", "message"),
   [
-    ({"validation": ("p1",), "test": ("p*",)}, "subject 'p1'.*data.validation holds"),
-    ({"train": ("p1",), "validation": ("p[12]",)}, "data.validation: .*data.train"),
+    ({"validation": ("p1",), "test": ("p*",)}, "subject 'p1'.*validation holds"),
+    ({"train": ("p1",), "validation": ("p[12]",)}, "validation: .*train"),
     ({"validation": ("x*",)}, r"'x\*', which matches no subject.*p0, p1"),
     ({"validation": ("p*",)}, "no subject left for training"),
     ({"train": ("p*",)}, "no subject left for validation"),
-    ({"split_seed": -1}, r"data.split_seed: found -1"),
-    ({"validation_fraction": 0.0}, "data.validation_fraction: found 0.0"),
+    ({"split_seed": -1}, r"split_seed: found -1"),
+    ({"validation_fraction": 0.0}, "validation_fraction: found 0.0"),
   ],
 )
 def test_refuses(settings, message):

@@ -155,7 +155,7 @@ def test_refuses_a_crop_that_holds_nothing():
 
 
 def test_refuses_to_crop_measured_kspace():
-  with pytest.raises(UserError, match=r"which data.crop=.4, 4. would cut"):
+  with pytest.raises(UserError, match=r"which crop=.4, 4. would cut"):
     prepare(measured(images(), MASK), config(crop=(4, 4)))
   assert prepare(measured(images(), MASK), config(crop=(6, 5))).target.shape == (
     4,
@@ -169,5 +169,5 @@ def test_refuses_to_crop_measured_kspace():
   [("crop", (0, 4)), ("crop", (-2, 4)), ("scaling", "max"), ("slices_per_volume", -1)],
 )
 def test_refuses_impossible_settings(setting, value):
-  with pytest.raises(UserError, match=rf"data.{setting}: found"):
+  with pytest.raises(UserError, match=rf"^{setting}: found"):
     prepare(volume(), config(**{setting: value}))

@@ -1,5 +1,6 @@
 """What stands in a report: the same in page, Markdown, JSON and plain table."""
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -9,7 +10,7 @@ import pytest
 from helpers.measured import BARE, OFFSETS, load, make_input, measure
 
 from kdmri_jax import report
-from kdmri_jax.metrics import METRICS
+from kdmri_jax.metrics import METRICS, Metric
 from kdmri_jax.report import comparisons
 from kdmri_jax.report.rows import summary_records
 
@@ -215,3 +216,30 @@ def test_plain_table():
   assert f"49,285  {kd['mean']:.2f} ± {kd['sd']:.2f}" in lines[-1]
   bare = report.summary_rows(measure(("kd",)), "slice", {})
   assert "parameters" not in report.format_table(bare, METRICS)
+
+
+def absolute_error(target, prediction):
+  return abs(prediction - target).mean(axis=(1, 2))
+
+
+def test_a_report_follows_its_metrics(tmp_path):
+  """Without PSNR: another metric ranks, is compared, drawn and written."""
+  own = Metric(absolute_error, "MAE", higher_is_better=False, unit="%", decimals=3)
+  stored = dataclasses.replace(own, title="Other", shown="stored")
+  metrics = {"mae": own, "ssim": METRICS["ssim"], "other": stored}
+  inputs = make_input()
+  inputs = dataclasses.replace(inputs, tables=measure(OFFSETS, metrics=metrics))
+  report.write(tmp_path / "report", inputs)
+  found = load(tmp_path / "report")
+  assert [pair["metric"] for pair in found["paired"][:2]] == ["mae", "ssim"]
+  assert {row["model"] for row in found["rows"]} == set(OFFSETS)
+  assert found["best"] == "kd"  # the smaller error
+  assert re.match(r"kd beats student by 0\.\d+ % MAE \[", found["answer"][0])
+  text = (tmp_path / "report" / "report.md").read_text()
+  assert "| model | parameters | MAE, % ↓ | SSIM ↑ |" in text
+  assert "with the lowest MAE" in text and "Numbers: MAE and SSIM" in text
+  assert "PSNR of" not in text and "Other" not in text
+  header, *_ = (tmp_path / "report" / "volumes.csv").read_text().splitlines()
+  assert header == "model,volume,subject,protocol,mae,ssim,other,empty_slices"
+  summary = (tmp_path / "report" / "summary.csv").read_text()
+  assert "kd,other," in summary and "psnr" not in summary

@@ -103,7 +103,7 @@ def test_one_pair_tests_nothing():
   found = statistics.compare([31.0], [30.0], margin=0.5)
   assert (found.ci95, found.wilcoxon_p, found.equivalence.p) == (None, None, None)
   assert str(found) == (
-    "Too few to judge by (at least 6 are needed): a - b = +1 over 1 subject."
+    "Too few to claim a difference (at least 6 are needed): a - b = +1 over 1 subject."
   )
 
 

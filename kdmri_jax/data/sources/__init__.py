@@ -1,12 +1,9 @@
-"""The data sources by name: a new one is a function here and a line in the table."""
+"""The data sources by name: a new one is a file here and a line in the table."""
 
-import functools
-from collections.abc import Callable, Iterator
-
-from kdmri_jax.config import DataConfig
-from kdmri_jax.data import prepared
+from kdmri_jax.data.source import Source
 from kdmri_jax.data.sources import (
   acdc,
+  arrays,
   bart,
   calgary_campinas,
   calgary_multi,
@@ -21,47 +18,51 @@ from kdmri_jax.data.sources import (
   nifti,
   npz,
   phantom,
+  prepared,
 )
-from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError
+from kdmri_jax.lookup import find
 
-
-def _without(volumes, *settings: str):
-  """A source that refuses the settings for which it has no use."""
-
-  @functools.wraps(volumes)
-  def checked(config: DataConfig) -> Iterator[Volume]:
-    for name in settings:
-      if value := getattr(config, name):
-        raise UserError(
-          f"data.{name}",
-          repr(value),
-          f"'', because {config.source} has no choice of it",
-          f"Leave --config.data.{name} out.",
-        )
-    return volumes(config)
-
-  return checked
-
-
-# Of the two settings that choose among images, a source takes those not named here.
-_BOTH = ("contrast", "combine")
-SOURCES: dict[str, Callable[[DataConfig], Iterator[Volume]]] = {
-  "phantom": _without(phantom.volumes, *_BOTH),
-  "mni152": _without(mni152.volumes, *_BOTH),
-  "nifti": _without(nifti.volumes, *_BOTH),
-  "npz": _without(npz.volumes, *_BOTH),
-  "acdc": _without(acdc.volumes, *_BOTH),
-  "mrbrains13": _without(mrbrains.volumes_13, "combine"),
-  "mrbrains18": _without(mrbrains.volumes_18, "combine"),
-  "ixi": _without(ixi.volumes, "combine"),
-  "calgary_campinas": calgary_campinas.volumes,
-  "fastmri": fastmri.volumes,
-  "hammernik": hammernik.volumes,
-  "calgary_multi": calgary_multi.volumes,
-  "kdmri": _without(kdmri.volumes, *_BOTH),
-  "bart": bart.volumes,
-  "ismrmrd": ismrmrd.volumes,
-  "dicom": _without(dicom.volumes, "combine"),
-  "prepared": _without(prepared.volumes, *_BOTH),
+SOURCES: dict[str, Source] = {
+  "phantom": phantom.SOURCE,
+  "mni152": mni152.SOURCE,
+  "h5": arrays.H5,
+  "nifti": nifti.SOURCE,
+  "npz": npz.SOURCE,
+  "npy": arrays.NPY,
+  "acdc": acdc.SOURCE,
+  "mrbrains13": mrbrains.MRBRAINS_13,
+  "mrbrains18": mrbrains.MRBRAINS_18,
+  "ixi": ixi.SOURCE,
+  "calgary_campinas": calgary_campinas.SOURCE,
+  "fastmri": fastmri.SOURCE,
+  "hammernik": hammernik.SOURCE,
+  "calgary_multi": calgary_multi.SOURCE,
+  "kdmri": kdmri.SOURCE,
+  "bart": bart.SOURCE,
+  "ismrmrd": ismrmrd.SOURCE,
+  "dicom": dicom.SOURCE,
+  "prepared": prepared.SOURCE,
 }
+# Those that networks are trained on.
+TRAINING = {name: source for name, source in SOURCES.items() if source.volumes}
+
+
+def find_source(name: str, *, training: bool = False) -> Source:
+  """The source that a name stands for.
+
+  Args:
+    name: a key of `SOURCES`, or the import path `package.module:name` of a `Source`.
+    training: whether its volumes are to train networks.
+
+  Raises:
+    ArgumentError: `source` names nothing, or something else.
+  """
+  source = find("source", name, TRAINING if training else SOURCES)
+  if not isinstance(source, Source) or (training and source.volumes is None):
+    raise ArgumentError(
+      "source",
+      f"{name!r}, of type {type(source).__name__}",
+      "a kdmri_jax.data.Source" + (" with `volumes`" if training else ""),
+    )
+  return source

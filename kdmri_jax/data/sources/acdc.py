@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import root_folder, subject_of, wanted
-from kdmri_jax.data.split_units import SUBJECT
+from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.nifti import read_nifti
@@ -42,7 +42,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       root,
       "no folder patientNNN",
       "the official layout, training/patient001/patient001_frame01.nii.gz",
-      "Name the folder that holds `training` with --config.data.root=FOLDER.",
+      "Name the folder that holds `training` as root.",
     )
   for patient in patients:
     for phase, frame in _frames(patient):
@@ -60,12 +60,11 @@ def _volume(config, patient, name, phase, frame):
       patient,
       f"neither {own[0].name} nor {series[0].name}",
       f"a file of frame {frame}, which Info.cfg names as {phase}",
-      "Copy the patient's folder again, or leave the patient out with "
-      "--config.data.include.",
+      "Copy the patient's folder again, or leave the patient out.",
     )
   images, record = read_nifti(path, frame - 1 if path in series else None)
-  record |= {"source": "acdc", "phase": phase, "frame": frame, "note": CITATION}
-  record |= {"folder": patient.parent.name, "simulated_kspace": True, "unit": SUBJECT}
+  record |= {"phase": phase, "frame": frame, "note": CITATION}
+  record["folder"] = patient.parent.name
   subject = subject_of(config, path, patient.name)
   return Volume(name, subject=subject, target=images, record=record)
 
@@ -89,3 +88,6 @@ def _frames(patient: pathlib.Path) -> list[tuple[str, int]]:
       )
     frames.setdefault(int(match.group(1)), phase)
   return [(phase, frame) for frame, phase in frames.items()]
+
+
+SOURCE = Source(volumes, read=no_single_file)

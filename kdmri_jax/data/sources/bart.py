@@ -1,4 +1,4 @@
-"""Arrays of the BART toolbox: Cartesian k-space or images, one volume a file."""
+"""Arrays of the BART toolbox: Cartesian k-space or images, one volume per file."""
 
 import pathlib
 from collections.abc import Iterator
@@ -14,13 +14,15 @@ from kdmri_jax.data.folders import (
   subject_of,
   wanted,
 )
-from kdmri_jax.data.split_units import FILE, note_of, unit_of
+from kdmri_jax.data.measured import Measured, by_zeros, of_planes, require_sense
+from kdmri_jax.data.source import FILE, Scan, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.physics import coils
 
 SENSITIVITIES = "_sens"
+_MOSTLY = 2 / 3
 _READOUT, _PHASE_1, _PHASE_2, _COILS, _SLICES = 0, 1, 2, 3, 13
 _OTHERS = {
   4: "maps",
@@ -63,12 +65,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = root_folder(config)
   if config.contrast not in ("", "kspace", "image"):
-    raise UserError(
-      "data.contrast",
-      repr(config.contrast),
-      "'kspace' or 'image', which is what the files hold",
-      "Set it with --config.data.contrast=kspace or =image.",
-    )
+    expected = "'kspace' or 'image', which is what the files hold"
+    raise ArgumentError("contrast", repr(config.contrast), expected)
   paths = files_of(
     root,
     [".cfl"],
@@ -105,23 +103,58 @@ def kspace_slices(
   yield from zip(_slices(data, along), _slices(maps, along), strict=False)
 
 
-def slices_dimension(path: pathlib.Path, *, is_image: bool) -> int:
-  """Along which of BART's dimensions the slices of a file lie: 0, 2 or 13.
+def read(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Reads a file to be reconstructed: images, or k-space, in which points may lack.
+
+  What is exactly zero in all coils was not sampled. Fully sampled is k-space without
+  empty lines between others and with more than two thirds of its points: its border may
+  be empty.
+
+  Args:
+    path: NAME.cfl or NAME.hdr; slices lie as `volumes` finds them.
+    config: its `contrast` says what the file holds; `combine` is "sense" for
+      undersampled k-space of several coils, whose sensitivities NAME_sens.cfl holds.
 
   Raises:
-    UserError: as `kspace_slices`.
+    ArgumentError: a `contrast` that does not tell.
+    UserError: as `kspace_slices`; slices that were sampled differently; several coils
+      without sensitivities.
   """
+  path = path.with_suffix(".cfl")
+  if config.contrast not in ("kspace", "image"):
+    raise ArgumentError(
+      "contrast",
+      f"{config.contrast!r} for {path}, which does not tell what it holds",
+      "'kspace' or 'image'",
+    )
+  if config.contrast == "kspace":
+    measured = _undersampled(path, config)
+    if measured is not None:
+      return measured
+  return _volume(config, path, path.stem)
+
+
+def _undersampled(path: pathlib.Path, config: DataConfig) -> Measured | None:
+  sense = config.combine == "sense"
+  planes = list(by_zeros(kspace_slices(path, sensitivities=sense)))
+  sampled = np.any([plane.sampled for plane in planes], axis=0)
+  if sampled.mean() > _MOSTLY and not coils.missing_samples(sampled):
+    return None
+  maps = f"{path.stem}{SENSITIVITIES}.cfl"
+  require_sense(path, len(planes[0].kspace), maps, config)
   data, _ = _five_dimensions(path)
-  return _slices_along(path, data.shape, is_image)
+  along = _slices_along(path, data.shape, is_image=False)
+  record = {"file": str(path), "slices_along_dimension": along}
+  return of_planes(path, planes, record)
 
 
 def _volume(config, path, label):
   data, shape = _five_dimensions(path)
   is_image = config.contrast == "image"
   along = _slices_along(path, data.shape, is_image)
-  way = coils.chosen(config, "rss", "sense") or ("rss" if data.shape[3] > 1 else "")
-  record = {"file": str(path), "source": "bart", "file_shape": shape}
-  record |= {"slices_along_dimension": along, "unit": unit_of(config, FILE)}
+  way = coils.chosen(config.combine, "rss", "sense")
+  way = way or ("rss" if data.shape[3] > 1 else "")
+  record = {"file": str(path), "file_shape": shape, "slices_along_dimension": along}
   notes = []
   if is_image:
     maps = _sensitivities(path, data.shape) if way == "sense" else None
@@ -182,8 +215,8 @@ def _sensitivities(path, shape):
       own,
       "no such file",
       f"the sensitivities of the coils of {path.name}, which combine='sense' needs",
-      f"Write them with: bart ecalib -m 1 {path.stem} {path.stem}{SENSITIVITIES} "
-      "or combine the coils with --config.data.combine=rss.",
+      f"Write them with: bart ecalib -m 1 {path.stem} {path.stem}{SENSITIVITIES}, or "
+      "combine the coils by 'rss'.",
     )
   maps, _ = _five_dimensions(own)
   if maps.shape != shape:
@@ -232,3 +265,13 @@ def _combined(slices, maps, way):
   note = coils.COMBINED[way] if way else "K-space is simulated from finished images."
   record = {"coils": count, "combine": way, "simulated_kspace": True, "note": note}
   return stack, record
+
+
+SOURCE = Source(
+  volumes,
+  takes=("contrast", "combine"),
+  unit=FILE,
+  files="BART (.cfl)",
+  recognise=by_ending(".cfl", ".hdr"),
+  read=read,
+)

@@ -9,9 +9,10 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.folders import root_folder, subject_of, wanted
-from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
+from kdmri_jax.data.measured import by_zeros, of_planes
+from kdmri_jax.data.source import FILE, Scan, Source
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
@@ -28,6 +29,7 @@ _IMAGE = re.compile(
   r"(?P<volume>(?P<subject>CC\d{4})_(?P<vendor>[a-z]+)_(?P<field>15|3)_(?P<age>\d+)_"
   r"(?P<sex>[FM]))\.nii(\.gz)?"
 )
+_ORIGINAL = re.compile(r"CC\d{4}_.+\.nii(\.gz)?", re.IGNORECASE)
 _TESLA = {"15": 1.5, "3": 3.0}
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -52,19 +54,15 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       than "rss".
   """
   root = root_folder(config)
-  choose(config, "T1", ["T1"], "data.contrast")
+  choose(config, "T1", ["T1"], root)
   found = [(path, _IMAGE.fullmatch(path.name)) for path in sorted(root.rglob("CC*"))]
   images = [(path, name.groupdict()) for path, name in found if name and path.is_file()]
   kspaces = sorted(path for path in root.rglob("*.npy") if path.name[0] != ".")
   if bool(images) == bool(kspaces):
     raise _not_one_kind(root, *(path for path, _ in images[:1]), *kspaces[:1])
   if images and config.combine not in ("", "rss"):
-    raise UserError(
-      "data.combine",
-      repr(config.combine),
-      "'rss' or '', because the originals are finished images, all magnitudes",
-      "Leave --config.data.combine out.",
-    )
+    expected = "'rss' or '', because the originals are finished images, all magnitudes"
+    raise ArgumentError("combine", repr(config.combine), expected)
   for path, scan in images:
     if wanted(config, scan["volume"]):
       yield _from_nifti(config, path, scan)
@@ -85,20 +83,20 @@ def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
       root,
       f"images and k-space ({' and '.join(path.name for path in examples)})",
       "one of them",
-      "Name the folder of either with --config.data.root=FOLDER.",
+      "Name the folder of either as root.",
     )
   if next(root.rglob("*.h5"), None):
     return UserError(
       root,
       "h5 files, which hold the k-space of several coils",
       "NIfTI originals or single-channel *.npy",
-      "Read them with --config.data.source=calgary_multi.",
+      "Read them with the source calgary_multi.",
     )
   return UserError(
     root,
     "no file named like CC0001_philips_15_55_M.nii.gz and no *.npy in it or below",
     "the NIfTI originals, or Train/*.npy and Val/*.npy",
-    "Name the folder that holds them with --config.data.root=FOLDER.",
+    "Name the folder that holds them as root.",
   )
 
 
@@ -113,10 +111,8 @@ def _from_nifti(config: DataConfig, path: pathlib.Path, scan: dict[str, str]) ->
       "columns": towards["slices"],
       "slices": towards["rows"],
     }
-  record |= {"source": "calgary_campinas", "vendor": scan["vendor"]}
-  record |= {"field_strength_tesla": _TESLA[scan["field"]]}
-  record |= {"age": int(scan["age"]), "sex": scan["sex"]}
-  record |= {"simulated_kspace": True, "unit": SUBJECT, "note": NOTE}
+  record |= {"vendor": scan["vendor"], "field_strength_tesla": _TESLA[scan["field"]]}
+  record |= {"age": int(scan["age"]), "sex": scan["sex"], "note": NOTE}
   subject = subject_of(config, path, scan["subject"])
   return Volume(scan["volume"], subject=subject, target=images, record=record)
 
@@ -129,23 +125,19 @@ def _from_kspace(config: DataConfig, root: pathlib.Path, path: pathlib.Path) -> 
   """
   combine = config.combine or "sense"
   if combine not in ("rss", "sense"):
-    raise UserError(
-      "data.combine",
-      repr(combine),
-      "'rss' (magnitude) or 'sense' (complex)",
-      "Set --config.data.combine; '' asks for sense.",
-    )
+    expected = "'rss' (magnitude) or 'sense' (complex); '' asks for sense"
+    raise ArgumentError("combine", repr(combine), expected)
   kspace = read_kspace(path)
   slices = ((own[None], None) for own in kspace)
   target, record = coils.combine(slices, "", path, centred_image=False)
   if combine == "rss":
     target = np.abs(target)
   exam = examination(path)
-  record |= {"file": str(path), "source": "calgary_campinas", "combine": combine}
+  record |= {"file": str(path), "combine": combine}
   record |= {"file_shape": [*kspace.shape, 2], "kspace_divisor": SIZE**2}
   note = f"{KSPACE_NOTE} {record['note']}".strip()
   record |= {"simulated_kspace": True, "note": note}
-  record["unit"] = unit_of(config, SUBJECT if exam else FILE)
+  record |= {} if exam else {"unit": FILE}
   subject = subject_of(config, path, exam or path.stem)
   split = _split(path.relative_to(root))
   return Volume(path.stem, subject, target, split=split, record=record)
@@ -164,8 +156,7 @@ def read_kspace(path: pathlib.Path) -> np.ndarray:
       path,
       f"{parts.dtype} numbers of shape {parts.shape}",
       f"real numbers of shape (slices, {SIZE}, {SIZE}, 2), real and imaginary part",
-      "Take the file from the official single-channel data, or leave it out with "
-      "--config.data.include.",
+      "Take the file from the official single-channel data, or leave it out.",
     )
   kspace = np.empty(parts.shape[:3], np.complex64)
   kspace.real, kspace.imag = parts[..., 0], parts[..., 1]
@@ -176,3 +167,52 @@ def _split(relative: pathlib.Path) -> str | None:
   """What the folders say: "validation" of Val, "train" of Train_part1."""
   words = (re.match("[a-z]*", part.lower())[0] for part in relative.parts[:-1])
   return next((_SPLITS[word] for word in words if word in _SPLITS), None)
+
+
+def recognise(path: pathlib.Path) -> bool:
+  """Whether a file is named like an original, or holds pairs of 256x256 numbers."""
+  if _ORIGINAL.fullmatch(path.name):
+    return True
+  if path.suffix.lower() != ".npy" or not path.is_file():
+    return False
+  with reading(path):
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+  is_pair = array.ndim == 4 and array.shape[1:] == (SIZE, SIZE, 2)
+  return is_pair and array.dtype.kind == "f"
+
+
+def read(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Reads an original, or a single-channel file, in which points may lack.
+
+  What is exactly zero was not sampled; the middle slice tells whether that is more than
+  a border.
+
+  Args:
+    path: the file.
+    config: the data settings.
+
+  Raises:
+    UserError: a damaged file, another shape, or slices that were sampled differently.
+  """
+  if path.suffix != ".npy":
+    scan = _IMAGE.fullmatch(path.name)
+    if scan is None:
+      raise UserError(
+        path, "another name", "the originals' own, CC0001_philips_15_55_M.nii.gz"
+      )
+    return _from_nifti(config, path, scan.groupdict())
+  kspace = read_kspace(path)
+  if not coils.missing_samples(kspace[len(kspace) // 2] != 0):
+    return _from_kspace(config, path.parent, path)
+  planes = by_zeros((own[None], None) for own in kspace)
+  record = {"file": str(path), "note": KSPACE_NOTE}
+  return of_planes(path, planes, record, centred_image=False)
+
+
+SOURCE = Source(
+  volumes,
+  takes=("contrast", "combine"),
+  recognise=recognise,
+  read=read,
+  axes=(0, 1, 2),
+)

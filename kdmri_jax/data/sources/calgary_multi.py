@@ -11,8 +11,9 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.folders import files_of_parts, root_folder, subject_of, wanted
+from kdmri_jax.data.measured import by_zeros, of_planes, sensitivities
+from kdmri_jax.data.source import FILE, Scan, Source, by_ending
 from kdmri_jax.data.sources.calgary_campinas import examination
-from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import h5_dataset
@@ -47,8 +48,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       contrast other than "T1".
   """
   root = root_folder(config)
-  coils.chosen(config, "rss")
-  choose(config, "T1", ["T1"], "data.contrast")
+  coils.chosen(config.combine, "rss")
+  choose(config, "T1", ["T1"], root)
   for path, split in files_of_parts(root, _PARTS, _LAYOUT):
     if wanted(config, path.stem):
       yield _volume(config, path, split)
@@ -79,11 +80,11 @@ def _volume(config, path, split):
     shape = kspace.shape
     slices = ((read_slice(kspace, k), None) for k in range(len(kspace)))
     target, record = coils.combine(slices, "rss", path, centred_image=False)
-  record |= {"file": str(path), "source": "calgary_multi", "file_shape": list(shape)}
+  record |= {"file": str(path), "file_shape": list(shape)}
   record |= {"acquired_columns": [0, _acquired(shape[2])]}
   record["note"] = f"{NOTE} {record['note']}"
   exam = examination(path)
-  record["unit"] = unit_of(config, SUBJECT if exam else FILE)
+  record |= {} if exam else {"unit": FILE}
   subject = subject_of(config, path, exam or path.stem)
   return Volume(path.stem, subject, target, split=split, record=record)
 
@@ -102,3 +103,48 @@ def _check(path, kspace):
 
 def _acquired(columns: int) -> int:
   return math.ceil(ACQUIRED * columns)
+
+
+def recognise(path: pathlib.Path) -> bool:
+  """Whether an h5 file holds real k-space of four axes."""
+  if not by_ending(".h5", ".hdf5")(path):
+    return False
+  with reading(path), h5py.File(path) as file:
+    kspace = file.get("kspace")
+    is_dataset = isinstance(kspace, h5py.Dataset)
+    return is_dataset and kspace.ndim == 4 and kspace.dtype.kind == "f"
+
+
+def read(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Reads a file in which points may lack, as in the challenge's test files.
+
+  What is exactly zero in all coils was not sampled; the middle slice tells whether that
+  is more than a border. The last 15% of the columns are set to zero.
+
+  Args:
+    path: the h5 file.
+    config: its `combine` is "sense" for undersampled k-space of several coils, see
+      `data.measured.sensitivities`.
+
+  Raises:
+    UserError: a damaged file or one of another layout, slices that were sampled
+      differently, or several coils without sensitivities.
+  """
+  with opened(path) as kspace:
+    middle = read_slice(kspace, len(kspace) // 2)
+    if coils.missing_samples((middle != 0).any(0)):
+      maps = sensitivities(path, (len(kspace), *middle.shape), config)
+      slices = (read_slice(kspace, k) for k in range(len(kspace)))
+      planes = by_zeros(zip(slices, maps, strict=True))
+      return of_planes(path, planes, {"file": str(path)}, centred_image=False)
+  coils.chosen(config.combine, "rss")
+  return _volume(config, path, None)
+
+
+SOURCE = Source(
+  volumes,
+  takes=("contrast", "combine"),
+  files="Calgary-Campinas of several coils (.h5)",
+  recognise=recognise,
+  read=read,
+)

@@ -1,18 +1,21 @@
-"""Folders of DICOM files, one volume a series."""
+"""Folders of DICOM files, one volume per series."""
 
 import collections
+import dataclasses
 import fnmatch
 import hashlib
+import pathlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
-from kdmri_jax.data.split_units import SUBJECT
+from kdmri_jax.data.source import Scan, Source, only
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
-from kdmri_jax.io.dicom import Frame, Header, read_header, read_pixels
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.dicom import DicomHeader, Frame, read_header, read_pixels
+from kdmri_jax.io.reading import reading
 
 NOTE = (
   "DICOM images are finished by the scanner (filtered, corrected, often interpolated), "
@@ -20,7 +23,8 @@ NOTE = (
 )
 _UNEVEN = 0.01  # of the distance of slices
 _SAME_PLACE = 1e-3  # mm along the slice normal, and in direction cosines
-_LEAVE_OUT = "Leave the series out with --config.data.include or --config.data.contrast"
+_LEAVE_OUT = "Leave the series out by include or contrast"
+_ENDINGS = (".dcm", ".ima", ".dicom")
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -57,7 +61,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       root,
       f"no DICOM file of MR images in it or below (others: {listed or 'none'})",
       "MR images as a scanner or an archive exports them",
-      "Name the folder that holds them with --config.data.root=FOLDER.",
+      "Name the folder that holds them as root.",
     )
   for name, subject, headers in _named(config, _chosen(config, root, series.values())):
     if wanted(config, name):
@@ -78,11 +82,11 @@ def _chosen(config, root, series):
     ]
   if not chosen:
     there = sorted({f"{h[0].number} {h[0].description!r}" for h in series})
-    raise UserError(
-      "data.contrast",
+    raise ArgumentError(
+      "contrast",
       f"{glob!r}, which is no series of {root}",
       f"a number or a glob on the description of a series: {', '.join(there)}",
-      "Mend --config.data.contrast; an empty one takes all series.",
+      "An empty one takes all series.",
     )
   return chosen
 
@@ -97,8 +101,7 @@ def _named(config, series):
         first.path,
         "no PatientID",
         "one in every file, because the data is divided by subject",
-        "Name the subjects by their folders, for instance with "
-        "--config.data.subject_pattern='(sub[0-9]+)'.",
+        "Name the subjects by their folders, such as subject_pattern='(sub[0-9]+)'.",
       )
     subject = subject_of(config, first.path, first.patient)
     entries.append((safe_name(f"{subject}_{first.number}"), subject, headers))
@@ -111,7 +114,7 @@ def _named(config, series):
   return sorted(named, key=lambda entry: (entry[1], entry[2][0].number, entry[0]))
 
 
-def _volume(root, name, subject, headers: Sequence[Header]) -> Volume:
+def _volume(root, name, subject, headers: Sequence[DicomHeader]) -> Volume:
   first = headers[0]
   _refuse_unusable(headers)
   frames, positions = _sorted_frames([frame for h in headers for frame in h.frames])
@@ -125,15 +128,12 @@ def _volume(root, name, subject, headers: Sequence[Header]) -> Volume:
       images[k] = frames[k].slope * stored[frames[k].index] + frames[k].intercept
   record = {
     "file": f"series {first.number} of {subject} in {root}",
-    "source": "dicom",
     "file_shape": list(images.shape),
     "files": len(headers),
     "contrast": first.description,
     "series_number": first.number,
     "transfer_syntax": first.syntax,
     "attributes": first.attributes,
-    "simulated_kspace": True,
-    "unit": SUBJECT,
     "note": NOTE,
   }
   record |= _geometry(frames, positions)
@@ -202,7 +202,7 @@ def _refuse_unsorted(frame, found):
   raise UserError(
     frame.path,
     found,
-    "one image a slice in a series",
+    "one image per slice in a series",
     "Several echoes, phases or directions in a series, or copies of a file, cannot be "
     f"told apart: export each as a series of its own. {_LEAVE_OUT}.",
   )
@@ -253,3 +253,39 @@ def _towards(direction) -> str:
   """The letter of the nearest anatomical direction; DICOM's axes point to L, P, S."""
   axis = int(np.argmax(np.abs(direction)))
   return ("LPS" if direction[axis] > 0 else "RAI")[axis]
+
+
+def recognise(path: pathlib.Path) -> bool:
+  """Whether a file is DICOM, or a folder holds such a file."""
+  if path.is_dir():
+    return any(map(recognise, filter(pathlib.Path.is_file, sorted(path.rglob("*")))))
+  if path.name.lower().endswith(_ENDINGS):
+    return True
+  with reading(path), path.open("rb") as file:
+    return file.read(132)[128:] == b"DICM"
+
+
+def read(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Refuses a single file: its series is the folder."""
+  raise UserError(
+    path,
+    "one DICOM file",
+    "the folder of a series",
+    "Name the folder; where it holds several series, one of them by its number.",
+  )
+
+
+def read_folder(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Reads the series of a folder; files without PatientID are welcome."""
+  config = dataclasses.replace(config, subject_pattern="[^/]+")
+  return only(path, volumes(config), config)
+
+
+SOURCE = Source(
+  volumes,
+  takes=("contrast",),
+  files="a folder of a DICOM series",
+  recognise=recognise,
+  read=read,
+  read_folder=read_folder,
+)

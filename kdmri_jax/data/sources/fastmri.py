@@ -6,14 +6,15 @@ from typing import Any
 from xml.etree import ElementTree
 
 import h5py
+import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import files_of_parts, root_folder, subject_of, wanted
-from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
+from kdmri_jax.data.measured import Measured, Plane, of_planes, sensitivities
+from kdmri_jax.data.source import FILE, Scan, Source, by_ending
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
-from kdmri_jax.io import raw_header
-from kdmri_jax.io.h5 import h5_dataset
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.h5 import h5_dataset, read_header
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
 
@@ -53,7 +54,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       is damaged, undersampled or of another layout.
   """
   root = root_folder(config)
-  coils.chosen(config, "rss")
+  coils.chosen(config.combine, "rss")
   acquisitions = set()
   for path, split in files_of_parts(root, _parts(root), _LAYOUT):
     if wanted(config, path.stem):
@@ -61,12 +62,15 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       if volume is not None:
         yield volume
   if acquisitions and config.contrast not in ("", *acquisitions):
-    raise UserError(
-      "data.contrast",
-      repr(config.contrast),
-      f"one of the acquisitions there, {', '.join(sorted(acquisitions))}",
-      "Set --config.data.contrast to one of them; '' takes all.",
-    )
+    raise _no_such(config, acquisitions)
+
+
+def _no_such(config: DataConfig, acquisitions: set[str]) -> ArgumentError:
+  return ArgumentError(
+    "contrast",
+    repr(config.contrast),
+    f"one of the acquisitions there, {', '.join(sorted(acquisitions))}; '' takes all",
+  )
 
 
 def _parts(root: pathlib.Path) -> dict[str, str]:
@@ -90,7 +94,7 @@ def _parts(root: pathlib.Path) -> dict[str, str]:
 def _volume(config, path, split, acquisitions):
   """The volume of a file, or None where it is of another acquisition."""
   with reading(path, ElementTree.ParseError, OverflowError), h5py.File(path) as file:
-    kept = raw_header.read(file, path)
+    kept = read_header(file, path)
     attributes = {k: kept.attributes[k] for k in _ATTRIBUTES if k in kept.attributes}
     acquisitions.add(str(attributes.get("acquisition")))
     if config.contrast not in ("", attributes.get("acquisition")):
@@ -105,11 +109,11 @@ def _volume(config, path, split, acquisitions):
       (kspace[k][None] if single else kspace[k], None) for k in range(len(kspace))
     )
     target, record = coils.combine(slices, way, path)
-    record |= {"file": str(path), "source": "fastmri", "phase_encode_axis": 1}
+    record |= {"file": str(path), "phase_encode_axis": 1}
     record |= {"file_shape": list(kspace.shape), "attributes": attributes, **space}
   notes = [CITATION, EMULATED if single else "", record["note"]]
   record["note"] = " ".join(filter(None, notes))
-  record["unit"] = unit_of(config, SUBJECT if patient else FILE)
+  record |= {} if patient else {"unit": FILE}
   subject = subject_of(config, path, str(patient or path.stem))
   return Volume(path.stem, subject, target, split=split, record=record, header=kept)
 
@@ -181,3 +185,70 @@ def _sizes(encoding, space, what):
 def _numbers(encoding, space, what, keys):
   texts = [encoding.findtext(f"{{*}}{space}/{{*}}{what}/{{*}}{key}") for key in keys]
   return None if None in texts else [float(text) for text in texts]
+
+
+def recognise(path: pathlib.Path) -> bool:
+  """Whether an h5 file has k-space, and a header, attributes, images or a mask."""
+  if not by_ending(".h5", ".hdf5")(path):
+    return False
+  with reading(path), h5py.File(path) as file:
+    return isinstance(file.get("kspace"), h5py.Dataset) and bool(
+      {"ismrmrd_header", "reconstruction_rss", "reconstruction_esc"} & set(file)
+      or {"acquisition", "patient_id"} & set(file.attrs)
+      or getattr(file.get("mask"), "ndim", 0) == 1
+    )
+
+
+def read(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Reads a file; with `mask`, one value per column, it is undersampled.
+
+  Args:
+    path: the h5 file.
+    config: its `combine` is "sense" for undersampled k-space of several coils, see
+      `data.measured.sensitivities`.
+
+  Raises:
+    ArgumentError: `contrast` is another acquisition than the file's.
+    UserError: a damaged file or one of another layout, samples outside the mask,
+      several coils without sensitivities, or missing or unfitting ones.
+  """
+  with reading(path), h5py.File(path) as file:
+    if "mask" in file:
+      return _undersampled(path, file, config)
+  coils.chosen(config.combine, "rss")
+  acquisitions: set[str] = set()
+  volume = _volume(config, path, None, acquisitions)
+  if volume is None:
+    raise _no_such(config, acquisitions)
+  return volume
+
+
+def _undersampled(path: pathlib.Path, file: h5py.File, config: DataConfig) -> Measured:
+  columns = np.asarray(file["mask"][()]) != 0
+  kspace = h5_dataset(file, "kspace")
+  shape = kspace.shape
+  fits = kspace.dtype.kind == "c" and len(shape) in (3, 4) and 0 not in shape
+  if not fits or columns.shape != shape[-1:]:
+    raise UserError(
+      path,
+      f"'kspace' of type {kspace.dtype} and shape {shape}, 'mask' of shape "
+      f"{columns.shape}",
+      "complex (slices, rows, columns) or (slices, coils, rows, columns), and a mask "
+      "of the columns",
+      "Check that the file is one of fastMRI.",
+    )
+  shape = shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
+  maps = sensitivities(path, shape, config)
+  mask = np.broadcast_to(columns, shape[2:])
+  planes = (Plane(kspace[k].reshape(shape[1:]), maps[k], mask) for k in range(shape[0]))
+  record = {"file": str(path), "phase_encode_axis": 1}
+  return of_planes(path, planes, record, read_header(file, path))
+
+
+SOURCE = Source(
+  volumes,
+  takes=("contrast", "combine"),
+  files="fastMRI (.h5)",
+  recognise=recognise,
+  read=read,
+)

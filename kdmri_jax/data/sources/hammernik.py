@@ -9,9 +9,10 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import root_folder, subject_of, wanted
-from kdmri_jax.data.split_units import SUBJECT
+from kdmri_jax.data.measured import by_zeros, of_planes, require_sense
+from kdmri_jax.data.source import Scan, Source, by_ending, only
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.physics import coils
 
@@ -35,7 +36,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       undersampled or of another layout.
   """
   root = root_folder(config)
-  way = coils.chosen(config, "rss", "sense") or "rss"
+  way = coils.chosen(config.combine, "rss", "sense") or "rss"
   folder = _sequence(root, config.contrast)
   for number, subject in _subjects(folder):
     name = f"{folder.resolve().name}_{number:02d}"
@@ -56,15 +57,11 @@ def _sequence(root: pathlib.Path, contrast: str) -> pathlib.Path:
       root,
       f"no folder {USUAL}/1 with files rawdata<k>.mat in it",
       "the folders of the sequences, with a numbered folder for each subject",
-      "Name their parent, or one of them, with --config.data.root=FOLDER.",
+      "Name their parent, or one of them, as root.",
     )
   if asked not in found:
-    raise UserError(
-      "data.contrast",
-      repr(asked),
-      f"one of the sequences in {root}, {', '.join(found)}",
-      "Set --config.data.contrast to one of them.",
-    )
+    expected = f"one of the sequences in {root}, {', '.join(found)}"
+    raise ArgumentError("contrast", repr(asked), expected)
   return found[asked]
 
 
@@ -121,9 +118,8 @@ def read_folder(
   """
   slices = (read_slice(folder, k, way) for k in numbers)
   target, record = coils.combine(slices, way, folder)
-  record |= {"file": str(folder), "source": "hammernik", "file_slices": numbers}
+  record |= {"file": str(folder), "file_slices": numbers, "phase_encode_axis": 1}
   record |= {"file_shape": [*target.shape[1:], record["coils"]]}
-  record |= {"phase_encode_axis": 1, "unit": SUBJECT}
   return target, record
 
 
@@ -158,7 +154,7 @@ def read_slice(
       maps,
       "no such file",
       f"the coil sensitivities of {path.name}",
-      "Copy it from the official data, or set --config.data.combine=rss.",
+      "Copy it from the official data, or combine the coils by 'rss'.",
     )
   (sensitivities,) = read_mat(maps, "sensitivities")
   _check(maps, "sensitivities", sensitivities, kspace.shape)
@@ -182,3 +178,53 @@ def _check(path, name, array, shape=None):
 
 def _coils_first(array):
   return np.moveaxis(array, 2, 0).astype(np.complex64)
+
+
+def recognise(path: pathlib.Path) -> bool:
+  """Whether a folder holds files rawdata<k>.mat, or a file is MATLAB's."""
+  return by_ending(".mat")(path) or (path.is_dir() and bool(slice_numbers(path)))
+
+
+def read(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Reads rawdata<k>.mat of one folder, or one of them, in which points may lack.
+
+  What is exactly zero in all coils was not sampled; the first slice tells whether that
+  is more than a border.
+
+  Args:
+    path: a folder of files rawdata<k>.mat, whatever it is called, or one of them.
+    config: its `combine` is "sense" for undersampled k-space of several coils, whose
+      sensitivities espirit<k>.mat then holds.
+
+  Raises:
+    UserError: a damaged file, slices that were sampled differently, or several coils
+      without sensitivities.
+  """
+  folder, numbers = path if path.is_dir() else path.parent, numbers_of(path)
+  first, _ = read_slice(folder, numbers[0], "")
+  if not coils.missing_samples((first != 0).any(0)):
+    way = coils.chosen(config.combine, "rss", "sense") or "rss"
+    images, record = read_folder(folder, numbers, way)
+    return Volume(path.stem, path.stem, images, record=record)
+  require_sense(path, len(first), "espirit<k>.mat", config)
+  way = "sense" if len(first) > 1 else ""
+  planes = by_zeros(read_slice(folder, k, way) for k in numbers)
+  record = {"file": str(path), "phase_encode_axis": 1}
+  return of_planes(path, planes, record)
+
+
+def read_subjects(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Reads the slices of a folder, or the only subject of the folders in it."""
+  if slice_numbers(path):
+    return read(path, config)
+  return only(path, volumes(config), config)
+
+
+SOURCE = Source(
+  volumes,
+  takes=("contrast", "combine"),
+  files="a folder of rawdata<k>.mat, or one of them",
+  recognise=recognise,
+  read=read,
+  read_folder=read_subjects,
+)

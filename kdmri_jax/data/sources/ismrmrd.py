@@ -1,10 +1,7 @@
-"""ISMRM raw data (MRD): 2-D Cartesian acquisitions, one volume a file."""
+"""ISMRM raw data (MRD): 2-D Cartesian acquisitions, one volume per file."""
 
-import contextlib
-import dataclasses
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
 import h5py
 import numpy as np
@@ -18,34 +15,12 @@ from kdmri_jax.data.folders import (
   subject_of,
   wanted,
 )
-from kdmri_jax.data.split_units import FILE, note_of, unit_of
+from kdmri_jax.data.measured import Measured, Plane, of_planes, sensitivities
+from kdmri_jax.data.source import FILE, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
-from kdmri_jax.io import ismrmrd_readouts
-from kdmri_jax.io.raw_header import Header, plain
+from kdmri_jax.io.ismrmrd.scan import opened
 from kdmri_jax.io.reading import reading
-from kdmri_jax.optional import require
 from kdmri_jax.physics import coils
-
-_LEFT_OUT = (
-  "NOISE_MEASUREMENT",
-  "PARALLEL_CALIBRATION",
-  "NAVIGATION_DATA",
-  "PHASECORR_DATA",
-  "HPFEEDBACK_DATA",
-  "DUMMYSCAN_DATA",
-  "RTFEEDBACK_DATA",
-  "SURFACECOILCORRECTIONSCAN_DATA",
-  "PHASE_STABILIZATION_REFERENCE",
-  "PHASE_STABILIZATION",
-)
-_ONE_ONLY = {
-  "kspace_encode_step_2": "partitions (a 3-D acquisition)",
-  "phase": "phases",
-  "repetition": "repetitions",
-  "set": "sets",
-}
-_LEAVE_OUT = "Leave the file out with --config.data.include"
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -75,188 +50,60 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       yield _volume(config, path, label)
 
 
-@dataclasses.dataclass(frozen=True)
-class Scan:
-  """The k-space of a file.
-
-  Attributes:
-    slices: centred k-space of each slice, complex64 [C, H, W], read one by one.
-    lines: which rows of each slice were measured, bool [S, H].
-    shape: slices, coils, rows and columns.
-    header: the header as text.
-    notes: sentences for the record.
-    record: what was read and left out; nothing about the patient, place or date.
-  """
-
-  slices: Iterator[np.ndarray]
-  lines: np.ndarray
-  shape: tuple[int, int, int, int]
-  header: Header
-  notes: list[str]
-  record: dict[str, Any]
+def recognise(path: pathlib.Path) -> bool:
+  """Whether a file is one of ISMRM raw data."""
+  if by_ending(".mrd")(path):
+    return True
+  if not by_ending(".h5", ".hdf5")(path):
+    return False
+  with reading(path), h5py.File(path) as file:
+    groups = [part for part in file.values() if isinstance(part, h5py.Group)]
+    return any({"xml", "data"} <= set(group) for group in groups)
 
 
-@contextlib.contextmanager
-def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan]:
-  """Opens a file of which one scan is to be read.
+def read(path: pathlib.Path, config: DataConfig) -> Volume | Measured | None:
+  """Reads a file to be reconstructed: k-space whose missing lines are the mask.
+
+  Lines for calibration count where the header says that they are embedded. Of a
+  partial Fourier acquisition k-space reaches as far on the side that was not measured.
 
   Args:
-    path: the file.
-    contrast: number of an echo; "" where there is one only.
-    partial: whether lines may be missing. Lines flagged as calibration alone then
-      count, too, where the header says that they are embedded in the scan.
+    path: the file; None is returned for a folder.
+    config: `contrast` is the number of an echo; `combine` is "sense" for several
+      coils, see `data.measured.sensitivities`.
 
   Raises:
-    UserError: as `volumes`.
+    UserError: as `volumes`, but for missing lines; slices that were sampled
+      differently; several coils without sensitivities.
   """
-  package = _ismrmrd(path)
-  with reading(path), h5py.File(path) as file:
-    group = _group(path, file)
-    text = group["xml"][0]
-    header = _header(path, text, package)
-    encoding = header.encoding[0]
-    heads = group["data"].fields("head")[:]
-    embedded = partial and _calibration(encoding) == "embedded"
-    kept, record = _imaging(path, heads, package, contrast, embedded)
-    own = heads[kept]
-    _refuse_unsupported(path, encoding, own, package)
-    grid = ismrmrd_readouts.grid(path, encoding, own, partial=partial)
-    lines = ismrmrd_readouts.lines(grid, own)
-    if not partial:
-      ismrmrd_readouts.refuse_missing(path, grid, lines)
-    record |= _described(header) | {"file": str(path), "source": "ismrmrd"}
-    record |= {"file_shape": [len(heads)], "averages": grid.averages}
-    record |= {"zooms": grid.zooms, "phase_encode_axis": 0}
-    yield Scan(
-      ismrmrd_readouts.slices(grid, group["data"], heads, kept),
-      lines,
-      (len(lines), int(own["active_channels"][0]), grid.count, grid.columns),
-      Header(plain(text)),
-      grid.notes,
-      record,
-    )
+  if path.is_dir():
+    return None
+  with opened(path, config.contrast, partial=True) as scan:
+    if not scan.lines.all():
+      maps = sensitivities(path, scan.shape, config)
+      masks = np.broadcast_to(scan.lines[..., None], (len(scan.lines), *scan.shape[2:]))
+      planes = map(Plane, scan.slices, maps, masks)
+      record = scan.record | {"note": " ".join(scan.notes)}
+      return of_planes(path, planes, record, scan.header)
+  return _volume(config, path, path.stem)
 
 
 def _volume(config, path, label):
   with opened(path, config.contrast, partial=False) as scan:
-    way = coils.chosen(config, "rss") or ("rss" if scan.shape[1] > 1 else "")
+    way = coils.chosen(config.combine, "rss") or ("rss" if scan.shape[1] > 1 else "")
     images, found = coils.combine(((own, None) for own in scan.slices), way, path)
-  record = scan.record | found | {"unit": unit_of(config, FILE)}
+  record = scan.record | found
   notes = [found["note"], *scan.notes, note_of(config)]
   record["note"] = " ".join(filter(None, notes))
   name, subject = safe_name(label), subject_of(config, path, label)
   return Volume(name, subject, images, record=record, header=scan.header)
 
 
-def _group(path, file):
-  names = [
-    name
-    for name, group in file.items()
-    if isinstance(group, h5py.Group) and {"xml", "data"} <= set(group)
-  ]
-  if len(names) != 1:
-    raise UserError(
-      path,
-      f"{len(names)} groups with 'xml' and 'data' (the keys are: {', '.join(file)})",
-      "one measurement in the layout of ISMRM raw data",
-      "Keep one measurement a file; other h5 files need another data.source.",
-    )
-  return file[names[0]]
-
-
-def _header(path, text, package):
-  with reading(path, SyntaxError, TypeError):
-    header = package.xsd.CreateFromDocument(text)
-    if not header.encoding:
-      raise ValueError("the header has no section `encoding`")
-    return header
-
-
-def _calibration(encoding):
-  """How calibration lines were measured, in the words of the header; "" if unsaid."""
-  mode = getattr(encoding.parallelImaging, "calibrationMode", "")
-  return getattr(mode, "value", mode)
-
-
-def _imaging(path, heads, package, contrast, embedded):
-  """Places of the acquisitions that make the image, and the record of the others."""
-  is_set = lambda name: (  # noqa: E731
-    heads["flags"] & np.uint64(1 << getattr(package, f"ACQ_IS_{name}") - 1) != 0
-  )
-  keep, left_out = np.ones(len(heads), bool), {}
-  for name in _LEFT_OUT:
-    flagged = is_set(name)
-    if name == "PARALLEL_CALIBRATION":
-      if embedded:
-        continue
-      flagged &= ~is_set("PARALLEL_CALIBRATION_AND_IMAGING")
-    if flagged.any():
-      left_out[name] = int(flagged.sum())
-    keep &= ~flagged
-  other = keep & (heads["encoding_space_ref"] != 0)
-  if other.any():
-    left_out["other encoding spaces"] = int(other.sum())
-  keep &= ~other
-  echoes = sorted(set(heads["idx"]["contrast"][keep].tolist()))
-  echo = int(contrast) if contrast.isdecimal() else contrast
-  if len(echoes) == 1 and not contrast:
-    echo = echoes[0]
-  if echo not in echoes:
-    raise UserError(
-      path,
-      f"no image for data.contrast {contrast!r}",
-      f"one of the echoes {', '.join(map(str, echoes)) or '(there is none)'}",
-      f"Set --config.data.contrast=NUMBER. {_LEAVE_OUT}.",
-    )
-  keep &= heads["idx"]["contrast"] == echo
-  record = {"acquisitions_left_out": left_out, "contrast": str(echo)}
-  return np.flatnonzero(keep), record
-
-
-def _refuse_unsupported(path, encoding, heads, package):
-  trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
-  found = "" if trajectory == "cartesian" else f"a trajectory {trajectory!r}"
-  for counter, meaning in _ONE_ONLY.items():
-    count = len(set(heads["idx"][counter].tolist()))
-    if count > 1:
-      found = f"{count} {meaning}"
-  if (heads["flags"] & np.uint64(1 << package.ACQ_IS_REVERSE - 1)).any():
-    found = "readouts in reverse direction (echo-planar imaging)"
-  for field in ("active_channels", "number_of_samples", "discard_pre", "discard_post"):
-    values = sorted(set(heads[field].tolist()))
-    if len(values) > 1:
-      found = f"different values of {field}: {', '.join(map(str, values))}"
-  if found:
-    raise UserError(
-      path,
-      found,
-      "a 2-D Cartesian acquisition with one image a slice",
-      f"{_LEAVE_OUT}, or write its k-space for --config.data.source=bart.",
-    )
-
-
-def _described(header) -> dict:
-  """Matrix, scanner and sequence; nothing about the patient, the place or the date."""
-  encoding, record = header.encoding[0], {}
-  for name in ("encodedSpace", "reconSpace"):
-    space = getattr(encoding, name)
-    matrix, size = space.matrixSize, space.fieldOfView_mm
-    record[name] = {
-      "matrixSize": [matrix.x, matrix.y, matrix.z],
-      "fieldOfView_mm": [size.x, size.y, size.z],
-    }
-  for name, fields in (
-    (
-      "acquisitionSystemInformation",
-      ("systemVendor", "systemModel", "systemFieldStrength_T"),
-    ),
-    ("sequenceParameters", ("sequence_type", "TR", "TE", "TI", "flipAngle_deg")),
-  ):
-    part = getattr(header, name)
-    values = {field: getattr(part, field, None) for field in fields}
-    record[name] = {key: value for key, value in values.items() if value}
-  return record
-
-
-def _ismrmrd(path: pathlib.Path):
-  return require("ismrmrd", "data", path, "ISMRM raw data")
+SOURCE = Source(
+  volumes,
+  takes=("contrast", "combine"),
+  unit=FILE,
+  files="ISMRM raw data (.h5, .mrd)",
+  recognise=recognise,
+  read=read,
+)

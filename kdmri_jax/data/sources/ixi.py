@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.folders import root_folder, subject_of, wanted
-from kdmri_jax.data.split_units import SUBJECT
+from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.nifti import read_nifti
@@ -22,8 +22,8 @@ _NAME = re.compile(
 def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads the images of one contrast, named like IXI002-Guys-0828-T1.nii.gz.
 
-  The files may lie in folders below the root, one a contrast; those of other names,
-  such as masks, are left alone. The name says subject ("IXI002"), hospital and
+  The files may lie in folders below the root, one for each contrast; those of other
+  names, such as masks, are left alone. The name says subject ("IXI002"), hospital and
   contrast: T1, T2, PD, MRA or DTI (which has a volume for each direction). Where all
   files have one contrast it is read, otherwise PD unless told otherwise.
 
@@ -38,8 +38,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       root,
       "no file named like IXI002-Guys-0828-PD.nii.gz in it or below",
       "the files of the IXI archives under their own names",
-      "Unpack IXI-PD.tar or another, and name its folder with "
-      "--config.data.root=FOLDER.",
+      "Unpack IXI-PD.tar or another, and name its folder as root.",
     )
   contrasts = sorted({scan["contrast"] for _, scan in scans})
   usual = contrasts[0] if len(contrasts) == 1 else "PD"
@@ -47,7 +46,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   for path, scan in scans:
     if scan["contrast"] == contrast and wanted(config, scan["volume"]):
       images, record = read_nifti(path)
-      record |= {"source": "ixi", "site": scan["site"], "contrast": contrast}
-      record |= {"simulated_kspace": True, "unit": SUBJECT, "note": NOTE}
+      record |= {"site": scan["site"], "contrast": contrast, "note": NOTE}
       subject = subject_of(config, path, scan["subject"])
       yield Volume(scan["volume"], subject=subject, target=images, record=record)
+
+
+SOURCE = Source(volumes, takes=("contrast",), read=no_single_file)

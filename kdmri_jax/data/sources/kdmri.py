@@ -8,7 +8,8 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import root_folder, subject_of, wanted
-from kdmri_jax.data.split_units import FILE, unit_of
+from kdmri_jax.data.source import FILE, Source
+from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import h5_array
@@ -18,7 +19,7 @@ from kdmri_jax.io.reading import reading
 def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads ROOT[/datasets][/TYPE]/{train,validation}/acc_TAG/N.h5.
 
-  `volfs` holds the target, (rows, columns, slices) or one 2-D slice a file;
+  `volfs` holds the target, (rows, columns, slices) or one 2-D slice per file;
   `kspace_volus_TAG` and `img_volus_TAG` are used where the file has them. The two
   folders are the split; since both may hold a 1.h5, subjects are named "train/1".
 
@@ -45,7 +46,7 @@ def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
     root,
     f"no folder {where} (the folders are: {', '.join(names) or 'none'})",
     f"{where}/acc_4x/1.h5 or datasets/{where}/acc_4x/1.h5",
-    "Set --config.data.root=FOLDER and --config.data.kdmri_type=TYPE, such as mrbrain.",
+    "Name their folder as root, and as kdmri_type the one in it, such as mrbrain.",
   )
 
 
@@ -58,7 +59,7 @@ def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
       folder / f"acc_{tag}",
       f"no h5 file there (beside it: {', '.join(names) or 'nothing'})",
       "files N.h5",
-      "Set --config.data.acceleration_tag to one that the data has, such as 4x.",
+      "Name an acceleration_tag that the data has, such as 4x.",
     )
   numeric = lambda path: int(path.stem) if path.stem.isdecimal() else 0  # noqa: E731
   return sorted(files, key=lambda path: (numeric(path), path.stem))
@@ -73,14 +74,13 @@ def _volume(config, path, split):
     if names:
       kspace = h5_array(file, f"kspace_volus_{tag}")
       zero_filled = h5_array(file, f"img_volus_{tag}")
-  record = {"file": str(path), "source": "kdmri", "acceleration_tag": tag}
+  record = {"file": str(path), "acceleration_tag": tag}
   if not config.subject_pattern:
     record["note"] = (
       "Each file counts as a subject: the layout of the published code does not say "
       "whose images a file holds, so intervals and tests may be too confident."
     )
-  record["unit"] = unit_of(config, FILE)
-  record |= {"file_shape": list(target.shape), "simulated_kspace": kspace is None}
+  record["file_shape"] = list(target.shape)
   target, kspace, zero_filled = map(_slices_first, (target, kspace, zero_filled))
   subject = subject_of(config, path, f"{split}/{path.stem}")
   return Volume(path.stem, subject, target, kspace, zero_filled, split, record)
@@ -91,3 +91,6 @@ def _slices_first(array):
   if array is None or np.ndim(array) not in (2, 3):
     return array
   return np.moveaxis(np.atleast_3d(array), 2, 0)
+
+
+SOURCE = Source(volumes, unit=FILE, read=arrays.read_scan_h5)

@@ -6,6 +6,7 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import wanted
+from kdmri_jax.data.source import Source, no_files
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.optional import require
 
@@ -36,20 +37,25 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   for k, start in enumerate(starts):
     name = f"mni152_slab_{k:02d}"
     if wanted(config, name):
-      record = {"source": "mni152", "template_slices": [start, start + SLAB]}
-      record |= {"zooms": [2.0, 2.0, 1.0], "simulated_kspace": True}
-      record |= {"unit": UNIT, "note": NOTE}
-      record |= {"axes_increase_towards": {"rows": "P", "columns": "L", "slices": "S"}}
+      record = {
+        "template_slices": [start, start + SLAB],
+        "zooms": [2.0, 2.0, 1.0],
+        "note": NOTE,
+        "axes_increase_towards": {"rows": "P", "columns": "L", "slices": "S"},
+      }
       yield Volume(name, subject=name, target=head[start : start + SLAB], record=record)
 
 
 def _template() -> np.ndarray:
   """The head, [S, H, W], upright, 2 mm in plane by averaging 2 x 2 pixels of 1 mm."""
-  otherwise = ", or use --config.data.source=phantom"
-  datasets = require("nilearn.datasets", "demo", "data.source", "'mni152'", otherwise)
+  otherwise = ", or use the source phantom"
+  datasets = require("nilearn.datasets", "demo", "source", "'mni152'", otherwise)
   image = datasets.load_mni152_template(resolution=1)
   head = np.asarray(image.dataobj, np.float32)  # x to the right, y forward, z up
   head = head[::-1, ::-1].transpose(2, 1, 0)
   rows, columns = (n - n % 2 for n in head.shape[1:])
   head = head[:, :rows, :columns]
   return head.reshape(len(head), rows // 2, 2, columns // 2, 2).mean((2, 4))
+
+
+SOURCE = Source(volumes, unit=UNIT, read=no_files, read_folder=no_files)

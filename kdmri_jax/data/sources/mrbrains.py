@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
-from kdmri_jax.data.split_units import SUBJECT
+from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.nifti import read_nifti
@@ -35,7 +35,7 @@ def volumes_13(config: DataConfig) -> Iterator[Volume]:
     UserError: no subject's folder, a subject without that image, or a damaged file.
   """
   groups = {"TrainingData": "", "TestData": "test_"}
-  return _volumes(config, "mrbrains13", groups, "T1", _niftis, NOTE_13)
+  return _volumes(config, groups, "T1", _niftis, NOTE_13)
 
 
 def volumes_18(config: DataConfig) -> Iterator[Volume]:
@@ -50,12 +50,11 @@ def volumes_18(config: DataConfig) -> Iterator[Volume]:
     UserError: no subject's folder, a subject without that image, or a damaged file.
   """
   groups = {"training": "", "test": ""}
-  return _volumes(config, "mrbrains18", groups, "reg_T1", _corrected_first, NOTE_18)
+  return _volumes(config, groups, "reg_T1", _corrected_first, NOTE_18)
 
 
 def _volumes(
   config: DataConfig,
-  source: str,
   groups: dict[str, str],
   usual: str,
   images_of: Callable[[pathlib.Path], dict[str, pathlib.Path]],
@@ -70,8 +69,7 @@ def _volumes(
     contrast = choose(config, usual, available, folder)
     path = available[contrast]
     images, record = read_nifti(path)
-    record |= {"source": source, "contrast": contrast, "folder": group}
-    record |= {"simulated_kspace": True, "unit": SUBJECT, "note": note}
+    record |= {"contrast": contrast, "folder": group, "note": note}
     subject = subject_of(config, path, label)
     yield Volume(name, subject=subject, target=images, record=record)
 
@@ -95,7 +93,7 @@ def _subjects(
       root,
       f"no numbered folder of a subject (the folders are: {names or 'none'})",
       f"the official layout, {first}/1 and so on",
-      f"Name the folder that holds {first} with --config.data.root=FOLDER.",
+      f"Name the folder that holds {first} as root.",
     )
   return subjects
 
@@ -113,3 +111,7 @@ def _niftis(folder: pathlib.Path) -> dict[str, pathlib.Path]:
 def _corrected_first(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   original = _niftis(folder / "orig")
   return _niftis(folder / "pre") | {f"orig/{name}": p for name, p in original.items()}
+
+
+MRBRAINS_13 = Source(volumes_13, takes=("contrast",), read=no_single_file)
+MRBRAINS_18 = Source(volumes_18, takes=("contrast",), read=no_single_file)

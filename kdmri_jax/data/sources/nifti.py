@@ -1,5 +1,6 @@
-"""Folders of NIfTI files, one volume a file."""
+"""Folders of NIfTI files, one volume per file."""
 
+import pathlib
 from collections.abc import Iterator
 
 from kdmri_jax.config import DataConfig
@@ -12,7 +13,7 @@ from kdmri_jax.data.folders import (
   subject_of,
   wanted,
 )
-from kdmri_jax.data.split_units import FILE, note_of, unit_of
+from kdmri_jax.data.source import FILE, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.io.nifti import read_nifti
 
@@ -42,7 +43,21 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     name = safe_name(label)
     if wanted(config, name):
       images, record = read_nifti(path)
-      record |= {"source": "nifti", "simulated_kspace": True}
-      record |= {"unit": unit_of(config, FILE), "note": note_of(config)}
+      record["note"] = note_of(config)
       subject = subject_of(config, path, label)
       yield Volume(name, subject=subject, target=images, split=split, record=record)
+
+
+def read_file(path: pathlib.Path) -> Volume:
+  """Reads one file, as `io.nifti.read_nifti`, as a volume named after it."""
+  images, record = read_nifti(path)
+  return Volume(path.name.split(".")[0], path.stem, images, record=record)
+
+
+SOURCE = Source(
+  volumes,
+  unit=FILE,
+  files="NIfTI (.nii, .nii.gz)",
+  recognise=by_ending(".nii", ".nii.gz"),
+  read=lambda path, config: read_file(path),
+)

@@ -14,7 +14,7 @@ from kdmri_jax.data.folders import (
   subject_of,
   wanted,
 )
-from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
+from kdmri_jax.data.source import FILE, SUBJECT, Source, by_ending, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.npz import read_npz
@@ -39,12 +39,10 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 def _volumes(config, path: pathlib.Path, label: str) -> Iterator[Volume]:
   images, subjects = read_npz(path)
-  record = {"file": str(path), "source": "npz", "file_shape": list(images.shape)}
-  record |= {"simulated_kspace": True}
+  record = {"file": str(path), "file_shape": list(images.shape)}
   if subjects is None:
     name = safe_name(label)
     if wanted(config, name):
-      record["unit"] = unit_of(config, FILE)
       subject = subject_of(config, path, label)
       yield Volume(name, subject=subject, target=images, record=record)
     return
@@ -72,3 +70,12 @@ def _names(path, label, subjects) -> dict[str, str]:
         "Rename one of the subjects.",
       )
   return names
+
+
+SOURCE = Source(
+  volumes,
+  unit=FILE,
+  files=".npz",
+  recognise=by_ending(".npz"),
+  read=lambda path, config: only(path, _volumes(config, path, path.stem), config),
+)

@@ -7,9 +7,10 @@ import numpy as np
 from kdmri_jax.config import DataConfig, PhantomConfig
 from kdmri_jax.data.anatomy import brain, cardiac, knee, shapes
 from kdmri_jax.data.folders import wanted
-from kdmri_jax.data.split_units import SUBJECT
+from kdmri_jax.data.source import Source, no_files
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError
+from kdmri_jax.lookup import unknown
 
 FAMILIES: dict[str, Callable] = {
   "brain": brain.draw,
@@ -26,7 +27,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """Draws the subjects of `config.phantom`, named like "brain_000".
 
   Raises:
-    UserError: the family is unknown, or a number is not positive.
+    ArgumentError: the family is unknown, or a number is not positive.
   """
   phantom = config.phantom
   _check(phantom)
@@ -35,8 +36,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     family = families[k % len(families)]
     name = f"{family}_{k:03d}"
     if wanted(config, name):
-      record = {"source": "phantom", "seed": phantom.seed, "simulated_kspace": True}
-      record |= {"phase": phantom.phase, "unit": SUBJECT, "note": NOTE}
+      record = {"seed": phantom.seed, "phase": phantom.phase, "note": NOTE}
       image = draw_subject(phantom, k, family)
       yield Volume(name, subject=name, target=image, record=record)
 
@@ -69,18 +69,11 @@ def draw_subject(phantom: PhantomConfig, k: int, family: str) -> np.ndarray:
 
 def _check(phantom: PhantomConfig) -> None:
   if phantom.family not in (*FAMILIES, "mixed"):
-    known = ", ".join([*FAMILIES, "mixed"])
-    raise UserError(
-      "data.phantom.family",
-      repr(phantom.family),
-      f"one of {known}",
-      "Set it with --config.data.phantom.family=NAME.",
-    )
+    raise unknown("phantom.family", phantom.family, [*FAMILIES, "mixed"])
   for key, least in (("subjects", 1), ("slices", 1), ("size", 1), ("seed", 0)):
     if np.min(getattr(phantom, key)) < least:
-      raise UserError(
-        f"data.phantom.{key}",
-        repr(getattr(phantom, key)),
-        f"{least} or more",
-        f"Set it with --config.data.phantom.{key}=...",
-      )
+      found = repr(getattr(phantom, key))
+      raise ArgumentError(f"phantom.{key}", found, f"{least} or more")
+
+
+SOURCE = Source(volumes, read=no_files, read_folder=no_files)

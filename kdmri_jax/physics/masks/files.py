@@ -36,7 +36,7 @@ def load(
   expected = "the low frequencies sampled about [0, 0]"
   if is_centred(mask):
     found = "a centred mask"
-    remedy = "Save numpy.fft.ifftshift(mask), as scripts/masks.py convert does."
+    remedy = "Save numpy.fft.ifftshift(mask), as `kdmri masks convert` does."
     raise UserError(path, found, expected, remedy)
   if not mask[0, 0]:
     found, remedy = "zero frequency not sampled", "Use a mask with a sampled centre."

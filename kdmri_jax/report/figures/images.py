@@ -251,11 +251,11 @@ def _scores(target, image, metrics, data_range):
   """Metrics of one image for a range that need not be the image's own."""
   if data_range <= 0:
     return "no signal"
-  found = []
-  for metric in metrics:
-    value = quality.of_image(metric, target, image, data_range)
-    found.append(f"{wording.number(value, metric)} {metric.unit}".strip())
-  return " / ".join(found)
+  values = [quality.of_image(m, target, image, data_range) for m in metrics]
+  return " / ".join(
+    f"{wording.number(value, metric)} {metric.unit}".strip()
+    for value, metric in zip(values, metrics, strict=True)
+  )
 
 
 def _normalised(values):

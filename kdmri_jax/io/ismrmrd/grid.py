@@ -10,9 +10,7 @@ import numpy as np
 
 from kdmri_jax.errors import UserError
 
-_REMEDY = (
-  "Undersampled data cannot be a target. Leave the file out with --config.data.include."
-)
+_REMEDY = "Undersampled data cannot be a target; leave the file out."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +180,7 @@ def _refuse_empty(path, encoded, recon):
         path,
         f"the {what} {size[0]} x {size[1]} in the header",
         "sizes larger than 0, because they tell how far the readout is oversampled",
-        "Mend the header, or leave the file out with --config.data.include.",
+        "Correct the header, or leave the file out.",
       )
 
 
@@ -197,7 +195,7 @@ def _readout(path, head, expected):
   if samples != expected or abs(shift) > 1:
     raise UserError(
       path,
-      f"{samples} samples a readout, the centre at {centre} (partial echo)",
+      f"{samples} samples per readout, the centre at {centre} (partial echo)",
       f"{expected} samples as in the encoded matrix, the centre at {expected // 2}",
       _REMEDY,
     )
@@ -233,7 +231,7 @@ def _refuse_outside(path, first, count, found):
       path,
       f"{len(found)} phase-encode lines, of which {outside[0]} lies outside",
       f"{count}, from {first} to {first + count - 1} by the header",
-      "Mend the header, or leave the file out with --config.data.include.",
+      "Correct the header, or leave the file out.",
     )
 
 

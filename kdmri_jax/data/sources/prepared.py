@@ -15,11 +15,11 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.data import digests, stored
 from kdmri_jax.data.folders import SPLITS, files_of, root_folder, subject_of, wanted
 from kdmri_jax.data.montage import montage_png
-from kdmri_jax.data.split_units import FILE, SUBJECT, unit_of
+from kdmri_jax.data.source import FILE, SUBJECT, Source
+from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import Volume, is_scaled, untouched
 from kdmri_jax.errors import UserError
-from kdmri_jax.io import raw_header
-from kdmri_jax.io.h5 import h5_array
+from kdmri_jax.io.h5 import NO_HEADER, h5_array, read_header, write_header
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics.masks import coverage
 
@@ -45,7 +45,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       would have to stay in its file and cannot be used as it is.
   """
   root = root_folder(config)
-  paths = files_of(root, [".h5"], "volumes written by scripts/prepare.py", below=False)
+  paths = files_of(root, [".h5"], "volumes written by `kdmri prepare`", below=False)
   paths = [path for path in paths if wanted(config, path.stem)]
   stay = sum(map(_bytes, paths)) > config.memory_mb * 2**20
   if stay:
@@ -79,7 +79,7 @@ def write_folder(
       out,
       "something there already",
       "a folder that does not exist yet or is empty",
-      "Choose another --out; nothing was overwritten.",
+      "Choose another folder; nothing was overwritten.",
     )
   partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
   try:
@@ -92,7 +92,7 @@ def write_folder(
       out,
       f"that it cannot be written ({error.strerror or error})",
       "enough space" if full else "a folder that can be written",
-      "Free some space or choose another --out; nothing was left behind.",
+      "Free some space or choose another folder; nothing was left behind.",
     ) from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
@@ -152,8 +152,8 @@ def _h5_bytes(volume: Volume) -> memoryview:
     file.attrs["subject"] = volume.subject
     file.attrs["split"] = volume.split or ""
     file.attrs["record"] = json.dumps(volume.record)
-    if volume.header != raw_header.NONE:
-      raw_header.write(file.create_group("header"), volume.header)
+    if volume.header != NO_HEADER:
+      write_header(file.create_group("header"), volume.header)
   return buffer.getbuffer()
 
 
@@ -179,7 +179,7 @@ def _read(config, path, stay: bool):
     subject = str(file.attrs.get("subject", path.stem))
     unit = SUBJECT if "subject" in file.attrs else FILE
     split = str(file.attrs.get("split", "")) or None
-    kept = raw_header.read(file.get("header"), path)
+    kept = read_header(file.get("header"), path)
     earlier = json.loads(file.attrs.get("record", "{}"))
     if not isinstance(earlier, dict):
       raise ValueError("the attribute `record` is no JSON object")
@@ -188,12 +188,12 @@ def _read(config, path, stay: bool):
       path,
       f"the split {split!r}",
       f"one of {', '.join(SPLITS)}, or an empty text",
-      "Mend the attribute `split` of the file.",
+      "Correct the attribute `split` of the file.",
     )
-  record = {"file": str(path), "source": "prepared", "prepared_from": earlier}
+  record = {"file": str(path), "prepared_from": earlier}
   record["simulated_kspace"] = earlier.get("simulated_kspace", kspace is None)
   record["note"] = earlier.get("note")
-  record["unit"] = unit_of(config, earlier.get("unit", unit))
+  record["unit"] = SUBJECT if config.subject_pattern else earlier.get("unit", unit)
   if stay:
     record |= untouched(target.shape, config)
   subject = subject_of(config, path, subject)
@@ -211,7 +211,7 @@ def _peak(path, file) -> np.ndarray | None:
     raise UserError(
       path,
       f"{_PEAK!r}, which has changed since",
-      "the file as scripts/prepare.py wrote it",
+      "the file as `kdmri prepare` wrote it",
       "Prepare the data anew.",
     )
   return peak
@@ -247,10 +247,11 @@ def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
       return digests
   raise UserError(
     path,
-    f"{found}, in a folder that takes more memory than data.memory_mb="
-    f"{config.memory_mb}",
-    "volumes that scripts/prepare.py has cropped, cut and scaled as this experiment "
-    "needs them",
-    "Prepare them anew with its flags --crop, --slices_per_volume and --scaling, or "
-    "raise --config.data.memory_mb.",
+    f"{found}, in a folder that takes more memory than memory_mb={config.memory_mb}",
+    "volumes that were prepared with the crop, slices_per_volume and scaling of this "
+    "experiment",
+    "Prepare them anew with these settings, or raise memory_mb.",
   )
+
+
+SOURCE = Source(volumes, read=arrays.read_scan_h5)

@@ -1,0 +1,146 @@
+"""A data source: one record of everything that is known of a kind of data."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterable, Iterator
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data.folders import wanted
+from kdmri_jax.data.measured import Measured
+from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.nifti import SLICES_LAST
+
+SUBJECT, FILE = "subject", "file"
+
+Scan = Volume | Measured
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """How the files of a kind of data are read, recognised and written over.
+
+  `volumes` alone makes a source that trains and whose files can be reconstructed.
+
+  Attributes:
+    volumes: reads the volumes of the folder `config.root`, one at a time, fully sampled
+      and as they are stored. A volume needs its name, subject and target; what its
+      `record` does not say is filled in: "source", "unit", "simulated_kspace". None
+      where files are reconstructed only.
+    takes: which of the settings "contrast" and "combine" have a meaning for it; the
+      others are refused.
+    unit: word for what its subjects are: `SUBJECT`; `FILE` where nothing but
+      `config.subject_pattern` says whose images a file holds; or others, such as "slab
+      of one head". A volume's record may say otherwise.
+    files: what its files or folders are, as messages list them: "BART (.cfl)"; "" keeps
+      it out of the list.
+    recognise: whether a file or folder that exists is one of this source, from its name
+      and content, see `by_ending`; None where the user must name the source.
+    read: reads one file that is to be reconstructed: fully sampled images as stored, or
+      undersampled k-space. The setting `contrast`, `combine`, `acceleration_tag` and
+      `include` (the volume asked for) count. None picks the file's volume from
+      `volumes` of the folder about it, by the `file` of its record or by its name.
+    read_folder: likewise one folder; None takes the only one of `volumes`.
+    axes: order of the axes (slices, rows, columns) in its NIfTI files, in which results
+      are written over them.
+  """
+
+  volumes: Callable[[DataConfig], Iterable[Volume]] | None
+  takes: tuple[str, ...] = ()
+  unit: str = SUBJECT
+  files: str = ""
+  recognise: Callable[[pathlib.Path], bool] | None = None
+  read: Callable[[pathlib.Path, DataConfig], Scan] | None = None
+  read_folder: Callable[[pathlib.Path, DataConfig], Scan] | None = None
+  axes: tuple[int, int, int] = SLICES_LAST
+
+  def read_volumes(self, config: DataConfig) -> Iterator[Volume]:
+    """The volumes that `config` asks for, their records complete.
+
+    Raises:
+      ArgumentError: `contrast` or `combine` is set and has no meaning.
+      UserError: what `volumes` raises; or it yields something else than volumes.
+    """
+    self.check_choices(config.source, config.contrast, config.combine)
+    for volume in self.volumes(config):
+      if not isinstance(volume, Volume):
+        found = f"a source that yields a {type(volume).__name__}"
+        raise ArgumentError("source", found, "volumes, kdmri_jax.data.Volume")
+      if wanted(config, volume.name):
+        known = {"source": config.source, "unit": self.unit}
+        known["simulated_kspace"] = volume.kspace is None
+        record = known | volume.record
+        if config.subject_pattern and record["unit"] == FILE:
+          record["unit"] = SUBJECT
+        yield dataclasses.replace(volume, record=record)
+
+  def check_choices(self, name: str, contrast: str, combine: str) -> None:
+    """Refuses settings that would change nothing; `name` is the source's."""
+    for key, value in (("contrast", contrast), ("combine", combine)):
+      if value and key not in self.takes:
+        expected = f"'', because {name} has no choice of it"
+        raise ArgumentError(key, repr(value), expected)
+
+
+def by_ending(*endings: str) -> Callable[[pathlib.Path], bool]:
+  """For `Source.recognise`: files whose names end like this, such as ".nii"."""
+  return lambda path: path.name.lower().endswith(endings) and path.is_file()
+
+
+def no_single_file(path: pathlib.Path, config: DataConfig) -> Scan:
+  """For `Source.read`: of a source whose layout is one of folders."""
+  raise UserError(
+    path,
+    f"one file of {config.source}",
+    "the folder that this source reads",
+    "Name the folder and one of its volumes.",
+  )
+
+
+def no_files(path: pathlib.Path, config: DataConfig) -> Scan:
+  """For `Source.read` and `read_folder`: of a source without files."""
+  raise ArgumentError(
+    "source", repr(config.source), f"a source that reads files such as {path.name}"
+  )
+
+
+def only(path: pathlib.Path, volumes: Iterable[Volume], config: DataConfig) -> Scan:
+  """The only volume of a file or folder, to be reconstructed.
+
+  Args:
+    path: the file or folder, for messages.
+    volumes: what it holds.
+    config: its `include`, which names the volume asked for, or ().
+
+  Raises:
+    UserError: there is none, or another one.
+  """
+  chosen = (volume for volume in volumes if wanted(config, volume.name))
+  volume = next(chosen, None)
+  if volume is None:
+    asked = " or ".join(map(repr, config.include))
+    raise UserError(
+      path,
+      f"no volume {asked}" if asked else f"nothing that {config.source} reads there",
+      "a volume of this source",
+      "" if asked else "Name another source.",
+    )
+  others = [other.name for other, _ in zip(chosen, range(4), strict=False)]
+  if others:
+    more = " and perhaps more" if len(others) == 4 else ""
+    raise UserError(
+      path,
+      f"several volumes ({', '.join([volume.name, *others])}{more})",
+      "one",
+      "Name the one to be read; of a DICOM series its number as `contrast` does, too.",
+    )
+  if volume.kspace is not None:
+    return Measured(volume.kspace, None, volume.record, volume.header)
+  return volume
+
+
+def note_of(config: DataConfig) -> str:
+  """What a report says of files without subjects; "" where a pattern names them."""
+  if config.subject_pattern:
+    return ""
+  return "Each file counts as a subject, because data.subject_pattern is not set."

@@ -1,0 +1,1 @@
+"""ISMRM raw data (MRD): `scan` opens a file, `grid` fills its k-space."""

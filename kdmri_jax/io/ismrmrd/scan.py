@@ -1,0 +1,213 @@
+"""ISMRM raw data (MRD): one 2-D Cartesian acquisition in an HDF5 file."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.h5 import RawHeader, plain
+from kdmri_jax.io.ismrmrd import grid as grids
+from kdmri_jax.io.reading import reading
+from kdmri_jax.optional import require
+
+_LEFT_OUT = (
+  "NOISE_MEASUREMENT",
+  "PARALLEL_CALIBRATION",
+  "NAVIGATION_DATA",
+  "PHASECORR_DATA",
+  "HPFEEDBACK_DATA",
+  "DUMMYSCAN_DATA",
+  "RTFEEDBACK_DATA",
+  "SURFACECOILCORRECTIONSCAN_DATA",
+  "PHASE_STABILIZATION_REFERENCE",
+  "PHASE_STABILIZATION",
+)
+_ONE_ONLY = {
+  "kspace_encode_step_2": "partitions (a 3-D acquisition)",
+  "phase": "phases",
+  "repetition": "repetitions",
+  "set": "sets",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+  """The k-space of a file.
+
+  Attributes:
+    slices: centred k-space of each slice, complex64 [C, H, W], read one by one.
+    lines: which rows of each slice were measured, bool [S, H].
+    shape: slices, coils, rows and columns.
+    header: the header as text.
+    notes: sentences for the record.
+    record: what was read and left out; nothing about the patient, place or date.
+  """
+
+  slices: Iterator[np.ndarray]
+  lines: np.ndarray
+  shape: tuple[int, int, int, int]
+  header: RawHeader
+  notes: list[str]
+  record: dict[str, Any]
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan]:
+  """Opens a file of which one scan is to be read.
+
+  Args:
+    path: the file.
+    contrast: number of an echo; "" where there is one only.
+    partial: whether lines may be missing. Lines flagged as calibration alone then
+      count, too, where the header says that they are embedded in the scan.
+
+  Raises:
+    ArgumentError: `contrast` is no echo of the file.
+    UserError: ismrmrd is not installed, or the file is damaged, has missing lines or
+      samples (undersampling, partial Fourier, partial echo) that `partial` does not
+      allow, another trajectory, 3-D, several phases, repetitions or sets.
+  """
+  package = _ismrmrd(path)
+  with reading(path), h5py.File(path) as file:
+    group = _group(path, file)
+    text = group["xml"][0]
+    header = _header(path, text, package)
+    encoding = header.encoding[0]
+    heads = group["data"].fields("head")[:]
+    embedded = partial and _calibration(encoding) == "embedded"
+    kept, record = _imaging(path, heads, package, contrast, embedded)
+    own = heads[kept]
+    _refuse_unsupported(path, encoding, own, package)
+    grid = grids.grid(path, encoding, own, partial=partial)
+    lines = grids.lines(grid, own)
+    if not partial:
+      grids.refuse_missing(path, grid, lines)
+    record |= _described(header) | {"file": str(path)}
+    record |= {"file_shape": [len(heads)], "averages": grid.averages}
+    record |= {"zooms": grid.zooms, "phase_encode_axis": 0}
+    yield Scan(
+      grids.slices(grid, group["data"], heads, kept),
+      lines,
+      (len(lines), int(own["active_channels"][0]), grid.count, grid.columns),
+      RawHeader(plain(text)),
+      grid.notes,
+      record,
+    )
+
+
+def _group(path, file):
+  names = [
+    name
+    for name, group in file.items()
+    if isinstance(group, h5py.Group) and {"xml", "data"} <= set(group)
+  ]
+  if len(names) != 1:
+    raise UserError(
+      path,
+      f"{len(names)} groups with 'xml' and 'data' (the keys are: {', '.join(file)})",
+      "one measurement in the layout of ISMRM raw data",
+      "Keep one measurement per file; other h5 files need another data source.",
+    )
+  return file[names[0]]
+
+
+def _header(path, text, package):
+  with reading(path, SyntaxError, TypeError):
+    header = package.xsd.CreateFromDocument(text)
+    if not header.encoding:
+      raise ValueError("the header has no section `encoding`")
+    return header
+
+
+def _calibration(encoding):
+  """How calibration lines were measured, in the words of the header; "" if unsaid."""
+  mode = getattr(encoding.parallelImaging, "calibrationMode", "")
+  return getattr(mode, "value", mode)
+
+
+def _imaging(path, heads, package, contrast, embedded):
+  """Places of the acquisitions that make the image, and the record of the others."""
+  is_set = lambda name: (  # noqa: E731
+    heads["flags"] & np.uint64(1 << getattr(package, f"ACQ_IS_{name}") - 1) != 0
+  )
+  keep, left_out = np.ones(len(heads), bool), {}
+  for name in _LEFT_OUT:
+    flagged = is_set(name)
+    if name == "PARALLEL_CALIBRATION":
+      if embedded:
+        continue
+      flagged &= ~is_set("PARALLEL_CALIBRATION_AND_IMAGING")
+    if flagged.any():
+      left_out[name] = int(flagged.sum())
+    keep &= ~flagged
+  other = keep & (heads["encoding_space_ref"] != 0)
+  if other.any():
+    left_out["other encoding spaces"] = int(other.sum())
+  keep &= ~other
+  echoes = sorted(set(heads["idx"]["contrast"][keep].tolist()))
+  echo = int(contrast) if contrast.isdecimal() else contrast
+  if len(echoes) == 1 and not contrast:
+    echo = echoes[0]
+  if echo not in echoes:
+    raise ArgumentError(
+      "contrast",
+      f"{contrast!r}, which is no echo of {path}",
+      f"one of the echoes {', '.join(map(str, echoes)) or '(there is none)'}",
+    )
+  keep &= heads["idx"]["contrast"] == echo
+  record = {"acquisitions_left_out": left_out, "contrast": str(echo)}
+  return np.flatnonzero(keep), record
+
+
+def _refuse_unsupported(path, encoding, heads, package):
+  trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
+  found = "" if trajectory == "cartesian" else f"a trajectory {trajectory!r}"
+  for counter, meaning in _ONE_ONLY.items():
+    count = len(set(heads["idx"][counter].tolist()))
+    if count > 1:
+      found = f"{count} {meaning}"
+  if (heads["flags"] & np.uint64(1 << package.ACQ_IS_REVERSE - 1)).any():
+    found = "readouts in reverse direction (echo-planar imaging)"
+  for field in ("active_channels", "number_of_samples", "discard_pre", "discard_post"):
+    values = sorted(set(heads[field].tolist()))
+    if len(values) > 1:
+      found = f"different values of {field}: {', '.join(map(str, values))}"
+  if found:
+    raise UserError(
+      path,
+      found,
+      "a 2-D Cartesian acquisition with one image per slice",
+      "Leave the file out, or write its k-space as BART's cfl.",
+    )
+
+
+def _described(header) -> dict:
+  """Matrix, scanner and sequence; nothing about the patient, the place or the date."""
+  encoding, record = header.encoding[0], {}
+  for name in ("encodedSpace", "reconSpace"):
+    space = getattr(encoding, name)
+    matrix, size = space.matrixSize, space.fieldOfView_mm
+    record[name] = {
+      "matrixSize": [matrix.x, matrix.y, matrix.z],
+      "fieldOfView_mm": [size.x, size.y, size.z],
+    }
+  for name, fields in (
+    (
+      "acquisitionSystemInformation",
+      ("systemVendor", "systemModel", "systemFieldStrength_T"),
+    ),
+    ("sequenceParameters", ("sequence_type", "TR", "TE", "TI", "flipAngle_deg")),
+  ):
+    part = getattr(header, name)
+    values = {field: getattr(part, field, None) for field in fields}
+    record[name] = {key: value for key, value in values.items() if value}
+  return record
+
+
+def _ismrmrd(path: pathlib.Path):
+  return require("ismrmrd", "data", path, "ISMRM raw data")
