@@ -1,4 +1,4 @@
-"""What a stage is trained with."""
+"""The inputs of a stage's training."""
 
 import dataclasses
 import pathlib
@@ -15,20 +15,20 @@ from kdmri_jax.types import Acquisition, Shape, Slices
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-  """What all stages of a run share.
+  """The settings that all stages of a run share.
 
   Attributes:
     acquisitions: how slices of each shape are measured.
     devices: from `parallel.choose_devices`.
-    batch_size: slices a step, over all devices.
+    batch_size: slices per step, over all devices.
     seed: seed of the data order.
     steps_per_dispatch: as in the config.
     teacher_cache_mb: memory for a frozen teacher's outputs.
-    teacher_cache_type: the type they are kept in.
+    teacher_cache_type: their type in memory.
     checkpoint_seconds: shortest time between two checkpoints.
     audit_every: steps between two audits of the terms; 0 for none.
-    signal: asks to stop.
-    label: precedes the stage's name in what is shown.
+    signal: requests a stop.
+    label: precedes the stage's name in messages.
     row: line of the progress bar, where several are shown.
   """
 
@@ -53,10 +53,10 @@ class Stage:
   Attributes:
     name: its key in the config.
     config: its settings.
-    networks: what it computes with.
-    params: the weights it starts from.
-    train: the slices it learns from, with their tasks, in parts of one shape each.
-    validation: those its best weights are chosen by.
+    networks: its networks and terms.
+    params: its initial weights.
+    train: the training slices, with their tasks, in parts of one shape each.
+    validation: the slices for the choice of the best weights.
     teacher_params: the weights of each frozen teacher.
     directory: where checkpoints and logs go.
   """
