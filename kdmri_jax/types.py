@@ -27,7 +27,7 @@ class Measurement(NamedTuple):
   """
 
   kspace: Array
-  mask: Array
+  mask: Any
 
 
 class Acquisition(NamedTuple):

@@ -64,7 +64,7 @@ def _context(key: Array, size: Shape, batch: int) -> Context:
   return Context(target, zero_filled, measurement, jnp.ones(batch), jnp.ones(()), draws)
 
 
-def _student_step(size, batch):
+def _student_step(size, batch) -> tuple[Callable, Callable]:
   """A function of (params, context), and what makes its arguments."""
   student = DCCNN(convolutions=3, consistency="line0")
 
@@ -81,7 +81,7 @@ def _student_step(size, batch):
   return value, make
 
 
-def _term(guide: Guide, size, batch):
+def _term(guide: Guide, size, batch) -> tuple[Callable, Callable]:
   """A function of (trained, hints, context), and what makes its arguments."""
   count, channels = (1, 1) if guide.method.reads_image else (5, 32)
 

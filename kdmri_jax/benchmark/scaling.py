@@ -91,8 +91,8 @@ def measure(
   deviation: dict[str, float] = {}
   teams = [_team(setup, config) for setup in setups]
   with running([worker for team in teams for worker in team]):
-    for worker in (worker for team in teams for worker in team):
-      worker.receive()
+    for team in teams:
+      _start(team)
     for kind, times in results.items():
       reference = None
       for setup, team in zip(setups, teams, strict=True):
@@ -137,6 +137,17 @@ def _free_port() -> int:
   with socket.socket() as free:
     free.bind(("localhost", 0))
     return free.getsockname()[1]
+
+
+def _start(team: Sequence[Worker]) -> None:
+  """Waits until all processes of a team have started, then connects them."""
+  for worker in team:
+    worker.receive()
+  if len(team) > 1:
+    for worker in team:
+      worker.send(do="connect")
+    for worker in team:
+      worker.receive()
 
 
 def _prepare(team: Sequence[Worker], case: Case) -> np.ndarray:

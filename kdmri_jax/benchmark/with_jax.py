@@ -31,6 +31,9 @@ _config: ExperimentConfig
 _count: int
 _machine_too: bool
 
+# Seconds that a process waits for the other: a loaded machine may be slow.
+_PATIENCE = 1800
+
 
 def start(
   config: dict,
@@ -56,9 +59,25 @@ def start(
   if devices:
     jax.config.update("jax_num_cpu_devices", devices)
   if address:
-    jax.distributed.initialize(address, num_processes=2, process_id=process)
+    jax.distributed.initialize(
+      address,
+      num_processes=2,
+      process_id=process,
+      initialization_timeout=_PATIENCE,
+      heartbeat_timeout_seconds=_PATIENCE,
+    )
   about = {"version": jax.__version__, "devices": jax.device_count()}
   return about | machine.describe()
+
+
+def connect() -> dict:
+  """Opens the connections of all processes, which must call it at the same time.
+
+  The first collective operation opens them, and Gloo then waits no more than 30 seconds
+  for the other process. Later ones wait without such a limit.
+  """
+  add = jax.pmap(lambda x: jax.lax.psum(x, "all"), "all", devices=jax.devices())
+  return {"devices": float(add(np.ones(jax.local_device_count()))[0])}
 
 
 def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:

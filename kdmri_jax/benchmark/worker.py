@@ -55,8 +55,9 @@ class Worker:
   def send(self, **request: Any) -> None:
     """Asks for something; `receive` waits for the answer.
 
-    Requests: "start" (once, by the constructor), "prepare" (case, file), "run"
-    (runner, calls) and "peak" (runner), see `_serve`.
+    Requests: "start" (once, by the constructor), "connect" (of the processes of a
+    team, at once), "prepare" (case, file), "run" (runner, calls) and "peak" (runner),
+    see `_serve`.
     """
     with contextlib.suppress(BrokenPipeError):
       self._process.stdin.write(json.dumps(request) + "\n")
@@ -134,7 +135,8 @@ def _serve(framework: str) -> None:
   """Answers requests until standard input ends."""
   with os.fdopen(os.dup(1), "w") as answers:
     os.dup2(2, 1)  # what libraries print must not come between the answers
-    module, runners = None, {}
+    module: Any = None
+    runners: dict[str, Any] = {}
     for line in sys.stdin:
       request = json.loads(line)
       try:
@@ -142,6 +144,8 @@ def _serve(framework: str) -> None:
           module = importlib.import_module(FRAMEWORKS[framework])
           options = {key: x for key, x in request.items() if key != "do"}
           answer = module.start(**options)
+        elif request["do"] == "connect":
+          answer = module.connect()
         elif request["do"] == "prepare":
           runners.clear()
           gc.collect()

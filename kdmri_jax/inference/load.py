@@ -10,6 +10,7 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
 from kdmri_jax.errors import UserError
+from kdmri_jax.lookup import unknown
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.training import fingerprint
 from kdmri_jax.training.given import find
@@ -117,13 +118,13 @@ def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserE
       path,
       f"no stage {stage!r} trained with this seed",
       f"one of the seeds {', '.join(map(str, seeds))}",
-      "Name one of them with --seed.",
+      "Name one of these seeds.",
     )
   return UserError(
     path,
     f"no trained stage {stage!r}",
     f"one of the trained ones out of {', '.join(config.pipeline)}",
-    "Train it with `kdmri run`, or name another --stage.",
+    "Train it with `kdmri run`, or name another stage.",
   )
 
 
@@ -131,15 +132,11 @@ def of_task(config: ExperimentConfig, task: str) -> ExperimentConfig:
   """What concerns a task of the experiment, "" for the first.
 
   Raises:
-    UserError: there is no such task.
+    ArgumentError: there is no such `task`.
   """
   known = list(config.all_tasks)
   if task and task not in known:
-    found, expected = (
-      f"{task!r}",
-      f"one of {', '.join(filter(None, known)) or '(none)'}",
-    )
-    raise UserError("--task", found, expected, "Correct the name.")
+    raise unknown("task", task, filter(None, known))
   return config.of_task(task or known[0])
 
 

@@ -11,6 +11,9 @@ import numpy as np
 OPSET, IR_VERSION = 18, 8
 
 
+Pair = tuple[int, int]
+
+
 class Graph:
   """Operators in the order in which they are computed; arrays are known by name.
 
@@ -111,7 +114,7 @@ def convolve(graph: Graph, x: str, weights: Mapping[str, Any], margin: int = 0) 
 
 
 def transform(
-  graph: Graph, x: str, matrix: str | np.ndarray, axis: int, channels: int, size: tuple
+  graph: Graph, x: str, matrix: str | np.ndarray, axis: int, channels: Pair, size: Pair
 ) -> str:
   """Multiplies an image by a matrix along an axis, all channels at once.
 

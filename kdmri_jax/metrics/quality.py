@@ -72,7 +72,7 @@ def measure(
         volume = _mean(values)
       else:
         volume = metric.per_volume(shared[key], peak[0])
-      found.volume[name] = float(volume)
+      found.volume[name] = float(np.asarray(volume))
   return result
 
 
@@ -166,7 +166,7 @@ def _real(name, volume):
   return volume
 
 
-def _mean(values):
+def _mean(values) -> float:
   """Mean of what is defined; NaN when nothing is."""
   values = values[~np.isnan(values)]
   return values.mean() if len(values) else np.nan

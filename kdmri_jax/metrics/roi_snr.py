@@ -117,7 +117,7 @@ def _homogeneous(image, index: int, side: int, bright: float, count: int):
   darkest = scipy.ndimage.minimum_filter(image, side)[inside]
   variation = np.sqrt(np.maximum(square - mean**2, 0)) / np.maximum(mean, 1e-12)
   variation = np.where(darkest >= bright, variation, np.inf)
-  found = []
+  found: list[tuple[float, Roi]] = []
   while len(found) < count and np.isfinite(variation).any():
     row, column = np.unravel_index(variation.argmin(), variation.shape)
     roi = Roi(index, int(row), int(column), side, side)

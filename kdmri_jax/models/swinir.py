@@ -169,7 +169,7 @@ class SwinIR(nn.Module):
     height, width = image.shape[1:3]
     mean = jnp.asarray(self.mean or 0.0, image.dtype)
     image = _pad(image - mean, self.window)
-    mask = shift_mask(*image.shape[1:3], self.window)
+    mask = shift_mask(image.shape[1], image.shape[2], self.window)
     head = convolve(image, self.features, "conv_first")
     self.sow("intermediates", "head", head[:, :height, :width])
     x = layer_norm("norm_first")(head)

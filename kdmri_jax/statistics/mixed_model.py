@@ -2,7 +2,7 @@
 
 import types
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,8 +70,8 @@ def mixed_effects(
   Source: Shou et al. (ISMRM), SNR ~ model + (1 | subject / ROI), by restricted maximum
     likelihood.
   """
-  columns = {"models": models, "subjects": subjects, "regions": regions}
-  columns = {name: np.asarray(column) for name, column in columns.items()}
+  given = {"models": models, "subjects": subjects, "regions": regions}
+  columns: dict[str, Any] = {name: np.asarray(column) for name, column in given.items()}
   values = np.asarray(values, np.float64)
   for name, column in columns.items():
     if column.shape != (values.size,) or values.ndim != 1:
@@ -107,8 +107,9 @@ def mixed_effects(
     Effect(
       name,
       float(fitted.params[f"models[T.{name}]"]),
-      tuple(float(x) for x in intervals.loc[f"models[T.{name}]"]),
+      (float(low), float(high)),
       float(fitted.pvalues[f"models[T.{name}]"]),
     )
     for name in others
+    for low, high in [intervals.loc[f"models[T.{name}]"]]
   )

@@ -1,7 +1,7 @@
 """Paired values by unit and seed, their resampled means, and intervals of 95%."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -33,12 +33,12 @@ class Interval(NamedTuple):
   """An interval of 95%, and how it was made.
 
   Attributes:
-    ends: [low, high].
+    ends: [low, high]; None where there is none.
     method: "bootstrap", or "t" over the seeds.
   """
 
-  ends: list[float]
-  method: str
+  ends: list[float] | None
+  method: Literal["bootstrap", "t"] | None
 
 
 def sample(

@@ -108,7 +108,7 @@ def test_a_method_in_the_package(copy):
 def test_a_network_of_ones_own(outside):
   (outside / "my_network.py").write_text(block("## A network of your own", "python"))
   (outside / "my_experiment.py").write_text(block("and name it", "python"))
-  command = block("  return config\n```\n")
+  command = block("```\nPYTHONPATH=. kdmri run --config=my_experiment.py")
   assert "report:" in run(outside, " ".join([command, *SMALL]))
 
 

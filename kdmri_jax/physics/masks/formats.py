@@ -113,7 +113,8 @@ def read_masks(
     UserError: a file is given twice, or as `read_mask`.
   """
   paths = [pathlib.Path(file) for file in files]
-  masks, notes = {}, {}
+  masks: dict[str, np.ndarray] = {}
+  notes: dict[str, list[str]] = {}
   for path, name in zip(paths, _names(paths), strict=True):
     masks[name], note = read_mask(path, **settings)
     notes.setdefault(note, []).append(name)
@@ -167,8 +168,8 @@ def _fastmri(path, key) -> _Stored:
       remedy = "Name it with --key; fastMRI's fully sampled files have no mask."
       raise UserError(path, found, f"a dataset {key!r}", remedy)
     values = np.squeeze(h5_array(file, key))
-    shape = getattr(file.get("kspace"), "shape", ())
-  size = tuple(map(int, shape[-2:])) if len(shape) > 2 else None
+    shape: tuple[int, ...] = getattr(file.get("kspace"), "shape", ())
+  size = (int(shape[-2]), int(shape[-1])) if len(shape) > 2 else None
   return _Stored(values, "an h5 file, as fastMRI's", axis=1, size=size)
 
 
@@ -183,9 +184,10 @@ def _bart(path) -> _Stored:
       "one pattern, in the dimensions 0, 1 and 2",
       f"Take one with: bart slice {k} 0 NAME ONE",
     )
-  volume = np.asarray(array).reshape(array.shape[:3])
-  plane = volume[:, :, 0] if volume.shape[2] == 1 else volume[0]
-  if volume.shape[2] > 1 and (volume != plane).any():
+  volume: Any = np.asarray(array).reshape(array.shape[:3])
+  depth = volume.shape[-1]
+  plane = volume[:, :, 0] if depth == 1 else volume[0]
+  if depth > 1 and (volume != plane).any():
     raise UserError(
       path,
       "a pattern that varies along all of the dimensions 0, 1 and 2",

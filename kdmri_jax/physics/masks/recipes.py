@@ -7,6 +7,7 @@ no such axis.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -131,7 +132,7 @@ def full(shape: Shape) -> np.ndarray:
 _DRAWN = ("acceleration", "centre_lines", "seed")
 
 # Each recipe, and the settings it takes.
-KINDS = {
+KINDS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
   "cartesian": (cartesian, (*_DRAWN, "axis")),
   "equispaced": (equispaced, (*_DRAWN, "axis")),
   "gaussian2d": (gaussian2d, _DRAWN),
