@@ -214,7 +214,7 @@ class TestGivenExperts:
 
   def test_outputs_teach_the_images_of_their_task(self, trained, tmp_path):
     config = two_tasks()
-    config.tasks.denoise.noise.fresh = False
+    config.tasks.denoise.noise.fresh = config.tasks.sharpen.noise.fresh = False
     config.stages.expert_sharpen.given = str(tmp_path / "outputs")
     for part in (trained.dataset.train, trained.dataset.validation):
       for volume in part.volumes:
