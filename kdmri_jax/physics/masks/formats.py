@@ -1,4 +1,4 @@
-"""Sampling masks as others store them: fastMRI, BART, MATLAB and NumPy."""
+"""Reads sampling masks of fastMRI, BART, MATLAB and NumPy."""
 
 import os
 import pathlib
@@ -18,14 +18,14 @@ from kdmri_jax.physics.masks import describe, files
 
 
 class _Stored(NamedTuple):
-  """What a file says.
+  """The content of a mask file.
 
   Attributes:
     values: [H, W], or a line [N].
-    origin: what kind of file it is, in words.
+    origin: description of the kind of file.
     centred: whether the format has zero frequency in the middle.
-    axis: phase-encode axis that the format gives a line.
-    size: rows and columns, where the file says them beside a line.
+    axis: phase-encode axis of a line in this format.
+    size: rows and columns, where the file holds them beside a line.
   """
 
   values: np.ndarray
@@ -52,25 +52,25 @@ def read_mask(
   | .h5 | dataset `key`, [H, W] or a line of columns, as fastMRI's | middle |
   | .cfl | a BART pattern of the dimensions 0 and 1, or 1 and 2 | middle |
 
-  A line is repeated along the readout. The middle is N // 2. Dimensions of 1 do not
-  count. A BART pattern with all three dimensions has to be constant along the readout,
+  A line is repeated along the readout. The middle is N // 2. Dimensions of size 1 are
+  ignored. A BART pattern with all three dimensions must be constant along the readout,
   dimension 0.
 
   Args:
-    path: the file; of BART NAME, NAME.cfl or NAME.hdr.
-    centred: whether zero frequency is in the middle; None for what the table says.
+    path: the file; for BART NAME, NAME.cfl or NAME.hdr.
+    centred: whether zero frequency is in the middle; None for the table's.
     size: rows and columns; needed for a line, unless the file holds fastMRI's `kspace`.
     axis: phase-encode axis, 0 (rows) or 1 (columns); needed for a line in .npy or .mat.
     key: variable or dataset of .mat and .h5 files.
 
   Returns:
-    The mask, uint8 [H, W], uncentred, and a sentence on where zero frequency was.
+    The mask, uint8 [H, W], uncentred, and a sentence on the place of zero frequency.
 
   Raises:
     UserError: `axis` is neither 0 nor 1; the file is missing, damaged or of another
-      format; it is no single mask of 0 and 1; a line lacks what it needs; `size` or
-      `axis` contradict the mask; zero frequency is not sampled; or the low frequencies
-      are not sampled where `centred` says.
+      format; it is not a single mask of 0 and 1; a line has no `axis` or `size`; `size`
+      or `axis` contradict the mask; zero frequency is not sampled; or the low
+      frequencies are not sampled in the place given by `centred`.
 
   Source: mri_data.py and subsample.py of fastMRI; poisson.c and pattern.c of BART.
   """
@@ -107,7 +107,7 @@ def read_masks(
     settings: the arguments of `read_mask`, the same for all.
 
   Returns:
-    Name -> mask; and sentence on where zero frequency was -> names.
+    Name -> mask; and sentence on the place of zero frequency -> names.
 
   Raises:
     UserError: a file is given twice, or as `read_mask`.
@@ -182,7 +182,7 @@ def _bart(path) -> _Stored:
       path,
       f"{array.shape[k]} entries in dimension {k}",
       "one pattern, in the dimensions 0, 1 and 2",
-      f"Take one with: bart slice {k} 0 NAME ONE",
+      f"Select one with: bart slice {k} 0 NAME ONE",
     )
   volume: Any = np.asarray(array).reshape(array.shape[:3])
   depth = volume.shape[-1]
@@ -192,7 +192,7 @@ def _bart(path) -> _Stored:
       path,
       "a pattern that varies along all of the dimensions 0, 1 and 2",
       "one that is constant along the readout, dimension 0",
-      "Take the plane to be used with: bart slice 0 0 NAME PLANE",
+      "Select a plane with: bart slice 0 0 NAME PLANE",
     )
   if 1 in plane.shape:
     return _Stored(plane.ravel(), "a BART pattern", axis=int(plane.shape[0] == 1))
@@ -208,7 +208,7 @@ def _repeated(path, stored, size, axis) -> np.ndarray:
       path,
       f"a line of {length} values",
       "its phase-encode axis",
-      "Say it with --axis=0 (rows are sampled) or --axis=1 (columns).",
+      "Give it with --axis=0 (rows are sampled) or --axis=1 (columns).",
     )
   size = size or stored.size
   if size is None or size[known] != length:
@@ -217,7 +217,7 @@ def _repeated(path, stored, size, axis) -> np.ndarray:
       path,
       f"a line of {length} {what}" + (f" for a size of {size}" if size else ""),
       f"rows and columns, {length} {what} among them",
-      "Say them with --size=ROWS,COLUMNS.",
+      "Give them with --size=ROWS,COLUMNS.",
     )
   line = stored.values[:, None] if known == 0 else stored.values
   return np.broadcast_to(line, size)
