@@ -1,4 +1,4 @@
-"""The project itself: its networks, and its training steps as stages run them."""
+"""This project's networks and training steps, as stages run them."""
 
 import functools
 import importlib.util
@@ -42,13 +42,14 @@ def start(
   process: int = 0,
   machine_too: bool = False,
 ) -> dict:
-  """Makes the devices.
+  """Creates the devices.
 
   Args:
     config: the experiment.
-    devices: of this process, on a CPU host devices; 0 for as many as the scripts use.
-    address: where two processes meet, "" for one alone.
-    process: number of this one of the two.
+    devices: number of devices of this process, on a CPU host devices; 0 for as many as
+      the scripts use.
+    address: of the coordinator of two processes, "" for one process.
+    process: number of this process.
     machine_too: whether to time the machine itself beside each case.
   """
   global _config, _count, _machine_too
@@ -169,9 +170,9 @@ def _training(case: Case, file: pathlib.Path):
 
 
 def _devices(case: Case):
-  """Those of all processes, or as many of this one as were asked for.
+  """The devices of all processes, or the requested number of this one's.
 
-  Where nothing was asked for, one accelerator, or the host devices that divide a batch.
+  Without a request: one accelerator, or the host devices that divide a batch.
   """
   if jax.process_count() > 1:
     return jax.devices()
@@ -183,7 +184,7 @@ def _on_cpu() -> bool:
 
 
 def _problem(case: Case):
-  """Images of nothing in particular, the mask, and networks with random weights."""
+  """Random images, the mask, and networks with random weights."""
   rng = np.random.default_rng(0)
   target = rng.random((case.batch, case.height, case.width, 1), np.float32)
   acquisition = build(_config.all_tasks, target.shape[1:3])

@@ -1,4 +1,4 @@
-"""Original PyTorch checkpoints come in, and trained networks go out."""
+"""Reads published PyTorch checkpoints, and exports trained networks."""
 
 from kdmri_jax.interop.edsr import from_edsr_state_dict, load_edsr_checkpoint
 from kdmri_jax.interop.jax_bundle import save_jax_bundle
@@ -16,8 +16,8 @@ from kdmri_jax.models.swinir import SwinIR
 from kdmri_jax.models.vdsr import VDSR
 
 # Format -> a function of file, model, parameters, size of the slices and whether they
-# are scaled, that writes the file, or raises a UserError, and returns what the user
-# should know of it.
+# are scaled. It writes the file, or raises a UserError, and returns a message for the
+# user.
 EXPORTS = {
   "jax": save_jax_bundle,
   "kdmri": lambda path, model, params, *_: save_kdmri_checkpoint(path, model, params),

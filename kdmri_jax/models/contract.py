@@ -1,4 +1,4 @@
-"""What every network keeps to, checked on shapes before anything is trained."""
+"""The requirements on every network, checked on shapes before training."""
 
 import inspect
 import traceback
@@ -29,8 +29,8 @@ def check(
     measured: whether there is a measurement; patches have none.
 
   Raises:
-    UserError: the network cannot be run, returns something else than `Outputs` with an
-      image like its input, has no parameters, or variables of another kind.
+    UserError: the network fails, does not return `Outputs` with an image of its input's
+      shape, has no parameters, or variables of another kind.
   """
   shape = (1, *size, channels)
   image = jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -50,8 +50,8 @@ def check(
       where,
       f"variables of the kinds {', '.join(sorted(kinds)) or '(none)'}",
       "parameters, and nothing else",
-      "Leave out layers that keep statistics, such as nn.BatchNorm; nn.GroupNorm and "
-      "nn.LayerNorm keep none.",
+      "Avoid layers that store statistics, such as nn.BatchNorm; nn.GroupNorm and "
+      "nn.LayerNorm store none.",
     )
   try:
     params = {"params": variables["params"]}
@@ -88,6 +88,5 @@ def _fails(
     "a module called as (image, measurement), without random draws",
     "Correct the network or its settings."
     if measured
-    else "Set --config.augment.patch=(0,0), or choose a network without data "
-    "consistency.",
+    else "Train on whole slices, or choose a network without data consistency.",
   )

@@ -1,4 +1,4 @@
-"""Reads named features out of a network, as its modules sowed them."""
+"""Reads named features that a network's modules sowed."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +16,12 @@ def apply(
 ) -> tuple[Outputs, dict[str, Array]]:
   """Runs the network and collects what it sowed.
 
-  Features nobody uses cost nothing once the caller is jitted.
+  Unused features cost nothing once the caller is jitted.
 
   Returns:
-    The outputs, and the features by path, such as "cascade_1/activation_3"; what a
-    module sows when it runs for the second time has "#2" behind its path. "image" is
-    the reconstruction itself.
+    The outputs, and the features by path, such as "cascade_1/activation_3"; features of
+    a module's second call have "#2" after their path. "image" is the reconstruction
+    itself.
   """
   outputs, state = model.apply(
     {"params": params}, image, measurement, mutable=["intermediates"]
@@ -36,7 +36,7 @@ def apply(
 
 
 def pick(features: dict[str, Array], names: Sequence[str], where: str) -> tuple:
-  """The named features in the order asked for.
+  """The named features in the requested order.
 
   Raises:
     UserError: the network sows no such feature; `where` names the setting.

@@ -1,4 +1,4 @@
-"""How images become measurements: a mask and noise, for each task its own."""
+"""How images become measurements: each task has a mask and noise."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ def build(tasks: Mapping[str, TaskConfig], shape: tuple[int, int]) -> Acquisitio
     shape: rows and columns of the images.
 
   Raises:
-    UserError: a mask cannot be made; it names the setting where the task has it.
+    UserError: a mask cannot be made; it names the setting of the task.
   """
   masks = []
   for name, task in tasks.items():
@@ -48,8 +48,7 @@ def measure(
     target: float32 [B, H, W, C], C = 1 or 2.
     acquisition: of one task, or of several.
     task: number of each image's task, int32 [B]; None where there is one.
-    draws: a number for each image that its noise is drawn by, uint32 [B]; not used
-      without noise.
+    draws: the noise seed of each image, uint32 [B]; not used without noise.
 
   Returns:
     The zero-filled images, float32 [B, H, W, C], and the measurement.

@@ -14,13 +14,13 @@ ENOUGH = 6
 
 
 class Sample(NamedTuple):
-  """Values [units, seeds, models], all finite, and whose they are.
+  """Values [units, seeds, models], all finite, with their subjects.
 
   Attributes:
     values: see above.
     subjects: the subject of each unit.
-    by_subject: whether the unit is the subject, else it is the slice.
-    left_out: units that had a value that is not finite.
+    by_subject: whether the unit is the subject; otherwise it is the slice.
+    left_out: number of units with a value that is not finite.
   """
 
   values: np.ndarray
@@ -30,7 +30,7 @@ class Sample(NamedTuple):
 
 
 class Interval(NamedTuple):
-  """An interval of 95%, and how it was made.
+  """An interval of 95%, and its method.
 
   Attributes:
     ends: [low, high]; None where there is none.
@@ -52,10 +52,10 @@ def sample(
   else the value.
 
   Args:
-    models: argument's name -> values [N], the same image at the same place.
-    subjects: the subject of each value, [N]; None for a subject each.
-    seeds: the seed of the training of each value, [N]; None for one training. Each
-      seed has the same images, those of a subject in the same order.
+    models: argument's name -> values [N], with equal order of the images.
+    subjects: the subject of each value, [N]; None for one value per subject.
+    seeds: the seed of the training of each value, [N]; None for one training. Each seed
+      has the same images, with equal order within each subject.
 
   Raises:
     ArgumentError: the arrays do not fit together.
@@ -101,9 +101,9 @@ def _images(subjects, seeds):
 def means(sample: Sample, bootstrap: int, seed: int) -> np.ndarray:
   """Resampled means [bootstrap, models].
 
-  Subjects are drawn, then the slices within each, where those are the units; and
-  independently the seeds. One group is resampled directly. The mean weighs every unit
-  alike, as the mean of the sample itself does.
+  Subjects are drawn, then slices within each where slices are the units; seeds are
+  drawn independently. One group is resampled directly. The mean weights all units
+  equally, as the mean of the sample does.
 
   Source: resampling crossed factors: Owen, Annals of Applied Statistics 1 (2007).
   """
@@ -131,14 +131,13 @@ def wider_interval(
 ) -> Interval:
   """The percentile bootstrap interval, or the t interval over seeds where it is wider.
 
-  Resampling a handful of seeds shows less of their spread than there is: with three
-  that differ more than subjects do, a bootstrap interval excludes zero in a quarter of
-  the cases without any effect. The t interval with n - 1 degrees of freedom knows how
-  little n seeds say, but nothing of the spread between subjects. So the wider of both
-  is taken.
+  Resampling few seeds underestimates their spread: with three seeds that differ more
+  than subjects do, a bootstrap interval excludes zero in a quarter of the cases without
+  any effect. The t interval with n - 1 degrees of freedom accounts for the number of
+  seeds, but not for the spread between subjects. So the wider of the two is used.
 
   Args:
-    resampled: the resampled values of what the interval is about.
+    resampled: the resampled values of the quantity.
     centre: its value.
     by_seed: its value with each seed, up to a constant.
   """
@@ -152,7 +151,7 @@ def wider_interval(
 
 
 def _groups(sample):
-  """Indices of the units that are resampled together, an array per group."""
+  """Indices of the units that are resampled together, one array per group."""
   if sample.by_subject:
     return [np.arange(len(sample.subjects))]
   return [np.flatnonzero(sample.subjects == s) for s in np.unique(sample.subjects)]

@@ -1,4 +1,4 @@
-"""Sampling masks as others store them: fastMRI, BART, MATLAB and NumPy."""
+"""Reads sampling masks of fastMRI, BART, MATLAB and NumPy."""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import scipy.sparse
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.io.h5 import h5_array
 from kdmri_jax.io.mat import read_mat
@@ -18,14 +18,14 @@ from kdmri_jax.physics.masks import describe, files
 
 
 class _Stored(NamedTuple):
-  """What a file says.
+  """The content of a mask file.
 
   Attributes:
     values: [H, W], or a line [N].
-    origin: what kind of file it is, in words.
+    origin: description of the kind of file.
     centred: whether the format has zero frequency in the middle.
-    axis: phase-encode axis that the format gives a line.
-    size: rows and columns, where the file says them beside a line.
+    axis: phase-encode axis of a line in this format.
+    size: rows and columns, where the file holds them beside a line.
   """
 
   values: np.ndarray
@@ -52,45 +52,43 @@ def read_mask(
   | .h5 | dataset `key`, [H, W] or a line of columns, as fastMRI's | middle |
   | .cfl | a BART pattern of the dimensions 0 and 1, or 1 and 2 | middle |
 
-  A line is repeated along the readout. The middle is N // 2. Dimensions of 1 do not
-  count. A BART pattern with all three dimensions has to be constant along the readout,
+  A line is repeated along the readout. The middle is N // 2. Dimensions of size 1 are
+  ignored. A BART pattern with all three dimensions must be constant along the readout,
   dimension 0.
 
   Args:
-    path: the file; of BART NAME, NAME.cfl or NAME.hdr.
-    centred: whether zero frequency is in the middle; None for what the table says.
+    path: the file; for BART NAME, NAME.cfl or NAME.hdr.
+    centred: whether zero frequency is in the middle; None for the table's.
     size: rows and columns; needed for a line, unless the file holds fastMRI's `kspace`.
     axis: phase-encode axis, 0 (rows) or 1 (columns); needed for a line in .npy or .mat.
     key: variable or dataset of .mat and .h5 files.
 
   Returns:
-    The mask, uint8 [H, W], uncentred, and a sentence on where zero frequency was.
+    The mask, uint8 [H, W], uncentred, and a sentence on the place of zero frequency.
 
   Raises:
-    UserError: `axis` is neither 0 nor 1; the file is missing, damaged or of another
-      format; it is no single mask of 0 and 1; a line lacks what it needs; `size` or
-      `axis` contradict the mask; zero frequency is not sampled; or the low frequencies
-      are not sampled where `centred` says.
+    ArgumentError: `axis` or `size` is missing for a line, or contradicts the mask.
+    UserError: the file is missing, damaged or of another format; it is no single mask
+      of 0 and 1; zero frequency is not sampled; or the low frequencies are not sampled
+      where `centred` says.
 
   Source: mri_data.py and subsample.py of fastMRI; poisson.c and pattern.c of BART.
   """
   if axis not in (None, 0, 1):
-    remedy = "Correct --axis, or leave it out."
-    raise UserError("--axis", str(axis), "0 (rows) or 1 (columns)", remedy)
+    raise ArgumentError("axis", str(axis), "0 (rows) or 1 (columns)")
   path = pathlib.Path(path)
   stored = _stored(path, key)
   if stored.values.ndim == 1:
     stored = stored._replace(values=_repeated(path, stored, size, axis))
   mask = files.binary(path, _real(stored.values))
   if size is not None and mask.shape != tuple(size):
-    remedy = "Correct --size, or leave it out."
-    raise UserError(path, f"shape {mask.shape}", f"shape {tuple(size)}", remedy)
+    found = f"{tuple(size)}, but {mask.shape} in {path}"
+    raise ArgumentError("size", found, "the mask's own size, or none")
   if axis is not None and not describe.is_cartesian(mask, axis):
     found = "a mask that varies along both axes"
     if (own := describe.phase_encode_axis(mask)) is not None:
       found = f"phase-encode axis {own}"
-    remedy = "Correct --axis, or leave it out."
-    raise UserError(path, found, f"phase-encode axis {axis}", remedy)
+    raise ArgumentError("axis", f"{axis}, but {found} in {path}", "the mask's own axis")
   middle = stored.centred if centred is None else centred
   mask = np.fft.ifftshift(mask) if middle else mask
   _check_order(path, mask, middle)
@@ -107,7 +105,7 @@ def read_masks(
     settings: the arguments of `read_mask`, the same for all.
 
   Returns:
-    Name -> mask; and sentence on where zero frequency was -> names.
+    Name -> mask; and sentence on the place of zero frequency -> names.
 
   Raises:
     UserError: a file is given twice, or as `read_mask`.
@@ -155,7 +153,7 @@ def _matlab(path, key):
   except UserError as error:
     if not error.found.startswith("no array"):
       raise
-    remedy = "Name the variable of the mask with --key."
+    remedy = "Name the variable of the mask as key."
     raise UserError(path, error.found, error.expected, remedy) from error
   return np.squeeze(values.toarray() if scipy.sparse.issparse(values) else values)
 
@@ -165,7 +163,7 @@ def _fastmri(path, key) -> _Stored:
     if not isinstance(file.get(key), h5py.Dataset):
       keys = ", ".join(sorted(file)) or "none"
       found = f"no dataset {key!r} (the keys are: {keys})"
-      remedy = "Name it with --key; fastMRI's fully sampled files have no mask."
+      remedy = "Name it as key; fastMRI's fully sampled files have no mask."
       raise UserError(path, found, f"a dataset {key!r}", remedy)
     values = np.squeeze(h5_array(file, key))
     shape: tuple[int, ...] = getattr(file.get("kspace"), "shape", ())
@@ -182,7 +180,7 @@ def _bart(path) -> _Stored:
       path,
       f"{array.shape[k]} entries in dimension {k}",
       "one pattern, in the dimensions 0, 1 and 2",
-      f"Take one with: bart slice {k} 0 NAME ONE",
+      f"Select one with: bart slice {k} 0 NAME ONE",
     )
   volume: Any = np.asarray(array).reshape(array.shape[:3])
   depth = volume.shape[-1]
@@ -192,7 +190,7 @@ def _bart(path) -> _Stored:
       path,
       "a pattern that varies along all of the dimensions 0, 1 and 2",
       "one that is constant along the readout, dimension 0",
-      "Take the plane to be used with: bart slice 0 0 NAME PLANE",
+      "Select a plane with: bart slice 0 0 NAME PLANE",
     )
   if 1 in plane.shape:
     return _Stored(plane.ravel(), "a BART pattern", axis=int(plane.shape[0] == 1))
@@ -204,20 +202,18 @@ def _repeated(path, stored, size, axis) -> np.ndarray:
   length = len(stored.values)
   known = stored.axis if stored.axis is not None else axis
   if known is None:
-    raise UserError(
-      path,
-      f"a line of {length} values",
-      "its phase-encode axis",
-      "Say it with --axis=0 (rows are sampled) or --axis=1 (columns).",
+    raise ArgumentError(
+      "axis",
+      f"none, for a line of {length} values in {path}",
+      "0 (rows are sampled) or 1 (columns)",
     )
   size = size or stored.size
   if size is None or size[known] != length:
     what = "columns" if known else "rows"
-    raise UserError(
-      path,
-      f"a line of {length} {what}" + (f" for a size of {size}" if size else ""),
+    raise ArgumentError(
+      "size",
+      f"{size or 'none'}, for a line of {length} {what} in {path}",
       f"rows and columns, {length} {what} among them",
-      "Say them with --size=ROWS,COLUMNS.",
     )
   line = stored.values[:, None] if known == 0 else stored.values
   return np.broadcast_to(line, size)
