@@ -292,9 +292,10 @@ class _Loop:
       )
 
   def _with_hints(self, parts: tuple[Slices, ...], what: str) -> tuple[Slices, ...]:
-    """Adds the frozen teachers' hints, and computes the range of their error. Where
-    every training step varies its slices, hints cannot be kept; the error's range is
-    then that of the stored slices.
+    """Adds the frozen teachers' hints, and computes the range of their error.
+
+    Where every training step varies its slices, hints cannot be kept; the error's range
+    is then that of the stored slices.
     """
     taught_terms = [term for term in self._stage.networks.terms if term.needs_teacher]
     if not taught_terms:
