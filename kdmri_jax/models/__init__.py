@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
-from kdmri_jax.lookup import find
+from kdmri_jax.lookup import find, unknown
 from kdmri_jax.models import features
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
@@ -64,17 +64,15 @@ def build(config: ModelConfig, mask: ArrayLike, where: str) -> nn.Module:
     )
   choices = getattr(network, "VARIANTS", None)
   if choices and settings.get("variant", choices[0]) not in choices:
-    found = f"{settings['variant']!r}"
-    raise UserError(
-      f"{where}.variant", found, f"one of {', '.join(choices)}", "Correct it."
-    )
+    with arguments_of(f"{where}."):
+      raise unknown("variant", settings["variant"], choices)
   try:
     return network(**settings)
   except TypeError as error:  # a setting without default is missing
     raise UserError(where, f"{error}", "every setting", "Add it.") from error
   except ValueError as error:
     expected = "settings that the network allows"
-    raise UserError(where, f"{error}", expected, "Correct them.") from error
+    raise UserError(where, f"{error}", expected) from error
 
 
 def channels(model: nn.Module) -> int:
@@ -101,10 +99,8 @@ def find_network(name: str) -> type[nn.Module]:
 def _check(key: str, value, fields: dict, where: str) -> None:
   if key not in fields:
     close = difflib.get_close_matches(key, fields, n=1)
-    hint = f"Did you mean {close[0]}? " if close else ""
-    raise UserError(
-      where, "an unknown key", f"one of {', '.join(fields)}", f"{hint}Correct it."
-    )
+    hint = f"Did you mean {close[0]}?" if close else ""
+    raise UserError(where, "an unknown key", f"one of {', '.join(fields)}", hint)
   default = fields[key].default
   kinds = (int, float) if isinstance(default, float) else type(default)
   typed = default is not dataclasses.MISSING and default is not None

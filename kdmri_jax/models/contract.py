@@ -88,6 +88,5 @@ def _fails(
     "a module called as (image, measurement), without random draws",
     "Correct the network or its settings."
     if measured
-    else "Set --config.augment.patch=(0,0), or choose a network without data "
-    "consistency.",
+    else "Train on whole slices, or choose a network without data consistency.",
   )

@@ -161,15 +161,10 @@ class Experiment:
       Interrupted: a signal stopped it; the state was saved.
     """
     setting = Setting(
+      config=self.config,
       acquisitions=self.dataset.acquisitions,
       devices=self.devices,
-      batch_size=self.config.batch_size,
       seed=self.seed,
-      steps_per_dispatch=self.config.steps_per_dispatch,
-      teacher_cache_mb=self.config.teacher_cache_mb,
-      teacher_cache_type=self.config.teacher_cache_type,
-      checkpoint_seconds=self.config.checkpoint_seconds,
-      audit_every=self.config.audit_every,
       signal=signal,
       label=label,
       row=row,

@@ -1,6 +1,7 @@
 """Stages that are not trained here: their weights or images come from elsewhere."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -189,10 +190,14 @@ class GivenOutputs:
   def origin(self, seed: int) -> Origin:
     """Where the images come from."""
     del seed
+    return Origin(self.text, {"best": self._digest}, None, (), False)
+
+  @functools.cached_property
+  def _digest(self) -> str:
     arrays = []
     for path in sorted(self._folder.glob("*.h5")):
       arrays += [path.name.encode(), np.ascontiguousarray(self._read(path)[0])]
-    return Origin(self.text, {"best": digests.digest(arrays)}, None, (), False)
+    return digests.digest(arrays)
 
   def covers(self, slices: SliceSet) -> bool:
     """Whether there is a file for each volume of a set."""
@@ -273,7 +278,7 @@ def find(text: str, where: str, model: nn.Module) -> Given:
     return GivenOutputs(text, where)
   raise UserError(
     where,
-    f"{text!r}, which is none of them",
+    f"{text!r}, where there are no weights and no images",
     "a stage of another run (WORKDIR/STAGE), a .pt file, or a folder of h5 files",
   )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from kdmri_jax.config import StageConfig
+from kdmri_jax.config import ExperimentConfig, StageConfig
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.stage_networks import Networks
 from kdmri_jax.types import Acquisition, Shape, Slices
@@ -18,29 +18,19 @@ class Setting:
   """What all stages of a run share.
 
   Attributes:
+    config: the experiment.
     acquisitions: how slices of each shape are measured.
     devices: from `parallel.choose_devices`.
-    batch_size: slices a step, over all devices.
     seed: seed of the data order.
-    steps_per_dispatch: as in the config.
-    teacher_cache_mb: memory for a frozen teacher's outputs.
-    teacher_cache_type: the type they are kept in.
-    checkpoint_seconds: shortest time between two checkpoints.
-    audit_every: steps between two audits of the terms; 0 for none.
     signal: asks to stop.
     label: precedes the stage's name in what is shown.
     row: line of the progress bar, where several are shown.
   """
 
+  config: ExperimentConfig
   acquisitions: Mapping[Shape, Acquisition]
   devices: Sequence[jax.Device]
-  batch_size: int
   seed: int
-  steps_per_dispatch: int
-  teacher_cache_mb: int
-  teacher_cache_type: str
-  checkpoint_seconds: float
-  audit_every: int
   signal: Interrupt
   label: str
   row: int

@@ -39,7 +39,7 @@ def train(stage: Stage, setting: Setting) -> Progress:
     UserError: a loss became NaN or infinite; or the disk is full.
   """
   counts = batches.counts(stage.train)
-  per_epoch = batches.steps_per_epoch(counts, setting.batch_size)
+  per_epoch = batches.steps_per_epoch(counts, setting.config.batch_size)
   shown = setting.label + stage.name
   with contextlib.ExitStack() as stack:
     optimiser = make_optimiser(stage.config, per_epoch)
@@ -86,7 +86,7 @@ class _Loop:
     self._predict = make_predict(stage.networks.model, setting.devices[:1])
     self._saved_at, self._counted_until = time.monotonic(), time.monotonic()
     self._saved_step = snapshot.progress.step
-    self._cache_left = setting.teacher_cache_mb * 2**20
+    self._cache_left = setting.config.teacher_cache_mb * 2**20
     self._train, self._at_once, self._validation = None, 1, None
 
   def _set_teacher(self, error_range: float) -> None:
@@ -102,7 +102,7 @@ class _Loop:
       self._with_hints(stage.train, "training"), setting.devices
     )
     self._at_once = parallel.at_once(
-      setting.steps_per_dispatch, self._train, setting.devices, per_epoch
+      setting.config.steps_per_dispatch, self._train, setting.devices, per_epoch
     )
     self._validation = Validation(
       self._steps,
@@ -142,7 +142,7 @@ class _Loop:
     """Does the epoch's steps from `done` on; may be stopped before its last one."""
     setting, progress = self._setting, self._snapshot.progress
     counts = batches.counts(self._train)
-    order = batches.epoch_order(counts, setting.batch_size, setting.seed, epoch)
+    order = batches.epoch_order(counts, setting.config.batch_size, setting.seed, epoch)
     end = progress.step - done + len(order)
     groups = batches.group(order, done, self._at_once)
     singles = [rows for group in groups if len(group) == 1 for rows in group]
@@ -184,7 +184,7 @@ class _Loop:
 
   def _is_audit_due(self, steps: int) -> bool:
     """Whether one of the steps that come next is to be audited."""
-    every, step = self._setting.audit_every, self._snapshot.progress.step
+    every, step = self._setting.config.audit_every, self._snapshot.progress.step
     return bool(every) and -step % every < steps
 
   def _audit(self, batch: Slices) -> None:
@@ -259,7 +259,7 @@ class _Loop:
     self._counted_until = now
 
   def _is_due(self) -> bool:
-    return time.monotonic() - self._saved_at >= self._setting.checkpoint_seconds
+    return time.monotonic() - self._saved_at >= self._setting.config.checkpoint_seconds
 
   def _save_if_due(self) -> bool:
     finished = self._snapshot.progress.finished
@@ -304,9 +304,9 @@ class _Loop:
     taught = hints.collect(
       lambda batch: self._steps.teach(self._teacher, batch, self._measured(batch)),
       parts,
-      self._setting.batch_size,
+      self._setting.config.batch_size,
       0 if varies else self._cache_left,
-      self._setting.teacher_cache_type,
+      self._setting.config.teacher_cache_type,
       what == "training" and any(term.uses_context for term in taught_terms),
       self._stop_if_asked,
     )
@@ -316,7 +316,7 @@ class _Loop:
         "%s: the teacher's outputs on the %s set take %.0f MB or more; computing them "
         "step by step (config.teacher_cache_mb=%d)",
         *(self._stage.name, what, taught.needed / 2**20),
-        self._setting.teacher_cache_mb,
+        self._setting.config.teacher_cache_mb,
       )
     if what == "training":
       self._set_teacher(taught.error_range)

@@ -33,10 +33,10 @@ class Validation:
   ):
     self._steps, self._setting = steps, setting
     self._parts = parallel.keep(tuple(parts), setting.devices)
-    self._order = batches.in_order(batches.counts(parts), setting.batch_size)
+    self._order = batches.in_order(batches.counts(parts), setting.config.batch_size)
     self._one_teacher, self._teacher = teachers
     self._acquisitions = acquisitions
-    asked, count = setting.steps_per_dispatch, len(self._order)
+    asked, count = setting.config.steps_per_dispatch, len(self._order)
     self._in_groups = parallel.at_once(asked, self._parts, setting.devices, count) > 1
 
   def first(self, state: TrainState) -> dict[str, float]:
@@ -70,7 +70,7 @@ class Validation:
   def _batch(self, state: TrainState, batch: Slices):
     """The errors of its images, and the values of the terms."""
     shape, one_device = shape_of(batch), len(self._setting.devices) == 1
-    if one_device or len(batch.target) == self._setting.batch_size:
+    if one_device or len(batch.target) == self._setting.config.batch_size:
       acquisition = self._acquisitions[shape]
       return self._steps.validate(state, self._teacher, batch, acquisition)
     # On one device, so with arrays that are not spread over several.
