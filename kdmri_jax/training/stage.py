@@ -1,4 +1,4 @@
-"""What a stage is trained with."""
+"""The inputs of a stage's training."""
 
 import dataclasses
 import pathlib
@@ -15,15 +15,15 @@ from kdmri_jax.types import Acquisition, Shape, Slices
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-  """What all stages of a run share.
+  """The settings that all stages of a run share.
 
   Attributes:
     config: the experiment.
     acquisitions: how slices of each shape are measured.
     devices: from `parallel.choose_devices`.
     seed: seed of the data order.
-    signal: asks to stop.
-    label: precedes the stage's name in what is shown.
+    signal: requests a stop.
+    label: precedes the stage's name in messages.
     row: line of the progress bar, where several are shown.
   """
 
@@ -43,10 +43,10 @@ class Stage:
   Attributes:
     name: its key in the config.
     config: its settings.
-    networks: what it computes with.
-    params: the weights it starts from.
-    train: the slices it learns from, with their tasks, in parts of one shape each.
-    validation: those its best weights are chosen by.
+    networks: its networks and terms.
+    params: its initial weights.
+    train: the training slices, with their tasks, in parts of one shape each.
+    validation: the slices for the choice of the best weights.
     teacher_params: the weights of each frozen teacher.
     directory: where checkpoints and logs go.
   """

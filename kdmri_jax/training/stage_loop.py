@@ -49,7 +49,7 @@ def train(stage: Stage, setting: Setting) -> Progress:
     snapshot = checkpoints.restore(fresh) or fresh
     done, total = snapshot.progress.step, stage.config.epochs * per_epoch
     if done:
-      logging.info("%s: going on after step %d of %d", shown, done, total)
+      logging.info("%s: continuing after step %d of %d", shown, done, total)
     diary = log.StageLog(stage.directory, shown, done, total, setting.row)
     stack.callback(diary.close)
     steps = make_steps(stage.networks, optimiser, setting.devices)
@@ -71,7 +71,7 @@ def _fresh(stage: Stage, setting: Setting, optimiser) -> Snapshot:
 
 
 class _Loop:
-  """The moving parts of a stage that is being trained."""
+  """The state of a stage during training."""
 
   def __init__(self, stage, setting, steps, snapshot, checkpoints, diary):
     self._stage, self._setting, self._steps = stage, setting, steps
@@ -139,7 +139,7 @@ class _Loop:
       self._stop_if_asked()
 
   def _train_epoch(self, epoch: int, done: int) -> None:
-    """Does the epoch's steps from `done` on; may be stopped before its last one."""
+    """Runs the epoch's steps from `done` on; may be stopped before its last one."""
     setting, progress = self._setting, self._snapshot.progress
     counts = batches.counts(self._train)
     order = batches.epoch_order(counts, setting.config.batch_size, setting.seed, epoch)
@@ -183,7 +183,7 @@ class _Loop:
     return values
 
   def _is_audit_due(self, steps: int) -> bool:
-    """Whether one of the steps that come next is to be audited."""
+    """Whether one of the next steps is audited."""
     every, step = self._setting.config.audit_every, self._snapshot.progress.step
     return bool(every) and -step % every < steps
 
@@ -218,7 +218,7 @@ class _Loop:
         f"{bad[0]} = {values[bad[0]]}",
         "a finite value",
         (
-          f"The last good checkpoint, of step {saved.step}, is kept. "
+          f"The last valid checkpoint, of step {saved.step}, is kept. "
           if saved
           else "It came before the first checkpoint. "
         )
@@ -227,12 +227,12 @@ class _Loop:
       )
 
   def _check_weights(self) -> None:
-    """Refuses to save weights that the last step has ruined."""
+    """Refuses to save weights that give values that are not finite."""
     values = self._validation.first(self._snapshot.state)
     self._check_finite(values, f"validation, step {self._snapshot.progress.step}")
 
   def _measured(self, batch: Slices) -> Acquisition:
-    """How a batch is measured, on the devices."""
+    """The acquisition of a batch, on the devices."""
     return self._acquisitions[shape_of(batch)]
 
   def _validate(self, epoch: int) -> dict[str, float]:
@@ -246,7 +246,7 @@ class _Loop:
     best = snapshot.progress.best_value
     if best is not None and value >= best:
       return False
-    # Copies: a step takes over the memory of the state before it.
+    # Copies: a step reuses the memory of the previous state.
     snapshot.best, snapshot.branches = jax.device_get(
       (snapshot.state.params, snapshot.state.guides.get("branches"))
     )
@@ -288,14 +288,14 @@ class _Loop:
       raise Interrupted(
         self._signal.received,
         f"stopped in stage {self._stage.name} at step {self._snapshot.progress.step}; "
-        "everything is saved. Start the same command again to go on.",
+        "everything is saved. Start the same command again to continue.",
       )
 
   def _with_hints(self, parts: tuple[Slices, ...], what: str) -> tuple[Slices, ...]:
-    """Adds the frozen teachers' hints, and takes the range of their error.
+    """Adds the frozen teachers' hints, and computes the range of their error.
 
-    Where every training step varies its slices, hints are of no use for long; the
-    error's range is then that of the slices as they are stored.
+    Where every training step varies its slices, hints cannot be kept; the error's range
+    is then that of the stored slices.
     """
     taught_terms = [term for term in self._stage.networks.terms if term.needs_teacher]
     if not taught_terms:

@@ -217,11 +217,11 @@ class TestRecords:
     brain = tmp_path / "brain"
     copied = tmp_path / "knee" / "seed_42" / "teacher"
     shutil.copytree(copied, brain / "seed_42" / "teacher")
-    found = refused("a stage that was trained otherwise", sweep_config(), brain)
+    found = refused("was trained with other settings", sweep_config(), brain)
     assert "mask.acceleration: 5.0 there, 3.0 here" in found
     assert "data.train_digest: " in found
     assert "WORKDIR/STAGE" in found
-    with pytest.raises(UserError, match="trained otherwise"):
+    with pytest.raises(UserError, match="trained with other settings"):
       make(brain).best("teacher")
 
   def test_a_student_of_another_teacher_is_refused(self, sweep, tmp_path):
