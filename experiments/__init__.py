@@ -1,4 +1,5 @@
-"""The experiments that are shipped, one file with get_config() each.
+"""The shipped experiments, one file with get_config() each.
 
-`kdmri run --config=NAME` takes them by name. `base` is the start for files of your own.
+`kdmri run --config=NAME` takes them by name. `base` is the starting point for your own
+files.
 """

@@ -1,10 +1,11 @@
-"""What each of the three losses contributes (KD-MRI, figure 3b).
+"""Contribution of each of the three losses (KD-MRI, figure 3b).
 
   kdmri run --config=ablation:acdc --workdir=runs/ablation \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
 Every student is trained for as many epochs as the feature and kd stage together:
-student_long on the target alone, the others with imitation, attention transfer, both.
+student_long on the target alone, the others with imitation, attention transfer, or
+both.
 """
 
 from kdmri_jax.experiments import study

@@ -4,8 +4,8 @@
     --config.data.root=/path/to/ACDC
 
 The folder holds `training/patient001` ... in the official naming (from the ACDC
-challenge site, after registration). End-diastolic and end-systolic volumes of the
-first 60 patients: 48 to train on, 12 to compare on. For the full setting see
+challenge site, after registration). End-diastolic and end-systolic volumes of the first
+60 patients: 48 for training, 12 for the comparison. For the full setting see
 cardiac_4x.py.
 """
 

@@ -3,7 +3,8 @@
   kdmri run --config=sft:acdc_small --workdir=runs/sft \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
-As acdc.py with 24 patients to train on, 12 to compare on, 96x96 and 6 epochs a stage.
+As acdc.py with 24 training patients, 12 for the comparison, 96x96 and 6 epochs per
+stage.
 """
 
 from kdmri_jax.experiments import acdc, base

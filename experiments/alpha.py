@@ -1,10 +1,10 @@
-"""How much the student should follow the teacher instead of the target.
+"""Weight of the target against the teacher in the student's loss.
 
   kdmri run --config=alpha:acdc --workdir=runs/alpha \
     --config.data.root=/path/to/ACDC --config.seeds=3
 
-Attention transfer, then alpha times the distance to the target and 1 - alpha times
-that to the teacher's image; KD-MRI has alpha 0.5.
+Attention transfer, then alpha times the distance to the target and 1 - alpha times the
+distance to the teacher's image; KD-MRI has alpha 0.5.
 """
 
 from kdmri_jax.experiments import study

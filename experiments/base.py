@@ -2,7 +2,7 @@
 
 `get_config("paper")` follows the publication, `get_config("reference")` the code
 published with it; the differences are listed in the README. An experiment changes
-what is its own:
+single settings:
 
     from kdmri_jax.experiments import base
 
@@ -64,10 +64,10 @@ def student_friendly_teacher(
 ) -> None:
   """Makes a teacher student-friendly (SFT-KD-Recon, Gayathri et al. 2023).
 
-  It is trained together with branches made of its student's blocks: their images
-  approach the target and, without a stop of the gradient, the teacher's own image. In
-  the published code ("reference") that imitation is divided by the number of values,
-  and every CNN sees 5 pixels of zeros about its image.
+  It is trained together with branches of its student's blocks: their images approach
+  the target and, without a stop of the gradient, the teacher's own image. In the
+  published code ("reference") that imitation is divided by the number of values, and
+  every CNN pads its image with 5 pixels of zeros.
   """
   branches = tuple(f"branch_{c}" for c in range(1, CASCADES))
   config.stages[stage].branches = "student"
@@ -82,10 +82,11 @@ def student_friendly_teacher(
 
 
 def super_resolution(config: ConfigDict, factor: float = 4.0) -> None:
-  """Makes of reconstruction super-resolution by VDSR (KD-MRI, its last experiment).
+  """Changes reconstruction to super-resolution by VDSR (KD-MRI, last experiment).
 
   The input is the central part of k-space, 1 / factor of each axis. Unlike the
-  reconstruction code, the published one lets imitation count as much as the target.
+  reconstruction code, the published super-resolution code weights imitation as much as
+  the target.
   """
   config.mask.update(kind="central", acceleration=factor)
   config.models = ConfigDict(dict(teacher=_vdsr(11), student=_vdsr(7)))
@@ -96,7 +97,7 @@ def super_resolution(config: ConfigDict, factor: float = 4.0) -> None:
 
 
 def drop_published(config: ConfigDict) -> None:
-  """Drops the published numbers, which are of something else."""
+  """Drops the published numbers, which belong to other settings."""
   config.evaluation.published = {}
   config.evaluation.published_source = ""
   config.evaluation.published_on = {}

@@ -4,8 +4,8 @@
     --config.data.root=/path/to/folder
 
 The images: axial proton-density slices of 70 subjects of the IXI set (brain-
-development.org), two a subject, 256x256, in one NumPy archive: `image` [140, 256, 256]
-and `subject` [140], 1 to 70. 49 subjects to train on, 21 to compare on.
+development.org), two per subject, 256x256, in one NumPy archive: `image` [140, 256,
+256] and `subject` [140], 1 to 70. 49 subjects for training, 21 for the comparison.
 """
 
 from kdmri_jax.experiments import base, study

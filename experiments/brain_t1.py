@@ -6,8 +6,8 @@
 The images: the open_ms_data set (University of Ljubljana, Lesjak et al.,
 Neuroinformatics 2016; on GitHub as muschellij2/open_ms_data), the files
 longitudinal/raw/patientNN/studyK_T1W.nii.gz copied as patientNN_studyK_T1W.nii.gz.
-Three subjects (four volumes) to train on, one to compare on: with a single subject
-the interval says how the slices differ, not how subjects do.
+Three subjects (four volumes) for training, one for the comparison: with a single
+subject the interval covers differences between slices, not between subjects.
 """
 
 from kdmri_jax.experiments import base, study

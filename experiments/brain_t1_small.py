@@ -4,7 +4,7 @@
     --workdir=runs/recipes_brain --config.data.root=/path/to/folder --config.seeds=3
 
 As brain_t1.py with the middle 16 slices of each volume, 160x160 about the centre and 6
-epochs a stage.
+epochs per stage.
 """
 
 from kdmri_jax.experiments import base, brain_t1

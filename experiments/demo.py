@@ -3,8 +3,8 @@
   kdmri run --config=demo --workdir=runs/demo
 
 One real head (the MNI152 template that nilearn ships) or, without nilearn, brain
-phantoms; 4x undersampling; a short training. It shows that everything
-works, not how well distillation generalises.
+phantoms; 4x undersampling; a short training. It tests the whole pipeline; it does not
+measure how well distillation generalises.
 """
 
 import importlib.util

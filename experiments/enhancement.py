@@ -1,8 +1,8 @@
-"""Enhancement by distillation (Shou et al., ISMRM): what its two studies share.
+"""Enhancement by distillation (Shou et al., ISMRM): shared by its two studies.
 
-Noisy or blurred images go in, at their final size; no network sees k-space. Training
-takes patches of 64x64, mirrored and turned at random. The data terms are L1 and SSIM;
-`perceptual` adds the third of the publication.
+The inputs are noisy or blurred images of the final size; no network reads k-space.
+Training takes patches of 64x64, mirrored and turned at random. The data terms are L1
+and SSIM; `perceptual` adds the third of the publication.
 
 A study's argument is "setting" or "setting:size": the experiment file whose images it
 uses, and the networks, "small" enough for a CPU or "full" as published.
@@ -59,13 +59,13 @@ def add_stage(
 
   Args:
     config: from `start`.
-    name: of the stage.
+    name: name of the stage.
     model: key in `config.models`.
     alpha: weight of the distance to the teacher's image.
     teacher: the stage that teaches all samples; "" for none.
     teachers: task -> the stage that teaches its samples; None for none.
-    tasks: those it learns; () for all.
-    times: how many times `config.epochs` it is trained for.
+    tasks: the tasks that it learns; () for all.
+    times: number of epochs as a multiple of `config.epochs`.
   """
   terms = {}
   if alpha < 1:

@@ -3,8 +3,8 @@
   kdmri run --config=model_based:brain_t1 \
     --workdir=runs/model_based --config.data.root=/path/to/folder
 
-A student for each alpha of alpha * KD + (1 - alpha) * data; `student` is the one with
-alpha 0. The transformer learns slowly and is trained four times as long as they.
+One student per alpha of alpha * KD + (1 - alpha) * data; `student` has alpha 0. The
+transformer learns slowly and is trained four times as long as the students.
 `model_based.py:brain_t1:full` takes the published sizes.
 """
 

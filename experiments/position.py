@@ -1,4 +1,4 @@
-"""Which convolution of a cascade should be taught (KD-MRI, appendix B).
+"""Position of the distilled convolution in a cascade (KD-MRI, appendix B).
 
   kdmri run --config=position:acdc --workdir=runs/position \
     --config.data.root=/path/to/ACDC --config.seeds=3

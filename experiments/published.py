@@ -1,7 +1,7 @@
 """The nine dataset and acceleration settings of the KD-MRI paper (tables 1 to 3).
 
-The files NAME_Nx.py beside this one are these settings one by one. They read the
-layout of the published code, from the folder in which you start the command:
+The files NAME_Nx.py beside this one select these settings. They read the layout of the
+published code, from the folder in which you start the command:
 
   datasets/{cardiac,mrbrain,knee}/{train,validation}/acc_{4x,5x,8x}/N.h5
   us_masks/{cardiac,mrbrain,knee}/mask_{4x,5x,8x}.npy
@@ -12,9 +12,9 @@ not bring its own k-space). The protocol of the published code instead of the
 paper's: --config=NAME_Nx:reference
 
 The images: ACDC (cardiac), MRBrainS (brain) and the knees of Hammernik et al. 2018,
-each from its own site after registration. The published numbers stand in the report
-only beside these data at this acceleration; images of other data that are the same ones
-are declared by --config.evaluation.published_on.data.source=prepared and the like.
+each from its own site after registration. The report shows the published numbers only
+for these data at this acceleration. If another source holds the same images, declare it
+by --config.evaluation.published_on.data.source=prepared and the like.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""Looks for a recipe whose student beats one trained alone for as long.
+"""Searches for a recipe whose student is better than one trained alone for as long.
 
   kdmri run --config=recipes:acdc_small \
     --workdir=runs/recipes --config.data.root=/path/to/ACDC --config.seeds=3
@@ -6,7 +6,7 @@
 Every student is trained for as many epochs as student_long, their teacher for four
 times as many as `student`. `paper` is KD-MRI's recipe, a feature stage and a kd stage.
 In `cascades` and `cascades_target` the feature stage follows the image that the teacher
-has after each cascade, in `imitation_target` its last one; `_target` goes on without
+has after each cascade, in `imitation_target` its last one; `_target` continues without
 the teacher. The others have one joint stage from random weights.
 """
 

@@ -1,4 +1,4 @@
-"""What the studies share: many students of one teacher, compared in one table.
+"""Helpers for studies: many students of one teacher, compared in one table.
 
 A study takes a setting, the name of another experiment file, whose data, mask, networks
 and budget it uses:
@@ -75,9 +75,9 @@ def add_student(
 
   Args:
     config: from `start`.
-    name: of the student.
-    hints: the term of its feature stage; None leaves that stage out, and the other
-      then takes the epochs of both.
+    name: name of the student.
+    hints: the term of its feature stage; None omits that stage, and the other then
+      takes the epochs of both.
     alpha: weight of the target in the kd stage; 1 - alpha is that of the teacher.
     teacher: the stage that teaches.
   """
@@ -100,7 +100,7 @@ def add_student(
 
 
 def finish(config: ConfigDict, kd: str = "") -> ConfigDict:
-  """Drops the stages that the study does not run, and published rows it has not.
+  """Drops the stages that the study does not run, and published rows without a stage.
 
   Args:
     config: from `start`, its students added.
@@ -130,7 +130,7 @@ def features(loss: str, variant: str = "paper", guided: int = 2, hint: int = 3) 
 
 
 def copy(config: ConfigDict, name: str, times: int = 1) -> ConfigDict:
-  """A copy of a stage, for `times` as many epochs as `config.epochs` comes to say."""
+  """A copy of a stage, for `times` the final value of `config.epochs`."""
   stage = config.stages[name].copy_and_resolve_references()
   stage.epochs = config.get_oneway_ref("epochs") * times
   if stage.decay_epochs:

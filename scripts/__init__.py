@@ -1,1 +1,1 @@
-"""The commands: `kdmri NAME`, or `kdmri NAME` in a checkout."""
+"""The commands `kdmri NAME`, one script each."""

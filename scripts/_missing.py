@@ -1,6 +1,6 @@
-"""Names a missing package in one paragraph, in place of a traceback.
+"""Names a missing package in one paragraph, instead of a traceback.
 
-A script imports this module before all others, and it needs nothing but Python.
+A script imports this module before all others, and it needs only Python.
 """
 
 import pathlib

@@ -1,18 +1,18 @@
-"""Times inference and training steps, side by side with other frameworks.
+"""Times inference and training steps, in comparison with other frameworks.
 
   kdmri benchmark --out=runs/benchmark
   kdmri benchmark --out=runs/quick --sizes=240x240 --batches=1 \\
     --stages=student --repeats=3 --frameworks=jax,torch
 
-Every framework works in a process of its own and waits while another has its turn; the
-turns rotate, and ratios are taken round by round. Before anything is timed, all
-frameworks must give the same numbers from the same weights. Whole epochs of the
-pipeline (one seed, and several side by side) and the scaling of the first stage's step
-over devices and over two processes are timed for JAX alone. A framework that is not
-installed is left out: pip install '.[torch]' and '.[export]' bring PyTorch (eager,
-channels-last and compiled; the best counts) and onnxruntime.
+Every framework runs in its own process and waits while another one is timed; the turns
+rotate, and ratios are computed per round. Before anything is timed, all frameworks must
+give the same numbers from the same weights. Whole epochs of the pipeline (one seed, and
+several side by side) and the scaling of the first stage's step over devices and over
+two processes are timed for JAX alone. A framework that is not installed is omitted: pip
+install '.[torch]' and '.[export]' install PyTorch (eager, channels-last and compiled;
+the best counts) and onnxruntime.
 
-On an accelerator everything runs there, and 32 training steps make a dispatch:
+On an accelerator everything runs there, with 32 training steps per dispatch:
 
   kdmri benchmark --out=runs/gpu --what=inference,training,protocol \\
     --precisions=float32,tensorfloat32,bfloat16 \\
@@ -42,17 +42,19 @@ from kdmri_jax import cli, config, config_flag
 from kdmri_jax.errors import UserError
 
 _CONFIG = config_flag.define(
-  "base", purpose="Whose networks, mask and stages are timed."
+  "base", purpose="Experiment whose networks, mask and stages are timed."
 )
 _OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)
 _FRAMEWORKS = flags.DEFINE_list(
-  "frameworks", ["jax", "torch", "onnxruntime"], "Which to race; jax is always there."
+  "frameworks",
+  ["jax", "torch", "onnxruntime"],
+  "Frameworks to time; jax is always included.",
 )
 _CASES, _WHOLE = ("inference", "training"), ("epochs", "scaling", "protocol")
 _WHAT = flags.DEFINE_list(
   "what",
   ["inference", "training", "epochs", "scaling"],
-  f"What to time: some of {', '.join((*_CASES, *_WHOLE))}.",
+  f"Kinds of measurements: some of {', '.join((*_CASES, *_WHOLE))}.",
 )
 _STAGES = flags.DEFINE_list(
   "stages",
@@ -62,15 +64,15 @@ _STAGES = flags.DEFINE_list(
 _SIZES = flags.DEFINE_list(
   "sizes", ["150x150", "240x240", "256x256", "640x368"], "Rows x columns."
 )
-_BATCHES = flags.DEFINE_list("batches", ["1", "8"], "Images at a time, in inference.")
+_BATCHES = flags.DEFINE_list("batches", ["1", "8"], "Batch sizes in inference.")
 _PRECISIONS = flags.DEFINE_list(
   "precisions",
   ["float32"],
-  "Precisions of the networks, in inference and in training steps. In the rest that of "
-  "the config counts.",
+  "Precisions of the networks in inference and training steps; the rest uses the "
+  "config's.",
 )
 _TRAINING_SIZE = flags.DEFINE_string("training_size", "240x240", "Rows x columns.")
-_TRAINING_BATCH = flags.DEFINE_integer("training_batch", 4, "Images a step.", 1)
+_TRAINING_BATCH = flags.DEFINE_integer("training_batch", 4, "Images per step.", 1)
 _PROTOCOL_EPOCHS = flags.DEFINE_integer(
   "protocol_epochs", 150, "Epochs of each stage of the protocol.", 1
 )
@@ -197,12 +199,12 @@ def _count(text: str, flag: str) -> int:
 
 
 def _frameworks() -> list[str]:
-  """JAX, and those asked for that are installed."""
+  """JAX, and the requested frameworks that are installed."""
   found = ["jax"]
   _check("--frameworks", _FRAMEWORKS.value, ("jax", "torch", "onnxruntime"))
   for name in _FRAMEWORKS.value:
     if importlib.util.find_spec(name) is None:
-      print(f"{name} is not installed: left out", file=sys.stderr)
+      print(f"{name} is not installed: omitted", file=sys.stderr)
     elif name != "jax":
       found.append(name)
   return found

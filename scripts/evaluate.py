@@ -1,8 +1,8 @@
 """Measures reconstructed volumes against their targets.
 
-Two folders of files whose names agree but for the ending (.h5, .nii, .nii.gz, .npz or
-.cfl); the table goes to the screen, and with --out the metrics of every volume and
-slice go to CSV and JSON files:
+Reads two folders of files with equal names except for the ending (.h5, .nii, .nii.gz,
+.npz or .cfl); prints the table, and with --out writes the metrics of every volume and
+slice to CSV and JSON files:
 
   kdmri evaluate --target=data/validation --prediction=results/kd
   kdmri evaluate --target=data/validation \\
@@ -11,7 +11,7 @@ slice go to CSV and JSON files:
 Volumes in h5 and npz are (slices, rows, columns); the first of the keys reconstruction,
 target, volfs (rows, columns, slices), reconstruction_rss, reconstruction_esc and, in
 npz, image is read unless --key names another. Those in NIfTI and cfl are (rows,
-columns, slices). Undefined values (a slice without signal) are left out of means and
+columns, slices). Undefined values (a slice without signal) are omitted from means and
 empty in the files.
 """
 
@@ -41,7 +41,7 @@ _PROTOCOL = flags.DEFINE_enum(
   "protocol",
   "kdmri",
   list(PROTOCOLS),
-  "Whose numbers the table shows; the files hold all protocols.",
+  "Protocol of the table; the files hold all protocols.",
 )
 _METRICS = flags.DEFINE_list(
   "metrics",
@@ -73,7 +73,7 @@ def main(argv):
   print(f"\nprotocol {_PROTOCOL.value}: {PROTOCOLS[_PROTOCOL.value].definition}")
   left_out = sum(row[name]["left_out"] for row in rows for name in metrics)
   if left_out:
-    print(f"{left_out} undefined or infinite values were left out of the means.")
+    print(f"{left_out} undefined or infinite values were omitted from the means.")
   if out:
     with saving(out):
       tables.write_tables(out, measured)
@@ -81,7 +81,7 @@ def main(argv):
 
 
 def _named_folders(values):
-  """Model name -> folder; a folder without a name is called by its own."""
+  """Model name -> folder; a folder without a name has its own as name."""
   folders = {}
   for value in ",".join(values).split(","):
     name, separator, folder = value.rpartition("=")
@@ -94,7 +94,7 @@ def _named_folders(values):
         f"{value!r}"
         + (f", a second folder called {name!r}" if name in folders else ""),
         "DIR or NAME=DIR, each name once",
-        "Give every folder a name of its own: --prediction=NAME=DIR.",
+        "Give every folder a different name: --prediction=NAME=DIR.",
       )
     folders[name] = folder
   return folders

@@ -3,10 +3,10 @@
   kdmri export --workdir=runs/demo --stage=kd --format=onnx --out=kd.onnx
 
 `jax` and `onnx` hold the whole reconstruction of a volume: zero-filling, scaling, the
-network and its data consistency. K-space in any unit goes in, zero frequency at [0, 0],
-with the mask that it was sampled with, and the image in that unit comes out, real and
-imaginary part where the network has two channels. A network without data consistency
-takes images in place of k-space and mask. For slices of another size than the run's say
+network and its data consistency. The input is k-space in any unit, zero frequency at
+[0, 0], with its sampling mask; the output is the image in the same unit, with real and
+imaginary part if the network has two channels. A network without data consistency takes
+images instead of k-space and mask. For slices of another size than the run's give
 --size=ROWS,COLUMNS. Give all slices of a volume at once: they are divided by their
 largest magnitude. A network trained with lines of k-space gives NaN with other masks.
 
@@ -27,7 +27,7 @@ its DC-CNN and VDSR; PyTorch is not needed to write it:
   torch.load("student.pt", weights_only=True)["model"]     # the state dict
   kdmri_jax.interop.load_kdmri_checkpoint("student.pt")    # model, variables
 
-What the weights do not tell stands beside them, in the entry "settings".
+The entry "settings" holds the settings that the weights do not contain.
 """
 
 if __name__ == "__main__":
@@ -79,7 +79,7 @@ def main(argv):
 
 
 def _size(shapes):
-  """The size that is asked for, or that of the run's slices."""
+  """The requested size, or the size of the run's slices."""
   from kdmri_jax.errors import UserError
 
   if not _SIZE.value and (len(shapes) == 1 or _FORMAT.value == "kdmri"):

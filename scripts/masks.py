@@ -6,18 +6,18 @@
   kdmri masks convert file1000000.h5 --out=mask.npy
 
 make     draws a mask by the recipes of config.mask and writes it: --kind, --size, and
-         what the kind takes of --acceleration, --centre_lines, --axis and --seed.
+         the kind's settings among --acceleration, --centre_lines, --axis and --seed.
 show     prints a table of masks; with --out it draws each, with its line profile and
          its point-spread function.
-compare  also what masks of one shape have in common, which share of an image's energy
-         each samples, and how good the zero-filled image is.
+compare  also prints the common samples of masks of one shape, the share of an image's
+         energy that each samples, and the quality of the zero-filled image.
 convert  reads a mask of fastMRI (.h5), BART (.cfl), MATLAB (.mat) or NumPy (.npy) and
-         writes it as an experiment reads it.
+         writes it in the format of experiments.
 
 In the table, "centre" counts the fully sampled lines about zero frequency (of a 2-D
 mask it is the side of the square), "symmetric" is the share of the samples k whose
 mirror -k is sampled, too, and "side lobe" the highest local maximum of the point-spread
-function beside its peak, relative to that, and its distance: how strong ghosts are.
+function beside its peak, relative to that, and its distance: the strength of ghosts.
 
 Masks are written with zero frequency at [0, 0], for --config.mask.kind=file
 --config.mask.path=mask.npy. show, compare and convert read all these formats: .h5 and
@@ -47,7 +47,7 @@ _KIND = flags.DEFINE_enum(
   "kind", "cartesian", list(recipes.KINDS), "Recipe of the mask."
 )
 _SIZE = flags.DEFINE_list(
-  "size", None, "Rows,columns; also what a file with a single line lacks."
+  "size", None, "Rows,columns; also for a file with a single line."
 )
 _ACCELERATION = flags.DEFINE_float(
   "acceleration", 4.0, "N / number of lines (or points)."
@@ -58,7 +58,7 @@ _CENTRE = flags.DEFINE_integer(
 _AXIS = flags.DEFINE_integer(
   "axis",
   None,
-  "Phase-encode axis: 0 if rows are sampled (make does without --axis), 1 if columns.",
+  "Phase-encode axis: 0 if rows are sampled (default of make), 1 if columns.",
 )
 _SEED = flags.DEFINE_integer("seed", 0, "The same seed draws the same mask.")
 _CENTRED = flags.DEFINE_bool(
@@ -135,7 +135,7 @@ def _compare(*files):
 
 
 def _read(files) -> dict:
-  """Name -> mask of every file; says where its zero frequency was."""
+  """Name -> mask of every file; prints the place of its zero frequency."""
   from kdmri_jax.physics.masks import formats
 
   with arguments_of("--"):

@@ -2,10 +2,10 @@
 
   kdmri method_costs --size=240,240 --batch=4
 
-For every method and variant: value and gradient on the layers that KD-MRI distils
-(five maps of 32 channels, or the image), the teacher's half given. Time is the median
-of several runs, after compilation, and so is that of the student's own training step
-on the target, to which it compares. Memory is what XLA reserves for temporary values.
+For every method and variant: value and gradient on the layers that KD-MRI distils (five
+maps of 32 channels, or the image), with the teacher's part precomputed. Time is the
+median of several runs after compilation, and is compared with the student's own
+training step on the target. Memory is XLA's allocation for temporary values.
 """
 
 if __name__ == "__main__":

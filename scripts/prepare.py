@@ -3,9 +3,9 @@
   kdmri prepare --source=acdc --root=FOLDER --out=PREPARED --crop=150,150
 
 OUT then holds NAME.h5 (target [slices, rows, columns], and k-space and zero-filled
-images where the source has them), prepared.json (where everything comes from and what
-was done to it) and montage.png. An experiment reads them with
---config.data.source=prepared --config.data.root=PREPARED.
+images where the source has them), prepared.json (the origin and processing of all
+volumes) and montage.png. An experiment reads them with --config.data.source=prepared
+--config.data.root=PREPARED.
 
 Each flag is the setting data.NAME of an experiment (--phantom_NAME is
 data.phantom.NAME). The source is a name, or `package.module:name` of your own.
@@ -31,7 +31,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 _SOURCE = flags.DEFINE_string(
   "source",
   None,
-  "What ROOT holds: acdc, nifti, ... (docs/data.md lists all), or package.module:name.",
+  "Source of ROOT: acdc, nifti, ... (docs/data.md lists all), or package.module:name.",
   required=True,
 )
 _ROOT = flags.DEFINE_string("root", "", "Folder of images; not for mni152, phantom.")
@@ -41,10 +41,10 @@ _PATTERN = flags.DEFINE_string(
   "subject_pattern", "", "Regular expression that finds the subject in a file's path."
 )
 _CONTRAST = flags.DEFINE_string(
-  "contrast", "", "Which image of a subject: T1, PD, ...; empty for the usual one."
+  "contrast", "", "Image of a subject: T1, PD, ...; empty for the default."
 )
 _COMBINE = flags.DEFINE_enum(
-  "combine", "", ["", "rss", "sense"], "How coils become one image."
+  "combine", "", ["", "rss", "sense"], "Combination of coils."
 )
 _TAG = flags.DEFINE_string("acceleration_tag", "4x", "Suffix of the keys of kdmri.")
 _TYPE = flags.DEFINE_string("kdmri_type", "", "Dataset folder of kdmri: mrbrain, ...")
@@ -61,7 +61,7 @@ _FAMILY = flags.DEFINE_string(
   "phantom_family", "mixed", "brain, cardiac, knee or mixed."
 )
 _SUBJECTS = flags.DEFINE_integer("phantom_subjects", 12, "Number of subjects.")
-_DEPTH = flags.DEFINE_integer("phantom_slices", 16, "Slices a subject.")
+_DEPTH = flags.DEFINE_integer("phantom_slices", 16, "Slices per subject.")
 _SIZE = flags.DEFINE_list("phantom_size", ["128", "128"], "Rows,columns.")
 _SEED = flags.DEFINE_integer(
   "phantom_seed", 0, "The same seed gives the same subjects."
@@ -77,7 +77,7 @@ def _pairs(values):
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags, writes the folder and says how to go on."""
+  """Reads the flags, writes the folder and prints the next step."""
   cli.refuse_arguments(argv)
   from kdmri_jax import lookup
   from kdmri_jax.data import dataset
@@ -98,13 +98,13 @@ def main(argv: list[str]) -> None:
   for note, count in notes.items():
     print(f"{count} of {len(names)} volumes: {note}")
   print(
-    f"{len(names)} volumes in {_OUT.value}; look at montage.png there. Use them with\n"
+    f"{len(names)} volumes in {_OUT.value}; check montage.png there. Use them with\n"
     f"  --config.data.source=prepared --config.data.root={_OUT.value}"
   )
 
 
 def _noted(volumes: Iterable, notes: collections.Counter) -> Iterator:
-  """The volumes; counts what their records say to those who use them."""
+  """The volumes; counts the notes in their records."""
   for volume in volumes:
     if note := volume.record.get("note"):
       notes[note] += 1

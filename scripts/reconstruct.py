@@ -4,17 +4,17 @@
     --input=patient.nii.gz --out=patient_kd.nii.gz
 
 The input is any file or folder that a data source reads; --source names the source
-where the file does not tell. Undersampled k-space (h5 with `kspace`, slices first, or
+where it cannot be recognised. Undersampled k-space (h5 with `kspace`, slices first, or
 the published code's `kspace_volus_*`; .npy; raw data of fastMRI, ISMRM, BART,
 Calgary-Campinas or in MATLAB files) is reconstructed as it is. Fully sampled images and
-k-space are measured first, as the run did: with its mask or --mask, and with its noise.
---as_is enhances images as they are, such as noisy ones by a network that has learnt to
-denoise. Of a run with several tasks or seeds --task and --seed choose.
+k-space are undersampled first, as in the run: with its mask or --mask, and with its
+noise. --as_is enhances images without this, such as noisy images with a network that
+denoises. --task and --seed select from a run with several.
 
 The output, in the input's units, is h5 with `reconstruction`, `zero_filled` (the
-network's input) and, of what was measured first, `target`, (slices, rows, columns); or
-the reconstruction alone as NIfTI, which lies over a NIfTI or DICOM input, or as cfl.
-The section "Reconstructions" of docs/data.md says more of each format.
+network's input) and, for input that was undersampled first, `target`, (slices, rows,
+columns); or the reconstruction alone as NIfTI, in the position of a NIfTI or DICOM
+input, or as cfl. The section "Reconstructions" of docs/data.md describes each format.
 """
 
 if __name__ == "__main__":
@@ -49,7 +49,7 @@ _SOURCE = flags.DEFINE_string(
 _CONTRAST = flags.DEFINE_string(
   "contrast",
   "",
-  "Which image, as data.contrast; of cfl and complex npy 'kspace' or 'image'.",
+  "Image to read, as data.contrast; for cfl and complex npy 'kspace' or 'image'.",
 )
 _COMBINE = flags.DEFINE_string("combine", "", "'rss' or 'sense', as data.combine.")
 _VOLUME = flags.DEFINE_string(
@@ -57,18 +57,18 @@ _VOLUME = flags.DEFINE_string(
 )
 _OUT = flags.DEFINE_string("out", None, "File to write; must not exist.", required=True)
 _FORMAT = flags.DEFINE_string(
-  "format", "", "h5, nifti or cfl; default: what the name of --out says, or h5."
+  "format", "", "h5, nifti or cfl; default: the ending of --out, or h5."
 )
 _MASK = flags.DEFINE_string(
   "mask",
   "",
-  "Mask file (.npy, rows x columns); default: that of the input, or of the run.",
+  "Mask file (.npy, rows x columns); default: the mask of the input, or of the run.",
 )
 _TASK = flags.DEFINE_string(
   "task", "", "Task of a run with several; default: its first one."
 )
 _AS_IS = flags.DEFINE_bool(
-  "as_is", False, "Enhance images as they are, instead of measuring them first."
+  "as_is", False, "Enhance images without undersampling them first."
 )
 _BATCH = flags.DEFINE_integer("batch_size", 4, "Slices at a time.", lower_bound=1)
 
@@ -87,7 +87,7 @@ def main(argv):
   with arguments_of("--"):
     form = write_scan.check_target(out, _FORMAT.value)
   with saving(out), tempfile.TemporaryFile(dir=out.parent):
-    pass  # its folder can be written, so that the work will not be in vain
+    pass  # checks that its folder can be written, before the work
   workdir = pathlib.Path(_WORKDIR.value)
   with arguments_of("--"):
     scan = read_scan.read(

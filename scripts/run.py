@@ -1,16 +1,16 @@
-"""Trains what is missing of an experiment, evaluates it and writes the report.
+"""Trains the missing stages of an experiment, evaluates it and writes the report.
 
   kdmri run --config=demo --workdir=runs/demo
 
---config names a shipped experiment, or a file of your own (--config=my.py). Any
-setting can be changed on the command line, and a part of the stages chosen:
+--config names a shipped experiment, or your own file (--config=my.py). The command line
+can change any setting and select stages:
 
   kdmri run --config=acdc --workdir=runs/acdc \\
     --config.data.root=/data/ACDC --config.epochs=20 --stages=teacher,student
 
-Stop it with Ctrl-C whenever you like: the same command goes on where it stopped.
-docs/settings.md lists the settings. At the end the comparison table is printed, with
-the path of the report (WORKDIR/report/index.html).
+Stop it with Ctrl-C at any time: the same command continues where it stopped.
+docs/settings.md lists the settings. At the end it prints the comparison table and the
+path of the report (WORKDIR/report/index.html).
 """
 
 if __name__ == "__main__":
@@ -23,9 +23,9 @@ from absl import flags, logging
 from kdmri_jax import cli, config, config_flag
 from kdmri_jax.errors import arguments_of
 
-_CONFIG = config_flag.define(purpose="What to train and compare.")
+_CONFIG = config_flag.define(purpose="Experiment to train and compare.")
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Folder for everything the run writes.", required=True
+  "workdir", None, "Folder for all output of the run.", required=True
 )
 _STAGES = flags.DEFINE_list("stages", None, "Stages to train; default: all of them.")
 

@@ -1,4 +1,4 @@
-"""Whether the values of a config are in their limits and fit together."""
+"""Checks the limits of a config's values, and that they are consistent."""
 
 import dataclasses
 import math
@@ -175,7 +175,7 @@ def _check_published(evaluation: EvaluationConfig):
     raise UserError(
       "config.evaluation.published_source",
       "none",
-      "where the published numbers stand",
+      "the source of the published numbers",
       "Name the publication and its table.",
     )
 
@@ -206,7 +206,7 @@ def _check_stage(where: str, stage: StageConfig):
     if name in RESERVED:
       raise UserError(
         f"{where}.terms.{name}",
-        "a name that the log needs itself",
+        "a name that the log reserves",
         f"a term called none of {', '.join(RESERVED)}",
         "Rename the term.",
       )

@@ -1,4 +1,4 @@
-"""The part of the schema that says what is read and how it is measured."""
+"""The part of the schema on the data and its measurement."""
 
 import dataclasses
 import math
@@ -29,7 +29,7 @@ class PhantomConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-  """Where volumes come from and how they are divided.
+  """The volumes and their split.
 
   Attributes:
     source: a name in the table of `kdmri_jax/data/sources`.
@@ -39,23 +39,22 @@ class DataConfig:
       it matches (its first group, where it has one) names the subject. "" takes
       the source's own rule.
     contrast: which image of a subject, where a source has several, such as "T1"; ""
-      takes the source's usual one.
-    combine: how a source with several coils makes one image of them: "rss" (root sum
-      of squares, real) or "sense" (by the coils' sensitivities, complex); "" takes the
-      source's usual way.
+      takes the source's default.
+    combine: how the images of several coils are combined: "rss" (root sum of squares,
+      real) or "sense" (by the coils' sensitivities, complex); "" takes the source's
+      default.
     acceleration_tag: suffix of the stored keys of "kdmri", such as "4x".
     kdmri_type: dataset folder of "kdmri", such as "mrbrain"; "" if `root` is it.
     crop: rows and columns to crop or zero-pad to about the centre; (0, 0) keeps.
     scaling: "volume_max" divides by the volume's largest magnitude, "none" keeps.
-    memory_mb: what the slices may take in memory, as they are stored; while they are
-      read it is twice as much, and each further task takes as much again. Prepared
-      volumes that take more stay in their files and are read while they are used;
-      other sources are refused.
+    memory_mb: memory for the stored slices; reading needs twice as much, and each
+      further task as much again. Larger prepared volumes stay in their files and are
+      read during training; larger other sources are refused.
     slices_per_volume: this many central slices of each volume; 0 takes all.
     train: globs on subjects; () takes all that are in no other split.
     validation: globs on subjects; () lets `validation_fraction` decide.
-    test: globs on subjects held back for the final evaluation; () for none, then
-      the evaluation uses the validation subjects and the report says so.
+    test: globs on subjects held out for the final evaluation; () for none, then the
+      evaluation uses the validation subjects and the report says so.
     validation_fraction: share of the subjects, drawn by `split_seed`.
     split_seed: seed of that draw.
     phantom: settings of the "phantom" source.
@@ -88,8 +87,8 @@ class MaskConfig:
   Attributes:
     kind: "cartesian" (the published recipe), "equispaced", "gaussian2d", "central"
       (the low frequencies alone, for super-resolution), "full" or "file".
-    acceleration: N / number of sampled lines (or points); of "central" the factor by
-      which the resolution of each axis falls.
+    acceleration: N / number of sampled lines (or points); for "central" the factor by
+      which the resolution of each axis decreases.
     centre_lines: fully sampled lines about zero frequency; unused by "central".
     axis: phase-encode axis, 0 (rows) or 1 (columns); unused by "gaussian2d" and
       "central".
@@ -110,11 +109,11 @@ class NoiseConfig:
   """Noise that is added to the measured k-space, see `physics.noise`.
 
   Attributes:
-    snr: lowest and highest signal-to-noise ratio of one acquisition, drawn anew for
-      each image; (inf, inf) for no noise.
+    snr: lowest and highest signal-to-noise ratio of one acquisition, drawn for each
+      image; (inf, inf) for no noise.
     averages: acquisitions averaged.
-    fresh: whether training draws new noise in every step; otherwise, as for validation
-      and evaluation, each slice has noise of its own that stays.
+    fresh: whether training draws new noise in every step; otherwise, as in validation
+      and evaluation, the noise of each slice is fixed.
   """
 
   snr: tuple[float, float] = setting((math.inf, math.inf), most=math.inf)
@@ -124,7 +123,7 @@ class NoiseConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TaskConfig:
-  """One way of measuring that the networks undo.
+  """One task: the measurement that the networks invert.
 
   Attributes:
     mask: the sampling mask.
@@ -137,7 +136,7 @@ class TaskConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AugmentConfig:
-  """What is done to the training slices, anew in every step.
+  """Random changes of the training slices, drawn in every step.
 
   Attributes:
     flips: whether slices are mirrored along rows and columns at random.
@@ -153,5 +152,5 @@ class AugmentConfig:
 
   @property
   def varies(self) -> bool:
-    """Whether anything is done."""
+    """Whether any augmentation is enabled."""
     return self.flips or self.rotations or any(self.patch)

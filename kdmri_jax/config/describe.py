@@ -1,4 +1,4 @@
-"""What the schema tells of its keys: their reference, and which of them are free."""
+"""The reference of all settings, written from the schema; and which keys are free."""
 
 import dataclasses
 import inspect
@@ -13,7 +13,7 @@ _HEAD = """# Settings
 Every key of an experiment, in the form in which `--config.KEY=VALUE` sets it. NAME
 stands for the name of a task, model, stage or term. A key without default must be set.
 A run may be resumed with another value of a key marked *free*: such keys change the
-speed of a run or its report, not what is trained. `kdmri_jax.config.reference()`
+speed of a run or its report, not the training. `kdmri_jax.config.reference()`
 writes this page from the schema.
 """
 
@@ -24,7 +24,7 @@ def reference() -> str:
 
 
 def is_free(key: str) -> bool:
-  """Whether a key changes how fast a run is or what is reported, not what is trained.
+  """Whether a key changes only the speed of a run or its report, not the training.
 
   Args:
     key: dotted, without "config.", such as "stages.kd.epochs".

@@ -1,4 +1,4 @@
-"""From what an experiment file returns to the checked schema."""
+"""From an experiment file's config to the checked schema."""
 
 import dataclasses
 import difflib
@@ -19,8 +19,8 @@ def parse(config: Mapping[str, Any]) -> ExperimentConfig:
   """Checks an experiment against the schema.
 
   Args:
-    config: nested mapping, such as an `ml_collections.ConfigDict`; a key that it
-      leaves out has its default.
+    config: nested mapping, such as an `ml_collections.ConfigDict`; a missing key has
+      its default.
 
   Returns:
     The same values as frozen dataclasses.
@@ -47,10 +47,10 @@ def defaults() -> ConfigDict:
 
 
 def complete(config: ConfigDict) -> None:
-  """Adds the keys that a config leaves out, so that flags can set them.
+  """Adds the missing keys of a config, so that flags can set them.
 
   Args:
-    config: what an experiment file returns; its own values stay.
+    config: the config of an experiment file; its own values stay.
   """
   with config.unlocked():
     _complete(ExperimentConfig, config)
@@ -69,7 +69,7 @@ def _complete(kind, config) -> None:
 
 
 def _parts(kind, value) -> list[tuple[Any, Any]]:
-  """The groups of settings in a value, and what each is built as."""
+  """The groups of settings in a value, with their types."""
   if dataclasses.is_dataclass(kind):
     return [(kind, value)]
   arguments = typing.get_args(kind)
@@ -111,7 +111,7 @@ def _listed(value):
 
 
 def _build(kind, value, where):
-  """Converts `value` to the annotated type `kind` or says why it cannot."""
+  """Converts `value` to the annotated type `kind` or raises an error."""
   if kind is ModelConfig:
     return _build_model(value, where)
   if dataclasses.is_dataclass(kind):

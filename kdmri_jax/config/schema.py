@@ -29,13 +29,13 @@ RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "bran
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """One network. In a config file its settings stand beside `network`.
+  """One network. In a config file its settings are beside `network`.
 
   Attributes:
     network: a name in `kdmri_jax.models.NETWORKS`, or the linen module to import,
       "package.module:Class".
     settings: the module's attributes by name, such as `cascades` of
-      `kdmri_jax.models.dccnn.DCCNN`; those left out keep the module's defaults.
+      `kdmri_jax.models.dccnn.DCCNN`; missing ones have the module's defaults.
   """
 
   network: str
@@ -49,14 +49,14 @@ class TermConfig:
   Attributes:
     loss: a loss against the target or a distillation method, by its name in the
       registry or by its import path "package.module:name".
-    weight: factor in the sum; a term of weight 0 is measured, not trained on.
+    weight: factor in the sum; a term of weight 0 is logged but not trained on.
     variant: variant of a distillation method; "" for a loss against the target, and
       for an imported `Method` that has none.
     guided: names of the student's layers that the term reads; () for a pixel loss on
       the reconstruction.
     hint: names of the teacher's layers, one for each guided layer or one for all;
-      "own:NAME" is a layer of the trained network itself, whose gradient then flows.
-      () for a pixel loss.
+      "own:NAME" is a layer of the trained network itself, with its gradient. () for a
+      pixel loss.
   """
 
   loss: str
@@ -72,20 +72,20 @@ class StageConfig:
 
   Attributes:
     model: key in `models`.
-    given: where the weights come from, of a stage that is not trained: a stage of
-      another run (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), a .pt file of a published
-      code, or a folder with its outputs, NAME.h5 for each volume; "" trains the stage.
+    given: source of the weights of a stage that is not trained: a stage of another run
+      (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), a .pt file of a published code, or a
+      folder with its outputs, one NAME.h5 per volume; "" trains the stage.
     start_from: earlier stage of the same model whose best weights start this one;
       "STAGE/branches" for the student's blocks that STAGE has trained; "" for none.
     teacher: earlier stage whose best weights teach; "" for none.
     teachers: task -> earlier stage that teaches the samples of that task, in place of
       one `teacher` for all; {} for none.
     tasks: tasks to train and validate on; () for all.
-    branches: model whose blocks branch off after each cascade and are trained along
+    branches: model whose blocks branch off after each cascade and are trained with it
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
     terms: name -> loss term.
     learning_rate: Adam's learning rate at the start.
-    decay_factor: the learning rate is multiplied by it every `decay_epochs` epochs.
+    decay_factor: factor of the learning rate every `decay_epochs` epochs.
     decay_epochs: number of epochs between two of these; 0 keeps the rate constant.
     epochs: number of epochs; 0 takes the experiment's `epochs`.
     select: validation quantity whose lowest value marks the best weights: "mse",
@@ -115,32 +115,32 @@ class StageConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-  """What is compared at the end.
+  """The comparison at the end.
 
   Attributes:
     protocol: definition of the metrics that the report's tables show; those of all
       protocols are stored.
     metrics: names in `kdmri_jax.metrics.METRICS`, or import paths of a `Metric`,
-      "package.module:name". The first one ranks the networks, the first two stand in
-      the report's first table.
+      "package.module:name". The first one ranks the networks, the report's first table
+      shows the first two.
     models: stages to reconstruct with, in the order of the table.
     teacher: the stage that bounds the gap from above.
-    teachers: task -> that stage, where it is not the same for all tasks.
+    teachers: task -> this stage, where it differs between tasks.
     student: the stage that bounds it from below (the unassisted student).
-    distilled: the stages whose gain is asked for.
+    distilled: the stages whose gain is estimated.
     control: the budget-matched student: a stage that trains the student alone for as
       many steps as a distilled one and the stages it starts from take together; ""
       for none.
     pairs: further comparisons (a, b) of two of `models`, the gain of a over b.
     published: row of the table -> (PSNR in dB, SSIM) as published, or PSNR alone.
-    published_source: where those numbers stand; "" without any.
-    published_on: setting, such as "mask.acceleration" -> the value for which those
-      numbers hold; they are shown where all agree. In an experiment file it is nested,
-      dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
+    published_source: source of these numbers; "" without any.
+    published_on: setting, such as "mask.acceleration" -> the value for which these
+      numbers hold; they are shown only if all values match. In an experiment file it is
+      nested, dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
     bootstrap: number of bootstrap resamples.
     rois: where the signal-to-noise ratio is measured: "auto" finds regions of
       homogeneous tissue, a CSV file names them (see `report.roi_file`); "" for nowhere.
-    timing: how often the inference of a slice is timed; 0 for never.
+    timing: number of timed inferences of a slice; 0 for none.
   """
 
   protocol: str = setting("kdmri", choices=tuple(PROTOCOLS))
@@ -167,32 +167,32 @@ class ExperimentConfig:
   Attributes:
     name: title of the report.
     seed: seed of initialisation and data order.
-    seeds: how many seeds to train, from `seed` on; statistics run over them.
+    seeds: number of seeds to train, from `seed` on; the statistics cover all of them.
     batch_size: slices per step, over all devices together.
-    devices: local devices to use, on a CPU host devices, one a core by default; 0
-      takes as many of them as divide the batch.
-    steps_per_dispatch: training steps that a device which trains alone does before the
-      host looks at their values; with more than one it validates in one go, too. 0
-      divides an epoch evenly, into at most 32 steps at once, for an accelerator that
-      holds the slices in its memory, else takes 1. Several devices together do one, and
-      steps on slices of several shapes mostly come singly, too.
-    teacher_cache_mb: memory for a frozen teacher's outputs on the training set (of
-      each seed, where several train side by side); a larger set is taught step by step
-      with the same result.
+    devices: number of local devices, on a CPU host devices, by default one per core; 0
+      takes as many as divide the batch.
+    steps_per_dispatch: training steps per dispatch on one device; with more than one,
+      validation is one dispatch, too. 0 divides an epoch evenly into dispatches of at
+      most 32 steps for an accelerator that holds the slices in its memory, else takes
+      1. Several devices use 1, and with slices of several shapes most steps are
+      dispatched alone.
+    teacher_cache_mb: memory for a frozen teacher's outputs on the training set (per
+      seed, where several train side by side); for a larger set the teacher runs in
+      every step, with the same result.
     teacher_cache_type: "float32", or "float16" for half of that memory and rounded
       hints.
     checkpoint_seconds: shortest time between two checkpoints of a stage.
-    audit_every: steps between two looks at what each term contributes to the gradient;
-      0 for none. Of several steps in one dispatch the first is looked at.
+    audit_every: steps between two audits of each term's contribution to the gradient; 0
+      for none. The first of several steps in one dispatch is audited.
     vgg_weights: torchvision's file of a VGG network, for terms whose loss is
       "perceptual"; "" without such terms.
     epochs: epochs of every stage that does not set its own.
     pipeline: the stages to run, in this order.
-    data: the images, and how subjects are divided.
+    data: the images, and the split of the subjects.
     mask: the sampling mask.
     noise: noise added to the measured k-space.
-    tasks: where one network learns to undo several ways of measuring, those by name;
-      `mask` and `noise` are then not used. {} for one task.
+    tasks: several ways of measuring by name, which one network learns to invert; `mask`
+      and `noise` are then not used. {} for one task.
     augment: random changes of the training slices.
     models: the networks by name.
     stages: the stages by name.
@@ -227,7 +227,7 @@ class ExperimentConfig:
     return self.tasks or {"": TaskConfig(self.mask, self.noise)}
 
   def of_task(self, task: str) -> "ExperimentConfig":
-    """What concerns one task: its mask, its noise, and who is compared on it."""
+    """The experiment of one task: its mask, noise, and the models compared on it."""
     if not self.tasks:
       return self
 

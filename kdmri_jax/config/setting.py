@@ -10,14 +10,14 @@ from kdmri_jax.errors import ArgumentError
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-  """What a value may be, beside its type.
+  """The allowed values, beside the type.
 
   Attributes:
     least: smallest number; None for no bound.
     most: largest number, math.inf to allow infinity; None for any finite one.
     choices: the allowed values; () allows all.
-    free: whether the key changes how fast a run is or what is reported, but not what
-      is trained. A run may be resumed with other values of its free keys.
+    free: whether the key changes only the speed of a run or its report, not the
+      training. A run may be resumed with other values of its free keys.
   """
 
   least: float | None = None
@@ -66,8 +66,8 @@ def setting(
   """A field of a dataclass of the schema.
 
   Args:
-    default: the value of a key that a config leaves out; or a callable that makes it,
-      such as the dataclass of a group of settings.
+    default: the value of a missing key; or a callable that creates it, such as the
+      dataclass of a group of settings.
     least: see `Limits`, as `most`, `choices` and `free`.
   """
   metadata = {"limits": Limits(least, most, choices, free)}
