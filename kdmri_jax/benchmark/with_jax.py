@@ -169,8 +169,7 @@ def _problem(case: Case):
   target = rng.random((case.batch, case.height, case.width, 1), np.float32)
   acquisition = build(_config.all_tasks, target.shape[1:3])
   networks = {
-    key: models.build(_config.models[key], acquisition.masks, f"config.models.{key}")
-    for key in _config.models
+    key: models.build(_config.models[key], acquisition.masks) for key in _config.models
   }
   if case.precision:
     networks = {

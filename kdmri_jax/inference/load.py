@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.training import fingerprint
 from kdmri_jax.training.stage_folder import StageFolder
@@ -85,9 +85,11 @@ def load(
       "Train it with `kdmri run`, or name another --stage.",
     )
   if acquisition is None:
-    acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
+    with arguments_of("config."):
+      acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
   name = config.stages[stage].model
-  model = models.build(config.models[name], acquisition.masks, f"config.models.{name}")
+  with arguments_of(f"config.models.{name}."):
+    model = models.build(config.models[name], acquisition.masks)
   shapes = jax.eval_shape(lambda: _initialise(model, size))
   if not trained.is_finished():
     raise UserError(
@@ -114,7 +116,7 @@ def of_task(config: ExperimentConfig, task: str) -> ExperimentConfig:
       f"{task!r}",
       f"one of {', '.join(filter(None, known)) or '(none)'}",
     )
-    raise UserError("--task", found, expected, "Correct the name.")
+    raise UserError("--task", found, expected)
   return config.of_task(task or known[0])
 
 

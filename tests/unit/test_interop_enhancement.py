@@ -80,7 +80,7 @@ def test_the_prefix_of_dataparallel():
     ({f"{BLOCK}.norm1.bias": np.full(12, np.nan)}, f"{BLOCK}.norm1.bias of type"),
     ({f"{BLOCK}.norm1.bias": np.array(["x"] * 12)}, "type <U1"),
     ({"conv_after_body.weight": None}, "missing conv_after_body.0.bias"),
-    ({"upsample.0.weight": np.ones((25, 12, 3, 3))}, "scale 5, none of 2, 3, 4"),
+    ({"upsample.0.weight": np.ones((25, 12, 3, 3))}, "scale 5, not one of 2, 3, 4"),
   ],
 )
 def test_a_swinir_that_does_not_fit_is_refused(change, found):
@@ -97,7 +97,7 @@ def test_a_swinir_that_does_not_fit_is_refused(change, found):
     ({"body.7.weight": np.ones(3)}, "unknown body.7.weight"),
     ({"body.0.body.0.bias": np.ones(3)}, "body.0.body.0.bias of shape (3,)"),
     ({"tail.1.bias": np.full(3, np.inf)}, "tail.1.bias of type float64 or with NaN"),
-    ({"tail.0.0.weight": np.ones((125, 5, 3, 3))}, "scale 5, none of 1, 2, 3, 4"),
+    ({"tail.0.0.weight": np.ones((125, 5, 3, 3))}, "scale 5, not one of 1, 2, 3, 4"),
     ({"sub_mean.bias": None}, "no mean of 3 channels"),
     ({"sub_mean.bias": np.ones(3, np.float32)}, "no mean of 3 channels"),
     ({"add_mean.weight": np.array(["x"])}, "no mean of 3 channels"),

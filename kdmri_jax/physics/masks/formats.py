@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import scipy.sparse
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.io.h5 import h5_array
 from kdmri_jax.io.mat import read_mat
@@ -67,30 +67,28 @@ def read_mask(
     The mask, uint8 [H, W], uncentred, and a sentence on where zero frequency was.
 
   Raises:
-    UserError: `axis` is neither 0 nor 1; the file is missing, damaged or of another
-      format; it is no single mask of 0 and 1; a line lacks what it needs; `size` or
-      `axis` contradict the mask; zero frequency is not sampled; or the low frequencies
-      are not sampled where `centred` says.
+    ArgumentError: `axis` is neither 0 nor 1, or `size` or `axis` contradict the mask.
+    UserError: the file is missing, damaged or of another format; it is no single mask
+      of 0 and 1; a line lacks what it needs; zero frequency is not sampled; or the low
+      frequencies are not sampled where `centred` says.
 
   Source: mri_data.py and subsample.py of fastMRI; poisson.c and pattern.c of BART.
   """
   if axis not in (None, 0, 1):
-    remedy = "Correct --axis, or leave it out."
-    raise UserError("--axis", str(axis), "0 (rows) or 1 (columns)", remedy)
+    raise ArgumentError("axis", str(axis), "0 (rows), 1 (columns) or None")
   path = pathlib.Path(path)
   stored = _stored(path, key)
   if stored.values.ndim == 1:
     stored = stored._replace(values=_repeated(path, stored, size, axis))
   mask = files.binary(path, _real(stored.values))
   if size is not None and mask.shape != tuple(size):
-    remedy = "Correct --size, or leave it out."
-    raise UserError(path, f"shape {mask.shape}", f"shape {tuple(size)}", remedy)
+    found = f"shape {tuple(size)}, but the mask in {path} has {mask.shape}"
+    raise ArgumentError("size", found, "the shape of the mask")
   if axis is not None and not describe.is_cartesian(mask, axis):
     found = "a mask that varies along both axes"
     if (own := describe.phase_encode_axis(mask)) is not None:
       found = f"phase-encode axis {own}"
-    remedy = "Correct --axis, or leave it out."
-    raise UserError(path, found, f"phase-encode axis {axis}", remedy)
+    raise ArgumentError("axis", f"{axis}, but {path} has {found}", "the mask's own")
   middle = stored.centred if centred is None else centred
   mask = np.fft.ifftshift(mask) if middle else mask
   _check_order(path, mask, middle)
@@ -137,7 +135,7 @@ def _stored(path, key) -> _Stored:
     return _bart(path)
   expected = "a mask in a file .npy, .mat, .h5 or .cfl"
   if not path.is_file():
-    raise UserError(path, "no such file", expected, "Correct the path.")
+    raise UserError(path, "no such file", expected)
   if path.suffix == ".npy":
     values = np.squeeze(files.read_npy(path))
     return _Stored(values, "a NumPy file", centred=False)
@@ -154,7 +152,7 @@ def _matlab(path, key):
   except UserError as error:
     if not error.found.startswith("no array"):
       raise
-    remedy = "Name the variable of the mask with --key."
+    remedy = "Name the variable of the mask as `key`."
     raise UserError(path, error.found, error.expected, remedy) from error
   return np.squeeze(values.toarray() if scipy.sparse.issparse(values) else values)
 
@@ -164,7 +162,7 @@ def _fastmri(path, key) -> _Stored:
     if not isinstance(file.get(key), h5py.Dataset):
       keys = ", ".join(sorted(file)) or "none"
       found = f"no dataset {key!r} (the keys are: {keys})"
-      remedy = "Name it with --key; fastMRI's fully sampled files have no mask."
+      remedy = "Name it as `key`; fastMRI's fully sampled files have no mask."
       raise UserError(path, found, f"a dataset {key!r}", remedy)
     values = np.squeeze(h5_array(file, key))
     shape = getattr(file.get("kspace"), "shape", ())
@@ -206,7 +204,7 @@ def _repeated(path, stored, size, axis) -> np.ndarray:
       path,
       f"a line of {length} values",
       "its phase-encode axis",
-      "Say it with --axis=0 (rows are sampled) or --axis=1 (columns).",
+      "Give `axis`: 0 where rows are sampled, 1 where columns are.",
     )
   size = size or stored.size
   if size is None or size[known] != length:
@@ -215,7 +213,7 @@ def _repeated(path, stored, size, axis) -> np.ndarray:
       path,
       f"a line of {length} {what}" + (f" for a size of {size}" if size else ""),
       f"rows and columns, {length} {what} among them",
-      "Say them with --size=ROWS,COLUMNS.",
+      "Give `size`, rows and columns.",
     )
   line = stored.values[:, None] if known == 0 else stored.values
   return np.broadcast_to(line, size)
@@ -234,7 +232,7 @@ def _check_order(path, mask, middle: bool) -> None:
       path,
       f"the low frequencies sampled {places[not middle]}",
       f"them {places[middle]}",
-      f"Say where they are with --{'no' if middle else ''}centred.",
+      f"Give `centred` as {not middle}.",
     )
   if not mask[0, 0]:
     raise UserError(
