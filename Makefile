@@ -1,7 +1,7 @@
 # make demo       trains, compares and pictures teacher, student and distilled student
 # make test       runs the quick checks, in about 5 minutes on two cores
 # make test-all   runs these, then the slow ones
-# make lint       checks style
+# make lint       checks style and types
 #
 # Each makes the virtual environment .venv first; PYTHON chooses the interpreter.
 
@@ -28,6 +28,7 @@ test-all: test
 lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 	$(VENV)/bin/clang-format --dry-run --Werror $(NATIVE)
 
 $(READY): pyproject.toml setup.py constraints.txt $(NATIVE)

@@ -44,8 +44,8 @@ _ELSEWHERE = {
   "undersample": "physics.undersample:undersample",
 }
 
-if xla_flags.ffts_may_wait_forever():
-  xla_flags.one_thread_an_operation()
+if xla_flags.ffts_may_deadlock():
+  xla_flags.one_thread_per_operation()
 
 
 def __getattr__(name: str) -> Any:

@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _help(started: str, names: list[str]) -> str:
-  """A line for each command: the first one of its script's docstring."""
+  """One line per command: the first line of its script's docstring."""
   width = max(map(len, names))
   lines = [
     f"{(kdmri_jax.__doc__ or '').splitlines()[0]}\n",

@@ -1,4 +1,4 @@
-"""What every script shares: flags in, one-paragraph errors out."""
+"""Helpers for scripts: flags, and one-paragraph error messages."""
 
 import logging as standard_logging
 import pathlib
@@ -15,13 +15,13 @@ from kdmri_jax.errors import Interrupted, UserError
 
 
 def run_main(main: Callable[[list[str]], None]) -> None:
-  """Runs an absl main, in a process that keeps the memory it frees (`memory`).
+  """Runs an absl main in a process that keeps its freed memory (`memory`).
 
   Exit status: 0 when it succeeded; 1 after a `UserError`, which is printed as one
   paragraph; 128 + signal after an interruption, as shells expect.
 
   Args:
-    main: is given the command's name and its arguments that are no flags.
+    main: receives the command's name and the arguments that are not flags.
   """
 
   def guarded(argv):
@@ -35,7 +35,7 @@ def run_main(main: Callable[[list[str]], None]) -> None:
       print(f"\n{stop}", file=sys.stderr)
       sys.exit(128 + stop.signal_number)
     except KeyboardInterrupt:
-      print("\ninterrupted; nothing was left half-done", file=sys.stderr)
+      print("\ninterrupted; no incomplete files were left", file=sys.stderr)
       sys.exit(128 + signal.SIGINT)
 
   if {"--help", "-help", "-h"} & set(sys.argv[1:]):
@@ -45,9 +45,9 @@ def run_main(main: Callable[[list[str]], None]) -> None:
 
 
 def help_text(main: Callable[[list[str]], None]) -> str:
-  """What --help shows: the docstring of a script and its flags.
+  """The text of --help: the docstring of a script and its flags.
 
-  Where a docstring says `kdmri NAME`, the reader sees what the process was started by.
+  The command that started the process replaces `kdmri NAME` in the docstring.
   """
   module = sys.modules[main.__module__]
   script, program = pathlib.Path(str(module.__file__)).stem, sys.argv[0]
@@ -58,10 +58,10 @@ def help_text(main: Callable[[list[str]], None]) -> str:
 
 
 def refuse_arguments(argv: list[str]) -> None:
-  """For commands that take flags alone.
+  """Refuses arguments of commands that take only flags.
 
   Raises:
-    UserError: there is another argument.
+    UserError: there is an argument.
   """
   if len(argv) > 1:
     found = f"the argument {argv[1]!r}"
@@ -69,15 +69,15 @@ def refuse_arguments(argv: list[str]) -> None:
 
 
 def _parse_flags(argv: list[str]) -> list[str]:
-  """absl's parser; its failures and those of a config file in one paragraph."""
+  """Parses flags with absl; errors, also of a config file, become one paragraph."""
   try:
     return flags.FLAGS(argv)
-  except Exception as error:  # whatever a config file may raise
+  except Exception as error:  # a config file may raise any exception
     sys.exit(f"\nerror: {_flag_error(argv, error)}")
 
 
 def _flag_error(argv: list[str], error: Exception) -> UserError:
-  """Names the argument: ml_collections names no more than the unknown key."""
+  """The error with the name of the argument; ml_collections gives only the key."""
   error = _root(error)
   if isinstance(error, UserError):
     return error
@@ -86,6 +86,9 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
   key = key.strip("'\"")
   argument = next((a for a in argv if key in a.partition("=")[0].split(".")), None)
   file = next((a for a in reversed(argv) if a.startswith("--config=")), "command line")
+  if missing := re.findall(r"Flag (--\w+) must have a value other", str(text)):
+    found = f"no {' and no '.join(missing)}"
+    return UserError("command line", found, "a value for each", "See --help.")
   if isinstance(error, flags.Error):
     return UserError("command line", str(text), "--flag=value", "See --help.")
   if argument is None:
@@ -102,7 +105,7 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
 
 
 def _root(error: BaseException) -> BaseException:
-  """What was raised first: ml_collections and absl raise theirs about it."""
+  """The original exception behind those of ml_collections and absl."""
   while error.args and isinstance(error.args[0], Exception):
     error = error.args[0]
   while error.__context__ and "Error whilst parsing config file" in str(error):
@@ -111,7 +114,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _place(error: BaseException) -> str:
-  """File and line of the mistake, not of the machinery that imports files."""
+  """File and line of the mistake, not of the import system."""
   if isinstance(error, SyntaxError):
     return f"{error.filename}, line {error.lineno}"
   frames = traceback.extract_tb(error.__traceback__)
@@ -120,7 +123,7 @@ def _place(error: BaseException) -> str:
 
 
 def _show_own_messages() -> None:
-  """Shows this package's messages as plain lines, of others warnings at least.
+  """Shows this package's messages as plain lines, and only warnings of other packages.
 
   Orbax warns whenever a folder of checkpoints is opened to be read.
   """

@@ -62,7 +62,7 @@ def experiment_file(name: str) -> pathlib.Path:
   known = shipped_experiments()
   close = difflib.get_close_matches(name, known, n=3)
   remedy = ""
-  if path.with_suffix(".py").is_file():
+  if pathlib.Path(f"{name}.py").is_file():
     remedy = f"The file in this folder is {name}.py."
   names = ", ".join([*close, *(each for each in known if each not in close)])
   expected = f"the path of a file .py, or one of {names}"

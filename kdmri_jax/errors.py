@@ -1,4 +1,4 @@
-"""The errors that tell a user what to do."""
+"""Errors that a user can resolve."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 class UserError(Exception):
   """Bad input that the user can correct; commands print it as one paragraph.
 
-  Nothing has been overwritten when it is raised. Line breaks in what a library says
+  Nothing has been overwritten when it is raised. Line breaks in messages of libraries
   become spaces.
 
   Args:
     where: the file, folder, argument, config key or flag.
     found: what is wrong there.
-    expected: what would have been right.
-    remedy: what the user can do; "" where `expected` already says it.
+    expected: a correct value.
+    remedy: how to resolve it; "" where `expected` already says it.
   """
 
   def __init__(self, where: object, found: str, expected: str, remedy: str = ""):
@@ -27,7 +27,8 @@ class UserError(Exception):
 class ArgumentError(UserError, ValueError):
   """A library function was given a bad argument; `where` is the argument's name.
 
-  Whoever fills arguments from elsewhere says where they came from: see `arguments_of`.
+  A caller that fills arguments from a config or from flags names these: see
+  `arguments_of`.
   """
 
 
@@ -58,7 +59,7 @@ class Interrupted(Exception):
 
   Args:
     signal_number: the signal, so that the exit status can be 128 + signal.
-    message: what was saved and how to go on.
+    message: what was saved, and how to continue.
   """
 
   def __init__(self, signal_number: int, message: str):

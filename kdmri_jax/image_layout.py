@@ -39,7 +39,7 @@ def to_batch(images: ArrayLike, argument: str) -> tuple[Array, Layout]:
 
   Args:
     images: real or complex [H, W] or [S, H, W], or real [B, H, W, C].
-    argument: what the caller calls them, for errors.
+    argument: the name of the caller's argument, for errors.
 
   Returns:
     [B, H, W, C], where complex numbers become two channels, and the layout they had.

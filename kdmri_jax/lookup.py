@@ -1,4 +1,4 @@
-"""Parts by name: a registered name, or `package.module:name` of the user's own."""
+"""Finds a loss, method, network ... by a registered name or `package.module:name`."""
 
 import difflib
 import importlib
@@ -9,15 +9,15 @@ from kdmri_jax.errors import ArgumentError
 
 
 def find(kind: str, name: str, registered: Mapping[str, Any]) -> Any:
-  """The part that a name stands for.
+  """The object that a name refers to.
 
   Args:
-    kind: what is looked for, such as "loss"; errors call the argument so.
+    kind: the argument's name in errors, such as "loss".
     name: a key of `registered`, or the import path `package.module:name`.
-    registered: the parts that this package brings, by name.
+    registered: the objects of this package by name.
 
   Returns:
-    What is registered or imported; the caller checks that it is of the right kind.
+    The registered or imported object; the caller checks its type.
 
   Raises:
     ArgumentError: the name is unknown, or the import fails.

@@ -1,4 +1,4 @@
-"""Packages that only some users need, which extras of the installation bring."""
+"""Imports optional packages, which extras of the installation provide."""
 
 import importlib
 import types
@@ -16,8 +16,8 @@ def require(
     module: its name, such as "nibabel".
     extra: the extra that brings the package, such as "data".
     where: the file or setting that needs it.
-    purpose: what it is needed for, as found there.
-    otherwise: what else the user can do, such as ", or choose --format=h5".
+    purpose: the part of the error message that says what needs it.
+    otherwise: an alternative for the user, such as ", or choose --format=h5".
 
   Raises:
     UserError: it is not installed.

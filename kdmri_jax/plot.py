@@ -28,8 +28,8 @@ def comparison(
 
   Args:
     images: name -> image in the order of the columns, all of one shape; one of them is
-      "target". Real or complex [H, W] or [S, H, W], or [B, H, W, C]; magnitudes are
-      shown of complex ones.
+      "target". Real or complex [H, W] or [S, H, W], or [B, H, W, C]; complex images are
+      shown as magnitudes.
     index: the slice to show of several; None for the middle one.
     metrics: written under each image: names in `metrics.METRICS`, or import paths
       `package.module:name`.

@@ -1,16 +1,16 @@
-"""The protocols under which images are measured; their names stand here alone."""
+"""The metric protocols by name."""
 
 from typing import NamedTuple
 
 
 class Protocol(NamedTuple):
-  """From which images a metric takes its range, and what a volume's value is.
+  """How a metric takes its range, and its value for a volume.
 
   Attributes:
     by_slice: True where the range is the maximum of the target's slice and a volume's
       value the mean over its slices with signal; False where the range is the maximum
       of the target volume.
-    definition: sentences for a reader.
+    definition: description for the report.
   """
 
   by_slice: bool

@@ -25,21 +25,21 @@ def train(
 ) -> list[write_reports.Report]:
   """Trains the stages of an experiment that are missing, and reports on all of them.
 
-  An interrupted run goes on where it stopped when the same call is made again.
+  An interrupted run continues when the same call is made again.
 
   On a CPU every core becomes a device of JAX. Their number is fixed when JAX is first
-  used: in a notebook that has computed with JAX before, training takes the devices
-  there are, and a warning says so. The results are the same to rounding.
+  used: in a notebook that has computed with JAX before, training uses the existing
+  devices, and a warning says so. The results are the same to rounding.
 
   Args:
     config: the experiment: an `ml_collections.ConfigDict`, a dict, a parsed
       `ExperimentConfig`, the name of a shipped experiment, such as "demo" or
       "sft:acdc_small", or the path of a Python file with `get_config()`.
-    workdir: folder for everything the run writes; made when missing.
+    workdir: folder for all output of the run; created when missing.
     stages: name or names of the stages to train; None for all.
 
   Returns:
-    A report for each task of the experiment; `print` shows table, result and path.
+    One report per task of the experiment; `print` shows table, result and path.
 
   Raises:
     UserError: bad settings, bad data, or a work directory of another experiment.

@@ -1,4 +1,4 @@
-"""Writing files so that a failure destroys nothing and says what to do."""
+"""Writes files so that a failure destroys nothing, with an error that helps."""
 
 import contextlib
 import errno
@@ -25,7 +25,7 @@ def saving(path: str | os.PathLike) -> Iterator[None]:
       path,
       "no space left on the disk" if full else f"a failed write ({os.strerror(code)})",
       "a folder that can be written",
-      "What was saved before is intact: make room or choose another place, then "
+      "Files saved before are intact: free space or choose another folder, then "
       "start the same command again.",
     ) from error
 
@@ -47,7 +47,7 @@ def require_space(directory: str | os.PathLike, size: int) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-  """Gives a temporary path beside `path` that takes its place after the block.
+  """Gives a temporary path beside `path` that replaces it after the block.
 
   Raises:
     UserError: it cannot be written; `path` is then as it was.
@@ -63,7 +63,7 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def _system_error(error: Exception) -> int | None:
-  """The system's error number; TensorStore and h5py hide it in a text."""
+  """The system's error number; TensorStore and h5py give it in a message."""
   if isinstance(error, OSError) and error.errno:
     return error.errno
   hidden = re.search(r"(?:os_error_code='|errno = )(\d+)", str(error))

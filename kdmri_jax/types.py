@@ -1,11 +1,11 @@
-"""Array conventions and the containers that travel between the parts.
+"""Array conventions and the containers that modules exchange.
 
 Conventions, valid everywhere:
 
 * Images are float32 [B, H, W, C]: C = 1 for real images, C = 2 for complex
   images (real and imaginary part). Intensities are about 0..1.
-* k-space is complex64 [B, H, W], orthonormal, zero frequency at [0, 0]. Data
-  that arrives centred is shifted once, where it is read.
+* k-space is complex64 [B, H, W], orthonormal, zero frequency at [0, 0]. Centred
+  data is shifted once, by its reader.
 * Masks are [H, W] or [B, H, W]; 1 = sampled, 0 = not, in the same uncentred
   order as the k-space.
 """
@@ -19,7 +19,7 @@ Shape = tuple[int, int]  # rows and columns of an image
 
 
 class Measurement(NamedTuple):
-  """What the scanner delivered.
+  """The measurement of a scanner.
 
   Attributes:
     kspace: measured k-space, complex64 [B, H, W]; 0 where not sampled.
@@ -27,11 +27,11 @@ class Measurement(NamedTuple):
   """
 
   kspace: Array
-  mask: Array
+  mask: Any
 
 
 class Acquisition(NamedTuple):
-  """How images are measured; where there are several tasks, one way for each.
+  """How images are measured, with one entry per task.
 
   Attributes:
     masks: sampling masks, [T, H, W].
@@ -61,12 +61,14 @@ class Batch(NamedTuple):
     zero_filled: network input, float32 [B, H, W, C].
     measurement: the k-space behind the input and its mask; None for patches.
     task: number of the task of each image, int32 [B]; None where there is one.
+    given: the image of a teacher whose outputs are given, float32 [B, H, W, C].
   """
 
   target: Array
   zero_filled: Array
   measurement: Measurement | None
   task: Array | None = None
+  given: Array | None = None
 
 
 class Slices(NamedTuple):
@@ -76,13 +78,14 @@ class Slices(NamedTuple):
 
   Attributes:
     target: float32 [N, H, W, C].
-    kspace: complex64 [N, H, W] where the data brings its own, else None.
-    zero_filled: float32 [N, H, W, C] where the data brings its own, else None.
+    kspace: complex64 [N, H, W] where the data contains it, else None.
+    zero_filled: float32 [N, H, W, C] where the data contains it, else None.
     task: number of each slice's task, int32 [N]; None where there is one.
-    draws: a number for each slice that its noise is drawn by, uint32 [N]; None where
-      there is no noise.
-    hints: what a frozen teacher computed for these slices: a dict from the
-      name of a loss term to a pytree of arrays [N, ...]; None without cache.
+    draws: the noise seed of each slice, uint32 [N]; None without noise.
+    hints: outputs of a frozen teacher for these slices: a dict from the name of a loss
+      term to a pytree of arrays [N, ...]; None without cache.
+    given: the image of a teacher whose outputs are given, float32 [N, H, W, C]; None
+      without such a teacher.
   """
 
   target: Any
@@ -91,6 +94,7 @@ class Slices(NamedTuple):
   task: Any = None
   draws: Any = None
   hints: Any = None
+  given: Any = None
 
 
 def shape_of(slices: Slices) -> Shape:

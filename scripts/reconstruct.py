@@ -98,16 +98,16 @@ def main(argv):
       combine=_COMBINE.value,
       name=_VOLUME.value,
     )
-  result = reconstruct.run_scan(
-    workdir,
-    _STAGE.value,
-    scan,
-    mask_path=_MASK.value,
-    batch_size=_BATCH.value,
-    seed=_SEED.value,
-    task=_TASK.value,
-    as_is=_AS_IS.value,
-  )
+    result = reconstruct.run_scan(
+      workdir,
+      _STAGE.value,
+      scan,
+      mask_path=_MASK.value,
+      batch_size=_BATCH.value,
+      seed=_SEED.value,
+      task=_TASK.value,
+      as_is=_AS_IS.value,
+    )
   write_scan.write(out, result, scan.record, form, scan.header)
   shape = np.shape(result["reconstruction"])
   print(f"{out}: {shape[0]} slices of {shape[1]}x{shape[2]}")

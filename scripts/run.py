@@ -9,9 +9,8 @@ setting can be changed on the command line, and a part of the stages chosen:
     --config.data.root=/data/ACDC --config.epochs=20 --stages=teacher,student
 
 Stop it with Ctrl-C whenever you like: the same command goes on where it stopped.
-The settings and their meaning are in kdmri_jax/config/, their defaults in
-experiments/base.py. At the end the comparison table is printed, with the path of
-the report (WORKDIR/report/index.html).
+docs/settings.md lists the settings. At the end the comparison table is printed, with
+the path of the report (WORKDIR/report/index.html).
 """
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ parallel.use_cores(at_least=8)
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 
 
+ENOUGH = 1.2  # GB
 PEAK = pytest.StashKey[dict[str, float]]()
 
 
@@ -54,6 +55,14 @@ def peak():
   return size * (1 if platform.system() == "Darwin" else 1024) / 1e9
 
 
+def resident():
+  """The resident size of this process, in GB; where that is not told, its `peak`."""
+  pages = pathlib.Path("/proc/self/statm")
+  if not pages.exists():
+    return peak()
+  return int(pages.read_text().split()[1]) * resource.getpagesize() / 1e9
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
   """A worker of pytest-xdist has ended."""
@@ -81,15 +90,19 @@ def pytest_terminal_summary(terminalreporter, config):
   terminalreporter.write_line(f"largest memory: {text}{verdict}", red=bool(over))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def memory_of_a_module():
-  """Gives back what a module has compiled; others load it from the cache on disk."""
+@pytest.fixture(autouse=True)
+def little_memory():
+  """Gives back what has been compiled when it fills the memory.
+
+  What took long to compile is loaded again from the folder of `pytest_configure`.
+  """
   yield
-  gc.collect()
-  jax.clear_caches()
-  gc.collect()
-  if platform.libc_ver()[0] == "glibc":
-    ctypes.CDLL(None).malloc_trim(0)
+  if resident() > ENOUGH:
+    gc.collect()
+    jax.clear_caches()
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+      ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
-"""How fast the networks are, side by side with other frameworks.
+"""Speed of the networks, compared with other frameworks.
 
-`kdmri benchmark` runs it. Each framework works in a process of its own (`worker`),
-which waits while another is timed; `race` lets them take turns; `table` shows what came
-out. The frameworks compute the same numbers from the same weights, which is checked
-before anything is timed.
+`kdmri benchmark` runs it. Each framework runs in its own process (`worker`), which
+waits while another is timed; `race` lets them take turns; `table` shows the results.
+The frameworks compute the same numbers from the same weights, which is checked before
+anything is timed.
 """

@@ -1,4 +1,4 @@
-"""What is timed, and the numbers that all frameworks are given."""
+"""The timed cases, and the input numbers that all frameworks share."""
 
 import math
 import pathlib
@@ -16,10 +16,10 @@ class Case(NamedTuple):
     stage: the stage that is trained, or whose network reconstructs.
     height: rows of the images.
     width: columns.
-    batch: images at a time.
+    batch: number of images.
     cached: whether a teacher's hints are given instead of computed in every step.
-    precision: what the networks compute in, see `models.cnn.PRECISIONS`; "" for what
-      the experiment says.
+    precision: of the networks' convolutions, see `models.cnn.PRECISIONS`; "" for the
+      experiment's.
   """
 
   what: str
@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
   @property
   def name(self) -> str:
-    """As it is shown in tables."""
+    """The name in tables."""
     cached = ", teacher cached" if self.cached else ""
     size = f", {self.height}x{self.width}, batch {self.batch}"
     precision = f", {self.precision}" if self.precision not in ("", "float32") else ""
@@ -43,10 +43,10 @@ class Runner(NamedTuple):
   """A way to run a case.
 
   Attributes:
-    run: does it; returns when it is done.
+    run: runs the case once; returns when it has finished.
     deviation: of its numbers from the expected ones.
-    times: how often a call does it, as many training steps in one dispatch.
-    on_cpu: whether all it needs is the host's memory.
+    times: repetitions per call: training steps in one dispatch.
+    on_cpu: whether it uses the host's memory alone.
   """
 
   run: Callable[[], Any]
@@ -56,7 +56,7 @@ class Runner(NamedTuple):
 
 
 class Problem(NamedTuple):
-  """Weights, images and what should come out of them, as NumPy arrays.
+  """Weights, images and expected results, as NumPy arrays.
 
   Attributes:
     params: role ("teacher" or "student") -> cascade -> convolution -> "kernel",
@@ -67,7 +67,7 @@ class Problem(NamedTuple):
     zero_filled: float32 [B, H, W, 1].
     expected: the image that inference gives, [B, H, W, 1], or the losses of the first
       two training steps, [2].
-    times: training steps of a call.
+    times: training steps per call.
   """
 
   params: Mapping[str, Any]
@@ -87,7 +87,7 @@ def save(path: pathlib.Path, problem: Problem) -> None:
 
 
 def load(path: pathlib.Path) -> Problem:
-  """Reads what `save` wrote."""
+  """Reads a problem that `save` wrote."""
   params, rest = {}, {}
   with np.load(path) as file:
     for key, array in file.items():
@@ -113,10 +113,10 @@ def _flat(tree, prefix=""):
 
 
 def operations(params: Mapping[str, Any], case: Case) -> int:
-  """Floating-point operations of a network's convolutions, forward, written out.
+  """Floating-point operations of a network's plain convolutions, forward.
 
-  A multiplication and an addition for each weight of a kernel and each pixel. A
-  training step takes about three times as many: forward, and two gradients.
+  One multiplication and one addition per weight of a kernel and pixel. A training step
+  takes about three times as many: forward, and two gradients.
 
   Args:
     params: of one network.

@@ -1,7 +1,8 @@
-"""The training pipeline as a whole: epochs, of one seed and of several, and a protocol.
+"""Times of whole trainings: epochs, of one seed and of several, and a protocol.
 
-What the steps alone do not show: loading, validation, the log, checkpoints, and in a
-protocol, which is all epochs of all stages, compilation and the teachers' outputs.
+They include loading, validation, the log and checkpoints, unlike the time of a step. A
+protocol is all epochs of all stages; it also includes compilation and the teachers'
+outputs.
 """
 
 import copy
@@ -20,7 +21,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import memory
 from kdmri_jax.benchmark.worker import WorkerError
 
-_EPOCHS = 4  # of which the first, with the compilation, is left out
+_EPOCHS = 4  # of which the first, with the compilation, is omitted
 _SUBJECTS, _TO_TRAIN = 10, 8  # the others validate
 _SLICES, _SLICES_OF_PROTOCOL = 4, 30  # of each
 
@@ -30,7 +31,7 @@ class Epochs(NamedTuple):
 
   Attributes:
     stage: its name.
-    steps: optimiser steps an epoch.
+    steps: optimiser steps per epoch.
     seconds: number of seeds -> seconds, for all of them, of each epoch.
   """
 
@@ -54,13 +55,13 @@ class Protocol(NamedTuple):
 def measure(
   config: dict, stages: list[str], size: tuple[int, int], seeds: int = 0
 ) -> list[Epochs]:
-  """Trains phantoms with one seed, then with several, each in a process of its own.
+  """Trains on phantoms with one seed, then with several, each in its own process.
 
   Args:
     config: the experiment, in the form of `config.to_dict`; its data are not used.
-    stages: the stages to train, those that teach them first.
+    stages: the stages to train, teachers first.
     size: rows and columns of the phantoms.
-    seeds: how many train side by side the second time; 0 for one a device. With one
+    seeds: number of seeds side by side the second time; 0 for one per device. With one
       device there is no second time.
 
   Raises:
@@ -82,11 +83,11 @@ def measure(
 def run_protocol(
   config: dict, stages: list[str], size: tuple[int, int], epochs: int
 ) -> Protocol:
-  """Trains stages as an experiment does, on 240 phantoms, with 60 to validate on.
+  """Trains stages as an experiment does, on 240 phantoms, with 60 for validation.
 
   Args:
-    config: as for `measure`; audits and checkpoints come as often as it says.
-    stages: the stages to train, those that teach them first.
+    config: as for `measure`; it sets how often audits and checkpoints come.
+    stages: the stages to train, teachers first.
     size: rows and columns of the phantoms.
     epochs: of each stage.
 
@@ -122,7 +123,7 @@ def _train(config: dict, stages: list[str]) -> dict[str, Any]:
 
 
 def _main() -> None:
-  """Reads a config, trains stages; writes stage -> seconds an epoch, and "devices"."""
+  """Reads a config, trains stages; writes stage -> seconds per epoch, and "devices"."""
   from kdmri_jax.training import parallel
 
   memory.keep_freed()

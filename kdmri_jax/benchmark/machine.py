@@ -1,4 +1,4 @@
-"""What the machine itself can do at the moment: matrix products and copies."""
+"""The machine's own speed at the moment: matrix products and copies."""
 
 import concurrent.futures
 import functools
@@ -20,7 +20,7 @@ _LARGER = 4  # rows and columns of the matrices, and numbers, on an accelerator
 
 
 def describe() -> dict:
-  """The machine, in words."""
+  """A description of the machine."""
   return {
     "processor": platform.processor() or platform.machine(),
     "cores": parallel.cores(),

@@ -1,4 +1,4 @@
-"""The time and memory that each distillation method takes."""
+"""Time and memory of each distillation method."""
 
 import statistics
 import time
@@ -41,13 +41,13 @@ def measure(
   """Measures the student's training step on the target, then each variant of methods.
 
   A method compares the layers that KD-MRI distils, five maps of 32 channels or the
-  image; the teacher's half is given.
+  image; the teacher's part is precomputed.
 
   Args:
     names: names of methods.
     size: rows and columns of the images.
     batch: number of images.
-    repeats: timed runs after compilation; 0 compiles alone, for the memory.
+    repeats: timed runs after compilation; 0 only compiles, for the memory.
   """
   yield Cost("", "", *_cost(*_student_step(size, batch), repeats))
   for name in names:
@@ -64,8 +64,8 @@ def _context(key: Array, size: Shape, batch: int) -> Context:
   return Context(target, zero_filled, measurement, jnp.ones(batch), jnp.ones(()), draws)
 
 
-def _student_step(size, batch):
-  """A function of (params, context), and what makes its arguments."""
+def _student_step(size, batch) -> tuple[Callable, Callable]:
+  """A function of (params, context), and a function that creates its arguments."""
   student = DCCNN(convolutions=3, consistency="line0")
 
   def make(key):
@@ -81,8 +81,8 @@ def _student_step(size, batch):
   return value, make
 
 
-def _term(guide: Guide, size, batch):
-  """A function of (trained, hints, context), and what makes its arguments."""
+def _term(guide: Guide, size, batch) -> tuple[Callable, Callable]:
+  """A function of (trained, hints, context), and one that creates its arguments."""
   count, channels = (1, 1) if guide.method.reads_image else (5, 32)
 
   def make(key):

@@ -1,4 +1,4 @@
-"""Frameworks take turns, so that what disturbs the machine disturbs all of them."""
+"""Frameworks take turns, so that other load on the machine affects all of them."""
 
 import pathlib
 import tempfile
@@ -12,23 +12,23 @@ from kdmri_jax.benchmark import machine
 from kdmri_jax.benchmark.case import Case
 from kdmri_jax.benchmark.worker import Worker, WorkerError
 
-# How far the numbers of two frameworks may be apart: images about 1, and losses
-# relative to each other after a step of Adam; both where products are less precise.
+# Tolerances between two frameworks: of images, about 1, and of losses, relative, after
+# a step of Adam; larger where products are less precise.
 _TOLERANCE = {"inference": 1e-4, "training": 1e-3}
 _ROUGH = 0.05
 
 
 class Result(NamedTuple):
-  """What came out of a case.
+  """The measurements of one case.
 
   Attributes:
-    case: what was timed.
-    operations: floating-point operations of the convolutions, written out, of the
-      network that is trained or used; in training three times as many as forward.
+    case: the timed case.
+    operations: floating-point operations of plain convolutions, of the network that is
+      trained or used; in training three times as many as forward.
     traffic: bytes that they read and write, in training three times as many.
-    seconds: runner -> seconds a call, one value a repetition; repetition k of all
-      runners was taken in turn.
-    compile_seconds: runner -> seconds until its first result was there.
+    seconds: runner -> seconds per call, one value per repetition; repetition k of all
+      runners was timed in turn.
+    compile_seconds: runner -> seconds until its first result.
     peak_bytes: runner -> memory that a call needs; None where it is not known.
     failed: runner or framework -> why it has no times.
   """
@@ -44,7 +44,7 @@ class Result(NamedTuple):
   def machine(self) -> dict[str, float]:
     """The machine's own speed while the case was timed, medians.
 
-    "operations" of a matrix product and "bytes" copied, a second.
+    "operations" of a matrix product and "bytes" copied, per second.
     """
     return {
       "operations": machine.OPERATIONS / float(np.median(self.seconds["matmul"])),
@@ -63,11 +63,11 @@ def run(
   """Times one case in all frameworks.
 
   Args:
-    workers: the one of JAX first.
-    case: what to time.
+    workers: JAX's first.
+    case: the case to time.
     repeats: number of rounds; in each, every runner has its turn.
     seconds: shortest time of a turn; shorter calls are repeated.
-    say: is told what is being done.
+    say: receives messages on the progress.
 
   Raises:
     WorkerError: JAX itself failed.
@@ -132,7 +132,7 @@ def ratio(result: Result, runner: str, reference: str) -> tuple[float, float, fl
 
 
 def to_json(result: Result) -> Mapping[str, Any]:
-  """Everything that was measured, JSON-able."""
+  """All measurements, as JSON-compatible values."""
   return {
     **result._asdict(),
     "case": result.case._asdict(),

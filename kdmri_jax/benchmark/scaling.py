@@ -1,4 +1,4 @@
-"""How a training step scales over host devices, and over two processes.
+"""Scaling of a training step over host devices, and over two processes.
 
 Strong scaling divides one batch over more devices, weak scaling gives each device as
 many images as before. The setups take turns as frameworks do (`race`); the losses of
@@ -17,7 +17,7 @@ from kdmri_jax.benchmark import case as case_lib
 from kdmri_jax.benchmark.case import Case
 from kdmri_jax.benchmark.worker import Worker, WorkerError, running
 
-# Of a loss, between one device and several; accelerators choose how to convolve.
+# Tolerance of a loss between one device and several; accelerators choose an algorithm.
 _TOLERANCE, _ROUGH = 1e-5, 0.05
 _PROCESSES = 2
 
@@ -35,19 +35,19 @@ class Setup(NamedTuple):
 
   @property
   def name(self) -> str:
-    """As it is shown in tables."""
+    """The name in tables."""
     if self.processes > 1:
       return f"{self.processes} processes of {self.devices}"
     return f"{self.devices}"
 
 
 class Scaling(NamedTuple):
-  """What came out.
+  """The measurements.
 
   Attributes:
     setups: in the order of the rows.
-    strong: setup -> seconds a step of the whole batch, one value a round.
-    weak: setup -> seconds a step of as many images a device as one device has alone.
+    strong: setup -> seconds per step of the whole batch, one value per round.
+    weak: setup -> seconds per step with a fixed number of images per device.
     images: images of the whole batch, and of each device in weak scaling.
     deviation: setup -> largest relative deviation of its losses from one device's.
   """
@@ -71,15 +71,15 @@ def measure(
 ) -> Scaling:
   """Times a stage's step on 1, 2, 4 .. devices, and on two processes of one each.
 
-  A CPU's devices are host devices. Of GPUs there are no more than the machine has, and
-  each setup is one process. A TPU belongs to one process, so it cannot take turns.
+  On a CPU the devices are host devices. On GPUs their number is limited by the machine,
+  and each setup is one process. One process owns a TPU, so setups cannot take turns.
 
   Args:
     config: the experiment, in the form of `config.to_dict`.
-    stage: which stage's step.
+    stage: the stage whose step is timed.
     size: rows and columns.
     repeats: number of rounds.
-    say: is told what is being done.
+    say: receives messages on the progress.
     most: largest number of devices, a power of 2; also the images of the whole batch.
     each: images of each device in weak scaling.
 
@@ -91,8 +91,8 @@ def measure(
   deviation: dict[str, float] = {}
   teams = [_team(setup, config) for setup in setups]
   with running([worker for team in teams for worker in team]):
-    for worker in (worker for team in teams for worker in team):
-      worker.receive()
+    for team in teams:
+      _start(team)
     for kind, times in results.items():
       reference = None
       for setup, team in zip(setups, teams, strict=True):
@@ -114,12 +114,12 @@ def measure(
 
 
 def _setups(config: dict, most: int) -> tuple[list[Setup], float]:
-  """What to time on this machine, and how far the losses may be apart there."""
+  """The setups for this machine, and the tolerance of their losses."""
   with running([Worker("jax", config)]) as (worker,):
     machine = worker.receive()
   counts = [2**k for k in range(most.bit_length())]
   if machine["platform"] == "tpu":
-    raise WorkerError("scaling takes turns between processes, and a TPU has but one")
+    raise WorkerError("scaling needs several processes, and a TPU serves only one")
   if machine["platform"] == "cpu":
     return [Setup(count) for count in counts] + [Setup(1, _PROCESSES)], _TOLERANCE
   return [Setup(count) for count in counts if count <= machine["devices"]], _ROUGH
@@ -139,6 +139,17 @@ def _free_port() -> int:
     return free.getsockname()[1]
 
 
+def _start(team: Sequence[Worker]) -> None:
+  """Waits until all processes of a team have started, then connects them."""
+  for worker in team:
+    worker.receive()
+  if len(team) > 1:
+    for worker in team:
+      worker.send(do="connect")
+    for worker in team:
+      worker.receive()
+
+
 def _prepare(team: Sequence[Worker], case: Case) -> np.ndarray:
   """Compiles a case in all processes of a team; the losses of its first steps."""
   with tempfile.TemporaryDirectory() as folder:
@@ -151,7 +162,7 @@ def _prepare(team: Sequence[Worker], case: Case) -> np.ndarray:
 
 
 def _run(team: Sequence[Worker]) -> float:
-  """Seconds of a step that the processes of a team do together."""
+  """Seconds of a step that the processes of a team run together."""
   for worker in team:
     worker.send(do="run", runner="jax", calls=1)
   return max(worker.receive()["seconds"] for worker in team)
@@ -160,12 +171,12 @@ def _run(team: Sequence[Worker]) -> float:
 def table(scaling: Scaling) -> str:
   """Both kinds as Markdown.
 
-  Strong: milliseconds a step and how many times as fast as one device. Weak:
-  milliseconds a step and images a second, relative to one device.
+  Strong: milliseconds per step and the speed relative to one device. Weak: milliseconds
+    per step and images per second, relative to one device.
   """
   whole, each = scaling.images
   lines = [
-    f"| devices | {whole} images, ms | speed-up | {each} a device, ms | throughput "
+    f"| devices | {whole} images, ms | speed-up | {each} per device, ms | throughput "
     "| deviation |",
     "|---|---|---|---|---|---|",
   ]

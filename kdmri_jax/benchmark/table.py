@@ -11,14 +11,14 @@ _HEADS = {"jax, exported": "exported bundle"}
 
 
 def make(results: Sequence[Result]) -> str:
-  """Two tables: times and ratios, then what it takes to run.
+  """Two tables: times and ratios, then compile times and memory.
 
-  A ratio says how many times as long another framework takes, with the lowest and the
-  highest of the rounds: above 1, JAX is faster. The shares are those of the speed of a
-  matrix product, which the convolutions, written out, reach, and of a copy, which they
-  reach if each reads its input and writes its output once. Both were timed on the same
-  machine in the same rounds. A convolution by fewer products may exceed the first, one
-  whose data stay in a cache the second.
+  A ratio is the time of another framework over JAX's, with the lowest and the highest
+  of the rounds: above 1, JAX is faster. The shares compare the convolutions with a
+  matrix product, by the operations of plain convolutions, and with a copy, by the bytes
+  of reading each input and writing each output once. Both were timed on the same
+  machine in the same rounds. A convolution with fewer products may exceed the first,
+  one whose data stay in a cache the second.
   """
   parts = []
   for what, title in (("inference", "Inference"), ("training", "A training step")):

@@ -1,4 +1,4 @@
-"""The project itself: its networks, and its training steps as stages run them."""
+"""This project's networks and training steps, as stages run them."""
 
 import functools
 import importlib.util
@@ -31,6 +31,9 @@ _config: ExperimentConfig
 _count: int
 _machine_too: bool
 
+# Seconds that a process waits for the other: a loaded machine may be slow.
+_PATIENCE = 1800
+
 
 def start(
   config: dict,
@@ -39,13 +42,14 @@ def start(
   process: int = 0,
   machine_too: bool = False,
 ) -> dict:
-  """Makes the devices.
+  """Creates the devices.
 
   Args:
     config: the experiment.
-    devices: of this process, on a CPU host devices; 0 for as many as the scripts use.
-    address: where two processes meet, "" for one alone.
-    process: number of this one of the two.
+    devices: number of devices of this process, on a CPU host devices; 0 for as many as
+      the scripts use.
+    address: of the coordinator of two processes, "" for one process.
+    process: number of this process.
     machine_too: whether to time the machine itself beside each case.
   """
   global _config, _count, _machine_too
@@ -56,9 +60,25 @@ def start(
   if devices:
     jax.config.update("jax_num_cpu_devices", devices)
   if address:
-    jax.distributed.initialize(address, num_processes=2, process_id=process)
+    jax.distributed.initialize(
+      address,
+      num_processes=2,
+      process_id=process,
+      initialization_timeout=_PATIENCE,
+      heartbeat_timeout_seconds=_PATIENCE,
+    )
   about = {"version": jax.__version__, "devices": jax.device_count()}
   return about | machine.describe()
+
+
+def connect() -> dict:
+  """Opens the connections of all processes, which must call it at the same time.
+
+  The first collective operation opens them, and Gloo then waits no more than 30 seconds
+  for the other process. Later ones wait without such a limit.
+  """
+  add = jax.pmap(lambda x: jax.lax.psum(x, "all"), "all", devices=jax.devices())
+  return {"devices": float(add(np.ones(jax.local_device_count()))[0])}
 
 
 def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
@@ -113,7 +133,7 @@ def _training(case: Case, file: pathlib.Path):
   roles = [_config.stages[name].model for name in teachers]
   parts = Networks(
     networks[stage.model],
-    resolve(stage, f"config.stages.{case.stage}"),
+    resolve(stage),
     tuple(networks[role] for role in roles),
   )
   parts = parts._replace(terms=fit_terms(parts, slices, acquisition, case.stage))
@@ -150,9 +170,9 @@ def _training(case: Case, file: pathlib.Path):
 
 
 def _devices(case: Case):
-  """Those of all processes, or as many of this one as were asked for.
+  """The devices of all processes, or the requested number of this one's.
 
-  Where nothing was asked for, one accelerator, or the host devices that divide a batch.
+  Without a request: one accelerator, or the host devices that divide a batch.
   """
   if jax.process_count() > 1:
     return jax.devices()
@@ -164,7 +184,7 @@ def _on_cpu() -> bool:
 
 
 def _problem(case: Case):
-  """Images of nothing in particular, the mask, and networks with random weights."""
+  """Random images, the mask, and networks with random weights."""
   rng = np.random.default_rng(0)
   target = rng.random((case.batch, case.height, case.width, 1), np.float32)
   acquisition = build(_config.all_tasks, target.shape[1:3])

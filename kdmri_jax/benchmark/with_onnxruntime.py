@@ -11,7 +11,7 @@ from kdmri_jax.benchmark.case import Case, Runner, load
 
 
 def start(config: dict) -> dict:
-  """Nothing but its version."""
+  """The version of onnxruntime."""
   del config
   return {"version": onnxruntime.__version__}
 
@@ -19,7 +19,7 @@ def start(config: dict) -> dict:
 def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
   """Runs the file that JAX wrote beside the problem, on every core.
 
-  It trains nothing, and computes in float32 alone.
+  Training is not supported; it computes in float32 alone.
   """
   if case.what != "inference" or case.precision not in ("", "float32"):
     return {}

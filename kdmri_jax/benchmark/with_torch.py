@@ -1,4 +1,4 @@
-"""The same networks and training steps in plain PyTorch, the bar to beat.
+"""The same networks and training steps in plain PyTorch, the reference for speed.
 
 Written as a PyTorch user would write them: `nn.functional.conv2d` and Adam, data
 consistency by a real 1-D FFT where the mask is Cartesian, half precision by
@@ -24,7 +24,7 @@ _config: ExperimentConfig
 
 
 def start(config: dict) -> dict:
-  """Takes every core."""
+  """Uses every core."""
   global _config
   _config = config_lib.parse(config)
   if hasattr(os, "sched_getaffinity"):
@@ -33,12 +33,12 @@ def start(config: dict) -> dict:
 
 
 def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
-  """The three ways to run it."""
+  """The three ways to run a case."""
   make = _inference if case.what == "inference" else _training
   problem = load(file)
   for part in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
     part.fp32_precision = "tf32" if case.precision == "tensorfloat32" else "ieee"
-  torch.compiler.reset()  # else it would stop compiling after eight networks
+  torch.compiler.reset()  # otherwise it stops compiling after eight networks
   return {
     "torch": functools.partial(make, case, problem),
     "torch, channels last": functools.partial(make, case, problem, last=True),
@@ -52,7 +52,7 @@ class DCCNN(torch.nn.Module):
   Args:
     params: cascade -> convolution -> kernel and bias.
     residual: whether a cascade's input is added to its CNN.
-    rounds: whether the CNNs compute in bfloat16.
+    rounds: whether the CNNs compute in bfloat16 (rounded inputs and weights).
     mask: the sampling mask, [H, W].
   """
 

@@ -1,7 +1,7 @@
-"""A process that prepares cases in one framework and times them when asked to.
+"""A process that prepares cases in one framework and times them on request.
 
 `Worker` starts it as `python -m kdmri_jax.benchmark.worker NAME`. It reads one JSON
-object a line and answers each with one.
+object per line and answers each with one.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 class WorkerError(Exception):
-  """A worker could not do what it was asked to; the message says why."""
+  """A worker could not answer a request; the message says why."""
 
 
 class Worker:
@@ -53,20 +53,21 @@ class Worker:
     self.send(do="start", config=config, **options)
 
   def send(self, **request: Any) -> None:
-    """Asks for something; `receive` waits for the answer.
+    """Sends a request; `receive` waits for the answer.
 
-    Requests: "start" (once, by the constructor), "prepare" (case, file), "run"
-    (runner, calls) and "peak" (runner), see `_serve`.
+    Requests: "start" (once, by the constructor), "connect" (of the processes of a
+    team, at once), "prepare" (case, file), "run" (runner, calls) and "peak" (runner),
+    see `_serve`.
     """
     with contextlib.suppress(BrokenPipeError):
       self._process.stdin.write(json.dumps(request) + "\n")
       self._process.stdin.flush()
 
   def receive(self) -> dict:
-    """The answer to what was sent last.
+    """The answer to the last request.
 
     Raises:
-      WorkerError: the process has ended, or could not do it.
+      WorkerError: the process has ended, or reported an error.
     """
     answer = self._process.stdout.readline()
     if not answer:
@@ -80,7 +81,7 @@ class Worker:
     """Compiles a case and checks its numbers.
 
     Args:
-      case: what to time.
+      case: the case to time.
       file: the `Problem`, which JAX writes and the others read.
 
     Returns:
@@ -91,36 +92,36 @@ class Worker:
     return self.receive()
 
   def run(self, runner: str, calls: int) -> float:
-    """Seconds that it takes once, on average over so many calls."""
+    """Seconds per call, on average over `calls` calls."""
     self.send(do="run", runner=runner, calls=calls)
     return self.receive()["seconds"]
 
   def calls(self, runner: str, seconds: float) -> int:
-    """How many calls take about so many seconds, at least one."""
+    """The number of calls that take about `seconds`, at least one."""
     self.send(do="run", runner=runner, calls=1)
     return max(1, round(seconds / self.receive()["call_seconds"]))
 
   def peak(self, runner: str) -> int | None:
     """Bytes of memory that a call needs above those held before; None if unknown.
 
-    They are those of the host: what uses an accelerator's memory is not known.
+    This is the host's memory; an accelerator's memory is not known.
     """
     self.send(do="peak", runner=runner)
     return self.receive()["bytes"]
 
   def stop(self) -> None:
-    """Lets the process end; `wait` waits until it has."""
+    """Asks the process to end; `wait` waits until it has ended."""
     self._process.stdin.close()
 
   def wait(self) -> None:
-    """Returns when the process has ended."""
+    """Waits until the process has ended."""
     self._process.stdout.close()
     self._process.wait()
 
 
 @contextlib.contextmanager
 def running(workers: Sequence[Worker]) -> Iterator[Sequence[Worker]]:
-  """Ends the processes in the end, all at once: some may wait for each other."""
+  """Ends all processes on leaving, together: some may wait for each other."""
   try:
     yield workers
   finally:
@@ -133,8 +134,9 @@ def running(workers: Sequence[Worker]) -> Iterator[Sequence[Worker]]:
 def _serve(framework: str) -> None:
   """Answers requests until standard input ends."""
   with os.fdopen(os.dup(1), "w") as answers:
-    os.dup2(2, 1)  # what libraries print must not come between the answers
-    module, runners = None, {}
+    os.dup2(2, 1)  # output of libraries must not mix with the answers
+    module: Any = None
+    runners: dict[str, Any] = {}
     for line in sys.stdin:
       request = json.loads(line)
       try:
@@ -142,6 +144,8 @@ def _serve(framework: str) -> None:
           module = importlib.import_module(FRAMEWORKS[framework])
           options = {key: x for key, x in request.items() if key != "do"}
           answer = module.start(**options)
+        elif request["do"] == "connect":
+          answer = module.connect()
         elif request["do"] == "prepare":
           runners.clear()
           gc.collect()
@@ -163,7 +167,7 @@ def _serve(framework: str) -> None:
           answer = {"seconds": call / runner.times, "call_seconds": call}
         else:
           answer = {"bytes": _peak(runners[request["runner"]])}
-      except Exception as error:  # whatever a framework may raise
+      except Exception as error:  # a framework may raise any exception
         answer = {"error": f"{type(error).__name__}: {error}"}
       answers.write(json.dumps(answer) + "\n")
       answers.flush()
@@ -176,7 +180,7 @@ def _peak(runner: Runner) -> int | None:
   if not runner.on_cpu or not reset.exists():
     return None
   gc.collect()
-  ctypes.CDLL(None).malloc_trim(0)  # what was freed, back to the system
+  ctypes.CDLL(None).malloc_trim(0)  # return freed memory to the system
   reset.write_text("5")
   before = _kilobytes(status, "VmRSS")
   runner.run()

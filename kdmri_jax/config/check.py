@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import math
 import re
+from collections.abc import Iterable
 
 from kdmri_jax.config.schema import (
   RESERVED,
@@ -54,9 +55,9 @@ def _check_seeds(config: ExperimentConfig) -> None:
 
 def _check_names(config: ExperimentConfig) -> None:
   """Names become folders and keys, and `start_from` joins them by "/"."""
-  terms = {f"stages.{name}.terms": s.terms for name, s in config.stages.items()}
+  groups: dict[str, Iterable[str]]
   groups = {"stages": config.stages, "models": config.models, "tasks": config.tasks}
-  groups |= terms
+  groups |= {f"stages.{name}.terms": s.terms for name, s in config.stages.items()}
   for group, names in groups.items():
     for name in names:
       if not re.fullmatch(r"\w+", name):

@@ -72,6 +72,9 @@ class StageConfig:
 
   Attributes:
     model: key in `models`.
+    given: where the weights come from, of a stage that is not trained: a stage of
+      another run (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), a .pt file of a published
+      code, or a folder with its outputs, NAME.h5 for each volume; "" trains the stage.
     start_from: earlier stage of the same model whose best weights start this one;
       "STAGE/branches" for the student's blocks that STAGE has trained; "" for none.
     teacher: earlier stage whose best weights teach; "" for none.
@@ -90,6 +93,7 @@ class StageConfig:
   """
 
   model: str
+  given: str = setting("", free=True)
   start_from: str = setting("")
   teacher: str = setting("")
   teachers: dict[str, str] = setting(dict)

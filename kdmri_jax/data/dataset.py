@@ -42,15 +42,23 @@ class Dataset:
   test: SliceSet
   record: dict[str, Any]
 
-  def fingerprint(self) -> dict[str, str]:
-    """Digests of masks and images: the same names may come to hold other values."""
+  def fingerprint(self) -> dict[str, Any]:
+    """Digests of masks and images: the same names may come to hold other values.
+
+    Returns:
+      A digest of the masks and of each split, and the "training_slices": subject ->
+      the digests of its targets.
+    """
     masks = hashlib.blake2b(digest_size=16)
     for acquisition in self.acquisitions.values():
       masks.update(np.ascontiguousarray(acquisition.masks))
-    found = {"mask_digest": masks.hexdigest()}
+    found: dict[str, Any] = {"mask_digest": masks.hexdigest()}
     for name in ("train", "validation", "test"):
       found[f"{name}_digest"] = digests.of_volumes(getattr(self, name).volumes)
-    return found
+    slices: dict[str, list[str]] = {}
+    for volume in self.train.volumes:
+      slices.setdefault(volume.subject, []).extend(volume.digests["target"])
+    return {**found, "training_slices": slices}
 
 
 def read(config: DataConfig) -> Iterator[Volume]:

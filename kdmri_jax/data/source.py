@@ -39,7 +39,7 @@ class Source:
     read: reads one file that is to be reconstructed: fully sampled images as stored, or
       undersampled k-space. The setting `contrast`, `combine`, `acceleration_tag` and
       `include` (the volume asked for) count. None picks the file's volume from
-      `volumes` of the folder about it, by the `file` of its record.
+      `volumes` of the folder about it, by the `file` of its record or by its name.
     read_folder: likewise one folder; None takes the only one of `volumes`.
     axes: order of the axes (slices, rows, columns) in its NIfTI files, in which results
       are written over them.

@@ -1,4 +1,4 @@
-"""Distillation: what a student's layers or image lack of a teacher's, as one number.
+"""Distillation: distances between a student's layers or image and a teacher's.
 
 Every method of `METHODS` is a function of arrays here, a `distance.Distance`:
 

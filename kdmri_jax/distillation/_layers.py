@@ -1,4 +1,4 @@
-"""What the methods that own weights are built from."""
+"""Building blocks of the methods with weights."""
 
 from flax import linen as nn
 
@@ -31,7 +31,7 @@ class SumOverLayers(nn.Module):
   """Sum of a distance that has weights of its own for each layer.
 
   A subclass defines `compare(number, student, teacher, *context)`, the scalar of one
-  layer. What it makes there is named by the layer's number, from 1.
+  layer. The layer's number, from 1, names its submodules.
   """
 
   @nn.compact

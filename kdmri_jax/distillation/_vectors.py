@@ -14,9 +14,10 @@ _TINY = 1e-12
 
 
 def norm(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
-  """|x|_2 along the axes, which stay with length 1.
+  """|x|_2 along the axes, which are kept with length 1.
 
-  Below 1e-12 the result is 0 with gradient 0, where the square root alone has none.
+  Below 1e-12 the result is 0 with gradient 0; the square root alone has no gradient
+  there.
   """
   square = jnp.square(x).sum(axis=axis, keepdims=True)
   alive = square > _TINY**2
@@ -26,9 +27,9 @@ def norm(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
 def unit(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
   """x / |x|_2 along the axes.
 
-  A vector shorter than 1e-12, such as a silent channel, has no direction: the result
-  is 0 with gradient 0. Adding a small number to |x| instead, as published code does,
-  gives it a gradient as large as the inverse of that number.
+  A vector shorter than 1e-12, such as an inactive channel, has no direction: the result
+  is 0 with gradient 0. Published code adds a small number to |x| instead, which gives a
+  gradient as large as the inverse of that number.
   """
   length = norm(x, axis)
   alive = length > 0
@@ -36,9 +37,9 @@ def unit(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
 
 
 def shrink(feature: Array, size: tuple[int, int] = (SIDE, SIDE)) -> Array:
-  """Averages a map over windows that cover it, to at most the size given.
+  """Averages a map over windows that cover it, to at most the given size.
 
-  Where a number of windows does not divide height or width, neighbours share a pixel.
+  Neighbouring windows share a pixel where their number does not divide height or width.
 
   Args:
     feature: activations, float [B, H, W, C].
@@ -69,25 +70,25 @@ def _averages(length: int, count: int) -> np.ndarray:
 
 
 def embed(features: tuple[Array, ...]) -> tuple[Array, ...]:
-  """One vector an image: its maps, averaged to at most 16x16 and flattened.
+  """One vector per image: its maps, averaged to at most 16x16 and flattened.
 
-  Relational methods were made for the embedding in front of a classifier, each
-  channel's mean over all pixels. Of a reconstruction network's layers those means
-  are nearly alike for all images: between slices of phantoms their cosines were
-  0.996 to 1.000, against 0.97 to 1.00 for the maps of 16x16 and 0.95 to 0.99 for
-  those of full size, which take 50 times the memory at 120x120.
+  Relational methods were designed for the embedding before a classifier, each channel's
+  mean over all pixels. For layers of a reconstruction network these means hardly differ
+  between images: between slices of phantoms their cosines were 0.996 to 1.000, against
+  0.97 to 1.00 for the maps of 16x16 and 0.95 to 0.99 for those of full size, which take
+  50 times the memory at 120x120.
 
   Args:
     features: layers, float [B, H, W, C].
 
   Returns:
-    One [B, min(H, 16) min(W, 16) C] a layer.
+    One [B, min(H, 16) min(W, 16) C] per layer.
   """
   return tuple(shrink(feature).reshape(len(feature), -1) for feature in features)
 
 
 def sum_over_layers(distance: Callable[..., Array]) -> Callable[..., Array]:
-  """Makes the distance of one layer that of several.
+  """Turns the distance of one layer into the sum over several.
 
   Args:
     distance: (student's, teacher's representation of a layer, *rest) -> scalar.

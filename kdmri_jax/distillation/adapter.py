@@ -1,4 +1,4 @@
-"""A distillation method at work: layers made comparable, weights held, value taken."""
+"""Applies a distillation method to two networks, with adapters where layers differ."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +15,13 @@ Sizes = tuple[tuple[int, int], ...]
 
 
 class Guide(nn.Module):
-  """What a term trains along with the student: adapters and the method's own weights.
+  """A method with its trained weights: adapters and the method's own.
 
   Attributes:
     method: the method.
-    channels: for each guided layer the channels of a 1x1 adapter, 0 for none.
-    sizes: for each layer the height and width that both networks' maps are pooled to;
-      () for none.
+    channels: channels of the 1x1 adapter of each guided layer, 0 for none.
+    sizes: height and width to which both networks' maps of each layer are pooled; ()
+      for no pooling.
   """
 
   method: Method
@@ -60,15 +60,15 @@ class Guide(nn.Module):
 
   @property
   def owns_weights(self) -> bool:
-    """Whether there is something to train along."""
+    """Whether there are weights to train."""
     return self.method.owns_weights or any(self.channels)
 
   def represent_own(self, features: tuple[Array, ...]) -> Any:
-    """The half of the network that gives the hints, pytree of arrays [B, ...]."""
+    """The representation of the network that gives the hints, pytree of [B, ...]."""
     return self.method.represent(self._pool(features))
 
   def represent_teacher(self, features: tuple[Array, ...]) -> Any:
-    """As `represent_own`, of a frozen teacher: the gradient stops here."""
+    """As `represent_own`, for a frozen teacher: the gradient stops here."""
     return jax.lax.stop_gradient(self.represent_own(features))
 
   def _pool(self, features: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -83,12 +83,12 @@ def fit(
   """The adapters and sizes that make two networks' layers comparable.
 
   Args:
-    method: what will compare them.
+    method: the method that compares them.
     student: its guided layers, or their shapes as from `jax.eval_shape`.
     teacher: its hint layers, likewise.
 
   Returns:
-    `channels` and `sizes` for `Guide`, each () where nothing need be done.
+    `channels` and `sizes` for `Guide`, each () where nothing is needed.
   """
   pairs = list(zip(student, teacher, strict=False))
   channels, sizes = (), ()

@@ -22,9 +22,9 @@ Layers = ArrayLike | Sequence[ArrayLike]
 class Distance:
   """A method, called with the layers of student and teacher.
 
-  It computes what a term of a stage does: layers of another size are pooled to the
-  smaller one; where channels must agree and do not, the student's layer goes through a
-  1x1 convolution; the teacher's layers get no gradient.
+  It computes the same value as a term of a stage. Layers of different sizes are pooled
+  to the smaller one. Where channels must agree and do not, the student's layer goes
+  through a 1x1 convolution. The teacher's layers get no gradient.
 
   Attributes:
     name: name of the method.
@@ -53,16 +53,16 @@ class Distance:
         methods that compare images also an image [H, W] or images [S, H, W].
       teacher: its hint layers, likewise.
       variant: name of the variant; None for the first.
-      params: weights from `init`, for methods that have some and where channels differ.
-      **context: what the variant reads beside the layers, by the names of
-        `method.Context`, such as `target=` or `measurement=`.
+      params: weights from `init`, for methods with weights and where channels differ.
+      **context: further inputs of the variant, fields of `method.Context`, such as
+        `target=` or `measurement=`.
 
     Returns:
       Scalar, mean over the images.
 
     Raises:
-      ArgumentError: an unknown variant, layers that do not belong together, missing
-        weights, or a part of the context that is unknown or missing.
+      ArgumentError: an unknown variant, layers that do not match, missing weights, or
+        an unknown or missing field of the context.
     """
     guide, arguments = self._prepare(student, teacher, variant, context)
     if params is None:
@@ -84,14 +84,14 @@ class Distance:
     """Random weights of the method for these layers.
 
     Args:
-      student, teacher, variant, context: as of the call.
+      student, teacher, variant, context: as for the call.
       seed: the same seed draws the same weights.
 
     Returns:
       A pytree of arrays; {} where there are no weights.
 
     Raises:
-      ArgumentError: as the call.
+      ArgumentError: as for the call.
     """
     guide, arguments = self._prepare(student, teacher, variant, context)
     key = jax.random.key(seed)
@@ -126,7 +126,7 @@ class Distance:
     return guide, (student, hints, SimpleNamespace(**given))
 
   def _run(self, compute, arguments):
-    """Computes; says so where a part of the context is missing."""
+    """Computes the value; names a missing field of the context."""
     try:
       return compute()
     except AttributeError as error:

@@ -1,4 +1,4 @@
-"""What every distillation method is made of."""
+"""The record of a distillation method, and the context that it may read."""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from kdmri_jax.types import Array, Measurement
 
 
 class Context(NamedTuple):
-  """What a method may look at besides the two representations.
+  """Further inputs of a method, besides the two representations.
 
   Attributes:
     target: fully sampled images, float32 [B, H, W, C].
@@ -18,8 +18,8 @@ class Context(NamedTuple):
     measurement: the measured k-space and its mask.
     teacher_error: the teacher's mean squared error on each image, [B].
     error_range: largest minus smallest teacher_error over the training set, a scalar.
-    draws: a number of its own for each image and training step, uint32 [B], to seed
-      random draws with: `jax.vmap(jax.random.key)(draws)`.
+    draws: a different number for each image and training step, uint32 [B], as seed of
+      random draws: `jax.vmap(jax.random.key)(draws)`.
   """
 
   target: Array
@@ -32,26 +32,26 @@ class Context(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Method:
-  """A distance between what a student and a teacher computed for the same images.
+  """A distance between a student's and a teacher's features of the same images.
 
-  It is split in two, so that a frozen teacher's half can be computed once:
-  `represent` reduces the layers of one network, image by image, and `distance`
-  compares the two results.
+  It has two parts, so that a frozen teacher's part can be computed once: `represent`
+  reduces the layers of one network, image by image, and `distance` compares the two
+  results.
 
   Attributes:
     represent: tuple of features [B, H, W, C] -> pytree of arrays [B, ...]; image b
       of the result depends on image b only.
-    distance: (student's, teacher's representation) -> scalar, the mean over images;
-      or the class of a linen module called likewise, whose weights are trained along
-      with the student and dropped at the end.
-    couples_batch: True where `distance` mixes the images of a batch; it is then
-      given the batch of all devices together.
+    distance: (student's, teacher's representation) -> scalar, the mean over images; or
+      the class of a linen module with the same call, whose weights are trained with the
+      student and dropped at the end.
+    couples_batch: True where `distance` mixes the images of a batch; it then receives
+      the batch of all devices together.
     uses_context: True where `distance` takes a `Context` as third argument; not
       together with `couples_batch`.
-    matches: what a guided layer must share with its hint: "shape" (height, width and
-      channels), "size" (height and width), "channels", or "" for nothing. Where they
-      differ, the student's layer gets a trained 1x1 convolution and the larger map is
-      pooled.
+    matches: the dimensions that a guided layer must share with its hint: "shape"
+      (height, width and channels), "size" (height and width), "channels", or "" for
+      nothing. Where they differ, the student's layer gets a trained 1x1 convolution and
+      the larger map is pooled.
     reads_image: True for methods of the reconstructed image, False for methods of
       feature maps.
   """

@@ -10,8 +10,10 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
 from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.lookup import unknown
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.training import fingerprint
+from kdmri_jax.training.given import find
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
 from kdmri_jax.types import Acquisition, Measurement, Shape
@@ -68,29 +70,27 @@ def load(
   """
   config = of_task(read_config(workdir), task)
   folder = WorkDir(workdir, config.seed if seed is None else seed)
-  trained = StageFolder(folder.stage(stage))
-  seeds = folder.seeds(stage) if stage in config.stages else []
-  if seeds and not trained.checkpoints.is_dir():
-    raise UserError(
-      trained.path,
-      f"no stage {stage!r} trained with this seed",
-      f"one of the seeds {', '.join(map(str, seeds))}",
-      "Name one of them with --seed.",
-    )
-  if not seeds:
-    raise UserError(
-      trained.path,
-      f"no trained stage {stage!r}",
-      f"one of the trained ones out of {', '.join(config.pipeline)}",
-      "Train it with `kdmri run`, or name another --stage.",
-    )
+  if stage not in config.stages:
+    raise _not_trained(config, stage, folder)
   if acquisition is None:
     with arguments_of("config."):
       acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
-  name = config.stages[stage].model
+  name, given = config.stages[stage].model, config.stages[stage].given
   with arguments_of(f"config.models.{name}."):
     model = models.build(config.models[name], acquisition.masks)
   shapes = jax.eval_shape(lambda: _initialise(model, size))
+  if given:
+    params = _given_weights(given, folder, stage, model, shapes)
+  else:
+    params = _weights(config, folder, stage, shapes)
+  return Trained(config, model, params, acquisition)
+
+
+def _weights(config: ExperimentConfig, folder: WorkDir, stage: str, shapes: Any) -> Any:
+  """The weights of a stage that the run has trained."""
+  trained = StageFolder(folder.stage(stage))
+  if not trained.checkpoints.is_dir():
+    raise _not_trained(config, stage, folder)
   if not trained.is_finished():
     raise UserError(
       trained.path,
@@ -98,25 +98,47 @@ def load(
       "one trained to its last epoch",
       "Start the command of its run again to finish it.",
     )
-  trained.check(
-    fingerprint.describe(config, read_data(workdir), folder.seed, stage, folder.digest)
+  data = read_data(folder.path)
+  trained.check(fingerprint.describe(config, data, folder.seed, stage, folder.digest))
+  return trained.weights(shapes)
+
+
+def _given_weights(text: str, folder: WorkDir, stage: str, model, shapes: Any) -> Any:
+  """The weights of a stage that was given to the run."""
+  where = f"{folder.path / 'config.json'}: stages.{stage}.given"
+  given = find(text, where, model)
+  StageFolder(folder.stage(stage)).give(vars(given.origin(folder.seed)), write=False)
+  if params := given.weights(folder.seed, shapes):
+    return params
+  raise UserError(where, f"{text!r}, a folder of outputs", "a stage with weights")
+
+
+def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserError:
+  path = folder.stage(stage)
+  if seeds := folder.seeds(stage):
+    return UserError(
+      path,
+      f"no stage {stage!r} trained with this seed",
+      f"one of the seeds {', '.join(map(str, seeds))}",
+      "Name one of these seeds.",
+    )
+  return UserError(
+    path,
+    f"no trained stage {stage!r}",
+    f"one of the trained ones out of {', '.join(config.pipeline)}",
+    "Train it with `kdmri run`, or name another stage.",
   )
-  return Trained(config, model, trained.weights(shapes), acquisition)
 
 
 def of_task(config: ExperimentConfig, task: str) -> ExperimentConfig:
   """What concerns a task of the experiment, "" for the first.
 
   Raises:
-    UserError: there is no such task.
+    ArgumentError: there is no such `task`.
   """
   known = list(config.all_tasks)
   if task and task not in known:
-    found, expected = (
-      f"{task!r}",
-      f"one of {', '.join(filter(None, known)) or '(none)'}",
-    )
-    raise UserError("--task", found, expected)
+    raise unknown("task", task, filter(None, known))
   return config.of_task(task or known[0])
 
 

@@ -79,7 +79,8 @@ class Network:
     if measurement is not None and layout.rank == 2:
       measurement = measurement._replace(kspace=measurement.kspace[None])
     params = self.parameters if parameters is None else parameters
-    return layout.images(self.model.apply({"params": params}, batch, measurement).image)
+    outputs: Any = self.model.apply({"params": params}, batch, measurement)
+    return layout.images(outputs.image)
 
   def reconstruct(
     self, kspace: ArrayLike, mask: ArrayLike, *, batch_size: int = 4

@@ -68,7 +68,8 @@ def read(
   else:
     volumes = found.read_volumes(settings)
     if path.is_file():
-      volumes = (v for v in volumes if v.record.get("file") == str(path))
+      names = (str(path), split_name(path)[0])
+      volumes = (volume for volume in volumes if volume.file in names)
     scan = only(path, volumes, settings)
   record = {"file": str(path), "source": source} | scan.record
   if isinstance(scan, Measured):

@@ -18,7 +18,7 @@ from kdmri_jax.data import tasks
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.slice_set import SliceSet, Span
 from kdmri_jax.data.volume import Volume, prepare
-from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.inference import load, read_scan
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.masks import coverage, files, recipes
@@ -262,11 +262,9 @@ def run_scan(
 
 def _refuse_as_is(volume, mask_path: str, path) -> None:
   if volume is None or mask_path:
-    raise UserError(
-      path,
-      "k-space" if volume is None else "a mask for images that are not measured",
-      "images alone, to be enhanced as they are",
-      "Leave --as_is out.",
+    found = "k-space" if volume is None else "a mask for images that are not measured"
+    raise ArgumentError(
+      "as_is", f"{found}, {path}", "images alone, to be enhanced as they are"
     )
 
 

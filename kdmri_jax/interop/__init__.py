@@ -1,4 +1,4 @@
-"""Original PyTorch checkpoints come in, and trained networks go out."""
+"""Reads published PyTorch checkpoints, and exports trained networks."""
 
 from kdmri_jax.interop.edsr import from_edsr_state_dict, load_edsr_checkpoint
 from kdmri_jax.interop.jax_bundle import save_jax_bundle
@@ -10,17 +10,31 @@ from kdmri_jax.interop.kdmri import (
 from kdmri_jax.interop.onnx_file import save_onnx
 from kdmri_jax.interop.swinir import from_swinir_state_dict, load_swinir_checkpoint
 from kdmri_jax.interop.vgg import load_vgg
+from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.models.edsr import EDSR
+from kdmri_jax.models.swinir import SwinIR
+from kdmri_jax.models.vdsr import VDSR
 
 # Format -> a function of file, model, parameters, size of the slices and whether they
-# are scaled, that writes the file, or raises a UserError, and returns what the user
-# should know of it.
+# are scaled. It writes the file, or raises a UserError, and returns a message for the
+# user.
 EXPORTS = {
   "jax": save_jax_bundle,
   "kdmri": lambda path, model, params, *_: save_kdmri_checkpoint(path, model, params),
   "onnx": save_onnx,
 }
 
+# Network -> a function of a file of published weights and of the network that a stage
+# has, which gives the file's network and its variables.
+CHECKPOINTS = {
+  DCCNN: lambda path, _: load_kdmri_checkpoint(path),
+  VDSR: lambda path, _: load_kdmri_checkpoint(path),
+  EDSR: lambda path, model: load_edsr_checkpoint(path, res_scale=model.res_scale),
+  SwinIR: lambda path, _: load_swinir_checkpoint(path),
+}
+
 __all__ = [
+  "CHECKPOINTS",
   "EXPORTS",
   "from_edsr_state_dict",
   "from_kdmri_state_dict",

@@ -41,13 +41,14 @@ def from_edsr_state_dict(
   """Builds an EDSR from its weights.
 
   Blocks, features, scale and channels follow from names and shapes. Published networks
-  are for colour images in 0..255, whose mean `sub_mean` and `add_mean` hold. Of a grey
-  network these two, which the published code creates and cannot apply, are dropped.
+  are for colour images in 0..255, whose mean is in `sub_mean` and `add_mean`. For a
+  grey network the published code creates these two and cannot apply them; they are
+  dropped.
 
   Args:
     state: PyTorch's names -> arrays; a prefix `module.` is dropped.
-    res_scale: factor of each block's residue, which no weight tells. None takes the
-      published one: 0.1 with 256 features, else 1.
+    res_scale: factor of each block's residue, which the weights do not contain. None
+      takes the published one: 0.1 with 256 features, else 1.
 
   Returns:
     The model and its variables; `model.apply(variables, image).image` is the

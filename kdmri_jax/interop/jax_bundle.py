@@ -30,11 +30,11 @@ def save_jax_bundle(
   size: tuple[int, int],
   scaled: bool = True,
 ) -> str:
-  """Writes a network and all that surrounds it as one function of JAX.
+  """Writes a network with its physics and scaling as one function of JAX.
 
-  `jax.export.deserialize(file).call(...)` runs the function of `inference.make` with
-  nothing but JAX and flatbuffers installed, on any of `PLATFORMS`. The batch may have
-  any length. JAX promises that releases of the next six months read the file.
+  `jax.export.deserialize(file).call(...)` runs the function of `whole_function.make`
+  with only JAX and flatbuffers installed, on any of `PLATFORMS`. The batch size is
+  free. JAX guarantees that releases of the next six months read the file.
 
   With jaxlib 0.11 on a CPU, calls from several threads can wait for each other forever
   (see `xla_flags`): XLA_FLAGS must have --xla_cpu_multi_thread_eigen=false before JAX
@@ -45,10 +45,10 @@ def save_jax_bundle(
     model: the network.
     params: its parameters.
     size: rows and columns of the slices; a VDSR or EDSR takes any.
-    scaled: see `inference.make`.
+    scaled: see `whole_function.make`.
 
   Returns:
-    What was written, and how it is called.
+    A message: the network written, and how the function is called.
 
   Raises:
     UserError: the package flatbuffers is missing, the network cannot be traced, or the
@@ -70,7 +70,7 @@ def save_jax_bundle(
   write = export.export(jax.jit(function), platforms=PLATFORMS)
   try:
     exported = write(*arguments.values())
-  except Exception as error:  # a network of the user's may raise anything
+  except Exception as error:  # the user's network may raise any exception
     raise UserError(
       path,
       f"a {type(model).__name__} that cannot be traced for a batch of any length "

@@ -1,4 +1,4 @@
-"""Networks that the original PyTorch code of KD-MRI trained, or shall run."""
+"""Networks of the original PyTorch code of KD-MRI: reads and writes its checkpoints."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,8 @@ _KIND = state_dict.Kind(
   "Use a checkpoint of KD-MRI's DC-CNN or VDSR.",
 )
 
-# What no weight of a DC-CNN tells; the published code's are the values here.
+# Settings that the weights of a DC-CNN do not contain, with the published code's
+# values.
 _PUBLISHED = {"variant": "reference", "lam": float("inf"), "padding": 0}
 _CHANGES = {
   "variant": "a cascade adds its input to the output of its convolutions, x + CNN(x), "
@@ -34,8 +35,8 @@ def load_kdmri_checkpoint(path: str | os.PathLike) -> tuple[Network, dict]:
   """Reads a network from a checkpoint of the original code (`best_model.pt`).
 
   Args:
-    path: .pt file: a dict whose entry "model" is the state dict, or a state dict.
-      An entry "settings", as `save_kdmri_checkpoint` writes it, is followed.
+    path: .pt file: a dict whose entry "model" is the state dict, or a state dict. An
+      entry "settings", as written by `save_kdmri_checkpoint`, is applied.
 
   Returns:
     The model and its variables, as `from_kdmri_state_dict` gives them.
@@ -51,12 +52,12 @@ def load_kdmri_checkpoint(path: str | os.PathLike) -> tuple[Network, dict]:
 def save_kdmri_checkpoint(
   path: str | os.PathLike, model: nn.Module, params: Mapping[str, Any]
 ) -> str:
-  """Writes a DC-CNN or a VDSR as the original code's checkpoints are.
+  """Writes a DC-CNN or a VDSR as a checkpoint of the original code.
 
   The file is a dict: "model", the state dict with the original names, and "settings",
-  what it does not tell (`variant`, `lam` and `padding` of a DC-CNN). Of networks that
-  compute otherwise than the published ones, the original code takes the weights and
-  gives wrong images, unless it is changed.
+  which the weights do not contain (`variant`, `lam` and `padding` of a DC-CNN). The
+  original code loads the weights of networks that differ from the published ones, but
+  gives wrong images unless it is changed.
 
   Args:
     path: the file, which is replaced.
@@ -64,7 +65,7 @@ def save_kdmri_checkpoint(
     params: its parameters.
 
   Returns:
-    What was written, and how the original code must be changed, if at all.
+    A message: the network written, and necessary changes to the original code.
 
   Raises:
     UserError: another network, or the file cannot be written.
@@ -87,7 +88,7 @@ def save_kdmri_checkpoint(
   changes = [_CHANGES[key] for key in settings if settings[key] != _PUBLISHED[key]]
   if changes:
     text += (
-      "\nIt computes otherwise than the published code, which must be changed to run "
+      "\nIt differs from the published code, which must be changed to run "
       f"it: {'; '.join(changes)}."
     )
   return text
@@ -115,7 +116,7 @@ def from_kdmri_state_dict(state: Mapping[str, Any]) -> tuple[Network, dict]:
 
 
 def _settings(given: Any, where: Any) -> dict[str, Any]:
-  """Those of a checkpoint; the published code's where it has none."""
+  """The settings of a checkpoint; the published code's where it has none."""
   good = isinstance(given, Mapping) and given.keys() <= _PUBLISHED.keys()
   settings = _PUBLISHED | dict(given if good else {})
   variant, lam, padding = (settings[key] for key in _PUBLISHED)

@@ -1,7 +1,7 @@
 """Networks as ONNX files, with no Fourier operator in them.
 
 The Fourier transform is a product with a matrix of cosines and sines. For a Cartesian
-mask, data consistency with w = lam/(1 + lam) is a product with one matrix a mask,
+mask, data consistency with w = lam/(1 + lam) is a product with one matrix per mask,
 
   DC(x) = (1 - w P) x + w r,   P = F^-1 M F,
 
@@ -42,22 +42,22 @@ def save_onnx(
   size: tuple[int, int],
   scaled: bool = True,
 ) -> str:
-  """Writes a DC-CNN, EDSR or VDSR and all that surrounds it as an ONNX file.
+  """Writes a DC-CNN, EDSR or VDSR with its physics and scaling as an ONNX file.
 
-  It computes what `inference.make` does, with channels before rows. A DC-CNN takes
-  `kspace`, float32 [batch, 2, H, W], real and imaginary part, and `mask`, uint8 [H, W];
-  the others take `image`, float32 [batch, C, rows, columns], of any size. The output is
-  `reconstruction`, float32 [batch, C, rows, columns]. The batch may have any length.
+  It computes the function of `whole_function.make`, with channels before rows. A DC-CNN
+  takes `kspace`, float32 [batch, 2, H, W], real and imaginary part, and `mask`, uint8
+  [H, W]; the others take `image`, float32 [batch, C, rows, columns], of any size. The
+  output is `reconstruction`, float32 [batch, C, rows, columns]. The batch size is free.
 
   Args:
     path: the file, which is replaced.
     model: the network.
     params: its parameters.
     size: rows and columns of a DC-CNN's slices.
-    scaled: see `inference.make`.
+    scaled: see `whole_function.make`.
 
   Returns:
-    What was written, and how it is called.
+    A message: the network written, and its inputs.
 
   Raises:
     UserError: another network, the package onnx is missing, or the file cannot be
@@ -160,7 +160,7 @@ def _line_complement(graph: Graph, sampled, weight, channels: int, axis, size) -
 
 
 def _general_projection(graph: Graph, sampled, weight, channels: int, size):
-  """w P: to k-space, to what was sampled of it, and back."""
+  """w P: to k-space, times the mask, and back."""
   rows, columns = map(inverse_dft, size)
   weights = graph("Mul", graph.real(sampled), weight)
 
@@ -183,7 +183,7 @@ def _is_cartesian(graph: Graph, sampled: str, axis: int) -> str:
 
 
 def _enhance(graph: Graph, model: EDSR | VDSR, params, scaled: bool) -> str:
-  """From an image [B, C, H, W] to a better one."""
+  """From an image [B, C, H, W] to the enhanced one."""
   x = graph("Abs", "image") if model.channels == 1 else "image"
   x, scale = _scale(graph, x, scaled)
   if isinstance(model, VDSR):
@@ -213,7 +213,7 @@ def _magnitude(graph: Graph, image: str) -> str:
 
 
 def _scale(graph: Graph, image: str, scaled: bool) -> tuple[str, Any]:
-  """The image for the network, and what its result is multiplied by."""
+  """The image for the network, and the factor for its result."""
   if not scaled:
     return image, 1.0
   largest = graph("ReduceMax", _magnitude(graph, image), keepdims=0)

@@ -1,4 +1,4 @@
-"""What the ONNX files of several networks are put together from."""
+"""Building blocks of the ONNX files of all networks."""
 
 import math
 import types
@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
-# The operator set and file format of ONNX 1.13, which runtimes of 2023 know.
+# The operator set and file format of ONNX 1.13, supported by runtimes of 2023.
 OPSET, IR_VERSION = 18, 8
 
 
+Pair = tuple[int, int]
+
+
 class Graph:
-  """Operators in the order in which they are computed; arrays are known by name.
+  """Operators in the order of computation; arrays are referred to by name.
 
   Args:
     onnx: the package.
@@ -23,7 +26,7 @@ class Graph:
     self._constants: dict[tuple, Any] = {}
 
   def __call__(self, operator: str, *inputs: Any, **attributes: Any) -> str:
-    """Adds an operator with one output and names the output.
+    """Adds an operator with one output and returns the name of the output.
 
     Args:
       operator: its name in ONNX.
@@ -51,16 +54,16 @@ class Graph:
     shape: Sequence[int | str],
     about: Mapping[str, str],
   ) -> bytes:
-    """The file.
+    """The bytes of the file.
 
     Args:
       inputs: name -> type and shape; a name in a shape is a free size.
       image: the array to return, which gets the name "reconstruction".
       shape: its shape.
-      about: what the file says of itself.
+      about: metadata of the file.
 
     Raises:
-      onnx.checker.ValidationError: the graph is no valid one.
+      onnx.checker.ValidationError: the graph is not valid.
     """
     helper = self._onnx.helper
     self._nodes.append(
@@ -111,7 +114,7 @@ def convolve(graph: Graph, x: str, weights: Mapping[str, Any], margin: int = 0) 
 
 
 def transform(
-  graph: Graph, x: str, matrix: str | np.ndarray, axis: int, channels: int, size: tuple
+  graph: Graph, x: str, matrix: str | np.ndarray, axis: int, channels: Pair, size: Pair
 ) -> str:
   """Multiplies an image by a matrix along an axis, all channels at once.
 

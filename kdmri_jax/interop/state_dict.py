@@ -1,4 +1,4 @@
-"""What all PyTorch state dicts share: names, shapes, axes and what is wrong."""
+"""Helpers for PyTorch state dicts: names, shapes, axes and errors."""
 
 import dataclasses
 import math
@@ -23,7 +23,7 @@ _COMMON: Rules = ((r"/(kernel|scale)$", ".weight"), ("/", "."))
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-  """A kind of state dict, and the errors with which another one is refused.
+  """A kind of state dict, and the errors for another kind.
 
   Attributes:
     expected: its keys, in words.
@@ -48,7 +48,7 @@ class Kind:
     return {str(key).removeprefix("module."): value for key, value in state.items()}
 
   def shape(self, state: Mapping[str, Any], key: str, axes: str, where: Any) -> tuple:
-    """Shape of a weight from which sizes of the network follow.
+    """Shape of a weight that determines sizes of the network.
 
     Args:
       state: the state dict.
@@ -103,7 +103,7 @@ class Kind:
 
 
 def arrays(params: Mapping[str, Any], rules: Rules) -> dict[str, np.ndarray]:
-  """The state dict of a model's parameters: what `Kind.parameters` undoes.
+  """The state dict of a model's parameters, the inverse of `Kind.parameters`.
 
   Args:
     params: the parameters, nested by module.
@@ -126,7 +126,7 @@ def arrays(params: Mapping[str, Any], rules: Rules) -> dict[str, np.ndarray]:
 def indices(state: Mapping[str, Any], pattern: str) -> list[tuple[int, ...]]:
   """The numbers in the keys that match; a group that does not take part counts as 0.
 
-  A number above the count of all keys belongs to no complete network and is left out.
+  A number above the count of all keys belongs to no complete network and is omitted.
   """
   matches = [m for m in (re.fullmatch(pattern, key) for key in state) if m]
   numbers = [tuple(int(group or 0) for group in m.groups()) for m in matches]
@@ -134,8 +134,10 @@ def indices(state: Mapping[str, Any], pattern: str) -> list[tuple[int, ...]]:
 
 
 def subpixel_scale(state: Mapping[str, Any], name: str, features: int) -> int:
-  """The scale of an upsampler whose convolutions are `name.0`, `name.2` ...: each has
-  factor² times as many output channels as it has features."""
+  """The scale of an upsampler with convolutions `name.0`, `name.2` ...
+
+  Each has factor² times as many output channels as features.
+  """
   outputs = [np.shape(state.get(f"{name}.{k}.weight"))[:1] for k in (0, 2, 4)]
   return math.prod(math.isqrt(o // features) for shape in outputs for o in shape)
 

@@ -14,7 +14,7 @@ from kdmri_jax.models.swinir import WIDTH, SwinIR
 COLOUR_MEAN = (0.4488, 0.4371, 0.4040)
 
 _LAYER = r"layers\.(\d+)\.residual_group\.blocks\.(\d+)\..*"
-# What follows from sizes, the mask from those of the images in training.
+# Derived from sizes; the mask from the size of the training images.
 _DERIVED = r".*\.(?:attn_mask|relative_position_index)"
 _RULES = (
   (r"\b(conv|conv_body)/conv_(\d)", lambda m: f"{m[1]}/{2 * int(m[2]) - 2}"),

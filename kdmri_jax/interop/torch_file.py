@@ -1,11 +1,11 @@
-"""Reads what `torch.save` wrote, without PyTorch and without running its code.
+"""Reads files of `torch.save`, without PyTorch and without running their code.
 
 A checkpoint holds a pickle, and a pickle can name any function to be called. This
-reader knows a fixed list of names: those that rebuild tensors, and a few harmless
-classes of which it keeps a record of the arguments. Any other name is refused.
+reader accepts a fixed list of names: functions that rebuild tensors, and a few harmless
+classes, whose arguments it records. Any other name is refused.
 
-Both formats are read: the zip archive of PyTorch 1.6 and later, and the sequence of
-pickles followed by raw storages that earlier versions wrote.
+Both formats are read: the zip archive of PyTorch 1.6 and later, and the format of
+earlier versions, a sequence of pickles followed by raw storages.
 """
 
 import io
@@ -66,9 +66,9 @@ def read(path: str | os.PathLike) -> dict:
     raise UserError(
       path, f"the name {error}", "tensors and plain containers", remedy
     ) from error
-  except Exception as error:  # a damaged pickle may raise anything
+  except Exception as error:  # a damaged pickle may raise any exception
     found = f"no complete checkpoint ({type(error).__name__}: {error})"
-    expected = "what torch.save writes"
+    expected = "a file of torch.save"
     raise UserError(path, found, expected, "Copy the file again.") from error
   if not isinstance(checkpoint, dict):
     found = f"a {type(checkpoint).__name__}"
@@ -80,8 +80,8 @@ class Record:
   """Stands for an object that the checkpoint holds; nothing of its class runs.
 
   Attributes:
-    arguments: what its constructor would have got.
-    state: what its attributes would have been set from, or None.
+    arguments: the arguments of its constructor.
+    state: the state for its attributes, or None.
   """
 
   def __new__(cls, *arguments):
@@ -90,7 +90,7 @@ class Record:
     return record
 
   def __init__(self, *arguments: Any):
-    """Accepts what `__new__` keeps."""
+    """Accepts the arguments that `__new__` stores."""
 
   def __setstate__(self, state):
     self.state = state

@@ -1,9 +1,9 @@
-"""Writes what `torch.load` reads, without PyTorch.
+"""Writes checkpoints for `torch.load`, without PyTorch.
 
 A checkpoint is a zip archive: `data.pkl`, a pickle in which tensors refer to storages
 by number, and the storages, raw, in `data/`. Pickling a tensor names functions of
-PyTorch, which Python's pickler would have to import; so the few opcodes that are needed
-are written here.
+PyTorch, which Python's pickler would have to import; so this module writes the few
+necessary opcodes itself.
 
 Source: the pickle opcodes of Python's `pickletools`; PyTorch's notes on serialization.
 """

@@ -1,7 +1,7 @@
-"""A trained network as others run it: what was measured in, the image out.
+"""A trained network as one function from the measurement to the image.
 
-Zero-filling, scaling and data consistency are part of the function, which is the whole
-of what `inference.reconstruct` does with a scan.
+Zero-filling, scaling and data consistency are part of the function, which does the same
+as `inference.reconstruct` for a scan.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ def reads_kspace(model: nn.Module, params: Mapping[str, Any]) -> bool:
   image = jax.ShapeDtypeStruct((1, 32, 32, models.channels(model)), jnp.float32)
   try:
     jax.eval_shape(model.apply, {"params": params}, image, None)
-  except Exception:  # a network of the user's may raise anything
+  except Exception:  # the user's network may raise any exception
     return True
   return False
 
@@ -46,19 +46,18 @@ def line_axis(model: nn.Module) -> int | None:
 def make(
   model: nn.Module, params: Mapping[str, Any], *, scaled: bool = True
 ) -> Callable[..., Array]:
-  """The function that is exported.
-
-  Of a network that needs the measurement it is
+  """The function that is exported. For a network that needs the measurement it is
 
     (kspace, complex64 [B, H, W]; mask, [H, W]) -> image, float32 [B, H, W, C],
 
   with k-space in any unit, zero frequency at [0, 0], ignored where the mask is 0. The
   image has that unit. A mask that varies along the readout axis, for which the
-  network's data consistency has no form, gives an image of NaN. Of other networks it is
+  network's data consistency has no form, gives an image of NaN. For other networks it
+  is
 
     (image, float32 [B, H, W, C]) -> image, float32 [B, H, W, C],
 
-  where the magnitude of an image of one channel is taken, as it is of zero-filled ones.
+  which takes the magnitude of an image of one channel, as of zero-filled images.
 
   Args:
     model: the network.
@@ -90,6 +89,6 @@ def make(
 
 
 def _largest(image: Array) -> Array:
-  """The largest magnitude; 1 of an image without signal."""
+  """The largest magnitude; 1 for an image without signal."""
   largest = jnp.linalg.norm(image, axis=-1).max()
   return jnp.where(largest > 0, largest, 1.0)

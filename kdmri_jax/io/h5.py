@@ -134,10 +134,14 @@ def write_h5(
 ) -> None:
   """Writes arrays under their names, and the header of raw data; or nothing.
 
+  The attribute "units" is "file": the arrays are in the units of the file that was
+  read, not scaled as for a network.
+
   Raises:
     UserError: the file cannot be written.
   """
   with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    file.attrs["units"] = "file"
     for key, array in arrays.items():
       file[key] = array
     write_header(file, header)

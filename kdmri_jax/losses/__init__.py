@@ -1,6 +1,6 @@
 """Losses against the target; `PIXEL_LOSSES` names them for configs.
 
-One more, `PERCEPTUAL`, needs a file of weights: see `losses.perceptual`.
+`PERCEPTUAL` needs a file of weights: see `losses.perceptual`.
 """
 
 from kdmri_jax.losses.pixel import l1, mse

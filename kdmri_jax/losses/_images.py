@@ -1,4 +1,4 @@
-"""Losses of batches made losses of images of every rank."""
+"""Lets losses of batches accept images of every rank."""
 
 import functools
 from collections.abc import Callable

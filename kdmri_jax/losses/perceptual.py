@@ -1,4 +1,4 @@
-"""Distance of two images as a network trained on photographs sees them."""
+"""Distance of two images in the features of a network trained on photographs."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from kdmri_jax.types import Array
 
-# What torchvision's networks were trained with, for intensities of 0..1.
+# Normalisation of torchvision's networks, for intensities of 0..1.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _BLOCKS = 4
@@ -41,8 +41,8 @@ class Perceptual:
       target: float [B, H, W, C].
 
     Returns:
-      [B]; the caller reduces. Of complex images the magnitudes are compared; a grey
-      image takes the place of all three colours.
+      [B]; the caller reduces. Complex images are compared by magnitude; a grey image is
+      used for all three colours.
 
     Raises:
       AssertionError: the shapes differ, or the images are too small.

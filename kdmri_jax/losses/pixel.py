@@ -11,8 +11,8 @@ def l1(prediction: Array, target: Array) -> Array:
   """Mean absolute difference of each image.
 
   Args:
-    prediction: [H, W] or [S, H, W], real or complex, or real [B, H, W, C]. Of complex
-      numbers, real and imaginary part are compared as two channels.
+    prediction: [H, W] or [S, H, W], real or complex, or real [B, H, W, C]. Real and
+      imaginary part of complex numbers are compared as two channels.
     target: likewise, of the same shape.
 
   Returns:

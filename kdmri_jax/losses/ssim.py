@@ -17,13 +17,14 @@ def ssim(prediction: Array, target: Array) -> Array:
   """1 - SSIM of each image: 0 where they agree, at most 2.
 
   7x7 uniform window, K1 0.01, K2 0.03, sample covariance, mean over the windows that
-  lie within the image. The range is 1, as of volumes divided by their maximum: that of
-  a patch of air would be tiny. Of complex images (two channels) the magnitudes are
-  compared.
+  lie within the image. The range is 1, the range of volumes divided by their maximum;
+  the range of a patch of air would be tiny. Complex images (two channels) are compared
+  by magnitude.
 
-  SSIM is meant for images that are not negative. By its formula a negative copy of the
-  target would be as similar as the target itself, since two negative factors make a
-  positive one; here the luminance factor is at least 0, so it is not similar at all.
+  SSIM is defined for images that are not negative. By its formula a negative copy of
+  the target would be as similar as the target itself, because two negative factors give
+  a positive one. Here the luminance factor is at least 0, so the copy is not similar at
+  all.
 
   Args:
     prediction: [H, W] or [S, H, W], real or complex, or real [B, H, W, C], C = 1 or 2;

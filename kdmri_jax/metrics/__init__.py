@@ -1,8 +1,7 @@
-"""How close a reconstruction is to its target.
+"""Image quality: how close a reconstruction is to its target.
 
 The functions take a fully sampled magnitude image and its reconstruction, both [H, W]
-or [S, H, W], of about 0..1. `METRICS` names the metrics for configs and reports, a
-`Metric` each.
+or [S, H, W], of about 0..1. `METRICS` lists them by name, as `Metric` records.
 """
 
 from kdmri_jax.metrics import roi_snr

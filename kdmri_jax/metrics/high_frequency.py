@@ -20,7 +20,7 @@ def laplacian_energies(target: np.ndarray, prediction: np.ndarray) -> Energies:
 def log_energies(target: np.ndarray, prediction: np.ndarray) -> Energies:
   """Energies of the Laplacians of Gaussian."""
   found = energy(_laplacian_of_gaussian(target))
-  # The FFT leaves rounding where the answer is zero: a constant slice has none.
+  # The FFT leaves rounding errors where the result is zero: for a constant slice.
   found = np.where(found > 1e-24 * energy(target), found, 0.0)
   return energy(_laplacian_of_gaussian(prediction - target)), found
 

@@ -1,4 +1,4 @@
-"""What a metric is made of."""
+"""The record of a metric."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,26 +24,26 @@ class Metric:
 
     MAE = Metric(mean_absolute_error, "MAE", higher_is_better=False)
 
-  Undefined values are NaN; means leave them out. The arrays are read-only.
+  Undefined values are NaN; means omit them. The arrays are read-only.
 
   Attributes:
-    measure: (target, prediction), both float64 [S, H, W], -> values [S]; or whatever
-      `per_slice` and `per_volume` compute them from. Metrics with the same `measure`
-      share its result.
+    measure: (target, prediction), both float64 [S, H, W], -> values [S]; or
+      intermediate results for `per_slice` and `per_volume`. Metrics with the same
+      `measure` share its result.
     title: name in tables and figures, such as "PSNR".
     higher_is_better: whether a larger value is a better image.
     unit: "dB", or "" for none.
     decimals: decimals in tables and sentences.
-    definition: what the report says it is, a clause without a full stop; "" for none.
+    definition: description for the report, a clause without a full stop; "" for none.
     per_slice: (result of `measure`, data range [S]) -> values [S].
     per_volume: (result of `measure`, data range) -> the value of the whole volume, for
-      protocols that do not go by slice; None takes the mean over slices.
+      protocols over the volume; None takes the mean over slices.
     uses_range: True where `measure` takes a third argument, the data range [S] of each
       slice under the protocol.
     window: fewest rows and columns of an image that can be measured.
     shown: "compared": the report tests paired differences in it; "listed": it is a
-      column of the report's second table; "stored": it stands in the files alone. The
-      first two metrics of an evaluation are compared in any case.
+      column of the report's second table; "stored": it appears only in the files. The
+      first two metrics of an evaluation are always compared.
   """
 
   measure: Callable[..., Any]

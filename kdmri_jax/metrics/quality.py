@@ -1,8 +1,7 @@
 """Metrics of a reconstructed volume under the protocols of `kdmri_jax.protocols`.
 
-Every number is computed in float64 on copies. A slice without any signal has nothing to
-reconstruct: it counts in the values of its volume under "kdmri" and "fastmri", and has
-none of its own.
+Every number is computed in float64 on copies. A slice without any signal counts in the
+values of its volume under "kdmri" and "fastmri", and has no values itself.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +21,7 @@ class Quality(NamedTuple):
 
   Attributes:
     volume: of the whole volume.
-    slices: of each slice, [S]; NaN where undefined, so in all slices without signal.
+    slices: of each slice, [S]; NaN where undefined, such as in slices without signal.
   """
 
   volume: dict[str, float]
@@ -35,7 +34,7 @@ def measure(
   metrics: Mapping[str, Metric],
   protocols: Iterable[str] = tuple(PROTOCOLS),
 ) -> dict[str, Quality]:
-  """Measures one volume; what metrics and protocols share is computed once.
+  """Measures one volume; intermediate results shared by metrics are computed once.
 
   Args:
     target: fully sampled magnitude of about 0..1, [S, H, W] or [H, W], not changed.
@@ -72,7 +71,7 @@ def measure(
         volume = _mean(values)
       else:
         volume = metric.per_volume(shared[key], peak[0])
-      found.volume[name] = float(volume)
+      found.volume[name] = float(np.asarray(volume))
   return result
 
 
@@ -86,7 +85,7 @@ def value(
 def of_image(
   metric: Metric, target: np.ndarray, prediction: np.ndarray, data_range: float
 ) -> float:
-  """One metric of an image, float64 [H, W], for a range that need not be its own."""
+  """One metric of an image, float64 [H, W], for a given data range."""
   peak = np.array([data_range])
   measured = _measured(metric, target[None], prediction[None], peak)
   return float(_per_slice(metric, measured, peak)[0])
@@ -123,14 +122,14 @@ def checked(
       "target",
       f"an array of shape {target.shape}",
       "an image (rows, columns) or a volume (slices, rows, columns)",
-      "Take the magnitude of complex images, and leave the axis of channels out.",
+      "Take the magnitude of complex images, and remove the axis of channels.",
     )
   if prediction.shape != target.shape:
     raise ArgumentError(
       "prediction",
       f"shape {prediction.shape} beside a target of shape {target.shape}",
       "the same shape",
-      "Compare each reconstruction with the volume it was made from, cropped alike.",
+      "Compare each reconstruction with its own volume, with the same crop.",
     )
   shape = target.shape[-2:]
   largest = max(metrics.values(), key=lambda metric: metric.window)
@@ -147,7 +146,7 @@ def checked(
       "target",
       "no signal (its maximum is not above 0)",
       "an image",
-      "Leave this volume out, or check how it was read.",
+      "Exclude this volume, or check how it was read.",
     )
   return target.reshape(-1, *shape), prediction.reshape(-1, *shape)
 
@@ -166,7 +165,7 @@ def _real(name, volume):
   return volume
 
 
-def _mean(values):
-  """Mean of what is defined; NaN when nothing is."""
+def _mean(values) -> float:
+  """Mean of the defined values; NaN when there are none."""
   values = values[~np.isnan(values)]
   return values.mean() if len(values) else np.nan

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError
 
-_TISSUE = 0.3  # of the volume's bright level; below lie air and the dark parts
+_TISSUE = 0.3  # of the volume's bright level; air and dark parts are below
 _BRIGHT = 99  # percentile
 
 
@@ -63,7 +63,7 @@ def snr(volume: ArrayLike, roi: Roi) -> float:
     The ratio; infinite where all pixels are equal.
 
   Raises:
-    ArgumentError: the array is no volume, or the region does not lie within it.
+    ArgumentError: the array is not a volume, or the region is not within it.
 
   Source: Shou et al. (ISMRM), SNR of a region.
   """
@@ -77,20 +77,20 @@ def snr(volume: ArrayLike, roi: Roi) -> float:
 def find(target: ArrayLike, count: int = 4, side: int = 9) -> list[Roi]:
   """Finds the most homogeneous squares of tissue in a volume.
 
-  A square is homogeneous where its standard deviation is small against its mean. All
-  of it lies in tissue. Squares do not overlap, and each slice gives one before any
-  slice gives two.
+  A square is homogeneous if its standard deviation is small relative to its mean. It
+  lies completely in tissue. Squares do not overlap, and each slice gives one square
+  before any slice gives two.
 
   Args:
     target: fully sampled magnitude, [S, H, W].
-    count: how many to find at most.
+    count: largest number of squares.
     side: rows and columns of a square.
 
   Returns:
-    Squares by slice and place; fewer than `count` where there is no more tissue.
+    Squares by slice and position; fewer than `count` where there is not enough tissue.
 
   Raises:
-    ArgumentError: the target is no volume of real numbers.
+    ArgumentError: the target is not a volume of real numbers.
   """
   target = _volume("target", target)
   bright = _TISSUE * np.percentile(target, _BRIGHT)
@@ -117,7 +117,7 @@ def _homogeneous(image, index: int, side: int, bright: float, count: int):
   darkest = scipy.ndimage.minimum_filter(image, side)[inside]
   variation = np.sqrt(np.maximum(square - mean**2, 0)) / np.maximum(mean, 1e-12)
   variation = np.where(darkest >= bright, variation, np.inf)
-  found = []
+  found: list[tuple[float, Roi]] = []
   while len(found) < count and np.isfinite(variation).any():
     row, column = np.unravel_index(variation.argmin(), variation.shape)
     roi = Roi(index, int(row), int(column), side, side)

@@ -34,7 +34,7 @@ class SquaredError(NamedTuple):
 
 
 def squared_error(target: np.ndarray, prediction: np.ndarray) -> SquaredError:
-  """The sums of which MSE, NMSE and PSNR are made; volumes are [S, H, W]."""
+  """The sums behind MSE, NMSE and PSNR; volumes are [S, H, W]."""
   return SquaredError(energy(prediction - target), energy(target), target[0].size)
 
 
@@ -82,7 +82,8 @@ def psnr(target: ArrayLike, prediction: ArrayLike, *, protocol: str = "kdmri") -
     target: fully sampled magnitude of about 0..1, [H, W] or [S, H, W].
     prediction: reconstruction of the same shape.
     protocol: "kdmri" and "fastmri" measure the whole volume with the target volume's
-      maximum as range; "slice" takes each slice with its own maximum, and the mean.
+      maximum as range; "slice" measures each slice with its own maximum, and takes the
+      mean.
 
   Returns:
     PSNR, higher is better; infinite for a perfect prediction.
@@ -101,7 +102,7 @@ def mse(target: ArrayLike, prediction: ArrayLike, *, protocol: str = "kdmri") ->
   Args:
     target: fully sampled magnitude of about 0..1, [H, W] or [S, H, W].
     prediction: reconstruction of the same shape.
-    protocol: "slice" leaves slices without signal out; see `kdmri_jax.protocols`.
+    protocol: "slice" omits slices without signal; see `kdmri_jax.protocols`.
 
   Returns:
     MSE, lower is better.

@@ -1,4 +1,4 @@
-"""The metrics by name, and several of them at once."""
+"""The metrics by name, and functions that compute several at once."""
 
 from collections.abc import Mapping, Sequence
 
@@ -22,7 +22,7 @@ METRICS: dict[str, Metric] = {
   "hfen": HFEN,
 }
 
-# Other columns of the tables that metrics stand in.
+# Other columns of the tables with metrics.
 _TAKEN = {"model", "seed", "volume", "subject", "protocol", "slice", "empty_slices"}
 _TAKEN |= {"parameters", "steps", "minutes", "n_seeds", "published"}
 
@@ -34,7 +34,7 @@ def resolve(metrics: Sequence[str]) -> dict[str, Metric]:
     metrics: keys of `METRICS`, or import paths `package.module:name` of a `Metric`.
 
   Returns:
-    Name -> metric, in this order; the name of an imported one is what follows the
+    Name -> metric, in this order; an imported metric is named by the part after the
     colon.
 
   Raises:
@@ -89,7 +89,7 @@ def per_slice(
   *,
   metrics: Mapping[str, Metric] = METRICS,
 ) -> dict[str, np.ndarray]:
-  """Every metric of each slice of a reconstruction, as `statistics.compare` takes them.
+  """Every metric of each slice of a reconstruction, as input of `statistics.compare`.
 
   Args:
     target: fully sampled magnitude of about 0..1, [S, H, W].
@@ -99,7 +99,7 @@ def per_slice(
     metrics: name -> metric.
 
   Returns:
-    Name -> values [S]; NaN where undefined, so for slices without signal.
+    Name -> values [S]; NaN where undefined, such as for slices without signal.
 
   Raises:
     ArgumentError: as `all`.

@@ -1,4 +1,4 @@
-"""Networks, and how a config becomes one; `NETWORKS` names them, a line each."""
+"""Networks; `NETWORKS` lists them by name, `build` creates one from a config."""
 
 import dataclasses
 import difflib
@@ -41,7 +41,7 @@ def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
 
   Args:
     config: its settings.
-    mask: the concrete mask [H, W] it will be used with.
+    mask: the concrete mask [H, W] of its use.
 
   Raises:
     ArgumentError: an unknown network or setting, a setting of another type, settings
@@ -89,11 +89,11 @@ def find_network(name: str) -> type[nn.Module]:
     name: a key of `NETWORKS`, or the import path `package.module:Class`.
 
   Raises:
-    ArgumentError: `network` names nothing, or something that is no linen module.
+    ArgumentError: `network` is unknown, or is not a linen module.
   """
   network = find("network", name, NETWORKS)
   if not (isinstance(network, type) and issubclass(network, nn.Module)):
-    found = f"{name!r}, which is no flax.linen.Module"
+    found = f"{name!r}, which is not a flax.linen.Module"
     raise ArgumentError("network", found, "a linen module's class")
   return network
 

@@ -1,4 +1,4 @@
-"""What several networks ask of their settings and images."""
+"""Checks of settings and images that several networks share."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def check_sizes(**sizes: int | Sequence[int]) -> None:
 
 
 def check_least(**numbers: float) -> None:
-  """Raises ArgumentError unless each is a number of at least 0; infinity is one."""
+  """Raises ArgumentError unless each is a number of at least 0; infinity is allowed."""
   for name, number in numbers.items():
     if not number >= 0:
       raise ArgumentError(name, repr(number), "a number of at least 0")

@@ -1,10 +1,9 @@
-"""Networks by XLA alone: convolutions in bands of rows, which all cores of a CPU share.
+"""Networks in XLA alone: convolutions in bands of rows, which use all cores of a CPU.
 
-What is exported runs where no C++ of this package can be called. There XLA computes
-each operation on one core of a CPU, but operations that do not need each other at the
-same time. So each convolution is one operation for each band of the image, with the row
-above and the row below, and each core takes the next one that is ready. Nothing is
-computed twice.
+Exported networks run where the C++ code of this package cannot be called. There XLA
+computes each operation on one core of a CPU, but independent operations in parallel. So
+each convolution is one operation per band of the image, with the row above and the row
+below, and each core takes the next one that is ready. Nothing is computed twice.
 """
 
 import itertools
@@ -50,7 +49,7 @@ def _intercept(call, arguments, options, context):
 
 
 def _convolve(cnn, x, count):
-  """What the CNN computes, in so many bands."""
+  """Computes the CNN in the given number of bands."""
   kind, height = PRECISIONS[cnn.precision].kind, x.shape[1]
   edges = [height * k // count for k in range(count + 1)]
   bands = [x[:, first:end] for first, end in itertools.pairwise(edges)]

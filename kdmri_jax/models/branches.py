@@ -1,4 +1,4 @@
-"""The branches of SFT-KD-Recon: the student's blocks go on from the teacher's.
+"""The branches of SFT-KD-Recon: the student's blocks continue from the teacher's.
 
 Gayathri et al., MIDL 2023: after each cascade of the teacher but the last, the rest of
 the student follows, so that the teacher learns images its student can work with.
@@ -14,7 +14,7 @@ from kdmri_jax.types import Array, Measurement
 class Branches(nn.Module):
   """Runs the student's cascades i+1 .. N on the image after the teacher's cascade i.
 
-  The branches share the student's weights; its first cascade takes no part.
+  The branches share the student's weights; its first cascade is not used.
 
   Attributes:
     student: the network whose blocks branch off; as many cascades as the teacher.
@@ -58,5 +58,6 @@ def build(student: nn.Module, teacher: nn.Module) -> Branches:
       f"a {names[0]} of {cascades[0]} cascades, and a {names[1]} of {cascades[1]} as "
       "its teacher",
       "two DC-CNNs of equally many cascades, two at least",
+      "Set equal `cascades`, or leave `branches` empty.",
     )
   return Branches(student)

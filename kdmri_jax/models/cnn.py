@@ -12,11 +12,11 @@ from kdmri_jax.types import Array
 
 
 class Precision(NamedTuple):
-  """What a CNN computes in.
+  """The precision of a CNN.
 
   Attributes:
     kind: type of the hidden layers.
-    products: precision of products of float32 on accelerators.
+    products: precision of float32 products on accelerators.
   """
 
   kind: Any
@@ -35,7 +35,7 @@ PRECISIONS = {
 
 
 def check_precision(precision: str) -> None:
-  """Raises ValueError for a name that is none of `PRECISIONS`."""
+  """Raises ValueError for a name that is not in `PRECISIONS`."""
   if precision not in PRECISIONS:
     raise ValueError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
 
@@ -80,8 +80,8 @@ def convolve(
 class CNN(nn.Module):
   """3x3 convolutions with ReLU between.
 
-  Sows `activation_1` .. `activation_K`: the output of each convolution, after its ReLU
-  but for the last, which has none.
+  Sows `activation_1` .. `activation_K`: the output of each convolution, after its ReLU;
+  the last one has no ReLU.
 
   Attributes:
     convolutions: number of convolutions, at least 1.
@@ -101,12 +101,12 @@ class CNN(nn.Module):
 
     Args:
       x: [B, H, W, C].
-      idle_bias: True where the last bias changes nothing, because the data
-        consistency replaces the image's mean. Its gradient is zero but for
-        rounding, which Adam would divide by its own size: it is stopped.
+      idle_bias: True where the last bias has no effect, because the data consistency
+        replaces the image's mean. Its gradient is then rounding error alone, which Adam
+        would divide by its own size; so it is stopped.
 
     Returns:
-      float32 [B, H, W, channels], as all that it sows.
+      float32 [B, H, W, channels], as are all sown features.
     """
     kind, products = PRECISIONS[self.precision]
     last = self.convolutions

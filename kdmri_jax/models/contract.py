@@ -1,4 +1,4 @@
-"""What every network keeps to, checked on shapes before anything is trained."""
+"""The requirements on every network, checked on shapes before training."""
 
 import inspect
 import traceback
@@ -27,8 +27,8 @@ def check(
     measured: whether there is a measurement; patches have none.
 
   Raises:
-    ArgumentError: the network cannot be run, returns something else than `Outputs` with
-      an image like its input, has no parameters, or variables of another kind.
+    ArgumentError: the network fails, does not return `Outputs` with an image of its
+      input's shape, has no parameters, or variables of another kind.
   """
   shape = (1, *size, channels)
   image = jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -48,8 +48,8 @@ def check(
       "network",
       f"variables of the kinds {', '.join(sorted(kinds)) or '(none)'}",
       "parameters, and nothing else",
-      "Leave out layers that keep statistics, such as nn.BatchNorm; nn.GroupNorm and "
-      "nn.LayerNorm keep none.",
+      "Avoid layers that store statistics, such as nn.BatchNorm; nn.GroupNorm and "
+      "nn.LayerNorm store none.",
     )
   try:
     params = {"params": variables["params"]}

@@ -24,16 +24,17 @@ class DCCNN(nn.Module):
 
   Attributes:
     cascades: number of cascades.
-    convolutions: convolutions a cascade.
+    convolutions: convolutions per cascade.
     features: channels of the hidden layers.
     channels: 1 for real images, 2 for complex ones (real and imaginary part).
     variant: "paper" adds the cascade's input to its CNN (KD-MRI figure 1);
       "reference" does not, as the published code.
-    lam: weight of the measured k-space in the data consistency; inf replaces.
+    lam: weight of the measured k-space in the data consistency; inf replaces the
+      network's k-space.
     consistency: "auto" or a form of `physics.consistency`; all give the same image.
     padding: pixels of zeros about the image before each CNN, cropped after it; 5 in
       the published code of SFT-KD-Recon.
-    precision: what the convolutions compute in, see `cnn.PRECISIONS`.
+    precision: of the convolutions, see `cnn.PRECISIONS`.
   """
 
   cascades: int = 5
@@ -62,7 +63,7 @@ class DCCNN(nn.Module):
     Args:
       image: zero-filled image, float32 [B, H, W, C].
       measurement: k-space [B, H, W] and mask [H, W] or [B, H, W].
-      first: the cascade to begin with; the image is then that of the cascade before.
+      first: the first cascade to run; the image is then the output of the one before.
 
     Returns:
       The reconstruction, float32 [B, H, W, C].

@@ -23,7 +23,7 @@ from kdmri_jax.types import Array, Measurement, Outputs
 class ResidualBlock(nn.Module):
   """x + res_scale * conv(ReLU(conv(x))).
 
-  Sows `activation`, what follows the ReLU, and `output`.
+  Sows `activation`, the output of the ReLU, and `output`.
 
   Attributes:
     res_scale: factor of the residue.
@@ -42,7 +42,7 @@ class ResidualBlock(nn.Module):
 
 
 class EDSR(nn.Module):
-  """A convolution, residual blocks that a skip goes round, an upsampler, the image.
+  """A convolution, residual blocks with a skip around them, an upsampler, the image.
 
   The image has no skip of its own: all of it passes through the features. All
   convolutions are 3x3, zero-padded.
@@ -55,10 +55,10 @@ class EDSR(nn.Module):
     blocks: number of residual blocks.
     features: channels of the hidden layers.
     res_scale: factor of each block's residue.
-    scale: by which height and width grow: 1 (no upsampler), 2, 3 or 4.
+    scale: factor of height and width: 1 (no upsampler), 2, 3 or 4.
     channels: channels of the images.
-    mean: subtracted from the channels before and added after, as the published
-      networks for colour images do; () for none.
+    mean: subtracted from the channels before and added after, as in the published
+      networks for colour images; () for none.
   """
 
   blocks: int = 16

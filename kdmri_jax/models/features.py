@@ -1,4 +1,4 @@
-"""Reads named features out of a network, as its modules sowed them."""
+"""Reads named features that a network's modules sowed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,12 +16,12 @@ def apply(
 ) -> tuple[Outputs, dict[str, Array]]:
   """Runs the network and collects what it sowed.
 
-  Features nobody uses cost nothing once the caller is jitted.
+  Unused features cost nothing once the caller is jitted.
 
   Returns:
-    The outputs, and the features by path, such as "cascade_1/activation_3"; what a
-    module sows when it runs for the second time has "#2" behind its path. "image" is
-    the reconstruction itself.
+    The outputs, and the features by path, such as "cascade_1/activation_3"; features of
+    a module's second call have "#2" after their path. "image" is the reconstruction
+    itself.
   """
   outputs, state = model.apply(
     {"params": params}, image, measurement, mutable=["intermediates"]
@@ -35,8 +35,10 @@ def apply(
   return outputs, {**features, "image": outputs.image}
 
 
-def pick(features: Mapping[str, Array], names: Sequence[str], argument: str) -> tuple:
-  """The named features in the order asked for.
+def pick(
+  features: Mapping[str, Array], names: Sequence[str], argument: str
+) -> tuple[Array, ...]:
+  """The named features in the requested order.
 
   Raises:
     ArgumentError: the network sows no such feature; `argument` is what asks for it.

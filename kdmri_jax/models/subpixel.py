@@ -13,8 +13,8 @@ def shuffle(x: Array, factor: int) -> Array:
   """Each pixel's channels become factor x factor pixels, rows before columns.
 
   Args:
-    x: [B, H, W, C factor²]; the channels of one output channel stand together.
-    factor: by which height and width grow.
+    x: [B, H, W, C factor²]; the channels of one output channel are adjacent.
+    factor: of height and width.
 
   Returns:
     [B, factor H, factor W, C].
@@ -29,7 +29,7 @@ class Upsampler(nn.Module):
   """Convolutions, each followed by `shuffle`, that keep the number of channels.
 
   Attributes:
-    scale: by which height and width grow, a key of `STEPS`.
+    scale: factor of height and width, a key of `STEPS`.
   """
 
   scale: int

@@ -2,7 +2,7 @@
 
 An image is divided into windows of w x w pixels; the N = w² pixels of a window attend
 to each other. In every second layer the windows are shifted by half a window, so that
-neighbouring windows exchange what they know.
+neighbouring windows exchange information.
 """
 
 import math
@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from kdmri_jax.types import Array
 
-# Added to the attention of pixels that must not see each other, as published.
+# Added to the attention of pixels that must not attend to each other, as published.
 _APART = -100.0
 
 
@@ -26,7 +26,7 @@ def partition(x: Array, window: int) -> Array:
 
 
 def merge(windows: Array, height: int, width: int) -> Array:
-  """Puts what `partition` cut together again: [B, windows, N, C] -> [B, H, W, C]."""
+  """Reassembles the windows of `partition`: [B, windows, N, C] -> [B, H, W, C]."""
   batch, _, pixels, channels = windows.shape
   window = math.isqrt(pixels)
   shape = (batch, height // window, width // window, window, window, channels)
@@ -35,14 +35,14 @@ def merge(windows: Array, height: int, width: int) -> Array:
 
 
 def shift_mask(height: int, width: int, window: int) -> Array:
-  """Keeps opposite borders apart, which the cyclic shift brings into one window.
+  """Separates opposite borders, which the cyclic shift brings into one window.
 
   Args:
     height, width: of the image, multiples of the window.
     window: rows and columns of a window; they are shifted by half of it.
 
   Returns:
-    What to add to the attention, float32 [windows, N, N]: 0 or -100.
+    The summand of the attention, float32 [windows, N, N]: 0 or -100.
   """
   wrapped = [np.arange(size) >= size - window // 2 for size in (height, width)]
   region = 2 * wrapped[0][:, None] + wrapped[1]
@@ -103,7 +103,7 @@ class SwinLayer(nn.Module):
   Attributes:
     heads: number of heads.
     window: rows and columns of a window.
-    mlp_ratio: hidden channels of the MLP for each channel.
+    mlp_ratio: hidden channels of the MLP per channel.
   """
 
   heads: int
@@ -116,7 +116,7 @@ class SwinLayer(nn.Module):
 
     Args:
       x: [B, H, W, C], H and W multiples of the window.
-      mask: `shift_mask` for shifted windows; None for windows that are not.
+      mask: `shift_mask` for shifted windows, else None.
 
     Returns:
       [B, H, W, C].

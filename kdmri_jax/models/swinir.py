@@ -27,7 +27,7 @@ WIDTH = 64
 
 
 class ResidualConvolution(nn.Module):
-  """What ends a group of layers before its residue is added.
+  """The convolutions at the end of a group of layers, before its residue is added.
 
   Attributes:
     kind: "1conv" or "3conv", see `SwinIR.residual`.
@@ -69,7 +69,7 @@ class RSTB(nn.Module):
     Args:
       x: [B, H, W, C], H and W multiples of the window.
       mask: `shift_mask` of this size.
-      size: rows and columns of what is sown.
+      size: rows and columns of sown features.
 
     Returns:
       [B, H, W, C].
@@ -90,7 +90,7 @@ class SwinIR(nn.Module):
 
   An image of any size is reflected at its lower and right border up to a multiple of
   the window, and the result cropped. Stochastic depth, with which the published
-  networks were trained at a rate of 0.1, is left out.
+  networks were trained at a rate of 0.1, is omitted.
 
   Sows `head`, the first convolution's output; `rstb_K/activation_J`, the output of
   layer J of group K, both from 1; `rstb_K/output`, that of the group; `body`, the
@@ -101,17 +101,17 @@ class SwinIR(nn.Module):
     features: channels of the hidden layers, a multiple of `heads`.
     heads: number of attention heads.
     window: rows and columns of a window.
-    mlp_ratio: hidden channels of a layer's MLP for each channel.
-    residual: what ends each group, and all of them: "1conv", a 3x3 convolution;
+    mlp_ratio: hidden channels of a layer's MLP per channel.
+    residual: the end of each group, and of all groups: "1conv", a 3x3 convolution;
       "3conv", three through a quarter of the channels.
     upsampler: "" adds the input image, scale 1; "pixelshuffle" is a sub-pixel
-      convolution for each factor of the scale (2, 3, 4 or 8); "pixelshuffledirect" a
-      single one straight to the image (2, 3 or 4), for light networks;
-      "nearest+conv" repeats pixels before each convolution (4).
-    scale: by which height and width grow.
+      convolution per factor of the scale (2, 3, 4 or 8); "pixelshuffledirect" a single
+      one straight to the image (2, 3 or 4), for light networks; "nearest+conv" repeats
+      pixels before each convolution (4).
+    scale: factor of height and width.
     channels: channels of the images.
-    mean: subtracted from the channels before and added after, as the published
-      networks for colour images do; () for none.
+    mean: subtracted from the channels before and added after, as in the published
+      networks for colour images; () for none.
   """
 
   depths: tuple[int, ...] = (6, 6, 6, 6, 6, 6)
@@ -169,7 +169,7 @@ class SwinIR(nn.Module):
     height, width = image.shape[1:3]
     mean = jnp.asarray(self.mean or 0.0, image.dtype)
     image = _pad(image - mean, self.window)
-    mask = shift_mask(*image.shape[1:3], self.window)
+    mask = shift_mask(image.shape[1], image.shape[2], self.window)
     head = convolve(image, self.features, "conv_first")
     self.sow("intermediates", "head", head[:, :height, :width])
     x = layer_norm("norm_first")(head)

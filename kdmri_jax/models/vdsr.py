@@ -1,4 +1,4 @@
-"""VDSR: many convolutions that add what a low-resolution image lacks.
+"""VDSR: many convolutions that predict the residue of a low-resolution image.
 
 Kim et al. 2016 (arXiv 1511.04587) with 20 convolutions; KD-MRI's super-resolution has
 a teacher of 11 (333,569 parameters) and a student of 7 (185,857).
@@ -20,7 +20,7 @@ class VDSR(nn.Module):
     convolutions: number of convolutions.
     features: channels of the hidden layers.
     channels: 1 for real images, 2 for complex ones (real and imaginary part).
-    precision: what the convolutions compute in, see `cnn.PRECISIONS`.
+    precision: of the convolutions, see `cnn.PRECISIONS`.
   """
 
   convolutions: int = 20
@@ -35,7 +35,7 @@ class VDSR(nn.Module):
 
   @nn.compact
   def __call__(self, image: Array, measurement: Measurement | None = None) -> Outputs:
-    """Raises the resolution of an image that has its final size.
+    """Increases the resolution of an image, which already has its final size.
 
     Args:
       image: low-resolution image, zero-filled in k-space, float32 [B, H, W, C].

@@ -1,1 +1,1 @@
-"""Convolutions and their gradients, one file a backend; `convolution` chooses."""
+"""Convolutions and their gradients, one file per backend; `convolution` chooses."""

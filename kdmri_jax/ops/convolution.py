@@ -1,8 +1,8 @@
-"""A convolution with what follows it, and its gradients, each by the fastest code.
+"""A convolution with bias and ReLU, and its gradients, each by the fastest code.
 
 On a CPU most of these networks' convolutions are computed in C++ (`native`), the others
-by forms that XLA is fast at (`xla_convolution`). What is exported has those alone. All
-agree to float32 rounding.
+by forms that are fast in XLA (`ops.xla`). Exports use only the latter. All agree to
+float32 rounding.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ _xla_alone = contextvars.ContextVar("xla_alone", default=False)
 
 @contextlib.contextmanager
 def xla_alone() -> Iterator[None]:
-  """What is traced within calls no C++: it runs without this package.
+  """Within this context functions are traced without C++, so they run elsewhere.
 
-  JAX does not trace again what `jax.jit` has traced before: give it a new function.
+  JAX does not trace a function again that `jax.jit` has traced before: pass a new one.
   """
   token = _xla_alone.set(True)
   try:
@@ -76,7 +76,7 @@ def _forward(x, kernel, bias, relu, in_native, precision):
 def _backward(relu, in_native, precision, saved, cotangent):
   def by_xla(cotangent, x, turned, y):
     if relu:
-      # Not y > 0: XLA would compare what came before the ReLU, and keep that, too.
+      # Not y > 0: XLA would compare the input of the ReLU instead, and store it, too.
       cotangent = jnp.where(y != 0, cotangent, 0)
     return (
       xla.convolve(cotangent, turned, precision),

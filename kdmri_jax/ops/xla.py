@@ -1,10 +1,10 @@
-"""Convolutions and gradients of their kernels in forms that XLA is fast at on a CPU.
+"""Convolutions and gradients of their kernels in forms that are fast in XLA on a CPU.
 
-XLA is fast on a CPU at convolutions between many channels. It is slow at those from or
-to few channels and at the gradient by the kernel, which it computes as a convolution by
-an image of the size of x. On a CPU these are computed by other forms, which agree to
-float32 rounding; accelerators keep XLA's own. They serve what `native` does not know,
-and what runs without it.
+On a CPU XLA is fast for convolutions between many channels. It is slow for convolutions
+from or to few channels and for the gradient of the kernel, which it computes as a
+convolution with an image of the size of x. On a CPU this module computes these in other
+forms, which agree to float32 rounding; accelerators use XLA's own. It serves
+convolutions that `native` does not support, and installations and exports without it.
 """
 
 import functools
@@ -17,7 +17,7 @@ from kdmri_jax.types import Array
 
 _HIGHEST = jax.lax.Precision.HIGHEST
 _FEW = 2  # channels of an image, real or complex
-_SMALL = 2**14  # pixels of an image; below, XLA's own form to few is kept
+_SMALL = 2**14  # pixels of an image; below, XLA's own form to few channels is used
 _PIXELS = 3000  # in a strip of rows, so that it stays in a core's cache
 
 
@@ -32,7 +32,7 @@ def convolve(x: Array, kernel: Array, precision: jax.lax.Precision = _HIGHEST) -
   Returns:
     [B, H, W, O].
   """
-  pixels = x.shape[1] * x.shape[2]  # a symbol in what is exported for any size
+  pixels = x.shape[1] * x.shape[2]  # symbolic in exports for any size
   *_, inputs, outputs = kernel.shape
   if outputs <= _FEW:
     form = _to_few if isinstance(pixels, int) and pixels >= _SMALL else _plain
@@ -168,9 +168,9 @@ def _kernel_of_few(x, cotangent, size):
 def _kernel_by_strips(x, cotangent, size):
   """Sums convolutions of strips of x by strips of the cotangent.
 
-  In a strip of x the columns take the place of the channels, and the channels that of
-  the columns, so that XLA sums over the columns as it does over channels. Copies of
-  the cotangent that are shifted along its columns are its output channels.
+  In a strip of x, columns and channels are exchanged, so that XLA sums over the columns
+  as it does over channels. Copies of the cotangent, shifted along its columns, are the
+  output channels.
   """
   batch, height, width, inputs = x.shape
   outputs = cotangent.shape[-1]
@@ -200,7 +200,7 @@ def _kernel_by_strips(x, cotangent, size):
       if left + right < width:  # the window keeps its zeros beyond the image
         moved = own[:, :, right : width - left]
         window = _put(window, moved, (0, 0, left, j * outputs))
-    # Without any padding XLA takes a slower way: one column more, left out again.
+    # Without any padding XLA uses a slower path: one more column, then removed.
     found = _convolve(strip, window, ((0, 0), (0, 1)))
     return (total + found[0, :, :-1], strip, window), None
 
@@ -213,5 +213,5 @@ def _kernel_by_strips(x, cotangent, size):
 
 
 def _put(into, part, place):
-  """Copies in place, where XLA finds that `into` is not used again."""
+  """Copies in place if XLA finds that `into` is not used again."""
   return jax.lax.dynamic_update_slice(into, part, place)

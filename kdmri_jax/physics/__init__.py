@@ -1,1 +1,1 @@
-"""What the scanner does: Fourier transform, sampling masks, data consistency."""
+"""The physics of the scan: Fourier transform, sampling masks, data consistency."""

@@ -1,4 +1,4 @@
-"""How images become measurements: a mask and noise, for each task its own."""
+"""How images become measurements: each task has a mask and noise."""
 
 from collections.abc import Mapping
 
@@ -50,8 +50,7 @@ def measure(
     target: float32 [B, H, W, C], C = 1 or 2.
     acquisition: of one task, or of several.
     task: number of each image's task, int32 [B]; None where there is one.
-    draws: a number for each image that its noise is drawn by, uint32 [B]; not used
-      without noise.
+    draws: the noise seed of each image, uint32 [B]; not used without noise.
 
   Returns:
     The zero-filled images, float32 [B, H, W, C], and the measurement.

@@ -8,7 +8,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 
 ZERO_PADDED = (
   "The border of k-space is exactly zero (zero_padding in the record of a volume says "
-  "where), so the images are interpolated and reconstruction looks easier than it is "
+  "where), so the images are interpolated and reconstruction appears easier than it is "
   "(Shimron et al., PNAS 2022)."
 )
 COMBINED = {
@@ -22,12 +22,12 @@ _MOST_ZERO = 1 / 3
 
 
 def to_image(kspace: np.ndarray, *, centred_image: bool = True) -> np.ndarray:
-  """The orthonormal inverse FFT of centred k-space, right for odd sizes, too.
+  """The orthonormal inverse FFT of centred k-space, correct for odd sizes, too.
 
   Args:
     kspace: complex [..., H, W], zero frequency at [H // 2, W // 2].
-    centred_image: whether the image has its origin there, too; False leaves it at
-      [0, 0], where some formats put it.
+    centred_image: whether the image has its origin there, too; False for formats with
+      the origin at [0, 0].
 
   Returns:
     Images of the same shape and type.
@@ -59,7 +59,7 @@ def by_sensitivity(images: np.ndarray, sensitivities: np.ndarray) -> np.ndarray:
 
 
 def chosen(combine: str, *ways: str) -> str:
-  """The way to combine coils, one of these or "" for the usual one.
+  """The way to combine coils, one of these or "" for the default.
 
   Raises:
     ArgumentError: `combine` is another one.
@@ -69,7 +69,7 @@ def chosen(combine: str, *ways: str) -> str:
       "combine",
       repr(combine),
       f"one of {', '.join(map(repr, ways))}, or ''",
-      "'sense' needs coil sensitivities, which no file of this source holds."
+      "'sense' needs coil sensitivities, which the files of this source do not contain."
       if combine == "sense"
       else "",
     )
@@ -83,7 +83,7 @@ def combine(
   *,
   centred_image: bool = True,
 ) -> tuple[np.ndarray, dict]:
-  """Makes one image of each slice.
+  """Combines the coils of each slice to one image.
 
   Slices are transformed one at a time: beside the images, memory holds a few copies
   of one slice's k-space (28 MB for 15 coils of 640 x 368).
@@ -96,9 +96,9 @@ def combine(
     centred_image: see `to_image`.
 
   Returns:
-    Images [S, H, W], float32 for "rss", else complex64; and what a volume's record
-    says of them: coils, combine, simulated_kspace, zero_padding (exactly zero rows
-    and columns before and after the others, in all slices and coils) and a note.
+    Images [S, H, W], float32 for "rss", else complex64; and entries for the volume's
+    record: coils, combine, simulated_kspace, zero_padding (exactly zero rows and
+    columns before and after the others, in all slices and coils) and a note.
 
   Raises:
     UserError: there is no slice, or one has another shape than the first or is
@@ -112,7 +112,7 @@ def combine(
         where,
         f"k-space of {kspace.shape} in slice {k}",
         f"(coils, rows, columns) of the first slice, {shape}",
-        "Leave the volume out.",
+        "Exclude the volume.",
       )
     points = (kspace != 0).any(0)
     _refuse_undersampled(points, k, where)
@@ -128,7 +128,7 @@ def combine(
       where,
       "no slices",
       "at least one",
-      "Copy the volume again, or leave it out.",
+      "Copy the volume again, or exclude it.",
     )
   padding = zero_padding(sampled)
   notes = [COMBINED[way]] if way else []
@@ -152,17 +152,16 @@ def zero_padding(sampled: np.ndarray) -> dict[str, list[int]]:
 
 
 def missing_samples(sampled: np.ndarray) -> str:
-  """What makes centred k-space undersampled: empty lines between sampled ones, or many
-  empty points.
+  """Evidence that centred k-space is undersampled: empty lines, or many empty points.
 
-  An elliptic shutter leaves 21% of the points out, a partial Fourier acquisition only
-  a border.
+  Empty lines count between sampled ones. An elliptic shutter omits 21% of the points, a
+  partial Fourier acquisition only a border.
 
   Args:
     sampled: where k-space is not exactly zero, bool [H, W].
 
   Returns:
-    What is missing, in words; "" of fully sampled and of empty k-space.
+    A description of the missing part; "" for fully sampled and for empty k-space.
   """
   (top, bottom), (left, right) = zero_padding(sampled).values()
   inside = sampled[top : len(sampled) - bottom, left : sampled.shape[1] - right]

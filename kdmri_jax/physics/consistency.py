@@ -1,4 +1,4 @@
-"""Data consistency: the measured k-space replaces what a network guessed.
+"""Data consistency: the measured k-space replaces the network's estimate.
 
 KD-MRI eq. 2 keeps the k-space X of the network's image where the mask M is 0 and
 puts (X + lam*y)/(1 + lam) where it is 1. With w = lam/(1 + lam), r = F^-1 y and
@@ -60,9 +60,9 @@ def make(
       any numeric or bool type; k-space outside the mask is ignored.
     channels: 1 for real images (the real part is taken), 2 for complex ones.
     lam: weight of the measurement, 0 .. inf; inf replaces, 0 changes nothing.
-    form: a name in `FORMS`, or "auto" for `choose_form` where the mask is a
-      concrete array and for the general "rfft" or "fft" where jit traces it. A
-      Cartesian form with a traced mask trusts the caller.
+    form: a name in `FORMS`, or "auto" for `choose_form` where the mask is a concrete
+      array and for the general "rfft" or "fft" where jit traces it. A Cartesian form is
+      not checked with a traced mask.
 
   Returns:
     DC: image float32 [B, H, W, C] -> image float32 [B, H, W, C]; differentiable.
@@ -100,7 +100,7 @@ def make(
 
 
 def choose_form(mask: np.ndarray, channels: int) -> str:
-  """The fastest correct form for a mask, by the measurement in the module's head.
+  """The fastest correct form for a mask, by the measurements in the module's docstring.
 
   Args:
     mask: concrete mask, [H, W] or [B, H, W].
@@ -132,8 +132,8 @@ def resolve_form(form: str, mask: Array, channels: int) -> str:
 
   Args:
     form: "auto" or a name in `FORMS`.
-    mask: [H, W] or [B, H, W]; when jit traces it, "auto" takes a form that is
-      always correct and a Cartesian form is taken on trust.
+    mask: [H, W] or [B, H, W]; when jit traces it, "auto" takes a form that is always
+      correct and a Cartesian form is not checked.
     channels: 1 or 2.
 
   Raises:
@@ -157,7 +157,7 @@ def resolve_form(form: str, mask: Array, channels: int) -> str:
 
 
 def _replacement(kspace: Array, sampled: Array, weight: float, channels: int):
-  """Eq. 2 as it stands, the form that the others are tested against."""
+  """Eq. 2 as written, the reference for tests of the other forms."""
 
   def operator(image):
     guess = fourier.fft2(fourier.to_complex(image))

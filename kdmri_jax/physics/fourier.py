@@ -31,7 +31,7 @@ def ifft2(kspace: Array) -> Array:
 
 
 def to_complex(image: Array) -> Array:
-  """Joins the channels of an image into one complex number a pixel.
+  """Joins the channels of an image into one complex number per pixel.
 
   Args:
     image: float [B, H, W, C]; C = 1 (real) or 2 (real and imaginary part).

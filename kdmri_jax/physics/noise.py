@@ -6,14 +6,14 @@ import jax.numpy as jnp
 from kdmri_jax.types import Array, Measurement
 
 _FOREGROUND = 0.1
-_FIELD, _RATIO = 101, 102  # tell draws of different purpose apart
+_FIELD, _RATIO = 101, 102  # separate the random draws by purpose
 
 
 def signal(target: Array) -> Array:
   """The level that a signal-to-noise ratio refers to, in the units of the image.
 
-  The mean magnitude of the pixels above a tenth of the image's largest one: air, which
-  fills a different part of each image, is left out.
+  The mean magnitude of the pixels above a tenth of the image's maximum. This excludes
+  air, whose share differs between images.
 
   Args:
     target: images without noise, float [B, H, W, C].
@@ -36,7 +36,7 @@ def draw_snr(draws: Array, lowest: Array, highest: Array) -> Array:
     lowest, highest: bounds, scalars or [B]; both finite, or both inf for no noise.
 
   Returns:
-    float32 [B]; that of an image depends on its own number only.
+    float32 [B]; the ratio of an image depends only on its own number.
   """
 
   def one(draw):

@@ -1,4 +1,4 @@
-"""Simulates the scanner: an image goes in, measured k-space comes out."""
+"""Simulates a scan: from an image to measured k-space."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from kdmri_jax.types import Array, Measurement
 
 
 def undersample(image: ArrayLike, mask: ArrayLike) -> tuple[Array, Measurement]:
-  """Measures the k-space of fully sampled images where the mask says so.
+  """Samples the k-space of fully sampled images by a mask.
 
   y = M F x. The zero-filled image is |F^-1 y| for real images, the network input
   of the published code, and F^-1 y for complex ones.
@@ -19,8 +19,8 @@ def undersample(image: ArrayLike, mask: ArrayLike) -> tuple[Array, Measurement]:
   Args:
     image: real or complex [H, W] or [S, H, W], or float [B, H, W, C], C = 1 (real) or
       2 (real and imaginary part).
-    mask: [H, W], or [S, H, W] for a mask of its own each; not 0 = sampled; zero
-      frequency at [0, 0].
+    mask: [H, W], or [S, H, W] for one mask per image; not 0 = sampled; zero frequency
+      at [0, 0].
 
   Returns:
     The zero-filled images, as `image` was given: real for real images, complex for
@@ -28,8 +28,7 @@ def undersample(image: ArrayLike, mask: ArrayLike) -> tuple[Array, Measurement]:
     it was not sampled, and the mask.
 
   Raises:
-    ArgumentError: the images are of none of these shapes, or the mask has another size
-      than they.
+    ArgumentError: the images have another shape, or the mask has another size.
   """
   batch, layout = to_batch(image, "image")
   images, *size, channels = batch.shape
@@ -45,7 +44,7 @@ def undersample(image: ArrayLike, mask: ArrayLike) -> tuple[Array, Measurement]:
 
 
 def zero_fill(measurement: Measurement, channels: int) -> Array:
-  """The image of k-space as it is, zero where nothing was sampled.
+  """The zero-filled image of k-space.
 
   Args:
     measurement: k-space, complex64 [B, H, W].

@@ -110,6 +110,8 @@ def _results(inputs, analysis):
       f" Steps and minutes of training{each}: of the stage and of those it starts "
       "from, not of its teacher."
     )
+  for name, origin in inputs.given.items():
+    note += f" {name} was not trained in this run; given: {origin}."
   if inputs.published:
     note += (
       f" Published: {inputs.published_source}, under the same protocol; of its own "

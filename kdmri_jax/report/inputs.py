@@ -16,11 +16,13 @@ class Budget(NamedTuple):
     epochs: epochs.
     steps: optimiser steps; None where the record of a stage is gone.
     seconds: training time, mean over the seeds; None likewise.
+    given: whether the network was not trained in this run.
   """
 
   epochs: int
   steps: int | None
   seconds: float | None
+  given: bool = False
 
 
 class Attention(NamedTuple):
@@ -72,6 +74,7 @@ class ReportInput:
     published: model -> published (PSNR in dB, SSIM), or PSNR alone.
     published_source: where those stand.
     histories: stage -> for each seed the lines of its metrics.jsonl.
+    given: stage that was not trained in this run -> where it comes from.
     seconds: stage -> its own training time, mean over the seeds.
     budgets: model -> what its weights took.
     audits: stage -> for each seed its audits, from `audits.collect`.
@@ -103,6 +106,7 @@ class ReportInput:
   published: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
   published_source: str = ""
   histories: dict[str, list[list[dict]]] = dataclasses.field(default_factory=dict)
+  given: dict[str, str] = dataclasses.field(default_factory=dict)
   seconds: dict[str, float] = dataclasses.field(default_factory=dict)
   budgets: dict[str, Budget] = dataclasses.field(default_factory=dict)
   audits: dict[str, list[list[dict]]] = dataclasses.field(default_factory=dict)

@@ -17,7 +17,10 @@ def training(inputs: ReportInput, analysis: dict, pictures: dict) -> blocks.Sect
     )
     alt = "Learning curves of every stage."
     parts.append(blocks.Picture(pictures["learning_curves"], alt, caption))
-  rows = []
+  rows = [
+    (stage, f"given: {origin}", wording.ABSENT, wording.ABSENT)
+    for stage, origin in inputs.given.items()
+  ]
   for stage, runs in inputs.histories.items():
     epochs = [
       line["epoch"] for lines in runs for line in lines if line.get("event") == "epoch"

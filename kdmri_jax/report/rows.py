@@ -44,7 +44,7 @@ def summary_rows(
     published: published (PSNR in dB, SSIM) of models, or PSNR alone.
 
   Returns:
-    Rows {"model", "parameters", "steps", "minutes", "n_seeds", "published":
+    Rows {"model", "parameters", "steps", "minutes", "given", "n_seeds", "published":
     {"psnr", "ssim"}, metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"}, ...};
     what is not known is None.
   """
@@ -58,6 +58,7 @@ def summary_rows(
         "parameters": parameters.get(model),
         "steps": budget.steps if budget else None,
         "minutes": _minutes(budget),
+        "given": budget is not None and budget.given,
         "n_seeds": row["n_seeds"],
         "published": dict(zip(_PUBLISHED, numbers, strict=False)) if numbers else None,
         **row["metrics"],
@@ -81,9 +82,9 @@ def cells(
   """
   columns = {"model": [row["model"] for row in rows]}
   if any(row["parameters"] is not None for row in rows):
-    columns["parameters"] = [count(row["parameters"]) for row in rows]
-  if any(row["steps"] is not None for row in rows):
-    columns["steps"] = [count(row["steps"]) for row in rows]
+    columns["parameters"] = [_count(row, "parameters") for row in rows]
+  if any(row["steps"] is not None or row["given"] for row in rows):
+    columns["steps"] = [_count(row, "steps") for row in rows]
     columns["minutes"] = [_tenths(row["minutes"]) for row in rows]
   several = any(row["n_seeds"] > 1 for row in rows)
   beside = any(row["published"] for row in rows)
@@ -172,6 +173,11 @@ def count(number: int | None) -> str:
 def _volumes(moments: dict) -> int:
   """Volumes measured, those included that the mean leaves out."""
   return moments["n"] + moments["left_out"]
+
+
+def _count(row: dict, name: str) -> str:
+  unknown = row[name] is None
+  return "given" if unknown and row["given"] else count(row[name])
 
 
 def _minutes(budget: Budget | None) -> float | None:

@@ -27,6 +27,9 @@ def budget(pipelines: Sequence[Experiment], name: str) -> Budget:
       started from has been deleted.
   """
   stage = pipelines[0].config.stages[name]
+  if name in pipelines[0].given:
+    record = pipelines[0].origin(name).record
+    return Budget(record["stage"]["epochs"] if record else 0, None, None, given=True)
   own = Budget(stage.epochs, None, None)
   if progress := _progress(pipelines, name):
     time = float(np.mean([each.seconds for each in progress]))
@@ -35,7 +38,7 @@ def budget(pipelines: Sequence[Experiment], name: str) -> Budget:
   if not start:
     return own
   before = budget(pipelines, start)
-  return Budget(*map(_sum, own, before))
+  return Budget(*map(_sum, own[:3], before[:3]))
 
 
 def _progress(pipelines, name):

@@ -7,7 +7,7 @@ import pathlib
 import platform
 import tempfile
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,22 +17,23 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError, arguments_of
-from kdmri_jax.inference import reconstruct
-from kdmri_jax.metrics import quality, resolve
+from kdmri_jax.metrics import quality
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.report import (
   example_slice,
   gradient_audit,
+  results,
   roi_snr,
-  tables,
   timing,
   training_cost,
 )
 from kdmri_jax.report.published_numbers import comparable
+from kdmri_jax.report.results import Finished
 from kdmri_jax.saving import saving
 from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.step import make_predict
 
 _SHOWN_DISTILLED = 2  # in the pictures: the best ones by the first metric
@@ -56,13 +57,6 @@ class Report(NamedTuple):
     return f"{self.table}\n\n{self.sentence}\n\nreport: {self.path}"
 
 
-class _Finished(NamedTuple):
-  """The pipeline of a seed, and the best weights of its finished models."""
-
-  pipeline: Experiment
-  params: dict[str, Any]
-
-
 def check(pipeline: Experiment) -> None:
   """Refuses, before anything is trained, what the report would refuse afterwards.
 
@@ -71,7 +65,7 @@ def check(pipeline: Experiment) -> None:
       cannot be used, or their statistics are not installed; an earlier report cannot be
       replaced.
   """
-  metrics = _metrics(pipeline)
+  metrics = results.metrics_of(pipeline)
   evaluated, workdir = pipeline.dataset.test, pipeline.workdir.path
   for volume in evaluated.volumes:
     target = np.abs(volume.target[:])
@@ -107,9 +101,9 @@ def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
   config, found = pipelines[0].config, []
   for task in config.all_tasks:
     finished = {
-      pipeline.seed: _Finished(pipeline, models)
+      pipeline.seed: models
       for pipeline in (each.for_task(task) for each in pipelines)
-      if (models := _read_finished(pipeline))
+      if (models := results.read(pipeline)).params
     }
     if finished:
       found.append(_write_report(finished))
@@ -123,9 +117,9 @@ def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
   return found
 
 
-def _write_report(finished: dict[int, _Finished]) -> Report:
-  measured, first = _measure(finished)
-  pipeline, params = next(iter(finished.values()))
+def _write_report(finished: dict[int, Finished]) -> Report:
+  measured, first = results.measure(finished)
+  pipeline, params, _ = next(iter(finished.values()))
   config, workdir = pipeline.config, pipeline.workdir
   rows = report.summary_rows(measured, config.evaluation.protocol, {})
   roles, shown = config.evaluation, [ZERO_FILLED, "target"]
@@ -141,13 +135,13 @@ def _write_report(finished: dict[int, _Finished]) -> Report:
     title=config.name,
     protocol=roles.protocol,
     tables=measured,
-    dataset={**record, "notes": [*record["notes"], *notes]},
+    dataset={**record, "notes": [*record["notes"], *notes, *_notes(finished)]},
     evaluated_on="test" if pipeline.dataset.record["held_out_test"] else "validation",
     mask={**describe.describe(mask), "kind": config.mask.kind},
     parameters={
       name: feature_lib.count_parameters(weights)
-      for _, models in finished.values()
-      for name, weights in models.items()
+      for models in finished.values()
+      for name, weights in models.params.items()
     },
     teacher=roles.teacher,
     student=roles.student,
@@ -162,10 +156,11 @@ def _write_report(finished: dict[int, _Finished]) -> Report:
     published=published,
     published_source=roles.published_source,
     histories=histories,
+    given={name: _origin(pipeline, name) for name in pipeline.given},
     seconds=training_cost.seconds(used),
     budgets={
       name: training_cost.budget(
-        [p for p, models in finished.values() if name in models], name
+        [each.pipeline for each in finished.values() if name in each.names], name
       )
       for name in names
     },
@@ -197,58 +192,16 @@ def _check_alike(pipelines):
     raise ValueError("pipelines must differ in their seed, and in nothing else")
 
 
-def _read_finished(pipeline):
-  return {
-    name: pipeline.best(name)
-    for name in pipeline.config.evaluation.models
-    if pipeline.is_finished(name)
-  }
-
-
-def _measure(finished: dict[int, _Finished]):
-  """Writes and measures all results; the tables, and a slice of each with one seed.
-
-  Returns:
-    `tables.Tables`, the records with their seed where there are several; and the
-    slice of the first seed's results that is shown, name -> [H, W].
-  """
-  (first_seed, first), *_ = finished.items()
-  workdir = first.pipeline.workdir
-  images, folders = {}, {ZERO_FILLED: {None: workdir.results(ZERO_FILLED)}}
-  for name in first.pipeline.config.evaluation.models:
-    folders[name] = {
-      seed: pipeline.workdir.results(name)
-      for seed, (pipeline, params) in finished.items()
-      if name in params
-    }
-  predict = functools.cache(  # compiled once for all seeds
-    lambda name: make_predict(first.pipeline.models[name], first.pipeline.devices)
-  )
-  for seed, (pipeline, params) in finished.items():
-    found = _reconstruct(pipeline, params, predict, with_input=seed == first_seed)
-    images = images or found
-  chosen = {name: by_seed for name, by_seed in folders.items() if by_seed}
-  if len(finished) == 1:
-    chosen = {name: next(iter(by_seed.values())) for name, by_seed in chosen.items()}
-  targets, metrics = workdir.path / "targets", _metrics(first.pipeline)
-  return tables.evaluate_folders(targets, chosen, metrics=metrics), images
-
-
-def _metrics(pipeline):
-  with arguments_of("config.evaluation."):
-    return resolve(pipeline.config.evaluation.metrics)
-
-
-def _snr(finished: dict[int, _Finished], names):
+def _snr(finished: dict[int, Finished], names):
   """SNR in regions, where the config asks for it and two networks can be compared."""
-  pipeline, _ = next(iter(finished.values()))
+  pipeline = next(iter(finished.values())).pipeline
   roles, workdir = pipeline.config.evaluation, pipeline.workdir
   reference = roles.control or roles.student
   if not roles.rois or reference not in names:
     return None
   folders = {ZERO_FILLED: [workdir.results(ZERO_FILLED)]}
   for name in names:
-    trained = [each.pipeline for each in finished.values() if name in each.params]
+    trained = [each.pipeline for each in finished.values() if name in each.names]
     folders[name] = [each.workdir.results(name) for each in trained]
   targets = workdir.path / "targets"
   return roi_snr.measure(roles.rois, pipeline.dataset.test, targets, folders, reference)
@@ -268,6 +221,24 @@ def _timing(pipeline, params):
     for name, weights in params.items()
   }
   return timing.measure(runs, repeats)
+
+
+def _origin(pipeline: Experiment, name: str) -> str:
+  origin = pipeline.origin(name)
+  return f"{origin.text} (digest {origin.digests['best'][:12]})"
+
+
+def _notes(finished: dict[int, Finished]) -> list[str]:
+  """What a reader should know of stages that are given."""
+  pipeline = next(iter(finished.values())).pipeline
+  left_out = [
+    f"The outputs that are given as {name} do not cover the evaluated volumes: it is "
+    "left out of the results."
+    for name, given in pipeline.given.items()
+    if isinstance(given, GivenOutputs) and not given.covers(pipeline.dataset.test)
+  ]
+  notes = [note for each in finished.values() for note in each.pipeline.given_notes()]
+  return [*left_out, *notes]
 
 
 def _histories(pipelines):
@@ -294,37 +265,3 @@ def _version(package: str) -> str:
     return importlib.metadata.version(package)
   except importlib.metadata.PackageNotFoundError:
     return "unknown (no metadata)"
-
-
-def _reconstruct(pipeline, params, predict, *, with_input: bool) -> dict:
-  """Writes the h5 files of one seed; the shown slice [H, W] of each by name.
-
-  `predict`: name -> the compiled network; `with_input`: writes also the files of the
-  targets and of the zero-filled images.
-  """
-  data, workdir = pipeline.dataset, pipeline.workdir
-  shown_volume, shown_slice = example_slice.choose(pipeline)
-  images = {}
-
-  def write(name, folder, volume, image, key):
-    reconstruct.write(folder, image, volume, key)
-    if volume is shown_volume:
-      images[name] = reconstruct.real_image(image[shown_slice])
-
-  for number, (name, weights) in enumerate(params.items()):
-    slices = reconstruct.run(
-      predict(name),
-      weights,
-      data.test.parts,
-      data.acquisitions,
-      pipeline.config.batch_size,
-      f"reconstructing with {name}, seed {pipeline.seed}",
-    )
-    for volume, span, result in reconstruct.by_volume(slices, data.test):
-      if with_input and not number:
-        target = data.test.parts[span.part].target[span.start : span.stop]
-        inputs = workdir.results(ZERO_FILLED)
-        write("target", workdir.path / "targets", volume, target, "target")
-        write(ZERO_FILLED, inputs, volume, result.zero_filled, "reconstruction")
-      write(name, workdir.results(name), volume, result.image, "reconstruction")
-  return images

@@ -1,7 +1,7 @@
 """Is one model better than another? Arrays in, results out.
 
 Subjects are the unit wherever there are enough of them: slices of one subject resemble
-each other, so counting them as independent promises too much. Seeds are a second
+each other, so counting them as independent overstates the evidence. Seeds are a second
 factor, crossed with the subjects: every training is measured on all of them.
 """
 

@@ -1,8 +1,8 @@
-"""Compares networks by a linear mixed-effects model, as Shou et al. did."""
+"""Compares networks with a linear mixed-effects model, as Shou et al."""
 
 import types
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +13,7 @@ from kdmri_jax.optional import require
 
 
 class Effect(NamedTuple):
-  """How much a network differs from the reference.
+  """The difference of a network from the reference.
 
   Attributes:
     model: the network.
@@ -48,16 +48,16 @@ def mixed_effects(
 ) -> tuple[Effect, ...]:
   """Fits value ~ model + (1 | subject / region).
 
-  The networks are fixed effects; subjects, and regions within subjects, have random
-  levels of their own, so that differences are those within a region.
+  The networks are fixed effects. Subjects, and regions within subjects, have random
+  levels, so that differences are measured within a region.
 
   Args:
-    values: a value of each network in each region, such as SNR, [N]; those that are
-      not finite are left out.
+    values: a value of each network in each region, such as SNR, [N]; values that are
+      not finite are omitted.
     models: the network of each value, [N].
     subjects: the subject of each value, [N].
     regions: the region of each value, unique within its subject, [N].
-    reference: the network that the others are compared with.
+    reference: the network to compare the others with.
 
   Returns:
     An `Effect` for every other network, in the order of the values.
@@ -70,8 +70,8 @@ def mixed_effects(
   Source: Shou et al. (ISMRM), SNR ~ model + (1 | subject / ROI), by restricted maximum
     likelihood.
   """
-  columns = {"models": models, "subjects": subjects, "regions": regions}
-  columns = {name: np.asarray(column) for name, column in columns.items()}
+  given = {"models": models, "subjects": subjects, "regions": regions}
+  columns: dict[str, Any] = {name: np.asarray(column) for name, column in given.items()}
   values = np.asarray(values, np.float64)
   for name, column in columns.items():
     if column.shape != (values.size,) or values.ndim != 1:
@@ -88,12 +88,12 @@ def mixed_effects(
   if len(set(zip(columns["subjects"], columns["regions"], strict=True))) < 2:
     raise ArgumentError("regions", "fewer than two", "two regions or more")
   api = formula_api()
-  import pandas as pd  # statsmodels brings it
+  import pandas as pd  # a dependency of statsmodels
 
   others = [name for name in names if name != reference]
   columns["models"] = pd.Categorical(columns["models"], [reference, *others])
   with warnings.catch_warnings():
-    # A variance of zero, such as of equal subjects, lies on the boundary: it is fine.
+    # A variance of zero, such as of equal subjects, is on the boundary and valid.
     warnings.simplefilter("ignore")
     fitted = api.mixedlm(
       "value ~ models",
@@ -107,8 +107,9 @@ def mixed_effects(
     Effect(
       name,
       float(fitted.params[f"models[T.{name}]"]),
-      tuple(float(x) for x in intervals.loc[f"models[T.{name}]"]),
+      (float(low), float(high)),
       float(fitted.pvalues[f"models[T.{name}]"]),
     )
     for name in others
+    for low, high in [intervals.loc[f"models[T.{name}]"]]
   )

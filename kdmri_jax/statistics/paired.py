@@ -16,18 +16,18 @@ from kdmri_jax.statistics.resampling import ENOUGH
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-  """How two models differ; `print` says it in a sentence.
+  """The difference of two models; `print` shows it as a sentence.
 
   Attributes:
     mean_difference: mean of a - b over units and seeds.
     ci95: its interval of 95%, [low, high]; None below two units.
     ci95_method: "bootstrap", or "t" over the seeds; None without an interval.
-    wilcoxon_p: two-sided signed-rank test over the units' means over seeds, so of these
-      trainings only; 1.0 where all differences are 0, None below two units.
-    unit: what is paired, "subject" or "slice".
+    wilcoxon_p: two-sided signed-rank test over the units' means over seeds, valid for
+      these trainings only; 1.0 where all differences are 0, None below two units.
+    unit: the paired unit, "subject" or "slice".
     n: number of units.
     subjects: number of subjects.
-    left_out: units without finite values throughout.
+    left_out: number of units with a value that is not finite.
     n_seeds: number of seeds.
     seeds_better: seeds with which the mean difference favours a.
     seed_differences: the mean difference with each seed.
@@ -82,7 +82,7 @@ _VERDICTS = {
 
 
 class Share(NamedTuple):
-  """How much of the gap between two models a third one closes.
+  """The share of the gap between two models that a third one closes.
 
   Attributes:
     value: (a - b) / (teacher - b) of the means; None where the teacher is not better,
@@ -113,20 +113,20 @@ def compare(
   With at least `ENOUGH` subjects the unit is the subject: the mean over its values.
   With fewer it is the single value, of a slice; then subjects are resampled first and
   slices within them (one subject: slices only). With several seeds every unit has a
-  difference with each seed, and seeds are resampled independently of the units. A few
-  seeds show less of their spread than there is, so the t interval over the seeds' mean
-  differences (n - 1 degrees of freedom) takes the place of the percentile bootstrap's
-  where it is wider.
+  difference per seed, and seeds are resampled independently of the units. A bootstrap
+  of few seeds underestimates their spread, so the t interval over the seeds' mean
+  differences (n - 1 degrees of freedom) replaces the percentile bootstrap's where it is
+  wider.
 
   Args:
-    a: values of the model whose gain is asked for, [N].
+    a: values of the model whose gain is estimated, [N].
     b: values of the model to compare with, [N]; b[i] is of the same image as a[i].
-    subjects: the subject of each value, [N]; None where each value is a subject's.
-    seeds: the seed of the training of each value, [N]; None for one training. Each
-      seed has the same images, those of a subject in the same order.
+    subjects: the subject of each value, [N]; None for one value per subject.
+    seeds: the seed of the training of each value, [N]; None for one training. Each seed
+      has the same images, with equal order within each subject.
     higher_is_better: whether larger values are better.
-    margin: largest difference that does not matter, in the unit of the values; asks
-      for a test of equivalence.
+    margin: largest difference that does not matter, in the unit of the values; enables
+      the test of equivalence.
     bootstrap: number of resamples.
     bootstrap_seed: seed of the resampling; the same one gives the same interval.
 
@@ -180,13 +180,13 @@ def share_of_gap(
   bootstrap: int = 2000,
   bootstrap_seed: int = 0,
 ) -> Share:
-  """How much of the gap between a teacher and the model b the model a closes.
+  """The share of the gap between a teacher and model b that model a closes.
 
-  The interval is made as that of `compare`, its t interval by linearisation of the
+  The interval is computed as in `compare`, the t interval by linearisation of the
   ratio.
 
   Args:
-    a: values of the model whose gain is asked for, [N].
+    a: values of the model whose gain is estimated, [N].
     b: values of the model to compare with, [N].
     teacher: values of the model that bounds the gap, [N].
     subjects: as `compare`.

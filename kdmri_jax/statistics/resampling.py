@@ -1,7 +1,7 @@
 """Paired values by unit and seed, their resampled means, and intervals of 95%."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -14,13 +14,13 @@ ENOUGH = 6
 
 
 class Sample(NamedTuple):
-  """Values [units, seeds, models], all finite, and whose they are.
+  """Values [units, seeds, models], all finite, with their subjects.
 
   Attributes:
     values: see above.
     subjects: the subject of each unit.
-    by_subject: whether the unit is the subject, else it is the slice.
-    left_out: units that had a value that is not finite.
+    by_subject: whether the unit is the subject; otherwise it is the slice.
+    left_out: number of units with a value that is not finite.
   """
 
   values: np.ndarray
@@ -30,15 +30,15 @@ class Sample(NamedTuple):
 
 
 class Interval(NamedTuple):
-  """An interval of 95%, and how it was made.
+  """An interval of 95%, and its method.
 
   Attributes:
-    ends: [low, high].
+    ends: [low, high]; None where there is none.
     method: "bootstrap", or "t" over the seeds.
   """
 
-  ends: list[float]
-  method: str
+  ends: list[float] | None
+  method: Literal["bootstrap", "t"] | None
 
 
 def sample(
@@ -52,41 +52,26 @@ def sample(
   else the value.
 
   Args:
-    models: argument's name -> values [N], the same image at the same place.
-    subjects: the subject of each value, [N]; None for a subject each.
-    seeds: the seed of the training of each value, [N]; None for one training. Each
-      seed has the same images, those of a subject in the same order.
+    models: argument's name -> values [N], with equal order of the images.
+    subjects: the subject of each value, [N]; None for one value per subject.
+    seeds: the seed of the training of each value, [N]; None for one training. Each seed
+      has the same images, with equal order within each subject.
 
   Raises:
     ArgumentError: the arrays do not fit together.
   """
   columns = {name: np.asarray(values, np.float64) for name, values in models.items()}
-  (first, reference), *_ = columns.items()
-  count = reference.size
+  count = next(iter(columns.values())).size
   labels = {"seeds": np.zeros(count, int) if seeds is None else np.asarray(seeds)}
   if subjects is not None:
     labels["subjects"] = np.asarray(subjects)
   for name, column in {**columns, **labels}.items():
     if column.shape != (count,) or not count:
-      expected = f"a value for each of the {count} of {first}" if count else "values"
-      raise ArgumentError(name, f"shape {column.shape}", f"one dimension, {expected}")
-  trainings = [np.flatnonzero(labels["seeds"] == s) for s in np.unique(labels["seeds"])]
-  if "subjects" not in labels:
-    labels["subjects"] = np.empty(count, int)
-    for rows in trainings:
-      labels["subjects"][rows] = np.arange(len(rows))
-  owners = [labels["subjects"][rows] for rows in trainings]
-  order = [np.argsort(each, kind="stable") for each in owners]
-  owners = [each[places] for each, places in zip(owners, order, strict=True)]
-  if any(not np.array_equal(each, owners[0]) for each in owners):
-    raise ArgumentError(
-      "seeds",
-      "other subjects, or other numbers of values, with some seeds than with others",
-      "the same images with every seed",
-    )
-  rows = np.stack([r[o] for r, o in zip(trainings, order, strict=True)], axis=1)
-  values = np.stack([column[rows] for column in columns.values()], axis=-1)
-  names, owners = np.unique(owners[0]), owners[0]
+      expected = f"one dimension, {count or 'some'} values"
+      raise ArgumentError(name, f"shape {column.shape}", expected)
+  places, owners = _images(labels.get("subjects"), labels["seeds"])
+  values = np.stack([column[places] for column in columns.values()], axis=-1)
+  names = np.unique(owners)
   by_subject = subjects is None or len(names) >= ENOUGH
   if by_subject:
     values = np.array([values[owners == name].mean(axis=0) for name in names])
@@ -95,12 +80,30 @@ def sample(
   return Sample(values[keep], owners[keep], by_subject, int(np.count_nonzero(~keep)))
 
 
+def _images(subjects, seeds):
+  """Places of each image's values, [images, seeds], and the subject of each image."""
+  places, owners = [], []
+  for seed in np.unique(seeds):
+    found = np.flatnonzero(seeds == seed)
+    own = np.arange(len(found)) if subjects is None else subjects[found]
+    order = np.argsort(own, kind="stable")
+    places.append(found[order])
+    owners.append(own[order])
+  if any(not np.array_equal(each, owners[0]) for each in owners):
+    raise ArgumentError(
+      "seeds",
+      "other subjects, or other numbers of values, with some seeds than with others",
+      "the same images with every seed",
+    )
+  return np.stack(places, axis=1), owners[0]
+
+
 def means(sample: Sample, bootstrap: int, seed: int) -> np.ndarray:
   """Resampled means [bootstrap, models].
 
-  Subjects are drawn, then the slices within each, where those are the units; and
-  independently the seeds. One group is resampled directly. The mean weighs every unit
-  alike, as the mean of the sample itself does.
+  Subjects are drawn, then slices within each where slices are the units; seeds are
+  drawn independently. One group is resampled directly. The mean weights all units
+  equally, as the mean of the sample does.
 
   Source: resampling crossed factors: Owen, Annals of Applied Statistics 1 (2007).
   """
@@ -128,14 +131,13 @@ def wider_interval(
 ) -> Interval:
   """The percentile bootstrap interval, or the t interval over seeds where it is wider.
 
-  Resampling a handful of seeds shows less of their spread than there is: with three
-  that differ more than subjects do, a bootstrap interval excludes zero in a quarter of
-  the cases without any effect. The t interval with n - 1 degrees of freedom knows how
-  little n seeds say, but nothing of the spread between subjects. So the wider of both
-  is taken.
+  Resampling few seeds underestimates their spread: with three seeds that differ more
+  than subjects do, a bootstrap interval excludes zero in a quarter of the cases without
+  any effect. The t interval with n - 1 degrees of freedom accounts for the number of
+  seeds, but not for the spread between subjects. So the wider of the two is used.
 
   Args:
-    resampled: the resampled values of what the interval is about.
+    resampled: the resampled values of the quantity.
     centre: its value.
     by_seed: its value with each seed, up to a constant.
   """
@@ -149,7 +151,7 @@ def wider_interval(
 
 
 def _groups(sample):
-  """Indices of the units that are resampled together, an array per group."""
+  """Indices of the units that are resampled together, one array per group."""
   if sample.by_subject:
     return [np.arange(len(sample.subjects))]
   return [np.flatnonzero(sample.subjects == s) for s in np.unique(sample.subjects)]

@@ -11,11 +11,17 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import require_space, saving
 from kdmri_jax.training import fingerprint
 from kdmri_jax.training.step import TrainState
+
+# Orbax warns whenever a folder is opened to be read.
+logging.get_absl_logger().addFilter(
+  lambda record: "is read only" not in str(record.msg)
+)
 
 _OVERHEAD = 2**20  # bytes of Orbax's own files
 
@@ -81,6 +87,7 @@ class Checkpoints:
           create=not read_only,
           cleanup_tmp_directories=not read_only,
           read_only=read_only,
+          save_interval_steps=0 if read_only else 1,
           enable_async_checkpointing=False,
         ),
       )

@@ -9,15 +9,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from flax import linen as nn
 
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, fingerprint, parallel
+from kdmri_jax.training import batches, fingerprint, leaks, parallel
 from kdmri_jax.training import stage_loop as stage_lib
 from kdmri_jax.training.checkpoint import Progress
+from kdmri_jax.training.given import Given, Origin
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.stage import Setting, Stage
 from kdmri_jax.training.stage_folder import StageFolder
@@ -65,12 +67,20 @@ class Experiment:
     with arguments_of("config.data."):
       self.dataset = dataset_lib.load(config.data, measured)
     self._data: dict[str, Any] | None = None  # see `for_task`
-    self.plans = StagePlans(config, self.dataset)
+    self.plans = StagePlans(config, self.dataset, workdir)
+    for seed in range(config.seed, config.seed + config.seeds):
+      for name, given in self.given.items():
+        leaks.refuse(config, name, given.origin(seed), self.dataset.test)
 
   @property
   def models(self) -> dict[str, nn.Module]:
     """The networks of the stages, by stage."""
     return self.plans.models
+
+  @property
+  def given(self) -> dict[str, Given]:
+    """The stages that are not trained here, by name."""
+    return self.plans.given
 
   def for_seed(
     self, seed: int, devices: Sequence[jax.Device] | None = None
@@ -123,9 +133,18 @@ class Experiment:
         raise UserError("--stages", f"{name!r}", f"stages out of {known}")
     self._check_needs(names)
     self.workdir.check(self.config, self.data)
+    origins = {name: self.origin(name) for name in self.given}
     for name in self.config.pipeline:
-      self._folder(name).check(self._record(name))
+      if name in origins:
+        self._folder(name).give(vars(origins[name]), write=False)
+      else:
+        self._folder(name).check(self._record(name))
     self.workdir.claim(self.config, self.data)
+    for name, origin in origins.items():
+      self._folder(name).give(vars(origin), write=True)
+      logging.info("%s: given: %s", name, origin.text)
+    for note in self.given_notes():
+      logging.warning("%s", note)
 
   def train(
     self, names: Sequence[str], signal: Interrupt, label: str = "", row: int = 0
@@ -170,20 +189,37 @@ class Experiment:
     return StageFolder(self.workdir.stage(name))
 
   def _record(self, name: str) -> dict[str, Any]:
-    return fingerprint.describe(
-      self.config, self.data, self.seed, name, self.workdir.digest
-    )
+    return fingerprint.describe(self.config, self.data, self.seed, name, self._digest)
+
+  def _digest(self, name: str) -> str:
+    """Digest of the weights of "STAGE" or "STAGE/branches"; "" before the end."""
+    stage, _, item = name.partition("/")
+    if stage not in self.given:
+      return self.workdir.digest(name)
+    return self.origin(stage).digests.get(item or "best", "")
+
+  def origin(self, name: str) -> Origin:
+    """Where a given stage comes from."""
+    return self.given[name].origin(self.seed)
+
+  def given_notes(self) -> list[str]:
+    """What a reader should know of the given stages, in sentences."""
+    return [
+      note
+      for name in self.given
+      for note in leaks.notes(name, self.origin(name), self._record(name))
+    ]
 
   def progress(self, name: str) -> Progress | None:
     """How far a stage is; None when it has not begun."""
     return self._folder(name).progress()
 
   def is_finished(self, name: str) -> bool:
-    """Whether a stage has been trained to its last epoch."""
-    return self._folder(name).is_finished()
+    """Whether a stage is given, or has been trained to its last epoch."""
+    return name in self.given or self._folder(name).is_finished()
 
   def best(self, name: str) -> Any:
-    """Best weights of a finished stage.
+    """Best weights of a finished stage; {} where only its outputs are given.
 
     Raises:
       UserError: they were trained otherwise than this stage is, or changed since.
@@ -192,6 +228,8 @@ class Experiment:
     return self._weights(name, shapes)
 
   def _weights(self, name: str, shapes: Any, item: str = "best") -> Any:
+    if name in self.given:
+      return self.given[name].weights(self.seed, shapes, item)
     folder = self._folder(name)
     folder.check(self._record(name))
     return folder.weights(shapes, item)

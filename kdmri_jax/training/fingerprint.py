@@ -11,7 +11,7 @@ import numpy as np
 
 from kdmri_jax import __version__
 from kdmri_jax import config as config_lib
-from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.config import DataConfig, ExperimentConfig
 from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 
@@ -86,6 +86,17 @@ def describe(
     "data": {key: data.get(key) for key in _DATA},
     "weights_of": {other: weights_of(other) for other in needed},
   }
+
+
+def training_set(config: DataConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+  """Whom a run trains on: a population, and of each subject the slices' digests.
+
+  Subjects of one name are the same only within a population; phantoms of another seed
+  are another one.
+  """
+  phantoms = config.source == "phantom"
+  population = f"phantoms of seed {config.phantom.seed}" if phantoms else ""
+  return {"population": population, "subjects": data["training_slices"]}
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[tuple[str, Any, Any]]:

@@ -171,7 +171,8 @@ def evaluate(
   def value(term: Term) -> Array:
     if not term.is_distillation:
       layers = feature_lib.pick(features, term.guided, f"{term.name}.guided")
-      values = [term.compare(layer, batch.target) for layer in layers]
+      loss: Callable[..., Array] = term.compare
+      values = [loss(layer, batch.target) for layer in layers]
       for each in values:
         _require_shape(each, batch.target.shape[:1], "[B], a number for each image")
       return sum(each.mean() for each in values) / len(values)
@@ -192,7 +193,9 @@ def _require_shape(value, shape: tuple[int, ...], expected: str) -> None:
     raise ArgumentError("loss", f"one that returns {kind}{found}", expected)
 
 
-def _arguments(term: Term, features, batch, hints, extras):
+def _arguments(
+  term: Term, features, batch, hints, extras
+) -> tuple[tuple[Array, ...], Any, Context]:
   picked = feature_lib.pick(features, term.guided, f"{term.name}.guided")
   if term.own:
     own = feature_lib.pick(features, term.hint, f"{term.name}.hint")

@@ -26,7 +26,7 @@ def use_cores(at_least: int = 1) -> None:
     at_least: number of host devices to make even where there are fewer cores.
   """
   jax.config.update("jax_num_cpu_devices", max(cores(), at_least))
-  xla_flags.one_thread_an_operation()
+  xla_flags.one_thread_per_operation()
 
 
 def cores() -> int:

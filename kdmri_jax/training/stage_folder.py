@@ -13,6 +13,7 @@ from kdmri_jax.training import fingerprint
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
 
 RECORD = "trained_with.json"
+GIVEN = "given.json"
 
 
 class StageFolder:
@@ -60,10 +61,46 @@ class StageFolder:
     checkpoints.close()
     return params
 
-  def digest(self, item: str = "best") -> str:
-    """Digest of a finished stage's weights; "" of one that is not finished."""
+  def digests(self) -> dict[str, str]:
+    """Digests of a finished stage's weights, see `Progress.weights`; else {}."""
+    if given := self.given():
+      return given["digests"]
     progress = self.progress()
-    return progress.weights.get(item, "") if progress else ""
+    return progress.weights if progress else {}
+
+  def given(self) -> dict[str, Any] | None:
+    """The record of a stage that was given, see `give`; None of one that was not."""
+    path = self.path / GIVEN
+    return _read(path) if path.exists() else None
+
+  def give(self, origin: dict[str, Any], *, write: bool) -> None:
+    """Records where a given stage comes from, or checks it against the record.
+
+    Args:
+      origin: a JSON object, with the "digests" of its weights.
+      write: False to check only.
+
+    Raises:
+      UserError: the stage was trained here, or given with other weights.
+    """
+    if self.progress() is not None:
+      raise UserError(
+        self.path,
+        "a stage that was trained here and shall now be given",
+        "a work directory in which it was given from the beginning",
+        "Choose another --workdir, or leave the stage's `given` empty.",
+      )
+    before = self.given()
+    if before and before["digests"] != origin["digests"]:
+      changed = fingerprint.in_words(before["digests"], origin["digests"], "")
+      raise UserError(
+        self.path / GIVEN,
+        f"other weights than those of {origin['text']} ({fingerprint.shown(changed)})",
+        "the weights that were given when this run began",
+        "Give those, or start anew in another --workdir.",
+      )
+    if write:
+      _write(self.path / GIVEN, origin)
 
   def record(self) -> dict[str, Any]:
     """The record of the training, see `fingerprint.describe`.
@@ -71,16 +108,7 @@ class StageFolder:
     Raises:
       UserError: there is none.
     """
-    path = self.path / RECORD
-    try:
-      return dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError) as error:
-      raise UserError(
-        path,
-        f"no readable record of how the stage was trained ({error})",
-        "the one that is written when its training begins",
-        "Remove the stage's folder to train it again.",
-      ) from error
+    return _read(self.path / RECORD)
 
   def check(self, expected: dict[str, Any]) -> None:
     """Refuses what was trained here otherwise than `expected`.
@@ -88,6 +116,13 @@ class StageFolder:
     Raises:
       UserError: lists the differences.
     """
+    if given := self.given():
+      raise UserError(
+        self.path / GIVEN,
+        f"a stage that was given ({given['text']})",
+        "a stage that this run trains",
+        "Set the stage's `given` again, or choose another --workdir.",
+      )
     if self.progress() is not None:
       fingerprint.check(self.path, self.record(), expected)
 
@@ -97,10 +132,25 @@ class StageFolder:
     Raises:
       UserError: see `check`; or the folder cannot be written.
     """
-    if self.progress() is not None:
-      self.check(record)
-      return
-    with saving(self.path):
-      self.path.mkdir(parents=True, exist_ok=True)
-    with replacing(self.path / RECORD) as temporary:
-      temporary.write_text(json.dumps(record, indent=2) + "\n")
+    self.check(record)
+    if self.progress() is None:
+      _write(self.path / RECORD, record)
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+  try:
+    return dict(json.loads(path.read_text()))
+  except (OSError, ValueError, TypeError) as error:
+    raise UserError(
+      path,
+      f"no readable record of where the stage comes from ({error})",
+      "the one that is written when a run begins with it",
+      "Remove the stage's folder to train it again.",
+    ) from error
+
+
+def _write(path: pathlib.Path, value: Any) -> None:
+  with saving(path.parent):
+    path.parent.mkdir(parents=True, exist_ok=True)
+  with replacing(path) as temporary:
+    temporary.write_text(json.dumps(value, indent=2) + "\n")

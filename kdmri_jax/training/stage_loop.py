@@ -323,4 +323,4 @@ class _Loop:
     if taught.hints is None:
       return parts
     pairs = zip(parts, taught.hints, strict=True)
-    return tuple(slices._replace(hints=hints) for slices, hints in pairs)
+    return tuple(slices._replace(hints=hints, given=None) for slices, hints in pairs)

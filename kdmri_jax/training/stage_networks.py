@@ -35,7 +35,8 @@ class Networks(NamedTuple):
   Attributes:
     model: the network that is trained.
     terms: from `objective.adapt`.
-    teachers: the frozen networks that teach; () without any.
+    teachers: the frozen networks that teach, None for one whose outputs are given; ()
+      without any.
     taught_by: for each task the number of its teacher; not used with one teacher.
     branches: `models.branches.Branches` for SFT-KD-Recon, or None.
     seed: seed of the random draws of a step.
@@ -45,7 +46,7 @@ class Networks(NamedTuple):
 
   model: nn.Module
   terms: Sequence[Term]
-  teachers: tuple[nn.Module, ...] = ()
+  teachers: tuple[nn.Module | None, ...] = ()
   taught_by: tuple[int, ...] = ()
   branches: nn.Module | None = None
   seed: int = 0
@@ -67,7 +68,7 @@ def complete(slices: Slices, acquisition: Acquisition) -> Batch:
   else:
     zero_filled = slices.zero_filled
     measurement = Measurement(slices.kspace, acquisition.masks[0])
-  return Batch(slices.target, zero_filled, measurement, slices.task)
+  return Batch(slices.target, zero_filled, measurement, slices.task, slices.given)
 
 
 def vary(
@@ -116,13 +117,19 @@ def teach(
   """The frozen teachers' hints, of each image those of its task's; None without one."""
   hints = []
   for teacher, params in zip(networks.teachers, teacher_params, strict=True):
-    _, features = _run(teacher, params, batch)
+    features = _teacher_features(teacher, params, batch)
     hints.append(objective.represent_teacher(networks.terms, features, batch.target))
   if len(hints) < 2:
     return hints[0] if hints else None
   chosen = jnp.asarray(networks.taught_by)[batch.task]
   images = jnp.arange(len(batch.task))
   return jax.tree.map(lambda *each: jnp.stack(each)[chosen, images], *hints)
+
+
+def _teacher_features(teacher: nn.Module | None, params, batch: Batch):
+  if teacher is None:
+    return {"image": batch.given}
+  return _run(teacher, params, batch)[1]
 
 
 def _run(model: nn.Module, params, batch: Batch):
@@ -208,7 +215,9 @@ def fit_terms(
     params = init(networks.model, batch)
     guides = _init_branches(networks, params, batch, key)
     student = forward(networks, params, guides, batch)[1]
-    return student, [_run(t, init(t, batch), batch)[1] for t in networks.teachers]
+    return student, [
+      _teacher_features(t, t and init(t, batch), batch) for t in networks.teachers
+    ]
 
   student, teachers = jax.eval_shape(layers, batch)
   teacher = teachers[0] if teachers else {}

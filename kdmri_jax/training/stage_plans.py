@@ -1,5 +1,6 @@
 """What the stages of an experiment compute with, checked before anything is trained."""
 
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,8 @@ from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches
-from kdmri_jax.training import batches, compatibility
+from kdmri_jax.training import batches, compatibility, given
+from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.stage_networks import Networks, fit_terms
 from kdmri_jax.training.terms import Term, resolve
 from kdmri_jax.types import Slices, shape_of
@@ -25,15 +27,17 @@ class StagePlans:
   Args:
     config: the experiment.
     dataset: its data.
+    workdir: this run's folder.
 
   Raises:
     UserError: settings that do not fit each other or the data; names the setting.
 
   Attributes:
     models: the networks of the stages, by stage.
+    given: the stages that are not trained here, by name.
   """
 
-  def __init__(self, config: ExperimentConfig, dataset: Dataset):
+  def __init__(self, config: ExperimentConfig, dataset: Dataset, workdir: pathlib.Path):
     self._config, self._dataset = config, dataset
     for slices in dataset.train.parts:
       compatibility.check_augment(config.augment, slices)
@@ -54,14 +58,17 @@ class StagePlans:
         with arguments_of(f"config.stages.{name}."):
           student, teacher = networks[stage.branches], networks[stage.model]
           self._branches[name] = branches.build(student, teacher)
+    self.given = given.find_all(config, self.models, workdir)
     losses = PIXEL_LOSSES
     if config.vgg_weights:
       losses = {**losses, PERCEPTUAL: Perceptual(load_vgg(config.vgg_weights))}
     self._terms = {}
     for name in config.pipeline:
-      with arguments_of(f"config.stages.{name}."):
-        self._terms[name] = resolve(config.stages[name], losses)
-    for name in config.pipeline:
+      if name not in self.given:
+        with arguments_of(f"config.stages.{name}."):
+          self._terms[name] = resolve(config.stages[name], losses)
+    for name in self._terms:
+      self._check_outputs(name)
       self._terms[name] = self._fit_terms(name)
       related = [t.name for t in self._terms[name] if t.weight and t.relates_images]
       if related and config.batch_size == 1:
@@ -78,7 +85,10 @@ class StagePlans:
     return Networks(
       model=self.models[name],
       terms=self._terms[name],
-      teachers=tuple(self.models[teacher] for teacher in teachers),
+      teachers=tuple(
+        None if teacher in self._outputs else self.models[teacher]
+        for teacher in teachers
+      ),
       taught_by=tuple(
         teachers.index(config.teachers[task]) if task in config.teachers else 0
         for task in self._config.all_tasks
@@ -93,7 +103,22 @@ class StagePlans:
 
   def slices(self, name: str, split: str) -> tuple[Slices, ...]:
     """The slices of a split ("train", "validation"), for each task of a stage."""
-    return self.assign(split, getattr(self._dataset, split).parts, self._tasks(name))
+    whole, numbers = getattr(self._dataset, split), self._tasks(name)
+    parts = self.assign(split, whole.parts, numbers)
+    config, known = self._config.stages[name], list(self._config.all_tasks)
+    teachers = [config.teachers.get(known[n], config.teacher) for n in numbers]
+    if not self._outputs.keys() & teachers:
+      return parts
+
+    def images(part: int, teacher: str) -> np.ndarray:
+      if teacher in self._outputs:
+        return self._outputs[teacher].of_part(whole, part)
+      return np.zeros(whole.parts[part].target.shape, np.float32)
+
+    return tuple(
+      slices._replace(given=np.concatenate([images(k, each) for each in teachers]))
+      for k, slices in enumerate(parts)
+    )
 
   def assign(
     self, split: str, parts: Sequence[Slices], numbers: Sequence[int]
@@ -101,6 +126,42 @@ class StagePlans:
     """Slices of a split once for each task of these numbers, see `tasks.assign`."""
     count = len(self._config.all_tasks)
     return tasks.assign(parts, numbers, count=count, noisy=self._noisy, name=split)
+
+  @property
+  def _outputs(self) -> dict[str, GivenOutputs]:
+    """The stages of which the outputs are given."""
+    return {k: v for k, v in self.given.items() if isinstance(v, GivenOutputs)}
+
+  def _check_outputs(self, name: str) -> None:
+    """Refuses what cannot be learnt from given outputs, which are images alone."""
+    stage, where = self._config.stages[name], f"config.stages.{name}"
+    start = stage.start_from.partition("/")[0]
+    if start in self._outputs:
+      found = f"{start!r}, of which outputs are given"
+      raise UserError(f"{where}.start_from", found, "a stage with weights")
+    teachers = [t for t in stage.all_teachers if t in self._outputs]
+    if not teachers:
+      return
+    if self._config.augment.varies or any(self.networks(name, 0).fresh):
+      raise UserError(
+        f"config.stages.{teachers[0]}.given",
+        "outputs, and training slices that differ from step to step",
+        "outputs of what the student sees",
+        "Set config.noise.fresh=False and no config.augment, or give a network.",
+      )
+    if stage.teacher and len(self._tasks(name)) > 1:
+      found = f"{stage.teacher!r}, whose outputs are given, for several tasks"
+      raise UserError(f"{where}.teacher", found, "a teacher for each task: `teachers`")
+    for term in self._terms[name]:
+      if term.needs_teacher and set(term.hint) != {"image"}:
+        raise UserError(
+          f"{where}.terms.{term.name}.hint",
+          f"{', '.join(term.hint)} of {teachers[0]!r}, whose outputs are given",
+          "'image', the only layer that outputs have",
+          "Leave the term out, or give the teacher's weights.",
+        )
+    for split in ("train", "validation"):
+      self.slices(name, split)
 
   @property
   def _noisy(self) -> bool:
@@ -128,6 +189,8 @@ class StagePlans:
         seen.add(size)
         one = batches.take(slices, np.array([0]))
         (one,) = self.assign(split, [one], self._tasks(name)[:1])
+        if None in networks.teachers:
+          one = one._replace(given=one.target)
         acquisition = self._dataset.acquisitions[shape_of(one)]
         found.append(fit_terms(used, one, acquisition, name))
     if any(terms != found[0] for terms in found):

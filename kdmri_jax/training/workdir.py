@@ -83,7 +83,7 @@ class WorkDir:
   def digest(self, name: str) -> str:
     """Digest of the weights of "STAGE" or "STAGE/branches"; "" before the end."""
     stage, _, item = name.partition("/")
-    return StageFolder(self.stage(stage)).digest(item or "best")
+    return StageFolder(self.stage(stage)).digests().get(item or "best", "")
 
   def check(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
     """Refuses a folder that is not this run's.

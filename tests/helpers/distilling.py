@@ -35,7 +35,7 @@ def start(name, student, teacher, variant="paper"):
   """A method with weights: its guide, weights moved so that no bias is 0, a context."""
   guide = Guide(METHODS[name][variant])
   context = make_context(jnp.zeros((*student[0].shape[:3], 1)))
-  params = guide.init(jax.random.key(1), student, teacher, context)["params"]
+  params = jax.jit(guide.init)(jax.random.key(1), student, teacher, context)["params"]
   rng = np.random.default_rng(4)
 
   def move(x):

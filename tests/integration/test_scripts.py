@@ -302,6 +302,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_training(tmp_path):
     ("--config.stages.kd.lr=3", "--config.stages.kd.lr=3: found no setting 'lr'"),
     ("--config=experiments/none.py", "experiments/none.py: found no such file"),
     ("--config=dmo", "--config: found no such experiment 'dmo'; expected"),
+    ("--config=", "--config: found no such experiment ''; expected"),
     ("--workdir=", "--workdir: found no folder"),
     ("--config=experiments/methods.py:foo",
      "methods.py:foo: found ValueError: 'foo' is no setting of a study; the settings "
@@ -313,6 +314,11 @@ def test_a_report_that_cannot_be_written_is_refused_before_training(tmp_path):
 def test_a_mistyped_command_line_is_one_paragraph(tmp_path, argument, message):
   assert message in refused("run", *TINY, f"--workdir={tmp_path}", argument)
   assert os.listdir(tmp_path) == []
+
+
+def test_missing_flags_are_named():
+  text = refused("run")
+  assert "command line: found no --config and no --workdir; expected a value" in text
 
 
 @pytest.mark.parametrize(

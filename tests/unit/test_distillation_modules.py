@@ -9,6 +9,8 @@ from helpers.distilling import double, layers, start
 from kdmri_jax.distillation import METHODS
 from kdmri_jax.distillation.methods import masked_generative, review
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 OWNING = [
   (name, variant)
   for name, variants in METHODS.items()
@@ -168,7 +170,7 @@ def test_all_methods_that_own_weights_have_a_definition_here():
 def test_follows_its_definition_in_float64(name, variant):
   student, teacher = layers(0, 3), layers(1, 4)
   guide, params, context = start(name, student, teacher, variant)
-  value = guide.apply({"params": params}, student, teacher, context)
+  value = jax.jit(guide.apply)({"params": params}, student, teacher, context)
   weights = double(params["method"])
   definition = EXPECTED[name, variant]
   expected = definition(weights, double(student), double(teacher), context)
@@ -192,7 +194,7 @@ def test_every_weight_is_trained_and_the_teacher_is_not(name, variant):
     hints = guide.represent_teacher(teacher)
     return guide.apply({"params": params}, student, hints, context)
 
-  trained, taught = jax.grad(value, argnums=(0, 1))(params, teacher)
+  trained, taught = jax.jit(jax.grad(value, argnums=(0, 1)))(params, teacher)
   assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(trained))
   assert all((np.asarray(g) == 0).all() for g in taught)
 

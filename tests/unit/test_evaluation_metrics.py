@@ -6,7 +6,9 @@ import pytest
 from scipy.signal import convolve2d
 
 from kdmri_jax import metrics
+from kdmri_jax.config import parse
 from kdmri_jax.errors import ArgumentError
+from kdmri_jax.experiments import demo
 from kdmri_jax.metrics import METRICS, Metric, quality
 from kdmri_jax.metrics.squared_error import decibels
 from kdmri_jax.protocols import PROTOCOLS
@@ -264,3 +266,8 @@ def test_only_ssim_needs_its_window(phantom):
 def test_unknown_protocol_is_refused(phantom):
   with pytest.raises(ArgumentError, match=r"protocol: .*kdmri, slice, fastmri"):
     metrics.psnr(*phantom, protocol="paper")
+
+
+def test_experiments_measure_all_registered_metrics():
+  config = parse(demo.get_config().to_dict())
+  assert metrics.resolve(config.evaluation.metrics) == METRICS

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from skimage.metrics import structural_similarity
 
 import kdmri_jax as kd
+from kdmri_jax import run
 from kdmri_jax.distillation import METHODS
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.inference import read_scan, reconstruct
@@ -346,7 +347,21 @@ def test_train_says_what_does_not_fit(tmp_path):
     kd.train(tmp_path / "none.py", tmp_path)
 
 
-def test_load_reconstructs_as_the_command_does(trained, tmp_path):
+def test_train_says_when_it_cannot_have_all_cores(monkeypatch):
+  said = []
+  monkeypatch.setattr(
+    run.logging, "warning", lambda text, *args: said.append(text % args)
+  )
+  run._use_cores(at_least=1)  # these tests have more devices than cores
+  assert not said
+  monkeypatch.setattr(run.parallel, "cores", lambda: 64)
+  run._use_cores(at_least=1)
+  ((text, *counts),) = said
+  assert text.startswith("JAX was used before, so training has %d of %d CPU cores")
+  assert counts == [jax.local_device_count(), 64]
+
+
+def test_load_reconstructs_as_the_command_does(trained, tmp_path, caplog):
   folder, _ = trained
   net = kd.load(folder, "student")
   target = IMAGES["volume"].astype(np.float32)
@@ -372,6 +387,7 @@ def test_load_reconstructs_as_the_command_does(trained, tmp_path):
   blank = net.apply(zero_filled[1], measured._replace(kspace=measured.kspace[1]), zeros)
   assert blank.shape == SHAPE
   assert kd.models.features.count_parameters(net.parameters) == 450
+  assert "read only" not in caplog.text  # of Orbax
   assert repr(net) == "<DCCNN of stage 'student', 450 parameters>"
 
 

@@ -73,7 +73,7 @@ def test_the_prefix_of_dataparallel():
     ({"conv_first.weight": None}, "no conv_first.weight [O, I, 3, 3]"),
     ({TABLE: None}, f"no {TABLE}"),
     ({TABLE: np.ones((50, 2))}, f"{TABLE} of shape (50, 2) instead of (49, 2)"),
-    ({TABLE: np.ones((49, 5))}, "features 12, no multiple of 5 heads"),
+    ({TABLE: np.ones((49, 5))}, "features 12, not a multiple of 5"),
     ({"absolute_pos_embed": np.ones(3)}, "unknown absolute_pos_embed"),
     ({"layers.3.conv.bias": np.ones(12)}, "unknown layers.3.conv.bias"),
     ({"layers.1.conv.bias": np.ones(2)}, "layers.1.conv.bias of shape (2,)"),

@@ -78,11 +78,11 @@ def test_other_channels_are_refused():
     (dict(features=10, heads=4), "features: found 10; expected a multiple of 4"),
     (
       dict(residual="2conv"),
-      "residual: found '2conv'; expected one of '1conv', '3conv'",
+      "found '2conv'; expected one of '1conv', '3conv'",
     ),
     (
       dict(upsampler="bicubic"),
-      "upsampler: found 'bicubic'; expected one of '', 'pixelshuffle'",
+      "found 'bicubic'; expected one of '', 'pixelsh",
     ),
     (dict(scale=2), "scale: found 2; expected one of 1"),
     (dict(upsampler="nearest+conv"), "scale: found 1; expected one of 4"),

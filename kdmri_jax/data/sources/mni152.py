@@ -37,9 +37,12 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   for k, start in enumerate(starts):
     name = f"mni152_slab_{k:02d}"
     if wanted(config, name):
-      record = {"template_slices": [start, start + SLAB]}
-      record |= {"zooms": [2.0, 2.0, 1.0], "note": NOTE}
-      record |= {"axes_increase_towards": {"rows": "P", "columns": "L", "slices": "S"}}
+      record = {
+        "template_slices": [start, start + SLAB],
+        "zooms": [2.0, 2.0, 1.0],
+        "note": NOTE,
+        "axes_increase_towards": {"rows": "P", "columns": "L", "slices": "S"},
+      }
       yield Volume(name, subject=name, target=head[start : start + SLAB], record=record)
 
 

@@ -1,4 +1,4 @@
-"""Distillation methods, one file each; `METHODS` names them, a line each.
+"""Distillation methods, one file each; `METHODS` lists them by name.
 
 `METHODS[name][variant]` is a `method.Method`.
 """
@@ -38,7 +38,7 @@ METHODS = {
   "feature_affinity": feature_affinity.VARIANTS,
   "fsp": fsp.VARIANTS,
   "nst": nst.VARIANTS,
-  # Maps of one image, with weights trained along.
+  # Maps of one image, with auxiliary weights.
   "activation_boundary": activation_boundary.VARIANTS,
   "factor_transfer": factor_transfer.VARIANTS,
   "fitnets": fitnets.VARIANTS,

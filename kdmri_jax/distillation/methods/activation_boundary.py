@@ -20,7 +20,7 @@ def boundary(student: Array, teacher: Array) -> Array:
 
   Args:
     student: pre-activations, after the connector, [B, H, W, C].
-    teacher: hint layer [B, H, W, C], before or after its ReLU: its sign alone counts.
+    teacher: hint layer [B, H, W, C], before or after its ReLU: only its sign counts.
 
   Returns:
     Scalar, summed over pixels and channels, mean over the images; 0 when every s is
@@ -43,7 +43,7 @@ def paper(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
   The paper sums over them; the mean does not grow with the image.
 
   Args:
-    student: pre-activations [B, H, W, C], one a layer.
+    student: pre-activations [B, H, W, C], one per layer.
     teacher: hint layers [B, H, W, C].
 
   Returns:

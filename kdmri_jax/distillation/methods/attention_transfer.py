@@ -13,7 +13,7 @@ _TINY = 1e-12
 
 
 def attention_map(feature: Array) -> Array:
-  """Q = sum_c A_c^2: where a layer is active.
+  """Q = sum_c A_c^2: the activity of a layer at each pixel.
 
   Args:
     feature: activations after ReLU, float [B, H, W, C].
@@ -33,8 +33,8 @@ def paper(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
   """sum_layers | Q_S/|Q_S|_2 - Q_T/|Q_T|_2 |_2, mean over the images.
 
   Args:
-    student: attention maps [B, H, W], one a guided layer.
-    teacher: attention maps [B, H, W], one a hint layer.
+    student: attention maps [B, H, W], one per guided layer.
+    teacher: attention maps [B, H, W], one per hint layer.
 
   Returns:
     Scalar; 0 when the maps agree up to scale.
@@ -53,15 +53,15 @@ def paper(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
 def reference(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
   """Mean absolute difference of maps normalised across the batch at each pixel.
 
-  This is what the published code computes: the axis of its normalisation is the
-  batch, so the loss of a single image is 0. Averaged over the layers. Arguments and
-  errors as `paper`.
+  The published code computes this: the axis of its normalisation is the batch, so the
+  loss of a single image is 0. Averaged over the layers. Arguments and errors as
+  `paper`.
   """
   return _across_batch(student, teacher, jnp.abs)
 
 
 def reference_square(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-  """As `reference` with the square: what the published code selects the best by."""
+  """As `reference` with the square: the published code's criterion for the best."""
   return _across_batch(student, teacher, jnp.square)
 
 
@@ -69,7 +69,7 @@ def mean_square(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array
   """sum_layers of the mean square of Q_S/|Q_S|_2 - Q_T/|Q_T|_2 over pixels and images.
 
   The form most published code computes, from the mean over the channels of A^2, whose
-  normalised map is the same. Unlike `paper` it falls with the number of pixels: at
+  normalised map is the same. Unlike `paper` it decreases with the number of pixels: at
   240x240 it is of the order 1e-5. Arguments and errors as `paper`.
 
   Source: Zagoruyko & Komodakis 2017, published code.

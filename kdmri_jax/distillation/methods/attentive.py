@@ -16,8 +16,8 @@ from kdmri_jax.types import Array
 def trust(error: Array, error_range: Array) -> Array:
   """Phi_i = 1 - e_i/eta, kept within 0 .. 1.
 
-  The worst image of a training set would get Phi < 0 by the formula, and be pushed
-  away from the teacher; it gets 0.
+  The formula would give the worst image of a training set Phi < 0 and push it away from
+  the teacher; here it gets 0.
 
   Args:
     error: the teacher's mean squared error on each image, e, float [B].
@@ -43,7 +43,7 @@ def paper(student: Array, teacher: Array, context: Context) -> Array:
   Args:
     student: image or activations, float [B, H, W, C].
     teacher: likewise.
-    context: its teacher's error and error range make Phi.
+    context: its teacher's error and error range define Phi.
 
   Returns:
     Scalar; the method sums it over the layers.

@@ -21,7 +21,7 @@ def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
     features: activations, float [B, H, W, C].
 
   Returns:
-    One [B, H, W, C] a layer.
+    One [B, H, W, C] per layer.
 
   Source: Shu et al. 2021, phi.
   """
@@ -39,7 +39,7 @@ def paper(student: Array, teacher: Array) -> Array:
 
   Returns:
     Scalar, mean over the images; the method sums it over the layers. 0 when the maps
-    agree up to a constant a channel.
+    agree up to a constant per channel.
 
   Raises:
     AssertionError: the shapes differ.

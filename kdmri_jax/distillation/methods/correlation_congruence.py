@@ -1,7 +1,7 @@
-"""Correlation congruence: images relate to each other as the teacher sees them.
+"""Correlation congruence: images relate to each other as they do for the teacher.
 
-Peng et al. 2019 (arXiv 1904.01802) compare the embeddings in front of a classifier;
-that of an image is here `vectors.embed`: its maps, averaged to at most 16x16.
+Peng et al. 2019 (arXiv 1904.01802) compare the embeddings before a classifier. Here the
+embedding of an image is `_vectors.embed`: its maps, averaged to at most 16x16.
 """
 
 import math
@@ -22,11 +22,11 @@ def kernel(embedding: Array) -> Array:
   """Taylor sum K_ij = sum_p exp(-2g) (2g)^p / p! (f_i.f_j)^p, g = 0.4, p = 0, 1, 2.
 
   The sum is that of exp(-g |f_i - f_j|^2) for |f| = 1 only, so the embeddings are
-  L2-normalised first, as in published code; for long vectors the powers would
-  outgrow the kernel, which is at most 1.
+  L2-normalised first, as in published code; for long vectors the powers would exceed
+  the kernel, which is at most 1.
 
   Args:
-    embedding: one vector an image, float [B, D].
+    embedding: one vector per image, float [B, D].
 
   Returns:
     [B, B].
@@ -63,7 +63,7 @@ def rbf(student: Array, teacher: Array) -> Array:
 def delta(student: Array, teacher: Array) -> Array:
   """Short form of published code: mean over i of sum_c |d_i||d_{i+1}|, d = s - t.
 
-  It couples each image with the next of the batch only, and is 0 when every other
+  It couples each image only with the next one of the batch, and is 0 when every other
   image agrees.
 
   Args:

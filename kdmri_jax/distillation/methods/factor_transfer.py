@@ -20,7 +20,7 @@ def factor_l1(student: Array, teacher: Array) -> Array:
   """Mean absolute difference of F_S/|F_S|_2 and F_T/|F_T|_2.
 
   Args:
-    student: factors [B, ...]; the norm is that of a whole image's factor.
+    student: factors [B, ...]; the norm is over the whole factor of an image.
     teacher: factors of the same shape.
 
   Returns:
@@ -75,9 +75,9 @@ class FactorTransfer(SumOverLayers):
   """sum_layers |F_S/|F_S| - F_T/|F_T||_1 + |t - P(t)|^2, both as means over entries.
 
   The paper trains the paraphraser P before the student and then freezes it. Here it is
-  trained along with the student, by its reconstruction loss alone: the factor F_T has
-  no gradient, so the paraphraser does not move towards the student. The reported value
-  includes the reconstruction loss. No batch normalisation.
+  trained together with the student, by its reconstruction loss alone: the factor F_T
+  has no gradient, so the paraphraser does not move towards the student. The reported
+  value includes the reconstruction loss. No batch normalisation.
   """
 
   def compare(self, number: int, student: Array, teacher: Array) -> Array:

@@ -1,4 +1,4 @@
-"""FAKD: pixels alike to the teacher are alike to the student (He et al. 2020, ICIP)."""
+"""FAKD: pixels similar for the teacher are similar for the student (He et al. 2020)."""
 
 import chex
 import jax.numpy as jnp
@@ -12,14 +12,14 @@ from kdmri_jax.types import Array
 def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
   """Maps pooled to at most 16x16, each pixel's channels divided by their L2 norm.
 
-  The affinity of all pixels of 150x150 has 5e8 entries an image, that of the pooled
-  ones 65,536.
+  The affinity of all pixels of 150x150 has 5e8 entries per image, of the pooled ones
+  65,536.
 
   Args:
     features: activations, float [B, H, W, C].
 
   Returns:
-    One [B, min(H, 16), min(W, 16), C] a layer; a silent pixel stays 0.
+    One [B, min(H, 16), min(W, 16), C] per layer; an inactive pixel stays 0.
   """
   return tuple(unit(shrink(feature)) for feature in features)
 

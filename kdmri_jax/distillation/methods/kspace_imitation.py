@@ -1,12 +1,12 @@
 """k-space imitation: the student follows the teacher where nothing was measured.
 
 Data consistency gives student and teacher the same k-space on the sampled lines, so
-there is nothing to imitate. This holds exactly for complex images. For a real image
-the real part is taken afterwards, which averages k-space at k and -k: a sampled line
-whose mirror image is not sampled is only half fixed. Nothing is lost by leaving it
-out: the difference of two real images has the same magnitude at k and -k, so it is
-seen at the mirror image. The magnitude at unsampled k thus counts every frequency by
-1 - (M(k) + M(-k))/2, the share that data consistency leaves to the network.
+there is nothing to imitate. This is exact for complex images. For a real image the real
+part is taken afterwards, which averages k-space at k and -k: a sampled line whose
+mirror image is not sampled is only half fixed. Omitting it loses nothing: the
+difference of two real images has the same magnitude at k and -k, so the mirror image
+shows it. The magnitude at unsampled k thus weights every frequency by 1 - (M(k) +
+M(-k))/2, the share that data consistency leaves to the network.
 """
 
 import chex
@@ -24,7 +24,7 @@ def l1(student: tuple[Array], teacher: tuple[Array], context: Context) -> Array:
   Args:
     student: the one layer "image", float [B, H, W, C], C = 1 or 2.
     teacher: likewise.
-    context: its measurement's mask, [H, W] or [B, H, W], says what was sampled.
+    context: its measurement holds the mask, [H, W] or [B, H, W].
 
   Returns:
     Scalar, mean over the images; 0 for a full mask, with gradient 0 where the two

@@ -20,11 +20,11 @@ def draw_masks(draws: Array, layer: int, size: tuple[int, int]) -> Array:
 
   Args:
     draws: a number for each image, uint32 [B]; see `Context`.
-    layer: number of the layer; every layer has masks of its own.
+    layer: number of the layer; every layer has different masks.
     size: height and width.
 
   Returns:
-    bool [B, H, W, 1]; that of an image depends on its own number only.
+    bool [B, H, W, 1]; the mask of an image depends only on its own number.
   """
 
   def draw_one(draw):
@@ -54,8 +54,8 @@ class MaskedGeneration(SumOverLayers):
   """sum_layers (t - G(s M))^2, with a random mask M over pixels and a generator G.
 
   Averaged over pixels and channels where the paper sums. The first convolution of G
-  takes the student's channels to the teacher's, in place of the paper's 1x1 layer
-  before the mask. The share of masked pixels is 1/2.
+  maps the student's channels to the teacher's, instead of the paper's 1x1 layer before
+  the mask. The share of masked pixels is 1/2.
   """
 
   def compare(

@@ -12,7 +12,7 @@ from kdmri_jax.types import Array
 
 
 def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
-  """Each channel's map divided by its L2 norm, [B, H, W, C]; a silent one stays 0."""
+  """Each channel's map divided by its norm, [B, H, W, C]; an inactive one stays 0."""
   return tuple(unit(feature, axis=(1, 2)) for feature in features)
 
 
@@ -26,7 +26,7 @@ def paper(student: Array, teacher: Array) -> Array:
   """Squared maximum mean discrepancy of the channels' maps, polynomial kernel.
 
   mean k(t,t') + mean k(s,s') - 2 mean k(s,t) with k(x,y) = (x.y)^2. Only products of
-  channels are held, Cs x Ct numbers an image, never those of pixels.
+  channels are stored, Cs x Ct numbers per image, never products of pixels.
 
   Args:
     student: normalised maps, float [B, H, W, Cs].

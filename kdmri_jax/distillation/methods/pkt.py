@@ -1,7 +1,7 @@
 """PKT: the same neighbours with the same probability (Passalis & Tefas 2018).
 
-Probabilistic knowledge transfer compares embeddings; that of an image is here
-`vectors.embed`: its maps, averaged to at most 16x16.
+Probabilistic knowledge transfer compares embeddings. Here the embedding of an image is
+`_vectors.embed`: its maps, averaged to at most 16x16.
 """
 
 import chex
@@ -19,10 +19,11 @@ def probabilities(embedding: Array) -> Array:
   """p_j|i = K_ij / sum_k K_ik with the cosine kernel K = (cos + 1)/2.
 
   Args:
-    embedding: one vector an image, float [B, D].
+    embedding: one vector per image, float [B, D].
 
   Returns:
-    [B, B]; each row adds up to 1. A silent image has cosine 0 with every image.
+    [B, B]; each row adds up to 1. An image without activity has cosine 0 with every
+    image.
 
   Source: Passalis & Tefas 2018 (ECCV, arXiv 1803.10837).
   """

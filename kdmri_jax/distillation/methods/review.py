@@ -42,10 +42,10 @@ def hierarchical_context(student: Array, teacher: Array) -> Array:
 
 
 class Fusion(nn.Module):
-  """Attention-based fusion (ABF) of a layer with what came from the deeper ones.
+  """Attention-based fusion (ABF) of a layer with the output of the deeper ones.
 
   Attributes:
-    width: channels of what is passed on.
+    width: channels of the features passed to the next layer.
     channels: of the teacher's layer.
   """
 
@@ -62,8 +62,8 @@ class Fusion(nn.Module):
         deepest.
 
     Returns:
-      What is compared with the teacher [B, H, W, channels], and what is passed on
-      [B, H, W, width].
+      Features to compare with the teacher [B, H, W, channels], and features for the
+      next layer [B, H, W, width].
     """
     fused = Conv(self.width, (1, 1), name="reduce")(layer)
     if deeper is not None:
@@ -84,7 +84,7 @@ class Review(nn.Module):
     """The value of a batch.
 
     Args:
-      student: two or more guided layers [B, H, W, Cs], the first first.
+      student: two or more guided layers [B, H, W, Cs], from the first on.
       teacher: as many hint layers [B, H, W, Ct].
 
     Returns:

@@ -1,7 +1,7 @@
 """RKD: distances and angles between images (Park et al. 2019, arXiv 1904.05068).
 
-Relational distillation compares embeddings; that of an image is here `vectors.embed`:
-its maps, averaged to at most 16x16.
+Relational distillation compares embeddings. Here the embedding of an image is
+`_vectors.embed`: its maps, averaged to at most 16x16.
 """
 
 import chex
@@ -26,7 +26,7 @@ def distances(embedding: Array) -> Array:
   """|e_i - e_j| divided by its mean over the pairs i != j.
 
   Args:
-    embedding: one vector an image, float [B, D].
+    embedding: one vector per image, float [B, D].
 
   Returns:
     [B, B]; 0 where all images agree.
@@ -43,7 +43,7 @@ def angles(embedding: Array) -> Array:
   """Cosine of the angle at image i between the images j and k.
 
   Args:
-    embedding: one vector an image, float [B, D].
+    embedding: one vector per image, float [B, D].
 
   Returns:
     [B, B, B] with axes i, j, k; 0 where i is j or k.

@@ -1,4 +1,4 @@
-"""Similarity preserving: images alike to the teacher are alike to the student.
+"""Similarity preserving: images similar for the teacher are similar for the student.
 
 Tung & Mori 2019 (arXiv 1907.09682).
 """
@@ -19,7 +19,7 @@ def similarities(feature: Array) -> Array:
     feature: activations of a layer, float [B, ...].
 
   Returns:
-    [B, B]; the row of a silent image is 0.
+    [B, B]; the row of an image without activity is 0.
   """
   flat = feature.reshape(len(feature), -1)
   return unit(jnp.matmul(flat, flat.T, precision=lax.Precision.HIGHEST))
@@ -33,8 +33,7 @@ def distance(student: Array, teacher: Array) -> Array:
     teacher: activations, float [B, Ht, Wt, Ct].
 
   Returns:
-    Scalar; 0 for a batch of one image, which has no other to be like. The method
-    sums it over the layers.
+    Scalar; 0 for a batch of one image. The method sums it over the layers.
 
   Raises:
     AssertionError: B differs.

@@ -2,9 +2,9 @@
 
 Chen et al. 2017 (NeurIPS, "Learning efficient object detection models with knowledge
 distillation") take the teacher's error as an upper bound for the student's, with a
-margin, here 0. What counts beyond the bound is there the distance to the target
-("paper"); Saputra et al. 2019 (arXiv 1908.00858) imitate the teacher under the same
-bound ("image"), and so does "pixel" at each pixel.
+margin, here 0. Beyond the bound they use the distance to the target ("paper"); Saputra
+et al. 2019 (arXiv 1908.00858) imitate the teacher under the same bound ("image").
+"pixel" applies it at each pixel.
 """
 
 import chex

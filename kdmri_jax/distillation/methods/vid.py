@@ -1,7 +1,7 @@
-"""Variational information distillation: the student's layer tells the teacher's.
+"""Variational information distillation: the student's layer predicts the teacher's.
 
-Ahn et al. 2019 (arXiv 1904.05835): a lower bound of the mutual information of the two
-layers is raised by making the teacher's likely, given the student's.
+Ahn et al. 2019 (arXiv 1904.05835): training raises a lower bound of the mutual
+information of the two layers, by making the teacher's layer likely given the student's.
 """
 
 import chex

@@ -1,8 +1,8 @@
 """3x3 convolutions in C++, which XLA calls on a CPU.
 
 Between many channels they need a quarter of a plain convolution's products (Winograd's
-F(4x4, 3x3)), bias and ReLU belong to them, and all cores share one image. They are
-built when the package is installed, if there is a C++ compiler.
+F(4x4, 3x3)). They include bias and ReLU, and all cores share one image. They are built
+when the package is installed, if there is a C++ compiler.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from kdmri_jax.types import Array
 
 INSTRUCTIONS = ("avx512", "avx2", "default")  # as setup.py names them, the best first
-# Channels, as convolution.cc knows them: up to _FEW, or multiples of _MANY up to _MOST.
+# Channels supported by convolution.cc: up to _FEW, or multiples of _MANY up to _MOST.
 _FEW, _MANY, _MOST = 2, 32, 1024
 _FUNCTIONS = ("kdmri_convolve", "kdmri_convolution_gradient")
 
@@ -26,7 +26,7 @@ def runs(name: str) -> bool:
     if not _load("default").kdmri_has(name.encode()):
       return False
     _register(name)
-  except (OSError, RuntimeError):  # of another system, or another release of jaxlib
+  except (OSError, RuntimeError):  # built for another system or release of jaxlib
     return False
   return True
 
@@ -38,7 +38,7 @@ def instructions() -> str | None:
 
 
 def knows(kernel: Array) -> bool:
-  """Whether a kernel [K, K, I, O] is one of these convolutions, and they can be called.
+  """Whether native code supports a kernel [K, K, I, O] and can be called.
 
   It must be of float32 and 3x3, between multiples of 32 channels up to 1024; one of the
   two sides may have one channel or two instead.
@@ -109,7 +109,7 @@ def _register(name: str) -> list[str]:
   Raises:
     RuntimeError: it was built for a later release of jaxlib, or CPUs are not in use.
   """
-  jax.devices("cpu")  # before, JAX would put off the refusal
+  jax.devices("cpu")  # otherwise JAX would raise the error later
   names = [f"{function}_{name}" for function in _FUNCTIONS]
   for function, target in zip(_FUNCTIONS, names, strict=True):
     capsule = jax.ffi.pycapsule(getattr(_load(name), function))

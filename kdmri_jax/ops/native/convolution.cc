@@ -1,5 +1,4 @@
-// 3x3 convolutions of images [B, H, W, C], zero-padded to the same size, as calls of
-// XLA.
+// 3x3 convolutions of images [B, H, W, C], zero-padded to the same size, called by XLA.
 
 #include <algorithm>
 #include <cstring>
@@ -19,11 +18,11 @@ namespace ffi = xla::ffi;
 using Array = ffi::Buffer<ffi::F32>;
 using Result = ffi::ResultBuffer<ffi::F32>;
 
-// Parts of a batch whose gradients are summed one after the other, whichever thread
-// computes them: so the sum does not depend on the threads. Fewer where they are large.
+// Number of parts of a batch whose gradients are summed in order, so that the sum does
+// not depend on the threads. Fewer where the parts are large.
 constexpr size_t kParts = 8, kMostSums = size_t(1) << 24;
 
-// Rows of an image with few channels that a thread takes at once.
+// Rows of an image with few channels per unit of work.
 constexpr int kRowsTogether = 8;
 
 enum class Kind { kFromFew, kToFew, kBetweenMany, kUnknown };
@@ -105,7 +104,7 @@ ffi::Error Convolve(ffi::ThreadPool pool, Array x, Array mask, Array kernel, Arr
   return ffi::Error::Success();
 }
 
-// Adds to the gradients what one row (of few channels) or one row of tiles gives.
+// Adds the contribution of one row (few channels) or one row of tiles to the gradients.
 void AddGradient(Kind kind, const Image& image, const Image& cotangent, int row,
                  float* kernel, float* bias) {
   if (kind == Kind::kToFew)  // taken around the pixels of the input
@@ -188,8 +187,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(kdmri_convolution_gradient, kdmri::Gradient,
                                   .Ret<kdmri::Array>()    // kernel
                                   .Ret<kdmri::Array>());  // bias
 
-// Whether this CPU has a set of instructions, by the name of its library. Those of the
-// default one are enough to answer.
+// Whether this CPU supports a set of instructions, by the name of its library. The
+// default library can answer this on any CPU.
 extern "C" int kdmri_has(const char* instructions) {
   const std::string_view name = instructions;
 #if defined(__x86_64__)

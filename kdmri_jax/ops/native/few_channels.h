@@ -1,5 +1,5 @@
 // 3x3 convolutions from or to an image of one channel or two, and the gradient of their
-// kernels. Memory sets their pace.
+// kernels. Memory bandwidth limits their speed.
 #pragma once
 
 #include <algorithm>
@@ -41,7 +41,7 @@ class Window {
     }
   }
 
-  // The number that a tap finds around a pixel.
+  // The value at a tap's position around a pixel.
   float operator()(int channel, int tap, int column) const {
     return data_[(3 * channel + tap / 3) * stride_ + column + tap % 3];
   }
@@ -163,9 +163,9 @@ inline void ConvolveTo(const Image& image, int first, int end, const Layer& laye
   }
 }
 
-// Adds one row's sums of the pixels of `many` times those that a tap finds around them
-// in `few`: to `taps` [3, 3, few channels, many channels], and of the pixels themselves
-// to `total` [many channels], if there is one.
+// For one row, adds the sums of products of `many` with the shifted `few` to `taps` [3,
+// 3, few channels, many channels], and the sums of `many` to `total` [many channels]
+// unless it is null.
 template <bool kMasked>
 void AddProducts(const Image& few, const Image& many, int row, float* taps,
                  float* total) {
@@ -190,9 +190,8 @@ void AddProducts(const Image& few, const Image& many, int row, float* taps,
     }
 }
 
-// What AddProducts has found around the pixels of a convolution's input, as the
-// gradient of its kernel: [3, 3, outputs, inputs] -> [3, 3, inputs, outputs], each tap
-// opposite.
+// The sums of AddProducts around the pixels of a convolution's input as the gradient of
+// its kernel: [3, 3, outputs, inputs] -> [3, 3, inputs, outputs], each tap mirrored.
 inline void TurnKernel(const float* taps, int inputs, int outputs, float* kernel) {
   for (int tap = kTaps - 1; tap >= 0; --tap)
     for (int i = 0; i < inputs; ++i)

@@ -1,4 +1,4 @@
-// What the kernels of this folder are told about their operands.
+// Operands of the kernels in this folder.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ struct Image {
   size_t Row(int row) const { return size_t(row) * width * channels; }
 };
 
-// A convolution's kernel [3, 3, inputs, outputs] in the form that its code reads, and
-// what follows it: bias [outputs] and perhaps ReLU.
+// A convolution's kernel [3, 3, inputs, outputs] in the layout of its code, with bias
+// [outputs] and optional ReLU.
 struct Layer {
   const float* weights;
   const float* bias;
@@ -36,7 +36,7 @@ struct Layer {
   }
 };
 
-// Lines of an image that may lie beyond it, where they are zero.
+// Lines of an image; lines outside the image are zero.
 template <int kLines, bool kMasked>
 class Lines {
  public:

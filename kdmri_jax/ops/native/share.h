@@ -1,4 +1,4 @@
-// Work that XLA's threads share.
+// Distributes work over XLA's threads.
 #pragma once
 
 #include <algorithm>
@@ -11,9 +11,9 @@
 
 namespace kdmri {
 
-// Calls work(0) .. work(count - 1), each once, on this thread and on those of the pool
-// that are idle; returns when all have returned. It waits for no thread that has not
-// begun, so any number of calls may be under way.
+// Calls work(0) .. work(count - 1), each once, on this thread and on idle threads of
+// the pool; returns when all have returned. It never waits for a thread that has not
+// begun, so any number of calls may run at once.
 template <class Work>
 void Share(xla::ffi::ThreadPool pool, int count, const Work& work) {
   struct State {

@@ -1,4 +1,4 @@
-// Vectors of the compiler's target, and the product of small matrices made of them.
+// Vectors of the compiler's target, and products of small matrices with them.
 #pragma once
 
 #include <array>
@@ -21,7 +21,7 @@ constexpr int kMostRows = 6;
 #endif
 constexpr int kPair = 2 * kLanes;
 
-// It may lie at any float.
+// Needs no alignment beyond that of a float.
 typedef float Vector __attribute__((vector_size(sizeof(float) * kLanes),
                                     aligned(alignof(float)), may_alias));
 
@@ -32,7 +32,7 @@ inline Vector Where(Vector positive, Vector value) {
   return positive > 0 ? value : Vector{};
 }
 
-// ReLU; what is not a number remains so.
+// ReLU; NaN stays NaN.
 inline Vector Positive(Vector value) { return value <= 0 ? Vector{} : value; }
 
 inline float Sum(Vector value) {
@@ -44,7 +44,7 @@ inline float Sum(Vector value) {
   return part[0];
 }
 
-// Floats that begin with a cache line and have no values yet.
+// Uninitialised floats, aligned to a cache line.
 class Floats {
  public:
   explicit Floats(size_t size) : data_(new (std::align_val_t{64}) float[size]) {}
@@ -57,7 +57,7 @@ class Floats {
   float* data_;
 };
 
-// Memory of this thread, the same in all calls, for what they have in between.
+// Scratch memory of this thread, reused by all calls.
 inline float* Scratch(size_t size) {
   static thread_local size_t held = 0;
   static thread_local std::unique_ptr<Floats> floats;
@@ -68,7 +68,7 @@ inline float* Scratch(size_t size) {
   return *floats;
 }
 
-// A matrix that is read number by number.
+// A matrix that is read element by element.
 struct Scalars {
   const float* data;
   size_t row, column;  // steps to the next

@@ -1,11 +1,11 @@
 // 3x3 convolutions between many channels, and the gradient of their kernels, by
-// Winograd's F(4x4, 3x3): 36 products for 16 pixels in place of 144 (Lavin and Gray,
-// arXiv 1509.09308). The points 0, +-3/4, +-3/2 and infinity round a third as much as
-// the usual 0, +-1, +-2.
+// Winograd's F(4x4, 3x3): 36 products for 16 pixels instead of 144 (Lavin and Gray,
+// arXiv 1509.09308). The points 0, +-3/4, +-3/2 and infinity give a third of the
+// rounding error of the usual 0, +-1, +-2.
 //
 // A tile is 4x4 pixels of the output; its window is 6x6 of the input. Tiles are
-// computed in blocks of a row, small enough for all that is in between to stay in a
-// core's cache.
+// computed in blocks of a row, small enough for intermediate values to stay in a core's
+// cache.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,8 @@ constexpr int kMostTiles = 24;  // of a block
 constexpr float kA = 0.75f, kA2 = kA * kA, kA3 = kA2 * kA;
 constexpr float kB = 1.5f, kB2 = kB * kB, kB3 = kB2 * kB;
 
-// The kernel's transform G; its rows bear the factors that the others leave out.
+// The kernel's transform G; its rows include the factors that the other transforms
+// omit.
 constexpr double kScaleA = 1 / (2.0 * kA2 * (kA2 - kB2));
 constexpr double kScaleB = 1 / (2.0 * kB2 * (kB2 - kA2));
 constexpr double kKernel[kWindow][3] = {
@@ -91,7 +92,7 @@ inline void GatherKernel(const float* from, size_t count, float* kernel) {
     }
 }
 
-// A part of a row of tiles: `count` of them, beside each other from `column` on.
+// A part of a row of tiles: `count` neighbouring tiles from `column` on.
 struct Block {
   int column, count;
 
@@ -107,8 +108,8 @@ struct Block {
 };
 
 // Transforms the columns of an image: kLines rows from `row` on and `width` columns
-// from `column` on -> [6, width, channels]. Adds what it has read to `total`, if there
-// is one.
+// from `column` on -> [6, width, channels]. Adds the values read to `total` unless it
+// is null.
 template <int kLines, bool kMasked>
 void SpreadColumns(const Image& image, int row, int column, int width, float* to,
                    float* total = nullptr) {
@@ -193,8 +194,8 @@ inline void GatherColumns(const float* from, const Image& image, int row,
     }
 }
 
-// What a block has in between, at most, a channel: transformed columns, and what is
-// transformed along a line of them, too.
+// Most scratch memory of a block per channel: transformed columns, and their transforms
+// along a line.
 constexpr size_t kColumns = kWindow * (kTile * kMostTiles + kWindow - kTile);
 constexpr size_t kPlacesOfLine = kWindow * kMostTiles;
 
@@ -223,8 +224,9 @@ void Convolve(const Image& image, int row, const Layer& layer, float* output) {
   }
 }
 
-// Adds what a row of tiles, from `row` of the image on, gives to the gradient of a
-// transformed kernel [36, inputs, outputs] and to that of the bias [outputs].
+// Adds the contribution of a row of tiles, from `row` of the image on, to the gradient
+// of a transformed kernel [36, inputs, outputs] and to the gradient of the bias
+// [outputs].
 template <bool kMasked>
 void AddGradient(const Image& image, const Image& cotangent, int row, float* kernel,
                  float* bias) {

@@ -1,7 +1,7 @@
 """Sampling masks, uint8 [H, W], 1 = sampled, zero frequency at [0, 0].
 
-`cartesian`, `equispaced`, `gaussian2d` and `central` draw one; `load` and `save` are
-for files (.npy).
+`cartesian`, `equispaced`, `gaussian2d` and `central` create a mask; `load` and `save`
+read and write .npy files.
 """
 
 from kdmri_jax.physics.masks.files import load, save

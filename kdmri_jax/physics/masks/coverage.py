@@ -1,4 +1,4 @@
-"""Where measured k-space was sampled, and whether a mask says the same."""
+"""Finds the sampled points of measured k-space, and compares them with a mask."""
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def peak_of(kspace: np.ndarray) -> np.ndarray:
 
 
 def check_mask(peak: np.ndarray, mask: np.ndarray, where: object) -> None:
-  """Measured k-space must lie where the mask [H, W] samples, and fill it.
+  """Checks that measured k-space is non-zero exactly where the mask [H, W] samples.
 
   Args:
     peak: from `peak_of`.
@@ -29,7 +29,7 @@ def check_mask(peak: np.ndarray, mask: np.ndarray, where: object) -> None:
     where: the file.
 
   Raises:
-    UserError: it does not.
+    UserError: it is not.
   """
   outside = int((peak > 1e-6 * peak.max())[mask == 0].sum())
   empty = int((peak == 0)[mask == 1].sum())

@@ -1,4 +1,4 @@
-"""What a mask looks like: axis, acceleration, fully sampled centre, symmetry, order."""
+"""Properties of a mask: axis, acceleration, fully sampled centre, symmetry, order."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def phase_encode_axis(mask: np.ndarray) -> int | None:
 
 
 def describe(mask: np.ndarray) -> dict:
-  """What a report says about a mask.
+  """Properties of a mask for a report.
 
   Args:
     mask: uncentred, [H, W].
@@ -43,7 +43,7 @@ def describe(mask: np.ndarray) -> dict:
 def mirrored(mask: np.ndarray) -> float:
   """Share of the samples k of a mask whose mirror -k is sampled, too.
 
-  Of a real image, k and -k measure the same number. 1 is a symmetric mask.
+  For a real image, k and -k measure the same number. A symmetric mask gives 1.
 
   Args:
     mask: uncentred, [H, W], with at least one sample.
@@ -56,10 +56,10 @@ def mirrored(mask: np.ndarray) -> float:
 
 
 def shared(mask: np.ndarray, other: np.ndarray) -> float:
-  """Share of the samples of a mask that the other one has, too; 0 to 1.
+  """Share of the samples of a mask that the other mask also has; 0 to 1.
 
-  Of Cartesian masks of one axis it is the share of their lines. The share of the
-  other's samples is another one where they have not as many.
+  For Cartesian masks of one axis it is the share of their lines. Exchanging masks with
+  different numbers of samples changes the result.
 
   Args:
     mask: [H, W], with at least one sample.
@@ -72,9 +72,9 @@ def shared(mask: np.ndarray, other: np.ndarray) -> float:
 def is_centred(mask: np.ndarray) -> bool:
   """Whether the low frequencies are sampled in the middle rather than at [0, 0].
 
-  The middle is the denser part, and it has the larger fully sampled block, by more
-  lines than chance gives in one of twenty random masks of this density. False also
-  where a mask does not show it, such as one that samples everything.
+  The middle is the denser part, and its fully sampled block is larger by more lines
+  than in one of twenty random masks of this density. False also where a mask gives no
+  evidence, such as full sampling.
 
   Args:
     mask: uint8 [H, W] of 0 and 1.

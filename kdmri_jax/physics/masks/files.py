@@ -17,21 +17,21 @@ def load(
 
   Args:
     path: .npy file, [H, W], 0 and 1 in any numeric or bool type, uncentred.
-    shape: rows and columns of the images that it is for.
+    shape: rows and columns of the images.
     axis: phase-encode axis that a Cartesian mask must have; None takes either.
 
   Returns:
     Mask, uint8 [H, W].
 
   Raises:
-    UserError: the path is empty; the file is missing, truncated or no .npy file; its
+    UserError: the path is empty; the file is missing, truncated or not a .npy file; its
       shape or phase-encode axis differs; it is centred; a value is neither 0 nor 1.
   """
   mask = binary(path, read_npy(path))
   if mask.shape != tuple(shape):
     remedy = "Choose the mask for these images."
     if mask.shape == tuple(shape)[::-1]:
-      remedy = "The transposed mask (mask.T) would fit; save that one."
+      remedy = "The transposed mask (mask.T) fits: save that."
     raise UserError(path, f"shape {mask.shape}", f"shape {tuple(shape)}", remedy)
   expected = "the low frequencies sampled about [0, 0]"
   if is_centred(mask):
@@ -53,7 +53,7 @@ def load(
 
 
 def save(path: str | os.PathLike, mask: np.ndarray) -> None:
-  """Writes a mask as `load` reads it; never over another file.
+  """Writes a mask for `load`; never overwrites a file.
 
   Args:
     path: new .npy file.
@@ -72,10 +72,10 @@ def save(path: str | os.PathLike, mask: np.ndarray) -> None:
 
 
 def read_npy(path: str | os.PathLike) -> np.ndarray:
-  """Reads the array of a .npy file, whatever it is; no pickle.
+  """Reads any array of a .npy file, without pickles.
 
   Raises:
-    UserError: the path is empty; the file is missing, truncated or no .npy file.
+    UserError: the path is empty; the file is missing, truncated or not a .npy file.
   """
   if not os.fspath(path):
     raise ArgumentError("path", "no file", "a mask file (.npy)")

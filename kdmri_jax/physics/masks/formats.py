@@ -1,4 +1,4 @@
-"""Sampling masks as others store them: fastMRI, BART, MATLAB and NumPy."""
+"""Reads sampling masks of fastMRI, BART, MATLAB and NumPy."""
 
 import os
 import pathlib
@@ -18,14 +18,14 @@ from kdmri_jax.physics.masks import describe, files
 
 
 class _Stored(NamedTuple):
-  """What a file says.
+  """The content of a mask file.
 
   Attributes:
     values: [H, W], or a line [N].
-    origin: what kind of file it is, in words.
+    origin: description of the kind of file.
     centred: whether the format has zero frequency in the middle.
-    axis: phase-encode axis that the format gives a line.
-    size: rows and columns, where the file says them beside a line.
+    axis: phase-encode axis of a line in this format.
+    size: rows and columns, where the file holds them beside a line.
   """
 
   values: np.ndarray
@@ -52,25 +52,25 @@ def read_mask(
   | .h5 | dataset `key`, [H, W] or a line of columns, as fastMRI's | middle |
   | .cfl | a BART pattern of the dimensions 0 and 1, or 1 and 2 | middle |
 
-  A line is repeated along the readout. The middle is N // 2. Dimensions of 1 do not
-  count. A BART pattern with all three dimensions has to be constant along the readout,
+  A line is repeated along the readout. The middle is N // 2. Dimensions of size 1 are
+  ignored. A BART pattern with all three dimensions must be constant along the readout,
   dimension 0.
 
   Args:
-    path: the file; of BART NAME, NAME.cfl or NAME.hdr.
-    centred: whether zero frequency is in the middle; None for what the table says.
+    path: the file; for BART NAME, NAME.cfl or NAME.hdr.
+    centred: whether zero frequency is in the middle; None for the table's.
     size: rows and columns; needed for a line, unless the file holds fastMRI's `kspace`.
     axis: phase-encode axis, 0 (rows) or 1 (columns); needed for a line in .npy or .mat.
     key: variable or dataset of .mat and .h5 files.
 
   Returns:
-    The mask, uint8 [H, W], uncentred, and a sentence on where zero frequency was.
+    The mask, uint8 [H, W], uncentred, and a sentence on the place of zero frequency.
 
   Raises:
     ArgumentError: `axis` is neither 0 nor 1, or `size` or `axis` contradict the mask.
-    UserError: the file is missing, damaged or of another format; it is no single mask
-      of 0 and 1; a line lacks what it needs; zero frequency is not sampled; or the low
-      frequencies are not sampled where `centred` says.
+    UserError: the file is missing, damaged or of another format; it is not a single
+      mask of 0 and 1; a line has no `axis` or `size`; zero frequency is not sampled; or
+      the low frequencies are not sampled in the place given by `centred`.
 
   Source: mri_data.py and subsample.py of fastMRI; poisson.c and pattern.c of BART.
   """
@@ -105,13 +105,14 @@ def read_masks(
     settings: the arguments of `read_mask`, the same for all.
 
   Returns:
-    Name -> mask; and sentence on where zero frequency was -> names.
+    Name -> mask; and sentence on the place of zero frequency -> names.
 
   Raises:
     UserError: a file is given twice, or as `read_mask`.
   """
   paths = [pathlib.Path(file) for file in files]
-  masks, notes = {}, {}
+  masks: dict[str, np.ndarray] = {}
+  notes: dict[str, list[str]] = {}
   for path, name in zip(paths, _names(paths), strict=True):
     masks[name], note = read_mask(path, **settings)
     notes.setdefault(note, []).append(name)
@@ -165,8 +166,8 @@ def _fastmri(path, key) -> _Stored:
       remedy = "Name it as `key`; fastMRI's fully sampled files have no mask."
       raise UserError(path, found, f"a dataset {key!r}", remedy)
     values = np.squeeze(h5_array(file, key))
-    shape = getattr(file.get("kspace"), "shape", ())
-  size = tuple(map(int, shape[-2:])) if len(shape) > 2 else None
+    shape: tuple[int, ...] = getattr(file.get("kspace"), "shape", ())
+  size = (int(shape[-2]), int(shape[-1])) if len(shape) > 2 else None
   return _Stored(values, "an h5 file, as fastMRI's", axis=1, size=size)
 
 
@@ -179,16 +180,17 @@ def _bart(path) -> _Stored:
       path,
       f"{array.shape[k]} entries in dimension {k}",
       "one pattern, in the dimensions 0, 1 and 2",
-      f"Take one with: bart slice {k} 0 NAME ONE",
+      f"Select one with: bart slice {k} 0 NAME ONE",
     )
-  volume = np.asarray(array).reshape(array.shape[:3])
-  plane = volume[:, :, 0] if volume.shape[2] == 1 else volume[0]
-  if volume.shape[2] > 1 and (volume != plane).any():
+  volume: Any = np.asarray(array).reshape(array.shape[:3])
+  depth = volume.shape[-1]
+  plane = volume[:, :, 0] if depth == 1 else volume[0]
+  if depth > 1 and (volume != plane).any():
     raise UserError(
       path,
       "a pattern that varies along all of the dimensions 0, 1 and 2",
       "one that is constant along the readout, dimension 0",
-      "Take the plane to be used with: bart slice 0 0 NAME PLANE",
+      "Select a plane with: bart slice 0 0 NAME PLANE",
     )
   if 1 in plane.shape:
     return _Stored(plane.ravel(), "a BART pattern", axis=int(plane.shape[0] == 1))

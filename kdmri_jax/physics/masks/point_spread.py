@@ -1,4 +1,4 @@
-"""What a mask makes of a single bright pixel: its point-spread function."""
+"""The point-spread function of a mask, and its highest side lobe."""
 
 import itertools
 from typing import NamedTuple
@@ -13,7 +13,7 @@ class SideLobe(NamedTuple):
 
   Attributes:
     height: relative to the peak, above 0; 1 is a ghost as bright as the object.
-    distance: from the peak in pixels, the shorter way where the image is periodic.
+    distance: from the peak in pixels, the shortest in the periodic image.
   """
 
   height: float
@@ -30,8 +30,8 @@ def point_spread(mask: np.ndarray) -> np.ndarray:
 
   p[x] = |sum over sampled k of exp(2 pi i (k_0 x_0 / H + k_1 x_1 / W))| / number of
   samples: the inverse DFT of the mask, so that a zero-filled complex image is the true
-  one, convolved with it. Nowhere is it higher than at its peak, x = (0, 0), where it is
-  1. That of a Cartesian mask is 0 but along the phase-encode axis through the peak.
+  image convolved with it. Its maximum is 1 at the peak, x = (0, 0). For a Cartesian
+  mask it is 0 except along the phase-encode axis through the peak.
 
   Args:
     mask: uncentred, [H, W], with at least one sample.
@@ -47,18 +47,18 @@ def side_lobe(spread: np.ndarray) -> SideLobe | None:
   """The highest side lobe of a point-spread function.
 
   A side lobe is a local maximum other than the peak: a pixel that none of its eight
-  neighbours exceeds, those across the border included. The slopes of the main lobe
-  therefore do not count: they tell how blurred an image becomes, a side lobe how
-  strong its ghosts are, unless it is so near that it only widens the main lobe. In the
-  side-lobe-to-peak ratio of compressed sensing (Lustig, Donoho and Pauly 2007) every
-  pixel but the peak counts, the slopes too.
+  neighbours exceeds, including neighbours across the border. The slopes of the main
+  lobe therefore do not count. They determine the blurring of an image; a side lobe
+  determines the strength of ghosts, unless it is so near that it only widens the main
+  lobe. The side-lobe-to-peak ratio of compressed sensing (Lustig, Donoho and Pauly
+  2007) counts every pixel except the peak, including the slopes.
 
   Args:
     spread: from `point_spread`, [H, W].
 
   Returns:
-    The highest, of equal ones the nearest; None where there is no local maximum above
-    the rounding, as of full sampling.
+    The highest one, or the nearest of equal ones; None where there is no local maximum
+    above the rounding error, as for full sampling.
   """
   shifts = itertools.product((-1, 0, 1), repeat=2)
   tops = np.all([spread >= np.roll(spread, shift, (0, 1)) for shift in shifts], axis=0)

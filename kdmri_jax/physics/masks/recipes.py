@@ -1,4 +1,4 @@
-"""Sampling masks, each drawn by a recipe. NumPy, on the host.
+"""Recipes for sampling masks, in NumPy on the host.
 
 A mask is uint8 [H, W], 1 = sampled, uncentred: zero frequency at [0, 0], negative
 frequencies from the end. A Cartesian mask samples whole lines; its phase-encode
@@ -7,6 +7,7 @@ no such axis.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -44,7 +45,8 @@ def cartesian(
   Raises:
     ArgumentError: an argument is out of range.
 
-  Source: explains KD-MRI's cardiac and brain masks; Schlemper et al. 2017.
+  Source: reproduces the distribution of KD-MRI's cardiac and brain masks; Schlemper et
+    al. 2017.
   """
   length = _length(shape, axis)
   rest = _points_outside_centre(length, acceleration, centre_lines)
@@ -62,8 +64,8 @@ def equispaced(
 ) -> np.ndarray:
   """Lines at equal distances outside the fully sampled centre.
 
-  int(N / acceleration) lines in all, as fastMRI's `equispaced_fraction` masks have:
-  the centre counts. Arguments, result and errors as for `cartesian`; the seed
+  int(N / acceleration) lines in all, including the centre, as in fastMRI's
+  `equispaced_fraction` masks. Arguments, result and errors as for `cartesian`; the seed
   draws the offset of the first line.
   """
   length = _length(shape, axis)
@@ -110,7 +112,7 @@ def central(shape: Shape, acceleration: float = 4) -> np.ndarray:
 
   Args:
     shape: rows and columns.
-    acceleration: factor by which the resolution of each axis falls, above 1.
+    acceleration: factor by which the resolution of each axis decreases, above 1.
 
   Returns:
     Mask, uint8 [H, W], with int(H / acceleration) x int(W / acceleration) points.
@@ -131,7 +133,7 @@ def full(shape: Shape) -> np.ndarray:
 _DRAWN = ("acceleration", "centre_lines", "seed")
 
 # Each recipe, and the settings it takes.
-KINDS = {
+KINDS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
   "cartesian": (cartesian, (*_DRAWN, "axis")),
   "equispaced": (equispaced, (*_DRAWN, "axis")),
   "gaussian2d": (gaussian2d, _DRAWN),
@@ -165,7 +167,7 @@ def build(config: MaskConfig, shape: Shape) -> np.ndarray:
 
 
 def phase_encode_axis(config: MaskConfig) -> int | None:
-  """The axis along which a mask of this config varies; None of a 2-D recipe."""
+  """The axis along which a mask of this config varies; None for a 2-D recipe."""
   lines = config.kind == "file" or "axis" in KINDS[config.kind][1]
   return config.axis if lines else None
 
@@ -183,7 +185,7 @@ def _centre(shape: tuple[int, ...], side: int) -> np.ndarray:
 
 
 def _draw(mask: np.ndarray, density: np.ndarray, count: int, seed: int) -> np.ndarray:
-  """Adds `count` points to a centred mask, by a density over what it leaves out."""
+  """Adds `count` points to a centred mask, by a density over its unsampled points."""
   density = np.where(mask, 0, density).ravel()
   drawn = _generator(seed).choice(
     mask.size, count, replace=False, p=density / density.sum()
@@ -207,7 +209,7 @@ def _length(shape: Shape, axis: int) -> int:
 def _points_outside_centre(
   points: int, acceleration: float, centre_lines: int, power: int = 1
 ) -> int:
-  """How many lines (or points) are left to draw; checks the settings."""
+  """The number of lines (or points) still to draw; checks the settings."""
   _check_acceleration(acceleration)
   rest = int(points / acceleration) - centre_lines**power
   if centre_lines < 1 or rest < 0:

@@ -1,0 +1,127 @@
+"""The results of an experiment: what its finished stages reconstruct, measured."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdmri_jax.config.schema import ZERO_FILLED
+from kdmri_jax.errors import arguments_of
+from kdmri_jax.inference import reconstruct
+from kdmri_jax.metrics import Metric, resolve
+from kdmri_jax.report import example_slice, tables
+from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.given import GivenOutputs
+from kdmri_jax.training.step import make_predict
+
+
+class Finished(NamedTuple):
+  """The finished models of a seed.
+
+  Attributes:
+    pipeline: the experiment with that seed.
+    params: their best weights, by name.
+    outputs: those whose images are given, by name.
+  """
+
+  pipeline: Experiment
+  params: dict[str, Any]
+  outputs: dict[str, GivenOutputs]
+
+  @property
+  def names(self) -> set[str]:
+    """All of them."""
+    return {*self.params, *self.outputs}
+
+
+def read(pipeline: Experiment) -> Finished:
+  """The finished stages of `evaluation.models`.
+
+  Given outputs are among them where they cover the evaluated volumes.
+  """
+  params, outputs = {}, {}
+  for name in pipeline.config.evaluation.models:
+    given = pipeline.given.get(name)
+    if not isinstance(given, GivenOutputs):
+      if pipeline.is_finished(name):
+        params[name] = pipeline.best(name)
+    elif given.covers(pipeline.dataset.test):
+      outputs[name] = given
+  return Finished(pipeline, params, outputs)
+
+
+def measure(
+  finished: Mapping[int, Finished],
+) -> tuple[tables.Tables, dict[str, np.ndarray]]:
+  """Writes and measures all results; the tables, and a slice of each with one seed.
+
+  Returns:
+    `tables.Tables`, the records with their seed where there are several; and the
+    slice of the first seed's results that is shown, name -> [H, W].
+  """
+  (first_seed, first), *_ = finished.items()
+  workdir = first.pipeline.workdir
+  images, folders = {}, {ZERO_FILLED: {None: workdir.results(ZERO_FILLED)}}
+  for name in first.pipeline.config.evaluation.models:
+    folders[name] = {
+      seed: each.pipeline.workdir.results(name)
+      for seed, each in finished.items()
+      if name in each.names
+    }
+  predict = functools.cache(  # compiled once for all seeds
+    lambda name: make_predict(first.pipeline.models[name], first.pipeline.devices)
+  )
+  for seed, each in finished.items():
+    found = _reconstruct(each, predict, with_input=seed == first_seed)
+    images = images or found
+  chosen = {name: by_seed for name, by_seed in folders.items() if by_seed}
+  if len(finished) == 1:
+    chosen = {name: next(iter(by_seed.values())) for name, by_seed in chosen.items()}
+  targets, metrics = workdir.path / "targets", metrics_of(first.pipeline)
+  return tables.evaluate_folders(targets, chosen, metrics=metrics), images
+
+
+def metrics_of(pipeline: Experiment) -> dict[str, Metric]:
+  """The metrics that the config asks for, by name."""
+  with arguments_of("config.evaluation."):
+    return resolve(pipeline.config.evaluation.metrics)
+
+
+def _reconstruct(finished: Finished, predict, *, with_input: bool) -> dict:
+  """Writes the h5 files of one seed; the shown slice [H, W] of each by name.
+
+  `predict`: name -> the compiled network; `with_input`: writes also the files of the
+  targets and of the zero-filled images.
+  """
+  pipeline, params, outputs = finished
+  data, workdir = pipeline.dataset, pipeline.workdir
+  shown_volume, shown_slice = example_slice.choose(pipeline)
+  images = {}
+
+  def write(name, folder, volume, image, key):
+    reconstruct.write(folder, image, volume, key)
+    if volume is shown_volume:
+      images[name] = reconstruct.real_image(image[shown_slice])
+
+  for number, (name, weights) in enumerate(params.items()):
+    slices = reconstruct.run(
+      predict(name),
+      weights,
+      data.test.parts,
+      data.acquisitions,
+      pipeline.config.batch_size,
+      f"reconstructing with {name}, seed {pipeline.seed}",
+    )
+    for volume, span, result in reconstruct.by_volume(slices, data.test):
+      if with_input and not number:
+        target = data.test.parts[span.part].target[span.start : span.stop]
+        inputs = workdir.results(ZERO_FILLED)
+        write("target", workdir.path / "targets", volume, target, "target")
+        write(ZERO_FILLED, inputs, volume, result.zero_filled, "reconstruction")
+      write(name, workdir.results(name), volume, result.image, "reconstruction")
+  for name, given in outputs.items():
+    for volume in data.test.volumes:
+      image = given.images(volume, data.test.parts[0].target.shape[-1])
+      write(name, workdir.results(name), volume, image, "reconstruction")
+  return images

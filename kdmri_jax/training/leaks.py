@@ -1,0 +1,92 @@
+"""Whether a given stage has been trained on subjects that this run evaluates."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.data.digests import CONSTANT
+from kdmri_jax.data.slice_set import SliceSet
+from kdmri_jax.errors import UserError
+from kdmri_jax.training import fingerprint
+from kdmri_jax.training.given import Origin
+
+# Of the record of a training, what says on which images and how they are measured.
+_SETTINGS = ("mask", "noise", "tasks", "data")
+_DIGESTS = {
+  "data.train_digest": "other training images",
+  "data.mask_digest": "another mask",
+}
+_MOST_NAMED = 5
+
+
+def refuse(
+  config: ExperimentConfig, name: str, origin: Origin, evaluated: SliceSet
+) -> None:
+  """Refuses a given stage that has been trained on subjects that are evaluated.
+
+  Subjects are the same if their names are, in one population, or if a slice that is
+  not constant is, bit for bit.
+
+  Args:
+    config: the experiment.
+    name: the given stage.
+    origin: where it comes from.
+    evaluated: the test subjects, or those of the validation where none are held out.
+
+  Raises:
+    UserError: names them.
+  """
+  here = fingerprint.training_set(config.data, {"training_slices": {}})["population"]
+  seen = set()
+  for there in origin.training_sets:
+    subjects = there["subjects"]
+    slices = {digest for digests in subjects.values() for digest in digests}
+    for volume in evaluated.volumes:
+      same_name = there["population"] == here and volume.subject in subjects
+      own = {d for d in volume.digests["target"] if not d.startswith(CONSTANT)}
+      if same_name or own & slices:
+        seen.add(volume.subject)
+  if seen:
+    names = sorted(seen)
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    raise UserError(
+      f"config.stages.{name}.given",
+      f"{origin.text}, which was trained on {', '.join(names[:_MOST_NAMED])}{more}: "
+      "subjects that this run evaluates",
+      "weights that were trained without the evaluated subjects",
+      "Evaluate others (config.data.test; without it the validation subjects are "
+      "evaluated), or give weights that have not seen these.",
+    )
+
+
+def notes(name: str, origin: Origin, here: Mapping[str, Any]) -> list[str]:
+  """What a reader should know of a given stage, in sentences.
+
+  Args:
+    name: the stage.
+    origin: where it comes from.
+    here: the record that the stage would have if this run trained it.
+  """
+  found = []
+  if origin.record:
+    there = {key: origin.record.get(key) for key in _SETTINGS}
+    here = {key: here.get(key) for key in _SETTINGS}
+    free = "data.(validation|train|mask)_digest"
+    words = fingerprint.in_words(there, here, free)
+    words += [
+      text
+      for key, text in _DIGESTS.items()
+      if there["data"][key[5:]] != here["data"][key[5:]]
+    ]
+    if words:
+      found.append(
+        f"The stage {name} is given by {origin.text} and was trained with other "
+        f"settings: {fingerprint.shown(words)}."
+      )
+  if not origin.complete:
+    found.append(
+      f"It is not known which subjects the stage {name}, given by {origin.text}, was "
+      "trained on. If evaluated subjects are among them, its results and those of the "
+      "networks that it teaches are too good."
+    )
+  return found
