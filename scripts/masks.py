@@ -138,9 +138,10 @@ def _read(files) -> dict:
   """Name -> mask of every file; says where its zero frequency was."""
   from kdmri_jax.physics.masks import formats
 
-  settings = dict(centred=_CENTRED.value, axis=_AXIS.value, key=_KEY.value)
   with arguments_of("--"):
-    masks, notes = formats.read_masks(files, size=_size(), **settings)
+    masks, notes = formats.read_masks(
+      files, centred=_CENTRED.value, size=_size(), axis=_AXIS.value, key=_KEY.value
+    )
   for note, names in notes.items():
     print(f"{', '.join(names)}: {note}")
   return masks

@@ -93,7 +93,7 @@ def of_image(
 
 def empty_slices(target: ArrayLike) -> int:
   """Number of slices of a target [S, H, W] without any signal."""
-  return int(np.count_nonzero(np.max(target, axis=(1, 2)) <= 0))
+  return int(np.count_nonzero(np.asarray(target).max(axis=(1, 2)) <= 0))
 
 
 def _measured(metric, target, prediction, peak):

@@ -156,7 +156,7 @@ def _write_report(finished: dict[int, Finished]) -> Report:
     published=published,
     published_source=roles.published_source,
     histories=histories,
-    given={name: _origin(pipeline, name) for name in pipeline.given},
+    given={name: _origin(used, name) for name in pipeline.given},
     seconds=training_cost.seconds(used),
     budgets={
       name: training_cost.budget(
@@ -223,9 +223,11 @@ def _timing(pipeline, params):
   return timing.measure(runs, repeats)
 
 
-def _origin(pipeline: Experiment, name: str) -> str:
-  origin = pipeline.origin(name)
-  return f"{origin.text} (digest {origin.digests['best'][:12]})"
+def _origin(pipelines: Sequence[Experiment], name: str) -> str:
+  """Where a given stage comes from, for all seeds."""
+  origins = [pipeline.origin(name) for pipeline in pipelines]
+  texts = [f"{each.text} (digest {each.digests['best'][:12]})" for each in origins]
+  return ", ".join(dict.fromkeys(texts))
 
 
 def _notes(finished: dict[int, Finished]) -> list[str]:

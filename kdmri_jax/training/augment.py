@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from kdmri_jax.config import AugmentConfig
 from kdmri_jax.types import Array
 
-_TURN, _PLACE = 103, 104  # tell draws of different purpose apart
+_TURN, _PLACE = 103, 104  # separate the random draws by purpose
 
 
 def turn(
@@ -15,9 +15,9 @@ def turn(
   """Mirrors and turns images at random.
 
   Args:
-    images: arrays [B, H, W, C] that belong together: image b is treated alike in all.
+    images: arrays [B, H, W, C]; image b gets the same transform in all of them.
     draws: a number for each image, uint32 [B].
-    config: which of the two; quarter turns need H = W.
+    config: enables mirror images and quarter turns; quarter turns need H = W.
 
   Returns:
     The images, as a tuple.
@@ -45,7 +45,7 @@ def cut(
   """Cuts a patch from each image at random.
 
   Args:
-    images: arrays [B, H, W, C]; that of image b lies at the same place in all.
+    images: arrays [B, H, W, C]; the patch of image b has the same place in all of them.
     draws: a number for each image, uint32 [B].
     patch: rows and columns.
 

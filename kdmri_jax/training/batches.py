@@ -1,6 +1,6 @@
-"""Which slices make which batch.
+"""Divides slices into batches.
 
-A set of slices comes in parts, one for each slice shape; a batch is of one part.
+A set of slices has one part per slice shape; all slices of a batch are of one part.
 """
 
 import itertools
@@ -13,18 +13,18 @@ import numpy as np
 from kdmri_jax.data.stored import is_stored, require_grain
 from kdmri_jax.types import Slices
 
-_THREADS, _AHEAD = 4, 8  # that read slices from files, and batches they are ahead by
+_THREADS, _AHEAD = 4, 8  # reader threads, and batches that they read ahead
 
 
 class Rows(NamedTuple):
-  """The slices of a batch: the number of their part, and their rows in it, int [B]."""
+  """The slices of a batch: the index of their part, and their rows in it, int [B]."""
 
   part: int
   rows: np.ndarray
 
 
 def counts(parts: Sequence[Slices]) -> tuple[int, ...]:
-  """The number of slices of each part; with several tasks each counts for every one."""
+  """The number of slices of each part; a slice counts once per task."""
   return tuple(
     len(slices.target if slices.task is None else slices.task) for slices in parts
   )
@@ -40,9 +40,9 @@ def epoch_order(
 ) -> list[Rows]:
   """The batches of an epoch.
 
-  Every slice comes once, and those with which the last batch of a part is filled up
-  from its beginning once more: a part of one slice makes a batch of copies of it. The
-  order depends on the arguments only.
+  Every slice comes once. The last batch of a part is filled up with slices from the
+  part's beginning; a part of one slice gives a batch of copies. The order depends only
+  on the arguments.
   """
   generator = np.random.default_rng([seed, epoch])
   order = [
@@ -58,11 +58,11 @@ def epoch_order(
 def in_order(
   counts: Sequence[int], batch_size: int, *, fill: bool = False
 ) -> list[Rows]:
-  """Batches in the stored order.
+  """Batches in stored order.
 
   Args:
     counts: number of slices of each part.
-    batch_size: slices a batch.
+    batch_size: slices per batch.
     fill: whether a part's last batch, where it is smaller, is filled up from its start.
   """
   order = []
@@ -74,16 +74,16 @@ def in_order(
 
 
 def group(order: Sequence[Rows], start: int, size: int) -> list[Sequence[Rows]]:
-  """Which batches of an epoch one dispatch computes.
+  """Groups the batches of an epoch into dispatches.
 
-  Groups of `size` begin at its multiples, so an epoch that is taken up again where a
-  dispatch ended goes on with the same ones; the last of an epoch may be smaller. The
-  batches of a group that was begun, or is not of one part, come one by one.
+  Groups of `size` begin at its multiples, so an epoch that is resumed after a dispatch
+  continues with the same ones. The last group of an epoch may be smaller. The batches
+  of a group that has begun, or is not of one part, are dispatched one by one.
 
   Args:
     order: all batches of the epoch.
-    start: number of those that are done.
-    size: batches a dispatch, at least 1.
+    start: number of completed batches.
+    size: batches per dispatch, at least 1.
   """
   groups: list[Sequence[Rows]] = []
   for first in range(start - start % size, len(order), size):
@@ -96,7 +96,7 @@ def group(order: Sequence[Rows], start: int, size: int) -> list[Sequence[Rows]]:
 
 
 def alike(order: Iterable[Rows]) -> list[Sequence[Rows]]:
-  """Groups of batches that follow each other and are of one part and one size."""
+  """Groups of consecutive batches of one part and one size."""
 
   def kind(batch: Rows) -> tuple[int, int]:
     return batch.part, len(batch.rows)
@@ -105,7 +105,7 @@ def alike(order: Iterable[Rows]) -> list[Sequence[Rows]]:
 
 
 def take(slices: Slices, rows: np.ndarray) -> Slices:
-  """These rows of a part; arrays that have fewer begin anew after their last."""
+  """These rows of a part; arrays with fewer rows are repeated."""
   return jax.tree.map(lambda x: x[rows % len(x)], slices)
 
 

@@ -1,7 +1,7 @@
 """Saves and restores a stage: latest state, best weights and progress, all at once.
 
-One Orbax checkpoint holds everything, so that no interruption can leave a state
-without its best weights. It is complete before the one before it is removed.
+One Orbax checkpoint holds everything, so that no interruption can leave a state without
+its best weights. It is complete before the previous one is removed.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from kdmri_jax.saving import require_space, saving
 from kdmri_jax.training import fingerprint
 from kdmri_jax.training.step import TrainState
 
-# Orbax warns whenever a folder is opened to be read.
+# Orbax warns whenever a folder is opened for reading.
 logging.get_absl_logger().addFilter(
   lambda record: "is read only" not in str(record.msg)
 )
@@ -28,13 +28,13 @@ _OVERHEAD = 2**20  # bytes of Orbax's own files
 
 @dataclasses.dataclass
 class Progress:
-  """How far a stage is.
+  """The progress of a stage.
 
   Attributes:
-    step: optimiser steps done.
-    finished: all epochs are done.
+    step: completed optimiser steps.
+    finished: whether all epochs are complete.
     best_value: lowest selected validation value; None before the first.
-    best_epoch: the epoch it was reached after, counted from 1.
+    best_epoch: the epoch after which it was reached, counted from 1.
     sums: sums of the training values over the steps of the unfinished epoch.
     seconds: time spent in training so far.
     weights: once finished, the digests of the best weights ("best") and of the blocks
@@ -52,14 +52,14 @@ class Progress:
 
 @dataclasses.dataclass
 class Snapshot:
-  """Everything a stage needs to go on.
+  """Everything that a stage needs to continue.
 
   Attributes:
     state: latest weights and optimiser state.
     best: weights with the lowest selected validation value.
-    progress: how far it is.
-    branches: the student's blocks trained along (SFT-KD-Recon), as they were when
-      `best` was; None in other stages. Other weights trained along are dropped.
+    progress: the progress of the stage.
+    branches: the student's blocks of SFT-KD-Recon at the time of `best`; None in other
+      stages. Other auxiliary weights are dropped.
   """
 
   state: TrainState
@@ -72,8 +72,8 @@ class Checkpoints:
   """The checkpoints of one stage.
 
   Args:
-    directory: their folder; made when missing, unless `read_only`.
-    read_only: True to look only, also while another process trains here.
+    directory: their folder; created when missing, unless `read_only`.
+    read_only: True to read only, also while another process trains here.
   """
 
   def __init__(self, directory: pathlib.Path, *, read_only: bool = False):
@@ -93,10 +93,10 @@ class Checkpoints:
       )
 
   def save(self, snapshot: Snapshot) -> None:
-    """Writes a checkpoint, then removes the one before.
+    """Writes a checkpoint, then removes the previous one.
 
     Raises:
-      UserError: the disk is full or cannot be written; the one before stays.
+      UserError: the disk is full or cannot be written; the previous checkpoint is kept.
     """
     state, best, branches = jax.device_get(
       (snapshot.state, snapshot.best, snapshot.branches)
@@ -146,7 +146,7 @@ class Checkpoints:
     return Snapshot(TrainState(**read.latest), read.best, progress, branches)
 
   def progress(self) -> Progress | None:
-    """How far the newest checkpoint is; None where there is none."""
+    """The progress of the newest checkpoint; None where there is none."""
     step = self._manager.latest_step()
     if step is None:
       return None
@@ -159,7 +159,7 @@ class Checkpoints:
 
     Args:
       like: weights of the same network, for shapes and types.
-      item: "best", or "branches" for the student's blocks trained along.
+      item: "best", or "branches" for the student's blocks of SFT-KD-Recon.
 
     Raises:
       UserError: the checkpoint is damaged, of another network, or was changed.

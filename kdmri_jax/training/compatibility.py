@@ -1,4 +1,4 @@
-"""What a pipeline makes of its config, checked against the data."""
+"""Checks the networks and the augmentation of a config against the data."""
 
 from flax import linen as nn
 
@@ -14,8 +14,8 @@ def network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:
   """The network of `config.models[name]`, checked against the data.
 
   Raises:
-    UserError: settings that do not fit each other or the data, or a network that cannot
-      be run; names the setting.
+    UserError: settings that do not fit each other or the data, or a network that fails;
+      names the setting.
   """
   channels = dataset.train.parts[0].target.shape[-1]
   where = f"config.models.{name}"
@@ -37,7 +37,7 @@ def network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:
       dataset.record["complex_file"],
       "complex images",
       f"real ones, for {where}.channels=1",
-      "Store their magnitude, leave the file out with --config.data.include, or set "
+      "Store their magnitude, exclude the file with --config.data.include, or set "
       "channels=2 for every model.",
     )
   if models.channels(model) != channels:
@@ -65,7 +65,7 @@ def check_augment(config: AugmentConfig, slices: Slices) -> None:
   if config.varies and slices.kspace is not None:
     raise UserError(
       "config.augment",
-      "augmentation of data that bring their own k-space",
+      "augmentation of data with their own k-space",
       "images, from which k-space is simulated",
       "Leave the settings of config.augment out.",
     )

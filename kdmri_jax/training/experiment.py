@@ -1,4 +1,4 @@
-"""Runs an experiment: checks everything, trains what is missing, reports."""
+"""An experiment with its data and folder: checks it and trains its stages."""
 
 import copy
 import dataclasses
@@ -32,13 +32,13 @@ from kdmri_jax.types import Acquisition, Shape, shape_of
 class Experiment:
   """An experiment bound to its data and its folder.
 
-  Building one reads and checks everything; nothing is written until `train`. One
-  pipeline trains the networks of one seed, `config.seed` at first; `for_seed` gives
-  those of others.
+  Building one reads and checks everything; nothing is written until `train`. One object
+  trains the networks of one seed, `config.seed` at first; `for_seed` gives an object
+  for another seed.
 
   Args:
     config: from `config.parse`.
-    workdir: the run's folder; made when missing.
+    workdir: the run's folder; created when missing.
 
   Raises:
     UserError: bad settings or bad data.
@@ -50,7 +50,7 @@ class Experiment:
     workdir: the run's folder.
     dataset: slices, split and how they are measured.
     devices: the devices in use.
-    plans: what the stages compute with.
+    plans: networks, terms and slices of the stages.
   """
 
   def __init__(self, config: ExperimentConfig, workdir: pathlib.Path):
@@ -100,8 +100,8 @@ class Experiment:
   def for_task(self, task: str) -> "Experiment":
     """The same experiment, evaluated on one task.
 
-    Its dataset has that task's acquisition and held-back slices; of the config's
-    `evaluation` what concerns the task is left.
+    Its dataset has that task's acquisition and held-out slices; the config's
+    `evaluation` keeps the entries of the task.
     """
     data = self.data  # of all tasks
     other = copy.copy(self)
@@ -153,8 +153,8 @@ class Experiment:
 
     Args:
       names: stages, as `claim` has checked them.
-      signal: asks it to stop, see `interrupt.caught`.
-      label: precedes the stages' names in what is shown.
+      signal: requests a stop, see `interrupt.caught`.
+      label: precedes the stages' names in messages.
       row: line of the progress bar, where several are shown.
 
     Raises:
@@ -162,15 +162,10 @@ class Experiment:
       Interrupted: a signal stopped it; the state was saved.
     """
     setting = Setting(
+      config=self.config,
       acquisitions=self.dataset.acquisitions,
       devices=self.devices,
-      batch_size=self.config.batch_size,
       seed=self.seed,
-      steps_per_dispatch=self.config.steps_per_dispatch,
-      teacher_cache_mb=self.config.teacher_cache_mb,
-      teacher_cache_type=self.config.teacher_cache_type,
-      checkpoint_seconds=self.config.checkpoint_seconds,
-      audit_every=self.config.audit_every,
       signal=signal,
       label=label,
       row=row,
@@ -199,11 +194,11 @@ class Experiment:
     return self.origin(stage).digests.get(item or "best", "")
 
   def origin(self, name: str) -> Origin:
-    """Where a given stage comes from."""
+    """The origin of a given stage."""
     return self.given[name].origin(self.seed)
 
   def given_notes(self) -> list[str]:
-    """What a reader should know of the given stages, in sentences."""
+    """Sentences for the report on the given stages."""
     return [
       note
       for name in self.given
@@ -211,7 +206,7 @@ class Experiment:
     ]
 
   def progress(self, name: str) -> Progress | None:
-    """How far a stage is; None when it has not begun."""
+    """The progress of a stage; None when it has not begun."""
     return self._folder(name).progress()
 
   def is_finished(self, name: str) -> bool:
@@ -222,7 +217,7 @@ class Experiment:
     """Best weights of a finished stage; {} where only its outputs are given.
 
     Raises:
-      UserError: they were trained otherwise than this stage is, or changed since.
+      UserError: they were trained with other settings, or changed since.
     """
     shapes = jax.eval_shape(lambda: self.initial_params(name))
     return self._weights(name, shapes)
@@ -252,7 +247,7 @@ class Experiment:
       zlib.crc32(self.config.stages[name].model.encode()) % 2**31,
     )
     batch = self._example()
-    # Not jitted: compiling all the draws takes longer than making them.
+    # Not jitted: compiling all the draws takes longer than running them.
     return self.models[name].init(key, batch.zero_filled, batch.measurement)["params"]
 
   def _example(self):

@@ -1,4 +1,4 @@
-"""Records of training: how a stage was trained, and digests of its weights."""
+"""Records of training: settings of a stage, and digests of its weights."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from kdmri_jax.config import DataConfig, ExperimentConfig
 from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 
-# Of the record of the data, what a stage's weights depend on.
+# The keys of the data's record that a stage's weights depend on.
 _DATA = (
   "source",
   "scaling",
@@ -48,7 +48,7 @@ def describe(
   name: str,
   weights_of: Callable[[str], str],
 ) -> dict[str, Any]:
-  """The record of a stage: all that determines its weights.
+  """The record of a stage: everything that determines its weights.
 
   Args:
     config: the experiment.
@@ -60,8 +60,8 @@ def describe(
 
   Returns:
     A JSON object: version, seed, the settings of the stage and of its networks, the
-    ways of measuring, the data, and the digests of the weights that it starts from
-    and that teach it.
+    ways of measuring, the data, and the digests of its initial weights and its
+    teachers' weights.
   """
   settings = config_lib.to_dict(config)
   stage, own = settings["stages"][name], config.stages[name]
@@ -89,10 +89,10 @@ def describe(
 
 
 def training_set(config: DataConfig, data: Mapping[str, Any]) -> dict[str, Any]:
-  """Whom a run trains on: a population, and of each subject the slices' digests.
+  """The training subjects of a run: a population, and per subject the slices' digests.
 
   Subjects of one name are the same only within a population; phantoms of another seed
-  are another one.
+  are another population.
   """
   phantoms = config.source == "phantom"
   population = f"phantoms of seed {config.phantom.seed}" if phantoms else ""
@@ -100,7 +100,7 @@ def training_set(config: DataConfig, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(before: Any, now: Any, where: str = "") -> list[tuple[str, Any, Any]]:
-  """(dotted key, value before, value now) of all that differs in two JSON values."""
+  """(dotted key, value before, value now) of all differences of two JSON values."""
   if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
     before, now = dict(enumerate(before)), dict(enumerate(now))
   if isinstance(before, dict) and isinstance(now, dict):
@@ -133,13 +133,13 @@ def shown(sentences: list[str]) -> str:
 def check(
   path: str | os.PathLike, there: Mapping[str, Any], here: Mapping[str, Any]
 ) -> None:
-  """Refuses a stage's folder whose record is not that of this run's stage.
+  """Refuses a stage's folder whose record differs from this run's stage.
 
   Args:
     path: the folder.
     there: the record in the folder.
-    here: the record that this run's stage has; weights that it does not know yet are
-      not compared.
+    here: the record of this run's stage; weights that are not known yet are not
+      compared.
 
   Raises:
     UserError: lists the differences.
@@ -149,7 +149,7 @@ def check(
   if found := in_words(there, here, free):
     raise UserError(
       path,
-      f"a stage that was trained otherwise: {shown(found)}",
+      f"a stage that was trained with other settings: {shown(found)}",
       "the stage of this run",
       "Remove this folder to train the stage again. To use weights of another run, "
       "set the stage's `given` to that run's WORKDIR/STAGE.",

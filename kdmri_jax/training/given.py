@@ -1,6 +1,7 @@
 """Stages that are not trained here: their weights or images come from elsewhere."""
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,21 +23,22 @@ from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
 
 KEY = "reconstruction"  # of h5 files of outputs
-# Settings of a network that say how it is computed, not what.
+# Settings of a network that change how it is computed, not its result.
 _FREE = ("parent", "name", "consistency", "precision")
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-  """Where a given stage comes from, for one seed of this run.
+  """The origin of a given stage, for one seed of this run.
 
   Attributes:
-    text: in words, such as "runs/other/teacher, seed 42".
-    digests: of its weights, as `Progress.weights`; of outputs that of the images.
-    record: how it was trained, see `fingerprint.describe`; None where unknown.
-    training_sets: what it has been trained on, with that which it stands on itself:
+    text: a description, such as "runs/other/teacher, seed 42".
+    digests: of its weights, as `Progress.weights`; for outputs the digest of the
+      images.
+    record: of its training, see `fingerprint.describe`; None where unknown.
+    training_sets: its training subjects, including those of stages that it depends on:
       dicts {"population", "subjects": {name: digests of slices}}.
-    complete: whether that is all it has been trained on, as far as anyone knows.
+    complete: whether the list of training subjects is complete, as far as known.
   """
 
   text: str
@@ -50,9 +52,9 @@ class GivenRun:
   """A stage of another run.
 
   Args:
-    text: as the config has it.
+    text: the setting in the config.
     where: the config's key.
-    model: the network that this run's stage has.
+    model: the network of this run's stage.
     place: the other run's folder, its stage, and the seed where the user chose one.
 
   Raises:
@@ -86,7 +88,7 @@ class GivenRun:
     return self._checked(seed)[0].weights(shapes, item)
 
   def origin(self, seed: int) -> Origin:
-    """Where its weights for a seed of this run come from."""
+    """The origin of its weights for a seed of this run."""
     if self._deeper:
       return dataclasses.replace(
         self._deeper.origin(seed), text=f"{self.text}, given there"
@@ -102,7 +104,7 @@ class GivenRun:
     return Origin(text, folder.digests(), record, sets, complete)
 
   def _checked(self, seed: int) -> tuple[StageFolder, int]:
-    """The folder of the seed that stands for one of this run, and that seed."""
+    """The other run's folder and seed for a seed of this run."""
     path, stage, wanted = self._place
     begun = WorkDir(path, seed).seeds(stage)
     folders = {k: StageFolder(WorkDir(path, k).stage(stage)) for k in begun}
@@ -132,9 +134,9 @@ class GivenFile:
   """A network of the published PyTorch codes.
 
   Args:
-    text: the file, as the config has it.
+    text: the file in the config.
     where: the config's key.
-    model: the network that this run's stage has.
+    model: the network of this run's stage.
 
   Raises:
     UserError: the file cannot be read, or holds another network.
@@ -161,17 +163,17 @@ class GivenFile:
     return self._params
 
   def origin(self, seed: int) -> Origin:
-    """Where its weights come from."""
+    """The origin of its weights."""
     del seed
     digest = {"best": fingerprint.of_weights(self._params)}
     return Origin(self.text, digest, None, (), False)
 
 
 class GivenOutputs:
-  """The images that some network made, in h5 files named like the volumes.
+  """Images of any network, in h5 files named like the volumes.
 
   Args:
-    text: the folder, as the config has it.
+    text: the folder in the config.
     where: the config's key.
   """
 
@@ -180,19 +182,23 @@ class GivenOutputs:
     self._where, self._folder = where, pathlib.Path(text)
 
   def weights(self, seed: int, shapes: Any, item: str = "best") -> Any:
-    """Nothing: they have none."""
+    """{}: outputs have no weights."""
     del seed, shapes
     if item != "best":
       raise UserError(self._where, "a folder of outputs", "a run's stage")
     return {}
 
   def origin(self, seed: int) -> Origin:
-    """Where the images come from."""
+    """The origin of the images."""
     del seed
+    return Origin(self.text, {"best": self._digest}, None, (), False)
+
+  @functools.cached_property
+  def _digest(self) -> str:
     arrays = []
     for path in sorted(self._folder.glob("*.h5")):
       arrays += [path.name.encode(), np.ascontiguousarray(self._read(path)[0])]
-    return Origin(self.text, {"best": digests.digest(arrays)}, None, (), False)
+    return digests.digest(arrays)
 
   def covers(self, slices: SliceSet) -> bool:
     """Whether there is a file for each volume of a set."""
@@ -211,7 +217,7 @@ class GivenOutputs:
         f"{self.text!r} without {path.name}",
         "an output for every volume that the stages it teaches are trained and "
         "validated on",
-        "Reconstruct that volume, too, or leave it out of the data.",
+        "Reconstruct that volume, too, or exclude it from the data.",
       )
     images, units = self._read(path)
     if images.shape != tuple(volume.target.shape):
@@ -252,7 +258,7 @@ Given = GivenRun | GivenFile | GivenOutputs
 
 
 def find(text: str, where: str, model: nn.Module) -> Given:
-  """What a stage's `given` means.
+  """Interprets a stage's `given`.
 
   Args:
     text: WORKDIR/STAGE or WORKDIR/seed_N/STAGE of another run; a .pt or .pth file of
@@ -273,7 +279,7 @@ def find(text: str, where: str, model: nn.Module) -> Given:
     return GivenOutputs(text, where)
   raise UserError(
     where,
-    f"{text!r}, which is none of them",
+    f"{text!r}, where there are no weights and no images",
     "a stage of another run (WORKDIR/STAGE), a .pt file, or a folder of h5 files",
   )
 
@@ -302,7 +308,7 @@ def find_all(
 
 
 def needed(config: ExperimentConfig, name: str) -> list[str]:
-  """The stages whose weights a stage stands on, directly or not."""
+  """The stages whose weights a stage depends on, directly or not."""
   wanted = [name]
   for each in wanted:
     stage = config.stages[each]

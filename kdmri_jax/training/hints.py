@@ -1,4 +1,4 @@
-"""What a frozen teacher computes for a set of slices, once."""
+"""Computes the hints of a frozen teacher for a set of slices, once."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ class Taught(NamedTuple):
 
   Attributes:
     hints: for each part its `Slices.hints`; None where they do not fit in memory.
-    error_range: largest minus smallest mean squared error of its images; 0 where
-      nobody needs it and the hints do not fit.
-    needed: bytes that the hints take, at least, where they do not fit.
+    error_range: largest minus smallest mean squared error of its images; 0 where it is
+      not needed and the hints do not fit.
+    needed: lower bound of the hints' bytes where they do not fit.
   """
 
   hints: Any
@@ -29,7 +29,7 @@ class Taught(NamedTuple):
 
   @property
   def bytes(self) -> int:
-    """Bytes that are held."""
+    """Bytes in memory."""
     return self.needed if self.hints is not None else 0
 
 
@@ -42,16 +42,16 @@ def collect(
   needs_errors: bool,
   check: Callable[[], None],
 ) -> Taught:
-  """Runs the teacher once over all slices, as far as that serves.
+  """Runs the teacher once over all slices; stops early where nothing more is needed.
 
   Args:
     teach: slices of a batch -> hints, pytree of arrays [B, ...].
     parts: the whole set.
-    batch_size: slices a batch.
-    budget: bytes that the hints may take; beyond it they are not kept.
+    batch_size: slices per batch.
+    budget: largest size of the hints in bytes; larger hints are not kept.
     kind: "float32", or "float16" to keep them in half the memory.
-    needs_errors: whether the range of the errors is wanted even then.
-    check: called after each batch; raises where the run is to stop.
+    needs_errors: whether the range of the errors is needed even then.
+    check: called after each batch; raises to stop the run.
 
   Raises:
     UserError: a hint is too large for "float16".
@@ -83,7 +83,7 @@ def collect(
 
 
 def _kept_as(kind: str, found: dict[str, Any]) -> dict[str, Any]:
-  """Rounds hints to float16 where asked to; the errors stay as they are."""
+  """Rounds hints to float16 if requested; the errors stay unchanged."""
   if kind == "float32":
     return found
   largest = np.finfo(np.float16).max

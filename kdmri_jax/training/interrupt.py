@@ -1,4 +1,4 @@
-"""Lets a run stop on SIGTERM and Ctrl-C at a moment of its own choosing."""
+"""Lets a run stop on SIGTERM and Ctrl-C between two steps."""
 
 import contextlib
 import signal
@@ -27,7 +27,7 @@ class Interrupt:
 
 @contextlib.contextmanager
 def caught() -> Iterator[Interrupt]:
-  """Within the block, SIGTERM and SIGINT are remembered instead of acted on."""
+  """Within the block, SIGTERM and SIGINT are recorded without stopping."""
   interrupt = Interrupt()
   if threading.current_thread() is not threading.main_thread():
     yield interrupt

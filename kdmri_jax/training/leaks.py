@@ -1,4 +1,4 @@
-"""Whether a given stage has been trained on subjects that this run evaluates."""
+"""Checks that a given stage was not trained on subjects that this run evaluates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.training import fingerprint
 from kdmri_jax.training.given import Origin
 
-# Of the record of a training, what says on which images and how they are measured.
+# The keys of a training's record about its images and their measurement.
 _SETTINGS = ("mask", "noise", "tasks", "data")
 _DIGESTS = {
   "data.train_digest": "other training images",
@@ -24,8 +24,8 @@ def refuse(
 ) -> None:
   """Refuses a given stage that has been trained on subjects that are evaluated.
 
-  Subjects are the same if their names are, in one population, or if a slice that is
-  not constant is, bit for bit.
+  Subjects are the same if their names are, in one population, or if a slice that is not
+  constant is equal, bit for bit.
 
   Args:
     config: the experiment.
@@ -60,12 +60,12 @@ def refuse(
 
 
 def notes(name: str, origin: Origin, here: Mapping[str, Any]) -> list[str]:
-  """What a reader should know of a given stage, in sentences.
+  """Sentences for the report on a given stage.
 
   Args:
     name: the stage.
     origin: where it comes from.
-    here: the record that the stage would have if this run trained it.
+    here: the record of the stage if this run trained it.
   """
   found = []
   if origin.record:

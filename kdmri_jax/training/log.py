@@ -1,4 +1,4 @@
-"""A stage's diary: JSON lines, TensorBoard and a progress bar."""
+"""A stage's log: JSON lines, TensorBoard and a progress bar."""
 
 import contextlib
 import json
@@ -13,21 +13,21 @@ from tensorboardX.proto import event_pb2
 
 from kdmri_jax.saving import replacing, saving
 
-NEGLIGIBLE = 1e-3  # share of the gradient below which a term is called out
+NEGLIGIBLE = 1e-3  # share of the gradient below which a term gets a warning
 
 
 class StageLog:
-  """Records one stage; what a lost part of an earlier run wrote is dropped.
+  """Logs one stage; drops entries of an earlier run after its last checkpoint.
 
   Args:
     directory: the stage's folder.
     name: the stage's name, for the progress bar.
-    step: steps already done.
+    step: completed steps.
     total: steps of the whole stage.
     row: line of the progress bar, where several are shown.
 
   Raises:
-    UserError: here or later, the disk is full or the folder cannot be written.
+    UserError: the disk is full or the folder cannot be written; also raised later.
   """
 
   def __init__(
@@ -51,7 +51,7 @@ class StageLog:
     )
 
   def advance(self, loss: float) -> None:
-    """One more step is done."""
+    """Counts one more step."""
     self._bar.update()
     self._bar.set_postfix(loss=f"{loss:.3g}", refresh=False)
 
@@ -76,10 +76,10 @@ class StageLog:
       )
 
   def audit(self, step: int, measured: dict[str, dict[str, float]]) -> None:
-    """Writes what each term contributes, and calls out one that contributes nothing.
+    """Logs the contribution of each term; warns of a term without one.
 
     Args:
-      step: steps done so far.
+      step: completed steps.
       measured: term -> value, norm and cosine, see `step.Steps.audit`.
     """
     total = sum(float(m["norm"]) for m in measured.values())
@@ -127,7 +127,7 @@ class StageLog:
     self._board.add([summary.image("validation", shown)], step)
 
   def close(self) -> None:
-    """Ends the bar; what has been recorded is on the disk already."""
+    """Ends the bar; all entries are already on the disk."""
     self._bar.close()
     self._board.close()
 
@@ -140,7 +140,7 @@ class _Board:
     with saving(directory):
       directory.mkdir(parents=True, exist_ok=True)
       self._writer = event_file_writer.EventsWriter(str(directory / "events"))
-    # TensorBoard drops what an earlier run wrote after this step.
+    # TensorBoard drops entries of an earlier run after this step.
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self._write(event_pb2.Event(step=step + 1, session_log=start))
 
@@ -160,7 +160,7 @@ class _Board:
 
 
 def read(path: pathlib.Path) -> list[dict]:
-  """The lines of a metrics.jsonl without those that a crash has damaged."""
+  """The lines of a metrics.jsonl without lines damaged by a crash."""
   if not path.exists():
     return []
   lines = []
@@ -171,5 +171,5 @@ def read(path: pathlib.Path) -> list[dict]:
 
 
 def _is_past(line: dict, step: int) -> bool:
-  """Whether a line belongs to the steps done; an audit precedes its step."""
+  """Whether a line belongs to the completed steps; an audit precedes its step."""
   return line["step"] < step + (line.get("event") != "audit")

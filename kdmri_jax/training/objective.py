@@ -23,7 +23,7 @@ TEACHER_ERROR = "teacher_error"
 def adapt(
   terms: Sequence[Term], student: Features, teacher: Features, stage: str
 ) -> tuple[Term, ...]:
-  """Gives a term adapters or a pooling where two networks' layers differ; logs it.
+  """Adds adapters or pooling to terms where two networks' layers differ; logs it.
 
   Args:
     terms: from `resolve`.
@@ -33,8 +33,8 @@ def adapt(
 
   Raises:
     ArgumentError: a network sows no such layer, a method of images is given another
-      layer, or a term that is not trained on would need trained weights; names the
-      term and its part, such as `kd.guided`.
+      layer, or a term of weight 0 would need trained weights; names the term and its
+      part, such as `kd.guided`.
   """
 
   def adapted(term: Term) -> Term:
@@ -49,7 +49,7 @@ def adapt(
     channels, sizes = fit(term.compare.method, guided, hint)
     if channels:
       logging.info(
-        "%s, %s: a trained 1x1 convolution takes the student's layers to %s channels",
+        "%s, %s: a trained 1x1 convolution maps the student's layers to %s channels",
         *(stage, term.name, channels),
       )
     if sizes:
@@ -58,7 +58,7 @@ def adapt(
     if term.owns_weights and not term.weight:
       raise ArgumentError(
         f"{term.name}.weight",
-        "0, for a term with weights of its own, which would never be trained",
+        "0, for a term with its own weights, which would not be trained",
         "a weight above 0",
         "Raise it, or remove the term.",
       )
@@ -81,7 +81,7 @@ def _require_images(layers, names: Sequence[str], image, argument: str) -> None:
 def represent_teacher(
   terms: Sequence[Term], features: Features, target: Array
 ) -> dict[str, Any]:
-  """The teacher's half of every distillation term; the gradient stops here.
+  """The teacher's part of every distillation term; the gradient stops here.
 
   Args:
     terms: from `adapt`.
@@ -106,7 +106,7 @@ def represent_teacher(
 
 
 class Extras(NamedTuple):
-  """What a term may look at besides features, images and hints.
+  """Further inputs of a term, besides features, images and hints.
 
   Attributes:
     error_range: see `Context`.
@@ -125,7 +125,7 @@ def make_guides(
   extras: Any,
   key: Array,
 ) -> dict[str, Any]:
-  """Initial weights of the terms that own some: term name -> pytree.
+  """Initial weights of the terms that have weights: term name -> pytree.
 
   Arguments as `evaluate`, and a random key.
   """
@@ -152,11 +152,11 @@ def evaluate(
 
   Args:
     terms: from `adapt`.
-    guides: weights of the terms that own some, from `make_guides`.
+    guides: weights of the terms, from `make_guides`.
     features: the trained network's features; "image" is its reconstruction.
     batch: target and measurement of the same images.
     hints: from `represent_teacher`; None in a stage without a teacher.
-    extras: range of the teacher's error, and numbers to draw with.
+    extras: range of the teacher's error, and random seeds.
     gather: joins a pytree of per-device arrays [B, ...] along the batch; None on
       one device.
 
@@ -164,8 +164,8 @@ def evaluate(
     Term name -> scalar.
 
   Raises:
-    ArgumentError: a `loss` returns something else than a number for each image, a
-      method something else than a scalar.
+    ArgumentError: a `loss` does not return one number per image, or a method does not
+      return a scalar.
   """
 
   def value(term: Term) -> Array:
@@ -186,7 +186,7 @@ def evaluate(
 
 
 def _require_shape(value, shape: tuple[int, ...], expected: str) -> None:
-  """Raises ArgumentError where a loss of the user's returns something else."""
+  """Raises ArgumentError where the user's loss returns another shape."""
   found = getattr(value, "shape", type(value).__name__)
   if found != shape or not jnp.issubdtype(value.dtype, jnp.floating):
     kind = getattr(value, "dtype", "")
@@ -216,5 +216,5 @@ def _arguments(
 
 
 def total(terms: Sequence[Term], values: Mapping[str, Array]) -> Array:
-  """The weighted sum that a stage minimises; terms of weight 0 are left out."""
+  """The weighted sum that a stage minimises; terms of weight 0 are omitted."""
   return sum(term.weight * values[term.name] for term in terms if term.weight)

@@ -17,20 +17,21 @@ _AT_ONCE = 32
 
 
 def use_cores(at_least: int = 1) -> None:
-  """Makes every CPU core a host device; call it before JAX does any work.
+  """Makes every CPU core a host device; call it before JAX is used.
 
-  XLA runs most operations on one thread, so this is what fills a CPU; it is told to
-  keep to that (`xla_flags`). Accelerators are not affected.
+  XLA runs most operations on one thread, so host devices are needed to use all cores. A
+  flag sets one thread for the other operations, too (`xla_flags`). Accelerators are not
+  affected.
 
   Args:
-    at_least: number of host devices to make even where there are fewer cores.
+    at_least: lowest number of host devices, even with fewer cores.
   """
   jax.config.update("jax_num_cpu_devices", max(cores(), at_least))
   xla_flags.one_thread_per_operation()
 
 
 def cores() -> int:
-  """The CPU cores that this process may use."""
+  """The number of CPU cores that this process may use."""
   known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
   return known or os.cpu_count() or 1
 
@@ -40,7 +41,7 @@ def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
 
   Args:
     requested: number of devices; 0 takes as many as divide the batch.
-    batch_size: slices a step, over all devices.
+    batch_size: slices per step, over all devices.
 
   Raises:
     UserError: more devices than there are, or the batch does not divide over them.
@@ -77,9 +78,9 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
 def keep(parts: Any, devices: Sequence[jax.Device]) -> Any:
   """Moves slices to the memory of the accelerator that trains alone, if they fit.
 
-  They stay where they are for CPU devices, which share the host's memory, for several
-  devices, which are sent their share of each batch, where they lie in files, and where
-  they would take more than a quarter of the accelerator's memory.
+  They are not moved for CPU devices, which share the host's memory; for several
+  devices, which receive their share of each batch; if they are in files; or if they
+  would take more than a quarter of the accelerator's memory.
   """
   leaves, device = jax.tree.leaves(parts), devices[0]
   if len(devices) > 1 or device.platform == "cpu" or any(map(is_stored, leaves)):
@@ -93,15 +94,16 @@ def keep(parts: Any, devices: Sequence[jax.Device]) -> Any:
 def at_once(
   requested: int, parts: Any, devices: Sequence[jax.Device], count: int
 ) -> int:
-  """Batches a dispatch.
+  """Batches per dispatch.
 
   Args:
     requested: `config.steps_per_dispatch`; 0 divides them evenly into dispatches of at
-      most 32 where an accelerator holds the slices, else takes 1: a CPU gains nothing.
+      most 32 where an accelerator holds the slices, else takes 1, because a CPU gains
+      nothing.
     parts: the slices, as `keep` returned them.
-    devices: several take one batch a dispatch; so does one whose slices stay in files,
-      and an accelerator that does not hold them.
-    count: batches in all.
+    devices: several devices take one batch per dispatch; so does one device whose
+      slices stay in files, and an accelerator that does not hold them.
+    count: total number of batches.
   """
   leaves, on_cpu = jax.tree.leaves(parts), devices[0].platform == "cpu"
   held = on_cpu or all(isinstance(leaf, jax.Array) for leaf in leaves)
@@ -113,8 +115,8 @@ def at_once(
 def evenly(count: int) -> int:
   """The size of groups of at most 32 that are all equal, or nearly.
 
-  The largest divisor above 15, so that one compiled loop serves them all; where there
-  is none, the smallest size that needs no more groups than 32 would.
+  The largest divisor above 15, so that one compiled loop serves all groups. Without
+  such a divisor, the smallest size that needs no more groups than 32 would.
   """
   if count <= _AT_ONCE:
     return count
@@ -154,7 +156,7 @@ def compile_step(
       same on all devices.
     out_axes: pytree prefix as for `jax.pmap`: 0 for outputs with a leading batch
       axis, None for those that are equal on all devices.
-    donate: numbers of the arguments whose memory the outputs may take over.
+    donate: indices of the arguments whose memory the outputs may reuse.
 
   Returns:
     A function of whole batches that returns whole batches. Where the devices belong to

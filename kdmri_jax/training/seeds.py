@@ -15,22 +15,22 @@ from kdmri_jax.training.experiment import Experiment
 def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
   """Trains the named stages with every seed of the experiment.
 
-  With several seeds and several devices each device trains a seed of its own, so that
-  none waits for another. Seeds that are left over and would leave half of the devices
-  idle have all devices, one after the other; so have all seeds where
-  `config.devices` says how many to use. A seed's results are, to rounding, those of a
-  run of that seed alone.
+  With several seeds and several devices each device trains one seed, so that no device
+  waits for another. Where the remaining seeds would leave half of the devices idle,
+  each uses all devices, one after the other; so do all seeds if `config.devices` sets
+  the number of devices. A seed's results equal, to rounding, those of a run of that
+  seed alone.
 
   Args:
     pipeline: the experiment, with its first seed.
     names: stages to train where they are not finished.
 
   Returns:
-    A pipeline for each seed.
+    One experiment per seed.
 
   Raises:
-    UserError: see `Experiment.claim`; or see `stage.train`: the other seeds have then
-      gone on to their end.
+    UserError: see `Experiment.claim`; or see `stage_loop.train`: the other seeds are
+      then trained to their end.
     Interrupted: a signal stopped it; all states were saved.
   """
   config = pipeline.config
@@ -58,7 +58,7 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
 
 
 def divide(seeds: Sequence, devices: int) -> tuple[Sequence, Sequence]:
-  """Which seeds train side by side, and which then have all devices in turn."""
+  """The seeds that train side by side, and those that use all devices in turn."""
   workers = min(devices, len(seeds))
   if workers < 2:
     return [], seeds
@@ -68,7 +68,7 @@ def divide(seeds: Sequence, devices: int) -> tuple[Sequence, Sequence]:
 
 
 def _train_beside(pipelines, names, signal, local) -> list[UserError]:
-  """Trains each seed on a device of its own; the errors of those that failed."""
+  """Trains each seed on one device; returns the errors of failed seeds."""
   workers = min(len(local), len(pipelines))
   _say(workers, local[0].platform, [each.seed for each in pipelines])
   waiting = list(range(workers))

@@ -17,7 +17,7 @@ GIVEN = "given.json"
 
 
 class StageFolder:
-  """The folder of a stage, for reading while no one or another process trains it.
+  """The folder of a stage; can be read while another process trains the stage.
 
   Args:
     path: the folder.
@@ -32,7 +32,7 @@ class StageFolder:
     self.checkpoints = path / "checkpoints"
 
   def progress(self) -> Progress | None:
-    """How far the stage is; None when it has not begun."""
+    """The progress of the stage; None when it has not begun."""
     if not self.checkpoints.is_dir():
       return None
     checkpoints = Checkpoints(self.checkpoints, read_only=True)
@@ -50,7 +50,7 @@ class StageFolder:
 
     Args:
       shapes: shapes and types of the same network's weights.
-      item: "best", or "branches" for the student's blocks trained along.
+      item: "best", or "branches" for the student's blocks of SFT-KD-Recon.
 
     Raises:
       UserError: they cannot be read, or were changed after the training.
@@ -69,12 +69,12 @@ class StageFolder:
     return progress.weights if progress else {}
 
   def given(self) -> dict[str, Any] | None:
-    """The record of a stage that was given, see `give`; None of one that was not."""
+    """The record of a stage that was given, see `give`; None for other stages."""
     path = self.path / GIVEN
     return _read(path) if path.exists() else None
 
   def give(self, origin: dict[str, Any], *, write: bool) -> None:
-    """Records where a given stage comes from, or checks it against the record.
+    """Records the origin of a given stage, or checks it against the record.
 
     Args:
       origin: a JSON object, with the "digests" of its weights.
@@ -97,7 +97,7 @@ class StageFolder:
         self.path / GIVEN,
         f"other weights than those of {origin['text']} ({fingerprint.shown(changed)})",
         "the weights that were given when this run began",
-        "Give those, or start anew in another --workdir.",
+        "Give those, or start again in another --workdir.",
       )
     if write:
       _write(self.path / GIVEN, origin)
@@ -111,7 +111,7 @@ class StageFolder:
     return _read(self.path / RECORD)
 
   def check(self, expected: dict[str, Any]) -> None:
-    """Refuses what was trained here otherwise than `expected`.
+    """Refuses a stage that was trained with another record than `expected`.
 
     Raises:
       UserError: lists the differences.
@@ -127,7 +127,7 @@ class StageFolder:
       fingerprint.check(self.path, self.record(), expected)
 
   def begin(self, record: dict[str, Any]) -> None:
-    """Writes the record before the first step; checks it when a training goes on.
+    """Writes the record before the first step; checks it when a training continues.
 
     Raises:
       UserError: see `check`; or the folder cannot be written.

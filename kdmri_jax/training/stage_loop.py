@@ -39,7 +39,7 @@ def train(stage: Stage, setting: Setting) -> Progress:
     UserError: a loss became NaN or infinite; or the disk is full.
   """
   counts = batches.counts(stage.train)
-  per_epoch = batches.steps_per_epoch(counts, setting.batch_size)
+  per_epoch = batches.steps_per_epoch(counts, setting.config.batch_size)
   shown = setting.label + stage.name
   with contextlib.ExitStack() as stack:
     optimiser = make_optimiser(stage.config, per_epoch)
@@ -49,7 +49,7 @@ def train(stage: Stage, setting: Setting) -> Progress:
     snapshot = checkpoints.restore(fresh) or fresh
     done, total = snapshot.progress.step, stage.config.epochs * per_epoch
     if done:
-      logging.info("%s: going on after step %d of %d", shown, done, total)
+      logging.info("%s: continuing after step %d of %d", shown, done, total)
     diary = log.StageLog(stage.directory, shown, done, total, setting.row)
     stack.callback(diary.close)
     steps = make_steps(stage.networks, optimiser, setting.devices)
@@ -71,7 +71,7 @@ def _fresh(stage: Stage, setting: Setting, optimiser) -> Snapshot:
 
 
 class _Loop:
-  """The moving parts of a stage that is being trained."""
+  """The state of a stage during training."""
 
   def __init__(self, stage, setting, steps, snapshot, checkpoints, diary):
     self._stage, self._setting, self._steps = stage, setting, steps
@@ -86,7 +86,7 @@ class _Loop:
     self._predict = make_predict(stage.networks.model, setting.devices[:1])
     self._saved_at, self._counted_until = time.monotonic(), time.monotonic()
     self._saved_step = snapshot.progress.step
-    self._cache_left = setting.teacher_cache_mb * 2**20
+    self._cache_left = setting.config.teacher_cache_mb * 2**20
     self._train, self._at_once, self._validation = None, 1, None
 
   def _set_teacher(self, error_range: float) -> None:
@@ -102,7 +102,7 @@ class _Loop:
       self._with_hints(stage.train, "training"), setting.devices
     )
     self._at_once = parallel.at_once(
-      setting.steps_per_dispatch, self._train, setting.devices, per_epoch
+      setting.config.steps_per_dispatch, self._train, setting.devices, per_epoch
     )
     self._validation = Validation(
       self._steps,
@@ -139,10 +139,10 @@ class _Loop:
       self._stop_if_asked()
 
   def _train_epoch(self, epoch: int, done: int) -> None:
-    """Does the epoch's steps from `done` on; may be stopped before its last one."""
+    """Runs the epoch's steps from `done` on; may be stopped before its last one."""
     setting, progress = self._setting, self._snapshot.progress
     counts = batches.counts(self._train)
-    order = batches.epoch_order(counts, setting.batch_size, setting.seed, epoch)
+    order = batches.epoch_order(counts, setting.config.batch_size, setting.seed, epoch)
     end = progress.step - done + len(order)
     groups = batches.group(order, done, self._at_once)
     singles = [rows for group in groups if len(group) == 1 for rows in group]
@@ -183,8 +183,8 @@ class _Loop:
     return values
 
   def _is_audit_due(self, steps: int) -> bool:
-    """Whether one of the steps that come next is to be audited."""
-    every, step = self._setting.audit_every, self._snapshot.progress.step
+    """Whether one of the next steps is audited."""
+    every, step = self._setting.config.audit_every, self._snapshot.progress.step
     return bool(every) and -step % every < steps
 
   def _audit(self, batch: Slices) -> None:
@@ -218,7 +218,7 @@ class _Loop:
         f"{bad[0]} = {values[bad[0]]}",
         "a finite value",
         (
-          f"The last good checkpoint, of step {saved.step}, is kept. "
+          f"The last valid checkpoint, of step {saved.step}, is kept. "
           if saved
           else "It came before the first checkpoint. "
         )
@@ -227,12 +227,12 @@ class _Loop:
       )
 
   def _check_weights(self) -> None:
-    """Refuses to save weights that the last step has ruined."""
+    """Refuses to save weights that give values that are not finite."""
     values = self._validation.first(self._snapshot.state)
     self._check_finite(values, f"validation, step {self._snapshot.progress.step}")
 
   def _measured(self, batch: Slices) -> Acquisition:
-    """How a batch is measured, on the devices."""
+    """The acquisition of a batch, on the devices."""
     return self._acquisitions[shape_of(batch)]
 
   def _validate(self, epoch: int) -> dict[str, float]:
@@ -246,7 +246,7 @@ class _Loop:
     best = snapshot.progress.best_value
     if best is not None and value >= best:
       return False
-    # Copies: a step takes over the memory of the state before it.
+    # Copies: a step reuses the memory of the previous state.
     snapshot.best, snapshot.branches = jax.device_get(
       (snapshot.state.params, snapshot.state.guides.get("branches"))
     )
@@ -259,7 +259,7 @@ class _Loop:
     self._counted_until = now
 
   def _is_due(self) -> bool:
-    return time.monotonic() - self._saved_at >= self._setting.checkpoint_seconds
+    return time.monotonic() - self._saved_at >= self._setting.config.checkpoint_seconds
 
   def _save_if_due(self) -> bool:
     finished = self._snapshot.progress.finished
@@ -288,14 +288,14 @@ class _Loop:
       raise Interrupted(
         self._signal.received,
         f"stopped in stage {self._stage.name} at step {self._snapshot.progress.step}; "
-        "everything is saved. Start the same command again to go on.",
+        "everything is saved. Start the same command again to continue.",
       )
 
   def _with_hints(self, parts: tuple[Slices, ...], what: str) -> tuple[Slices, ...]:
-    """Adds the frozen teachers' hints, and takes the range of their error.
+    """Adds the frozen teachers' hints, and computes the range of their error.
 
-    Where every training step varies its slices, hints are of no use for long; the
-    error's range is then that of the slices as they are stored.
+    Where every training step varies its slices, hints cannot be kept; the error's range
+    is then that of the stored slices.
     """
     taught_terms = [term for term in self._stage.networks.terms if term.needs_teacher]
     if not taught_terms:
@@ -304,9 +304,9 @@ class _Loop:
     taught = hints.collect(
       lambda batch: self._steps.teach(self._teacher, batch, self._measured(batch)),
       parts,
-      self._setting.batch_size,
+      self._setting.config.batch_size,
       0 if varies else self._cache_left,
-      self._setting.teacher_cache_type,
+      self._setting.config.teacher_cache_type,
       what == "training" and any(term.uses_context for term in taught_terms),
       self._stop_if_asked,
     )
@@ -316,7 +316,7 @@ class _Loop:
         "%s: the teacher's outputs on the %s set take %.0f MB or more; computing them "
         "step by step (config.teacher_cache_mb=%d)",
         *(self._stage.name, what, taught.needed / 2**20),
-        self._setting.teacher_cache_mb,
+        self._setting.config.teacher_cache_mb,
       )
     if what == "training":
       self._set_teacher(taught.error_range)

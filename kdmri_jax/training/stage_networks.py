@@ -1,4 +1,4 @@
-"""What a stage computes with: networks, terms, and how they are put together."""
+"""The networks and terms of a stage, and the functions that combine them."""
 
 import functools
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from kdmri_jax.types import Acquisition, Array, Batch, Measurement, Outputs, Sli
 
 
 class Teacher(NamedTuple):
-  """The frozen teacher, as the steps are given it.
+  """The frozen teacher, as argument of the steps.
 
   Attributes:
-    params: for each of `Networks.teachers` its weights.
+    params: weights of each of `Networks.teachers`.
     error_range: largest minus smallest mean squared error over the training set.
   """
 
@@ -30,17 +30,17 @@ class Teacher(NamedTuple):
 
 
 class Networks(NamedTuple):
-  """What a stage computes with.
+  """The networks and terms of a stage.
 
   Attributes:
     model: the network that is trained.
     terms: from `objective.adapt`.
     teachers: the frozen networks that teach, None for one whose outputs are given; ()
       without any.
-    taught_by: for each task the number of its teacher; not used with one teacher.
+    taught_by: index of each task's teacher; not used with one teacher.
     branches: `models.branches.Branches` for SFT-KD-Recon, or None.
     seed: seed of the random draws of a step.
-    fresh: for each task whether a training step draws new noise; () without noise.
+    fresh: whether a training step draws new noise, per task; () without noise.
     augment: how a training step varies its slices, or None.
   """
 
@@ -55,7 +55,7 @@ class Networks(NamedTuple):
 
   @property
   def varies(self) -> bool:
-    """Whether a training step sees a slice otherwise than the step before."""
+    """Whether training steps vary a slice."""
     return any(self.fresh) or self.augment is not None
 
 
@@ -74,16 +74,16 @@ def complete(slices: Slices, acquisition: Acquisition) -> Batch:
 def vary(
   networks: Networks, slices: Slices, acquisition: Acquisition, draws: Array
 ) -> Batch:
-  """As `complete`, for training: with this step's noise, mirrored, turned and cut.
+  """As `complete`, for training: with this step's noise and augmentation.
 
-  Patches are cut from input and target after the measurement, which they lose; whole
-  slices are turned before they are measured.
+  Patches are cut from input and target after the measurement, and have no measurement.
+  Whole slices are turned before they are measured.
 
   Args:
-    networks: what the stage computes with.
+    networks: the stage's networks.
     slices: the slices of a step.
     acquisition: how they are measured.
-    draws: a number for each slice and step, uint32 [B].
+    draws: a different number for each slice and step, uint32 [B].
   """
   if any(networks.fresh):
     fresh = jnp.asarray(networks.fresh)[0 if slices.task is None else slices.task]
@@ -114,7 +114,7 @@ def forward(
 def teach(
   networks: Networks, teacher_params: Any, batch: Batch
 ) -> dict[str, Any] | None:
-  """The frozen teachers' hints, of each image those of its task's; None without one."""
+  """The hints of each image's frozen teacher; None without a teacher."""
   hints = []
   for teacher, params in zip(networks.teachers, teacher_params, strict=True):
     features = _teacher_features(teacher, params, batch)
@@ -144,12 +144,12 @@ def init_guides(
   acquisition: Acquisition,
   key: Array,
 ) -> dict[str, Any]:
-  """Initial weights of what is trained along with the network.
+  """Initial auxiliary weights of a stage.
 
   Args:
-    networks: what the stage computes with; terms as from `fit_terms`.
+    networks: the stage's networks; terms as from `fit_terms`.
     params: the network's weights.
-    teacher_params: those of each frozen teacher.
+    teacher_params: the weights of each frozen teacher.
     slices: any slice, for the shapes.
     acquisition: how it is measured.
     key: random key.
@@ -230,7 +230,7 @@ def fit_terms(
         f"config.stages.{stage}.teachers",
         "teachers whose layers differ in shape",
         "layers of equal shapes",
-        "Let networks of one kind teach, or another method.",
+        "Use teachers of one network, or another method.",
       )
   for term in terms:
     where = f"config.stages.{stage}.terms.{term.name}"

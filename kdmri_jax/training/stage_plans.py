@@ -1,4 +1,4 @@
-"""What the stages of an experiment compute with, checked before anything is trained."""
+"""The networks, terms and slices of all stages, checked before any training."""
 
 import pathlib
 from collections.abc import Sequence
@@ -73,13 +73,13 @@ class StagePlans:
       related = [t.name for t in self._terms[name] if t.weight and t.relates_images]
       if related and config.batch_size == 1:
         logging.warning(
-          "stage %s: the term %s compares the images of a batch and says little at "
+          "stage %s: the term %s compares the images of a batch and has no effect at "
           "config.batch_size=1",
           *(name, related[0]),
         )
 
   def networks(self, name: str, seed: int) -> Networks:
-    """What a stage computes with, for one seed of the training."""
+    """The networks of a stage, for one seed of the training."""
     config, augment = self._config.stages[name], self._config.augment
     teachers = config.all_teachers
     return Networks(
@@ -102,7 +102,7 @@ class StagePlans:
     )
 
   def slices(self, name: str, split: str) -> tuple[Slices, ...]:
-    """The slices of a split ("train", "validation"), for each task of a stage."""
+    """The slices of a split ("train", "validation"), once per task of a stage."""
     whole, numbers = getattr(self._dataset, split), self._tasks(name)
     parts = self.assign(split, whole.parts, numbers)
     config, known = self._config.stages[name], list(self._config.all_tasks)
@@ -123,17 +123,17 @@ class StagePlans:
   def assign(
     self, split: str, parts: Sequence[Slices], numbers: Sequence[int]
   ) -> tuple[Slices, ...]:
-    """Slices of a split once for each task of these numbers, see `tasks.assign`."""
+    """Slices of a split, once per task of these indices, see `tasks.assign`."""
     count = len(self._config.all_tasks)
     return tasks.assign(parts, numbers, count=count, noisy=self._noisy, name=split)
 
   @property
   def _outputs(self) -> dict[str, GivenOutputs]:
-    """The stages of which the outputs are given."""
+    """The stages whose outputs are given."""
     return {k: v for k, v in self.given.items() if isinstance(v, GivenOutputs)}
 
   def _check_outputs(self, name: str) -> None:
-    """Refuses what cannot be learnt from given outputs, which are images alone."""
+    """Refuses stages that need more than the images of given outputs."""
     stage, where = self._config.stages[name], f"config.stages.{name}"
     start = stage.start_from.partition("/")[0]
     if start in self._outputs:
@@ -146,7 +146,7 @@ class StagePlans:
       raise UserError(
         f"config.stages.{teachers[0]}.given",
         "outputs, and training slices that differ from step to step",
-        "outputs of what the student sees",
+        "outputs for the student's own inputs",
         "Set config.noise.fresh=False and no config.augment, or give a network.",
       )
     if stage.teacher and len(self._tasks(name)) > 1:
@@ -158,7 +158,7 @@ class StagePlans:
           f"{where}.terms.{term.name}.hint",
           f"{', '.join(term.hint)} of {teachers[0]!r}, whose outputs are given",
           "'image', the only layer that outputs have",
-          "Leave the term out, or give the teacher's weights.",
+          "Remove the term, or give the teacher's weights.",
         )
     for split in ("train", "validation"):
       self.slices(name, split)
@@ -168,14 +168,14 @@ class StagePlans:
     return any(each.snr is not None for each in self._dataset.acquisitions.values())
 
   def _tasks(self, name: str) -> list[int]:
-    """The numbers of a stage's tasks."""
+    """The indices of a stage's tasks."""
     known, wanted = list(self._config.all_tasks), self._config.stages[name].tasks
     return [known.index(task) for task in wanted or known]
 
   def _fit_terms(self, name: str) -> tuple[Term, ...]:
     """Fits the terms to the layers and traces them, before anything is trained.
 
-    They are traced for each size that the networks see, of patches and of slices.
+    They are traced for each size of patches and slices.
     """
     networks = self.networks(name, self._config.seed)
     plain = networks._replace(augment=None, fresh=())

@@ -1,4 +1,4 @@
-"""The pure functions a stage is made of: train, validate, teach, predict."""
+"""The pure functions of a stage: train, validate, teach, predict."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -27,14 +27,14 @@ from kdmri_jax.types import Acquisition, Batch, Slices
 
 
 class TrainState(NamedTuple):
-  """What training changes.
+  """The state that training changes.
 
   Attributes:
     params: the network's weights.
-    guides: what is trained along and dropped at the end: by the name of its term, the
-      weights of adapters and of methods that own some; "branches" for those of SFT.
+    guides: auxiliary weights, dropped at the end: by the name of a term, the weights of
+      its adapters and its method; "branches" for those of SFT.
     optimiser: Adam's moments and step count, over both.
-    step: optimiser steps done, int32.
+    step: completed optimiser steps, int32.
   """
 
   params: Any
@@ -46,12 +46,12 @@ class TrainState(NamedTuple):
 class Steps(NamedTuple):
   """The compiled functions of a stage.
 
-  Several devices take whole batches, one takes any.
+  Several devices need whole batches, one device takes any size.
 
   Attributes:
     train: (state, `Teacher`, slices, `Acquisition`) -> (state, values), where values
-      holds every weighted term, "loss" and "gradient_norm". The state that it is given
-      is used up.
+      holds every weighted term, "loss" and "gradient_norm". The state passed in cannot
+      be used again.
     train_many: (state, `Teacher`, all slices of a part, rows int [K, B],
       `Acquisition`) -> (state, values [K]): K steps of `train` on one device.
     validate: as `train` -> (per-image "mse" and "l1" [B], values of every term and
@@ -96,7 +96,7 @@ def make_schedule(stage: StageConfig, steps_per_epoch: int) -> optax.Schedule:
 def init_state(
   params: Any, guides: Any, optimiser: optax.GradientTransformation
 ) -> TrainState:
-  """The state a stage starts from; `guides` as from `networks.init_guides`."""
+  """The initial state of a stage; `guides` as from `stage_networks.init_guides`."""
   trained = optimiser.init((params, guides))
   return TrainState(params, guides, trained, np.zeros((), np.int32))
 
@@ -109,7 +109,7 @@ def make_steps(
   """Compiles a stage for the devices.
 
   Args:
-    networks: what the stage computes with.
+    networks: the stage's networks.
     optimiser: from `make_optimiser`.
     devices: one for `jax.jit`, several for `jax.pmap`; the numbers are the same.
   """
@@ -238,7 +238,7 @@ def _compile(devices, function, split, out_axes, donate=()):
 
 
 def _in_float32(hint):
-  """Hints that were kept in half precision."""
+  """Converts hints that were kept in half precision."""
   return hint.astype(jnp.float32) if hint.dtype == jnp.float16 else hint
 
 
@@ -249,12 +249,12 @@ def make_predict(
 ) -> Callable:
   """Compiles (params, slices, acquisition) -> (zero-filled, reconstruction, layers).
 
-  All results have a leading batch axis. Where the slices bring k-space, nothing but
-  the shape of their target is used.
+  All results have a leading batch axis. Where the slices have k-space, only the shape
+  of their target is used.
 
   Args:
     model: the network.
-    devices: that share a batch.
+    devices: the devices that share a batch.
     layers: names of features to return.
   """
 

@@ -12,7 +12,7 @@ from kdmri_jax.lookup import find, unknown
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.types import Array
 
-OWN = "own:"  # a hint so marked is a layer of the trained network itself
+OWN = "own:"  # prefix of a hint that is a layer of the trained network itself
 
 
 class Term(NamedTuple):
@@ -25,7 +25,7 @@ class Term(NamedTuple):
     guided: the trained network's layers it reads.
     hint: the teacher's layers it reads, or with `own` the trained network's; () for
       a pixel loss.
-    own: whether the hints come from the trained network itself, with their gradient.
+    own: whether the hints come from the trained network itself, with gradient.
   """
 
   name: str
@@ -84,13 +84,13 @@ def find_loss(
   """A loss against the target, or one variant of a distillation method.
 
   Args:
-    name: a registered name, or `package.module:name` of a function (prediction,
-      target) -> [B], of a `Method`, or of a dict of them by variant.
+    name: a registered name, or `package.module:name` of a function (prediction, target)
+      -> [B], a `Method`, or a dict of these by variant.
     variant: the variant of a method; "" where there are none.
     losses: the registered losses against the target.
 
   Raises:
-    ArgumentError: `loss` or `variant` names nothing, or something else.
+    ArgumentError: `loss` or `variant` is unknown, or of another type.
   """
   known = {**losses, PERCEPTUAL: losses.get(PERCEPTUAL), **METHODS}
   part = find("loss", name, known)
@@ -134,7 +134,7 @@ def _resolve(name: str, term: TermConfig, losses, has_teacher: bool) -> Term:
       "hint",
       f"layers of the teacher and of the network itself, {term.hint}",
       "either",
-      "Make two terms of it.",
+      "Write two terms.",
     )
   if own != {True} and not has_teacher:
     raise ArgumentError(

@@ -1,4 +1,4 @@
-"""How good a stage's network is on the slices that its best weights are chosen by."""
+"""Validates a stage's network, for the choice of its best weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,9 +17,9 @@ class Validation:
 
   Args:
     steps: its compiled functions.
-    setting: what it is trained with.
-    parts: the slices, with the teacher's hints where they are kept.
-    teachers: its teacher, and the same on the devices.
+    setting: the settings of the run.
+    parts: the slices, with the teacher's hints if these are kept.
+    teachers: its teacher on the host, and on the devices.
     acquisitions: `setting.acquisitions`, on the devices.
   """
 
@@ -33,10 +33,10 @@ class Validation:
   ):
     self._steps, self._setting = steps, setting
     self._parts = parallel.keep(tuple(parts), setting.devices)
-    self._order = batches.in_order(batches.counts(parts), setting.batch_size)
+    self._order = batches.in_order(batches.counts(parts), setting.config.batch_size)
     self._one_teacher, self._teacher = teachers
     self._acquisitions = acquisitions
-    asked, count = setting.steps_per_dispatch, len(self._order)
+    asked, count = setting.config.steps_per_dispatch, len(self._order)
     self._in_groups = parallel.at_once(asked, self._parts, setting.devices, count) > 1
 
   def first(self, state: TrainState) -> dict[str, float]:
@@ -45,7 +45,7 @@ class Validation:
     return jax.tree.map(lambda x: float(np.mean(x)), values)
 
   def whole(self, state: TrainState) -> dict[str, float]:
-    """Means over the slices, each of which counts once.
+    """Means over the slices; each slice counts once.
 
     Returns:
       "mse" and "l1" of the images, every term of the loss, and "loss".
@@ -61,7 +61,7 @@ class Validation:
     return {key: value / count for key, value in sums.items()}
 
   def _validated(self, state: TrainState) -> Iterator:
-    """Errors and values of each batch, or of each group of batches that are alike."""
+    """Errors and values of each batch, or of each group of equal batches."""
     if self._in_groups:
       return (self._group(state, group) for group in batches.alike(self._order))
     loaded = batches.load(self._parts, self._order)
@@ -70,17 +70,17 @@ class Validation:
   def _batch(self, state: TrainState, batch: Slices):
     """The errors of its images, and the values of the terms."""
     shape, one_device = shape_of(batch), len(self._setting.devices) == 1
-    if one_device or len(batch.target) == self._setting.batch_size:
+    if one_device or len(batch.target) == self._setting.config.batch_size:
       acquisition = self._acquisitions[shape]
       return self._steps.validate(state, self._teacher, batch, acquisition)
-    # On one device, so with arrays that are not spread over several.
+    # On one device, so with arrays that are not distributed over several.
     acquisition = self._setting.acquisitions[shape]
     return self._steps.validate_rest(
       jax.device_get(state), self._one_teacher, batch, acquisition
     )
 
   def _group(self, state: TrainState, group: Sequence[batches.Rows]):
-    """The same of several batches in one dispatch: all with one more axis."""
+    """The same for several batches in one dispatch, with one more axis."""
     part = self._parts[group[0].part]
     rows = np.stack([batch.rows for batch in group])
     acquisition = self._acquisitions[shape_of(part)]

@@ -1,4 +1,4 @@
-"""A run's folder: its config, its lock, and where each stage lives."""
+"""A run's folder: its config, its lock, and the folders of its stages."""
 
 import contextlib
 import fcntl
@@ -16,10 +16,10 @@ from kdmri_jax.saving import replacing, saving
 from kdmri_jax.training import fingerprint
 from kdmri_jax.training.stage_folder import StageFolder
 
-# Where data stand and how they are called; digests say what they are.
+# Location and names of the data; digests identify the data.
 _FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule)")
 
-FORMAT = 2  # of work directories; changes when a version cannot read what was before
+FORMAT = 2  # of work directories; changes when a version cannot read earlier ones
 _FORMAT_FILE = "workdir.json"
 
 
@@ -28,9 +28,9 @@ class WorkDir:
 
   Attributes:
     path: the folder.
-    seed: the seed whose weights are meant.
-    seed_path: the part that belongs to one seed.
-    task: the task whose results are meant; "" where there is one.
+    seed: the seed of the weights.
+    seed_path: the folder of the seed.
+    task: the task of the results; "" where there is one.
   """
 
   def __init__(self, path: pathlib.Path, seed: int, task: str = ""):
@@ -40,7 +40,7 @@ class WorkDir:
     self.task = task
 
   def stage(self, name: str) -> pathlib.Path:
-    """Folder of a stage, or of another row of the comparison."""
+    """The folder of a stage, or of another row of the comparison."""
     return self.seed_path / name
 
   def results(self, name: str) -> pathlib.Path:
@@ -53,14 +53,14 @@ class WorkDir:
     return self.path / "report" / self.task
 
   def seeds(self, name: str) -> list[int]:
-    """The seeds with which a stage has begun."""
+    """The seeds for which a stage has begun."""
     folders = self.path.glob(f"seed_*/{name}/checkpoints")
     seeds = (folder.parts[-3].removeprefix("seed_") for folder in folders)
     return sorted(int(seed) for seed in seeds if seed.isdecimal())
 
   @contextlib.contextmanager
   def locked(self) -> Iterator[None]:
-    """Keeps a second process out; released by the system even after a crash.
+    """Locks the folder for this process; the system releases it even after a crash.
 
     Raises:
       UserError: another process works here, or the folder cannot be written.
@@ -75,7 +75,7 @@ class WorkDir:
         raise UserError(
           self.path,
           "another process that uses this folder",
-          "a work directory of one's own",
+          "a work directory that no other process uses",
           "Wait for it, or choose another --workdir.",
         ) from None
       yield
@@ -86,24 +86,24 @@ class WorkDir:
     return StageFolder(self.stage(stage)).digests().get(item or "best", "")
 
   def check(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
-    """Refuses a folder that is not this run's.
+    """Refuses the folder of another run.
 
     Args:
       config: the experiment.
       dataset: the record of its data, with digests of mask and images.
 
     Raises:
-      UserError: the folder was made by another config or from other data, or by a
-        version of this package whose folders this one does not read.
+      UserError: the folder has another config or other data, or was written by a
+        version of this package that this one cannot read.
     """
     check_format(self.path)
     for name, value, free, what in _claims(config, dataset):
       _compare(self.path / name, json.loads(json.dumps(value)), free, what)
 
   def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
-    """Records the config and the data, when they have passed `check`.
+    """Records the config and the data after `check`.
 
-    Data that have moved are the same data, and recorded at their new place.
+    Data that have moved are the same data, and are recorded at their new place.
     """
     self.check(config, dataset)
     for name, value, *_ in _claims(config, dataset):
@@ -198,8 +198,8 @@ def _compare(
       raise UserError(
         path,
         f"other {what} than this run's: {'; '.join(different[:5])}",
-        "the ones this work directory was made with",
-        "Choose another --workdir, or remove this one to start anew.",
+        "the ones of this work directory",
+        "Choose another --workdir, or remove this one to start again.",
       )
 
 
@@ -211,6 +211,6 @@ def _readable(path):
     raise UserError(
       path,
       f"a file that cannot be read ({error})",
-      "the JSON file a run writes",
+      "the JSON file of a run",
       "Choose another --workdir, or remove this file.",
     ) from error

@@ -193,6 +193,7 @@ class TestSeeds:
     assert run.origin("teacher").text.endswith("alpha25/teacher, seed 42")
     assert_equal(run.best("teacher"), again(sweep[0]).best("teacher"))
 
+  @pytest.mark.slow
   def test_of_several_seeds_one_is_chosen(self, sweep, tmp_path):
     other = tmp_path / "other"
     config = sweep_config()
@@ -216,11 +217,11 @@ class TestRecords:
     brain = tmp_path / "brain"
     copied = tmp_path / "knee" / "seed_42" / "teacher"
     shutil.copytree(copied, brain / "seed_42" / "teacher")
-    found = refused("a stage that was trained otherwise", sweep_config(), brain)
+    found = refused("was trained with other settings", sweep_config(), brain)
     assert "mask.acceleration: 5.0 there, 3.0 here" in found
     assert "data.train_digest: " in found
     assert "WORKDIR/STAGE" in found
-    with pytest.raises(UserError, match="trained otherwise"):
+    with pytest.raises(UserError, match="trained with other settings"):
       make(brain).best("teacher")
 
   def test_a_student_of_another_teacher_is_refused(self, sweep, tmp_path):
@@ -329,6 +330,7 @@ class TestLeaks:
 
 
 class TestFiles:
+  @pytest.mark.slow
   def test_it_teaches_as_the_run_does(self, sweep, file, tmp_path):
     (run,) = train(make(tmp_path, given=file))
     assert_same_end(final(tmp_path, "kd"), final(sweep[0] / "alpha50", "kd"))
@@ -351,7 +353,7 @@ class TestFiles:
   @pytest.mark.parametrize(
     ("given", "message"),
     [
-      ("nowhere/teacher", "which is none of them; expected a stage of another run"),
+      ("nowhere/teacher", "no weights and no images; expected a stage of another run"),
       ("none.pt", "none.pt"),
     ],
   )
@@ -366,6 +368,7 @@ class TestFiles:
 
 
 class TestOutputs:
+  @pytest.mark.slow
   def test_they_teach_and_are_evaluated(self, sweep, outputs, tmp_path):
     (run,) = train(make(tmp_path, given=outputs))
     jax.tree.map(
@@ -387,6 +390,7 @@ class TestOutputs:
     with pytest.raises(UserError, match="a folder of outputs"):
       load.load(tmp_path, "teacher", (24, 20))
 
+  @pytest.mark.slow
   def test_they_may_be_taught_step_by_step(self, sweep, outputs, tmp_path):
     config = sweep_config(given=outputs)
     config.teacher_cache_mb = 0
@@ -435,6 +439,7 @@ class TestOutputs:
     first.unlink()
     refused(f"without {first.name}; expected an output for", config, tmp_path / "b")
 
+  @pytest.mark.slow
   def test_outputs_of_other_volumes_are_left_out_of_the_results(
     self, outputs, tmp_path
   ):

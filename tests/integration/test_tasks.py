@@ -202,6 +202,34 @@ def test_measuring_several_tasks_is_measuring_each():
     np.testing.assert_allclose(measurement.kspace[rows], alone.kspace, atol=1e-5)
 
 
+class TestGivenExperts:
+  def test_they_teach_as_in_the_run_that_trained_them(self, trained, tmp_path):
+    config = two_tasks()
+    config.pipeline = ("expert_denoise", "expert_sharpen", "kd")
+    config.evaluation.models = config.pipeline
+    for name in config.pipeline[:2]:
+      config.stages[name].given = str(trained.workdir.path / name)
+    (run,) = train(Experiment(config_lib.parse(config), tmp_path))
+    jax.tree.map(np.testing.assert_array_equal, run.best("kd"), trained.best("kd"))
+
+  def test_outputs_teach_the_images_of_their_task(self, trained, tmp_path):
+    config = two_tasks()
+    config.tasks.denoise.noise.fresh = config.tasks.sharpen.noise.fresh = False
+    config.stages.expert_sharpen.given = str(tmp_path / "outputs")
+    for part in (trained.dataset.train, trained.dataset.validation):
+      for volume in part.volumes:
+        images = 2 * volume.target[..., None]
+        reconstruct.write(tmp_path / "outputs", images, volume, "reconstruction")
+    run = Experiment(config_lib.parse(config), tmp_path / "run")
+    networks = run.plans.networks("kd", run.seed)
+    assert networks.teachers[1] is None
+    (slices,) = run.plans.slices("kd", "validation")
+    half = len(slices.target)
+    assert len(slices.given) == len(slices.task) == 2 * half
+    assert not slices.given[:half].any()
+    np.testing.assert_allclose(slices.given[half:], 2 * slices.target, rtol=1e-6)
+
+
 def test_noise_is_fresh_where_the_task_says_so():
   config = two_tasks()
   config.tasks.sharpen.noise.update(snr=(8.0, 16.0), fresh=False)

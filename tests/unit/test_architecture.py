@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import pathlib
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -151,6 +152,25 @@ def test_files_stay_readable_in_one_sitting():
   for folder in ("kdmri_jax", "scripts", "experiments"):
     for path in (ROOT / folder).rglob("*.py"):
       assert len(path.read_text().splitlines()) <= 350, path
+
+
+def test_library_code_names_no_flag_and_no_key():
+  """Its errors name arguments and files; their callers know keys and flags."""
+  rooms = ("data", "distillation", "inference", "io", "losses", "metrics", "models")
+  for room in (*rooms, "ops", "physics", "statistics"):
+    for path in (PACKAGE / room).rglob("*.py"):
+      for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "").endswith(
+          "Error"
+        ):
+          texts = [
+            part.value
+            for part in ast.walk(node)
+            if isinstance(part, ast.Constant) and isinstance(part.value, str)
+          ]
+          for text in texts:
+            assert not re.search(r"(^|[ ('])--[a-z]|--config", text), (path, text)
+            assert "Correct it." not in text, (path, text)
 
 
 def test_help_needs_no_jax():

@@ -10,6 +10,8 @@ from kdmri_jax.distillation.methods import attentive
 from kdmri_jax.physics import consistency, fourier
 from kdmri_jax.types import Measurement
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def images(channels=1, size=(10, 7), batch=3):
   rng = np.random.default_rng(3)

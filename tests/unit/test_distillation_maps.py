@@ -15,6 +15,8 @@ from kdmri_jax.distillation.methods import (
   nst,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def test_attention_transfer_of_the_paper_in_float64():
   student, teacher = layers(0), layers(1)

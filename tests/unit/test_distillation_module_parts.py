@@ -15,6 +15,8 @@ from kdmri_jax.distillation.methods import (
   vid,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def test_a_regressor_that_is_the_identity_leaves_half_the_mean_square(golden):
   numbers = golden("kd_losses")
@@ -70,7 +72,7 @@ def test_the_paraphraser_follows_its_reconstruction_alone():
     def value(weights):
       return guide.apply({"params": {"method": weights}}, student, teacher, context)
 
-    return jax.grad(value)(params["method"])
+    return jax.jit(jax.grad(value))(params["method"])
 
   one, other = gradient(layers(0, 3)), gradient(layers(8, 3))
   for name in params["method"]:
@@ -140,9 +142,10 @@ def test_a_deeper_student_layer_is_taught_by_an_earlier_hint():
   def value(student, hints):
     return guide.apply({"params": params}, student, hints, context)
 
-  shown = jax.grad(value)(student, teacher)
-  early = jax.grad(value)(student, (teacher[0] + 1, *teacher[1:]))
-  late = jax.grad(value)(student, (*teacher[:2], teacher[2] + 1))
+  differentiate = jax.jit(jax.grad(value))
+  shown = differentiate(student, teacher)
+  early = differentiate(student, (teacher[0] + 1, *teacher[1:]))
+  late = differentiate(student, (*teacher[:2], teacher[2] + 1))
   assert not np.array_equal(shown[2], early[2])
   np.testing.assert_array_equal(shown[0], late[0])
 

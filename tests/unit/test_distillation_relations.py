@@ -16,6 +16,8 @@ from kdmri_jax.distillation.methods import (
   similarity_preserving,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.fixture
 def embeddings(golden):

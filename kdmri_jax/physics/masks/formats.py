@@ -67,28 +67,28 @@ def read_mask(
     The mask, uint8 [H, W], uncentred, and a sentence on the place of zero frequency.
 
   Raises:
-    ArgumentError: `axis` is neither 0 nor 1, or `size` or `axis` contradict the mask.
-    UserError: the file is missing, damaged or of another format; it is not a single
-      mask of 0 and 1; a line has no `axis` or `size`; zero frequency is not sampled; or
-      the low frequencies are not sampled in the place given by `centred`.
+    ArgumentError: `axis` or `size` is missing for a line, or contradicts the mask.
+    UserError: the file is missing, damaged or of another format; it is no single mask
+      of 0 and 1; zero frequency is not sampled; or the low frequencies are not sampled
+      where `centred` says.
 
   Source: mri_data.py and subsample.py of fastMRI; poisson.c and pattern.c of BART.
   """
   if axis not in (None, 0, 1):
-    raise ArgumentError("axis", str(axis), "0 (rows), 1 (columns) or None")
+    raise ArgumentError("axis", str(axis), "0 (rows) or 1 (columns)")
   path = pathlib.Path(path)
   stored = _stored(path, key)
   if stored.values.ndim == 1:
     stored = stored._replace(values=_repeated(path, stored, size, axis))
   mask = files.binary(path, _real(stored.values))
   if size is not None and mask.shape != tuple(size):
-    found = f"shape {tuple(size)}, but the mask in {path} has {mask.shape}"
-    raise ArgumentError("size", found, "the shape of the mask")
+    found = f"{tuple(size)}, but {mask.shape} in {path}"
+    raise ArgumentError("size", found, "the mask's own size, or none")
   if axis is not None and not describe.is_cartesian(mask, axis):
     found = "a mask that varies along both axes"
     if (own := describe.phase_encode_axis(mask)) is not None:
       found = f"phase-encode axis {own}"
-    raise ArgumentError("axis", f"{axis}, but {path} has {found}", "the mask's own")
+    raise ArgumentError("axis", f"{axis}, but {found} in {path}", "the mask's own axis")
   middle = stored.centred if centred is None else centred
   mask = np.fft.ifftshift(mask) if middle else mask
   _check_order(path, mask, middle)
@@ -136,7 +136,7 @@ def _stored(path, key) -> _Stored:
     return _bart(path)
   expected = "a mask in a file .npy, .mat, .h5 or .cfl"
   if not path.is_file():
-    raise UserError(path, "no such file", expected)
+    raise UserError(path, "no such file", expected, "Correct the path.")
   if path.suffix == ".npy":
     values = np.squeeze(files.read_npy(path))
     return _Stored(values, "a NumPy file", centred=False)
@@ -153,7 +153,7 @@ def _matlab(path, key):
   except UserError as error:
     if not error.found.startswith("no array"):
       raise
-    remedy = "Name the variable of the mask as `key`."
+    remedy = "Name the variable of the mask as key."
     raise UserError(path, error.found, error.expected, remedy) from error
   return np.squeeze(values.toarray() if scipy.sparse.issparse(values) else values)
 
@@ -163,7 +163,7 @@ def _fastmri(path, key) -> _Stored:
     if not isinstance(file.get(key), h5py.Dataset):
       keys = ", ".join(sorted(file)) or "none"
       found = f"no dataset {key!r} (the keys are: {keys})"
-      remedy = "Name it as `key`; fastMRI's fully sampled files have no mask."
+      remedy = "Name it as key; fastMRI's fully sampled files have no mask."
       raise UserError(path, found, f"a dataset {key!r}", remedy)
     values = np.squeeze(h5_array(file, key))
     shape: tuple[int, ...] = getattr(file.get("kspace"), "shape", ())
@@ -202,20 +202,18 @@ def _repeated(path, stored, size, axis) -> np.ndarray:
   length = len(stored.values)
   known = stored.axis if stored.axis is not None else axis
   if known is None:
-    raise UserError(
-      path,
-      f"a line of {length} values",
-      "its phase-encode axis",
-      "Give `axis`: 0 where rows are sampled, 1 where columns are.",
+    raise ArgumentError(
+      "axis",
+      f"none, for a line of {length} values in {path}",
+      "0 (rows are sampled) or 1 (columns)",
     )
   size = size or stored.size
   if size is None or size[known] != length:
     what = "columns" if known else "rows"
-    raise UserError(
-      path,
-      f"a line of {length} {what}" + (f" for a size of {size}" if size else ""),
+    raise ArgumentError(
+      "size",
+      f"{size or 'none'}, for a line of {length} {what} in {path}",
       f"rows and columns, {length} {what} among them",
-      "Give `size`, rows and columns.",
     )
   line = stored.values[:, None] if known == 0 else stored.values
   return np.broadcast_to(line, size)
@@ -234,7 +232,7 @@ def _check_order(path, mask, middle: bool) -> None:
       path,
       f"the low frequencies sampled {places[not middle]}",
       f"them {places[middle]}",
-      f"Give `centred` as {not middle}.",
+      f"Say where they are with --{'no' if middle else ''}centred.",
     )
   if not mask[0, 0]:
     raise UserError(

@@ -242,7 +242,7 @@ def test_psnr_of_a_mean_squared_error():
     (lambda t, p: (t[:, :6], p[:, :6]), "target", "7x7 pixels, the window of SSIM"),
     (lambda t, p: (t, p[:, :-1]), "prediction", "the same shape"),
     (lambda t, p: (t[0], p), "prediction", "the same shape"),
-    (lambda t, p: (t[..., None], p[..., None]), "target", "leave the axis of channels"),
+    (lambda t, p: (t[..., None], p[..., None]), "target", "remove the axis of"),
     (lambda t, p: (t, np.where(p > 1, np.nan, p)), "prediction", "NaN or infinite"),
     (lambda t, p: (t, p + 0j), "prediction", "complex values.*Take the magnitude"),
     (lambda t, p: (t > 0, [["a"]]), "prediction", "the same shape"),
