@@ -1,4 +1,4 @@
-"""From what was measured to what the report says: numbers, sentences, cautions."""
+"""From measurements to the content of the report: numbers, sentences, cautions."""
 
 from typing import Any
 
@@ -13,20 +13,18 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
   """The content of report.json.
 
   Returns:
-    A dict with title, protocol, protocol_definition, dataset, evaluated_on, mask;
-    rows: see `rows.summary_rows`; paired: results of `report.paired` with
-    "sentence", for every distilled model against the control, the student and the
-    teacher, and for teacher-student, where both have values and share a seed, each
-    for the compared metrics; further: the same for `inputs.pairs`, in the first metric;
-    answer and cautions: lists of sentences; networks: names of all rows and stages;
-    leading: the distilled model with the best mean of the first metric, or None;
-    baseline: what its gain is measured against, the control or without one the student,
-    or None; best: of the networks smaller than the teacher the best one in the first
-    metric, or None; audit: see
-    `audits.summarise`; snr: see `signal.summary`; timing: see `speed.summary`;
-    control; published_source; seconds;
-    kept_epochs (stage -> a list, the epoch for each seed); bootstrap, seed, seeds,
-    config, environment.
+    A dict with title, protocol, protocol_definition, dataset, evaluated_on, mask; rows:
+    see `rows.summary_rows`; paired: results of `report.paired` with "sentence", for
+    every distilled model against the control, the student and the teacher, and for
+    teacher-student, where both have values and share a seed, each for the compared
+    metrics; further: the same for `inputs.pairs`, in the first metric; answer and
+    cautions: lists of sentences; networks: names of all rows and stages; leading: the
+    distilled model with the best mean of the first metric, or None; baseline: the
+    reference of its gain, the control or without one the student, or None; best: of the
+    networks smaller than the teacher the best one in the first metric, or None; audit:
+    see `audits.summarise`; snr: see `signal.summary`; timing: see `speed.summary`;
+    control; published_source; seconds; kept_epochs (stage -> a list, the epoch for each
+    seed); bootstrap, seed, seeds, config, environment.
   """
   rows = summary_rows(
     inputs.tables,
@@ -140,7 +138,7 @@ def _answer(inputs, rows, pairs, order):
 
 
 def _baseline(inputs, pairs, name):
-  """What the gain of a distilled network is measured against."""
+  """The baseline of a distilled network's gain."""
   compared = {pair["b"] for pair in pairs if pair["a"] == name}
   found = [b for b in (inputs.control, inputs.student) if b in compared]
   return found[0] if found else None

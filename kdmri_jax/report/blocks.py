@@ -5,7 +5,7 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-  """A heading and what stands below it."""
+  """A heading and its blocks."""
 
   title: str
   blocks: list
@@ -20,7 +20,7 @@ class Paragraph:
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-  """The result in sentences, and a few numbers (value, what it is) to remember."""
+  """The result in sentences, and a few key numbers (value, label)."""
 
   sentences: list[str]
   numbers: list[tuple[str, str]]
@@ -28,7 +28,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Cautions:
-  """What a reader must know before quoting a number."""
+  """Limitations to consider before quoting a number."""
 
   items: list[str]
 
@@ -41,7 +41,7 @@ class Table:
     header: column titles.
     rows: cells.
     note: small text below.
-    highlight: index of the row to bring out, or None.
+    highlight: index of the highlighted row, or None.
     colours: row name -> hexadecimal colour of its mark.
   """
 
@@ -71,7 +71,7 @@ class Facts:
 
 @dataclasses.dataclass(frozen=True)
 class Links:
-  """Files beside the document: (file, what it holds)."""
+  """Files beside the document: (file, description)."""
 
   items: list[tuple[str, str]]
 

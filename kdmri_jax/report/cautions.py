@@ -1,4 +1,4 @@
-"""What a reader must know before quoting a number of the report."""
+"""Limitations to consider before quoting a number of the report."""
 
 from collections import Counter
 from typing import Any
@@ -23,7 +23,7 @@ def cautions(
   """Sentences, each once.
 
   Args:
-    inputs: what the report is made of.
+    inputs: the inputs of the report.
     rows: from `rows.summary_rows`.
     pairs: from `report.paired`.
     audit: from `audits.summarise`.
@@ -44,7 +44,7 @@ def cautions(
 
 
 def simulated(dataset: dict[str, Any]) -> bool:
-  """Whether k-space was simulated; only an explicit False says that it was not."""
+  """Whether k-space was simulated: True unless the record has an explicit False."""
   return dataset.get("simulated_kspace", True) is not False
 
 
@@ -62,7 +62,7 @@ def _few_subjects(pairs):
       )
     elif count < _FEW_SUBJECTS:
       found.append(
-        f"Intervals over {counted(count, group)} are too narrow: so few show less of "
+        f"Intervals over {counted(count, group)} are too narrow: so few underestimate "
         "their spread than there is."
       )
   return found
@@ -129,7 +129,7 @@ def _seeds(inputs, rows, pairs):
 
 
 def _unequal_training(inputs, pairs):
-  """What a gain of distillation is also owed to: a longer training."""
+  """Another cause of a gain of distillation: a longer training."""
   compared = {(pair["a"], pair["b"]) for pair in pairs}
   epochs = {name: budget.epochs for name, budget in inputs.budgets.items()}
   less = epochs.get(inputs.student, 0)

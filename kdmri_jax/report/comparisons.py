@@ -106,7 +106,7 @@ def _note(pairs, bootstrap, several):
     "comparisons."
   )
   if any(pair["left_out"] for pair in pairs):
-    note += " Left out is what has no finite value."
+    note += " Values that are not finite are omitted."
   reasons = dict.fromkeys(pair["gap_note"] for pair in pairs if pair["gap_note"])
   return " ".join([note, *(f"{text[0].upper()}{text[1:]}." for text in reasons)])
 

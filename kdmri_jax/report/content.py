@@ -1,4 +1,4 @@
-"""The report's sections, in the order in which a reader asks."""
+"""The report's sections, from the results to the details."""
 
 import json
 
@@ -17,7 +17,7 @@ def sections(inputs: ReportInput, analysis: dict, pictures: dict) -> list:
   """The whole document.
 
   Args:
-    inputs: what the report is made of.
+    inputs: the inputs of the report.
     analysis: from `analysis.analyse`.
     pictures: name -> file, relative to the document, of the figures that exist.
 
@@ -54,7 +54,7 @@ def _what_came_out(inputs, analysis, pictures):
     )
     alt = "Input, target and reconstructions, an enlarged region, and residues."
     parts.append(blocks.Picture(pictures["comparison"], alt, caption))
-  return blocks.Section("What came out", parts)
+  return blocks.Section("Results", parts)
 
 
 def _numbers(inputs, analysis):
@@ -85,7 +85,7 @@ def _numbers(inputs, analysis):
 
 
 def _over(pair):
-  """What was paired: "12 subjects", with several seeds "12 subjects, 5 seeds"."""
+  """The paired units: "12 subjects", with several seeds "12 subjects, 5 seeds"."""
   seeds = pair["n_seeds"]
   return wording.units(pair) + (f", {wording.seeds(seeds)}" if seeds > 1 else "")
 
@@ -140,7 +140,7 @@ def _further(inputs, analysis):
   ]
   names = (*main(inputs.tables.metrics), *metrics)
   left_out = sum(row[name]["left_out"] for row in analysis["rows"] for name in names)
-  note = f"{left_out} values are undefined or infinite and were left out of means."
+  note = f"{left_out} values are undefined or infinite and were omitted from means."
   return blocks.Table(
     ("model", *_titles(metrics).values()),
     rows,
@@ -194,7 +194,7 @@ def _definitions(inputs):
 
 def _files(inputs):
   links = [
-    ("summary.csv", "the table of results, a line for each network and metric"),
+    ("summary.csv", "the table of results, one line per network and metric"),
     ("volumes.csv", "metrics of every volume, all protocols (also volumes.json)"),
     ("slices.csv", "metrics of every slice, all protocols (also slices.json)"),
     ("report.json", "everything in this report for programs"),
@@ -210,7 +210,7 @@ def _files(inputs):
 
 
 def _facts(value, name=""):
-  """Names and values of a nested dict, one a leaf."""
+  """Names and values of a nested dict, one per leaf."""
   if isinstance(value, dict) and value:
     return [
       fact

@@ -1,4 +1,4 @@
-"""The one slice of the evaluated volumes that the report's pictures show."""
+"""The slice of the evaluated volumes that the report's pictures show."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,14 +28,14 @@ def choose(pipeline: Experiment) -> tuple[Volume, int]:
 
 
 def slices(pipeline: Experiment) -> Slices:
-  """The slice as it is stored, a batch of one."""
+  """The stored slice, as a batch of one."""
   part, start, _ = _span(pipeline)
   row = np.array([start + choose(pipeline)[1]])
   return batches.take(pipeline.dataset.test.parts[part], row)
 
 
 def acquisition(pipeline: Experiment) -> Acquisition:
-  """How it is measured."""
+  """The acquisition of the slice."""
   volume, _ = choose(pipeline)
   return pipeline.dataset.acquisitions[volume.target.shape[1:]]
 
@@ -53,7 +53,7 @@ def attention_maps(pipeline: Experiment, params: Mapping[str, Any]) -> Attention
   """Attention maps [layers, H, W] of the slice by model, the teacher's first.
 
   The layers are those of the experiment's first attention transfer from a teacher;
-  models of another kind than those it was made for are left out.
+  models of another kind are omitted.
 
   Args:
     pipeline: one seed of the experiment.
@@ -91,7 +91,7 @@ def attention_maps(pipeline: Experiment, params: Mapping[str, Any]) -> Attention
 
 
 def _is_taught(config: ExperimentConfig, name: str, term: TermConfig) -> bool:
-  """Whether a stage, or one it started from, followed the teacher on these layers."""
+  """Whether a stage, or one it started from, learned the teacher's layers."""
   while name:
     stage = config.stages[name]
     layers = [

@@ -36,13 +36,13 @@ def write(
 ) -> pathlib.Path:
   """Writes index.html, report.md, report.json, figures/ and the tables.
 
-  Everything is made in a new folder beside `directory`, which takes its place at the
-  end; until then an earlier report stays as it is. Files in `directory` that no
-  report writes are kept.
+  All files are written to a new folder beside `directory`, which replaces it at the
+  end; until then an earlier report stays unchanged. Files in `directory` that no report
+  writes are kept.
 
   Args:
-    directory: folder of the report; its parents are made when missing.
-    inputs: what the report is made of.
+    directory: folder of the report; its parents are created when missing.
+    inputs: the inputs of the report.
     analysis: result of `analyse(inputs)` where the caller has it already.
 
   Returns:
@@ -82,7 +82,7 @@ def _fill(folder, inputs, analysis):
 
 
 def _draw(folder, inputs, analysis):
-  """Draws the figures there is something for; name -> relative path."""
+  """Draws the figures that have data; name -> relative path."""
   shown = main(inputs.tables.metrics)
   pairs = [p for p in comparisons.drawn_pairs(analysis) if p["metric"] in shown]
   diaries = [lines for runs in inputs.histories.values() for lines in runs]

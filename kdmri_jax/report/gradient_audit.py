@@ -1,7 +1,7 @@
-"""What the terms of a loss contributed to the gradient, from a stage's diary.
+"""The contribution of a loss's terms to the gradient, from a stage's log.
 
-A diary (`training.log`) holds every so many steps a line {"event": "audit", "step",
-"terms": {term: {"value", "share", "cosine"}}}: the share of the term in the sum of the
+At intervals the log (`training.log`) has a line {"event": "audit", "step", "terms":
+{term: {"value", "share", "cosine"}}}: the share of the term in the sum of the
 gradients' norms, and the cosine of its gradient with that of the L1 error of the
 reconstruction.
 """
@@ -19,14 +19,14 @@ Audits = Mapping[str, Sequence[Sequence[dict]]]
 def collect(
   config: ExperimentConfig, histories: Mapping[str, Sequence[Sequence[dict]]]
 ) -> dict[str, list[list[dict]]]:
-  """The audits worth looking at: of several terms, or of a distillation.
+  """The audits for the report: of several terms, or of a distillation.
 
   Args:
     config: the experiment.
     histories: stage -> for each seed the lines of its metrics.jsonl.
 
   Returns:
-    Stage -> for each seed its audits; stages without any are left out.
+    Stage -> for each seed its audits; stages without audits are omitted.
   """
   audits = {}
   for stage, runs in histories.items():
@@ -38,7 +38,7 @@ def collect(
 
 
 def summarise(audits: Audits) -> list[dict]:
-  """One entry for each term of each stage, over all audits and seeds.
+  """One entry per term of each stage, over all audits and seeds.
 
   Args:
     audits: from `collect`.

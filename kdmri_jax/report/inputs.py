@@ -1,4 +1,4 @@
-"""What a report is made of."""
+"""The inputs of a report."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -10,11 +10,11 @@ from kdmri_jax.report.tables import Tables
 
 
 class Budget(NamedTuple):
-  """What a network's weights took, the stages they started from included.
+  """The training cost of a network's weights, including the stages they started from.
 
   Attributes:
     epochs: epochs.
-    steps: optimiser steps; None where the record of a stage is gone.
+    steps: optimiser steps; None where the record of a stage is missing.
     seconds: training time, mean over the seeds; None likewise.
     given: whether the network was not trained in this run.
   """
@@ -26,14 +26,14 @@ class Budget(NamedTuple):
 
 
 class Attention(NamedTuple):
-  """Attention maps of one slice, and which layers they show.
+  """Attention maps of one slice, and their layers.
 
   Attributes:
-    maps: name -> maps [K, H, W], a map for each of K layers, the teacher's first.
+    maps: name -> maps [K, H, W], one map for each of K layers, the teacher's first.
     stage: the stage whose attention transfer compares these layers.
     hint: the teacher's layers.
     guided: the other networks' layers.
-    taught: those of the networks that have been taught the teacher's maps there.
+    taught: the networks that were trained to match the teacher's maps there.
   """
 
   maps: dict[str, np.ndarray]
@@ -45,25 +45,25 @@ class Attention(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ReportInput:
-  """Everything that a report is made of.
+  """All inputs of a report.
 
-  Models may be missing (an experiment of which only a part was trained); the report
-  then says what there is.
+  Models may be missing if only a part of an experiment was trained; the report then
+  covers the existing ones.
 
   Attributes:
     title: name of the experiment.
-    protocol: key of `metrics.PROTOCOLS`; the one that the tables show.
+    protocol: key of `PROTOCOLS` that the tables show.
     tables: metrics of all models under all protocols.
-    dataset: record of the data: source, subjects of each split, scaling, crop;
-      "unit" says what its subjects are ("subject", "file"), "simulated_kspace" is
-      False only where the scanner's own k-space was used, and "notes" (a list of
-      sentences) join the cautions.
+    dataset: record of the data: source, subjects of each split, scaling, crop; "unit"
+      names what its subjects are ("subject", "file"), "simulated_kspace" is False only
+      where the scanner's own k-space was used, and "notes" (a list of sentences) join
+      the cautions.
     evaluated_on: split that was evaluated, "test" or "validation".
     mask: description of the mask.
     parameters: number of parameters of each network.
     teacher: model that bounds the gap from above.
     student: the unassisted student.
-    distilled: models whose gain is asked for.
+    distilled: models whose gain is estimated.
     control: the budget-matched student, "" for none.
     pairs: further comparisons (a, b), the gain of a over b.
     bootstrap: number of resamples.
@@ -72,13 +72,13 @@ class ReportInput:
     environment: versions and devices.
     seeds: seeds of the trainings.
     published: model -> published (PSNR in dB, SSIM), or PSNR alone.
-    published_source: where those stand.
+    published_source: their source.
     histories: stage -> for each seed the lines of its metrics.jsonl.
-    given: stage that was not trained in this run -> where it comes from.
+    given: stage that was not trained in this run -> its origin.
     seconds: stage -> its own training time, mean over the seeds.
-    budgets: model -> what its weights took.
+    budgets: model -> training cost of its weights.
     audits: stage -> for each seed its audits, from `audits.collect`.
-    mask_image: mask [H, W], zero frequency at [0, 0]; None leaves the picture out.
+    mask_image: mask [H, W], zero frequency at [0, 0]; None for no picture.
     comparison_images: name -> image [H, W] for `figures.comparison`, or None.
     comparison_range: range of their PSNR and SSIM; None takes the target's maximum.
     attention: maps of the slice shown, or None.
@@ -119,12 +119,12 @@ class ReportInput:
 
   @property
   def unit(self) -> str:
-    """What the subjects of the data are: "subject", "file", "slab of one head"."""
+    """The unit of the data: "subject", "file", "slab of one head"."""
     return self.dataset["unit"]
 
   @property
   def of_seed(self) -> str:
-    """Whose weights the pictures show, where there are several seeds."""
+    """The seed of the pictures, where there are several seeds."""
     several = len(self.seeds) > 1
     return (
       f", reconstructed with the weights of seed {self.seeds[0]}" if several else ""

@@ -1,4 +1,4 @@
-"""What a mask measures of images, and how they look zero-filled."""
+"""The k-space energy that a mask samples, and the quality of zero-filled images."""
 
 import numpy as np
 
@@ -9,24 +9,24 @@ PROTOCOL = "kdmri"
 
 
 def measured(images: np.ndarray, mask: np.ndarray, *, where: object = "images") -> dict:
-  """Energy that a mask samples of images, and the quality of their zero-filled ones.
+  """Energy of images that a mask samples, and the quality of zero-filled images.
 
   The energy is the sum of |F x|^2 over the samples and slices, divided by that over all
-  of k-space. Most of it lies about zero frequency, so that masks differ little: what
-  they miss of it, 1 - energy, is the squared error of the complex zero-filled image,
-  divided by the energy of the image. PSNR and SSIM compare magnitudes, |F^-1 M F x| and
-  |x|, under the protocol "kdmri" of `metrics`.
+  of k-space. Most of it is near zero frequency, so masks differ little. The missing
+  part, 1 - energy, is the squared error of the complex zero-filled image, divided by
+  the energy of the image. PSNR and SSIM compare magnitudes, |F^-1 M F x| and |x|, under
+  the protocol "kdmri" of `metrics`.
 
   Args:
     images: fully sampled, real or complex [S, H, W].
     mask: uncentred, [H, W].
-    where: what an error message calls the images.
+    where: the name of the images in error messages.
 
   Returns:
-    {"energy": 0 to 1, "psnr": dB, infinite where nothing is missed, "ssim"}.
+    {"energy": 0 to 1, "psnr": dB, infinite without error, "ssim"}.
 
   Raises:
-    UserError: the images are no numbers [S, H, W] in the shape of the mask, or as
+    UserError: the images are not numbers [S, H, W] in the shape of the mask, or as
       `metrics.all`.
   """
   images, mask = np.asarray(images), np.asarray(mask) != 0

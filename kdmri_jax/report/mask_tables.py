@@ -25,7 +25,7 @@ def properties(masks: Mapping[str, np.ndarray]) -> str:
 
 
 def comparison(masks: Mapping[str, np.ndarray], image: str = "") -> str:
-  """Properties of masks, how they measure images, and the samples that they share.
+  """Properties of masks, the quality of their images, and the samples that they share.
 
   Args:
     masks: name -> mask, uncentred, [H, W], all of one shape.
@@ -53,7 +53,7 @@ def comparison(masks: Mapping[str, np.ndarray], image: str = "") -> str:
   return (
     f"{_text(rows)}\n\nenergy sampled of {name_of_images}; PSNR and SSIM of the "
     f"zero-filled magnitude, protocol {mask_quality.PROTOCOL}\n\n"
-    "Share of the samples of a mask (row) that another one (column) has, too\n\n"
+    "Share of the samples of a mask (row) that another mask (column) also has\n\n"
     f"{_text(shares)}"
   )
 
@@ -82,7 +82,7 @@ def _text(rows: Iterable[dict[str, str]]) -> str:
 
 
 def _images(path: str, shape) -> tuple[np.ndarray, str]:
-  """Images [S, H, W] of this shape, and what a table calls them."""
+  """Images [S, H, W] of this shape, and their name in a table."""
   if not path:
     recipe = PhantomConfig("brain", 1, 4, shape, 0, False)
     return phantom.draw_subject(recipe, 0, "brain"), "a synthetic brain, 4 slices"

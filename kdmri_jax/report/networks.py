@@ -44,8 +44,8 @@ def training(inputs: ReportInput, analysis: dict, pictures: dict) -> blocks.Sect
 
 
 def audit(analysis: dict, pictures: dict) -> blocks.Section:
-  """The gradients of the terms; without blocks where none was audited."""
-  title = "What each term contributes"
+  """The gradients of the terms; no blocks without audits."""
+  title = "Contribution of each term"
   if "audit" not in pictures:
     return blocks.Section(title, [])
   text = (
@@ -79,8 +79,8 @@ def audit(analysis: dict, pictures: dict) -> blocks.Section:
 
 
 def attention(inputs: ReportInput, pictures: dict) -> blocks.Section:
-  """Attention maps and their residues; without blocks where there are none."""
-  title = "Where the networks look"
+  """Attention maps and their residues; no blocks where there are none."""
+  title = "Attention maps"
   if "attention_maps" not in pictures:
     return blocks.Section(title, [])
   shown = inputs.attention

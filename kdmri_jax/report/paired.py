@@ -12,11 +12,11 @@ from kdmri_jax.statistics.resampling import ENOUGH
 
 
 def summary(records: list[dict], protocol: str, metrics: Iterable[str]) -> list[dict]:
-  """Mean and spread of every metric over volumes and seeds, a row for each model.
+  """Mean and spread of every metric over volumes and seeds, one row per model.
 
   Args:
     records: records of `tables.Tables`; slices are ignored.
-    protocol: whose records to take.
+    protocol: protocol of the records.
     metrics: keys of the values to summarise.
 
   Returns:
@@ -24,9 +24,8 @@ def summary(records: list[dict], protocol: str, metrics: Iterable[str]) -> list[
     "left_out"}}} in the order in which the models appear. The mean is over seeds and
     volumes. sd is the sample standard deviation (n - 1) over volumes of their means
     over seeds, None for n = 1; sd_over_seeds that of the seeds' means over volumes,
-    None for one seed. `left_out` volumes have no finite value with some seed (a
-    perfect PSNR, no edges) and count neither in the means nor in n; mean is None for
-    n = 0.
+    None for one seed. `left_out` volumes have no finite value with some seed (a perfect
+    PSNR, no edges) and do not count in the means or in n; mean is None for n = 0.
 
   Raises:
     UserError: a model was not measured on the same volumes with every seed.
@@ -95,21 +94,21 @@ def paired(
   Args:
     records: records of `tables.Tables`, volumes and slices; "seed" is the seed of
       the training, absent where there is one only.
-    a: model whose gain is asked for.
+    a: model whose gain is estimated.
     b: model to compare with.
     metric: key of the value to compare.
     bootstrap: number of resamples.
     seed: of the resampling; the same seed gives the same interval.
     higher_is_better: whether larger values are better.
-    teacher: the model that bounds the gap above b; None does not ask for the gap.
-    protocol: whose records to take.
-    group: what a record's subject is, in words: "subject", "file".
+    teacher: the model that bounds the gap above b; None omits the gap.
+    protocol: protocol of the records.
+    group: name of the unit of a record's subject: "subject", "file".
 
   Returns:
     The attributes of `statistics.Comparison` but the equivalence, `unit` in words
     (`group` or "slice"); a, b, metric, protocol, group; gap_closed and gap_ci95 (of
-    `statistics.Share`, None where not asked for), gap_note (why one of them is None,
-    else None) and gap_seeds (seeds that a, b and the teacher share, None without
+    `statistics.Share`, None without a teacher), gap_note (why one of them is None, else
+    None) and gap_seeds (seeds that a, b and the teacher share, None without
     gap_closed).
 
   Raises:

@@ -1,4 +1,4 @@
-"""Published numbers stand beside measured ones only where they are about the same."""
+"""Selects the published numbers whose settings match the experiment."""
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
@@ -10,8 +10,8 @@ def comparable(
   """The published numbers that hold for an experiment.
 
   Returns:
-    `evaluation.published`, or nothing of it where a setting is not that of
-    `evaluation.published_on`; then also a sentence for the report on what differs.
+    `evaluation.published`, or {} where a setting differs from
+    `evaluation.published_on`; then also a sentence for the report on the difference.
   """
   settings = config_lib.to_dict(config)
   holds_for, settings = (
@@ -26,5 +26,5 @@ def comparable(
   if not (config.evaluation.published and different):
     return config.evaluation.published, []
   source = config.evaluation.published_source
-  note = f"The published numbers ({source}) are left out: {', '.join(different)}."
+  note = f"The published numbers ({source}) are omitted: {', '.join(different)}."
   return {}, [note]

@@ -1,4 +1,4 @@
-"""The results of an experiment: what its finished stages reconstruct, measured."""
+"""The results of an experiment: reconstructs with its finished stages and measures."""
 
 import functools
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class Finished(NamedTuple):
   Attributes:
     pipeline: the experiment with that seed.
     params: their best weights, by name.
-    outputs: those whose images are given, by name.
+    outputs: the models whose images are given, by name.
   """
 
   pipeline: Experiment
@@ -31,7 +31,7 @@ class Finished(NamedTuple):
 
   @property
   def names(self) -> set[str]:
-    """All of them."""
+    """The names of all models."""
     return {*self.params, *self.outputs}
 
 

@@ -17,16 +17,16 @@ def read(
   """Reads regions from a CSV file.
 
   Args:
-    path: a file with the header volume,slice,row,column,height,width and a line for
-      each region; numbers count from 0.
+    path: a file with the header volume,slice,row,column,height,width and one line per
+      region; numbers count from 0.
     shapes: volume -> (slices, rows, columns).
 
   Returns:
     Volume -> list of `Roi`.
 
   Raises:
-    UserError: the file cannot be read, names an unknown volume, or a region does not
-      lie within its volume or has fewer than two pixels.
+    UserError: the file cannot be read, names an unknown volume, or a region is not
+      within its volume or has fewer than two pixels.
   """
   expected = f"a CSV file with the header {','.join(_FIELDS)}"
   try:

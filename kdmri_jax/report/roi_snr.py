@@ -24,8 +24,8 @@ class Measured(NamedTuple):
   Attributes:
     regions: volume -> its regions.
     values: model -> SNR of each region, mean over seeds, in the order of `regions`.
-    effects: how the networks differ from the reference.
-    reference: the network that the others are compared with.
+    effects: differences of the networks from the reference.
+    reference: the network to compare the others with.
     pictures: for some of the slices with regions, (title, target, regions).
   """
 
@@ -40,7 +40,7 @@ _SHOWN = 4
 
 
 def check(choice: str, evaluated: SliceSet) -> None:
-  """Refuses, before anything is trained, what `measure` would refuse afterwards.
+  """Checks the inputs of `measure` before any training.
 
   Raises:
     UserError: the file of regions cannot be used, there are fewer than two regions, or
@@ -71,10 +71,10 @@ def measure(
     evaluated: the volumes.
     target_dir: folder with the target of each, NAME.h5.
     folders: model -> for each seed the folder with its results, NAME.h5.
-    reference: model that the others are compared with.
+    reference: the model to compare the others with.
 
   Raises:
-    UserError: the file cannot be used, or there is too little to compare.
+    UserError: the file cannot be used, or there are too few regions or networks.
   """
   subjects = {volume.name: volume.subject for volume in evaluated.volumes}
 
@@ -97,7 +97,7 @@ def measure(
 
 
 def _regions(choice, evaluated, target) -> dict[str, list[Roi]]:
-  """Volume -> its regions, where it has some; `target`: name -> its image."""
+  """Volume -> its regions, if it has any; `target`: name -> its image."""
   shapes = {volume.name: volume.target.shape for volume in evaluated.volumes}
   if choice == AUTO:
     regions = {name: roi_snr.find(target(name)) for name in shapes}

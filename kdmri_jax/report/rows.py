@@ -12,7 +12,7 @@ _PUBLISHED = ("psnr", "ssim")
 
 
 def main(metrics: Metrics) -> Metrics:
-  """The first two metrics, which stand in the first table; the first ranks networks."""
+  """The first two metrics, which the first table shows; the first ranks networks."""
   return dict(list(metrics.items())[:2])
 
 
@@ -34,19 +34,19 @@ def summary_rows(
   budgets: Mapping[str, Budget] | None = None,
   published: Mapping[str, tuple[float, ...]] | None = None,
 ) -> list[dict]:
-  """What the table shows, a row for each model.
+  """The content of the table, one row per model.
 
   Args:
-    tables: what was measured.
-    protocol: whose records to take.
-    parameters: number of parameters of the models where it is known.
-    budgets: what the models' weights took, where it is known.
+    tables: the measured values.
+    protocol: protocol of the records.
+    parameters: number of parameters of the models, where known.
+    budgets: training cost of the models' weights, where known.
     published: published (PSNR in dB, SSIM) of models, or PSNR alone.
 
   Returns:
     Rows {"model", "parameters", "steps", "minutes", "given", "n_seeds", "published":
     {"psnr", "ssim"}, metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"}, ...};
-    what is not known is None.
+    unknown values are None.
   """
   rows = []
   for row in paired.summary(tables.volumes, protocol, tables.metrics):
@@ -70,7 +70,7 @@ def summary_rows(
 def cells(
   rows: Sequence[dict], labels: Mapping[str, str], metrics: Metrics
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-  """The table as text; a column of which nothing is known is left out.
+  """The table as text, without columns that have no values.
 
   Args:
     rows: from `summary_rows`.
@@ -112,7 +112,7 @@ def format_table(rows: Sequence[dict], metrics: Metrics) -> str:
 
   Args:
     rows: from `summary_rows`.
-    metrics: those measured; the compared ones are shown.
+    metrics: the measured metrics; the compared ones are shown.
   """
   labels = {name: metric.label for name, metric in compared(metrics).items()}
   header, body = cells(rows, labels, metrics)
@@ -130,7 +130,7 @@ def text_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 def summary_records(rows: Iterable[dict], metrics: Iterable[str]) -> list[dict]:
-  """The rows for a CSV file: one record for each model and metric.
+  """The rows for a CSV file: one record per model and metric.
 
   Args:
     rows: from `summary_rows`.
@@ -158,7 +158,7 @@ def summary_records(rows: Iterable[dict], metrics: Iterable[str]) -> list[dict]:
 
 
 def ranked(rows: Iterable[dict], names: Iterable[str], metrics: Metrics) -> list[str]:
-  """Those of the names that have a mean of the first metric, the best first."""
+  """The names with a mean of the first metric, the best first."""
   first = next(iter(metrics))
   means = {row["model"]: row[first]["mean"] for row in rows}
   found = [name for name in dict.fromkeys(names) if means.get(name) is not None]
@@ -171,7 +171,7 @@ def count(number: int | None) -> str:
 
 
 def _volumes(moments: dict) -> int:
-  """Volumes measured, those included that the mean leaves out."""
+  """Number of measured volumes, including those that the mean omits."""
   return moments["n"] + moments["left_out"]
 
 

@@ -8,7 +8,7 @@ from kdmri_jax.report.roi_snr import Measured
 
 
 def summary(measured: Measured | None) -> dict | None:
-  """What report.json holds of `snr.Measured`; None without."""
+  """The entry of `roi_snr.Measured` in report.json; None without."""
   if measured is None:
     return None
   return {
@@ -33,7 +33,7 @@ def summary(measured: Measured | None) -> dict | None:
 
 
 def section(analysis: dict, pictures: dict) -> blocks.Section:
-  """SNR in regions; without blocks where none was measured."""
+  """SNR in regions; no blocks where none was measured."""
   title = "Signal and noise"
   found = analysis["snr"]
   if not found:

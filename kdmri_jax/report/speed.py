@@ -29,8 +29,8 @@ def summary(seconds: dict[str, np.ndarray], reference: str) -> list[dict]:
 
 
 def section(analysis: dict) -> blocks.Section:
-  """Time a slice; without blocks where none was measured."""
-  title = "How fast they are"
+  """Time per slice; no blocks where none was measured."""
+  title = "Inference time"
   rows = analysis["timing"]
   if not rows:
     return blocks.Section(title, [])
@@ -44,10 +44,10 @@ def section(analysis: dict) -> blocks.Section:
     for row in rows
   ]
   reference = next((row["reference"] for row in rows if row["reference"]), "")
-  header = ("model", "ms a slice ↓", f"of {reference}'s", "p, paired t-test")
+  header = ("model", "ms per slice ↓", f"of {reference}'s", "p, paired t-test")
   note = (
     f"The slice shown above, alone on one device, compiled, {rows[0]['n']} times in "
-    "turn; mean ± standard deviation. What else the machine did counts, too."
+    "turn; mean ± standard deviation. Other load on the machine is included."
   )
   table = blocks.Table(header, cells, note, colours=colours(analysis["networks"]))
   return blocks.Section(title, [table])

@@ -1,4 +1,4 @@
-"""Tables of metrics: one record a volume and one a slice, for every model.
+"""Tables of metrics: one record per volume and one per slice, for every model.
 
 A record is a dict: model, seed (of the training, where there are several), volume
 (file name without ending), subject, protocol, the metrics by name, `empty_slices`
@@ -53,7 +53,7 @@ def evaluate_folders(
 
   Args:
     target_dir: folder of the fully sampled volumes, see `volume_files`.
-    prediction_dirs: model name -> folder of files named like the targets, but for the
+    prediction_dirs: model name -> folder of files named like the targets, with any
       ending; or for every model a dict seed -> folder, with the seed None where no
       training was needed. Then every record has its "seed".
     key: array to read from every h5 and npz file; "" takes the first of
@@ -61,8 +61,8 @@ def evaluate_folders(
     metrics: name -> metric.
 
   Returns:
-    `Tables`; the subject is the target file's attribute "subject", its name without
-    ending where there is none.
+    `Tables`; the subject is the target file's attribute "subject", or its name without
+    ending if there is none.
 
   Raises:
     UserError: a folder is missing or empty, a file lacks its counterpart, cannot
@@ -108,7 +108,7 @@ def add_volume(
     label: model, seed where there are several, volume and subject.
     target: fully sampled magnitude, [S, H, W].
     prediction: reconstruction, [S, H, W].
-    where: what an error message calls the pair.
+    where: the name of the pair in error messages.
 
   Raises:
     UserError: as `metrics.all`.
@@ -139,7 +139,7 @@ def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes strictly valid JSON: what is not finite becomes null."""
+  """Writes strictly valid JSON: values that are not finite become null."""
   write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
 
 
@@ -156,13 +156,13 @@ def write_tables(folder: str | os.PathLike, tables: Tables) -> list[pathlib.Path
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-  """Writes a file whole or not at all."""
+  """Writes a file completely or not at all."""
   with replacing(path) as temporary:
     temporary.write_text(text, encoding="utf-8")
 
 
 def plain(value: Any) -> Any:
-  """A copy made of JSON's own types; numbers that are not finite become None."""
+  """A copy in JSON's types; numbers that are not finite become None."""
   if isinstance(value, dict):
     return {str(key): plain(item) for key, item in value.items()}
   if isinstance(value, (list, tuple, set, frozenset)):
@@ -189,5 +189,5 @@ def _same_names(target_dir, targets, folder, files):
         here,
         f"no counterpart of {', '.join(names[:3])}{more} in {there}",
         "files of the same names in both folders",
-        "Add the missing files, or remove those that shall not be compared.",
+        "Add the missing files, or remove those that should not be compared.",
       )

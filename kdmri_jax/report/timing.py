@@ -8,10 +8,10 @@ import numpy as np
 
 
 def measure(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict:
-  """Times each network `repeats` times, in turn, so that they share what disturbs.
+  """Times each network `repeats` times, in turn, so that other load affects all.
 
   Args:
-    runs: model -> a call that reconstructs one slice; compiled by a call before.
+    runs: model -> a call that reconstructs one slice; compiled by an earlier call.
     repeats: number of repetitions.
 
   Returns:

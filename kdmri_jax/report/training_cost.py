@@ -1,4 +1,4 @@
-"""What the training of the networks took, from the records beside their weights."""
+"""The training cost of the networks, from the records beside their weights."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from kdmri_jax.training.experiment import Experiment
 
 
 def seconds(pipelines: Sequence[Experiment]) -> dict[str, float]:
-  """Stage -> its training time, mean over the seeds with which it has begun."""
+  """Stage -> its training time, mean over the seeds for which it has begun."""
   found = {}
   for name in pipelines[0].config.pipeline:
     progress = _progress(pipelines, name)
@@ -19,10 +19,10 @@ def seconds(pipelines: Sequence[Experiment]) -> dict[str, float]:
 
 
 def budget(pipelines: Sequence[Experiment], name: str) -> Budget:
-  """What a stage's weights took, the stages it started from included.
+  """The training cost of a stage's weights, including the stages it started from.
 
   Args:
-    pipelines: the experiment, once for each seed with which the stage is finished.
+    pipelines: the experiment, once per seed for which the stage is finished.
     name: the stage. Steps and seconds are None where the folder of a stage that it
       started from has been deleted.
   """

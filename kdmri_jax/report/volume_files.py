@@ -40,8 +40,8 @@ def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
       raise UserError(
         folder,
         f"{files[name].name} and {path.name}",
-        "one file a volume, because volumes are matched by name",
-        "Move one of them elsewhere.",
+        "one file per volume, because volumes are matched by name",
+        "Move one of them to another folder.",
       )
     files[name] = path
   if not files:
@@ -128,7 +128,7 @@ def _of_cfl(path, key):
 
 
 def _chosen(path, keys, there):
-  """The first of the keys that is there."""
+  """The first of the keys that exists."""
   present = [name for name in keys if name in there]
   if not present:
     raise UserError(

@@ -12,20 +12,21 @@ _MOST_DECIMALS = 8
 
 
 def sentence(pair: dict, metric: Metric) -> str:
-  """Says in words what `report.paired` found, and no more than it found.
+  """Describes a result of `report.paired` in a sentence, without overstating it.
 
-  The interval decides: a difference is claimed only where it excludes zero and
-  there are at least `resampling.ENOUGH` units. The numbers of a claim are positive;
-  where none is made, positive favours a.
+  The interval decides: a difference is claimed only where it excludes zero and there
+  are at least `resampling.ENOUGH` units. The numbers of a claim are positive; without a
+  claim, positive favours a.
 
   Args:
-    pair: what `report.paired` returns.
+    pair: result of `report.paired`.
     metric: its metric.
 
   Returns:
-    A sentence with the unit and the number of units; a claim also has its p-value.
-    With several seeds it says how many of them agree with it, how the interval was
-    made, and that p is of these trainings: the Wilcoxon test does not know of others.
+    A sentence with the unit and the number of units; a claim also has its p-value. With
+    several seeds it gives the number of seeds that agree, the method of the interval,
+    and that p holds for these trainings, because the Wilcoxon test does not account for
+    seeds.
   """
   a, b, sign = pair["a"], pair["b"], 1 if metric.higher_is_better else -1
   mean = sign * pair["mean_difference"]
@@ -50,13 +51,13 @@ def sentence(pair: dict, metric: Metric) -> str:
 
 
 def units(pair: dict) -> str:
-  """What was paired: "12 subjects", or "44 slices of one subject"."""
+  """The paired units: "12 subjects", or "44 slices of one subject"."""
   count = counted(pair["n"], pair["unit"])
   return count if pair["unit"] == pair["group"] else f"{count} of {groups(pair)}"
 
 
 def groups(pair: dict) -> str:
-  """Whose they are: "one subject", "3 slabs of one head"."""
+  """The subjects of the units: "one subject", "3 slabs of one head"."""
   one = pair["subjects"] == 1
   return f"one {pair['group']}" if one else counted(pair["subjects"], pair["group"])
 
@@ -67,10 +68,10 @@ def seeds(count: int) -> str:
 
 
 def gap_seeds(pair: dict) -> str:
-  """Over which seeds the gap is, where the teacher has fewer; else nothing."""
+  """The seeds of the gap, where the teacher has fewer; else an empty text."""
   if pair["gap_seeds"] in (None, pair["n_seeds"]):
     return ""
-  return f", over {seeds(pair['gap_seeds'])} that the teacher has, too"
+  return f", over {seeds(pair['gap_seeds'])} that the teacher also has"
 
 
 def number(value: float | None, metric: Metric) -> str:
@@ -111,7 +112,7 @@ def exponent(value: float) -> str:
 
 
 def share(value: float) -> str:
-  """A share of the gradient: per cent, or a power of ten where that would hide it."""
+  """A share of the gradient: per cent, or a power of ten for small values."""
   return f"{100 * value:.1f}%" if value >= 1e-3 else exponent(value)
 
 

@@ -83,7 +83,7 @@ def test_each_task_has_its_report(trained):
     assert [row["model"] for row in found["snr"]["rows"]] == models
     assert {e["model"] for e in found["snr"]["effects"]} == {*models} - {"student"}
     page = report.path.read_text()
-    assert "Signal and noise" in page and "How fast they are" in page
+    assert "Signal and noise" in page and "Inference time" in page
     assert report.path.with_name("figures").joinpath("regions.png").is_file()
 
 

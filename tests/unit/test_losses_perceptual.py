@@ -10,6 +10,8 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.interop import load_vgg, torch_file
 from kdmri_jax.losses.perceptual import Perceptual
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 # Convolutions as in VGG-13, ten times narrower: a ReLU after each, five poolings.
 WIDTHS = {0: 6, 2: 6, 5: 12, 7: 12, 10: 25, 12: 25, 15: 51, 17: 51, 20: 51, 22: 51}
 
@@ -78,13 +80,15 @@ def test_follows_its_definition_in_float64(file):
 
 
 def test_complex_images_are_compared_by_magnitude(file):
-  perceptual = Perceptual(load_vgg("vgg13.pth"))
+  perceptual = jax.jit(Perceptual(load_vgg("vgg13.pth")))
   prediction, target = pair(channels=2)
   magnitudes = (np.linalg.norm(x, axis=-1, keepdims=True) for x in (prediction, target))
   np.testing.assert_allclose(
     perceptual(prediction, target), perceptual(*magnitudes), rtol=1e-5
   )
-  gradient = jax.grad(lambda p: perceptual(p, target).sum())(jnp.zeros_like(target))
+  gradient = jax.jit(jax.grad(lambda p: perceptual(p, target).sum()))(
+    jnp.zeros_like(target)
+  )
   assert np.isfinite(gradient).all()
 
 

@@ -13,6 +13,8 @@ from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.ops import native
 from kdmri_jax.physics.undersample import undersample
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def both(model, x, *measurement):
   params = model.init(jax.random.key(1), x, *measurement)["params"]

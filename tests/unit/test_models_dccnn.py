@@ -13,6 +13,8 @@ from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.physics.undersample import undersample
 from kdmri_jax.types import Measurement
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def random_batch(channels=1, shape=(2, 12, 10), seed=0):
   rng = np.random.default_rng(seed)

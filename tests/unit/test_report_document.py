@@ -115,7 +115,7 @@ def test_highlight_is_the_best_small_network(written):
 def test_only_taught_networks_are_said_to_look_where_the_teacher_looks(written):
   _, folder = written
   text = (folder / "report.md").read_text().replace("\\", "")
-  section = text.partition("## Where the networks look")[2]
+  section = text.partition("## Attention maps")[2]
   assert "Distillation asks the maps of kd to equal the teacher's." in section
   layers = (
     "the stage feature: cascade_1/activation_3, cascade_2/activation_3 of teacher"
@@ -134,7 +134,7 @@ def test_only_taught_networks_are_said_to_look_where_the_teacher_looks(written):
 def test_the_note_says_what_is_resampled(subjects, words):
   analysis = report.analyse(make_input(("teacher", "student"), subjects))
   table, *_ = comparisons.section(analysis, {}, METRICS).blocks
-  assert words in table.note and "Left out" not in table.note
+  assert words in table.note and "are omitted" not in table.note
 
 
 def test_what_a_pair_leaves_out_is_shown():
@@ -148,7 +148,7 @@ def test_what_a_pair_leaves_out_is_shown():
     "7 subjects (1 left out)",
     *["8 subjects"] * 2,
   ]
-  assert "Left out" in table.note
+  assert "are omitted" in table.note
 
 
 def test_volumes_are_those_measured(written):
@@ -201,7 +201,7 @@ def test_a_perfect_network_is_valid_json(tmp_path):
   nothing = dict.fromkeys(("mean", "sd", "sd_over_seeds"))
   assert content["rows"][0]["psnr"] == {**nothing, "n": 0, "left_out": 7}
   assert [pair["metric"] for pair in content["paired"]] == ["ssim", "nmse"]
-  assert "were left out of means" in path.read_text()
+  assert "were omitted from means" in path.read_text()
 
 
 def test_plain_table():

@@ -233,7 +233,7 @@ def test_an_absent_term_is_called_out(study):
   )
   assert (folder / "figures" / "audit.png").is_file()
   page = (folder / "index.html").read_text()
-  assert "figures/audit.png" in page and "What each term contributes" in page
+  assert "figures/audit.png" in page and "Contribution of each term" in page
   absent = {(e["stage"], e["term"]): e["absent"] for e in found["audit"]}
   assert absent == {
     ("feature", "attention"): False,

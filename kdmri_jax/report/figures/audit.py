@@ -1,4 +1,4 @@
-"""What the terms of each stage contribute to its gradient."""
+"""The contribution of each term to the gradient of its stage."""
 
 import os
 import pathlib
@@ -9,7 +9,7 @@ from kdmri_jax.report.figures import style
 from kdmri_jax.training.log import NEGLIGIBLE
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D31", "#7B4EA3")
-_FLOOR = 1e-12  # where a share of zero is drawn
+_FLOOR = 1e-12  # position of a share of zero
 
 
 def audit(path: str | os.PathLike, audits: dict) -> pathlib.Path:

@@ -24,8 +24,8 @@ def learning_curves(
   Args:
     path: PNG to write.
     histories: stage -> for each seed the lines of its metrics.jsonl; those whose
-      "event" is "epoch" are drawn: {"epoch", "train": {"loss"}, "validation":
-      {"loss", "psnr"}, "best"}. Stages without such a line are left out.
+      "event" is "epoch" are drawn: {"epoch", "train": {"loss"}, "validation": {"loss",
+      "psnr"}, "best"}. Stages without such a line are omitted.
     colours: colour of each stage; `figures.colours` of them where None.
 
   Returns:
@@ -71,11 +71,11 @@ def differences(
   metrics: Mapping[str, Metric],
   colours: dict[str, str] | None = None,
 ) -> pathlib.Path:
-  """Paired differences: a dot a unit, the mean and its 95% interval.
+  """Paired differences: one dot per unit, the mean and its 95% interval.
 
-  A panel for each metric, a row for each pair; differences are a - b, and the dashed
-  line is "no difference". Where there are several seeds, a tick on the interval is
-  the mean of one of them.
+  One panel per metric, one row per pair; differences are a - b, and the dashed line is
+  "no difference". Where there are several seeds, a tick on the interval is the mean of
+  one of them.
 
   Args:
     path: PNG to write.

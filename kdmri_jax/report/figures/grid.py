@@ -14,8 +14,8 @@ _PANEL_INCHES = 2.1
 class Grid:
   """Rows and columns of panels; an image pixel is a whole number of figure pixels.
 
-  Lengths are fractions of a panel's width, so all figures look alike whatever the
-  matrix size of the images.
+  Lengths are fractions of a panel's width, so all figures look the same for any matrix
+  size of the images.
 
   Args:
     shape: rows and columns of the images.
@@ -26,7 +26,7 @@ class Grid:
     right: space at the right.
     bottom: space below the last row.
     gap: space between the columns.
-    panel: about how many pixels wide a panel is.
+    panel: approximate width of a panel in pixels.
   """
 
   def __init__(

@@ -45,7 +45,7 @@ def draw_comparison(
 
   Args:
     images: name -> image [H, W] in the order of the columns, one of them "target".
-    metrics: those whose values are written below the images.
+    metrics: the metrics whose values are written below the images.
     data_range: range of the metrics; the target's own maximum where None.
     colours: colour of each title; `figures.colours` of them where None.
 
@@ -73,7 +73,7 @@ def draw_comparison(
 def attention_maps(
   path: str | os.PathLike, maps: dict, *, colours: dict[str, str] | None = None
 ) -> pathlib.Path:
-  """Attention maps of every cascade, and how far they are from the teacher's.
+  """Attention maps of every cascade, and their residues to the teacher's.
 
   Each map is divided by its L2 norm (KD-MRI eq. 3 and appendix D). All maps share
   one scale, all residues |teacher - model| another; the L2 norm of each residue is
@@ -81,7 +81,7 @@ def attention_maps(
 
   Args:
     path: PNG to write.
-    maps: name -> maps [K, H, W], a map for each of K cascades; the first is the
+    maps: name -> maps [K, H, W], one map for each of K cascades; the first is the
       teacher.
     colours: colour of each label; `figures.colours` of them where None.
 
@@ -137,9 +137,9 @@ def mask(path: str | os.PathLike, sampling: ArrayLike) -> pathlib.Path:
 def interesting_box(image: np.ndarray, side: int) -> tuple[int, int, int]:
   """Top, left and side of the square with the most structure, away from the border.
 
-  Structure is the local sum of the gradient's magnitude, clipped at the median of
-  the edges so that many edges count more than a strong one. Squares that reach into
-  the outer eighth of the image are not considered where others exist.
+  Structure is the local sum of the gradient's magnitude, clipped at the median of the
+  edges, so that many edges count more than one strong edge. Squares that reach into the
+  outer eighth of the image are not considered where others exist.
 
   Args:
     image: [H, W].
@@ -187,7 +187,7 @@ def _image_rows(grid, images, box, scores, colours):
 
 
 def _residue_row(grid, row, residues, smallest):
-  """Residues on the networks' scale; the input's may lie beyond it."""
+  """Residues on the networks' scale; the input's may exceed it."""
   networks = [r for n, r in residues.items() if n not in ("target", *_INPUTS)]
   limit = np.percentile(networks or list(residues.values()), _WHITE)
   limit = float(max(limit, smallest))

@@ -1,4 +1,4 @@
-"""Where the signal-to-noise ratio was measured."""
+"""The regions in which the signal-to-noise ratio was measured."""
 
 import os
 import pathlib

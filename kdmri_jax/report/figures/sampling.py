@@ -1,4 +1,4 @@
-"""Sampling masks side by side: where they sample, how densely, and what ghosts."""
+"""Sampling masks side by side: samples, density and point-spread function."""
 
 import os
 import pathlib
@@ -20,12 +20,12 @@ def sampling(path: str | os.PathLike, masks: dict) -> pathlib.Path:
   """Three panels for each mask, at most four masks side by side.
 
   Above, the mask with zero frequency at the centre; white is sampled, and a sample is a
-  whole number of pixels. In the middle, how much of each row or column is sampled, k
+  whole number of pixels. In the middle, the sampled share of each row or column, k
   counted from zero frequency: grey bars for the lines of a Cartesian mask, with their
-  mean over a twelfth of them as a curve; of a 2-D mask a curve for rows and columns.
-  Below, the point-spread function in dB, its peak in the middle: along the phase-encode
-  axis, of a 2-D mask as an image. Above it stands its highest side lobe
-  (`physics.masks.point_spread.side_lobe`), whose height is the dashed line.
+  moving mean over a twelfth of them as a curve; for a 2-D mask one curve for rows and
+  one for columns. Below, the point-spread function in dB, its peak in the middle: along
+  the phase-encode axis, for a 2-D mask as an image. Its title gives its highest side
+  lobe (`physics.masks.point_spread.side_lobe`), whose height is the dashed line.
 
   Args:
     path: PNG to write.
@@ -160,7 +160,7 @@ def _write_lobe(grid, row, column, lobe):
 
 
 def _running_mean(share):
-  """Mean over a twelfth of the lines, at the ends over those that there are."""
+  """Moving mean over a twelfth of the lines, over fewer at the ends."""
   window = np.ones(2 * (len(share) // 24) + 1)
   return np.convolve(share, window, "same") / np.convolve(
     np.ones(len(share)), window, "same"

@@ -1,4 +1,4 @@
-"""One look for all figures: colours by model, sizes, and how a file is written."""
+"""The common style of all figures: colours by model, sizes, and file output."""
 
 import io
 import math
@@ -35,11 +35,11 @@ _MORE = (
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-  """One colour for each model; give all figures those of one list of names.
+  """One colour per model; use one list of names for all figures.
 
   Args:
-    names: model or stage names; the usual ones have fixed colours (Okabe & Ito,
-      told apart by colour-blind readers), others get further ones in turn.
+    names: model or stage names; the common ones have fixed colours (Okabe & Ito,
+      suitable for colour-blind readers), others get further colours in turn.
 
   Returns:
     Name -> hexadecimal colour.
@@ -100,7 +100,7 @@ def stage_axes(
 
 
 def save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
-  """Writes a PNG whole or not at all; returns its path.
+  """Writes a PNG completely or not at all; returns its path.
 
   Raises:
     UserError: it cannot be written, or its folder cannot be made.
