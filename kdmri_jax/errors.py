@@ -38,16 +38,20 @@ def arguments_of(prefix: str) -> Iterator[None]:
 
   Args:
     prefix: precedes an argument's name: "config.mask." makes "acceleration" the key
-      "config.mask.acceleration", "--" makes it a flag.
+      "config.mask.acceleration", "--" makes it a flag. Another one, such as "mask.", is
+      a part of the name, which the caller's prefix precedes.
 
   Raises:
-    UserError: in place of an `ArgumentError`.
+    UserError: in place of an `ArgumentError`; it is an `ArgumentError` again where the
+      prefix is a part of the name.
   """
+  whole = prefix.startswith(("config.", "--"))
   try:
     yield
   except ArgumentError as error:
+    kind = UserError if whole else ArgumentError
     where = f"{prefix}{error.where}"
-    raise UserError(where, error.found, error.expected, error.remedy) from error
+    raise kind(where, error.found, error.expected, error.remedy) from error
 
 
 class Interrupted(Exception):

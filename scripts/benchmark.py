@@ -183,7 +183,7 @@ def _check(flag: str, values: Iterable[str], known: Iterable[str]) -> None:
   for value in values:
     if value not in known:
       expected = f"some of {', '.join(known)}"
-      raise UserError(flag, repr(value), expected, "Correct it.")
+      raise UserError(flag, repr(value), expected)
 
 
 def _size(text: str, flag: str) -> tuple[int, int]:
@@ -194,7 +194,7 @@ def _size(text: str, flag: str) -> tuple[int, int]:
 def _count(text: str, flag: str) -> int:
   if not text.isdecimal() or not int(text):
     expected = "whole numbers above 0; a size as 240x240"
-    raise UserError(flag, repr(text), expected, "Correct it.")
+    raise UserError(flag, repr(text), expected)
   return int(text)
 
 

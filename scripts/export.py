@@ -67,7 +67,7 @@ def main(argv):
     raise UserError(out, "a file there", "a new file", "Choose another --out.")
   if _FORMAT.value not in interop.EXPORTS:
     expected = f"one of {', '.join(interop.EXPORTS)}"
-    raise UserError("--format", repr(_FORMAT.value), expected, "Correct the name.")
+    raise UserError("--format", repr(_FORMAT.value), expected)
   workdir = pathlib.Path(_WORKDIR.value)
   config = load.read_config(workdir)
   size = _size(load.read_shapes(workdir))

@@ -133,7 +133,7 @@ def _training(case: Case, file: pathlib.Path):
   roles = [_config.stages[name].model for name in teachers]
   parts = Networks(
     networks[stage.model],
-    resolve(stage, f"config.stages.{case.stage}"),
+    resolve(stage),
     tuple(networks[role] for role in roles),
   )
   parts = parts._replace(terms=fit_terms(parts, slices, acquisition, case.stage))
@@ -189,8 +189,7 @@ def _problem(case: Case):
   target = rng.random((case.batch, case.height, case.width, 1), np.float32)
   acquisition = build(_config.all_tasks, target.shape[1:3])
   networks = {
-    key: models.build(_config.models[key], acquisition.masks, f"config.models.{key}")
-    for key in _config.models
+    key: models.build(_config.models[key], acquisition.masks) for key in _config.models
   }
   if case.precision:
     networks = {

@@ -1,6 +1,7 @@
 """Checks the limits of a config's values, and that they are consistent."""
 
 import dataclasses
+import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -124,9 +125,7 @@ def _check_noise(config: ExperimentConfig):
 def _check_evaluation(config: ExperimentConfig):
   evaluation = config.evaluation
   if not evaluation.models:
-    raise UserError(
-      "config.evaluation.models", "none", "at least one stage", "Name one."
-    )
+    raise UserError("config.evaluation.models", "none", "at least one stage")
   for name in evaluation.models:
     _known(name, config.pipeline, "config.evaluation.models", "a stage in the pipeline")
   for key in ("teacher", "student"):
@@ -221,6 +220,7 @@ def _check_stage(where: str, stage: StageConfig):
 
 def _known(name, names, where, what):
   if name not in names:
-    raise UserError(
-      where, f"{name!r}", f"{what} ({', '.join(names) or 'none'})", "Correct the name."
-    )
+    expected = f"{what} ({', '.join(names) or 'none'})"
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else ""
+    raise UserError(where, f"{name!r}", expected, hint)

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.training import fingerprint
@@ -73,9 +73,11 @@ def load(
   if stage not in config.stages:
     raise _not_trained(config, stage, folder)
   if acquisition is None:
-    acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
+    with arguments_of("config."):
+      acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
   name, given = config.stages[stage].model, config.stages[stage].given
-  model = models.build(config.models[name], acquisition.masks, f"config.models.{name}")
+  with arguments_of(f"config.models.{name}."):
+    model = models.build(config.models[name], acquisition.masks)
   shapes = jax.eval_shape(lambda: _initialise(model, size))
   if given:
     params = _given_weights(given, folder, stage, model, shapes)

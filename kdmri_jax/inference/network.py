@@ -114,9 +114,7 @@ class Network:
     acquisition = Acquisition(mask[None])
     try:
       coverage.check_mask(coverage.peak_of(volume), mask, "kspace")
-      model = models.build(
-        self.config.models[key], acquisition.masks, f"config.models.{key}"
-      )
+      model = models.build(self.config.models[key], acquisition.masks)
       slices, scale = reconstruct.slices_of_kspace(
         volume,
         mask,

@@ -18,7 +18,7 @@ from kdmri_jax.data import tasks
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.slice_set import SliceSet, Span
 from kdmri_jax.data.volume import Volume, prepare
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.inference import load, read_scan
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.masks import coverage, files, recipes
@@ -228,7 +228,8 @@ def run_scan(
   own = scan.mask if volume is None else None
   given = as_is or mask_path or own is not None
   recipe = dataclasses.replace(config.mask, kind="full") if given else config.mask
-  acquisition = build({"": TaskConfig(recipe, config.noise)}, shape)
+  with arguments_of("config."):
+    acquisition = build({"": TaskConfig(recipe, config.noise)}, shape)
   if as_is:
     _refuse_as_is(volume, mask_path, path)
     acquisition = acquisition._replace(snr=None)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.interop import state_dict, torch_file
 from kdmri_jax.models.edsr import EDSR
 
@@ -75,8 +76,9 @@ def _convert(state: Any, res_scale: float | None, where: Any) -> tuple[EDSR, dic
       channels=channels,
       mean=_pop_mean(state, channels, where),
     )
-  except ValueError as error:
-    raise _KIND.refusal(where, f"{error}") from error
+  except ArgumentError as error:
+    found = f"{error.where} {error.found}, not {error.expected}"
+    raise _KIND.refusal(where, found) from error
   rules = (
     (r"^block_(\d+)/conv_1", lambda m: f"body.{int(m[1]) - 1}.body.0"),
     (r"^block_(\d+)/conv_2", lambda m: f"body.{int(m[1]) - 1}.body.2"),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.interop import state_dict, torch_file
 from kdmri_jax.models.swinir import WIDTH, SwinIR
 
@@ -85,8 +86,9 @@ def _convert(state: Any, where: Any) -> tuple[SwinIR, dict]:
   state = {k: v for k, v in state.items() if not re.fullmatch(_DERIVED, k)}
   try:
     model = SwinIR(**_settings(state, where))
-  except ValueError as error:
-    raise _KIND.refusal(where, f"{error}") from error
+  except ArgumentError as error:
+    found = f"{error.where} {error.found}, not {error.expected}"
+    raise _KIND.refusal(where, found) from error
   rules = _RULES
   if model.residual == "1conv":
     rules = ((r"\b(conv|conv_body)/conv_1/", r"\1/"), *rules)

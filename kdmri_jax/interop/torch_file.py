@@ -60,7 +60,7 @@ def read(path: str | os.PathLike) -> dict:
     checkpoint = _read_zip(content) if archive else _read_legacy(content)
   except OSError as error:
     found = error.strerror or "unreadable"
-    raise UserError(path, found, "a checkpoint (.pt)", "Mend the path.") from error
+    raise UserError(path, found, "a checkpoint (.pt)") from error
   except _RefusedError as error:
     remedy = "Save the state dict alone, or refuse the file if you do not trust it."
     raise UserError(

@@ -7,7 +7,7 @@ from flax import linen as nn
 from numpy.typing import ArrayLike
 
 from kdmri_jax.config import ModelConfig
-from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.lookup import find, unknown
 from kdmri_jax.models import features
 from kdmri_jax.models.dccnn import DCCNN
@@ -36,20 +36,19 @@ NETWORKS = {
 }
 
 
-def build(config: ModelConfig, mask: ArrayLike, where: str) -> nn.Module:
+def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
   """The network of a config, its data consistency in the fastest form for the mask.
 
   Args:
     config: its settings.
     mask: the concrete mask [H, W] of its use.
-    where: the config's key, for errors, such as "config.models.student".
 
   Raises:
-    UserError: an unknown network or setting, a setting of another type, settings that
-      the network refuses, or a form of the data consistency that does not fit the mask.
+    ArgumentError: an unknown network or setting, a setting of another type, settings
+      that the network refuses, or a form of the data consistency that does not fit the
+      mask; names the setting.
   """
-  with arguments_of(f"{where}."):
-    network = find_network(config.network)
+  network = find_network(config.network)
   fields = {
     field.name: field
     for field in dataclasses.fields(network)
@@ -57,22 +56,25 @@ def build(config: ModelConfig, mask: ArrayLike, where: str) -> nn.Module:
   }
   settings = dict(config.settings)
   for key, value in settings.items():
-    _check(key, value, fields, f"{where}.{key}")
-  if isinstance(settings.get("consistency"), str):
-    settings["consistency"] = consistency.resolve_form(
-      settings["consistency"], mask, settings.get("channels", 1), where
-    )
+    _check(key, value, fields)
+  if isinstance(form := settings.get("consistency"), str):
+    try:
+      form = consistency.resolve_form(form, mask, settings.get("channels", 1))
+    except ArgumentError as error:
+      problem = error.found, error.expected, error.remedy
+      raise ArgumentError("consistency", *problem) from error
+    settings["consistency"] = form
   choices = getattr(network, "VARIANTS", None)
   if choices and settings.get("variant", choices[0]) not in choices:
-    with arguments_of(f"{where}."):
-      raise unknown("variant", settings["variant"], choices)
+    raise unknown("variant", settings["variant"], choices)
   try:
     return network(**settings)
+  except ArgumentError:
+    raise
   except TypeError as error:  # a setting without default is missing
-    raise UserError(where, f"{error}", "every setting", "Add it.") from error
+    raise ArgumentError("network", f"{error}", "every setting of it") from error
   except ValueError as error:
-    expected = "settings that the network allows"
-    raise UserError(where, f"{error}", expected) from error
+    raise ArgumentError("network", f"{error}", "settings that it allows") from error
 
 
 def channels(model: nn.Module) -> int:
@@ -96,20 +98,16 @@ def find_network(name: str) -> type[nn.Module]:
   return network
 
 
-def _check(key: str, value, fields: dict, where: str) -> None:
+def _check(key: str, value, fields: dict) -> None:
   if key not in fields:
     close = difflib.get_close_matches(key, fields, n=1)
     hint = f"Did you mean {close[0]}?" if close else ""
-    raise UserError(where, "an unknown key", f"one of {', '.join(fields)}", hint)
+    raise ArgumentError(key, "an unknown key", f"one of {', '.join(fields)}", hint)
   default = fields[key].default
   kinds = (int, float) if isinstance(default, float) else type(default)
   typed = default is not dataclasses.MISSING and default is not None
   if typed and (
     not isinstance(value, kinds) or isinstance(value, bool) != isinstance(default, bool)
   ):
-    raise UserError(
-      where,
-      f"{value!r}",
-      f"a value of type {type(default).__name__}",
-      "Change this setting.",
-    )
+    expected = f"a value of type {type(default).__name__}"
+    raise ArgumentError(key, f"{value!r}", expected)

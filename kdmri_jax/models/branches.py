@@ -6,7 +6,7 @@ the student follows, so that the teacher learns images its student can work with
 
 from flax import linen as nn
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.types import Array, Measurement
 
@@ -42,19 +42,19 @@ class Branches(nn.Module):
     }
 
 
-def build(student: nn.Module, teacher: nn.Module, where: str) -> Branches:
+def build(student: nn.Module, teacher: nn.Module) -> Branches:
   """The branches of a student's blocks off a teacher.
 
   Raises:
-    UserError: they are not DC-CNNs of equally many cascades, two at least; `where`
-      names the setting.
+    ArgumentError: they are not DC-CNNs of equally many cascades, two at least; names
+      `branches`.
   """
   networks = (student, teacher)
   cascades = [n.cascades if isinstance(n, DCCNN) else 0 for n in networks]
   if cascades[0] != cascades[1] or cascades[0] < 2:
     names = [type(n).__name__ for n in networks]
-    raise UserError(
-      where,
+    raise ArgumentError(
+      "branches",
       f"a {names[0]} of {cascades[0]} cascades, and a {names[1]} of {cascades[1]} as "
       "its teacher",
       "two DC-CNNs of equally many cascades, two at least",

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.types import Measurement, Outputs
 
 
@@ -15,7 +15,6 @@ def check(
   model: nn.Module,
   size: tuple[int, int],
   channels: int,
-  where: str,
   *,
   measured: bool = True,
 ) -> None:
@@ -25,12 +24,11 @@ def check(
     model: the network.
     size: rows and columns of the images.
     channels: their channels.
-    where: the config's key, for errors.
     measured: whether there is a measurement; patches have none.
 
   Raises:
-    UserError: the network fails, does not return `Outputs` with an image of its input's
-      shape, has no parameters, or variables of another kind.
+    ArgumentError: the network fails, does not return `Outputs` with an image of its
+      input's shape, has no parameters, or variables of another kind.
   """
   shape = (1, *size, channels)
   image = jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -43,11 +41,11 @@ def check(
   try:
     variables = jax.eval_shape(model.init, jax.random.key(0), image, measurement)
   except Exception as error:  # a network of the user's may raise anything
-    raise _fails(model, shape, measured, error, where) from error
+    raise _fails(model, shape, measured, error) from error
   kinds = set(variables) - {"intermediates"}
   if kinds != {"params"}:
-    raise UserError(
-      where,
+    raise ArgumentError(
+      "network",
       f"variables of the kinds {', '.join(sorted(kinds)) or '(none)'}",
       "parameters, and nothing else",
       "Avoid layers that store statistics, such as nn.BatchNorm; nn.GroupNorm and "
@@ -57,22 +55,19 @@ def check(
     params = {"params": variables["params"]}
     outputs = jax.eval_shape(model.apply, params, image, measurement)
   except Exception as error:
-    raise _fails(model, shape, measured, error, where) from error
+    raise _fails(model, shape, measured, error) from error
   if not isinstance(outputs, Outputs) or outputs.image.shape != shape:
     found = f"a {type(outputs).__name__}"
     if isinstance(outputs, Outputs):
       found = f"an image of shape {outputs.image.shape}"
-    raise UserError(
-      where,
+    raise ArgumentError(
+      "network",
       f"a network that returns {found}",
       f"kdmri_jax.types.Outputs with an image of shape {shape}, as its input",
-      "Correct the network's __call__.",
     )
 
 
-def _fails(
-  model: nn.Module, shape, measured: bool, error: Exception, where: str
-) -> UserError:
+def _fails(model: nn.Module, shape, measured: bool, error: Exception) -> ArgumentError:
   file = inspect.getfile(type(model))
   lines = [
     frame.lineno
@@ -80,13 +75,13 @@ def _fails(
     if frame.filename == file
   ]
   place = f" ({file}, line {lines[-1]})" if lines else ""
-  return UserError(
-    where,
+  return ArgumentError(
+    "network",
     f"a network that fails on an image of shape {shape}"
     + ("" if measured else ", a patch without measured k-space")
     + f": {type(error).__name__}: {error}{place}",
     "a module called as (image, measurement), without random draws",
-    "Correct the network or its settings."
+    ""
     if measured
     else "Train on whole slices, or choose a network without data consistency.",
   )

@@ -1,13 +1,13 @@
 """Reads named features that a network's modules sowed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 from flax import linen as nn
 from flax import traverse_util
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.lookup import unknown
 from kdmri_jax.types import Array, Measurement, Outputs
 
 
@@ -35,17 +35,17 @@ def apply(
   return outputs, {**features, "image": outputs.image}
 
 
-def pick(features: dict[str, Array], names: Sequence[str], where: str) -> tuple:
+def pick(
+  features: Mapping[str, Array], names: Sequence[str], argument: str
+) -> tuple[Array, ...]:
   """The named features in the requested order.
 
   Raises:
-    UserError: the network sows no such feature; `where` names the setting.
+    ArgumentError: the network sows no such feature; `argument` is what asks for it.
   """
   for name in names:
     if name not in features:
-      raise UserError(
-        where, f"{name!r}", f"one of {', '.join(features)}", "Correct the layer's name."
-      )
+      raise unknown(argument, name, features)
   return tuple(features[name] for name in names)
 
 

@@ -10,6 +10,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.models.arguments import (
   check_choice,
   check_image,
@@ -142,11 +143,10 @@ class SwinIR(nn.Module):
       channels=self.channels,
     )
     if self.features % self.heads:
-      raise ValueError(f"features {self.features}, no multiple of {self.heads} heads")
+      raise ArgumentError("features", f"{self.features}", f"a multiple of {self.heads}")
     check_choice("residual", self.residual, ("1conv", "3conv"))
     check_choice("upsampler", self.upsampler, tuple(self.SCALES))
-    name = f"with upsampler {self.upsampler!r}, scale"
-    check_choice(name, self.scale, self.SCALES[self.upsampler])
+    check_choice("scale", self.scale, self.SCALES[self.upsampler])
     check_mean(self.mean, self.channels)
     super().__post_init__()
 

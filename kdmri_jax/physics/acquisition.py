@@ -23,11 +23,13 @@ def build(tasks: Mapping[str, TaskConfig], shape: tuple[int, int]) -> Acquisitio
     shape: rows and columns of the images.
 
   Raises:
-    UserError: a mask cannot be made; it names the setting of the task.
+    ArgumentError: a mask cannot be made from its settings, such as `mask.seed`; of a
+      named task `tasks.NAME.mask.seed`.
+    UserError: a mask file is refused.
   """
   masks = []
   for name, task in tasks.items():
-    with arguments_of(f"config.tasks.{name}.mask." if name else "config.mask."):
+    with arguments_of(f"tasks.{name}.mask." if name else "mask."):
       masks.append(recipes.build(task.mask, shape))
   snr = np.array(
     [np.array(t.noise.snr) * np.sqrt(t.noise.averages) for t in tasks.values()],

@@ -36,7 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.physics import fourier
 from kdmri_jax.physics.masks.describe import is_cartesian, phase_encode_axis
 from kdmri_jax.types import Array, Measurement
@@ -68,7 +68,7 @@ def make(
     DC: image float32 [B, H, W, C] -> image float32 [B, H, W, C]; differentiable.
 
   Raises:
-    UserError: the form is unknown or does not fit the mask or the channels, or
+    ArgumentError: the form is unknown or does not fit the mask or the channels, or
       `lam` is negative or NaN.
     AssertionError: shapes do not fit together.
 
@@ -123,15 +123,11 @@ def _general_form(channels: int) -> str:
 def _weight(lam: float) -> float:
   """w = lam/(1 + lam), 1 for the hard replacement."""
   if not lam >= 0:
-    raise UserError(
-      "config.models.*.lam", f"{lam}", "a weight from 0 to inf", "Mend the setting."
-    )
+    raise ArgumentError("lam", f"{lam}", "a weight from 0 to inf")
   return 1.0 if math.isinf(lam) else lam / (1 + lam)
 
 
-def resolve_form(
-  form: str, mask: Array, channels: int, where: str = "config.models.*"
-) -> str:
+def resolve_form(form: str, mask: Array, channels: int) -> str:
   """The form to use: the one asked for if it fits, or the choice of "auto".
 
   Args:
@@ -139,25 +135,24 @@ def resolve_form(
     mask: [H, W] or [B, H, W]; when jit traces it, "auto" takes a form that is always
       correct and a Cartesian form is not checked.
     channels: 1 or 2.
-    where: the network's key in the config, for errors.
 
   Raises:
-    UserError: the form is unknown or does not fit the mask or the channels.
+    ArgumentError: the form is unknown or does not fit the mask or the channels.
   """
   traced = isinstance(mask, jax.core.Tracer)
   if form == "auto":
     return _general_form(channels) if traced else choose_form(mask, channels)
-  where, remedy = f"{where}.consistency", 'Use "auto".'
+  remedy = 'Use "auto".'
   if form not in FORMS:
     expected = f'"auto" or one of {", ".join(FORMS)}'
-    raise UserError(where, repr(form), expected, remedy)
+    raise ArgumentError("form", repr(form), expected, remedy)
   if form == "rfft" and channels != 1:
     found = f"{form!r} for images of {channels} channels"
-    raise UserError(where, found, "real images, 1 channel", remedy)
+    raise ArgumentError("form", found, "real images, 1 channel", remedy)
   if form[-1] in "01" and not traced and not is_cartesian(mask, int(form[-1])):
     found = f"{form!r} for a mask that varies along its readout axis"
     expected = f"a Cartesian mask with phase-encode axis {form[-1]}"
-    raise UserError(where, found, expected, remedy)
+    raise ArgumentError("form", found, expected, remedy)
   return form
 
 

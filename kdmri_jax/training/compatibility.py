@@ -5,7 +5,7 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import AugmentConfig, ExperimentConfig
 from kdmri_jax.data.dataset import Dataset
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.models import contract
 from kdmri_jax.types import Slices
 
@@ -19,10 +19,11 @@ def network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:
   """
   channels = dataset.train.parts[0].target.shape[-1]
   where = f"config.models.{name}"
-  built = [
-    models.build(config.models[name], acquisition.masks, where)
-    for acquisition in dataset.acquisitions.values()
-  ]
+  with arguments_of(f"{where}."):
+    built = [
+      models.build(config.models[name], acquisition.masks)
+      for acquisition in dataset.acquisitions.values()
+    ]
   model = built[0]
   if any(other != model for other in built):
     raise UserError(
@@ -46,10 +47,11 @@ def network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:
       "1",
       f"Set --{where}.channels=1 for every model, or choose complex data.",
     )
-  for shape in dataset.acquisitions:
-    contract.check(model, shape, channels, where)
-  if any(config.augment.patch):
-    contract.check(model, config.augment.patch, channels, where, measured=False)
+  with arguments_of(f"{where}."):
+    for shape in dataset.acquisitions:
+      contract.check(model, shape, channels)
+    if any(config.augment.patch):
+      contract.check(model, config.augment.patch, channels, measured=False)
   return model
 
 
@@ -65,12 +67,12 @@ def check_augment(config: AugmentConfig, slices: Slices) -> None:
       "config.augment",
       "augmentation of data with their own k-space",
       "images, from which k-space is simulated",
-      "Leave config.augment as it is in experiments/base.py.",
+      "Leave the settings of config.augment out.",
     )
   if any(patch) and not all(8 <= p <= n for p, n in zip(patch, size, strict=True)):
     found = f"{patch}, of slices of {size}"
     expected = f"8 to {size[0]} rows and 8 to {size[1]} columns, or (0, 0) for none"
-    raise UserError("config.augment.patch", found, expected, "Change the patch.")
+    raise UserError("config.augment.patch", found, expected)
   turned = patch if any(patch) else size
   if config.rotations and turned[0] != turned[1]:
     raise UserError(

@@ -26,7 +26,7 @@ from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.stage_networks import complete
 from kdmri_jax.training.stage_plans import StagePlans
 from kdmri_jax.training.workdir import WorkDir
-from kdmri_jax.types import Acquisition, shape_of
+from kdmri_jax.types import Acquisition, Shape, shape_of
 
 
 class Experiment:
@@ -59,10 +59,13 @@ class Experiment:
     self.workdir = WorkDir(workdir, config.seed)
     self.devices = parallel.choose_devices(config.devices, config.batch_size)
     self.task = ""
+
+    def measured(shape: Shape) -> Acquisition:
+      with arguments_of("config."):
+        return acquisition.build(config.all_tasks, shape)
+
     with arguments_of("config.data."):
-      self.dataset = dataset_lib.load(
-        config.data, lambda shape: acquisition.build(config.all_tasks, shape)
-      )
+      self.dataset = dataset_lib.load(config.data, measured)
     self._data: dict[str, Any] | None = None  # see `for_task`
     self.plans = StagePlans(config, self.dataset, workdir)
     for seed in range(config.seed, config.seed + config.seeds):
@@ -127,9 +130,7 @@ class Experiment:
     for name in names:
       if name not in self.config.pipeline:
         known = ", ".join(self.config.pipeline)
-        raise UserError(
-          "--stages", f"{name!r}", f"stages out of {known}", "Correct the name."
-        )
+        raise UserError("--stages", f"{name!r}", f"stages out of {known}")
     self._check_needs(names)
     self.workdir.check(self.config, self.data)
     origins = {name: self.origin(name) for name in self.given}

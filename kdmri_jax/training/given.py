@@ -76,7 +76,7 @@ class GivenRun:
       known = ", ".join(self._config.stages)
       raise UserError(where, f"{text!r}, and no such stage", f"a stage out of {known}")
     settings = self._config.models[self._config.stages[stage].model]
-    there = models.build(settings, np.ones((1, 8, 8)), where)
+    there = models.build(settings, np.ones((1, 8, 8)))
     _require_same(model, there, text, where)
     deeper = self._config.stages[stage].given
     self._deeper = find(deeper, where, model) if deeper else None

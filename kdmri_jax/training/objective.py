@@ -9,7 +9,7 @@ from absl import logging
 
 from kdmri_jax.distillation.adapter import Guide, fit
 from kdmri_jax.distillation.method import Context
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.training.terms import Term
@@ -32,20 +32,20 @@ def adapt(
     stage: name for the log.
 
   Raises:
-    UserError: a network sows no such layer, a method of images is given another layer,
-      or a term of weight 0 would need trained weights.
+    ArgumentError: a network sows no such layer, a method of images is given another
+      layer, or a term of weight 0 would need trained weights; names the term and its
+      part, such as `kd.guided`.
   """
 
   def adapted(term: Term) -> Term:
-    where = f"config.stages.{stage}.terms.{term.name}"
-    guided = feature_lib.pick(student, term.guided, f"{where}.guided")
+    guided = feature_lib.pick(student, term.guided, f"{term.name}.guided")
     if not term.is_distillation:
       return term
     source = student if term.own else teacher
-    hint = feature_lib.pick(source, term.hint, f"{where}.hint")
+    hint = feature_lib.pick(source, term.hint, f"{term.name}.hint")
     if term.compare.method.reads_image:
-      _require_images(guided, term.guided, student["image"], f"{where}.guided")
-      _require_images(hint, term.hint, source["image"], f"{where}.hint")
+      _require_images(guided, term.guided, student["image"], f"{term.name}.guided")
+      _require_images(hint, term.hint, source["image"], f"{term.name}.hint")
     channels, sizes = fit(term.compare.method, guided, hint)
     if channels:
       logging.info(
@@ -56,8 +56,8 @@ def adapt(
       logging.info("%s, %s: the larger maps are pooled to %s", stage, term.name, sizes)
     term = term._replace(compare=Guide(term.compare.method, channels, sizes))
     if term.owns_weights and not term.weight:
-      raise UserError(
-        f"{where}.weight",
+      raise ArgumentError(
+        f"{term.name}.weight",
         "0, for a term with its own weights, which would not be trained",
         "a weight above 0",
         "Raise it, or remove the term.",
@@ -67,11 +67,11 @@ def adapt(
   return tuple(map(adapted, terms))
 
 
-def _require_images(layers, names: Sequence[str], image, where: str) -> None:
+def _require_images(layers, names: Sequence[str], image, argument: str) -> None:
   for layer, name in zip(layers, names, strict=True):
     if layer.shape != image.shape:
-      raise UserError(
-        where,
+      raise ArgumentError(
+        argument,
         f"{name}, maps of {layer.shape[1:]} (rows, columns, channels)",
         f"an image of {image.shape[1:]}, which this method compares",
         "Name the layer 'image', or choose a method for feature maps.",
@@ -92,11 +92,11 @@ def represent_teacher(
     Term name -> pytree of arrays [B, ...]; "teacher_error" -> [B].
 
   Raises:
-    UserError: the teacher has no such layer.
+    ArgumentError: the teacher has no such layer.
   """
   hints = {
     term.name: term.compare.represent_teacher(
-      feature_lib.pick(features, term.hint, f"terms.{term.name}.hint")
+      feature_lib.pick(features, term.hint, f"{term.name}.hint")
     )
     for term in terms
     if term.needs_teacher
@@ -170,7 +170,7 @@ def evaluate(
 
   def value(term: Term) -> Array:
     if not term.is_distillation:
-      layers = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
+      layers = feature_lib.pick(features, term.guided, f"{term.name}.guided")
       loss: Callable[..., Array] = term.compare
       values = [loss(layer, batch.target) for layer in layers]
       for each in values:
@@ -196,9 +196,9 @@ def _require_shape(value, shape: tuple[int, ...], expected: str) -> None:
 def _arguments(
   term: Term, features, batch, hints, extras
 ) -> tuple[tuple[Array, ...], Any, Context]:
-  picked = feature_lib.pick(features, term.guided, f"terms.{term.name}.guided")
+  picked = feature_lib.pick(features, term.guided, f"{term.name}.guided")
   if term.own:
-    own = feature_lib.pick(features, term.hint, f"terms.{term.name}.hint")
+    own = feature_lib.pick(features, term.hint, f"{term.name}.hint")
     hint = term.compare.represent_own(own)
   else:
     hint = hints[term.name]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.config import AugmentConfig
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
@@ -221,9 +221,11 @@ def fit_terms(
 
   student, teachers = jax.eval_shape(layers, batch)
   teacher = teachers[0] if teachers else {}
-  terms = objective.adapt(networks.terms, student, teacher, stage)
-  for other in teachers[1:]:
-    if objective.adapt(networks.terms, student, other, stage) != terms:
+  with arguments_of(f"config.stages.{stage}.terms."):
+    terms = objective.adapt(networks.terms, student, teacher, stage)
+    others = [objective.adapt(networks.terms, student, t, stage) for t in teachers[1:]]
+  for other in others:
+    if other != terms:
       raise UserError(
         f"config.stages.{stage}.teachers",
         "teachers whose layers differ in shape",

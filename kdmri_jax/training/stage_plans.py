@@ -9,7 +9,7 @@ from absl import logging
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import tasks
 from kdmri_jax.data.dataset import Dataset
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
@@ -52,24 +52,21 @@ class StagePlans:
       key: compatibility.network(config, key, dataset) for key in sorted(used)
     }
     self.models = {name: networks[stage.model] for name, stage in stages}
-    self._branches = {
-      name: branches.build(
-        networks[stage.branches],
-        networks[stage.model],
-        f"config.stages.{name}.branches",
-      )
-      for name, stage in stages
-      if stage.branches
-    }
+    self._branches = {}
+    for name, stage in stages:
+      if stage.branches:
+        with arguments_of(f"config.stages.{name}."):
+          student, teacher = networks[stage.branches], networks[stage.model]
+          self._branches[name] = branches.build(student, teacher)
     self.given = given.find_all(config, self.models, workdir)
     losses = PIXEL_LOSSES
     if config.vgg_weights:
       losses = {**losses, PERCEPTUAL: Perceptual(load_vgg(config.vgg_weights))}
-    self._terms = {
-      name: resolve(config.stages[name], f"config.stages.{name}", losses)
-      for name in config.pipeline
-      if name not in self.given
-    }
+    self._terms = {}
+    for name in config.pipeline:
+      if name not in self.given:
+        with arguments_of(f"config.stages.{name}."):
+          self._terms[name] = resolve(config.stages[name], losses)
     for name in self._terms:
       self._check_outputs(name)
       self._terms[name] = self._fit_terms(name)

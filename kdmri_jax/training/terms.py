@@ -59,23 +59,23 @@ class Term(NamedTuple):
 
 
 def resolve(
-  stage: StageConfig, where: str, losses: Mapping[str, Callable] = PIXEL_LOSSES
+  stage: StageConfig, losses: Mapping[str, Callable] = PIXEL_LOSSES
 ) -> tuple[Term, ...]:
   """Finds the losses and methods of a stage's terms.
 
   Args:
     stage: the stage.
-    where: its key, for errors, such as "config.stages.kd".
     losses: the registered losses against the target.
 
   Raises:
-    UserError: an unknown loss or variant, layers missing or superfluous, or a
+    ArgumentError: an unknown loss or variant, layers missing or superfluous, or a
       distillation method in a stage without a teacher.
   """
-  return tuple(
-    _resolve(name, term, losses, bool(stage.all_teachers), f"{where}.terms.{name}")
-    for name, term in stage.terms.items()
-  )
+  found = []
+  for name, term in stage.terms.items():
+    with arguments_of(f"terms.{name}."):
+      found.append(_resolve(name, term, losses, bool(stage.all_teachers)))
+  return tuple(found)
 
 
 def find_loss(
@@ -118,36 +118,33 @@ def find_loss(
   )
 
 
-def _resolve(
-  name: str, term: TermConfig, losses, has_teacher: bool, where: str
-) -> Term:
-  with arguments_of(f"{where}."):
-    part = find_loss(term.loss, term.variant, losses)
+def _resolve(name: str, term: TermConfig, losses, has_teacher: bool) -> Term:
+  part = find_loss(term.loss, term.variant, losses)
   if not isinstance(part, Method):
     if term.hint:
-      raise UserError(
-        f"{where}.hint",
+      raise ArgumentError(
+        "hint",
         f"the layers {term.hint}",
         f"(), because {term.loss} compares with the target, not with a teacher",
       )
     return Term(name, term.weight, part, term.guided or ("image",))
   own = {hint.startswith(OWN) for hint in term.hint}
   if len(own) == 2:
-    raise UserError(
-      f"{where}.hint",
+    raise ArgumentError(
+      "hint",
       f"layers of the teacher and of the network itself, {term.hint}",
       "either",
       "Write two terms.",
     )
   if own != {True} and not has_teacher:
-    raise UserError(
-      where,
+    raise ArgumentError(
+      "loss",
       f"the distillation method {term.loss} in a stage without a teacher",
       "a teacher",
       "Set the stage's `teacher` to an earlier stage.",
     )
   if not term.guided:
-    raise UserError(where, "no layers", "guided and hint layers", "Name them.")
+    raise ArgumentError("guided", "no layers", "guided and hint layers")
   hint = tuple(layer.removeprefix(OWN) for layer in term.hint)
   guide = Guide(part)
   return Term(name, term.weight, guide, term.guided, hint, own == {True})

@@ -17,7 +17,7 @@ def make(stage, models, params, slices, acquisition, devices):
   """The compiled steps, the state to start from, and the teacher."""
   networks = Networks(
     models[stage.model],
-    resolve(stage, "stage"),
+    resolve(stage),
     (models["teacher"],) if stage.teacher else (),
   )
   terms = fit_terms(networks, slices, acquisition, "stage")

@@ -311,7 +311,7 @@ class TestRefusing:
       ({"evaluation.models": ()}, "evaluation.models: found none"),
       ({"models.student.variant": "residual"}, "variant: found 'residual'"),
       ({"models.student.consistency": "matrix1"}, "consistency: found 'matrix1'"),
-      ({"stages.teacher.epochs": 0}, "epochs: found 0"),
+      ({"stages.teacher.epochs": -1}, "epochs: found -1"),
       ({"evaluation.protocol": "psnr"}, "protocol: found 'psnr'"),
       ({"evaluation.teacher": "student"}, "the teacher, too"),
       ({"evaluation.teacher": "tutor"}, "evaluation.teacher: found 'tutor'"),

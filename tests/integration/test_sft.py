@@ -35,7 +35,7 @@ def test_outputs_losses_and_gradients_of_the_published_code(golden):
   slices = Slices(
     numbers["target"][..., None], numbers["kspace"], numbers["zero_filled"][..., None]
   )
-  networks = Networks(model, resolve(stage, "stage"), branches=Branches(student))
+  networks = Networks(model, resolve(stage), branches=Branches(student))
   terms = fit_terms(networks, slices, Acquisition(numbers["mask"][None]), "teacher")
   batch = complete(slices, Acquisition(numbers["mask"][None]))
   extras = objective.Extras(jnp.zeros(()), jnp.zeros(2, jnp.uint32))
@@ -83,7 +83,7 @@ def test_the_gradient_of_the_imitation_reaches_the_teacher():
   """Neither the paper nor the code stops it."""
   config = tiny_config()
   base.student_friendly_teacher(config, "paper")
-  terms = resolve(config_lib.parse(config).stages["teacher"], "stage")
+  terms = resolve(config_lib.parse(config).stages["teacher"])
   imitation = next(t for t in terms if t.name == "branches_imitation")
   assert imitation.own
   assert not imitation.needs_teacher

@@ -218,12 +218,12 @@ def test_a_value_outside_its_limits_is_refused(key, value, expected):
 
 @pytest.mark.parametrize("setting", ["cascades", "convolutions", "features", "padding"])
 def test_a_network_refuses_sizes_below_its_own(setting):
-  with pytest.raises(ValueError, match=f"{setting} -1, not of"):
+  with pytest.raises(ValueError, match=f"{setting}: found -1"):
     DCCNN(**{setting: -1})
 
 
 def test_a_network_refuses_a_weight_that_is_no_number():
-  with pytest.raises(ValueError, match="lam nan"):
+  with pytest.raises(ValueError, match="lam: found nan"):
     DCCNN(lam=math.nan)
   assert math.isinf(DCCNN(lam=math.inf).lam)
 

@@ -269,7 +269,7 @@ def test_the_axis_of_a_config_is_that_of_its_masks():
 
 
 def test_a_mask_file_without_a_name_is_named_by_its_setting():
-  with pytest.raises(UserError, match=r"^config\.mask\.path: found no file"):
+  with pytest.raises(UserError, match=r"^mask\.path: found no file"):
     acquisition.build({"": TaskConfig(config(kind="file", path=""), None)}, (30, 20))
 
 

@@ -115,7 +115,7 @@ def test_a_cached_teacher_teaches_the_same(protocol, name, devices):
 
 def test_no_gradient_reaches_the_teacher():
   stage = small_stage("paper", "feature")
-  terms = resolve(stage, "stage")
+  terms = resolve(stage)
   features = {f"cascade_{c}/activation_3": jnp.ones((2, 4, 4, 3)) for c in (1, 2)}
   features["image"] = target = jnp.ones((2, 4, 4, 1))
 

@@ -136,7 +136,7 @@ def _stored(path, key) -> _Stored:
     return _bart(path)
   expected = "a mask in a file .npy, .mat, .h5 or .cfl"
   if not path.is_file():
-    raise UserError(path, "no such file", expected, "Correct the path.")
+    raise UserError(path, "no such file", expected)
   if path.suffix == ".npy":
     values = np.squeeze(files.read_npy(path))
     return _Stored(values, "a NumPy file", centred=False)
