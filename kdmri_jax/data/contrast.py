@@ -1,4 +1,4 @@
-"""Which image of a subject is read, where a source has several."""
+"""The choice of a subject's image, where a source has several."""
 
 from collections.abc import Iterable
 
@@ -9,16 +9,16 @@ from kdmri_jax.errors import ArgumentError
 def choose(
   config: DataConfig, usual: str, available: Iterable[str], where: object
 ) -> str:
-  """The name of the image that `config.contrast` asks for.
+  """The name of the image that `config.contrast` selects.
 
   Args:
-    config: its contrast; "" asks for the usual one.
-    usual: the name of the image that the source reads unless told otherwise.
-    available: the names of the images there are.
+    config: its contrast; "" takes the default.
+    usual: the name of the source's default image.
+    available: the names of the existing images.
     where: the folder or file that an error message names.
 
   Raises:
-    ArgumentError: there is no such image; the message lists those there are.
+    ArgumentError: there is no such image; the message lists the existing ones.
   """
   name = config.contrast or usual
   available = list(available)
@@ -26,6 +26,6 @@ def choose(
     raise ArgumentError(
       "contrast",
       f"{name!r}, of which there is no image in {where}",
-      f"one of those there, {', '.join(available) or 'none'}; '' asks for {usual}",
+      f"one of {', '.join(available) or 'none'}; '' takes {usual}",
     )
   return name

@@ -31,9 +31,9 @@ class Dataset:
   Attributes:
     acquisitions: how slices of each shape (H, W) are measured, as NumPy arrays.
     train, validation: as divided by subject.
-    test: held-back subjects; the validation set itself where there are none.
+    test: held-out subjects; the validation set itself where there are none.
     record: source, split, shapes, scaling, crop, every volume's record, `unit` (what
-      its subjects are), and `notes`: sentences on the data that belong into a report.
+      its subjects are), and `notes`: sentences on the data for the report.
   """
 
   acquisitions: dict[Shape, Acquisition]
@@ -43,7 +43,7 @@ class Dataset:
   record: dict[str, Any]
 
   def fingerprint(self) -> dict[str, Any]:
-    """Digests of masks and images: the same names may come to hold other values.
+    """Digests of masks and images, because values may change under the same names.
 
     Returns:
       A digest of the masks and of each split, and the "training_slices": subject ->
@@ -86,11 +86,11 @@ def read(config: DataConfig) -> Iterator[Volume]:
 def load(
   config: DataConfig, acquisition_for: Callable[[Shape], Acquisition]
 ) -> Dataset:
-  """Reads the data of an experiment and divides it by subject.
+  """Reads the data of an experiment and splits it by subject.
 
   Args:
     config: the data settings.
-    acquisition_for: makes masks and noise for slices of a shape (H, W).
+    acquisition_for: creates masks and noise for slices of a shape (H, W).
 
   Returns:
     The dataset; two channels (real and imaginary part) if any volume is complex.
@@ -99,7 +99,7 @@ def load(
     ArgumentError: a setting is unusable: its name is the argument's.
     UserError: unusable data, more than `MOST_SHAPES` slice shapes, more data than
       `config.memory_mb` allows, a subject or an image in two splits, or stored k-space
-      that contradicts the mask or leaves no choice of task and noise.
+      that contradicts the mask or does not allow tasks and noise.
   """
   split = splitting.divide(tuple(_within_memory(read(config), config)), config)
   splitting.refuse_shared_slices(split)
@@ -166,8 +166,7 @@ def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Vo
     if taken > config.memory_mb * 2**20:
       raise UserError(
         volume.file,
-        "images that take, with those before them, more memory than memory_mb="
-        f"{config.memory_mb}",
+        f"images that together need more memory than memory_mb={config.memory_mb}",
         "data that fits",
         "Turn them into prepared volumes, which can stay in their files, or raise "
         "memory_mb.",
@@ -176,7 +175,7 @@ def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Vo
 
 
 def _shapes(volumes: Sequence[Volume]) -> list[Shape]:
-  """The slice shapes in the order in which they come; refuses too many."""
+  """The slice shapes in order of appearance; refuses too many."""
   first = {}
   for volume in volumes:
     first.setdefault(volume.target.shape[1:], volume)
@@ -201,7 +200,7 @@ def _record(config, split, sets, volumes, measured):
   simulated = unused or any(v.record["simulated_kspace"] for v in volumes)
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
   if unused:
-    notes.append("Some files bring k-space; it is not used, because others have none.")
+    notes.append("Some files contain k-space; it is not used: others have none.")
   shapes: dict[str, dict[str, int]] = {}
   for name, part in sets.items():
     for slices in part.parts:

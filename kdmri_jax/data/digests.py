@@ -1,4 +1,4 @@
-"""Digests of slices: the same image is found again without looking at it."""
+"""Digests of slices, to find equal images without comparing pixels."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ CONSTANT = "="
 
 
 def of_slices(images: np.ndarray) -> tuple[str, ...]:
-  """A digest of each slice [H, W]; that of one value, such as 0, begins with "="."""
+  """A digest of each slice [H, W]; the digest of a constant slice begins with "="."""
   return tuple(
     (CONSTANT if np.all(image == image.flat[0]) else "")
     + digest([np.ascontiguousarray(image)])

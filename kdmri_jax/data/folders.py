@@ -1,4 +1,4 @@
-"""What every reader of files needs: folders, names, subjects and reading errors."""
+"""Helpers for reading folders of files: paths, names and subjects."""
 
 import fnmatch
 import pathlib
@@ -41,10 +41,10 @@ def files_of(
   Args:
     root: their folder.
     endings: of their names, such as ".nii" and ".nii.gz"; names that begin with a dot
-      are left out.
-    holding: what they should hold, for the message.
-    below: whether those of folders below are wanted, too.
-    use: whether a file with such an ending counts.
+      are ignored.
+    holding: their expected content, for the message.
+    below: whether files in folders below are included.
+    use: whether to include a file with such an ending.
 
   Raises:
     UserError: there is none.
@@ -75,12 +75,12 @@ def files_of_parts(
 
   Args:
     root: the folder.
-    parts: names of folders in it and the split that each is.
-    holding: the layout that the message asks for.
+    parts: name of a folder in it -> its split.
+    holding: the expected layout, for the message.
 
   Returns:
     Each file, sorted by path in the order of the folders, and its split, None where
-    not all of the folders are there.
+    some of the folders are missing.
 
   Raises:
     UserError: there is no file.
@@ -112,12 +112,12 @@ def wanted(config: DataConfig, name: str) -> bool:
 
 
 def safe_name(text: str) -> str:
-  """The text as a file name that every file system takes."""
+  """The text as a file name that is valid on every file system."""
   return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
 
 
 def label_of(folder: pathlib.Path, path: pathlib.Path) -> str:
-  """What a file is called that nothing else names: its path below a folder.
+  """The default name of a file: its path below a folder.
 
   Args:
     folder: a folder above the file.
@@ -132,7 +132,7 @@ def label_of(folder: pathlib.Path, path: pathlib.Path) -> str:
 
 
 def subject_of(config: DataConfig, path: pathlib.Path, default: str) -> str:
-  """The subject of a file: what `config.subject_pattern` finds in its path.
+  """The subject of a file, which `config.subject_pattern` finds in its path.
 
   Args:
     config: its pattern is searched in the path of the file below `config.root`.
@@ -140,14 +140,14 @@ def subject_of(config: DataConfig, path: pathlib.Path, default: str) -> str:
     default: the subject where there is no pattern.
 
   Raises:
-    UserError: the pattern is no regular expression, or finds nothing in the path.
+    UserError: the pattern is not a regular expression, or finds nothing in the path.
   """
   if not config.subject_pattern:
     return default
   try:
     pattern = re.compile(config.subject_pattern)
   except re.error as error:
-    found = f"{config.subject_pattern!r}, which is no regular expression ({error})"
+    found = f"{config.subject_pattern!r}, which is not a regular expression ({error})"
     expected = "a regular expression, such as '(patient[0-9]+)'"
     raise ArgumentError("subject_pattern", found, expected) from error
   relative = path.relative_to(root_folder(config)).as_posix()

@@ -1,4 +1,4 @@
-"""K-space that arrives undersampled, of one coil or of a combination of several."""
+"""Undersampled k-space of one coil or of a combination of several."""
 
 import os
 import pathlib
@@ -16,8 +16,8 @@ from kdmri_jax.physics import coils
 SENSITIVITIES = "_sens.npy"
 COMBINED = (
   "The k-space of several coils was replaced by that of their zero-filled images' "
-  "combination, cut to the points that were sampled. No coil measured it: it only "
-  "approximates the combination's own k-space, and data consistency keeps to it."
+  "combination, restricted to the sampled points. No coil measured it: it only "
+  "approximates the combination's own k-space, and data consistency enforces it."
 )
 
 _ROUNDING = 1e-6
@@ -31,9 +31,9 @@ class Measured(NamedTuple):
     kspace: complex64 [S, H, W], orthonormal, zero frequency at [0, 0], 0 where not
       sampled.
     mask: where it was sampled, uint8 [H, W], zero frequency at [0, 0]; None where the
-      file does not tell.
+      file does not contain it.
     record: file, source, coils, combine and note.
-    header: what its file says beside the arrays.
+    header: metadata of its file.
   """
 
   kspace: np.ndarray
@@ -43,12 +43,12 @@ class Measured(NamedTuple):
 
 
 class Plane(NamedTuple):
-  """One slice as it was measured.
+  """The measurement of one slice.
 
   Attributes:
     kspace: centred, complex64 [C, H, W].
     maps: sensitivities of the coils, likewise; None for one coil.
-    sampled: where it was sampled, bool [H, W].
+    sampled: the sampled points, bool [H, W].
   """
 
   kspace: np.ndarray
@@ -70,12 +70,12 @@ def of_planes(
     path: the file, for messages.
     planes: the slices, all of one shape.
     record: of the file; coils, combine and note are added.
-    header: what the file says beside its arrays.
+    header: metadata of the file.
     centred_image: see `coils.to_image`.
 
   Raises:
-    UserError: slices were sampled differently, or a sample is not finite or lies
-      outside the mask.
+    UserError: slices have different masks, or a sample is not finite or outside the
+      mask.
   """
   images, masks, count = [], [], 1
   for kspace, maps, sampled in planes:
@@ -96,7 +96,7 @@ def of_planes(
 def by_zeros(
   slices: Iterable[tuple[np.ndarray, np.ndarray | None]],
 ) -> Iterator[Plane]:
-  """Planes of centred k-space [C, H, W] and sensitivities, where zeros tell the mask.
+  """Planes of centred k-space [C, H, W] and sensitivities, with the mask from zeros.
 
   A point that is exactly zero in all coils was not sampled.
   """
@@ -138,7 +138,7 @@ def sensitivities(
       own,
       f"{maps.dtype} numbers of shape {maps.shape}",
       f"complex numbers in the shape of the k-space, {shape}",
-      "Estimate the sensitivities from this very file.",
+      "Estimate the sensitivities from this file.",
     )
   return maps
 
@@ -158,8 +158,8 @@ def require_sense(
     raise UserError(
       path,
       f"undersampled k-space of {count} coils",
-      "that of one coil: the networks know one image and its k-space, and a root sum "
-      "of squares of zero-filled coil images has no k-space that was measured",
+      "k-space of one coil: the networks work on one image and its k-space, and a "
+      "root sum of squares of zero-filled coil images has no k-space that was measured",
       f"Put the coils' sensitivities into {name} beside it and combine the coils by "
       "'sense'; the combination's k-space is then an approximation.",
     )
@@ -180,7 +180,7 @@ def _check(path, kspace, sampled):
 
 
 def _one_sampling(path, masks):
-  """What was sampled in any slice; refuses slices that differ."""
+  """The common mask of the slices; refuses slices that differ."""
   sampled = np.any(masks, axis=0)
   for k, points in enumerate(masks):
     empty = int((sampled & ~points).sum())
@@ -188,7 +188,7 @@ def _one_sampling(path, masks):
       raise UserError(
         path,
         f"slice {k} without {empty} of the points that other slices have",
-        "one sampling for all slices",
-        "Put slices that were sampled alike into a file of their own.",
+        "one mask for all slices",
+        "Put slices with the same mask into one file.",
       )
   return sampled

@@ -1,4 +1,4 @@
-"""A sheet of small pictures, to see at a glance what was prepared."""
+"""A sheet of small pictures as overview of prepared data."""
 
 import io
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ def montage_png(labels: Sequence[str], images: Sequence[np.ndarray]) -> bytes:
   """Draws up to 36 images, evenly chosen, as a labelled sheet.
 
   Args:
-    labels: one text an image.
+    labels: one text per image.
     images: two-dimensional arrays of any shape, each shown on its own grey scale.
 
   Returns:

@@ -14,7 +14,7 @@ from kdmri_jax.types import Shape, Slices
 
 
 class Span(NamedTuple):
-  """Where the slices of a volume are: the rows start:stop of a part."""
+  """The place of a volume's slices: the rows start:stop of a part."""
 
   part: int
   start: int
@@ -27,10 +27,10 @@ class SliceSet:
 
   Attributes:
     volumes: the volumes in order; their arrays share memory with `parts`.
-    parts: the slices of each shape: target and, where every volume of the data brings
-      its own, k-space and zero-filled image, else None for both; NumPy arrays, or
+    parts: the slices of each shape: target and, where every volume of the data contains
+      them, k-space and zero-filled image, else None for both; NumPy arrays, or
       `StoredArray` where they stay in their files.
-    spans: where the slices of each volume are.
+    spans: place of each volume's slices.
   """
 
   volumes: tuple[Volume, ...]
@@ -46,11 +46,11 @@ class SliceSet:
 def make(
   volumes: Sequence[Volume], shapes: Iterable[Shape], channels: int, measured: bool
 ) -> SliceSet:
-  """Stacks the volumes of each shape, then lets each view its rows of the stack.
+  """Stacks the volumes of each shape; each volume then views its rows of the stack.
 
   Args:
     volumes: at least one.
-    shapes: slice shapes, in the order in which parts are made of them.
+    shapes: slice shapes, in the order of the parts.
     channels: 1, or 2 for real and imaginary part.
     measured: whether k-space and zero-filled images of the volumes are used.
   """

@@ -1,4 +1,4 @@
-"""A data source: one record of everything that is known of a kind of data."""
+"""The record of a data source: how its files are read, recognised and written."""
 
 import dataclasses
 import pathlib
@@ -18,31 +18,32 @@ Scan = Volume | Measured
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """How the files of a kind of data are read, recognised and written over.
+  """How the files of a data set or format are read, recognised and written.
 
-  `volumes` alone makes a source that trains and whose files can be reconstructed.
+  A source with `volumes` alone can train networks, and its files can be reconstructed.
 
   Attributes:
     volumes: reads the volumes of the folder `config.root`, one at a time, fully sampled
-      and as they are stored. A volume needs its name, subject and target; what its
-      `record` does not say is filled in: "source", "unit", "simulated_kspace". None
-      where files are reconstructed only.
-    takes: which of the settings "contrast" and "combine" have a meaning for it; the
-      others are refused.
-    unit: word for what its subjects are: `SUBJECT`; `FILE` where nothing but
-      `config.subject_pattern` says whose images a file holds; or others, such as "slab
-      of one head". A volume's record may say otherwise.
-    files: what its files or folders are, as messages list them: "BART (.cfl)"; "" keeps
-      it out of the list.
-    recognise: whether a file or folder that exists is one of this source, from its name
-      and content, see `by_ending`; None where the user must name the source.
-    read: reads one file that is to be reconstructed: fully sampled images as stored, or
-      undersampled k-space. The setting `contrast`, `combine`, `acceleration_tag` and
-      `include` (the volume asked for) count. None picks the file's volume from
-      `volumes` of the folder about it, by the `file` of its record or by its name.
-    read_folder: likewise one folder; None takes the only one of `volumes`.
-    axes: order of the axes (slices, rows, columns) in its NIfTI files, in which results
-      are written over them.
+      and as stored. A volume needs its name, subject and target; missing entries of its
+      `record` are added: "source", "unit", "simulated_kspace". None for sources whose
+      files can only be reconstructed.
+    takes: the settings among "contrast" and "combine" that it supports; others are
+      refused.
+    unit: word for its subjects: `SUBJECT`; `FILE` where only `config.subject_pattern`
+      tells the subject of a file; or others, such as "slab of one head". A volume's
+      record may have another.
+    files: description of its files or folders for messages: "BART (.cfl)"; "" omits it
+      from the list.
+    recognise: whether an existing file or folder belongs to this source, by name and
+      content, see `by_ending`; None where the user must name the source.
+    read: reads one file for reconstruction: fully sampled images as stored, or
+      undersampled k-space. It uses the settings `contrast`, `combine`,
+      `acceleration_tag` and `include` (the requested volume). None selects the file's
+      volume from `volumes` of its folder, by the `file` of its record or by its name.
+    read_folder: reads one folder in the same way; None takes the only volume of
+      `volumes`.
+    axes: order of the axes (slices, rows, columns) in its NIfTI files, and in results
+      for them.
   """
 
   volumes: Callable[[DataConfig], Iterable[Volume]] | None
@@ -55,11 +56,11 @@ class Source:
   axes: tuple[int, int, int] = SLICES_LAST
 
   def read_volumes(self, config: DataConfig) -> Iterator[Volume]:
-    """The volumes that `config` asks for, their records complete.
+    """The volumes that `config` selects, with complete records.
 
     Raises:
-      ArgumentError: `contrast` or `combine` is set and has no meaning.
-      UserError: what `volumes` raises; or it yields something else than volumes.
+      ArgumentError: `contrast` or `combine` is set and not supported.
+      UserError: as `volumes`; or it yields objects that are not volumes.
     """
     self.check_choices(config.source, config.contrast, config.combine)
     for volume in self.volumes(config):
@@ -75,20 +76,20 @@ class Source:
         yield dataclasses.replace(volume, record=record)
 
   def check_choices(self, name: str, contrast: str, combine: str) -> None:
-    """Refuses settings that would change nothing; `name` is the source's."""
+    """Refuses settings without effect; `name` is the source's."""
     for key, value in (("contrast", contrast), ("combine", combine)):
       if value and key not in self.takes:
-        expected = f"'', because {name} has no choice of it"
+        expected = f"'', because {name} does not support it"
         raise ArgumentError(key, repr(value), expected)
 
 
 def by_ending(*endings: str) -> Callable[[pathlib.Path], bool]:
-  """For `Source.recognise`: files whose names end like this, such as ".nii"."""
+  """For `Source.recognise`: files with these endings, such as ".nii"."""
   return lambda path: path.name.lower().endswith(endings) and path.is_file()
 
 
 def no_single_file(path: pathlib.Path, config: DataConfig) -> Scan:
-  """For `Source.read`: of a source whose layout is one of folders."""
+  """For `Source.read` of a source that reads folders alone."""
   raise UserError(
     path,
     f"one file of {config.source}",
@@ -98,19 +99,19 @@ def no_single_file(path: pathlib.Path, config: DataConfig) -> Scan:
 
 
 def no_files(path: pathlib.Path, config: DataConfig) -> Scan:
-  """For `Source.read` and `read_folder`: of a source without files."""
+  """For `Source.read` and `read_folder` of a source without files."""
   raise ArgumentError(
     "source", repr(config.source), f"a source that reads files such as {path.name}"
   )
 
 
 def only(path: pathlib.Path, volumes: Iterable[Volume], config: DataConfig) -> Scan:
-  """The only volume of a file or folder, to be reconstructed.
+  """The only volume of a file or folder, for reconstruction.
 
   Args:
     path: the file or folder, for messages.
-    volumes: what it holds.
-    config: its `include`, which names the volume asked for, or ().
+    volumes: its volumes.
+    config: its `include` names the requested volume, or is ().
 
   Raises:
     UserError: there is none, or another one.
@@ -132,7 +133,7 @@ def only(path: pathlib.Path, volumes: Iterable[Volume], config: DataConfig) -> S
       path,
       f"several volumes ({', '.join([volume.name, *others])}{more})",
       "one",
-      "Name the one to be read; of a DICOM series its number as `contrast` does, too.",
+      "Name one of them; for DICOM, the number of a series as `contrast` also works.",
     )
   if volume.kspace is not None:
     return Measured(volume.kspace, None, volume.record, volume.header)
@@ -140,7 +141,7 @@ def only(path: pathlib.Path, volumes: Iterable[Volume], config: DataConfig) -> S
 
 
 def note_of(config: DataConfig) -> str:
-  """What a report says of files without subjects; "" where a pattern names them."""
+  """The note of a report on files without subjects; "" where a pattern names them."""
   if config.subject_pattern:
     return ""
   return "Each file counts as a subject, because data.subject_pattern is not set."

@@ -1,4 +1,4 @@
-"""Which subjects train, validate and test."""
+"""The split of the subjects into training, validation and test."""
 
 import dataclasses
 import fnmatch
@@ -16,12 +16,12 @@ from kdmri_jax.errors import ArgumentError, UserError
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-  """The division of the subjects.
+  """The split of the subjects.
 
   Attributes:
-    train, validation, test: volumes; `test` is empty where nothing is held back.
+    train, validation, test: volumes; `test` is empty where no subjects are held out.
     unused: subjects that are in no split.
-    rule: one sentence on how the division came about.
+    rule: one sentence on the rule of the split.
   """
 
   train: tuple[Volume, ...]
@@ -32,12 +32,12 @@ class Split:
 
 
 def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
-  """Divides volumes by subject.
+  """Splits volumes by subject.
 
-  The globs `config.train`, `.validation` and `.test` decide where any is given,
-  else the source's own layout. Without validation subjects by then, a share
-  `config.validation_fraction` of the subjects not yet placed is drawn. The rest
-  trains, unless `config.train` lists who does.
+  The globs `config.train`, `.validation` and `.test` decide if any is given, else the
+  source's own layout. If there are then no validation subjects, a share
+  `config.validation_fraction` of the remaining subjects is drawn. The other subjects
+  are for training, unless `config.train` lists these.
 
   Args:
     volumes: all volumes.
@@ -48,7 +48,7 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
     not empty.
 
   Raises:
-    UserError: a glob matches nobody, a subject belongs to two splits, a split stays
+    UserError: a glob matches no subject, a subject belongs to two splits, a split stays
       empty, or two volumes of one split have the same name.
   """
   subjects = sorted({volume.subject for volume in volumes})
@@ -77,7 +77,7 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
       "train",
       "no subject left for training",
       "at least one",
-      f"Leave some of them out of validation and test: {_some(subjects)}.",
+      f"Exclude some of them from validation and test: {_some(subjects)}.",
     )
   for name, part in parts.items():
     _refuse_equal_names(name, part)
@@ -85,7 +85,7 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
 
 
 def refuse_shared_slices(split: Split) -> None:
-  """Finds the same image in two splits, whatever the files and subjects are called.
+  """Refuses equal images in two splits, for any names of files and subjects.
 
   Args:
     split: its volumes with the digests of their slices.
@@ -106,7 +106,7 @@ def refuse_shared_slices(split: Split) -> None:
             f"an image of the {name} set that is also in {other.file} of the "
             f"{other_name} set: subjects in both splits",
             "every subject in one split only",
-            "Put both files into one split, or leave one out.",
+            "Put both files into one split, or exclude one.",
           )
 
 
@@ -198,17 +198,17 @@ def _some(names):
 
 
 def common_unit(units: Iterable[str]) -> str:
-  """The one word for what all volumes are divided by; `FILE` where they differ."""
+  """The unit of all volumes, by which they are split; `FILE` where they differ."""
   found = set(units)
   return found.pop() if len(found) == 1 else FILE
 
 
 def plural(unit: str) -> str:
-  """The word for several: "subjects", "slabs of one head"."""
+  """The plural: "subjects", "slabs of one head"."""
   noun, space, rest = unit.partition(" ")
   return f"{noun}s{space}{rest}"
 
 
 def counted(count: int, unit: str) -> str:
-  """A number and the word for it: "1 subject", "12 slabs of one head"."""
+  """A number with the unit: "1 subject", "12 slabs of one head"."""
   return f"{count} {unit if count == 1 else plural(unit)}"

@@ -1,4 +1,4 @@
-"""Slices that stay in their files until they are asked for."""
+"""Slices that stay in their files until they are read."""
 
 import dataclasses
 import pathlib
@@ -17,17 +17,17 @@ from kdmri_jax.optional import require
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class StoredArray:
-  """Stands for an array [N, ...] whose rows lie in h5 files; indexing reads them.
+  """An array [N, ...] whose rows are in h5 files; indexing reads them.
 
   Attributes:
     files: the files.
     key: the dataset in each of them.
-    digests: for each file those of the rows of its dataset.
+    digests: digests of the dataset's rows, for each file.
     places: number of the file and row of its dataset, int [N, 2].
     raw: type in which rows are read.
-    shape: of the array it stands for.
+    shape: of the array.
     dtype: of its values.
-    convert: makes of rows as they are read those of the array.
+    convert: converts rows from the files to rows of the array.
   """
 
   files: tuple[pathlib.Path, ...]
@@ -49,14 +49,14 @@ class StoredArray:
 
   @property
   def nbytes(self) -> int:
-    """Bytes that it would take in memory."""
+    """Bytes that the array would need in memory."""
     return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
   def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
     """Reads rows.
 
     Raises:
-      UserError: a file has gone, was damaged or has changed since it was prepared.
+      UserError: a file is missing, damaged or has changed since it was prepared.
     """
     places = self.places[index]
     rows = np.empty((len(places), *self.shape[1:3]), self.raw)
@@ -75,11 +75,11 @@ class StoredArray:
         self.files[number],
         f"slice {slice_number} of {self.key!r}, which has changed since",
         "the file as `kdmri prepare` wrote it",
-        "Prepare the data anew.",
+        "Prepare the data again.",
       )
 
   def select(self, index: slice) -> "StoredArray":
-    """Some of the rows, not read yet."""
+    """Some of the rows, without reading them."""
     places = self.places[index]
     shape = (len(places), *self.shape[1:])
     return dataclasses.replace(self, places=places, shape=shape)

@@ -11,19 +11,19 @@ from kdmri_jax.types import Slices
 def assign(
   parts: Sequence[Slices], tasks: Sequence[int], *, count: int, noisy: bool, name: str
 ) -> tuple[Slices, ...]:
-  """Every slice once for each task, without a copy of it.
+  """Every slice once per task, without copies.
 
   Args:
-    parts: the slices of each shape as they are stored, without task.
-    tasks: numbers of the tasks.
-    count: how many tasks there are in all; with one, slices get no task.
-    noisy: whether they get numbers to draw their noise by.
-    name: of the set; each has noise of its own, the same in every run.
+    parts: the stored slices of each shape, without task.
+    tasks: indices of the tasks.
+    count: total number of tasks; with one, slices get no task.
+    noisy: whether they get noise seeds.
+    name: of the set; each set has different noise, the same in every run.
 
   Returns:
-    For each part the slices in their order for the first task, then for the next, and
-    so on: `task` and `draws` have a row for each, the other arrays begin anew for every
-    task, see `training.batches.take`.
+    For each part the slices in order for the first task, then for the next, and so on:
+    `task` and `draws` have one row per slice and task, the other arrays one per slice,
+    see `training.batches.take`.
   """
   generator = np.random.default_rng(zlib.crc32(name.encode()))
   found = []

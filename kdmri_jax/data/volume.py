@@ -1,4 +1,4 @@
-"""A volume, and what every volume goes through before it is used."""
+"""A volume, and the checks and preparation of every volume."""
 
 import dataclasses
 from typing import Any
@@ -19,19 +19,17 @@ class Volume:
 
   Attributes:
     name: becomes the file name of results; unique within a split.
-    subject: whom the volume shows, as far as the source knows; the data is split by
-      subject.
+    subject: the subject, as far as the source knows it; the data is split by subject.
     target: fully sampled images, float32 or complex64 [S, H, W].
     kspace: measured k-space, complex64 [S, H, W], orthonormal, zero frequency at
       [0, 0], 0 where not sampled; None where the source has none.
     zero_filled: magnitude of its inverse FFT, float32 [S, H, W], or None.
-    split: "train", "validation" or "test" where the source itself divides.
-    record: where the volume comes from and what was done to it; goes into JSON.
-      "unit" says what its subject is, so that no report calls it more than that:
-      "subject", "file", "slab of one head".
+    split: "train", "validation" or "test" where the source has a split.
+    record: origin and processing of the volume; written as JSON. "unit" is the word for
+      its subject in reports: "subject", "file", "slab of one head".
     digests: name of an array -> a digest of each of its slices, see `data.digests`;
-      empty until they are taken.
-    header: what its file says beside the arrays; no record or report has it.
+      empty until they are computed.
+    header: metadata of its file; not part of records or reports.
     peak: of k-space that stays in its file, see `physics.masks.coverage`; None where
       unknown.
   """
@@ -49,7 +47,7 @@ class Volume:
 
   @property
   def file(self) -> str:
-    """What an error message calls the volume: its file, or its name."""
+    """The volume in error messages: its file, or its name."""
     return self.record.get("file", self.name)
 
 
@@ -57,12 +55,12 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
   """Checks a volume, keeps the central slices, crops and scales it, in this order.
 
   Args:
-    volume: as its source delivers it, in any numeric type.
+    volume: from its source, in any numeric type.
     config: slices_per_volume, crop and scaling.
 
   Returns:
-    The volume in float32 or complex64; its record tells the slices kept, the crop,
-    the divisor and whether the k-space is simulated.
+    The volume in float32 or complex64; its record holds the slices kept, the crop, the
+    divisor and whether the k-space is simulated.
 
   Raises:
     UserError: the arrays are empty, constant, of the wrong dimensions or type, not
@@ -89,7 +87,7 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
   )
   if size != volume.target.shape[1:] and record.get("simulated_kspace") is False:
     record["simulated_kspace"] = True
-    cut = "K-space is that of the cropped or padded images, not as it was measured."
+    cut = "K-space is that of the cropped or padded images, not the measured one."
     record["note"] = " ".join(filter(None, (record.get("note"), cut)))
   record |= {"slices": [start, stop], "shape": list(target.shape)}
   record |= {"scaling": config.scaling, "scale_factor": factor}
@@ -99,7 +97,7 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
 
 
 def untouched(shape: tuple[int, ...], config: DataConfig) -> dict[str, Any]:
-  """What `prepare` adds to the record of a volume [S, H, W] that it leaves as it is."""
+  """Entries that `prepare` adds to the record of an unchanged volume [S, H, W]."""
   return {
     "stored_shape": list(shape),
     "negatives_set_to_0": 0,
@@ -140,7 +138,7 @@ def _numbers(volume, what, array):
       volume.file,
       f"an {what} array of shape {array.shape}",
       "three dimensions (slices, rows, columns), none of them 0",
-      "Store one volume per file and leave out the files without slices.",
+      "Store one volume per file and exclude files without slices.",
     )
   with np.errstate(over="ignore"):
     array = array.astype(np.complex64 if array.dtype.kind == "c" else np.float32)
@@ -150,7 +148,7 @@ def _numbers(volume, what, array):
       volume.file,
       f"{bad} NaN or infinite values in the {what}",
       "finite numbers",
-      "Correct the file, or leave it out.",
+      "Correct the file, or exclude it.",
     )
   return array
 
@@ -170,7 +168,7 @@ def _without_negatives(volume, target):
 
 
 def _measured(volume, target):
-  """The stored k-space and zero-filled image, once they fit the target."""
+  """The stored k-space and zero-filled image, checked against the target."""
   if volume.kspace is None and volume.zero_filled is None:
     return None, None
   if volume.kspace is None or volume.zero_filled is None:
@@ -208,9 +206,10 @@ def _measured(volume, target):
 
 
 def _is_transform_of(kspace, target):
-  """Whether the k-space was made from the target: no scanner measures that exactly.
+  """Whether the k-space was computed from the target, not measured.
 
-  A complex target may well be the transform of fully sampled measured k-space.
+  A scanner never measures exactly the transform of a magnitude. A complex target may be
+  the transform of fully sampled measured k-space.
   """
   if np.iscomplexobj(target):
     return False
@@ -238,7 +237,7 @@ def _crop_size(volume, shape, config):
     raise UserError(
       volume.file,
       f"measured k-space of {shape}, which crop={size} would cut",
-      "no crop, (0, 0), where the data brings its own k-space",
+      "no crop, (0, 0), where the data contains k-space",
     )
   return size
 
@@ -252,12 +251,12 @@ def _divisor(volume, target, config):
       volume.file,
       f"the same value {target.flat[0]} everywhere in the slices and crop to be used",
       "an image",
-      "Leave the file out, or change the crop.",
+      "Exclude the file, or change the crop.",
     )
   maximum = float(np.abs(target).max())
   return 1.0 if config.scaling == "none" or is_scaled(maximum) else maximum
 
 
 def is_scaled(maximum: float) -> bool:
-  """Whether a volume of this maximum needs no scaling by it, but for rounding."""
+  """Whether a volume of this maximum is already scaled, up to rounding."""
   return abs(maximum - 1) < 1e-6

@@ -1,1 +1,1 @@
-"""Trained networks at work: load one, read a scan, reconstruct it, write it."""
+"""Loads trained networks, reads a scan, reconstructs and writes it."""

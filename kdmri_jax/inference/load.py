@@ -1,4 +1,4 @@
-"""A finished stage, ready to be used: `load` gives its network and weights."""
+"""Loads the network and the best weights of a finished stage."""
 
 import pathlib
 from typing import Any, NamedTuple
@@ -23,10 +23,10 @@ class Trained(NamedTuple):
   """A network with its best weights.
 
   Attributes:
-    config: the experiment it comes from.
+    config: its experiment.
     model: apply it as `model.apply({"params": params}, zero_filled, measurement)`.
     params: its best weights.
-    acquisition: how the slices asked for are measured, NumPy arrays of one task.
+    acquisition: of the slices to reconstruct, NumPy arrays of one task.
   """
 
   config: ExperimentConfig
@@ -36,7 +36,7 @@ class Trained(NamedTuple):
 
 
 def read_shapes(workdir: pathlib.Path) -> list[Shape]:
-  """Rows and columns of the slices that a run was made with.
+  """Rows and columns of the slices of a run.
 
   Raises:
     UserError: its record of them cannot be read.
@@ -61,7 +61,7 @@ def load(
     stage: "teacher", "student", "kd", ...
     size: rows and columns of the slices to reconstruct.
     acquisition: how they were measured; None takes the experiment's own.
-    task: which of the experiment's tasks that is; "" for the first.
+    task: the experiment's task; "" for the first.
     seed: seed of the training; None takes the experiment's first.
 
   Raises:
@@ -96,7 +96,7 @@ def _weights(config: ExperimentConfig, folder: WorkDir, stage: str, shapes: Any)
       trained.path,
       "a stage that is not finished",
       "one trained to its last epoch",
-      "Start the command of its run again to finish it.",
+      "Repeat the command of its run to finish it.",
     )
   data = read_data(folder.path)
   trained.check(fingerprint.describe(config, data, folder.seed, stage, folder.digest))
@@ -131,7 +131,7 @@ def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserE
 
 
 def of_task(config: ExperimentConfig, task: str) -> ExperimentConfig:
-  """What concerns a task of the experiment, "" for the first.
+  """The experiment of one task, "" for the first.
 
   Raises:
     ArgumentError: there is no such `task`.

@@ -26,9 +26,9 @@ class Network:
   """A trained network with its weights.
 
   Attributes:
-    config: the experiment it comes from.
+    config: its experiment.
     stage: name of the stage that was trained.
-    model: the linen module, for masks like the run's: any mask where that is 2-D, else
+    model: the linen module, for masks like the run's: any mask if that is 2-D, else
       Cartesian masks of its phase-encode axis.
     parameters: its best weights, a pytree; `model.apply` takes {"params": parameters}.
   """
@@ -51,7 +51,7 @@ class Network:
     measurement: Measurement | None = None,
     parameters: Any = None,
   ) -> Array:
-    """The network as a function of arrays, to be differentiated or compiled.
+    """The network as a function of arrays, which can be differentiated and compiled.
 
     `image` and `measurement` are what `kdmri_jax.undersample` returns:
     `net.apply(*kd.undersample(x, mask))`.
@@ -67,7 +67,7 @@ class Network:
       The reconstruction, as `image` was given.
 
     Raises:
-      ArgumentError: the network knows images of another number of channels.
+      ArgumentError: the network has images of another number of channels.
     """
     batch, layout = to_batch(image, "image")
     channels = models.channels(self.model)
@@ -87,21 +87,22 @@ class Network:
   ) -> np.ndarray:
     """Reconstructs measured k-space, as `kdmri reconstruct` does.
 
-    The k-space may have any scale; where the network knows images divided by their
-    maximum, the zero-filled image's is the divisor, and the result is multiplied by it.
+    The k-space may have any scale; if the network was trained on images divided by
+    their maximum, the zero-filled image's maximum is the divisor, and the result is
+    multiplied by it.
 
     Args:
       kspace: complex [H, W] or [S, H, W], orthonormal, zero frequency at [0, 0]; 0
         where not sampled.
       mask: [H, W], not 0 = sampled, the same for all slices.
-      batch_size: slices at a time.
+      batch_size: slices per batch.
 
     Returns:
-      The image, [H, W] or [S, H, W]: float32; complex64 of a network of two channels.
+      The image, [H, W] or [S, H, W]: float32; complex64 for a network of two channels.
 
     Raises:
       ArgumentError: arrays of other shapes, a mask that does not fit the k-space, or
-        k-space of a complex image for a network that knows real ones.
+        k-space of a complex image for a network for real images.
     """
     kspace, mask = np.asarray(kspace), (np.asarray(mask) != 0).astype(np.uint8)
     if kspace.ndim not in (2, 3) or not np.iscomplexobj(kspace):
@@ -148,7 +149,7 @@ def load(
   Args:
     workdir: the run's work directory.
     stage: name of the stage, such as "kd".
-    task: which of the experiment's tasks the mask is taken from; "" for the first.
+    task: the experiment's task whose mask is used; "" for the first.
     seed: seed of the training; None takes the run's first.
 
   Returns:

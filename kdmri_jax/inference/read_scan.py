@@ -25,24 +25,24 @@ def read(
   combine: str = "",
   name: str = "",
 ) -> Volume | Measured:
-  """Reads what is to be reconstructed.
+  """Reads a scan for reconstruction.
 
   Args:
     path: a file, or a folder.
-    config: the data settings of the run, of which the acceleration tag and, for its
-      own source, contrast and combine are used where nothing else is said.
+    config: the data settings of the run, which give the default of the acceleration tag
+      and, for its own source, of contrast and combine.
     source: the data source that reads it, by name or import path; "" takes the one
       that recognises it, see `source_of`.
-    contrast: which image, as the setting of this name; for .cfl and complex .npy
+    contrast: the image to read, as the setting of this name; for .cfl and complex .npy
       "kspace" or "image".
-    combine: how coils become one image, as the setting of this name.
+    combine: the combination of coils, as the setting of this name.
     name: of the volume, where a file or folder holds several.
 
   Returns:
     Fully sampled images as stored, not checked yet, or undersampled k-space.
 
   Raises:
-    ArgumentError: `source` is unknown, or `contrast` or `combine` has no meaning.
+    ArgumentError: `source` is unknown, or `contrast` or `combine` is not supported.
     UserError: it cannot be read, or holds several volumes.
   """
   path = path.expanduser()
@@ -82,11 +82,11 @@ def source_of(path: pathlib.Path, own: str = "") -> str:
 
   Args:
     path: the file or folder; it exists.
-    own: name of the run's source; an imported one is asked, too.
+    own: name of the run's source; an imported one is also tried.
 
   Returns:
-    A name in `data.sources.SOURCES`, or `own`. A file that sources of data sets and
-    one of plain arrays recognise is the data set's.
+    A name in `data.sources.SOURCES`, or `own`. Where sources of data sets and of plain
+    arrays recognise a file, the data set has precedence.
 
   Raises:
     ArgumentError: several sources recognise it, so that `source` must name one.

@@ -31,7 +31,7 @@ _MOST_IMAGINARY = 0.05
 
 
 class Reconstruction(NamedTuple):
-  """What a network made of its input.
+  """The result of a network with its input.
 
   Attributes:
     zero_filled: float32 [H, W, C] of a slice, [S, H, W, C] of a volume.
@@ -55,10 +55,10 @@ def run(
   Args:
     predict: from `training.step.make_predict`.
     params: the network's weights.
-    parts: the slices; their target only serves to simulate k-space.
+    parts: the slices; their target is used only to simulate k-space.
     acquisitions: how slices of each shape are measured, of one task.
-    batch_size: slices at a time; must divide over the devices of `predict`.
-    name: shown beside the progress bar.
+    batch_size: slices per batch; must divide over the devices of `predict`.
+    name: label of the progress bar.
 
   Yields:
     A slice, arrays [H, W, C].
@@ -93,8 +93,8 @@ def run_once(
     params: its weights.
     slices: see `run`.
     acquisition: how they are measured, of one task.
-    batch_size: slices at a time, where there are as many.
-    name: of the slices, shown beside the progress bar.
+    batch_size: slices per batch, at most.
+    name: of the slices, as label of the progress bar.
     compile_by: `make_predict`, or a function that keeps what it has compiled.
 
   Returns:
@@ -124,14 +124,14 @@ def by_volume(
 
 
 def real_image(images: np.ndarray) -> np.ndarray:
-  """The image that is measured and shown.
+  """The image that is evaluated and shown.
 
   Args:
     images: [..., C].
 
   Returns:
-    [...]: for one channel the image itself, sign included, as the published code
-    measures it; for two (real and imaginary part) the magnitude.
+    [...]: for one channel the image itself, with its sign, as in the published code;
+    for two (real and imaginary part) the magnitude.
   """
   return images[..., 0] if images.shape[-1] == 1 else np.linalg.norm(images, axis=-1)
 
@@ -142,9 +142,9 @@ def write(
   """Writes a volume's file NAME.h5, (slices, H, W) float32 under `key`.
 
   Args:
-    directory: folder; made when missing, a file of the same name is replaced.
-    images: [S, H, W, C]; what is written is `real_image` of them.
-    volume: whose they are.
+    directory: folder; created when missing, a file of the same name is replaced.
+    images: [S, H, W, C]; the file holds their `real_image`.
+    volume: the volume of the images.
     key: "reconstruction", as KD-MRI and fastMRI users expect, or "target".
 
   Raises:
@@ -167,7 +167,7 @@ def run_file(
 
   Args:
     workdir: work directory of the run.
-    stage: whose best weights to use.
+    stage: the stage whose best weights to use.
     path: see `inference.read_scan.read`.
     **options: of `run_scan`.
 
@@ -196,24 +196,25 @@ def run_scan(
 
   Args:
     workdir: work directory of the run.
-    stage: whose best weights to use.
+    stage: the stage whose best weights to use.
     scan: fully sampled images or undersampled k-space, from `inference.read_scan.read`.
-    mask_path: .npy file of the mask; "" takes that which k-space brings along, or else
-      makes the run's own for the slice shape. For images it must have the run's
-      phase-encode axis; k-space shows its own.
+    mask_path: .npy file of the mask; "" takes the mask of the k-space's file, or else
+      creates the run's mask for the slice shape. For images it must have the run's
+      phase-encode axis.
     batch_size: slices at a time.
-    seed: whose weights to use; None takes the run's first seed.
-    task: of a run with several, how images are measured first; "" for the first.
-    as_is: enhances images as they are instead of measuring them first, for networks
-      without data consistency.
+    seed: of the weights; None takes the run's first seed.
+    task: of a run with several, the task by which images are measured; "" for the
+      first.
+    as_is: enhances images without undersampling them first, for networks without data
+      consistency.
 
   Returns:
     "reconstruction", "zero_filled" (the network's input) and, for images that are
     measured first, "target": float32 [S, H, W], in the units of the file; magnitudes.
 
   Raises:
-    UserError: the scan, the mask or the run cannot be used; among them k-space of a
-      complex image for a network that knows real ones.
+    UserError: the scan, the mask or the run cannot be used; for instance k-space of a
+      complex image for a network for real images.
   """
   config = load.of_task(load.read_config(workdir), task)
   path = scan.record["file"]
@@ -264,7 +265,7 @@ def _refuse_as_is(volume, mask_path: str, path) -> None:
   if volume is None or mask_path:
     found = "k-space" if volume is None else "a mask for images that are not measured"
     raise ArgumentError(
-      "as_is", f"{found}, {path}", "images alone, to be enhanced as they are"
+      "as_is", f"{found}, {path}", "images, which are enhanced without undersampling"
     )
 
 
@@ -280,7 +281,7 @@ def slices_of_kspace(
     mask: [H, W], 1 = sampled.
     channels: of the network's images.
     where: the file, for errors.
-    scaled: whether the network knows images divided by their maximum.
+    scaled: whether the network was trained on images divided by their maximum.
 
   Returns:
     The slices, and the divisor.
@@ -297,12 +298,12 @@ def slices_of_kspace(
     zero_filled = np.abs(image)[..., None]
   else:
     zero_filled = np.stack([image.real, image.imag], axis=-1)
-  # The target only gives the shape: with k-space nothing is simulated from it.
+  # The target only gives the shape; with k-space nothing is simulated.
   return Slices(zero_filled, kspace.astype(np.complex64), zero_filled), scale
 
 
 def _refuse_phase(kspace: np.ndarray, mask: np.ndarray, path) -> None:
-  """Looks whether k-space at -k is conjugate to that at k, where both are sampled."""
+  """Checks whether k-space at -k is conjugate to that at k, where both are sampled."""
 
   def mirrored(array):
     return np.roll(array[..., ::-1, ::-1], (1, 1), (-2, -1))
@@ -315,7 +316,7 @@ def _refuse_phase(kspace: np.ndarray, mask: np.ndarray, path) -> None:
     raise UserError(
       path,
       f"k-space of a complex image ({share:.0%} of its energy is imaginary)",
-      "that of a real image: the network has one channel",
+      "k-space of a real image: the network has one channel",
       "Use a network of two channels, trained on complex images: data consistency with "
       "the real part alone would be wrong.",
     )

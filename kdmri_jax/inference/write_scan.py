@@ -22,14 +22,14 @@ FORMATS = {
 
 
 def check_target(path: pathlib.Path, form: str) -> str:
-  """The format of a file to be written, which must not exist.
+  """The format of a new file, which must not exist.
 
   Args:
     path: the file; for "cfl" one of the pair.
-    form: one of `FORMATS`, or "" for that which the name says, h5 if it says none.
+    form: one of `FORMATS`, or "" for the format of the name's ending, else h5.
 
   Raises:
-    ArgumentError: the `format` is unknown, or the name says another one.
+    ArgumentError: the `format` is unknown, or the name has the ending of another one.
     UserError: the file exists, or a package to write it is missing.
   """
   _, suffix = split_name(path)
@@ -56,20 +56,20 @@ def write(
   form: str,
   header: RawHeader = NO_HEADER,
 ) -> None:
-  """Writes a scan, or nothing.
+  """Writes a scan completely, or not at all.
 
   "h5" holds all images under their names, and the header. NIfTI and cfl hold the
-  reconstruction alone, with axes in the order of the file that was read: NIfTI lies
-  over a NIfTI or DICOM input, whose matrix it has; of other inputs no place is known,
-  and it has none.
+  reconstruction alone, with axes in the order of the input file. NIfTI has the matrix
+  of a NIfTI or DICOM input; other inputs have no known position, and the file has no
+  matrix.
 
   Args:
     path: the file.
     images: "reconstruction" and others, float32 [S, H, W].
-    record: of what was read, see `data.Volume`: file, source, and what is known of
-      zooms, affine and slices_along_dimension.
+    record: of the input, see `data.Volume`: file, source, and, where known, zooms,
+      affine and slices_along_dimension.
     form: one of `FORMATS`.
-    header: what the file that was read says beside its arrays.
+    header: metadata of the input file.
 
   Raises:
     UserError: it cannot be written, or nibabel is not installed.

@@ -1,1 +1,1 @@
-"""File formats, one file each, that several data sets and commands share."""
+"""Readers and writers of file formats, one file per format."""

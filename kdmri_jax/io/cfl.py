@@ -16,7 +16,7 @@ _REMEDY = "Write the pair again with BART or with kdmri_jax.io.cfl.write_cfl."
 
 
 def read_cfl(path: str | os.PathLike) -> np.memmap:
-  """Opens one pair; values are read from the disk where the array is indexed.
+  """Opens one pair; indexing the array reads values from the disk.
 
   Args:
     path: NAME, NAME.hdr or NAME.cfl.
@@ -26,8 +26,8 @@ def read_cfl(path: str | os.PathLike) -> np.memmap:
     index runs fastest in the file.
 
   Raises:
-    UserError: a file of the pair is missing, the header has no usable section
-      "# Dimensions", or the size of NAME.cfl does not fit it.
+    UserError: a file of the pair is missing, the header has no usable section "#
+      Dimensions", or the size of NAME.cfl does not match it.
 
   Source: BART's description of its data format.
   """
@@ -49,7 +49,7 @@ def read_cfl(path: str | os.PathLike) -> np.memmap:
 
 
 def write_cfl(path: str | os.PathLike, array: np.ndarray) -> None:
-  """Writes one pair; what was there before stays until both files are complete.
+  """Writes one pair; an existing pair stays until both files are complete.
 
   Args:
     path: NAME, NAME.hdr or NAME.cfl.
@@ -65,7 +65,7 @@ def write_cfl(path: str | os.PathLike, array: np.ndarray) -> None:
   if array.ndim > DIMENSIONS or not array.size or array.dtype.kind not in "biufc":
     raise UserError(
       data,
-      f"an array of {array.dtype} and shape {array.shape} to be written",
+      f"an array of {array.dtype} and shape {array.shape} to write",
       f"numbers in up to {DIMENSIONS} dimensions, none of them 0",
       "Convert it to a numeric array with another shape.",
     )
@@ -81,7 +81,7 @@ def image_in_bart_order(image: np.ndarray, along: int = 13) -> np.ndarray:
 
   Args:
     image: the images; rows and columns become dimensions 0 and 1.
-    along: dimension of the slices, 2 or 13; 0 leaves the axes as they are.
+    along: dimension of the slices, 2 or 13; 0 keeps the axes.
   """
   if along == 0:
     return image
@@ -90,7 +90,7 @@ def image_in_bart_order(image: np.ndarray, along: int = 13) -> np.ndarray:
 
 
 def pair(path: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
-  """NAME.hdr and NAME.cfl of one of them, or of NAME."""
+  """NAME.hdr and NAME.cfl, from either of them or from NAME."""
   path = pathlib.Path(path)
   name = path.name.removesuffix(".hdr").removesuffix(".cfl")
   return path.with_name(f"{name}.hdr"), path.with_name(f"{name}.cfl")

@@ -28,7 +28,7 @@ _ATTRIBUTES = (
   "FlipAngle",
   "AcquisitionMatrix",
 )
-# Where a multi-frame file keeps what a classic one has at its top.
+# Places in a multi-frame file of attributes at the top of a classic one.
 _GROUPS = {
   "ImagePositionPatient": "PlanePositionSequence",
   "ImageOrientationPatient": "PlaneOrientationSequence",
@@ -73,7 +73,7 @@ class Frame:
   """One image of a file.
 
   Attributes:
-    path, index: the file, and which of its images, from 0.
+    path, index: the file, and the index of the image in it, from 0.
     instance: InstanceNumber of the file, or None.
     position: centre of the first pixel, (x, y, z) in mm towards left, posterior and
       superior, or None.
@@ -101,20 +101,20 @@ class Frame:
 
 @dataclasses.dataclass(frozen=True)
 class DicomHeader:
-  """What a file says without its pixels.
+  """The metadata of a file, without its pixels.
 
   Attributes:
     path: the file.
-    kind: name of its SOP class; only of `MR_CLASSES` the rest is read.
+    kind: name of its SOP class; the rest is read only for `MR_CLASSES`.
     series: SeriesInstanceUID.
     number: SeriesNumber, 0 where the file has none.
     description: SeriesDescription, "" where the file has none.
     patient: a code of the PatientID ("subject_1a2b3c4d"), "" where the file has none.
     shape: rows and columns.
-    colours: why the image is not a plain grey one, "" if it is.
+    colours: description of an image that is not plain grey; "" for a grey image.
     mosaic: whether the slices are tiles of one large image.
     syntax: name of the transfer syntax.
-    attributes: settings of the scanner, fit for JSON; nothing about the patient.
+    attributes: settings of the scanner, JSON-compatible; nothing about the patient.
     frames: the images.
   """
 
@@ -133,10 +133,10 @@ class DicomHeader:
 
 
 def read_header(path: pathlib.Path) -> DicomHeader | None:
-  """Reads what comes before the pixels of a file.
+  """Reads the metadata of a file, without its pixels.
 
   Returns:
-    The header, or None for a file that neither is DICOM nor is called so.
+    The header, or None for a file that is not DICOM by content or name.
 
   Raises:
     UserError: pydicom is not installed, or the file is damaged or incomplete.
@@ -159,7 +159,7 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
   """Reads the stored values of a file, [frames, rows, columns], undoing compression.
 
   Raises:
-    UserError: the file is truncated or damaged, or no installed package undoes its
+    UserError: the file is truncated or damaged, or no installed package supports its
       compression; the message names the transfer syntax.
   """
   pydicom = _pydicom(path)
@@ -174,7 +174,7 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
     raise UserError(
       path,
       f"the transfer syntax {syntax.name!r}, which no installed package decodes",
-      "uncompressed pixels, or a compression that pydicom can undo here",
+      "uncompressed pixels, or a compression that pydicom supports here",
       "Install the decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
       "pylibjpeg-openjpeg, or export the images without compression.",
     )
@@ -184,10 +184,10 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
 
 
 def subject_code(patient: str) -> str:
-  """A short code that is the same for every file of a patient.
+  """A short code, the same for every file of a patient.
 
-  It keeps the identifier itself out of reports; it is no protection against somebody
-  who has a list of identifiers and tries them.
+  Reports then do not contain the identifier itself. A person with a list of identifiers
+  can still find the one of a code.
   """
   digest = hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()
   return f"subject_{digest}"
@@ -280,7 +280,7 @@ def _plain(value):
 
 
 def _damage(pydicom):
-  """What pydicom raises about damaged files, beyond what `reading` knows."""
+  """Exceptions of pydicom for damaged files, in addition to those of `reading`."""
   own = (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException)
   return (*own, struct.error, AttributeError, TypeError)
 

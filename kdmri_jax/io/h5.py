@@ -16,9 +16,10 @@ _HEADER = "ismrmrd_header"
 
 
 class RawHeader(NamedTuple):
-  """What a file of raw data says beside its arrays.
+  """Metadata of a raw data file.
 
-  It goes along with a volume into h5 files and nowhere else: it may name the patient.
+  It is copied only to h5 files, together with the volume, because it may name the
+  patient.
 
   Attributes:
     text: XML of the ISMRMRD header; "" where there is none.

@@ -119,7 +119,7 @@ def test_18_other_images(tmp_path):
 def test_18_without_the_plain_t1_the_message_names_the_registered_one(tmp_path):
   folder_18(tmp_path)
   (tmp_path / "training" / "4" / "pre" / "T1.nii.gz").unlink()
-  with pytest.raises(UserError, match=r"found 'T1', .*/4; .* reg_T1.*'' asks for"):
+  with pytest.raises(UserError, match=r"found 'T1', .*/4; .* reg_T1.*'' takes"):
     read("mrbrains18", tmp_path, contrast="T1")
 
 

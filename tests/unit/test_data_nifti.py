@@ -86,7 +86,7 @@ def test_subject_pattern(tmp_path):
   assert {v.record["unit"] for v in read("nifti", tmp_path)} == {"file"}
   with pytest.raises(UserError, match=r"in which subject_pattern 'x' finds nothing"):
     read("nifti", tmp_path, subject_pattern="x")
-  with pytest.raises(UserError, match=r"which is no regular expression"):
+  with pytest.raises(UserError, match=r"which is not a regular expression"):
     read("nifti", tmp_path, subject_pattern="(")
 
 

@@ -82,7 +82,7 @@ def test_volumes_alone_are_enough_to_train_on(root):
 @pytest.mark.parametrize(
   ("name", "changes", "message"),
   [
-    ("SIMPLE", {"contrast": "T1"}, r"^config.data.contrast: .*no choice of it"),
+    ("SIMPLE", {"contrast": "T1"}, r"^config.data.contrast: .*does not support it"),
     ("SIMPLE", {"include": ("x*",)}, r"^config.data.include: .*such as a1, a2, b1,"),
     ("NOT_VOLUMES", {}, r"^config.data.source: found a source that yields a ndarray"),
     ("FUNCTION", {}, r"^config.data.source: .*of type function; expected a .*Source"),

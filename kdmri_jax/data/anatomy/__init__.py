@@ -1,1 +1,1 @@
-"""Synthetic anatomies: one file a family, built from the shapes in `shapes`."""
+"""Synthetic anatomies: one file per family, built from the shapes in `shapes`."""

@@ -51,7 +51,7 @@ def draw(grid: shapes.Grid, rng: np.random.Generator) -> np.ndarray:
 
 
 def _cortex(image, grid, rng, half_axes, level, tissue):
-  """Sulci are the zero lines of a labyrinth, grey matter lines them and the surface."""
+  """Sulci are the zero lines of a labyrinth; grey matter covers them and the rim."""
   grey, white, fluid = tissue
   outline = shapes.wobbles(rng, 0.015)
   surface = shapes.ellipse_distance(grid, 0, 0, *half_axes, wobble=outline)

@@ -1,10 +1,10 @@
-"""Soft-edged shapes and smooth random fields, the vocabulary of the anatomies.
+"""Soft-edged shapes and smooth random fields for the anatomies.
 
-Coordinates: x to the right and y downwards, the shorter side of the picture spans
--1..1 and pixels are square; z runs from -1 (first slice) to 1 (last slice). A
-shape is a mask float32 [S, H, W] in 0..1 whose edge is about 1.5 pixels wide, so
-that no structure is jagged. Positions and sizes are numbers or [S, 1, 1] arrays,
-which is how a structure changes along the slices.
+Coordinates: x to the right and y downwards, the shorter side of the picture spans -1..1
+and pixels are square; z runs from -1 (first slice) to 1 (last slice). A shape is a mask
+float32 [S, H, W] in 0..1 whose edge is about 1.5 pixels wide, so that no structure is
+jagged. Positions and sizes are numbers or [S, 1, 1] arrays, so that a structure can
+change along the slices.
 """
 
 import dataclasses
@@ -61,10 +61,10 @@ def posed(
   Args:
     grid: coordinates.
     rng: NumPy generator.
-    zoom: mean magnification of what is drawn; varies by 7 percent.
+    zoom: mean magnification; varies by 7 percent.
     turn: deviation of the rotation in radians.
     shift: deviation of the translation.
-    bend: deviation of the local displacement, so that no shape is a perfect one.
+    bend: deviation of the local displacement, so that no shape is perfect.
   """
   zoom = zoom * rng.uniform(0.93, 1.07)
   angle, (move_x, move_y) = rng.normal() * turn, rng.normal(size=2) * shift
@@ -96,7 +96,7 @@ def ellipse_distance(
   Args:
     grid: coordinates.
     cx, cy: centre.
-    a, b: half axes along x and y before the rotation; <= 0 makes it vanish.
+    a, b: half axes along x and y before the rotation; <= 0 for no shape.
     angle: rotation in radians, from x towards y.
     power: 2 for an ellipse, more for rounded rectangles.
     wobble: (order, amplitude, phase) triples that modulate the radius along the
@@ -192,7 +192,7 @@ def field(
 
 
 def _vanishing(grid, size):
-  """Takes a structure thinner than half a pixel away instead of leaving a trace."""
+  """Removes a structure that is thinner than half a pixel."""
   return np.float32(grid.pixel) * (1 - np.clip(2 * size / grid.pixel, 0, 1))
 
 

@@ -1,4 +1,4 @@
-"""The data sources by name: a new one is a file here and a line in the table."""
+"""The data sources by name; a new source is one file and one line in the table."""
 
 from kdmri_jax.data.source import Source
 from kdmri_jax.data.sources import (
@@ -44,19 +44,19 @@ SOURCES: dict[str, Source] = {
   "dicom": dicom.SOURCE,
   "prepared": prepared.SOURCE,
 }
-# Those that networks are trained on.
+# Sources that can train networks.
 TRAINING = {name: source for name, source in SOURCES.items() if source.volumes}
 
 
 def find_source(name: str, *, training: bool = False) -> Source:
-  """The source that a name stands for.
+  """The source of a name.
 
   Args:
     name: a key of `SOURCES`, or the import path `package.module:name` of a `Source`.
-    training: whether its volumes are to train networks.
+    training: whether its volumes are used for training.
 
   Raises:
-    ArgumentError: `source` names nothing, or something else.
+    ArgumentError: `source` is unknown, or not a source.
   """
   source = find("source", name, TRAINING if training else SOURCES)
   if not isinstance(source, Source) or (training and source.volumes is None):

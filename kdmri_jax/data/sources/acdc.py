@@ -21,10 +21,10 @@ CITATION = (
 def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads the end-diastolic and end-systolic volume of each patient.
 
-  The root holds `training` and perhaps `testing`, or is one of them. The frames are
-  those that a patient's `Info.cfg` names; a frame without a file of its own is taken
-  from `patientNNN_4d.nii.gz`. The challenge's testing patients are not set apart:
-  `data.test=("patient10*", ...)` does that.
+  The root holds `training` and perhaps `testing`, or is one of them. A patient's
+  `Info.cfg` names the frames; a frame without its own file is taken from
+  `patientNNN_4d.nii.gz`. The challenge's testing patients are not a test set by
+  default: `data.test=("patient10*", ...)` does that.
 
   Raises:
     UserError: no patient folder, no `Info.cfg`, or a frame that no file holds.
@@ -60,7 +60,7 @@ def _volume(config, patient, name, phase, frame):
       patient,
       f"neither {own[0].name} nor {series[0].name}",
       f"a file of frame {frame}, which Info.cfg names as {phase}",
-      "Copy the patient's folder again, or leave the patient out.",
+      "Copy the patient's folder again, or exclude the patient.",
     )
   images, record = read_nifti(path, frame - 1 if path in series else None)
   record |= {"phase": phase, "frame": frame, "note": CITATION}

@@ -1,4 +1,4 @@
-"""Plain arrays in h5 and npy files, which belong to no data set."""
+"""Plain arrays in h5 and npy files, without a data set's layout."""
 
 import pathlib
 
@@ -20,7 +20,7 @@ def read_images(path: pathlib.Path) -> Volume:
     path: .nii, .nii.gz, .npz with "image", or .h5 with one of `io.h5.IMAGE_KEYS`.
 
   Returns:
-    The volume as stored; its record says which file it was.
+    The volume as stored; its record names the file.
 
   Raises:
     UserError: no such file, another type of file, a damaged one, or none of the keys.
@@ -38,11 +38,11 @@ def read_images(path: pathlib.Path) -> Volume:
 
 
 def read_scan_h5(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Undersampled k-space of an h5 file, or where it has none its images.
+  """Undersampled k-space of an h5 file, or its images if it has no k-space.
 
   Args:
     path: see `io.h5.read_kspace` and `io.h5.read_images`.
-    config: its `acceleration_tag` is that of the k-space to take of several.
+    config: its `acceleration_tag` selects the k-space from several.
 
   Raises:
     UserError: the file holds neither, or is damaged.
@@ -58,8 +58,8 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
 
   Args:
     path: the file, [S, H, W] or [H, W].
-    config: its `contrast` is "kspace" or "image"; "" where real numbers tell that they
-      are an image.
+    config: its `contrast` is "kspace" or "image"; "" for real numbers, which are an
+      image.
 
   Raises:
     ArgumentError: another `contrast`, or none for complex numbers.

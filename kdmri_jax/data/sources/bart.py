@@ -43,16 +43,16 @@ _PLACES = {_READOUT: 0, _PHASE_2: 2, _SLICES: 4}
 def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every pair NAME.cfl, NAME.hdr below the root, in the order of their paths.
 
-  `config.contrast` says what the files hold, because they do not: "kspace" (also for
-  "") or "image". Centred as BART's `fft` has it, k-space has its zero frequency and an
-  image its origin at N // 2.
+  `config.contrast` gives the content, which the files do not tell: "kspace" (also for
+  "") or "image". Both are centred as by BART's `fft`: k-space has its zero frequency
+  and an image its origin at N // 2.
 
   Rows and columns are BART's dimensions 0 (readout) and 1 (phase encoding), slices its
   dimension 13. Where dimension 2 is used instead, the slices of images lie along it;
   k-space was then acquired in 3-D, and an inverse FFT along the readout, which is
   always fully sampled, divides it into slices of dimensions 1 (rows) and 2 (columns),
-  both phase encoded. The whole k-space of such a volume is held in memory, otherwise
-  that of one slice.
+  both phase-encoded. Memory then holds the whole k-space of the volume, otherwise the
+  k-space of one slice.
 
   Several coils, dimension 3, become their root sum of squares, or, by
   `config.combine="sense"`, one complex image, with the coils' sensitivities in
@@ -65,7 +65,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = root_folder(config)
   if config.contrast not in ("", "kspace", "image"):
-    expected = "'kspace' or 'image', which is what the files hold"
+    expected = "'kspace' or 'image', the content of the files"
     raise ArgumentError("contrast", repr(config.contrast), expected)
   paths = files_of(
     root,
@@ -82,11 +82,11 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 def kspace_slices(
   path: pathlib.Path, *, sensitivities: bool
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-  """The slices of one file of k-space, in which not all points need be sampled.
+  """The slices of one file of k-space, which may be undersampled.
 
   Args:
-    path: NAME.cfl, with slices as `volumes` finds them.
-    sensitivities: whether those of the coils are wanted, from NAME_sens.cfl.
+    path: NAME.cfl, with slices as in `volumes`.
+    sensitivities: whether to read those of the coils, from NAME_sens.cfl.
 
   Yields:
     Centred k-space, complex64 [C, H, W], and the sensitivities, likewise, or None.
@@ -104,19 +104,19 @@ def kspace_slices(
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Reads a file to be reconstructed: images, or k-space, in which points may lack.
+  """Reads a file for reconstruction: images, or k-space, which may be undersampled.
 
-  What is exactly zero in all coils was not sampled. Fully sampled is k-space without
-  empty lines between others and with more than two thirds of its points: its border may
-  be empty.
+  Points that are exactly zero in all coils were not sampled. K-space counts as fully
+  sampled without empty lines between others and with more than two thirds of its
+  points; its border may be empty.
 
   Args:
-    path: NAME.cfl or NAME.hdr; slices lie as `volumes` finds them.
-    config: its `contrast` says what the file holds; `combine` is "sense" for
+    path: NAME.cfl or NAME.hdr, with slices as in `volumes`.
+    config: its `contrast` is the content of the file; `combine` is "sense" for
       undersampled k-space of several coils, whose sensitivities NAME_sens.cfl holds.
 
   Raises:
-    ArgumentError: a `contrast` that does not tell.
+    ArgumentError: another `contrast`.
     UserError: as `kspace_slices`; slices that were sampled differently; several coils
       without sensitivities.
   """
@@ -161,7 +161,7 @@ def _volume(config, path, label):
     images, found = _combined(_slices(data, along), _slices(maps, along), way)
   else:
     if not config.contrast:
-      notes.append("The files are taken for k-space, because data.contrast is not set.")
+      notes.append("The files are read as k-space, because data.contrast is not set.")
     if along != _READOUT:
       record["phase_encode_axis"] = 1
     slices = kspace_slices(path, sensitivities=way == "sense")
@@ -188,7 +188,7 @@ def _five_dimensions(path: pathlib.Path):
 
 
 def _slices_along(path, shape, is_image):
-  """The dimension of the slices; refuses what is no stack of planes."""
+  """The dimension of the slices; refuses arrays that are not a stack of planes."""
   if shape[2] > 1 and shape[4] > 1:
     raise UserError(
       path,
@@ -224,7 +224,7 @@ def _sensitivities(path, shape):
       own,
       f"dimensions 0 to 3 and 13 of {list(maps.shape)}",
       f"those of {path.name}, {list(shape)}",
-      "Compute the sensitivities from this very file.",
+      "Compute the sensitivities from this file.",
     )
   return maps
 
@@ -252,7 +252,7 @@ def _image_along_readout(kspace):
 
 
 def _combined(slices, maps, way):
-  """Images of coils that are images already, and what the record says of them."""
+  """Images of coils that are already images, and entries for the record."""
   images = []
   for image, sensitivities in zip(slices, maps, strict=False):
     if way == "rss":
@@ -262,7 +262,7 @@ def _combined(slices, maps, way):
   count, stack = len(image), np.stack(images)
   if np.iscomplexobj(stack) and not stack.imag.any() and stack.real.min() >= 0:
     stack = stack.real
-  note = coils.COMBINED[way] if way else "K-space is simulated from finished images."
+  note = coils.COMBINED[way] if way else "K-space is simulated from processed images."
   record = {"coils": count, "combine": way, "simulated_kspace": True, "note": note}
   return stack, record
 

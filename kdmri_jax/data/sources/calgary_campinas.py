@@ -39,13 +39,13 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
   Originals are named like CC0001_philips_15_55_M.nii.gz: subject, vendor, field
   strength in tenths of a tesla (or 3), age and sex; masks have other names and are
-  left alone. Their first axis holds the sagittal slices, the second the rows, the third
+  ignored. Their first axis holds the sagittal slices, the second the rows, the third
   the columns.
 
-  K-space lies in Train/*.npy and Val/*.npy, real numbers [S, 256, 256, 2] (real and
-  imaginary part), zero frequency at [0, 0]; the readout has been transformed already
-  and both axes of a slice are phase-encoded. The folders are the split. The target is
-  the complex image or, with `config.combine` "rss", its magnitude. The subject is the
+  K-space is in Train/*.npy and Val/*.npy, real numbers [S, 256, 256, 2] (real and
+  imaginary part), zero frequency at [0, 0]; the readout is already transformed and both
+  axes of a slice are phase-encoded. The folders are the split. The target is the
+  complex image or, with `config.combine` "rss", its magnitude. The subject is the
   `examination`, or the file where its name tells none.
 
   Raises:
@@ -61,7 +61,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   if bool(images) == bool(kspaces):
     raise _not_one_kind(root, *(path for path, _ in images[:1]), *kspaces[:1])
   if images and config.combine not in ("", "rss"):
-    expected = "'rss' or '', because the originals are finished images, all magnitudes"
+    expected = "'rss' or '', because the originals are magnitude images"
     raise ArgumentError("combine", repr(config.combine), expected)
   for path, scan in images:
     if wanted(config, scan["volume"]):
@@ -72,7 +72,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 
 def examination(path: pathlib.Path) -> str | None:
-  """Whose k-space a file holds: "e13991" of e13991s3_P01536.7.npy, else None."""
+  """The subject of a file of k-space: "e13991" of e13991s3_P01536.7.npy, else None."""
   match = re.match(r"(e\d+)s\d+_", path.name)
   return match and match[1]
 
@@ -156,7 +156,7 @@ def read_kspace(path: pathlib.Path) -> np.ndarray:
       path,
       f"{parts.dtype} numbers of shape {parts.shape}",
       f"real numbers of shape (slices, {SIZE}, {SIZE}, 2), real and imaginary part",
-      "Take the file from the official single-channel data, or leave it out.",
+      "Take the file from the official single-channel data, or exclude it.",
     )
   kspace = np.empty(parts.shape[:3], np.complex64)
   kspace.real, kspace.imag = parts[..., 0], parts[..., 1]
@@ -164,7 +164,7 @@ def read_kspace(path: pathlib.Path) -> np.ndarray:
 
 
 def _split(relative: pathlib.Path) -> str | None:
-  """What the folders say: "validation" of Val, "train" of Train_part1."""
+  """The split of a folder: "validation" for Val, "train" for Train_part1."""
   words = (re.match("[a-z]*", part.lower())[0] for part in relative.parts[:-1])
   return next((_SPLITS[word] for word in words if word in _SPLITS), None)
 
@@ -182,17 +182,17 @@ def recognise(path: pathlib.Path) -> bool:
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Reads an original, or a single-channel file, in which points may lack.
+  """Reads an original, or a single-channel file, which may be undersampled.
 
-  What is exactly zero was not sampled; the middle slice tells whether that is more than
-  a border.
+  Points that are exactly zero were not sampled; the middle slice shows whether these
+  are more than a border.
 
   Args:
     path: the file.
     config: the data settings.
 
   Raises:
-    UserError: a damaged file, another shape, or slices that were sampled differently.
+    UserError: a damaged file, another shape, or slices with different masks.
   """
   if path.suffix != ".npy":
     scan = _IMAGE.fullmatch(path.name)

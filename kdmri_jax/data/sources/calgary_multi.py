@@ -36,12 +36,12 @@ _LAYOUT = (
 def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads the h5 files of ROOT/{Train,Val}, which are the split, or of ROOT itself.
 
-  `kspace`, real, (256, 218, 170 to 180, 24): the first axis is the readout, transformed
-  already, and becomes the slices; both others are phase-encoded, zero frequency in the
-  middle, the origin of the image at [0, 0]; the last axis has the real and imaginary
-  part of each of the 12 coils in turn. Columns from 85% on are set to zero. The target
-  is the coils' root sum of squares. The subject is the examination, "e13991" of
-  e13991s3_P01536.7.h5, or the file where its name tells none.
+  `kspace`, real, (256, 218, 170 to 180, 24): the first axis is the readout, already
+  transformed, and becomes the slices; both others are phase-encoded, zero frequency in
+  the middle, the origin of the image at [0, 0]; the last axis has the real and
+  imaginary part of each of the 12 coils in turn. Columns from 85% on are set to zero.
+  The target is the coils' root sum of squares. The subject is the examination, "e13991"
+  of e13991s3_P01536.7.h5, or the file if its name has none.
 
   Raises:
     UserError: no file, or one that is damaged, undersampled or of another layout; a
@@ -116,10 +116,10 @@ def recognise(path: pathlib.Path) -> bool:
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Reads a file in which points may lack, as in the challenge's test files.
+  """Reads a file that may be undersampled, as the challenge's test files are.
 
-  What is exactly zero in all coils was not sampled; the middle slice tells whether that
-  is more than a border. The last 15% of the columns are set to zero.
+  Points that are exactly zero in all coils were not sampled; the middle slice shows
+  whether these are more than a border. The last 15% of the columns are set to zero.
 
   Args:
     path: the h5 file.

@@ -18,29 +18,28 @@ from kdmri_jax.io.dicom import DicomHeader, Frame, read_header, read_pixels
 from kdmri_jax.io.reading import reading
 
 NOTE = (
-  "DICOM images are finished by the scanner (filtered, corrected, often interpolated), "
+  "The scanner has processed DICOM images (filtered, corrected, often interpolated), "
   "and only their magnitude is used: k-space is simulated from them."
 )
 _UNEVEN = 0.01  # of the distance of slices
 _SAME_PLACE = 1e-3  # mm along the slice normal, and in direction cosines
-_LEAVE_OUT = "Leave the series out by include or contrast"
+_LEAVE_OUT = "Exclude the series by include or contrast"
 _ENDINGS = (".dcm", ".ima", ".dicom")
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
-  """Reads every series of MR images below the root, whatever its files are called.
+  """Reads every series of MR images below the root; file names do not matter.
 
-  Files belong together by their SeriesInstanceUID. Slices are sorted by their
-  position along the slice normal (the cross product of the two directions in
+  Files belong together by their SeriesInstanceUID. Slices are sorted by their position
+  along the slice normal (the cross product of the two directions in
   ImageOrientationPatient), or by InstanceNumber where the series states no positions.
-  Rows and columns are those of the image as it is displayed. Multi-frame files are
-  read like single ones.
+  Rows and columns are as displayed. Multi-frame files are read like single ones.
 
-  `config.contrast` is a number, SeriesNumber, or a glob on SeriesDescription, in which
-  small and capital letters are alike; "" takes all series. A subject is named by a
-  code of the PatientID, a volume "SUBJECT_SERIESNUMBER", followed by a code of the
-  series where two have the same number. No name, number or date of the patient goes
-  into the record, and no file name, as that may hold them.
+  `config.contrast` is a number, SeriesNumber, or a glob on SeriesDescription,
+  case-insensitive; "" takes all series. A subject is named by a code of the PatientID,
+  a volume "SUBJECT_SERIESNUMBER", followed by a code of the series where two have the
+  same number. The record contains no name, number or date of the patient, and no file
+  name, which may contain them.
 
   Raises:
     UserError: no MR images, a damaged file, a series without magnitude, in colour, in
@@ -84,9 +83,9 @@ def _chosen(config, root, series):
     there = sorted({f"{h[0].number} {h[0].description!r}" for h in series})
     raise ArgumentError(
       "contrast",
-      f"{glob!r}, which is no series of {root}",
+      f"{glob!r}, which matches no series of {root}",
       f"a number or a glob on the description of a series: {', '.join(there)}",
-      "An empty one takes all series.",
+      "Leave it empty for all series.",
     )
   return chosen
 
@@ -209,7 +208,7 @@ def _refuse_unsorted(frame, found):
 
 
 def _geometry(frames, positions):
-  """What the record says of axes and sizes; only what the files state."""
+  """Entries of the record on axes and sizes, as far as the files contain them."""
   frame, geometry = frames[0], {}
   distance = frame.thickness
   if positions is not None:
@@ -230,7 +229,8 @@ def _geometry(frames, positions):
 def _affine(frames, distance):
   """The matrix from (row, column, slice) to mm towards right, anterior and superior.
 
-  Nothing where slices are not equally spaced: no matrix tells where they are.
+  Empty where slices are not equally spaced, because no matrix describes their
+  positions.
   """
   first, count = frames[0], len(frames)
   corners = np.array([frame.position for frame in frames])
@@ -266,17 +266,17 @@ def recognise(path: pathlib.Path) -> bool:
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Refuses a single file: its series is the folder."""
+  """Refuses a single file; a series is read from its folder."""
   raise UserError(
     path,
     "one DICOM file",
     "the folder of a series",
-    "Name the folder; where it holds several series, one of them by its number.",
+    "Name the folder; if it holds several series, select one by its number.",
   )
 
 
 def read_folder(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Reads the series of a folder; files without PatientID are welcome."""
+  """Reads the series of a folder; files without PatientID are allowed."""
   config = dataclasses.replace(config, subject_pattern="[^/]+")
   return only(path, volumes(config), config)
 

@@ -40,14 +40,14 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   (slices, coils, rows, columns); masks run along the columns. The target of a single
   coil is its complex image, with `config.combine="rss"` the image's magnitude; of
   several coils it is their root sum of squares. It has the full field of view of the
-  k-space: with `config.crop` of the size of the stored `reconstruction_esc` or
-  `reconstruction_rss`, which are not read, it is that image.
+  k-space: `config.crop` gives the stored `reconstruction_esc` or `reconstruction_rss`,
+  which are not read.
 
   Where there are both a train and a val folder, they are the split. The subject is the
   attribute `patient_id`, or the file where that is absent. `config.contrast` takes the
-  files of one `acquisition`, such as "CORPD_FBK". Of the attributes and the header, the
-  record has the acquisition, two norms and sizes: nothing about the patient, the place
-  or the date. `Volume.header` has all of both.
+  files of one `acquisition`, such as "CORPD_FBK". The record contains the acquisition,
+  two norms and sizes from attributes and header, but not the patient, the place or the
+  date. `Volume.header` contains everything.
 
   Raises:
     UserError: no file, folders of both tracks, an unknown acquisition, or a file that
@@ -74,7 +74,7 @@ def _no_such(config: DataConfig, acquisitions: set[str]) -> ArgumentError:
 
 
 def _parts(root: pathlib.Path) -> dict[str, str]:
-  """The folders of the track that is there, and the split that each is."""
+  """The folders of the existing track, and their splits."""
   there = [
     track
     for track in _TRACKS
@@ -85,14 +85,14 @@ def _parts(root: pathlib.Path) -> dict[str, str]:
       root,
       "folders of single coils and of several, which show the same patients",
       "the folders of one of the two",
-      "Put them, or links to them, into a folder of their own.",
+      "Put one track, or links to it, into a separate folder.",
     )
   (track,) = there or _TRACKS[:1]
   return {f"{track}_{part}": split for part, split in _PARTS.items()}
 
 
 def _volume(config, path, split, acquisitions):
-  """The volume of a file, or None where it is of another acquisition."""
+  """The volume of a file, or None for another acquisition."""
   with reading(path, ElementTree.ParseError, OverflowError), h5py.File(path) as file:
     kept = read_header(file, path)
     attributes = {k: kept.attributes[k] for k in _ATTRIBUTES if k in kept.attributes}
@@ -138,7 +138,7 @@ def _check(path, kspace, has_mask, encoded):
   if encoded and list(shape[-2:]) != encoded[:2] and list(shape[:-3:-1]) == encoded[:2]:
     raise UserError(
       path,
-      f"k-space of {shape[-2]} rows and {shape[-1]} columns, exchanged against the "
+      f"k-space of {shape[-2]} rows and {shape[-1]} columns, transposed to the "
       "matrix in its header",
       f"{encoded[0]} rows (readout) and {encoded[1]} columns (phase encoding)",
       "Store the k-space as fastMRI does.",
@@ -146,11 +146,11 @@ def _check(path, kspace, has_mask, encoded):
 
 
 def _encoded(text: str) -> dict[str, Any]:
-  """What the ISMRMRD header says of sizes, as far as it says it.
+  """The sizes in the ISMRMRD header, as far as it contains them.
 
   Returns:
     encoded_matrix and recon_matrix, (readout, phase encode, slice encode); their fields
-    of view and zooms in mm; acquired_columns, [start, stop) of those measured.
+    of view and zooms in mm; acquired_columns, the measured columns [start, stop).
   """
   if not text:
     return {}
@@ -177,7 +177,7 @@ def _encoded(text: str) -> dict[str, Any]:
 
 
 def _sizes(encoding, space, what):
-  """As `_numbers`; None where one of them is no size."""
+  """As `_numbers`; None where one of them is not a size."""
   numbers = _numbers(encoding, space, what, ("x", "y", "z"))
   return numbers if numbers and all(number > 0 for number in numbers) else None
 
@@ -200,7 +200,7 @@ def recognise(path: pathlib.Path) -> bool:
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Reads a file; with `mask`, one value per column, it is undersampled.
+  """Reads a file, which is undersampled if it has `mask`, one value per column.
 
   Args:
     path: the h5 file.

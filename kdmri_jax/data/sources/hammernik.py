@@ -1,4 +1,4 @@
-"""The raw knees of Hammernik et al. 2018, with which KD-MRI was measured, too."""
+"""The raw knee k-space of Hammernik et al. 2018, which KD-MRI also used."""
 
 import pathlib
 import re
@@ -45,7 +45,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 
 def _sequence(root: pathlib.Path, contrast: str) -> pathlib.Path:
-  """The folder whose folders are the subjects."""
+  """The folder that holds the folders of the subjects."""
   if _subjects(root):
     found = {root.resolve().name: root}
     asked = contrast or root.resolve().name
@@ -56,7 +56,7 @@ def _sequence(root: pathlib.Path, contrast: str) -> pathlib.Path:
     raise UserError(
       root,
       f"no folder {USUAL}/1 with files rawdata<k>.mat in it",
-      "the folders of the sequences, with a numbered folder for each subject",
+      "the folders of the sequences, with one numbered folder per subject",
       "Name their parent, or one of them, as root.",
     )
   if asked not in found:
@@ -106,7 +106,7 @@ def numbers_of(path: pathlib.Path) -> list[int]:
 def read_folder(
   folder: pathlib.Path, numbers: list[int], way: str
 ) -> tuple[np.ndarray, dict[str, Any]]:
-  """The images of some slices, and what the record says of them.
+  """The images of some slices, and entries for the record.
 
   Args:
     folder: with files rawdata<k>.mat.
@@ -137,8 +137,8 @@ def read_slice(
   """Reads rawdata<k>.mat and, for the way "sense", espirit<k>.mat.
 
   Returns:
-    Centred k-space and sensitivities, complex64 [C, H, W]; None for the latter where
-    they are not needed.
+    Centred k-space and sensitivities, complex64 [C, H, W]; no sensitivities (None)
+    where they are not needed.
 
   Raises:
     UserError: a file is missing, damaged or of another layout.
@@ -186,13 +186,13 @@ def recognise(path: pathlib.Path) -> bool:
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Reads rawdata<k>.mat of one folder, or one of them, in which points may lack.
+  """Reads rawdata<k>.mat of one folder, or one of them, which may be undersampled.
 
-  What is exactly zero in all coils was not sampled; the first slice tells whether that
-  is more than a border.
+  Points that are exactly zero in all coils were not sampled; the first slice shows
+  whether these are more than a border.
 
   Args:
-    path: a folder of files rawdata<k>.mat, whatever it is called, or one of them.
+    path: a folder of files rawdata<k>.mat, with any name, or one of the files.
     config: its `combine` is "sense" for undersampled k-space of several coils, whose
       sensitivities espirit<k>.mat then holds.
 

@@ -27,12 +27,11 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every *.h5 and *.mrd below the root, in the order of their paths.
 
   Rows are the phase-encode lines, columns the readout, slices in the order of their
-  counter. Readouts flagged as noise, calibration alone, navigation or the like are left
-  out; several acquisitions of one line are averaged. What the readout samples beyond
-  the field of view of the reconstructed image is removed, phase oversampling is kept.
-  Where the centre of k-space is recorded one place off, k-space is shifted cyclically.
-  The slice keeps its measured resolution: lines that the scanner would fill with zeros
-  are left out.
+  counter. Readouts flagged as noise, calibration alone, navigation or similar are
+  omitted; several acquisitions of one line are averaged. Readout oversampling is
+  removed, phase oversampling is kept. Where the centre of k-space is recorded with an
+  offset of one sample, k-space is shifted cyclically. The slice keeps its measured
+  resolution: lines that the scanner would fill with zeros are omitted.
 
   One coil gives a complex image, whose k-space is the measured one; several, or
   `config.combine="rss"`, their root sum of squares. `config.contrast` is the number of
@@ -62,10 +61,11 @@ def recognise(path: pathlib.Path) -> bool:
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Volume | Measured | None:
-  """Reads a file to be reconstructed: k-space whose missing lines are the mask.
+  """Reads k-space for reconstruction; the acquired lines are the mask.
 
-  Lines for calibration count where the header says that they are embedded. Of a
-  partial Fourier acquisition k-space reaches as far on the side that was not measured.
+  Lines for calibration count where the header says that they are embedded. K-space of a
+  partial Fourier acquisition is extended symmetrically to the side that was not
+  measured.
 
   Args:
     path: the file; None is returned for a folder.
@@ -73,8 +73,8 @@ def read(path: pathlib.Path, config: DataConfig) -> Volume | Measured | None:
       coils, see `data.measured.sensitivities`.
 
   Raises:
-    UserError: as `volumes`, but for missing lines; slices that were sampled
-      differently; several coils without sensitivities.
+    UserError: as `volumes`, except for missing lines; slices with different masks;
+      several coils without sensitivities.
   """
   if path.is_dir():
     return None

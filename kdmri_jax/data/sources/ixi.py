@@ -22,10 +22,10 @@ _NAME = re.compile(
 def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads the images of one contrast, named like IXI002-Guys-0828-T1.nii.gz.
 
-  The files may lie in folders below the root, one for each contrast; those of other
-  names, such as masks, are left alone. The name says subject ("IXI002"), hospital and
-  contrast: T1, T2, PD, MRA or DTI (which has a volume for each direction). Where all
-  files have one contrast it is read, otherwise PD unless told otherwise.
+  The files may be in folders below the root, one per contrast; files with other names,
+  such as masks, are ignored. The name contains subject ("IXI002"), hospital and
+  contrast: T1, T2, PD, MRA or DTI (which has one volume per direction). Where all files
+  have one contrast it is read; otherwise the default is PD.
 
   Raises:
     UserError: no such file, none of the contrast, or a damaged one.

@@ -1,4 +1,4 @@
-"""The h5 files of the published KD-MRI code, so that its users change nothing."""
+"""The h5 files of the published KD-MRI code, in its layout."""
 
 import pathlib
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def _volume(config, path, split):
   record = {"file": str(path), "acceleration_tag": tag}
   if not config.subject_pattern:
     record["note"] = (
-      "Each file counts as a subject: the layout of the published code does not say "
+      "Each file counts as a subject: the layout of the published code does not tell "
       "whose images a file holds, so intervals and tests may be too confident."
     )
   record["file_shape"] = list(target.shape)

@@ -1,4 +1,4 @@
-"""The MNI152 head that the package nilearn brings along: real anatomy, no download."""
+"""The MNI152 head of the package nilearn: real anatomy, no download."""
 
 from collections.abc import Iterator
 
@@ -16,16 +16,16 @@ UNIT = "slab of one head"
 NOTE = (
   "MNI152 is one head (an average without skull): neighbouring slabs resemble each "
   "other, so results here show that the pipeline works, not how it generalises. "
-  "Source: ICBM 152 nonlinear atlas 2009, Fonov et al. 2011, as nilearn brings it."
+  "Source: ICBM 152 nonlinear atlas 2009, Fonov et al. 2011, as included in nilearn."
 )
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
-  """Cuts the head into axial slabs that stand for subjects.
+  """Cuts the head into axial slabs, which replace subjects.
 
-  Slices are 1 mm apart and have 2 mm pixels, anterior up, the head's right side on
-  the left. A slab has 6 slices; 3 slices between two slabs are left out. Slabs are
-  named "mni152_slab_00" from the neck upwards.
+  Slices are 1 mm apart and have 2 mm pixels, anterior up, the head's right side on the
+  left. A slab has 6 slices; 3 slices between two slabs are omitted. Slabs are named
+  "mni152_slab_00" from the neck upwards.
 
   Raises:
     UserError: nilearn is not installed.

@@ -25,11 +25,11 @@ _LABELS = re.compile("label|mask|roi|segm", re.IGNORECASE)
 
 
 def volumes_13(config: DataConfig) -> Iterator[Volume]:
-  """Reads one image of each subject of MRBrainS13, `T1` unless told otherwise.
+  """Reads one image of each subject of MRBrainS13, `T1` by default.
 
   The root holds `TrainingData` (subjects "1" to "5") and perhaps `TestData` (subjects
   "test_1" to "test_15", other people), or is one of them. A subject's folder holds
-  T1.nii, T1_IR.nii, T2_FLAIR.nii, T1_1mm.nii and segmentations, which are no images.
+  T1.nii, T1_IR.nii, T2_FLAIR.nii, T1_1mm.nii and segmentations, which are not images.
 
   Raises:
     UserError: no subject's folder, a subject without that image, or a damaged file.
@@ -39,12 +39,12 @@ def volumes_13(config: DataConfig) -> Iterator[Volume]:
 
 
 def volumes_18(config: DataConfig) -> Iterator[Volume]:
-  """Reads one image of each subject of MRBrainS18, `reg_T1` unless told otherwise.
+  """Reads one image of each subject of MRBrainS18, `reg_T1` by default.
 
   The root holds `training` (subjects "1", "4", "5", "7", "14", "070", "148") and
   perhaps `test`, or is one of them. `N/pre` holds the images after a correction of the
-  bias field, reg_T1.nii.gz, reg_IR.nii.gz, FLAIR.nii.gz, and those that are not
-  registered; `N/orig` those before it, called "orig/reg_T1" here.
+  bias field, reg_T1.nii.gz, reg_IR.nii.gz, FLAIR.nii.gz, and images that are not
+  registered; `N/orig` the images before the correction, called "orig/reg_T1" here.
 
   Raises:
     UserError: no subject's folder, a subject without that image, or a damaged file.

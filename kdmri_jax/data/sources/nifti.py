@@ -21,9 +21,9 @@ from kdmri_jax.io.nifti import read_nifti
 def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every *.nii and *.nii.gz below the root, in the order of their paths.
 
-  Where the root has folders `train` and `validation` (and perhaps `test`), only
-  these are read and they are the split. A volume is named after its path, and so is a
-  subject, unless `config.subject_pattern` says otherwise: each file counts as one.
+  Where the root has folders `train` and `validation` (and perhaps `test`), only these
+  are read and they are the split. A volume is named after its path. Each file counts as
+  a subject of the same name, unless `config.subject_pattern` finds another.
 
   Raises:
     UserError: no file, a damaged one, or one that is not three-dimensional.

@@ -1,4 +1,4 @@
-"""NumPy archives: slices and whose they are."""
+"""NumPy archives of slices with their subjects."""
 
 import pathlib
 from collections.abc import Iterator
@@ -24,9 +24,10 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every *.npz below the root, in the order of their paths.
 
   `image` [S, H, W] holds the slices, real or complex; `subject` [S], numbers or text,
-  says whose each is, in all files alike. The slices of one subject become one volume,
-  named "FILE_SUBJECT", in which zeros before a number make all as long as the longest;
-  a file without `subject` is one volume and one subject, both named after its path.
+  is the subject of each slice, with the same meaning in all files. The slices of one
+  subject become one volume, named "FILE_SUBJECT", where numbers are padded with zeros
+  to equal length; a file without `subject` is one volume and one subject, both named
+  after its path.
 
   Raises:
     UserError: no file, a damaged one, a missing or empty `image`, a `subject` that does
@@ -64,7 +65,7 @@ def _names(path, label, subjects) -> dict[str, str]:
     if other != subject:
       raise UserError(
         path,
-        f"the subjects {other!r} and {subject!r}, whose volumes would both be called "
+        f"the subjects {other!r} and {subject!r}, whose volumes would both be named "
         f"{name!r}",
         "texts that differ in letters, digits, '.' or '-', numbers that differ",
         "Rename one of the subjects.",

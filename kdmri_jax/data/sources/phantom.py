@@ -1,4 +1,4 @@
-"""Synthetic subjects, for demonstrations and tests without any image file."""
+"""Synthetic subjects, for demonstrations and tests without image files."""
 
 from collections.abc import Callable, Iterator
 
@@ -42,7 +42,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 
 def draw_subject(phantom: PhantomConfig, k: int, family: str) -> np.ndarray:
-  """Draws subject `k`, which depends on the seed, `k`, the family and the grid only.
+  """Draws subject `k`, which depends only on the seed, `k`, the family and the grid.
 
   Args:
     phantom: slices, size, seed and phase.

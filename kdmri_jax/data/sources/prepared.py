@@ -24,25 +24,25 @@ from kdmri_jax.io.reading import reading
 from kdmri_jax.physics.masks import coverage
 
 _ARRAYS = ("target", "kspace", "zero_filled")
-_PEAK = "kspace_peak"  # so that a mask is checked without reading all of k-space
+_PEAK = "kspace_peak"  # to check a mask without reading all of k-space
 _PICTURE = 160  # pixels along the longer side in the montage
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads the *.h5 files of a flat folder, in the order of their names.
 
-  A file has the dataset `target`, [S, H, W], float32 or complex64, perhaps `kspace`
-  and `zero_filled`, and the attributes `subject` (the file name where absent),
-  `split` ("" or absent for none) and `record` (JSON). A group `header` holds the header
-  and the attributes of a file of raw data.
+  A file has the dataset `target`, [S, H, W], float32 or complex64, optionally `kspace`
+  and `zero_filled`, and the attributes `subject` (the file name where absent), `split`
+  ("" or absent for none) and `record` (JSON). A group `header` holds header and
+  attributes of a raw data file.
 
-  Where all of them together take more than `config.memory_mb`, their arrays stay in
-  the files. Then they are taken as `write_folder` left them, with its digests, and
-  cannot be cropped, cut or scaled.
+  Where all volumes together need more than `config.memory_mb`, their arrays stay in the
+  files. Then they are used as written by `write_folder`, with its digests, and cannot
+  be cropped, cut or scaled.
 
   Raises:
-    UserError: no file, a damaged one, a missing key or an unknown split; or one that
-      would have to stay in its file and cannot be used as it is.
+    UserError: no file, a damaged one, a missing key or an unknown split; or a volume
+      that must stay in its file and cannot be used unchanged.
   """
   root = root_folder(config)
   paths = files_of(root, [".h5"], "volumes written by `kdmri prepare`", below=False)
@@ -62,9 +62,9 @@ def write_folder(
   Everything is written beside `out` first and renamed when it is complete.
 
   Args:
-    items: the volumes; only one at a time is held in memory.
+    items: the volumes; only one at a time is in memory.
     out: the folder; must not exist or be empty.
-    settings: goes into `prepared.json`.
+    settings: recorded in `prepared.json`.
 
   Returns:
     The names of the volume files without ".h5": the volumes' own names, preceded by
@@ -77,7 +77,7 @@ def write_folder(
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
     raise UserError(
       out,
-      "something there already",
+      "existing files there",
       "a folder that does not exist yet or is empty",
       "Choose another folder; nothing was overwritten.",
     )
@@ -92,7 +92,7 @@ def write_folder(
       out,
       f"that it cannot be written ({error.strerror or error})",
       "enough space" if full else "a folder that can be written",
-      "Free some space or choose another folder; nothing was left behind.",
+      "Free some space or choose another folder; no files were left behind.",
     ) from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
@@ -203,7 +203,7 @@ def _read(config, path, stay: bool):
 
 
 def _peak(path, file) -> np.ndarray | None:
-  """What the file says of the sampling of its k-space, if it does."""
+  """The record of the sampled points of the file's k-space, if there is one."""
   if _PEAK not in file:
     return None
   peak = h5_array(file, _PEAK)
@@ -212,13 +212,13 @@ def _peak(path, file) -> np.ndarray | None:
       path,
       f"{_PEAK!r}, which has changed since",
       "the file as `kdmri prepare` wrote it",
-      "Prepare the data anew.",
+      "Prepare the data again.",
     )
   return peak
 
 
 def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
-  """The digests of a file whose arrays stay in it; refuses one that must be changed."""
+  """The digests of a file whose arrays stay in it; refuses it if it needs changes."""
   digests = {
     key: tuple(digest.decode() for digest in file[f"digests/{key}"])
     for key in _ARRAYS
