@@ -59,15 +59,15 @@ def h5_dataset(file: h5py.File, key: str) -> h5py.Dataset:
 
 
 def read_images(path: pathlib.Path) -> tuple[np.ndarray, str, RawHeader]:
-  """Reads the images of a file without a layout of its own.
+  """Reads the images of a file without a data set's layout.
 
   Args:
-    path: with a dataset of one of the names `IMAGE_KEYS`, (slices, rows, columns), but
-      "volfs", as in the published code, (rows, columns, slices).
+    path: with a dataset named in `IMAGE_KEYS`, (slices, rows, columns), except "volfs"
+      of the published code, (rows, columns, slices).
 
   Returns:
-    The images [S, H, W], the name of the dataset, and the header of raw data that the
-    group `header` of a prepared volume holds.
+    The images [S, H, W], the name of the dataset, and the raw data header in the group
+    `header` of a prepared volume.
 
   Raises:
     UserError: a damaged file, or none of the keys.
@@ -91,7 +91,7 @@ def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:
   Args:
     path: with "kspace" (slices, rows, columns) or, as in the published code,
       "kspace_volus_*" (rows, columns, slices); zero frequency at [0, 0].
-    tag: suffix of the one to take of several "kspace_volus_*", such as "4x".
+    tag: suffix to select from several "kspace_volus_*", such as "4x".
 
   Returns:
     complex64 [S, H, W].
@@ -113,7 +113,7 @@ def checked_kspace(path: pathlib.Path, key: str, kspace: np.ndarray) -> np.ndarr
 
   Args:
     path: its file.
-    key: what the message calls it.
+    key: its name in the message.
     kspace: the array.
 
   Raises:
@@ -133,10 +133,10 @@ def checked_kspace(path: pathlib.Path, key: str, kspace: np.ndarray) -> np.ndarr
 def write_h5(
   path: pathlib.Path, arrays: Mapping[str, np.ndarray], header: RawHeader = NO_HEADER
 ) -> None:
-  """Writes arrays under their names, and the header of raw data; or nothing.
+  """Writes arrays and the header of raw data completely, or not at all.
 
-  The attribute "units" is "file": the arrays are in the units of the file that was
-  read, not scaled as for a network.
+  The attribute "units" is "file": the arrays are in the units of the input file, not
+  scaled as for a network.
 
   Raises:
     UserError: the file cannot be written.
@@ -152,11 +152,11 @@ def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
   """The header of an open file of fastMRI, or of the group that `write_header` filled.
 
   Args:
-    group: the file or group; what is none has no header.
+    group: the file or group; other objects have no header.
     path: its file, for the message.
 
   Raises:
-    UserError: `ismrmrd_header` is no text.
+    UserError: `ismrmrd_header` is not text.
   """
   if not isinstance(group, h5py.Group):
     return NO_HEADER
@@ -167,7 +167,7 @@ def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
   if not isinstance(text, str):
     raise UserError(
       path,
-      f"{_HEADER!r} that is no text",
+      f"{_HEADER!r} that is not text",
       "the XML text of an ISMRMRD header",
       "Check that the file is one of fastMRI.",
     )
@@ -175,7 +175,7 @@ def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
 
 
 def write_header(group: h5py.Group, header: RawHeader) -> None:
-  """Writes a header as files of fastMRI have it: one dataset and the attributes."""
+  """Writes a header in the layout of fastMRI: one dataset and the attributes."""
   if header.text:
     group[_HEADER] = header.text
   for name, value in header.attributes.items():
@@ -183,7 +183,7 @@ def write_header(group: h5py.Group, header: RawHeader) -> None:
 
 
 def plain(value: Any) -> Any:
-  """An attribute of h5 as JSON takes it."""
+  """An attribute of h5 as JSON-compatible value."""
   if isinstance(value, bytes):
     return value.decode(errors="replace")
   if isinstance(value, np.generic | np.ndarray):
@@ -204,7 +204,7 @@ def _kspace_key(file: h5py.File, tag: str) -> str | None:
     raise UserError(
       file.filename,
       f"several k-spaces, {', '.join(tagged)}",
-      f"one of them, or kspace_volus_{tag}, of the acceleration that was asked for",
+      f"one of them, or kspace_volus_{tag}, of the requested acceleration",
       "Leave one in the file, or use a run of its acceleration.",
     )
   return tagged[0] if tagged else None

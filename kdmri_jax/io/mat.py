@@ -15,8 +15,8 @@ _ERRORS = (TypeError, LookupError, ArithmeticError, io.matlab.MatReadError)
 def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
   """Reads arrays in MATLAB's order of axes.
 
-  HDF5 counts axes the other way round and has no complex numbers, so version 7.3
-  stores arrays transposed and pairs of "real" and "imag"; both are undone.
+  HDF5 has the reverse order of axes and no complex numbers, so version 7.3 stores
+  transposed arrays and pairs of "real" and "imag"; this function converts both.
 
   Args:
     path: the file.
@@ -26,7 +26,7 @@ def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
     The arrays in the order of the names.
 
   Raises:
-    UserError: the file is missing or damaged, or a variable is not there or no array
+    UserError: the file is missing or damaged, or a variable is missing or not an array
       of numbers.
   """
   with reading(path, *_ERRORS):
@@ -69,7 +69,7 @@ def _version_5(path, names):
 def _version_73(path, names):
   with h5py.File(path) as file:
     stored = {name: file[name][()] for name in names if name in _datasets(file)}
-  # Text and null datasets are no arrays of NumPy.
+  # Text and null datasets are not NumPy arrays.
   is_array = lambda value: isinstance(value, np.ndarray | np.generic)  # noqa: E731
   return {key: _joined(a).T for key, a in stored.items() if is_array(a)}
 

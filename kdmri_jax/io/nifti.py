@@ -14,29 +14,30 @@ from kdmri_jax.io.reading import reading, refuse_huge
 from kdmri_jax.optional import require
 from kdmri_jax.saving import replacing
 
-# Where rows, columns and slices of [S, H, W] lie in a file.
+# The axes of a file that hold rows, columns and slices of [S, H, W].
 SLICES_LAST = (1, 2, 0)
 
 
 def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray, Any]:
   """Reads one NIfTI volume.
 
-  The stored array axes are kept: axis 0 becomes the rows, axis 1 the columns and
-  axis 2 the slices. That is how the published masks count their phase-encode axis,
-  and results can be laid over the file index by index; an axial image in the common
-  L, P, S order therefore lies on its side.
+  The stored array axes are kept: axis 0 becomes the rows, axis 1 the columns and axis 2
+  the slices. The published masks count their phase-encode axis in this order, and
+  results match the file index by index. An axial image in the common L, P, S order
+  therefore appears rotated.
 
   Args:
     path: a file of three dimensions, of two, or of more where those after the third
       have one entry.
-    frame: with it the file has four dimensions and this entry, from 0, is read.
+    frame: index, from 0, along the fourth dimension of a file with four dimensions;
+      None for other files.
 
   Returns:
     Images [S, H, W] in the scaled units of the file, and a record with the file,
     the stored shape, the anatomical direction of each axis and the voxel size.
 
   Raises:
-    UserError: nibabel is absent, the file is damaged or has other dimensions.
+    UserError: nibabel is not installed, or the file is damaged or has other dimensions.
   """
   nibabel = require_nibabel(path)
   errors = (
@@ -79,17 +80,17 @@ def write_nifti(
   record: Mapping[str, Any],
   axes: tuple[int, int, int] = SLICES_LAST,
 ) -> None:
-  """Writes one volume, or nothing; compressed where the name ends in .gz.
+  """Writes one volume completely or not at all; compressed if the name ends in .gz.
 
-  It lies over the file that was read: over a NIfTI file in the order of its axes, with
-  both of its matrices and the rest of its header. Of other files it has the matrix and
-  the voxel size as far as the record knows them.
+  It matches the input file: for a NIfTI file it has the order of axes, both matrices
+  and the rest of the header; for other files the matrix and the voxel size in the
+  record.
 
   Args:
     path: the file.
     image: float32 [S, H, W].
-    record: of what was read, see `read_nifti`: file, and perhaps zooms and affine.
-    axes: order of the axes of `image` in the NIfTI file that was read.
+    record: of the input, see `read_nifti`: file, and optionally zooms and affine.
+    axes: order of the axes of `image` in the NIfTI input.
 
   Raises:
     UserError: it cannot be written, or nibabel is not installed.
@@ -113,7 +114,7 @@ def nifti_bytes(
     model = nibabel.load(original)
     array = image.transpose(axes)
     if math.prod(model.shape) == array.size:
-      array = array.reshape(model.shape)  # of other axes with one entry
+      array = array.reshape(model.shape)  # add axes with one entry
     header = model.header.copy()
     header.set_data_dtype(np.float32)
     return type(model)(array, model.affine, header).to_bytes()
@@ -136,7 +137,7 @@ def require_nibabel(where: Any, purpose: str = "a NIfTI file") -> types.ModuleTy
 
 
 def _codes(nibabel, image) -> tuple[str, ...]:
-  """Where the axes lead to, such as ("L", "P", "S"); () where the file does not say."""
+  """Directions of the axes, such as ("L", "P", "S"); () where they are not known."""
   known = image.header["sform_code"] or image.header["qform_code"]
   if not known or not np.isfinite(image.affine).all():
     return ()
@@ -145,7 +146,7 @@ def _codes(nibabel, image) -> tuple[str, ...]:
 
 
 def _verify(path):
-  """Reads a compressed file to its end, where its checksum is; nibabel does not."""
+  """Reads a compressed file to its end, to check its checksum; nibabel does not."""
   if path.suffix == ".gz":
     with gzip.open(path) as file:
       while file.read(1 << 20):

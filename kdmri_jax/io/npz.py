@@ -1,4 +1,4 @@
-"""NumPy archives of slices: the array `image` and perhaps `subject`."""
+"""NumPy archives of slices: the array `image` and optionally `subject`."""
 
 import pathlib
 import zipfile
@@ -16,7 +16,7 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     `image` [S, H, W], and `subject` [S] as text (1.0 as "1"), None where there is none.
 
   Raises:
-    UserError: the file is damaged or no archive, `image` is missing, empty or of
+    UserError: the file is damaged or not an archive, `image` is missing, empty or of
       another number of axes, or `subject` does not name each slice.
   """
   with reading(path, zipfile.BadZipFile), path.open("rb") as stream:

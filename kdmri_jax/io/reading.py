@@ -1,4 +1,4 @@
-"""What every reader of a file needs: names without endings, and errors."""
+"""Helpers for reading files: errors, limits, and names without endings."""
 
 import contextlib
 import math
@@ -22,7 +22,7 @@ _DAMAGE = (
 
 @contextlib.contextmanager
 def reading(path: pathlib.Path, *more_errors: type[Exception]) -> Iterator[None]:
-  """Turns whatever a library raises about a damaged file into a `UserError`.
+  """Turns any exception of a library about a damaged file into a `UserError`.
 
   Args:
     path: the file that is read inside the `with` block.
@@ -36,7 +36,7 @@ def reading(path: pathlib.Path, *more_errors: type[Exception]) -> Iterator[None]
     raise UserError(
       path,
       f"a file that cannot be read ({type(error).__name__}: {error})",
-      "a complete file of the format that its name says",
+      "a complete file of the format of its name",
       "It is probably truncated or damaged: copy or download it again.",
     ) from error
 
@@ -46,11 +46,11 @@ def refuse_huge(path: pathlib.Path, shape: tuple[int, ...], itemsize: int) -> No
 
   Args:
     path: its file.
-    shape: what the file's header says.
+    shape: of the array by the file's header.
     itemsize: bytes of a value in memory.
 
   Raises:
-    UserError: it would take more than there is.
+    UserError: it needs more memory than the machine has.
   """
   needed = math.prod(shape) * itemsize
   memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -65,7 +65,7 @@ def refuse_huge(path: pathlib.Path, shape: tuple[int, ...], itemsize: int) -> No
 
 
 def split_name(path: pathlib.Path) -> tuple[str, str]:
-  """A file's name without its suffix, and the suffix, of which .nii.gz is one."""
+  """A file's name without its suffix, and the suffix; .nii.gz is one suffix."""
   for suffix in (".nii.gz", path.suffix):
     if suffix and path.name.lower().endswith(suffix.lower()):
       return path.name[: -len(suffix)], suffix.lower()

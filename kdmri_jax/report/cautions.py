@@ -9,9 +9,9 @@ from kdmri_jax.report import wording
 from kdmri_jax.report.inputs import ReportInput
 
 SIMULATED = (
-  "Images that were finished before k-space was simulated from them make every method "
-  "look better than raw measurements do (Shimron et al., PNAS 2022). Compare the "
-  "models with each other, not with results on raw k-space."
+  "K-space was simulated from processed images, for which every method gives better "
+  "results than for raw measurements (Shimron et al., PNAS 2022). Compare the models "
+  "with each other, not with results on raw k-space."
 )
 _FEW_SUBJECTS = 10
 _FEW_SEEDS = 10
@@ -56,14 +56,14 @@ def _few_subjects(pairs):
       found.append(
         f"The unit is the slice, because there {'is' if count == 1 else 'are'} only "
         f"{wording.groups(pair)}. Slices of the same {group} are not independent of "
-        "each other, so the interval is too narrow and the p-value too small; others "
-        "may behave differently. A mean over slices need not equal the difference "
+        "each other, so the interval is too narrow and the p-value too small. Others "
+        "may differ. A mean over slices need not equal the difference "
         "between the volumes' values."
       )
     elif count < _FEW_SUBJECTS:
       found.append(
-        f"Intervals over {counted(count, group)} are too narrow: so few underestimate "
-        "their spread than there is."
+        f"Intervals over {counted(count, group)} are too narrow, because so few "
+        "underestimate their spread."
       )
   return found
 
@@ -73,9 +73,9 @@ def _not_subjects(inputs):
     return []
   many = plural(inputs.unit)
   return [
-    f"Not subjects but {many} are divided and compared. Those that show one subject "
-    "resemble each other: intervals are then too narrow and p-values too small, and "
-    "the training may have seen whom the evaluation shows."
+    f"Not subjects but {many} are split and compared. If several show one subject, "
+    "they resemble each other: intervals are then too narrow and p-values too small, "
+    "and an evaluated subject may also be in the training set."
   ]
 
 
@@ -87,8 +87,8 @@ def _unequal_volumes(inputs, pairs):
     return []
   return [
     f"The {plural(inputs.unit)} have different numbers of volumes. The table's means "
-    f"weigh every volume alike, the differences every {inputs.unit}, so that a "
-    "difference need not be that of two rows of the table."
+    f"weight every volume equally, the differences every {inputs.unit}, so a "
+    "difference may deviate from that of two rows of the table."
   ]
 
 
@@ -98,7 +98,7 @@ def _selected(inputs):
   many = plural(inputs.unit)
   return [
     f"The validation {many} also chose the weights that were kept, which favours every "
-    f"network a little; name held-back {many} in data.test to avoid it."
+    f"network slightly; name held-out {many} in data.test to avoid it."
   ]
 
 
@@ -109,13 +109,13 @@ def _seeds(inputs, rows, pairs):
     if n == 1:
       found.append(
         f"One training run with one seed: the intervals cover the choice of {units}, "
-        "not what another initialisation or data order would change."
+        "not the effect of another initialisation or data order."
       )
     elif n < _FEW_SEEDS:
       found.append(
-        f"Only {n} seeds: the intervals allow for how little so few trainings tell and "
-        "are wide, so a difference that cannot be claimed may still be there. The "
-        "p-values do not allow for it: they hold for these trainings."
+        f"Only {n} seeds: the intervals account for the small number of trainings and "
+        "are wide, so a difference that cannot be claimed may still exist. The "
+        "p-values do not account for it: they hold for these trainings."
       )
   networks = [row for row in rows if row["model"] in inputs.parameters]
   fewer = [row for row in networks if row["n_seeds"] < len(inputs.seeds)]
@@ -158,11 +158,11 @@ def _fair_baseline(inputs, epochs, more):
   alone = epochs.get(inputs.control, 0)
   if alone >= more:
     return (
-      f"What distillation itself gains is the difference from {inputs.control}, "
+      f"The gain of distillation itself is the difference from {inputs.control}, "
       f"trained alone for {alone}."
     )
   return (
-    f"{inputs.control}, trained alone for {alone}, is no match for that either "
+    f"{inputs.control}, trained alone for {alone}, does not match that either "
     f"(--config.stages.{inputs.control}.epochs)."
   )
 
@@ -172,9 +172,9 @@ def _chosen_best(inputs, pairs):
   if len(compared) < 2:
     return []
   return [
-    f"{len(compared)} distilled networks are compared: the best of them owes a part of "
-    "its lead to having been chosen on these images, and no p-value is corrected for "
-    "the number of comparisons."
+    f"{len(compared)} distilled networks are compared: a part of the best "
+    "one's lead comes from its selection on these images, and no p-value is corrected "
+    "for the number of comparisons."
   ]
 
 
@@ -194,9 +194,9 @@ def _empty_slices(inputs):
   if not empty:
     return []
   total = sum(empty.values())
-  what = "left out"
+  what = "omitted"
   if inputs.protocol != "slice":
-    what = "kept in the volumes' values, left out of comparisons over slices"
+    what = "kept in the volumes' values, omitted from comparisons over slices"
   return [
     f"{counted(total, 'slice')} of {counted(len(empty), 'volume')} "
     f"{'has' if total == 1 else 'have'} no signal: {what}."

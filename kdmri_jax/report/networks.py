@@ -49,11 +49,11 @@ def audit(analysis: dict, pictures: dict) -> blocks.Section:
   if "audit" not in pictures:
     return blocks.Section(title, [])
   text = (
-    "From time to time the gradient of each weighted term of a loss was taken by "
-    "itself. Its share is its norm over the sum of all terms' norms: a term far below "
-    "the others does nothing, whatever its name promises. The cosine compares its "
-    "direction with that of the L1 error of the reconstruction: 1 teaches the same, 0 "
-    "something else, and below 0 it works against the image."
+    "At intervals the gradient of each weighted term of a loss was computed alone. Its "
+    "share is its norm over the sum of all terms' norms: a term far below the others "
+    "has no effect. The cosine compares its direction with that of the L1 error of the "
+    "reconstruction: 1 is the same direction, 0 is independent, and below 0 the term "
+    "opposes the image quality."
   )
   picture = blocks.Picture(
     pictures["audit"],

@@ -283,7 +283,7 @@ def test_damaged_and_other_files(tmp_path):
     header((6, 8), (6, 8)),
     [readout(KSPACE[0, :, 0], 0, flags=("DUMMYSCAN_DATA",))],
   )
-  with pytest.raises(UserError, match=r"which is no echo of .*there is none"):
+  with pytest.raises(UserError, match=r"which is not an echo of .*there is none"):
     read("ismrmrd", tmp_path)
 
 

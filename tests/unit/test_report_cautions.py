@@ -74,8 +74,8 @@ def test_cautions_follow_the_data():
 @pytest.mark.parametrize(
   ("protocol", "words"),
   [
-    ("slice", "left out."),
-    ("kdmri", "kept in the volumes' values, left out of comparisons over slices."),
+    ("slice", "omitted."),
+    ("kdmri", "kept in the volumes' values, omitted from comparisons over slices."),
   ],
 )
 def test_empty_slices_are_reported(protocol, words):

@@ -138,7 +138,7 @@ def test_the_control_takes_the_place_of_the_warning(study):
   assert "Train student as long (--config.stages.student.epochs=300)" in without
   budgets = study_input().budgets | {"student_long": report.Budget(200, 2000, 90.0)}
   short = " ".join(report.analyse(study_input(budgets=budgets))["cautions"])
-  assert "student_long, trained alone for 200, is no match" in short
+  assert "student_long, trained alone for 200, does not match" in short
 
 
 def tiles(inputs):

@@ -10,7 +10,7 @@ import numpy as np
 
 from kdmri_jax.errors import UserError
 
-_REMEDY = "Undersampled data cannot be a target; leave the file out."
+_REMEDY = "Undersampled data cannot be a target; exclude the file."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Grid:
   """The k-space that the readouts fill.
 
   Attributes:
-    first, count: counter of the first phase-encode line, and how many there are.
+    first, count: counter of the first phase-encode line, and number of lines.
     used: the samples of a stored readout that belong to the image.
     shifts: cyclic shifts of lines and samples that bring zero frequency to N // 2.
     columns: samples once the readout is no longer oversampled.
     zooms: size of a pixel along rows and columns and of a slice, in mm.
-    averages: how often the lines were measured: the fewest and the most.
+    averages: lowest and highest number of measurements of a line.
     notes: sentences for the record.
   """
 
@@ -42,17 +42,16 @@ def grid(
 ) -> Grid:
   """The k-space of a file, by its header and the first readout.
 
-  The scanner's matrix may be larger than what was measured; only measured lines count,
-  as the encoding limits state them. The centre may be one place beside the middle, as
-  some converters write it for odd sizes; a cyclic shift by one then only gives the
-  image another phase.
+  The scanner's matrix may be larger than the measured k-space; only measured lines
+  count, by the encoding limits. Some converters write a centre next to the middle for
+  odd sizes; a cyclic shift by one then only changes the phase of the image.
 
   Args:
     path: the file, for messages.
     encoding: the first `encoding` of the header.
     heads: acquisition headers of the image, all of one layout.
     partial: whether lines may be missing on one side of the centre (partial Fourier);
-      the grid then reaches as far on both sides.
+      the grid is then symmetric.
 
   Raises:
     UserError: the centre is not in the middle (partial Fourier, partial echo), a
@@ -87,7 +86,7 @@ def grid(
 
 
 def lines(grid: Grid, heads: np.ndarray) -> np.ndarray:
-  """Which lines were measured, bool [slices, lines], in the order of `slices`.
+  """The measured lines, bool [slices, lines], in the order of `slices`.
 
   Args:
     grid: their k-space.
@@ -100,7 +99,7 @@ def lines(grid: Grid, heads: np.ndarray) -> np.ndarray:
 
 
 def refuse_missing(path: pathlib.Path, grid: Grid, measured: np.ndarray) -> None:
-  """Refuses slices that lack lines.
+  """Refuses slices with missing lines.
 
   Args:
     path: the file.
@@ -121,13 +120,13 @@ def refuse_missing(path: pathlib.Path, grid: Grid, measured: np.ndarray) -> None
 def slices(
   grid: Grid, data: h5py.Dataset, heads: np.ndarray, kept: np.ndarray
 ) -> Iterator[np.ndarray]:
-  """Reads one slice after the other, in the order of the slice counter.
+  """Reads slices one by one, in the order of the slice counter.
 
   Args:
     grid: its k-space.
     data: the dataset of all acquisitions.
     heads: the headers of all acquisitions.
-    kept: places of those that make the image, increasing.
+    kept: increasing indices of the acquisitions of the image.
 
   Yields:
     Centred k-space [coils, lines, columns], complex64, averaged and without readout
@@ -153,7 +152,7 @@ def without_oversampling(kspace: np.ndarray, columns: int) -> np.ndarray:
 
   Args:
     kspace: [..., samples], zero frequency at samples // 2.
-    columns: how many to keep, about the pixel samples // 2.
+    columns: number of columns to keep, around the pixel samples // 2.
 
   Returns:
     [..., columns], zero frequency at columns // 2; the image keeps its values.
@@ -179,8 +178,8 @@ def _refuse_empty(path, encoded, recon):
       raise UserError(
         path,
         f"the {what} {size[0]} x {size[1]} in the header",
-        "sizes larger than 0, because they tell how far the readout is oversampled",
-        "Correct the header, or leave the file out.",
+        "sizes larger than 0, which give the readout oversampling",
+        "Correct the header, or exclude the file.",
       )
 
 
@@ -231,7 +230,7 @@ def _refuse_outside(path, first, count, found):
       path,
       f"{len(found)} phase-encode lines, of which {outside[0]} lies outside",
       f"{count}, from {first} to {first + count - 1} by the header",
-      "Correct the header, or leave the file out.",
+      "Correct the header, or exclude the file.",
     )
 
 
@@ -240,7 +239,7 @@ def _notes(count, columns, whole, recon):
   if count < whole:
     notes.append(
       f"{count} of the {whole} lines of the encoded matrix were measured; the others "
-      "are left out, not filled with zeros."
+      "are omitted, not filled with zeros."
     )
   if recon.x > columns or recon.y > count:
     notes.append(

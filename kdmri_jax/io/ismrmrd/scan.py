@@ -41,11 +41,12 @@ class Scan:
 
   Attributes:
     slices: centred k-space of each slice, complex64 [C, H, W], read one by one.
-    lines: which rows of each slice were measured, bool [S, H].
+    lines: the measured rows of each slice, bool [S, H].
     shape: slices, coils, rows and columns.
     header: the header as text.
     notes: sentences for the record.
-    record: what was read and left out; nothing about the patient, place or date.
+    record: acquisitions that were read and omitted; nothing about the patient, place or
+      date.
   """
 
   slices: Iterator[np.ndarray]
@@ -58,16 +59,16 @@ class Scan:
 
 @contextlib.contextmanager
 def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan]:
-  """Opens a file of which one scan is to be read.
+  """Opens a file to read one scan.
 
   Args:
     path: the file.
-    contrast: number of an echo; "" where there is one only.
+    contrast: number of an echo; "" for files with one echo.
     partial: whether lines may be missing. Lines flagged as calibration alone then
       count, too, where the header says that they are embedded in the scan.
 
   Raises:
-    ArgumentError: `contrast` is no echo of the file.
+    ArgumentError: `contrast` is not an echo of the file.
     UserError: ismrmrd is not installed, or the file is damaged, has missing lines or
       samples (undersampling, partial Fourier, partial echo) that `partial` does not
       allow, another trajectory, 3-D, several phases, repetitions or sets.
@@ -125,13 +126,13 @@ def _header(path, text, package):
 
 
 def _calibration(encoding):
-  """How calibration lines were measured, in the words of the header; "" if unsaid."""
+  """The mode of the calibration lines by the header; "" if missing."""
   mode = getattr(encoding.parallelImaging, "calibrationMode", "")
   return getattr(mode, "value", mode)
 
 
 def _imaging(path, heads, package, contrast, embedded):
-  """Places of the acquisitions that make the image, and the record of the others."""
+  """Indices of the acquisitions of the image, and the record of the others."""
   is_set = lambda name: (  # noqa: E731
     heads["flags"] & np.uint64(1 << getattr(package, f"ACQ_IS_{name}") - 1) != 0
   )
@@ -156,7 +157,7 @@ def _imaging(path, heads, package, contrast, embedded):
   if echo not in echoes:
     raise ArgumentError(
       "contrast",
-      f"{contrast!r}, which is no echo of {path}",
+      f"{contrast!r}, which is not an echo of {path}",
       f"one of the echoes {', '.join(map(str, echoes)) or '(there is none)'}",
     )
   keep &= heads["idx"]["contrast"] == echo
@@ -182,7 +183,7 @@ def _refuse_unsupported(path, encoding, heads, package):
       path,
       found,
       "a 2-D Cartesian acquisition with one image per slice",
-      "Leave the file out, or write its k-space as BART's cfl.",
+      "Exclude the file, or write its k-space as BART's cfl.",
     )
 
 
