@@ -125,12 +125,8 @@ def sensitivities(
     return [None] * shape[0]
   require_sense(path, shape[1], own.name, settings)
   if not own.is_file():
-    raise UserError(
-      own,
-      "no such file",
-      f"the sensitivities of the coils of {path.name}, which combine='sense' needs",
-      "Estimate them (ESPIRiT, for instance) and save them with numpy.save.",
-    )
+    remedy = "Estimate them (ESPIRiT, for instance) and save them with numpy.save"
+    raise no_sensitivities(own, path, remedy)
   with reading(own):
     maps = np.load(own, mmap_mode="r", allow_pickle=False)
   if maps.shape != shape or maps.dtype.kind != "c":
@@ -138,6 +134,13 @@ def sensitivities(
     expected = f"complex numbers in the shape of the k-space, {shape}"
     raise UserError(own, found, expected, "Estimate the sensitivities from this file.")
   return maps
+
+
+def no_sensitivities(own: pathlib.Path, path: pathlib.Path, remedy: str) -> UserError:
+  """The error for a missing file `own` of the sensitivities of the file `path`."""
+  expected = f"the coil sensitivities of {path.name}, which combine='sense' needs"
+  remedy = f"{remedy}, or combine the coils by 'rss'."
+  return UserError(own, "no such file", expected, remedy)
 
 
 def require_sense(
@@ -166,14 +169,11 @@ def _check(path, kspace, sampled):
   size = np.abs(kspace).max(0)
   outside = int((size[~sampled] > _ROUNDING * size.max()).sum())
   if not np.isfinite(size).all() or outside:
-    raise UserError(
-      path,
-      f"samples at {outside} points outside its mask"
-      if outside
-      else "NaN or infinite values",
-      "k-space that is finite, and zero where the mask is",
-      "Copy the file again, or correct its mask.",
-    )
+    found = "NaN or infinite values"
+    if outside:
+      found = f"samples at {outside} points outside its mask"
+    expected = "k-space that is finite, and zero where the mask is"
+    raise UserError(path, found, expected, "Copy the file again, or correct its mask.")
 
 
 def _one_sampling(path, masks):

@@ -13,6 +13,8 @@ from kdmri_jax.data.source import FILE
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 
+_ONCE = "no subjects in both splits"
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -97,13 +99,9 @@ def refuse_shared_slices(split: Split) -> None:
           continue
         other_name, other = seen.setdefault(digest, (name, volume))
         if other_name != name:
-          raise UserError(
-            volume.file,
-            f"an image of the {name} set that is also in {other.file} of the "
-            f"{other_name} set: subjects in both splits",
-            "every subject in one split only",
-            "Put both files into one split, or exclude one.",
-          )
+          found = f"an image of the {name} set, {other_name} in {other.file}"
+          remedy = "Put both files into one split, or exclude one."
+          raise UserError(volume.file, found, _ONCE, remedy)
 
 
 def _by_globs(subjects, config):
@@ -116,13 +114,8 @@ def _by_globs(subjects, config):
         raise ArgumentError(name, f"{glob!r}, which matches no subject", expected)
       for subject in matching:
         if owner.setdefault(subject, name) != name:
-          raise ArgumentError(
-            name,
-            f"subject {subject!r}, which {owner[subject]} holds too: subjects in both "
-            "splits",
-            "every subject in one split only",
-            f"Take it out of {name} or of {owner[subject]}.",
-          )
+          found = f"subject {subject!r}, which {owner[subject]} holds too"
+          raise ArgumentError(name, found, _ONCE)
   return owner
 
 
@@ -132,13 +125,9 @@ def _by_layout(volumes):
   for volume in volumes:
     other = first.setdefault(volume.subject, volume)
     if other.split != volume.split:
-      raise UserError(
-        volume.file,
-        f"subject {volume.subject!r} in the {volume.split} set and, by {other.file}, "
-        f"in the {other.split} set: subjects in both splits",
-        "every subject in one split only",
-        "Move the files, or name the subjects by subject_pattern.",
-      )
+      found = f"subject {volume.subject!r}, also {other.split} by {other.file}"
+      remedy = "Move the files, or name the subjects by subject_pattern."
+      raise UserError(volume.file, found, _ONCE, remedy)
   return {
     subject: volume.split
     for subject, volume in first.items()
@@ -156,12 +145,9 @@ def _draw(subjects, free, owner, config):
     raise ArgumentError("split_seed", str(config.split_seed), "0 or more")
   available = len(free) - (0 if config.train else 1)
   if available < 1:
-    raise ArgumentError(
-      "validation",
-      f"no subject left for validation ({len(subjects)} in all: {_some(subjects)})",
-      "at least one subject that neither trains nor tests",
-      "Add subjects, or name some as validation.",
-    )
+    there = f"left for validation ({len(subjects)} in all: {_some(subjects)})"
+    expected = "at least one that neither trains nor tests"
+    raise ArgumentError("validation", f"no subject {there}", expected)
   tested = sum(name == "test" for name in owner.values())
   share = round(config.validation_fraction * (len(subjects) - tested))
   count = min(max(share, 1), available)

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import (
-  files_of,
-  label_of,
-  root_folder,
-  safe_name,
-  subject_of,
-  wanted,
+from kdmri_jax.data.folders import labelled_files, safe_name, subject_of
+from kdmri_jax.data.measured import (
+  Measured,
+  by_zeros,
+  no_sensitivities,
+  of_planes,
+  require_sense,
 )
-from kdmri_jax.data.measured import Measured, by_zeros, of_planes, require_sense
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
@@ -63,20 +62,13 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, another dimension in use, undersampled or
       non-Cartesian k-space, or missing or unfitting sensitivities.
   """
-  root = root_folder(config)
   if config.contrast not in ("", "kspace", "image"):
     expected = "'kspace' or 'image', the content of the files"
     raise ArgumentError("contrast", repr(config.contrast), expected)
-  paths = files_of(
-    root,
-    [".cfl"],
-    "pairs NAME.cfl, NAME.hdr of the BART toolbox",
-    use=lambda path: not path.stem.endswith(SENSITIVITIES),
-  )
-  for path in paths:
-    label = label_of(root, path)
-    if wanted(config, safe_name(label)):
-      yield _volume(config, path, label)
+  holding = "pairs NAME.cfl, NAME.hdr of the BART toolbox"
+  use = lambda path: not path.stem.endswith(SENSITIVITIES)  # noqa: E731
+  for path, label in labelled_files(config, [".cfl"], holding, use):
+    yield _volume(config, path, label)
 
 
 def kspace_slices(
@@ -203,13 +195,8 @@ def _slices_along(path, shape, is_image):
 def _sensitivities(path, shape):
   own = path.with_name(f"{path.stem}{SENSITIVITIES}.cfl")
   if not own.is_file():
-    raise UserError(
-      own,
-      "no such file",
-      f"the sensitivities of the coils of {path.name}, which combine='sense' needs",
-      f"Write them with: bart ecalib -m 1 {path.stem} {path.stem}{SENSITIVITIES}, or "
-      "combine the coils by 'rss'.",
-    )
+    command = f"bart ecalib -m 1 {path.stem} {own.stem}"
+    raise no_sensitivities(own, path, f"Write them with: {command}")
   maps, _ = _five_dimensions(own)
   if maps.shape != shape:
     found = f"dimensions 0 to 3 and 13 of {list(maps.shape)}"

@@ -90,12 +90,9 @@ def _named(config, series):
   for headers in series:
     first = headers[0]
     if not first.patient and not config.subject_pattern:
-      raise UserError(
-        first.path,
-        "no PatientID",
-        "one in every file, because the data is divided by subject",
-        "Name the subjects by their folders, such as subject_pattern='(sub[0-9]+)'.",
-      )
+      expected = "one in every file, because the data is divided by subject"
+      remedy = "Or name their folders, such as subject_pattern='(sub[0-9]+)'."
+      raise UserError(first.path, "no PatientID", expected, remedy)
     subject = subject_of(config, first.path, first.patient)
     entries.append((safe_name(f"{subject}_{first.number}"), subject, headers))
   count = collections.Counter(name for name, *_ in entries)
@@ -148,12 +145,9 @@ def _refuse_unusable(headers):
     elif header.shape != first.shape:
       found = f"{header.shape} pixels, but {first.shape} in {first.path.name}"
     if found:
-      raise UserError(
-        header.path,
-        f"{found} in series {header.number} {header.description!r}",
-        expected,
-        f"{_LEAVE_OUT}, or export the magnitude images alone.",
-      )
+      found += f" in series {header.number} {header.description!r}"
+      remedy = f"{_LEAVE_OUT}, or export the magnitude images alone."
+      raise UserError(header.path, found, expected, remedy)
 
 
 def _sorted_frames(frames: list[Frame]):
@@ -181,24 +175,17 @@ def _normal(frames):
   apart = np.abs(directions - directions[0]).max(1)
   if apart.max() > _SAME_PLACE:
     other = frames[int(apart.argmax())]
-    raise UserError(
-      other.path,
-      f"the direction {list(other.orientation)}, but {list(frames[0].orientation)} in "
-      f"{frames[0].path.name}",
-      "parallel slices in a series",
-      f"{_LEAVE_OUT} (a localizer is such a series).",
-    )
+    first = f"{list(frames[0].orientation)} in {frames[0].path.name}"
+    found = f"the direction {list(other.orientation)}, but {first}"
+    remedy = f"{_LEAVE_OUT} (a localizer is such a series)."
+    raise UserError(other.path, found, "parallel slices in a series", remedy)
   return np.cross(directions[0, :3], directions[0, 3:])
 
 
 def _refuse_unsorted(frame, found):
-  raise UserError(
-    frame.path,
-    found,
-    "one image per slice in a series",
-    "Several echoes, phases or directions in a series, or copies of a file, cannot be "
-    f"told apart: export each as a series of its own. {_LEAVE_OUT}.",
-  )
+  remedy = "Export echoes, phases and directions as series of their own."
+  expected = "one image per slice in a series"
+  raise UserError(frame.path, found, expected, f"{remedy} {_LEAVE_OUT}.")
 
 
 def _geometry(frames, positions):

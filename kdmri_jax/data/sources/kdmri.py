@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import root_folder, subject_of, wanted
+from kdmri_jax.data.folders import folders_in, root_folder, subject_of, wanted
 from kdmri_jax.data.source import FILE, Source
 from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import Volume
@@ -40,11 +40,10 @@ def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
   for base in (root / kind, root / "datasets" / kind):
     if any((base / split).is_dir() for split in ("train", "validation")):
       return base
-  names = sorted(path.name for path in root.iterdir() if path.is_dir())
   where = f"{kind}/train" if kind else "train"
   raise UserError(
     root,
-    f"no folder {where} (the folders are: {', '.join(names) or 'none'})",
+    f"no folder {where} {folders_in(root)}",
     f"{where}/acc_4x/1.h5 or datasets/{where}/acc_4x/1.h5",
     "Name their folder as root, and as kdmri_type the one in it, such as mrbrain.",
   )
