@@ -165,5 +165,7 @@ def test_folders_of_all_formats_are_measured_alike(tmp_path):
     volume, subject = volume_files.read_volume(tmp_path / f"a.{form}")
     np.testing.assert_array_equal(volume, PHANTOM)
     assert volume.dtype == np.float64 and subject == ""
-  with pytest.raises(UserError, match=r"found a.cfl and a.h5; expected one file a vol"):
+  with pytest.raises(
+    UserError, match=r"found a.cfl and a.h5; expected one file per vol"
+  ):
     volume_files.find(tmp_path)
