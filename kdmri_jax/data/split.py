@@ -99,7 +99,7 @@ def refuse_shared_slices(split: Split) -> None:
           continue
         other_name, other = seen.setdefault(digest, (name, volume))
         if other_name != name:
-          found = f"an image of the {name} set, {other_name} in {other.file}"
+          found = f"an image that is in {other.file} of the {other_name} set, too"
           remedy = "Put both files into one split, or exclude one."
           raise UserError(volume.file, found, _ONCE, remedy)
 
@@ -125,7 +125,8 @@ def _by_layout(volumes):
   for volume in volumes:
     other = first.setdefault(volume.subject, volume)
     if other.split != volume.split:
-      found = f"subject {volume.subject!r}, also {other.split} by {other.file}"
+      both = f"{volume.split} and, by {other.file}, in {other.split}"
+      found = f"subject {volume.subject!r} in {both}"
       remedy = "Move the files, or name the subjects by subject_pattern."
       raise UserError(volume.file, found, _ONCE, remedy)
   return {

@@ -150,9 +150,12 @@ def test_undersampled_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
   ("kspace", "message"),
   [
-    (np.ones((9, 8), np.complex64), r"complex numbers of shape \(9, 8\) in 'kspace'"),
-    (np.ones((0, 9, 8), np.complex64), r"complex numbers of shape \(0, 9, 8\)"),
-    (np.ones((3, 9, 8)), r"no complex numbers of shape \(3, 9, 8\)"),
+    (np.ones((9, 8), np.complex64), r"'kspace' of type complex64 and shape \(9, 8\)"),
+    (
+      np.ones((0, 9, 8), np.complex64),
+      r"'kspace' of type complex64 and shape \(0, 9, 8\)",
+    ),
+    (np.ones((3, 9, 8)), r"'kspace' of type float64 and shape \(3, 9, 8\)"),
   ],
 )
 def test_other_arrays_are_refused(tmp_path, kspace, message):
