@@ -59,12 +59,8 @@ def files_of(
   ]
   if not paths:
     kinds = " or ".join(f"*{ending}" for ending in endings)
-    raise UserError(
-      root,
-      f"no file {kinds} in it{' or below' if below else ''}",
-      holding,
-      "Name the folder that holds them as root.",
-    )
+    found = f"no file {kinds} in it{' or below' if below else ''}"
+    raise UserError(root, found, holding, "Name the folder that holds them as root.")
   return paths
 
 

@@ -134,12 +134,9 @@ def sensitivities(
   with reading(own):
     maps = np.load(own, mmap_mode="r", allow_pickle=False)
   if maps.shape != shape or maps.dtype.kind != "c":
-    raise UserError(
-      own,
-      f"{maps.dtype} numbers of shape {maps.shape}",
-      f"complex numbers in the shape of the k-space, {shape}",
-      "Estimate the sensitivities from this file.",
-    )
+    found = f"{maps.dtype} numbers of shape {maps.shape}"
+    expected = f"complex numbers in the shape of the k-space, {shape}"
+    raise UserError(own, found, expected, "Estimate the sensitivities from this file.")
   return maps
 
 
@@ -185,10 +182,7 @@ def _one_sampling(path, masks):
   for k, points in enumerate(masks):
     empty = int((sampled & ~points).sum())
     if points.any() and empty > _MOST_EMPTY * sampled.sum():
-      raise UserError(
-        path,
-        f"slice {k} without {empty} of the points that other slices have",
-        "one mask for all slices",
-        "Put slices with the same mask into one file.",
-      )
+      found = f"slice {k} without {empty} of the points that other slices have"
+      remedy = "Put slices with the same mask into one file."
+      raise UserError(path, found, "one mask for all slices", remedy)
   return sampled

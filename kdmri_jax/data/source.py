@@ -90,12 +90,9 @@ def by_ending(*endings: str) -> Callable[[pathlib.Path], bool]:
 
 def no_single_file(path: pathlib.Path, config: DataConfig) -> Scan:
   """For `Source.read` of a source that reads folders alone."""
-  raise UserError(
-    path,
-    f"one file of {config.source}",
-    "the folder that this source reads",
-    "Name the folder and one of its volumes.",
-  )
+  found = f"one file of {config.source}"
+  expected = "the folder that this source reads"
+  raise UserError(path, found, expected, "Name the folder and one of its volumes.")
 
 
 def no_files(path: pathlib.Path, config: DataConfig) -> Scan:

@@ -73,12 +73,8 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
     name: tuple(v for v in volumes if owner.get(v.subject) == name) for name in SPLITS
   }
   if not parts["train"]:
-    raise ArgumentError(
-      "train",
-      "no subject left for training",
-      "at least one",
-      f"Exclude some of them from validation and test: {_some(subjects)}.",
-    )
+    remedy = f"Exclude some of them from validation and test: {_some(subjects)}."
+    raise ArgumentError("train", "no subject left for training", "at least one", remedy)
   for name, part in parts.items():
     _refuse_equal_names(name, part)
   return Split(**parts, unused=tuple(unused), rule=rule)
@@ -116,11 +112,8 @@ def _by_globs(subjects, config):
     for glob in getattr(config, name):
       matching = fnmatch.filter(subjects, glob)
       if not matching:
-        raise ArgumentError(
-          name,
-          f"{glob!r}, which matches no subject",
-          f"a glob on the subjects, which are {_some(subjects)}",
-        )
+        expected = f"a glob on the subjects, which are {_some(subjects)}"
+        raise ArgumentError(name, f"{glob!r}, which matches no subject", expected)
       for subject in matching:
         if owner.setdefault(subject, name) != name:
           raise ArgumentError(
@@ -155,12 +148,10 @@ def _by_layout(volumes):
 
 def _draw(subjects, free, owner, config):
   if not 0 < config.validation_fraction < 1:
-    raise ArgumentError(
-      "validation_fraction",
-      str(config.validation_fraction),
-      "a number between 0 and 1",
-      "Or name the subjects as validation.",
-    )
+    found = str(config.validation_fraction)
+    expected = "a number between 0 and 1"
+    remedy = "Or name the subjects as validation."
+    raise ArgumentError("validation_fraction", found, expected, remedy)
   if config.split_seed < 0:
     raise ArgumentError("split_seed", str(config.split_seed), "0 or more")
   available = len(free) - (0 if config.train else 1)
@@ -184,12 +175,9 @@ def _refuse_equal_names(name, part):
   for volume in part:
     other = seen.setdefault(volume.name, volume)
     if other is not volume:
-      raise UserError(
-        volume.file,
-        f"the volume name {volume.name!r}, which {other.file} has too",
-        f"different names in the {name} set, because results are named by them",
-        "Rename one of the files.",
-      )
+      found = f"the volume name {volume.name!r}, which {other.file} has too"
+      expected = f"different names in the {name} set, because results are named by them"
+      raise UserError(volume.file, found, expected, "Rename one of the files.")
 
 
 def _some(names):

@@ -324,12 +324,9 @@ def _refuse_phase(kspace: np.ndarray, mask: np.ndarray, path) -> None:
 
 def _with_channels(images: np.ndarray, channels: int, path) -> np.ndarray:
   if np.iscomplexobj(images) and channels == 1:
-    raise UserError(
-      path,
-      "complex images",
-      "real ones, as the network was trained on",
-      "Store their magnitude, or train a network with channels=2.",
-    )
+    found = "complex images"
+    remedy = "Store their magnitude, or train a network with channels=2."
+    raise UserError(path, found, "real ones, as the network was trained on", remedy)
   if channels == 1:
     return images[..., None]
   return np.stack([images.real, images.imag], axis=-1).astype(np.float32)

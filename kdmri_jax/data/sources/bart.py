@@ -122,11 +122,8 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   """
   path = path.with_suffix(".cfl")
   if config.contrast not in ("kspace", "image"):
-    raise ArgumentError(
-      "contrast",
-      f"{config.contrast!r} for {path}, which does not tell what it holds",
-      "'kspace' or 'image'",
-    )
+    found = f"{config.contrast!r} for {path}, which does not tell what it holds"
+    raise ArgumentError("contrast", found, "'kspace' or 'image'")
   if config.contrast == "kspace":
     measured = _undersampled(path, config)
     if measured is not None:
@@ -177,12 +174,10 @@ def _five_dimensions(path: pathlib.Path):
   data = read_cfl(path)
   for dimension, meaning in _OTHERS.items():
     if data.shape[dimension] > 1:
-      raise UserError(
-        path,
-        f"{data.shape[dimension]} entries in dimension {dimension} ({meaning})",
-        "readout, phase encoding, coils and slices: dimensions 0 to 3 and 13",
-        f"Take one entry with: bart slice {dimension} 0 INPUT OUTPUT",
-      )
+      found = f"{data.shape[dimension]} entries in dimension {dimension} ({meaning})"
+      expected = "readout, phase encoding, coils and slices: dimensions 0 to 3 and 13"
+      remedy = f"Take one entry with: bart slice {dimension} 0 INPUT OUTPUT"
+      raise UserError(path, found, expected, remedy)
   sizes = [*data.shape[: _COILS + 1], data.shape[_SLICES]]
   return data.reshape(sizes, order="F"), list(data.shape)
 
@@ -190,12 +185,9 @@ def _five_dimensions(path: pathlib.Path):
 def _slices_along(path, shape, is_image):
   """The dimension of the slices; refuses arrays that are not a stack of planes."""
   if shape[2] > 1 and shape[4] > 1:
-    raise UserError(
-      path,
-      f"{shape[2]} entries in dimension 2 and {shape[4]} in dimension 13",
-      "slices along one of them",
-      "Take one slab with: bart slice 13 0 INPUT OUTPUT",
-    )
+    found = f"{shape[2]} entries in dimension 2 and {shape[4]} in dimension 13"
+    remedy = "Take one slab with: bart slice 13 0 INPUT OUTPUT"
+    raise UserError(path, found, "slices along one of them", remedy)
   if min(shape[:2]) == 1:
     raise UserError(
       path,
@@ -220,12 +212,9 @@ def _sensitivities(path, shape):
     )
   maps, _ = _five_dimensions(own)
   if maps.shape != shape:
-    raise UserError(
-      own,
-      f"dimensions 0 to 3 and 13 of {list(maps.shape)}",
-      f"those of {path.name}, {list(shape)}",
-      "Compute the sensitivities from this file.",
-    )
+    found = f"dimensions 0 to 3 and 13 of {list(maps.shape)}"
+    expected = f"those of {path.name}, {list(shape)}"
+    raise UserError(own, found, expected, "Compute the sensitivities from this file.")
   return maps
 
 

@@ -79,25 +79,15 @@ def examination(path: pathlib.Path) -> str | None:
 
 def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
   if examples:
-    return UserError(
-      root,
-      f"images and k-space ({' and '.join(path.name for path in examples)})",
-      "one of them",
-      "Name the folder of either as root.",
-    )
+    found = f"images and k-space ({' and '.join(path.name for path in examples)})"
+    return UserError(root, found, "one of them", "Name the folder of either as root.")
   if next(root.rglob("*.h5"), None):
-    return UserError(
-      root,
-      "h5 files, which hold the k-space of several coils",
-      "NIfTI originals or single-channel *.npy",
-      "Read them with the source calgary_multi.",
-    )
-  return UserError(
-    root,
-    "no file named like CC0001_philips_15_55_M.nii.gz and no *.npy in it or below",
-    "the NIfTI originals, or Train/*.npy and Val/*.npy",
-    "Name the folder that holds them as root.",
-  )
+    found = "h5 files, which hold the k-space of several coils"
+    expected = "NIfTI originals or single-channel *.npy"
+    return UserError(root, found, expected, "Read them with the source calgary_multi.")
+  found = "no file named like CC0001_philips_15_55_M.nii.gz and no *.npy in it or below"
+  expected = "the NIfTI originals, or Train/*.npy and Val/*.npy"
+  return UserError(root, found, expected, "Name the folder that holds them as root.")
 
 
 def _from_nifti(config: DataConfig, path: pathlib.Path, scan: dict[str, str]) -> Volume:

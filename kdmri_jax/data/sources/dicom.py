@@ -56,12 +56,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       others[header.kind] += 1
   if not series:
     listed = ", ".join(f"{count} of {kind}" for kind, count in others.items())
-    raise UserError(
-      root,
-      f"no DICOM file of MR images in it or below (others: {listed or 'none'})",
-      "MR images as a scanner or an archive exports them",
-      "Name the folder that holds them as root.",
-    )
+    found = f"no DICOM file of MR images in it or below (others: {listed or 'none'})"
+    expected = "MR images as a scanner or an archive exports them"
+    raise UserError(root, found, expected, "Name the folder that holds them as root.")
   for name, subject, headers in _named(config, _chosen(config, root, series.values())):
     if wanted(config, name):
       yield _volume(root, name, subject, headers)
@@ -81,12 +78,9 @@ def _chosen(config, root, series):
     ]
   if not chosen:
     there = sorted({f"{h[0].number} {h[0].description!r}" for h in series})
-    raise ArgumentError(
-      "contrast",
-      f"{glob!r}, which matches no series of {root}",
-      f"a number or a glob on the description of a series: {', '.join(there)}",
-      "Leave it empty for all series.",
-    )
+    found = f"{glob!r}, which matches no series of {root}"
+    expected = f"a number or a glob on the description of a series: {', '.join(there)}"
+    raise ArgumentError("contrast", found, expected, "Leave it empty for all series.")
   return chosen
 
 
@@ -267,12 +261,8 @@ def recognise(path: pathlib.Path) -> bool:
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
   """Refuses a single file; a series is read from its folder."""
-  raise UserError(
-    path,
-    "one DICOM file",
-    "the folder of a series",
-    "Name the folder; if it holds several series, select one by its number.",
-  )
+  remedy = "Name the folder; if it holds several series, select one by its number."
+  raise UserError(path, "one DICOM file", "the folder of a series", remedy)
 
 
 def read_folder(path: pathlib.Path, config: DataConfig) -> Scan:

@@ -81,12 +81,9 @@ def _parts(root: pathlib.Path) -> dict[str, str]:
     if any((root / f"{track}_{part}").is_dir() for part in _PARTS)
   ]
   if len(there) > 1:
-    raise UserError(
-      root,
-      "folders of single coils and of several, which show the same patients",
-      "the folders of one of the two",
-      "Put one track, or links to it, into a separate folder.",
-    )
+    found = "folders of single coils and of several, which show the same patients"
+    remedy = "Put one track, or links to it, into a separate folder."
+    raise UserError(root, found, "the folders of one of the two", remedy)
   (track,) = there or _TRACKS[:1]
   return {f"{track}_{part}": split for part, split in _PARTS.items()}
 
@@ -120,12 +117,9 @@ def _volume(config, path, split, acquisitions):
 
 def _check(path, kspace, has_mask, encoded):
   if has_mask:
-    raise UserError(
-      path,
-      "a sampling mask: undersampled k-space of a test or challenge set",
-      "fully sampled k-space, from which the target is made",
-      "Use the training and validation files.",
-    )
+    found = "a sampling mask: undersampled k-space of a test or challenge set"
+    expected = "fully sampled k-space, from which the target is made"
+    raise UserError(path, found, expected, "Use the training and validation files.")
   shape, is_complex = kspace.shape, kspace.dtype.kind == "c"
   if not is_complex or len(shape) not in (3, 4) or 0 in shape:
     raise UserError(

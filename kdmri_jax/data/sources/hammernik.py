@@ -150,12 +150,9 @@ def read_slice(
     return _coils_first(kspace), None
   maps = folder / f"espirit{k}.mat"
   if not maps.is_file():
-    raise UserError(
-      maps,
-      "no such file",
-      f"the coil sensitivities of {path.name}",
-      "Copy it from the official data, or combine the coils by 'rss'.",
-    )
+    found = "no such file"
+    remedy = "Copy it from the official data, or combine the coils by 'rss'."
+    raise UserError(maps, found, f"the coil sensitivities of {path.name}", remedy)
   (sensitivities,) = read_mat(maps, "sensitivities")
   _check(maps, "sensitivities", sensitivities, kspace.shape)
   return _coils_first(kspace), _coils_first(sensitivities)

@@ -55,12 +55,9 @@ def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
   files = [path for path in (folder / f"acc_{tag}").glob("*.h5") if path.name[0] != "."]
   if not files:
     names = sorted(path.name for path in folder.glob("acc_*"))
-    raise UserError(
-      folder / f"acc_{tag}",
-      f"no h5 file there (beside it: {', '.join(names) or 'nothing'})",
-      "files N.h5",
-      "Name an acceleration_tag that the data has, such as 4x.",
-    )
+    found = f"no h5 file there (beside it: {', '.join(names) or 'nothing'})"
+    remedy = "Name an acceleration_tag that the data has, such as 4x."
+    raise UserError(folder / f"acc_{tag}", found, "files N.h5", remedy)
   numeric = lambda path: int(path.stem) if path.stem.isdecimal() else 0  # noqa: E731
   return sorted(files, key=lambda path: (numeric(path), path.stem))
 
