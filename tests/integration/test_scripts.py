@@ -108,6 +108,7 @@ def _epochs(folder):
   return sum(path.read_text().count("\n") for path in files)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_says_so(tmp_path):
   folder = tmp_path / "run"
   with started("run", *TINY, f"--workdir={folder}", "--config.epochs=1000") as run:

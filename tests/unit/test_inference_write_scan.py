@@ -131,7 +131,7 @@ def test_h5_has_the_header_of_raw_data(tmp_path, columns):
     assert sorted(file) == ["ismrmrd_header", "reconstruction"]
     assert file["ismrmrd_header"].asstr()[()] == text
     found = {name: np.array(value).tolist() for name, value in file.attrs.items()}
-  assert found == attributes
+  assert found == attributes | {"units": "file"}
 
 
 @pytest.mark.parametrize(
