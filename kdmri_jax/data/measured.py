@@ -93,9 +93,7 @@ def of_planes(
   return Measured(kspace.astype(np.complex64), mask, record, header)
 
 
-def by_zeros(
-  slices: Iterable[tuple[np.ndarray, np.ndarray | None]],
-) -> Iterator[Plane]:
+def by_zeros(slices: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[Plane]:
   """Planes of centred k-space [C, H, W] and sensitivities, with the mask from zeros.
 
   A point that is exactly zero in all coils was not sampled.

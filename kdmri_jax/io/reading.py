@@ -21,7 +21,7 @@ _DAMAGE = (
 
 
 @contextlib.contextmanager
-def reading(path: pathlib.Path, *more_errors: type[Exception]) -> Iterator[None]:
+def reading(path: str | os.PathLike, *more_errors: type[Exception]) -> Iterator[None]:
   """Turns any exception of a library about a damaged file into a `UserError`.
 
   Args:
