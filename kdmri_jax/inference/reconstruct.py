@@ -289,13 +289,10 @@ def _refuse_phase(kspace: np.ndarray, mask: np.ndarray, path) -> None:
   whole = np.square(np.abs(kspace[:, both]), dtype=np.float64).sum()
   share = np.square(np.abs(odd), dtype=np.float64).sum() / max(4 * whole, 1e-300)
   if share > _MOST_IMAGINARY:
-    raise UserError(
-      path,
-      f"k-space of a complex image ({share:.0%} of its energy is imaginary)",
-      "k-space of a real image: the network has one channel",
-      "Use a network of two channels, trained on complex images: data consistency with "
-      "the real part alone would be wrong.",
-    )
+    found = f"k-space of a complex image ({share:.0%} of its energy is imaginary)"
+    expected = "k-space of a real image: the network has one channel"
+    remedy = "Use a network of two channels, trained on complex images."
+    raise UserError(path, found, expected, remedy)
 
 
 def _with_channels(images: np.ndarray, channels: int, path) -> np.ndarray:
