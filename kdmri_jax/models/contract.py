@@ -12,11 +12,7 @@ from kdmri_jax.types import Measurement, Outputs
 
 
 def check(
-  model: nn.Module,
-  size: tuple[int, int],
-  channels: int,
-  *,
-  measured: bool = True,
+  model: nn.Module, size: tuple[int, int], channels: int, *, measured: bool = True
 ) -> None:
   """Traces the network on one image.
 
@@ -75,13 +71,10 @@ def _fails(model: nn.Module, shape, measured: bool, error: Exception) -> Argumen
     if frame.filename == file
   ]
   place = f" ({file}, line {lines[-1]})" if lines else ""
-  return ArgumentError(
-    "network",
-    f"a network that fails on an image of shape {shape}"
-    + ("" if measured else ", a patch without measured k-space")
-    + f": {type(error).__name__}: {error}{place}",
-    "a module called as (image, measurement), without random draws",
-    ""
-    if measured
-    else "Train on whole slices, or choose a network without data consistency.",
-  )
+  found, remedy = f"a network that fails on an image of shape {shape}", ""
+  if not measured:
+    found += ", a patch without measured k-space"
+    remedy = "Train on whole slices, or choose a network without data consistency."
+  found += f": {type(error).__name__}: {error}{place}"
+  expected = "a module called as (image, measurement), without random draws"
+  return ArgumentError("network", found, expected, remedy)
