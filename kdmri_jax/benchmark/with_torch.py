@@ -65,14 +65,12 @@ class DCCNN(torch.nn.Module):
       layers = params[f"cascade_{c}"]
       convolutions = [layers[f"conv_{k}"] for k in range(1, len(layers) + 1)]
       self._cascades.append(torch.nn.ModuleList(map(_convolution, convolutions)))
-    self._axis = phase_encode_axis(mask)
-    if self._axis is None:
-      even = (mask + np.roll(mask[::-1, ::-1], (1, 1), (0, 1))) / 2
-      half = even[:, : mask.shape[1] // 2 + 1]
-    else:
-      line = np.asarray(mask[:, 0] if self._axis == 0 else mask[0], np.float32)
-      half = ((line + np.roll(line[::-1], 1)) / 2)[: len(line) // 2 + 1]
-      half = half[:, None] if self._axis == 0 else half
+    axis = phase_encode_axis(mask)
+    self._axes = (2, 3) if axis is None else (2 + axis,)
+    mask = np.asarray(mask, np.float32)
+    even = (mask + np.roll(mask[::-1, ::-1], (1, 1), (0, 1))) / 2
+    rows, columns = (length // 2 + 1 for length in mask.shape)
+    half = even[:rows, :1] if axis == 0 else even[: 1 if axis else None, :columns]
     self.register_buffer("_half", torch.tensor(half, dtype=torch.float32))
 
   def forward(self, image: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
@@ -91,12 +89,9 @@ class DCCNN(torch.nn.Module):
     return image, layers
 
   def _sampled_part(self, image):
-    if self._axis is None:
-      size = image.shape[-2:]
-      return torch.fft.irfft2(self._half * torch.fft.rfft2(image), s=size)
-    dim = 2 + self._axis
-    kspace = self._half * torch.fft.rfft(image, dim=dim)
-    return torch.fft.irfft(kspace, n=image.shape[dim], dim=dim)
+    kspace = self._half * torch.fft.rfftn(image, dim=self._axes)
+    size = [image.shape[axis] for axis in self._axes]
+    return torch.fft.irfftn(kspace, s=size, dim=self._axes)
 
 
 def _convolution(weights):

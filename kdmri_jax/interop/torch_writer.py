@@ -11,6 +11,7 @@ Source: the pickle opcodes of Python's `pickletools`; PyTorch's notes on seriali
 import io
 import os
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -68,7 +69,8 @@ def _opcodes(value, arrays):
       yield from _opcodes(part, arrays)
     yield pickle.TUPLE
   elif type(value) in (bool, int, float, str):
-    yield pickle.dumps(value, 2)[2:-1]  # without the protocol and the stop
+    # Without the protocol, the stop, and marks for a memo that nothing reads.
+    yield pickletools.optimize(pickle.dumps(value, 2))[2:-1]
   else:
     raise TypeError(f"{type(value).__name__} cannot be written")
 

@@ -30,12 +30,7 @@ __all__ = [
   "find_network",
 ]
 
-NETWORKS = {
-  "dccnn": DCCNN,
-  "edsr": EDSR,
-  "swinir": SwinIR,
-  "vdsr": VDSR,
-}
+NETWORKS = {"dccnn": DCCNN, "edsr": EDSR, "swinir": SwinIR, "vdsr": VDSR}
 
 
 def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
