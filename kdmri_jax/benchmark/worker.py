@@ -130,14 +130,14 @@ def _serve(framework: str) -> None:
     runners: dict[str, Any] = {}
     for line in sys.stdin:
       request = json.loads(line)
+      do = request.pop("do")
       try:
-        if request["do"] == "start":
+        if do == "start":
           module = importlib.import_module(f"kdmri_jax.benchmark.with_{framework}")
-          options = {key: x for key, x in request.items() if key != "do"}
-          answer = module.start(**options)
-        elif request["do"] == "connect":
+          answer = module.start(**request)
+        elif do == "connect":
           answer = module.connect()
-        elif request["do"] == "prepare":
+        elif do == "prepare":
           runners.clear()
           gc.collect()
           answer = {}
@@ -148,13 +148,12 @@ def _serve(framework: str) -> None:
             runners[name] = runner = make()
             seconds = time.perf_counter() - start
             answer[name] = {"compile_seconds": seconds, "deviation": runner.deviation}
-        elif request["do"] == "run":
+        elif do == "run":
           runner, calls = runners[request["runner"]], request["calls"]
           start = time.perf_counter()
           for _ in range(calls):
             runner.run()
-          seconds = time.perf_counter() - start
-          call = seconds / calls
+          call = (time.perf_counter() - start) / calls
           answer = {"seconds": call / runner.times, "call_seconds": call}
         else:
           answer = {"bytes": _peak(runners[request["runner"]])}
