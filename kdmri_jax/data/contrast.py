@@ -23,9 +23,7 @@ def choose(
   name = config.contrast or usual
   available = list(available)
   if name not in available:
-    raise ArgumentError(
-      "contrast",
-      f"{name!r}, of which there is no image in {where}",
-      f"one of {', '.join(available) or 'none'}; '' takes {usual}",
-    )
+    found = f"{name!r}, of which there is no image in {where}"
+    expected = f"one of {', '.join(available) or 'none'}; '' takes {usual}"
+    raise ArgumentError("contrast", found, expected)
   return name

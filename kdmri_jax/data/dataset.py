@@ -132,12 +132,9 @@ def load(
 def _acquisition(make: Callable[[Shape], Acquisition], shape: Shape) -> Acquisition:
   acquisition = make(shape)
   if acquisition.masks.shape[1:] != shape:
-    raise UserError(
-      "mask",
-      f"shape {acquisition.masks.shape[1:]}",
-      f"the shape of the slices, {shape}",
-      "Use a mask made for this data, or crop the data to its shape.",
-    )
+    found = f"shape {acquisition.masks.shape[1:]}"
+    remedy = "Use a mask made for this data, or crop the data to its shape."
+    raise UserError("mask", found, f"the shape of the slices, {shape}", remedy)
   return acquisition
 
 
@@ -182,17 +179,11 @@ def _shapes(volumes: Sequence[Volume]) -> list[Shape]:
   if len(first) > MOST_SHAPES:
     shape, volume = list(first.items())[MOST_SHAPES]
     height, width = np.max(list(first), axis=0)
-    raise UserError(
-      volume.file,
-      f"slices of {shape}, of which there are {len(first)} shapes in all",
-      f"at most {MOST_SHAPES} shapes, since every step is compiled for each",
-      f"Crop or pad all to one shape: crop=({height},{width}).",
-    )
+    found = f"slices of {shape}, of which there are {len(first)} shapes in all"
+    expected = f"at most {MOST_SHAPES} shapes, since every step is compiled for each"
+    remedy = f"Crop or pad all to one shape: crop=({height},{width})."
+    raise UserError(volume.file, found, expected, remedy)
   return list(first)
-
-
-def _without_unit(record):
-  return {key: value for key, value in record.items() if key != "unit"}
 
 
 def _record(config, split, sets, volumes, measured):
@@ -235,7 +226,8 @@ def _record(config, split, sets, volumes, measured):
     "held_out_test": bool(split.test),
     "notes": notes,
     "volumes": [
-      {"name": v.name, "subject": v.subject, "split": name, **_without_unit(v.record)}
+      {"name": v.name, "subject": v.subject, "split": name}
+      | {key: value for key, value in v.record.items() if key != "unit"}
       for name, part in sets.items()
       for v in part.volumes
     ],

@@ -3,7 +3,7 @@
 import fnmatch
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import ArgumentError, UserError
@@ -59,13 +59,43 @@ def files_of(
   ]
   if not paths:
     kinds = " or ".join(f"*{ending}" for ending in endings)
-    raise UserError(
-      root,
-      f"no file {kinds} in it{' or below' if below else ''}",
-      holding,
-      "Name the folder that holds them as root.",
-    )
+    raise not_there(root, f"file {kinds} in it{' or below' if below else ''}", holding)
   return paths
+
+
+def labelled_files(
+  config: DataConfig,
+  endings: Sequence[str],
+  holding: str,
+  use: Callable[[pathlib.Path], bool] = lambda path: True,
+) -> Iterator[tuple[pathlib.Path, str]]:
+  """The files below `config.root` whose volumes are wanted, with their labels.
+
+  Arguments and errors as for `files_of`; a volume's name is its label by `safe_name`.
+  """
+  root = root_folder(config)
+  for path in files_of(root, endings, holding, use=use):
+    label = label_of(root, path)
+    if wanted(config, safe_name(label)):
+      yield path, label
+
+
+def not_there(root: pathlib.Path, what: str, holding: str) -> UserError:
+  """The error for a root without the files of a source.
+
+  Args:
+    root: the folder.
+    what: the missing file or folder.
+    holding: the expected content.
+  """
+  remedy = "Name the folder that holds it as root."
+  return UserError(root, f"no {what}", holding, remedy)
+
+
+def folders_in(root: pathlib.Path) -> str:
+  """The folders in a folder, for errors."""
+  names = sorted(path.name for path in root.iterdir() if path.is_dir())
+  return f"(the folders are: {', '.join(names) or 'none'})"
 
 
 def files_of_parts(
@@ -93,14 +123,8 @@ def files_of_parts(
     if path.name[0] != "."
   ]
   if not paths:
-    names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
-    raise UserError(
-      root,
-      f"no file *.h5, nor any in {' or '.join(parts)} (the folders are: "
-      f"{names or 'none'})",
-      holding,
-      "Name the folder that holds them as root.",
-    )
+    what = f"file *.h5, nor any in {' or '.join(parts)} {folders_in(root)}"
+    raise not_there(root, what, holding)
   return paths
 
 

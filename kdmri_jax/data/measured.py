@@ -93,9 +93,7 @@ def of_planes(
   return Measured(kspace.astype(np.complex64), mask, record, header)
 
 
-def by_zeros(
-  slices: Iterable[tuple[np.ndarray, np.ndarray | None]],
-) -> Iterator[Plane]:
+def by_zeros(slices: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[Plane]:
   """Planes of centred k-space [C, H, W] and sensitivities, with the mask from zeros.
 
   A point that is exactly zero in all coils was not sampled.
@@ -125,22 +123,22 @@ def sensitivities(
     return [None] * shape[0]
   require_sense(path, shape[1], own.name, settings)
   if not own.is_file():
-    raise UserError(
-      own,
-      "no such file",
-      f"the sensitivities of the coils of {path.name}, which combine='sense' needs",
-      "Estimate them (ESPIRiT, for instance) and save them with numpy.save.",
-    )
+    remedy = "Estimate them (ESPIRiT, for instance) and save them with numpy.save"
+    raise no_sensitivities(own, path, remedy)
   with reading(own):
     maps = np.load(own, mmap_mode="r", allow_pickle=False)
   if maps.shape != shape or maps.dtype.kind != "c":
-    raise UserError(
-      own,
-      f"{maps.dtype} numbers of shape {maps.shape}",
-      f"complex numbers in the shape of the k-space, {shape}",
-      "Estimate the sensitivities from this file.",
-    )
+    found = f"{maps.dtype} numbers of shape {maps.shape}"
+    expected = f"complex numbers in the shape of the k-space, {shape}"
+    raise UserError(own, found, expected, "Estimate the sensitivities from this file.")
   return maps
+
+
+def no_sensitivities(own: pathlib.Path, path: pathlib.Path, remedy: str) -> UserError:
+  """The error for a missing file `own` of the sensitivities of the file `path`."""
+  expected = f"the coil sensitivities of {path.name}, which combine='sense' needs"
+  remedy = f"{remedy}, or combine the coils by 'rss'."
+  return UserError(own, "no such file", expected, remedy)
 
 
 def require_sense(
@@ -169,14 +167,11 @@ def _check(path, kspace, sampled):
   size = np.abs(kspace).max(0)
   outside = int((size[~sampled] > _ROUNDING * size.max()).sum())
   if not np.isfinite(size).all() or outside:
-    raise UserError(
-      path,
-      f"samples at {outside} points outside its mask"
-      if outside
-      else "NaN or infinite values",
-      "k-space that is finite, and zero where the mask is",
-      "Copy the file again, or correct its mask.",
-    )
+    found = "NaN or infinite values"
+    if outside:
+      found = f"samples at {outside} points outside its mask"
+    expected = "k-space that is finite, and zero where the mask is"
+    raise UserError(path, found, expected, "Copy the file again, or correct its mask.")
 
 
 def _one_sampling(path, masks):
@@ -185,10 +180,7 @@ def _one_sampling(path, masks):
   for k, points in enumerate(masks):
     empty = int((sampled & ~points).sum())
     if points.any() and empty > _MOST_EMPTY * sampled.sum():
-      raise UserError(
-        path,
-        f"slice {k} without {empty} of the points that other slices have",
-        "one mask for all slices",
-        "Put slices with the same mask into one file.",
-      )
+      found = f"slice {k} without {empty} of the points that other slices have"
+      remedy = "Put slices with the same mask into one file."
+      raise UserError(path, found, "one mask for all slices", remedy)
   return sampled

@@ -4,12 +4,15 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 
+import h5py
+
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import wanted
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.nifti import SLICES_LAST
+from kdmri_jax.io.reading import reading
 
 SUBJECT, FILE = "subject", "file"
 
@@ -88,14 +91,23 @@ def by_ending(*endings: str) -> Callable[[pathlib.Path], bool]:
   return lambda path: path.name.lower().endswith(endings) and path.is_file()
 
 
+def holds(what: Callable[[h5py.File], bool]) -> Callable[[pathlib.Path], bool]:
+  """For `Source.recognise`: h5 files of which `what` is true."""
+
+  def recognise(path):
+    if not by_ending(".h5", ".hdf5")(path):
+      return False
+    with reading(path), h5py.File(path) as file:
+      return what(file)
+
+  return recognise
+
+
 def no_single_file(path: pathlib.Path, config: DataConfig) -> Scan:
   """For `Source.read` of a source that reads folders alone."""
-  raise UserError(
-    path,
-    f"one file of {config.source}",
-    "the folder that this source reads",
-    "Name the folder and one of its volumes.",
-  )
+  found = f"one file of {config.source}"
+  expected = "the folder that this source reads"
+  raise UserError(path, found, expected, "Name the folder and one of its volumes.")
 
 
 def no_files(path: pathlib.Path, config: DataConfig) -> Scan:

@@ -13,6 +13,8 @@ from kdmri_jax.data.source import FILE
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 
+_ONCE = "no subjects in both splits"
+
 
 @dataclasses.dataclass(frozen=True)
 class Split:
@@ -73,12 +75,8 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
     name: tuple(v for v in volumes if owner.get(v.subject) == name) for name in SPLITS
   }
   if not parts["train"]:
-    raise ArgumentError(
-      "train",
-      "no subject left for training",
-      "at least one",
-      f"Exclude some of them from validation and test: {_some(subjects)}.",
-    )
+    remedy = f"Exclude some of them from validation and test: {_some(subjects)}."
+    raise ArgumentError("train", "no subject left for training", "at least one", remedy)
   for name, part in parts.items():
     _refuse_equal_names(name, part)
   return Split(**parts, unused=tuple(unused), rule=rule)
@@ -101,13 +99,9 @@ def refuse_shared_slices(split: Split) -> None:
           continue
         other_name, other = seen.setdefault(digest, (name, volume))
         if other_name != name:
-          raise UserError(
-            volume.file,
-            f"an image of the {name} set that is also in {other.file} of the "
-            f"{other_name} set: subjects in both splits",
-            "every subject in one split only",
-            "Put both files into one split, or exclude one.",
-          )
+          found = f"an image that is in {other.file} of the {other_name} set, too"
+          remedy = "Put both files into one split, or exclude one."
+          raise UserError(volume.file, found, _ONCE, remedy)
 
 
 def _by_globs(subjects, config):
@@ -116,20 +110,12 @@ def _by_globs(subjects, config):
     for glob in getattr(config, name):
       matching = fnmatch.filter(subjects, glob)
       if not matching:
-        raise ArgumentError(
-          name,
-          f"{glob!r}, which matches no subject",
-          f"a glob on the subjects, which are {_some(subjects)}",
-        )
+        expected = f"a glob on the subjects, which are {_some(subjects)}"
+        raise ArgumentError(name, f"{glob!r}, which matches no subject", expected)
       for subject in matching:
         if owner.setdefault(subject, name) != name:
-          raise ArgumentError(
-            name,
-            f"subject {subject!r}, which {owner[subject]} holds too: subjects in both "
-            "splits",
-            "every subject in one split only",
-            f"Take it out of {name} or of {owner[subject]}.",
-          )
+          found = f"subject {subject!r}, which {owner[subject]} holds too"
+          raise ArgumentError(name, found, _ONCE)
   return owner
 
 
@@ -139,13 +125,10 @@ def _by_layout(volumes):
   for volume in volumes:
     other = first.setdefault(volume.subject, volume)
     if other.split != volume.split:
-      raise UserError(
-        volume.file,
-        f"subject {volume.subject!r} in the {volume.split} set and, by {other.file}, "
-        f"in the {other.split} set: subjects in both splits",
-        "every subject in one split only",
-        "Move the files, or name the subjects by subject_pattern.",
-      )
+      both = f"{volume.split} and, by {other.file}, in {other.split}"
+      found = f"subject {volume.subject!r} in {both}"
+      remedy = "Move the files, or name the subjects by subject_pattern."
+      raise UserError(volume.file, found, _ONCE, remedy)
   return {
     subject: volume.split
     for subject, volume in first.items()
@@ -155,22 +138,17 @@ def _by_layout(volumes):
 
 def _draw(subjects, free, owner, config):
   if not 0 < config.validation_fraction < 1:
-    raise ArgumentError(
-      "validation_fraction",
-      str(config.validation_fraction),
-      "a number between 0 and 1",
-      "Or name the subjects as validation.",
-    )
+    found = str(config.validation_fraction)
+    expected = "a number between 0 and 1"
+    remedy = "Or name the subjects as validation."
+    raise ArgumentError("validation_fraction", found, expected, remedy)
   if config.split_seed < 0:
     raise ArgumentError("split_seed", str(config.split_seed), "0 or more")
   available = len(free) - (0 if config.train else 1)
   if available < 1:
-    raise ArgumentError(
-      "validation",
-      f"no subject left for validation ({len(subjects)} in all: {_some(subjects)})",
-      "at least one subject that neither trains nor tests",
-      "Add subjects, or name some as validation.",
-    )
+    there = f"left for validation ({len(subjects)} in all: {_some(subjects)})"
+    expected = "at least one that neither trains nor tests"
+    raise ArgumentError("validation", f"no subject {there}", expected)
   tested = sum(name == "test" for name in owner.values())
   share = round(config.validation_fraction * (len(subjects) - tested))
   count = min(max(share, 1), available)
@@ -184,12 +162,9 @@ def _refuse_equal_names(name, part):
   for volume in part:
     other = seen.setdefault(volume.name, volume)
     if other is not volume:
-      raise UserError(
-        volume.file,
-        f"the volume name {volume.name!r}, which {other.file} has too",
-        f"different names in the {name} set, because results are named by them",
-        "Rename one of the files.",
-      )
+      found = f"the volume name {volume.name!r}, which {other.file} has too"
+      expected = f"different names in the {name} set, because results are named by them"
+      raise UserError(volume.file, found, expected, "Rename one of the files.")
 
 
 def _some(names):

@@ -71,12 +71,9 @@ class StoredArray:
 
   def _check(self, row: np.ndarray, number: int, slice_number: int) -> None:
     if digests.of_slices(row[None])[0] != self.digests[number][slice_number]:
-      raise UserError(
-        self.files[number],
-        f"slice {slice_number} of {self.key!r}, which has changed since",
-        "the file as `kdmri prepare` wrote it",
-        "Prepare the data again.",
-      )
+      found = f"slice {slice_number} of {self.key!r}, which has changed since"
+      expected = "the file as `kdmri prepare` wrote it"
+      raise UserError(self.files[number], found, expected, "Prepare the data again.")
 
   def select(self, index: slice) -> "StoredArray":
     """Some of the rows, without reading them."""

@@ -134,22 +134,17 @@ def _numbers(volume, what, array):
       "Store one number per pixel (colour images and text cannot be reconstructed).",
     )
   if array.ndim != 3 or array.size == 0:
-    raise UserError(
-      volume.file,
-      f"an {what} array of shape {array.shape}",
-      "three dimensions (slices, rows, columns), none of them 0",
-      "Store one volume per file and exclude files without slices.",
-    )
+    found = f"an {what} array of shape {array.shape}"
+    expected = "three dimensions (slices, rows, columns), none of them 0"
+    remedy = "Store one volume per file and exclude files without slices."
+    raise UserError(volume.file, found, expected, remedy)
   with np.errstate(over="ignore"):
     array = array.astype(np.complex64 if array.dtype.kind == "c" else np.float32)
   bad = array.size - int(np.isfinite(array).sum())
   if bad:
-    raise UserError(
-      volume.file,
-      f"{bad} NaN or infinite values in the {what}",
-      "finite numbers",
-      "Correct the file, or exclude it.",
-    )
+    found = f"{bad} NaN or infinite values in the {what}"
+    expected = "finite numbers"
+    raise UserError(volume.file, found, expected, "Correct the file, or exclude it.")
   return array
 
 
@@ -173,12 +168,10 @@ def _measured(volume, target):
     return None, None
   if volume.kspace is None or volume.zero_filled is None:
     missing = "k-space" if volume.kspace is None else "zero-filled image"
-    raise UserError(
-      volume.file,
-      f"measured data without its {missing}",
-      "both the k-space and the zero-filled image, or neither",
-      "Store both; without either, k-space is simulated from the target.",
-    )
+    found = f"measured data without its {missing}"
+    expected = "both the k-space and the zero-filled image, or neither"
+    remedy = "Store both; without either, k-space is simulated from the target."
+    raise UserError(volume.file, found, expected, remedy)
   kspace = _numbers(volume, "k-space", volume.kspace)
   zero_filled = _numbers(volume, "zero-filled image", volume.zero_filled)
   for what, array, kind in (
@@ -187,12 +180,10 @@ def _measured(volume, target):
   ):
     is_complex = np.iscomplexobj(array)
     if array.shape != target.shape or is_complex != (kind == "complex"):
-      raise UserError(
-        volume.file,
-        f"{'complex' if is_complex else 'real'} {what} of shape {array.shape}",
-        f"{kind} numbers in the shape of the target, {target.shape}",
-        "Store k-space, zero-filled magnitude and target of the same slices.",
-      )
+      found = f"{'complex' if is_complex else 'real'} {what} of shape {array.shape}"
+      expected = f"{kind} numbers in the shape of the target, {target.shape}"
+      remedy = "Store k-space, zero-filled magnitude and target of the same slices."
+      raise UserError(volume.file, found, expected, remedy)
   again = np.abs(np.fft.ifft2(kspace, norm="ortho"))
   error = np.abs(again - zero_filled).max()
   if error > 0.01 * max(zero_filled.max(), again.max()):
@@ -234,10 +225,9 @@ def _crop_size(volume, shape, config):
     expected = "two positive numbers, or (0, 0) to keep the size"
     raise ArgumentError("crop", str(size), expected)
   if volume.kspace is not None:
+    found = f"measured k-space of {shape}, which crop={size} would cut"
     raise UserError(
-      volume.file,
-      f"measured k-space of {shape}, which crop={size} would cut",
-      "no crop, (0, 0), where the data contains k-space",
+      volume.file, found, "no crop, (0, 0), where the data contains k-space"
     )
   return size
 

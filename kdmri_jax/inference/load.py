@@ -92,12 +92,9 @@ def _weights(config: ExperimentConfig, folder: WorkDir, stage: str, shapes: Any)
   if not trained.checkpoints.is_dir():
     raise _not_trained(config, stage, folder)
   if not trained.is_finished():
-    raise UserError(
-      trained.path,
-      "a stage that is not finished",
-      "one trained to its last epoch",
-      "Repeat the command of its run to finish it.",
-    )
+    found = "a stage that is not finished"
+    remedy = "Repeat the command of its run to finish it."
+    raise UserError(trained.path, found, "one trained to its last epoch", remedy)
   data = read_data(folder.path)
   trained.check(fingerprint.describe(config, data, folder.seed, stage, folder.digest))
   return trained.weights(shapes)
@@ -116,18 +113,12 @@ def _given_weights(text: str, folder: WorkDir, stage: str, model, shapes: Any) -
 def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserError:
   path = folder.stage(stage)
   if seeds := folder.seeds(stage):
-    return UserError(
-      path,
-      f"no stage {stage!r} trained with this seed",
-      f"one of the seeds {', '.join(map(str, seeds))}",
-      "Name one of these seeds.",
-    )
-  return UserError(
-    path,
-    f"no trained stage {stage!r}",
-    f"one of the trained ones out of {', '.join(config.pipeline)}",
-    "Train it with `kdmri run`, or name another stage.",
-  )
+    found = f"no stage {stage!r} trained with this seed"
+    expected = f"one of the seeds {', '.join(map(str, seeds))}"
+    return UserError(path, found, expected, "Name one of these seeds.")
+  expected = f"one of the trained ones out of {', '.join(config.pipeline)}"
+  remedy = "Train it with `kdmri run`, or name another stage."
+  return UserError(path, f"no trained stage {stage!r}", expected, remedy)
 
 
 def of_task(config: ExperimentConfig, task: str) -> ExperimentConfig:

@@ -63,12 +63,10 @@ def write_cfl(path: str | os.PathLike, array: np.ndarray) -> None:
   header, data = pair(path)
   array = np.asarray(array)
   if array.ndim > DIMENSIONS or not array.size or array.dtype.kind not in "biufc":
-    raise UserError(
-      data,
-      f"an array of {array.dtype} and shape {array.shape} to write",
-      f"numbers in up to {DIMENSIONS} dimensions, none of them 0",
-      "Convert it to a numeric array with another shape.",
-    )
+    found = f"an array of {array.dtype} and shape {array.shape} to write"
+    expected = f"numbers in up to {DIMENSIONS} dimensions, none of them 0"
+    remedy = "Convert it to a numeric array with another shape."
+    raise UserError(data, found, expected, remedy)
   shape = array.shape + (1,) * (DIMENSIONS - array.ndim)
   text = "".join(f"{size} " for size in shape)
   with replacing(header) as new_header, replacing(data) as new_data:
@@ -112,12 +110,8 @@ def _shape(header):
   elif any(size > 1 for size in sizes[DIMENSIONS:]):
     found = f"{len(sizes)} dimensions"
   if found:
-    raise UserError(
-      header,
-      found,
-      f"up to {DIMENSIONS} whole numbers from 1 after the line '# Dimensions'",
-      _REMEDY,
-    )
+    expected = f"up to {DIMENSIONS} whole numbers from 1 after the line '# Dimensions'"
+    raise UserError(header, found, expected, _REMEDY)
   sizes = sizes[:DIMENSIONS]
   return tuple(sizes) + (1,) * (DIMENSIONS - len(sizes))
 

@@ -49,12 +49,9 @@ def h5_dataset(file: h5py.File, key: str) -> h5py.Dataset:
   """As `h5_array`, but nothing is read yet: index it to read a part."""
   if not isinstance(file.get(key), h5py.Dataset):
     keys = ", ".join(sorted(file)) or "none"
-    raise UserError(
-      file.filename,
-      f"no dataset {key!r} (the keys are: {keys})",
-      f"a dataset {key!r}",
-      "Check that the file belongs to this data source and this acceleration.",
-    )
+    found = f"no dataset {key!r} (the keys are: {keys})"
+    remedy = "Check that the file belongs to this data source and this acceleration."
+    raise UserError(file.filename, found, f"a dataset {key!r}", remedy)
   return file[key]
 
 
@@ -75,12 +72,9 @@ def read_images(path: pathlib.Path) -> tuple[np.ndarray, str, RawHeader]:
   with reading(path), h5py.File(path) as file:
     key = next((key for key in IMAGE_KEYS if key in file), "")
     if not key:
-      raise UserError(
-        path,
-        f"the keys {', '.join(file) or 'none'}",
-        f"one of {', '.join(IMAGE_KEYS)}, or k-space",
-        "Store the images under one of these keys.",
-      )
+      expected = f"one of {', '.join(IMAGE_KEYS)}, or k-space"
+      remedy = "Store the images under one of these keys."
+      raise UserError(path, f"the keys {', '.join(file) or 'none'}", expected, remedy)
     images = _slices_first(h5_array(file, key), key == "volfs")
     return images, key, read_header(file.get("header"), path)
 
@@ -165,12 +159,9 @@ def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
     stored = group[_HEADER]
     text = plain(stored[()]) if isinstance(stored, h5py.Dataset) else stored
   if not isinstance(text, str):
-    raise UserError(
-      path,
-      f"{_HEADER!r} that is not text",
-      "the XML text of an ISMRMRD header",
-      "Check that the file is one of fastMRI.",
-    )
+    found = f"{_HEADER!r} that is not text"
+    expected = "the XML text of an ISMRMRD header"
+    raise UserError(path, found, expected, "Check that the file is one of fastMRI.")
   return RawHeader(text, {name: plain(value) for name, value in group.attrs.items()})
 
 
@@ -201,10 +192,8 @@ def _kspace_key(file: h5py.File, tag: str) -> str | None:
     if key in file:
       return key
   if len(tagged) > 1:
-    raise UserError(
-      file.filename,
-      f"several k-spaces, {', '.join(tagged)}",
-      f"one of them, or kspace_volus_{tag}, of the requested acceleration",
-      "Leave one in the file, or use a run of its acceleration.",
-    )
+    found = f"several k-spaces, {', '.join(tagged)}"
+    expected = f"one of them, or kspace_volus_{tag}, of the requested acceleration"
+    remedy = "Leave one in the file, or use a run of its acceleration."
+    raise UserError(file.filename, found, expected, remedy)
   return tagged[0] if tagged else None

@@ -34,12 +34,9 @@ def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
   for name in names:
     array = arrays.get(name)
     if array is None or array.dtype.kind not in "biufc":
-      raise UserError(
-        path,
-        f"no array {name!r} (the variables are: {contents(path)})",
-        f"a variable {name!r} of numbers",
-        "Copy the file again from the official data.",
-      )
+      found = f"no array {name!r} (the variables are: {contents(path)})"
+      remedy = "Copy the file again from the official data."
+      raise UserError(path, found, f"a variable {name!r} of numbers", remedy)
   return [arrays[name] for name in names]
 
 

@@ -61,12 +61,9 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
     wanted_shape = (
       "three dimensions" if frame is None else f"{frame + 1} frames or more"
     )
-    raise UserError(
-      path,
-      f"an array of shape {shape}",
-      f"{wanted_shape}, the slices along the third",
-      "Save one file per volume (a frame of a series, an echo, a direction).",
-    )
+    found = f"an array of shape {shape}"
+    remedy = "Save one file per volume (a frame of a series, an echo, a direction)."
+    raise UserError(path, found, f"{wanted_shape}, the slices along the third", remedy)
   record = {"file": str(path), "file_shape": list(shape), "zooms": zooms}
   if codes:
     names = ("rows", "columns", "slices")
@@ -103,9 +100,7 @@ def write_nifti(
 
 
 def nifti_bytes(
-  image: np.ndarray,
-  record: Mapping[str, Any],
-  axes: tuple[int, int, int] = SLICES_LAST,
+  image: np.ndarray, record: Mapping[str, Any], axes: tuple[int, int, int] = SLICES_LAST
 ) -> bytes:
   """The content of the file that `write_nifti` writes, uncompressed."""
   nibabel = require_nibabel(record.get("file", "NIfTI"), "NIfTI to be written")

@@ -27,19 +27,14 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     images = file["image"] if "image" in keys else None
     subjects = _text(file["subject"]) if "subject" in keys else None
   if images is None:
-    raise UserError(
-      path,
-      f"no array 'image' (the arrays are: {', '.join(keys) or 'none'})",
-      "the slices as `image` [slices, rows, columns]",
-      "Save them with numpy.savez(file, image=slices, subject=numbers).",
-    )
+    found = f"no array 'image' (the arrays are: {', '.join(keys) or 'none'})"
+    expected = "the slices as `image` [slices, rows, columns]"
+    remedy = "Save them with numpy.savez(file, image=slices, subject=numbers)."
+    raise UserError(path, found, expected, remedy)
   if images.ndim != 3 or not images.size:
-    raise UserError(
-      path,
-      f"an array 'image' of shape {images.shape}",
-      "three dimensions (slices, rows, columns), none of them 0",
-      "Save it with numpy.savez(file, image=slices, subject=numbers).",
-    )
+    expected = "three dimensions (slices, rows, columns), none of them 0"
+    remedy = "Save it with numpy.savez(file, image=slices, subject=numbers)."
+    raise UserError(path, f"an array 'image' of shape {images.shape}", expected, remedy)
   if subjects is not None and (subjects.shape != images.shape[:1] or "" in subjects):
     empty = " with empty texts" if "" in subjects else ""
     raise UserError(

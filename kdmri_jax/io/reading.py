@@ -21,7 +21,7 @@ _DAMAGE = (
 
 
 @contextlib.contextmanager
-def reading(path: pathlib.Path, *more_errors: type[Exception]) -> Iterator[None]:
+def reading(path: str | os.PathLike, *more_errors: type[Exception]) -> Iterator[None]:
   """Turns any exception of a library about a damaged file into a `UserError`.
 
   Args:
@@ -33,12 +33,10 @@ def reading(path: pathlib.Path, *more_errors: type[Exception]) -> Iterator[None]
   except UserError:
     raise
   except (*_DAMAGE, *more_errors) as error:
-    raise UserError(
-      path,
-      f"a file that cannot be read ({type(error).__name__}: {error})",
-      "a complete file of the format of its name",
-      "It is probably truncated or damaged: copy or download it again.",
-    ) from error
+    found = f"a file that cannot be read ({type(error).__name__}: {error})"
+    expected = "a complete file of the format of its name"
+    remedy = "It is probably truncated or damaged: copy or download it again."
+    raise UserError(path, found, expected, remedy) from error
 
 
 def refuse_huge(path: pathlib.Path, shape: tuple[int, ...], itemsize: int) -> None:

@@ -108,12 +108,9 @@ def combine(
   for k, (kspace, sensitivities) in enumerate(slices):
     shape = shape or kspace.shape
     if kspace.shape != shape:
-      raise UserError(
-        where,
-        f"k-space of {kspace.shape} in slice {k}",
-        f"(coils, rows, columns) of the first slice, {shape}",
-        "Exclude the volume.",
-      )
+      found = f"k-space of {kspace.shape} in slice {k}"
+      expected = f"(coils, rows, columns) of the first slice, {shape}"
+      raise UserError(where, found, expected, "Exclude the volume.")
     points = (kspace != 0).any(0)
     _refuse_undersampled(points, k, where)
     sampled = points if sampled is None else sampled | points
@@ -124,12 +121,8 @@ def combine(
       else:
         images.append(by_sensitivity(coils, sensitivities) if way else coils[0])
   if not images:
-    raise UserError(
-      where,
-      "no slices",
-      "at least one",
-      "Copy the volume again, or exclude it.",
-    )
+    remedy = "Copy the volume again, or exclude it."
+    raise UserError(where, "no slices", "at least one", remedy)
   padding = zero_padding(sampled)
   notes = [COMBINED[way]] if way else []
   notes += [ZERO_PADDED] if np.any(list(padding.values())) else []

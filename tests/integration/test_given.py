@@ -115,6 +115,7 @@ class TestSweep:
     train(make(tmp_path))
     assert_same_end(final(tmp_path, "kd"), final(sweep[0] / "alpha50", "kd"))
 
+  @pytest.mark.slow
   def test_a_killed_run_ends_the_same(self, sweep, tmp_path, monkeypatch):
     folder, _ = sweep
     given = folder / "alpha25" / "teacher"

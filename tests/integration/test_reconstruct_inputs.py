@@ -240,7 +240,7 @@ def a_name_of_calgary(folder):
 
 def one_dicom_file(folder):
   save_dicom(folder / "series", np.ones((1, 3, 4)))
-  return folder / "series" / "IM9", {}, "found one DICOM file; expected the folder"
+  return folder / "series" / "IM9", {}, "found one file of dicom; expected the folder"
 
 
 def a_file_of_a_folder_source(folder):
@@ -255,7 +255,7 @@ def a_contrast_of_no_series(folder):
 
 def a_contrast_of_no_choice(folder):
   save_nifti(folder / "a.nii", np.ones((2, 3, 4)))
-  message = r"^--contrast: found 'T1'; expected '', because nifti has no choice"
+  message = r"^--contrast: found 'T1'; expected '', because nifti does not support it"
   return folder / "a.nii", {"contrast": "T1"}, message
 
 

@@ -187,7 +187,9 @@ def test_refuses_more_than_the_memory_allows(tmp_path):
   for seed in range(3):
     save_nifti(tmp_path / f"{seed}.nii", stack(seed, (256, 256, 2)))  # 0.5 MiB each
   settings = config(source="nifti", root=str(tmp_path), memory_mb=1)
-  with pytest.raises(UserError, match=r"2.nii: found images that take.*memory_mb=1"):
+  with pytest.raises(
+    UserError, match=r"2.nii: found images that together need.*memory_mb=1"
+  ):
     load(settings, all_sampled)
 
 

@@ -150,9 +150,12 @@ def test_undersampled_files_are_refused(tmp_path):
 @pytest.mark.parametrize(
   ("kspace", "message"),
   [
-    (np.ones((9, 8), np.complex64), r"complex numbers of shape \(9, 8\) in 'kspace'"),
-    (np.ones((0, 9, 8), np.complex64), r"complex numbers of shape \(0, 9, 8\)"),
-    (np.ones((3, 9, 8)), r"no complex numbers of shape \(3, 9, 8\)"),
+    (np.ones((9, 8), np.complex64), r"'kspace' of type complex64 and shape \(9, 8\)"),
+    (
+      np.ones((0, 9, 8), np.complex64),
+      r"'kspace' of type complex64 and shape \(0, 9, 8\)",
+    ),
+    (np.ones((3, 9, 8)), r"'kspace' of type float64 and shape \(3, 9, 8\)"),
   ],
 )
 def test_other_arrays_are_refused(tmp_path, kspace, message):
@@ -165,7 +168,9 @@ def test_other_arrays_are_refused(tmp_path, kspace, message):
 def test_kspace_that_contradicts_its_header_is_refused(tmp_path):
   header = HEADER.format(x=9, y=8)
   save(tmp_path / "a.h5", to_kspace(noise((2, 8, 9))), header=header)
-  with pytest.raises(UserError, match=r"8 rows and 9 columns, exchanged.*9 rows \(rea"):
+  with pytest.raises(
+    UserError, match=r"8 rows and 9 columns, transposed.*9 rows \(rea"
+  ):
     read("fastmri", tmp_path)
   save(tmp_path / "a.h5", to_kspace(noise((2, 8, 8))), header=header)
   assert len(read("fastmri", tmp_path)) == 1
@@ -204,7 +209,7 @@ def test_a_header_that_is_no_text(tmp_path, value):
       file.create_group("ismrmrd_header")
     else:
       file["ismrmrd_header"] = value
-  with pytest.raises(UserError, match=r"a.h5: found 'ismrmrd_header' that is no text"):
+  with pytest.raises(UserError, match=r"a.h5: found 'ismrmrd_header' that is not text"):
     read("fastmri", tmp_path)
   header = HEADER.replace("<maximum>5", "<maximum>inf").format(x=9, y=8)
   single_coil(tmp_path / "a.h5", header=header)

@@ -44,13 +44,13 @@ def test_pd_is_the_usual_contrast_of_several(tmp_path, below):
 
 def test_a_single_contrast_is_the_usual_one(tmp_path):
   assert read("ixi", folder(tmp_path, ["T1"]))[0].record["contrast"] == "T1"
-  with pytest.raises(UserError, match=r"found 'PD', .* there, T1; '' asks for T1"):
+  with pytest.raises(UserError, match=r"found 'PD', .* of T1; '' takes T1"):
     read("ixi", tmp_path, contrast="PD")
 
 
 def test_without_pd_several_contrasts_leave_the_choice_to_the_user(tmp_path):
   folder(tmp_path, ["T1", "MRA"])
-  with pytest.raises(UserError, match=r"found 'PD', of which .* there, MRA, T1;"):
+  with pytest.raises(UserError, match=r"found 'PD', of which .* of MRA, T1;"):
     read("ixi", tmp_path)
   assert len(read("ixi", tmp_path, contrast="MRA")) == 3
 

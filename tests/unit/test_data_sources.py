@@ -174,7 +174,7 @@ def test_settings_without_effect_are_refused(source):
     if name not in TAKEN[source]:
       with pytest.raises(
         UserError,
-        match=rf"data.{name}: found '{value}'; expected '', because {source} has no",
+        match=rf"data.{name}: found '{value}'; expected '', because {source} does not",
       ):
         read(source, **{name: value})
 

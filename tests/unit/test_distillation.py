@@ -192,9 +192,8 @@ class TestContract:
     """Pooled to the smaller."""
     if name in IMAGE:
       pytest.skip("images have one size")
-    for size in ((16, 6), (9, 5)):
-      other = layers(name, 1, size=size)
-      assert np.isfinite(Bound(name, variant, self.student, other)(self.student, other))
+    other = layers(name, 1, size=(16, 5))
+    assert np.isfinite(Bound(name, variant, self.student, other)(self.student, other))
 
   def test_layers_of_other_channels(self, name, variant):
     if name in IMAGE:

@@ -131,7 +131,7 @@ def test_h5_has_the_header_of_raw_data(tmp_path, columns):
     assert sorted(file) == ["ismrmrd_header", "reconstruction"]
     assert file["ismrmrd_header"].asstr()[()] == text
     found = {name: np.array(value).tolist() for name, value in file.attrs.items()}
-  assert found == attributes
+  assert found == attributes | {"units": "file"}
 
 
 @pytest.mark.parametrize(
@@ -165,5 +165,7 @@ def test_folders_of_all_formats_are_measured_alike(tmp_path):
     volume, subject = volume_files.read_volume(tmp_path / f"a.{form}")
     np.testing.assert_array_equal(volume, PHANTOM)
     assert volume.dtype == np.float64 and subject == ""
-  with pytest.raises(UserError, match=r"found a.cfl and a.h5; expected one file a vol"):
+  with pytest.raises(
+    UserError, match=r"found a.cfl and a.h5; expected one file per vol"
+  ):
     volume_files.find(tmp_path)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.marks import slow
 
 from kdmri_jax.models import bands
 from kdmri_jax.models.cnn import CNN
@@ -31,7 +32,7 @@ def both(model, x, *measurement):
     ((2, 5, 31, 1), 10, (4, 6, 1)),  # bands of one row
     ((1, 9, 8, 1), 10**4, (2, 3, 1)),  # a single band
     ((2, 6, 7, 1), 14, (1, 3, 1)),  # no hidden layer
-    ((1, 90, 4, 1), 4, (2, 2, 1)),  # as many bands as are allowed
+    slow((1, 90, 4, 1), 4, (2, 2, 1)),  # as many bands as are allowed
     ((1, 20, 24, 1), 100, (4, 32, 1)),  # C++ otherwise
   ],
 )
@@ -51,7 +52,11 @@ def test_half_precision(monkeypatch):
 
 @pytest.mark.parametrize(
   "settings",
-  [{"consistency": "line0"}, {"padding": 5}, {"channels": 2, "variant": "reference"}],
+  [
+    slow({"consistency": "line0"}),
+    slow({"padding": 5}),
+    {"channels": 2, "variant": "reference"},
+  ],
 )
 def test_dccnn(settings, monkeypatch):
   monkeypatch.setattr(bands, "_PIXELS", 128)

@@ -41,7 +41,7 @@ def test_what_is_no_subject_is_not_called_one(tmp_path, subjects):
   folder = report.write(tmp_path / "report", inputs).parent
   found = load(folder)
   (caution,) = [text for text in found["cautions"] if text.startswith("Not subjects")]
-  assert "slabs of one head are divided and compared" in caution
+  assert "slabs of one head are split and compared" in caution
   page = (folder / "report.md").read_text().replace(caution, "")
   page = page.replace("split by slab of one head, not by subject", "")
   assert "subject" not in page.partition("## Files")[0]

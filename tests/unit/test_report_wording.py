@@ -126,7 +126,7 @@ def test_sentence_tells_when_the_gap_is_over_fewer_seeds():
   assert (pair["n_seeds"], pair["gap_seeds"]) == (3, 2)
   text = sentence(pair)
   assert text.endswith(
-    "50% of the gap to the teacher, over 2 seeds that the teacher has, too."
+    "50% of the gap to the teacher, over 2 seeds that the teacher also has."
   )
 
 

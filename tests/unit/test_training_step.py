@@ -66,7 +66,9 @@ def assert_trained_alike(params, expected):
 
 
 @pytest.mark.parametrize("protocol", ["paper", slow("reference")])
-@pytest.mark.parametrize("name", [slow("teacher"), slow("student"), "feature", "kd"])
+@pytest.mark.parametrize(
+  "name", [slow("teacher"), slow("student"), "feature", slow("kd")]
+)
 def test_eight_devices_give_the_numbers_of_one(protocol, name):
   stage = small_stage(protocol, name)
   one = run(stage, jax.devices()[:1])
@@ -86,7 +88,9 @@ def test_native_code_trains_as_xla_does_on_one_device_and_on_eight(name):
     assert_close(found[1:], expected[1:], 1e-6)
 
 
-@pytest.mark.parametrize("name", [slow("teacher"), "student", slow("feature"), "kd"])
+@pytest.mark.parametrize(
+  "name", [slow("teacher"), slow("student"), slow("feature"), "kd"]
+)
 def test_training_lowers_the_loss(name):
   stage = dataclasses.replace(small_stage("paper", name), learning_rate=3e-3)
   _, values, _ = run(

@@ -60,9 +60,7 @@ def find_source(name: str, *, training: bool = False) -> Source:
   """
   source = find("source", name, TRAINING if training else SOURCES)
   if not isinstance(source, Source) or (training and source.volumes is None):
-    raise ArgumentError(
-      "source",
-      f"{name!r}, of type {type(source).__name__}",
-      "a kdmri_jax.data.Source" + (" with `volumes`" if training else ""),
-    )
+    found = f"{name!r}, of type {type(source).__name__}"
+    expected = "a kdmri_jax.data.Source" + (" with `volumes`" if training else "")
+    raise ArgumentError("source", found, expected)
   return source

@@ -38,12 +38,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     if path.is_dir()
   ]
   if not patients:
-    raise UserError(
-      root,
-      "no folder patientNNN",
-      "the official layout, training/patient001/patient001_frame01.nii.gz",
-      "Name the folder that holds `training` as root.",
-    )
+    expected = "the official layout, training/patient001/patient001_frame01.nii.gz"
+    remedy = "Name the folder that holds `training` as root."
+    raise UserError(root, "no folder patientNNN", expected, remedy)
   for patient in patients:
     for phase, frame in _frames(patient):
       name = f"{patient.name}_frame{frame:02d}"
@@ -56,12 +53,10 @@ def _volume(config, patient, name, phase, frame):
   series = [patient / f"{patient.name}_4d{suffix}" for suffix in (".nii.gz", ".nii")]
   path = next((path for path in own + series if path.is_file()), None)
   if path is None:
-    raise UserError(
-      patient,
-      f"neither {own[0].name} nor {series[0].name}",
-      f"a file of frame {frame}, which Info.cfg names as {phase}",
-      "Copy the patient's folder again, or exclude the patient.",
-    )
+    found = f"neither {own[0].name} nor {series[0].name}"
+    expected = f"a file of frame {frame}, which Info.cfg names as {phase}"
+    remedy = "Copy the patient's folder again, or exclude the patient."
+    raise UserError(patient, found, expected, remedy)
   images, record = read_nifti(path, frame - 1 if path in series else None)
   record |= {"phase": phase, "frame": frame, "note": CITATION}
   record["folder"] = patient.parent.name
@@ -80,12 +75,10 @@ def _frames(patient: pathlib.Path) -> list[tuple[str, int]]:
   for phase in ("ED", "ES"):
     match = re.search(rf"^\s*{phase}\s*:\s*([1-9]\d*)\s*$", text, re.MULTILINE)
     if match is None:
-      raise UserError(
-        info,
-        f"no line '{phase}: <frame>'" if text else "no such file, or an empty one",
-        "the frame numbers of end diastole (ED) and end systole (ES), from 1",
-        "Copy the patient's folder again from the official data.",
-      )
+      found = f"no line '{phase}: <frame>'" if text else "no such file, or an empty one"
+      expected = "the frame numbers of end diastole (ED) and end systole (ES), from 1"
+      remedy = "Copy the patient's folder again from the official data."
+      raise UserError(info, found, expected, remedy)
     frames.setdefault(int(match.group(1)), phase)
   return [(phase, frame) for frame, phase in frames.items()]
 

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import (
-  files_of,
-  label_of,
-  root_folder,
-  safe_name,
-  subject_of,
-  wanted,
+from kdmri_jax.data.folders import labelled_files, safe_name, subject_of
+from kdmri_jax.data.measured import (
+  Measured,
+  by_zeros,
+  no_sensitivities,
+  of_planes,
+  require_sense,
 )
-from kdmri_jax.data.measured import Measured, by_zeros, of_planes, require_sense
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
@@ -63,20 +62,13 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, another dimension in use, undersampled or
       non-Cartesian k-space, or missing or unfitting sensitivities.
   """
-  root = root_folder(config)
   if config.contrast not in ("", "kspace", "image"):
     expected = "'kspace' or 'image', the content of the files"
     raise ArgumentError("contrast", repr(config.contrast), expected)
-  paths = files_of(
-    root,
-    [".cfl"],
-    "pairs NAME.cfl, NAME.hdr of the BART toolbox",
-    use=lambda path: not path.stem.endswith(SENSITIVITIES),
-  )
-  for path in paths:
-    label = label_of(root, path)
-    if wanted(config, safe_name(label)):
-      yield _volume(config, path, label)
+  holding = "pairs NAME.cfl, NAME.hdr of the BART toolbox"
+  use = lambda path: not path.stem.endswith(SENSITIVITIES)  # noqa: E731
+  for path, label in labelled_files(config, [".cfl"], holding, use):
+    yield _volume(config, path, label)
 
 
 def kspace_slices(
@@ -122,11 +114,8 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   """
   path = path.with_suffix(".cfl")
   if config.contrast not in ("kspace", "image"):
-    raise ArgumentError(
-      "contrast",
-      f"{config.contrast!r} for {path}, which does not tell what it holds",
-      "'kspace' or 'image'",
-    )
+    found = f"{config.contrast!r} for {path}, which does not tell what it holds"
+    raise ArgumentError("contrast", found, "'kspace' or 'image'")
   if config.contrast == "kspace":
     measured = _undersampled(path, config)
     if measured is not None:
@@ -177,12 +166,10 @@ def _five_dimensions(path: pathlib.Path):
   data = read_cfl(path)
   for dimension, meaning in _OTHERS.items():
     if data.shape[dimension] > 1:
-      raise UserError(
-        path,
-        f"{data.shape[dimension]} entries in dimension {dimension} ({meaning})",
-        "readout, phase encoding, coils and slices: dimensions 0 to 3 and 13",
-        f"Take one entry with: bart slice {dimension} 0 INPUT OUTPUT",
-      )
+      found = f"{data.shape[dimension]} entries in dimension {dimension} ({meaning})"
+      expected = "readout, phase encoding, coils and slices: dimensions 0 to 3 and 13"
+      remedy = f"Take one entry with: bart slice {dimension} 0 INPUT OUTPUT"
+      raise UserError(path, found, expected, remedy)
   sizes = [*data.shape[: _COILS + 1], data.shape[_SLICES]]
   return data.reshape(sizes, order="F"), list(data.shape)
 
@@ -190,12 +177,9 @@ def _five_dimensions(path: pathlib.Path):
 def _slices_along(path, shape, is_image):
   """The dimension of the slices; refuses arrays that are not a stack of planes."""
   if shape[2] > 1 and shape[4] > 1:
-    raise UserError(
-      path,
-      f"{shape[2]} entries in dimension 2 and {shape[4]} in dimension 13",
-      "slices along one of them",
-      "Take one slab with: bart slice 13 0 INPUT OUTPUT",
-    )
+    found = f"{shape[2]} entries in dimension 2 and {shape[4]} in dimension 13"
+    remedy = "Take one slab with: bart slice 13 0 INPUT OUTPUT"
+    raise UserError(path, found, "slices along one of them", remedy)
   if min(shape[:2]) == 1:
     raise UserError(
       path,
@@ -211,21 +195,13 @@ def _slices_along(path, shape, is_image):
 def _sensitivities(path, shape):
   own = path.with_name(f"{path.stem}{SENSITIVITIES}.cfl")
   if not own.is_file():
-    raise UserError(
-      own,
-      "no such file",
-      f"the sensitivities of the coils of {path.name}, which combine='sense' needs",
-      f"Write them with: bart ecalib -m 1 {path.stem} {path.stem}{SENSITIVITIES}, or "
-      "combine the coils by 'rss'.",
-    )
+    command = f"bart ecalib -m 1 {path.stem} {own.stem}"
+    raise no_sensitivities(own, path, f"Write them with: {command}")
   maps, _ = _five_dimensions(own)
   if maps.shape != shape:
-    raise UserError(
-      own,
-      f"dimensions 0 to 3 and 13 of {list(maps.shape)}",
-      f"those of {path.name}, {list(shape)}",
-      "Compute the sensitivities from this file.",
-    )
+    found = f"dimensions 0 to 3 and 13 of {list(maps.shape)}"
+    expected = f"those of {path.name}, {list(shape)}"
+    raise UserError(own, found, expected, "Compute the sensitivities from this file.")
   return maps
 
 

@@ -14,6 +14,7 @@ from kdmri_jax.data.source import FILE, Scan, Source
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.nifti import read_nifti
+from kdmri_jax.io.npy import read_npy
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
 
@@ -79,25 +80,15 @@ def examination(path: pathlib.Path) -> str | None:
 
 def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
   if examples:
-    return UserError(
-      root,
-      f"images and k-space ({' and '.join(path.name for path in examples)})",
-      "one of them",
-      "Name the folder of either as root.",
-    )
+    found = f"images and k-space ({' and '.join(path.name for path in examples)})"
+    return UserError(root, found, "one of them", "Name the folder of either as root.")
   if next(root.rglob("*.h5"), None):
-    return UserError(
-      root,
-      "h5 files, which hold the k-space of several coils",
-      "NIfTI originals or single-channel *.npy",
-      "Read them with the source calgary_multi.",
-    )
-  return UserError(
-    root,
-    "no file named like CC0001_philips_15_55_M.nii.gz and no *.npy in it or below",
-    "the NIfTI originals, or Train/*.npy and Val/*.npy",
-    "Name the folder that holds them as root.",
-  )
+    found = "h5 files, which hold the k-space of several coils"
+    expected = "NIfTI originals or single-channel *.npy"
+    return UserError(root, found, expected, "Read them with the source calgary_multi.")
+  found = "no file named like CC0001_philips_15_55_M.nii.gz and no *.npy in it or below"
+  expected = "the NIfTI originals, or Train/*.npy and Val/*.npy"
+  return UserError(root, found, expected, "Name the folder that holds them as root.")
 
 
 def _from_nifti(config: DataConfig, path: pathlib.Path, scan: dict[str, str]) -> Volume:
@@ -149,8 +140,7 @@ def read_kspace(path: pathlib.Path) -> np.ndarray:
   Raises:
     UserError: the file is damaged or of another shape or type.
   """
-  with reading(path), path.open("rb") as file:
-    parts = np.lib.format.read_array(file, allow_pickle=False)
+  parts = read_npy(path)
   if parts.ndim != 4 or parts.shape[1:] != (SIZE, SIZE, 2) or parts.dtype.kind != "f":
     raise UserError(
       path,
@@ -210,9 +200,5 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
 
 
 SOURCE = Source(
-  volumes,
-  takes=("contrast", "combine"),
-  recognise=recognise,
-  read=read,
-  axes=(0, 1, 2),
+  volumes, takes=("contrast", "combine"), recognise=recognise, read=read, axes=(0, 1, 2)
 )

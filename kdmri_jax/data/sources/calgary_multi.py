@@ -12,7 +12,7 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.folders import files_of_parts, root_folder, subject_of, wanted
 from kdmri_jax.data.measured import by_zeros, of_planes, sensitivities
-from kdmri_jax.data.source import FILE, Scan, Source, by_ending
+from kdmri_jax.data.source import FILE, Scan, Source, holds
 from kdmri_jax.data.sources.calgary_campinas import examination
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
@@ -93,26 +93,19 @@ def _check(path, kspace):
   shape, is_real = kspace.shape, kspace.dtype.kind == "f"
   fits = len(shape) == 4 and 0 not in shape and shape[3] % 2 == 0
   if not is_real or not fits or shape[3] > min(shape[1:3]):
-    raise UserError(
-      path,
-      f"'kspace' of type {kspace.dtype} and shape {shape}",
-      "real numbers (slices, rows, columns, 2 x coils), such as (256, 218, 170, 24)",
-      "Check that the file is one of the multi-channel data.",
-    )
+    found = f"'kspace' of type {kspace.dtype} and shape {shape}"
+    expected = "real numbers (slices, rows, columns, 2 x coils)"
+    raise UserError(path, found, f"{expected}, such as (256, 218, 170, 24)")
 
 
 def _acquired(columns: int) -> int:
   return math.ceil(ACQUIRED * columns)
 
 
-def recognise(path: pathlib.Path) -> bool:
-  """Whether an h5 file holds real k-space of four axes."""
-  if not by_ending(".h5", ".hdf5")(path):
-    return False
-  with reading(path), h5py.File(path) as file:
-    kspace = file.get("kspace")
-    is_dataset = isinstance(kspace, h5py.Dataset)
-    return is_dataset and kspace.ndim == 4 and kspace.dtype.kind == "f"
+def _has_real_kspace(file: h5py.File) -> bool:
+  kspace = file.get("kspace")
+  is_dataset = isinstance(kspace, h5py.Dataset)
+  return is_dataset and kspace.ndim == 4 and kspace.dtype.kind == "f"
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
@@ -145,6 +138,6 @@ SOURCE = Source(
   volumes,
   takes=("contrast", "combine"),
   files="Calgary-Campinas of several coils (.h5)",
-  recognise=recognise,
+  recognise=holds(_has_real_kspace),
   read=read,
 )

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
-from kdmri_jax.data.source import Scan, Source, only
+from kdmri_jax.data.source import Scan, Source, no_single_file, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.dicom import DicomHeader, Frame, read_header, read_pixels
@@ -56,12 +56,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       others[header.kind] += 1
   if not series:
     listed = ", ".join(f"{count} of {kind}" for kind, count in others.items())
-    raise UserError(
-      root,
-      f"no DICOM file of MR images in it or below (others: {listed or 'none'})",
-      "MR images as a scanner or an archive exports them",
-      "Name the folder that holds them as root.",
-    )
+    found = f"no DICOM file of MR images in it or below (others: {listed or 'none'})"
+    expected = "MR images as a scanner or an archive exports them"
+    raise UserError(root, found, expected, "Name the folder that holds them as root.")
   for name, subject, headers in _named(config, _chosen(config, root, series.values())):
     if wanted(config, name):
       yield _volume(root, name, subject, headers)
@@ -81,12 +78,9 @@ def _chosen(config, root, series):
     ]
   if not chosen:
     there = sorted({f"{h[0].number} {h[0].description!r}" for h in series})
-    raise ArgumentError(
-      "contrast",
-      f"{glob!r}, which matches no series of {root}",
-      f"a number or a glob on the description of a series: {', '.join(there)}",
-      "Leave it empty for all series.",
-    )
+    found = f"{glob!r}, which matches no series of {root}"
+    expected = f"a number or a glob on the description of a series: {', '.join(there)}"
+    raise ArgumentError("contrast", found, expected, "Leave it empty for all series.")
   return chosen
 
 
@@ -96,12 +90,9 @@ def _named(config, series):
   for headers in series:
     first = headers[0]
     if not first.patient and not config.subject_pattern:
-      raise UserError(
-        first.path,
-        "no PatientID",
-        "one in every file, because the data is divided by subject",
-        "Name the subjects by their folders, such as subject_pattern='(sub[0-9]+)'.",
-      )
+      expected = "one in every file, because the data is divided by subject"
+      remedy = "Or name their folders, such as subject_pattern='(sub[0-9]+)'."
+      raise UserError(first.path, "no PatientID", expected, remedy)
     subject = subject_of(config, first.path, first.patient)
     entries.append((safe_name(f"{subject}_{first.number}"), subject, headers))
   count = collections.Counter(name for name, *_ in entries)
@@ -154,12 +145,9 @@ def _refuse_unusable(headers):
     elif header.shape != first.shape:
       found = f"{header.shape} pixels, but {first.shape} in {first.path.name}"
     if found:
-      raise UserError(
-        header.path,
-        f"{found} in series {header.number} {header.description!r}",
-        expected,
-        f"{_LEAVE_OUT}, or export the magnitude images alone.",
-      )
+      found += f" in series {header.number} {header.description!r}"
+      remedy = f"{_LEAVE_OUT}, or export the magnitude images alone."
+      raise UserError(header.path, found, expected, remedy)
 
 
 def _sorted_frames(frames: list[Frame]):
@@ -187,24 +175,17 @@ def _normal(frames):
   apart = np.abs(directions - directions[0]).max(1)
   if apart.max() > _SAME_PLACE:
     other = frames[int(apart.argmax())]
-    raise UserError(
-      other.path,
-      f"the direction {list(other.orientation)}, but {list(frames[0].orientation)} in "
-      f"{frames[0].path.name}",
-      "parallel slices in a series",
-      f"{_LEAVE_OUT} (a localizer is such a series).",
-    )
+    first = f"{list(frames[0].orientation)} in {frames[0].path.name}"
+    found = f"the direction {list(other.orientation)}, but {first}"
+    remedy = f"{_LEAVE_OUT} (a localizer is such a series)."
+    raise UserError(other.path, found, "parallel slices in a series", remedy)
   return np.cross(directions[0, :3], directions[0, 3:])
 
 
 def _refuse_unsorted(frame, found):
-  raise UserError(
-    frame.path,
-    found,
-    "one image per slice in a series",
-    "Several echoes, phases or directions in a series, or copies of a file, cannot be "
-    f"told apart: export each as a series of its own. {_LEAVE_OUT}.",
-  )
+  remedy = "Export echoes, phases and directions as series of their own."
+  expected = "one image per slice in a series"
+  raise UserError(frame.path, found, expected, f"{remedy} {_LEAVE_OUT}.")
 
 
 def _geometry(frames, positions):
@@ -265,16 +246,6 @@ def recognise(path: pathlib.Path) -> bool:
     return file.read(132)[128:] == b"DICM"
 
 
-def read(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Refuses a single file; a series is read from its folder."""
-  raise UserError(
-    path,
-    "one DICOM file",
-    "the folder of a series",
-    "Name the folder; if it holds several series, select one by its number.",
-  )
-
-
 def read_folder(path: pathlib.Path, config: DataConfig) -> Scan:
   """Reads the series of a folder; files without PatientID are allowed."""
   config = dataclasses.replace(config, subject_pattern="[^/]+")
@@ -286,6 +257,6 @@ SOURCE = Source(
   takes=("contrast",),
   files="a folder of a DICOM series",
   recognise=recognise,
-  read=read,
+  read=no_single_file,
   read_folder=read_folder,
 )

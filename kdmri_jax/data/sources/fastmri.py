@@ -11,7 +11,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import files_of_parts, root_folder, subject_of, wanted
 from kdmri_jax.data.measured import Measured, Plane, of_planes, sensitivities
-from kdmri_jax.data.source import FILE, Scan, Source, by_ending
+from kdmri_jax.data.source import FILE, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import h5_dataset, read_header
@@ -81,12 +81,9 @@ def _parts(root: pathlib.Path) -> dict[str, str]:
     if any((root / f"{track}_{part}").is_dir() for part in _PARTS)
   ]
   if len(there) > 1:
-    raise UserError(
-      root,
-      "folders of single coils and of several, which show the same patients",
-      "the folders of one of the two",
-      "Put one track, or links to it, into a separate folder.",
-    )
+    found = "folders of single coils and of several, which show the same patients"
+    remedy = "Put one track, or links to it, into a separate folder."
+    raise UserError(root, found, "the folders of one of the two", remedy)
   (track,) = there or _TRACKS[:1]
   return {f"{track}_{part}": split for part, split in _PARTS.items()}
 
@@ -120,29 +117,24 @@ def _volume(config, path, split, acquisitions):
 
 def _check(path, kspace, has_mask, encoded):
   if has_mask:
-    raise UserError(
-      path,
-      "a sampling mask: undersampled k-space of a test or challenge set",
-      "fully sampled k-space, from which the target is made",
-      "Use the training and validation files.",
-    )
-  shape, is_complex = kspace.shape, kspace.dtype.kind == "c"
-  if not is_complex or len(shape) not in (3, 4) or 0 in shape:
-    raise UserError(
-      path,
-      f"{'complex' if is_complex else 'no complex'} numbers of shape {shape} in "
-      "'kspace'",
-      "complex numbers (slices, rows, columns) or (slices, coils, rows, columns)",
-      "Check that the file is one of fastMRI.",
-    )
+    found = "a sampling mask: undersampled k-space of a test or challenge set"
+    expected = "fully sampled k-space, from which the target is made"
+    raise UserError(path, found, expected, "Use the training and validation files.")
+  shape = _shape(path, kspace)
   if encoded and list(shape[-2:]) != encoded[:2] and list(shape[:-3:-1]) == encoded[:2]:
-    raise UserError(
-      path,
-      f"k-space of {shape[-2]} rows and {shape[-1]} columns, transposed to the "
-      "matrix in its header",
-      f"{encoded[0]} rows (readout) and {encoded[1]} columns (phase encoding)",
-      "Store the k-space as fastMRI does.",
-    )
+    found = f"{shape[-2]} rows and {shape[-1]} columns, transposed to its header"
+    expected = f"{encoded[0]} rows (readout) and {encoded[1]} columns (phase encoding)"
+    raise UserError(path, found, expected, "Store the k-space as fastMRI does.")
+
+
+def _shape(path, kspace):
+  """Slices, coils, rows and columns; refuses other layouts."""
+  shape = kspace.shape
+  if kspace.dtype.kind != "c" or len(shape) not in (3, 4) or 0 in shape:
+    found = f"'kspace' of type {kspace.dtype} and shape {shape}"
+    expected = "complex (slices, rows, columns) or (slices, coils, rows, columns)"
+    raise UserError(path, found, expected, "Check that the file is one of fastMRI.")
+  return shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
 
 
 def _encoded(text: str) -> dict[str, Any]:
@@ -187,16 +179,13 @@ def _numbers(encoding, space, what, keys):
   return None if None in texts else [float(text) for text in texts]
 
 
-def recognise(path: pathlib.Path) -> bool:
-  """Whether an h5 file has k-space, and a header, attributes, images or a mask."""
-  if not by_ending(".h5", ".hdf5")(path):
-    return False
-  with reading(path), h5py.File(path) as file:
-    return isinstance(file.get("kspace"), h5py.Dataset) and bool(
-      {"ismrmrd_header", "reconstruction_rss", "reconstruction_esc"} & set(file)
-      or {"acquisition", "patient_id"} & set(file.attrs)
-      or getattr(file.get("mask"), "ndim", 0) == 1
-    )
+def _is_fastmri(file: h5py.File) -> bool:
+  """Whether a file has k-space, and a header, attributes, images or a mask."""
+  return isinstance(file.get("kspace"), h5py.Dataset) and bool(
+    {"ismrmrd_header", "reconstruction_rss", "reconstruction_esc"} & set(file)
+    or {"acquisition", "patient_id"} & set(file.attrs)
+    or getattr(file.get("mask"), "ndim", 0) == 1
+  )
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
@@ -226,18 +215,9 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
 def _undersampled(path: pathlib.Path, file: h5py.File, config: DataConfig) -> Measured:
   columns = np.asarray(file["mask"][()]) != 0
   kspace = h5_dataset(file, "kspace")
-  shape = kspace.shape
-  fits = kspace.dtype.kind == "c" and len(shape) in (3, 4) and 0 not in shape
-  if not fits or columns.shape != shape[-1:]:
-    raise UserError(
-      path,
-      f"'kspace' of type {kspace.dtype} and shape {shape}, 'mask' of shape "
-      f"{columns.shape}",
-      "complex (slices, rows, columns) or (slices, coils, rows, columns), and a mask "
-      "of the columns",
-      "Check that the file is one of fastMRI.",
-    )
-  shape = shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
+  shape = _shape(path, kspace)
+  if columns.shape != shape[-1:]:
+    raise UserError(path, f"'mask' of shape {columns.shape}", f"{shape[-1]} columns")
   maps = sensitivities(path, shape, config)
   mask = np.broadcast_to(columns, shape[2:])
   planes = (Plane(kspace[k].reshape(shape[1:]), maps[k], mask) for k in range(shape[0]))
@@ -249,6 +229,6 @@ SOURCE = Source(
   volumes,
   takes=("contrast", "combine"),
   files="fastMRI (.h5)",
-  recognise=recognise,
+  recognise=holds(_is_fastmri),
   read=read,
 )

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import root_folder, subject_of, wanted
-from kdmri_jax.data.measured import by_zeros, of_planes, require_sense
+from kdmri_jax.data.folders import not_there, root_folder, subject_of, wanted
+from kdmri_jax.data.measured import by_zeros, no_sensitivities, of_planes, require_sense
 from kdmri_jax.data.source import Scan, Source, by_ending, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
@@ -53,12 +53,8 @@ def _sequence(root: pathlib.Path, contrast: str) -> pathlib.Path:
     found = {path.name: path for path in sorted(root.iterdir()) if _subjects(path)}
     asked = contrast or USUAL
   if not found:
-    raise UserError(
-      root,
-      f"no folder {USUAL}/1 with files rawdata<k>.mat in it",
-      "the folders of the sequences, with one numbered folder per subject",
-      "Name their parent, or one of them, as root.",
-    )
+    holding = "the folders of the sequences, or one, with a numbered folder per subject"
+    raise not_there(root, f"folder {USUAL}/1 with files rawdata<k>.mat in it", holding)
   if asked not in found:
     expected = f"one of the sequences in {root}, {', '.join(found)}"
     raise ArgumentError("contrast", repr(asked), expected)
@@ -150,12 +146,7 @@ def read_slice(
     return _coils_first(kspace), None
   maps = folder / f"espirit{k}.mat"
   if not maps.is_file():
-    raise UserError(
-      maps,
-      "no such file",
-      f"the coil sensitivities of {path.name}",
-      "Copy it from the official data, or combine the coils by 'rss'.",
-    )
+    raise no_sensitivities(maps, path, "Copy it from the official data")
   (sensitivities,) = read_mat(maps, "sensitivities")
   _check(maps, "sensitivities", sensitivities, kspace.shape)
   return _coils_first(kspace), _coils_first(sensitivities)
@@ -166,14 +157,9 @@ def _check(path, name, array, shape=None):
   kind = "complex" if is_complex else "real"
   fits = array.ndim == 3 and 0 < array.shape[2] <= min(array.shape[:2])
   if not is_complex or not fits or (shape and array.shape != shape):
-    raise UserError(
-      path,
-      f"{kind} numbers of shape {array.shape} in {name!r}",
-      f"complex numbers of shape {shape}, as in rawdata"
-      if shape
-      else "complex numbers (readout, phase encode, coils)",
-      "Copy the file again from the official data.",
-    )
+    layout = f"of shape {shape}, as in rawdata" if shape else "(readout, phase, coils)"
+    found = f"{kind} numbers of shape {array.shape} in {name!r}"
+    raise UserError(path, found, f"complex numbers {layout}")
 
 
 def _coils_first(array):

@@ -7,19 +7,11 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import (
-  files_of,
-  label_of,
-  root_folder,
-  safe_name,
-  subject_of,
-  wanted,
-)
-from kdmri_jax.data.measured import Measured, Plane, of_planes, sensitivities
-from kdmri_jax.data.source import FILE, Source, by_ending, note_of
+from kdmri_jax.data.folders import labelled_files, safe_name, subject_of
+from kdmri_jax.data.measured import Plane, of_planes, sensitivities
+from kdmri_jax.data.source import FILE, Scan, Source, by_ending, holds, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.io.ismrmrd.scan import opened
-from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
 
 
@@ -42,25 +34,21 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       samples (undersampling, partial Fourier, partial echo), another trajectory, 3-D,
       several phases, repetitions or sets, or an unknown echo.
   """
-  root = root_folder(config)
-  for path in files_of(root, [".h5", ".mrd"], "ISMRM raw data"):
-    label = label_of(root, path)
-    if wanted(config, safe_name(label)):
-      yield _volume(config, path, label)
+  for path, label in labelled_files(config, [".h5", ".mrd"], "ISMRM raw data"):
+    yield _volume(config, path, label)
 
 
 def recognise(path: pathlib.Path) -> bool:
   """Whether a file is one of ISMRM raw data."""
-  if by_ending(".mrd")(path):
-    return True
-  if not by_ending(".h5", ".hdf5")(path):
-    return False
-  with reading(path), h5py.File(path) as file:
-    groups = [part for part in file.values() if isinstance(part, h5py.Group)]
-    return any({"xml", "data"} <= set(group) for group in groups)
+  return by_ending(".mrd")(path) or holds(_is_measurement)(path)
 
 
-def read(path: pathlib.Path, config: DataConfig) -> Volume | Measured | None:
+def _is_measurement(file: h5py.File) -> bool:
+  groups = [part for part in file.values() if isinstance(part, h5py.Group)]
+  return any({"xml", "data"} <= set(group) for group in groups)
+
+
+def read(path: pathlib.Path, config: DataConfig) -> Scan:
   """Reads k-space for reconstruction; the acquired lines are the mask.
 
   Lines for calibration count where the header says that they are embedded. K-space of a
@@ -68,7 +56,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Volume | Measured | None:
   measured.
 
   Args:
-    path: the file; None is returned for a folder.
+    path: the file.
     config: `contrast` is the number of an echo; `combine` is "sense" for several
       coils, see `data.measured.sensitivities`.
 
@@ -76,8 +64,6 @@ def read(path: pathlib.Path, config: DataConfig) -> Volume | Measured | None:
     UserError: as `volumes`, except for missing lines; slices with different masks;
       several coils without sensitivities.
   """
-  if path.is_dir():
-    return None
   with opened(path, config.contrast, partial=True) as scan:
     if not scan.lines.all():
       maps = sensitivities(path, scan.shape, config)

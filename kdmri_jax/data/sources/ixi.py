@@ -5,10 +5,9 @@ from collections.abc import Iterator
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.folders import root_folder, subject_of, wanted
+from kdmri_jax.data.folders import not_there, root_folder, subject_of, wanted
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
 from kdmri_jax.io.nifti import read_nifti
 
 NOTE = "IXI (brain-development.org), CC BY-SA 3.0."
@@ -34,12 +33,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   found = [(path, _NAME.fullmatch(path.name)) for path in sorted(root.rglob("IXI*"))]
   scans = [(path, name.groupdict()) for path, name in found if name and path.is_file()]
   if not scans:
-    raise UserError(
-      root,
-      "no file named like IXI002-Guys-0828-PD.nii.gz in it or below",
-      "the files of the IXI archives under their own names",
-      "Unpack IXI-PD.tar or another, and name its folder as root.",
-    )
+    holding = "the unpacked files of IXI-PD.tar or another under their own names"
+    raise not_there(root, "file named like IXI002-Guys-0828-PD.nii.gz in it", holding)
   contrasts = sorted({scan["contrast"] for _, scan in scans})
   usual = contrasts[0] if len(contrasts) == 1 else "PD"
   contrast = choose(config, usual, contrasts, root)

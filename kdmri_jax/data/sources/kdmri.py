@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import root_folder, subject_of, wanted
+from kdmri_jax.data.folders import folders_in, root_folder, subject_of, wanted
 from kdmri_jax.data.source import FILE, Source
 from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import Volume
@@ -40,11 +40,10 @@ def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
   for base in (root / kind, root / "datasets" / kind):
     if any((base / split).is_dir() for split in ("train", "validation")):
       return base
-  names = sorted(path.name for path in root.iterdir() if path.is_dir())
   where = f"{kind}/train" if kind else "train"
   raise UserError(
     root,
-    f"no folder {where} (the folders are: {', '.join(names) or 'none'})",
+    f"no folder {where} {folders_in(root)}",
     f"{where}/acc_4x/1.h5 or datasets/{where}/acc_4x/1.h5",
     "Name their folder as root, and as kdmri_type the one in it, such as mrbrain.",
   )
@@ -55,12 +54,9 @@ def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
   files = [path for path in (folder / f"acc_{tag}").glob("*.h5") if path.name[0] != "."]
   if not files:
     names = sorted(path.name for path in folder.glob("acc_*"))
-    raise UserError(
-      folder / f"acc_{tag}",
-      f"no h5 file there (beside it: {', '.join(names) or 'nothing'})",
-      "files N.h5",
-      "Name an acceleration_tag that the data has, such as 4x.",
-    )
+    found = f"no h5 file there (beside it: {', '.join(names) or 'nothing'})"
+    remedy = "Name an acceleration_tag that the data has, such as 4x."
+    raise UserError(folder / f"acc_{tag}", found, "files N.h5", remedy)
   numeric = lambda path: int(path.stem) if path.stem.isdecimal() else 0  # noqa: E731
   return sorted(files, key=lambda path: (numeric(path), path.stem))
 

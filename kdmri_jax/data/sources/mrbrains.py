@@ -6,10 +6,16 @@ from collections.abc import Callable, Iterator
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
+from kdmri_jax.data.folders import (
+  folders_in,
+  not_there,
+  root_folder,
+  safe_name,
+  subject_of,
+  wanted,
+)
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
 from kdmri_jax.io.nifti import read_nifti
 
 NOTE_13 = (
@@ -87,14 +93,9 @@ def _subjects(
     if path.is_dir() and path.name.isdecimal()
   ]
   if not subjects:
-    names = ", ".join(sorted(path.name for path in root.iterdir() if path.is_dir()))
-    first = next(iter(groups))
-    raise UserError(
-      root,
-      f"no numbered folder of a subject (the folders are: {names or 'none'})",
-      f"the official layout, {first}/1 and so on",
-      f"Name the folder that holds {first} as root.",
-    )
+    what = f"numbered folder of a subject {folders_in(root)}"
+    layout = f"the official layout, {next(iter(groups))}/1 and so on"
+    raise not_there(root, what, layout)
   return subjects
 
 

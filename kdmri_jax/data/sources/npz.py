@@ -63,13 +63,9 @@ def _names(path, label, subjects) -> dict[str, str]:
     name = safe_name(f"{label}_{filled}")
     other = names.setdefault(name, subject)
     if other != subject:
-      raise UserError(
-        path,
-        f"the subjects {other!r} and {subject!r}, whose volumes would both be named "
-        f"{name!r}",
-        "texts that differ in letters, digits, '.' or '-', numbers that differ",
-        "Rename one of the subjects.",
-      )
+      found = f"the subjects {other!r} and {subject!r}, whose volumes are both {name!r}"
+      expected = "texts that differ in letters, digits, '.' or '-', numbers that differ"
+      raise UserError(path, found, expected, "Rename one of the subjects.")
   return names
 
 

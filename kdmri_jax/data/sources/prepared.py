@@ -75,12 +75,9 @@ def write_folder(
   """
   out = out.expanduser().resolve()
   if out.exists() and (not out.is_dir() or any(out.iterdir())):
-    raise UserError(
-      out,
-      "existing files there",
-      "a folder that does not exist yet or is empty",
-      "Choose another folder; nothing was overwritten.",
-    )
+    found = "existing files there"
+    remedy = "Choose another folder; nothing was overwritten."
+    raise UserError(out, found, "a folder that does not exist yet or is empty", remedy)
   partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
   try:
     partial.mkdir(parents=True)
@@ -88,12 +85,10 @@ def write_folder(
     os.replace(partial, out)
   except OSError as error:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    raise UserError(
-      out,
-      f"that it cannot be written ({error.strerror or error})",
-      "enough space" if full else "a folder that can be written",
-      "Free some space or choose another folder; no files were left behind.",
-    ) from error
+    found = f"that it cannot be written ({error.strerror or error})"
+    expected = "enough space" if full else "a folder that can be written"
+    remedy = "Free some space or choose another folder; no files were left behind."
+    raise UserError(out, found, expected, remedy) from error
   finally:
     shutil.rmtree(partial, ignore_errors=True)
   return names
@@ -129,12 +124,10 @@ def _unique_names(entries):
   for name, (*_, record) in zip(names, entries, strict=True):
     other = first.setdefault(name, record)
     if other is not record:
-      raise UserError(
-        record.get("file", name),
-        f"the volume name {name!r}, which {other.get('file', name)} has too",
-        "different names, because files are named by them",
-        "Rename one of the files.",
-      )
+      found = f"the volume name {name!r}, which {other.get('file', name)} has too"
+      expected = "different names, because files are named by them"
+      remedy = "Rename one of the files."
+      raise UserError(record.get("file", name), found, expected, remedy)
   return names
 
 
@@ -184,12 +177,9 @@ def _read(config, path, stay: bool):
     if not isinstance(earlier, dict):
       raise ValueError("the attribute `record` is no JSON object")
   if split not in (None, *SPLITS):
-    raise UserError(
-      path,
-      f"the split {split!r}",
-      f"one of {', '.join(SPLITS)}, or an empty text",
-      "Correct the attribute `split` of the file.",
-    )
+    expected = f"one of {', '.join(SPLITS)}, or an empty text"
+    remedy = "Correct the attribute `split` of the file."
+    raise UserError(path, f"the split {split!r}", expected, remedy)
   record = {"file": str(path), "prepared_from": earlier}
   record["simulated_kspace"] = earlier.get("simulated_kspace", kspace is None)
   record["note"] = earlier.get("note")
@@ -208,12 +198,9 @@ def _peak(path, file) -> np.ndarray | None:
     return None
   peak = h5_array(file, _PEAK)
   if digests.of_slices(peak[None])[0].encode() != file[f"digests/{_PEAK}"][()]:
-    raise UserError(
-      path,
-      f"{_PEAK!r}, which has changed since",
-      "the file as `kdmri prepare` wrote it",
-      "Prepare the data again.",
-    )
+    found = f"{_PEAK!r}, which has changed since"
+    expected = "the file as `kdmri prepare` wrote it"
+    raise UserError(path, found, expected, "Prepare the data again.")
   return peak
 
 

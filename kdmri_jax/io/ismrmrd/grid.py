@@ -175,12 +175,9 @@ def _refuse_empty(path, encoded, recon):
   }
   for what, size in sizes.items():
     if min(size) <= 0:
-      raise UserError(
-        path,
-        f"the {what} {size[0]} x {size[1]} in the header",
-        "sizes larger than 0, which give the readout oversampling",
-        "Correct the header, or exclude the file.",
-      )
+      found = f"the {what} {size[0]} x {size[1]} in the header"
+      expected = "sizes larger than 0, which give the readout oversampling"
+      raise UserError(path, found, expected, "Correct the header, or exclude the file.")
 
 
 def _readout(path, head, expected):

@@ -155,11 +155,9 @@ def _imaging(path, heads, package, contrast, embedded):
   if len(echoes) == 1 and not contrast:
     echo = echoes[0]
   if echo not in echoes:
-    raise ArgumentError(
-      "contrast",
-      f"{contrast!r}, which is not an echo of {path}",
-      f"one of the echoes {', '.join(map(str, echoes)) or '(there is none)'}",
-    )
+    found = f"{contrast!r}, which is not an echo of {path}"
+    expected = f"one of the echoes {', '.join(map(str, echoes)) or '(there is none)'}"
+    raise ArgumentError("contrast", found, expected)
   keep &= heads["idx"]["contrast"] == echo
   record = {"acquisitions_left_out": left_out, "contrast": str(echo)}
   return np.flatnonzero(keep), record
@@ -179,12 +177,9 @@ def _refuse_unsupported(path, encoding, heads, package):
     if len(values) > 1:
       found = f"different values of {field}: {', '.join(map(str, values))}"
   if found:
-    raise UserError(
-      path,
-      found,
-      "a 2-D Cartesian acquisition with one image per slice",
-      "Exclude the file, or write its k-space as BART's cfl.",
-    )
+    expected = "a 2-D Cartesian acquisition with one image per slice"
+    remedy = "Exclude the file, or write its k-space as BART's cfl."
+    raise UserError(path, found, expected, remedy)
 
 
 def _described(header) -> dict:

@@ -13,6 +13,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.io.h5 import h5_array
 from kdmri_jax.io.mat import read_mat
+from kdmri_jax.io.npy import read_npy
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics.masks import describe, files
 
@@ -138,7 +139,7 @@ def _stored(path, key) -> _Stored:
   if not path.is_file():
     raise UserError(path, "no such file", expected)
   if path.suffix == ".npy":
-    values = np.squeeze(files.read_npy(path))
+    values = np.squeeze(read_npy(path))
     return _Stored(values, "a NumPy file", centred=False)
   if path.suffix == ".mat":
     return _Stored(_matlab(path, key), "a MATLAB file", centred=False)
@@ -176,22 +177,17 @@ def _bart(path) -> _Stored:
   others = [k for k in range(3, array.ndim) if array.shape[k] > 1]
   if others:
     k = others[0]
-    raise UserError(
-      path,
-      f"{array.shape[k]} entries in dimension {k}",
-      "one pattern, in the dimensions 0, 1 and 2",
-      f"Select one with: bart slice {k} 0 NAME ONE",
-    )
+    found = f"{array.shape[k]} entries in dimension {k}"
+    remedy = f"Select one with: bart slice {k} 0 NAME ONE"
+    raise UserError(path, found, "one pattern, in the dimensions 0, 1 and 2", remedy)
   volume: Any = np.asarray(array).reshape(array.shape[:3])
   depth = volume.shape[-1]
   plane = volume[:, :, 0] if depth == 1 else volume[0]
   if depth > 1 and (volume != plane).any():
-    raise UserError(
-      path,
-      "a pattern that varies along all of the dimensions 0, 1 and 2",
-      "one that is constant along the readout, dimension 0",
-      "Select a plane with: bart slice 0 0 NAME PLANE",
-    )
+    found = "a pattern that varies along all of the dimensions 0, 1 and 2"
+    expected = "one that is constant along the readout, dimension 0"
+    remedy = "Select a plane with: bart slice 0 0 NAME PLANE"
+    raise UserError(path, found, expected, remedy)
   if 1 in plane.shape:
     return _Stored(plane.ravel(), "a BART pattern", axis=int(plane.shape[0] == 1))
   return _Stored(plane, "a BART pattern")
@@ -202,19 +198,13 @@ def _repeated(path, stored, size, axis) -> np.ndarray:
   length = len(stored.values)
   known = stored.axis if stored.axis is not None else axis
   if known is None:
-    raise ArgumentError(
-      "axis",
-      f"none, for a line of {length} values in {path}",
-      "0 (rows are sampled) or 1 (columns)",
-    )
+    found = f"none, for a line of {length} values in {path}"
+    raise ArgumentError("axis", found, "0 (rows are sampled) or 1 (columns)")
   size = size or stored.size
   if size is None or size[known] != length:
     what = "columns" if known else "rows"
-    raise ArgumentError(
-      "size",
-      f"{size or 'none'}, for a line of {length} {what} in {path}",
-      f"rows and columns, {length} {what} among them",
-    )
+    found = f"{size or 'none'}, for a line of {length} {what} in {path}"
+    raise ArgumentError("size", found, f"rows and columns, {length} {what} among them")
   line = stored.values[:, None] if known == 0 else stored.values
   return np.broadcast_to(line, size)
 
@@ -228,19 +218,13 @@ def _real(values: np.ndarray) -> np.ndarray:
 def _check_order(path, mask, middle: bool) -> None:
   if describe.is_centred(mask):
     places = ("at [0, 0]", "in the middle")
-    raise UserError(
-      path,
-      f"the low frequencies sampled {places[not middle]}",
-      f"them {places[middle]}",
-      f"Say where they are with --{'no' if middle else ''}centred.",
-    )
+    found = f"the low frequencies sampled {places[not middle]}"
+    remedy = f"Say where they are with --{'no' if middle else ''}centred."
+    raise UserError(path, found, f"them {places[middle]}", remedy)
   if not mask[0, 0]:
-    raise UserError(
-      path,
-      "zero frequency not sampled",
-      f"a sample {'in the middle, at N // 2' if middle else 'at [0, 0]'}",
-      "Use a mask with a sampled centre.",
-    )
+    found = "zero frequency not sampled"
+    expected = f"a sample {'in the middle, at N // 2' if middle else 'at [0, 0]'}"
+    raise UserError(path, found, expected, "Use a mask with a sampled centre.")
 
 
 def _sentence(stored: _Stored, middle: bool, mask: np.ndarray) -> str:
