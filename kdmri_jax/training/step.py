@@ -31,7 +31,7 @@ class TrainState(NamedTuple):
 
   Attributes:
     params: the network's weights.
-    auxiliary: weights that are dropped at the end: by the name of a term, the weights of
+    auxiliary: weights dropped at the end: by the name of a term, the weights of
       its adapters and its method; "branches" for those of SFT.
     optimiser: Adam's moments and step count, over both.
     step: completed optimiser steps, int32.
