@@ -2,6 +2,7 @@
 
 import math
 import pathlib
+import pickle
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -81,35 +82,12 @@ class Problem(NamedTuple):
 
 def save(path: pathlib.Path, problem: Problem) -> None:
   """Writes a problem for the other frameworks' processes."""
-  arrays = {f"params/{key}": value for key, value in _flat(problem.params).items()}
-  rest = {key: value for key, value in problem._asdict().items() if key != "params"}
-  np.savez(path, **arrays, **rest)
+  path.write_bytes(pickle.dumps(problem))
 
 
 def load(path: pathlib.Path) -> Problem:
   """Reads a problem that `save` wrote."""
-  params, rest = {}, {}
-  with np.load(path) as file:
-    for key, array in file.items():
-      *path_to, name = key.split("/")
-      if not path_to:
-        rest[name] = array
-        continue
-      inner = params
-      for part in path_to[1:]:
-        inner = inner.setdefault(part, {})
-      inner[name] = array
-  return Problem(params, **rest)
-
-
-def _flat(tree, prefix=""):
-  found = {}
-  for key, value in tree.items():
-    if isinstance(value, Mapping):
-      found |= _flat(value, f"{prefix}{key}/")
-    else:
-      found[f"{prefix}{key}"] = np.asarray(value)
-  return found
+  return pickle.loads(path.read_bytes())
 
 
 def operations(params: Mapping[str, Any], case: Case) -> int:
@@ -143,6 +121,8 @@ def traffic(params: Mapping[str, Any], case: Case) -> int:
 
 def _kernels(params: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
   """The shapes of all kernels."""
-  for key, array in _flat(params).items():
-    if key.endswith("kernel"):
-      yield array.shape
+  for key, value in params.items():
+    if isinstance(value, Mapping):
+      yield from _kernels(value)
+    elif key == "kernel":
+      yield value.shape

@@ -19,6 +19,7 @@ import numpy as np
 
 from kdmri_jax import config as config_lib
 from kdmri_jax import memory
+from kdmri_jax.benchmark.table import markdown
 from kdmri_jax.benchmark.worker import WorkerError
 
 _EPOCHS = 4  # of which the first, with the compilation, is omitted
@@ -152,26 +153,26 @@ def table(results: list[Epochs]) -> str:
   heads = ["stage", "steps", "one seed, s"]
   if len(counts) > 1:
     heads += [f"{counts[1]} seeds side by side, s", "of one"]
-  lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+  rows = []
   for result in results:
     middle = [float(np.median(seconds)) for seconds in result.seconds.values()]
     cells = [result.stage, str(result.steps), f"{middle[0]:.2f}"]
     if len(middle) > 1:
       cells += [f"{middle[1]:.2f}", f"{middle[1] / middle[0]:.2f}"]
-    lines.append(f"| {' | '.join(cells)} |")
-  return "\n".join(lines)
+    rows.append(cells)
+  return markdown(heads, rows)
 
 
 def table_of_protocol(protocol: Protocol) -> str:
   """Markdown: the first epoch of each stage, a later one, and all."""
   heads = ["stage", "epochs", "the first, s", "a later one, s", "all, s"]
-  lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+  rows = []
   for stage, (first, *later) in protocol.stages.items():
     cells = [stage, f"{1 + len(later)}", f"{first:.2f}"]
     cells.append(f"{np.median(later):.3f}" if later else "")
-    lines.append(f"| {' | '.join(cells)} | {first + sum(later):.1f} |")
-  lines.append(f"| in all, with start and checkpoints | | | | {protocol.seconds:.1f} |")
-  return "\n".join(lines)
+    rows.append([*cells, f"{first + sum(later):.1f}"])
+  everything = ["in all, with start and checkpoints", "", "", ""]
+  return markdown(heads, [*rows, [*everything, f"{protocol.seconds:.1f}"]])
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def run(
   tolerance = _TOLERANCE[case.what] if case.precision in ("", "float32") else _ROUGH
   racing = []
   with tempfile.TemporaryDirectory() as folder:
-    file = pathlib.Path(folder, "problem.npz")
+    file = pathlib.Path(folder, "problem.pickle")
     for worker in workers:
       say(f"{case.name}: {worker.framework} compiles")
       try:

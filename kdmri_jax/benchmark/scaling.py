@@ -15,6 +15,7 @@ import numpy as np
 
 from kdmri_jax.benchmark import case as case_lib
 from kdmri_jax.benchmark.case import Case
+from kdmri_jax.benchmark.table import markdown
 from kdmri_jax.benchmark.worker import Worker, WorkerError, running
 
 # Tolerance of a loss between one device and several; accelerators choose an algorithm.
@@ -92,7 +93,9 @@ def measure(
   teams = [_team(setup, config) for setup in setups]
   with running([worker for team in teams for worker in team]):
     for team in teams:
-      _start(team)
+      _receive(team)
+      if len(team) > 1:
+        _ask(team, do="connect")
     for kind, times in results.items():
       reference = None
       for setup, team in zip(setups, teams, strict=True):
@@ -139,33 +142,31 @@ def _free_port() -> int:
     return free.getsockname()[1]
 
 
-def _start(team: Sequence[Worker]) -> None:
-  """Waits until all processes of a team have started, then connects them."""
+def _receive(team: Sequence[Worker]) -> list[dict]:
+  return [worker.receive() for worker in team]
+
+
+def _ask(team: Sequence[Worker], **request: Any) -> list[dict]:
+  """The answers of all processes of a team, which work at the same time."""
   for worker in team:
-    worker.receive()
-  if len(team) > 1:
-    for worker in team:
-      worker.send(do="connect")
-    for worker in team:
-      worker.receive()
+    worker.send(**request)
+  return _receive(team)
 
 
 def _prepare(team: Sequence[Worker], case: Case) -> np.ndarray:
   """Compiles a case in all processes of a team; the losses of its first steps."""
   with tempfile.TemporaryDirectory() as folder:
-    files = [pathlib.Path(folder, f"{k}.npz") for k in range(len(team))]
+    files = [pathlib.Path(folder, f"{k}.pickle") for k in range(len(team))]
     for worker, file in zip(team, files, strict=True):
       worker.send(do="prepare", case=case._asdict(), file=str(file))
-    for worker in team:
-      worker.receive()
+    _receive(team)
     return case_lib.load(files[0]).expected
 
 
 def _run(team: Sequence[Worker]) -> float:
   """Seconds of a step that the processes of a team run together."""
-  for worker in team:
-    worker.send(do="run", runner="jax", calls=1)
-  return max(worker.receive()["seconds"] for worker in team)
+  answers = _ask(team, do="run", runner="jax", calls=1)
+  return max(answer["seconds"] for answer in answers)
 
 
 def table(scaling: Scaling) -> str:
@@ -175,11 +176,9 @@ def table(scaling: Scaling) -> str:
     per step and images per second, relative to one device.
   """
   whole, each = scaling.images
-  lines = [
-    f"| devices | {whole} images, ms | speed-up | {each} per device, ms | throughput "
-    "| deviation |",
-    "|---|---|---|---|---|---|",
-  ]
+  heads = ["devices", f"{whole} images, ms", "speed-up"]
+  heads += [f"{each} per device, ms", "throughput", "deviation"]
+  rows = []
   first = scaling.setups[0].name
   for setup in scaling.setups:
     strong, weak = scaling.strong[setup.name], scaling.weak[setup.name]
@@ -187,9 +186,6 @@ def table(scaling: Scaling) -> str:
     count = setup.devices * setup.processes
     more = count * np.median(np.divide(scaling.weak[first], weak))
     times = [f"{1e3 * np.median(seconds):.0f}" for seconds in (strong, weak)]
-    deviation = scaling.deviation[setup.name]
-    lines.append(
-      f"| {setup.name} | {times[0]} | {faster:.2f} | {times[1]} | {more:.2f} | "
-      f"{deviation:.1g} |"
-    )
-  return "\n".join(lines)
+    cells = [setup.name, times[0], f"{faster:.2f}", times[1], f"{more:.2f}"]
+    rows.append([*cells, f"{scaling.deviation[setup.name]:.1g}"])
+  return markdown(heads, rows)

@@ -1,6 +1,6 @@
 """The results as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -36,9 +36,10 @@ def _times(results: Sequence[Result]) -> str:
   ]
   ratios = [f"{_HEADS.get(name, name)} / JAX" for name in others]
   heads = ["", "JAX, ms", *ratios, "of a matrix product", "of a copy"]
-  lines = [_line(heads), "|---" * len(heads) + "|"]
+  rows = []
   for result in results:
-    cells = [result.case.name, _ms(result, "jax")]
+    seconds, machine = np.median(result.seconds["jax"]), result.machine()
+    cells = [result.case.name, f"{1e3 * seconds:.1f}"]
     for name in others:
       runner = race.best(result, name)
       if runner is None:
@@ -47,18 +48,16 @@ def _times(results: Sequence[Result]) -> str:
       middle, low, high = race.ratio(result, runner, "jax")
       way = runner.removeprefix(name)
       cells.append(f"{middle:.2f} [{low:.2f}, {high:.2f}]{way}")
-    seconds, machine = np.median(result.seconds["jax"]), result.machine()
     cells.append(f"{result.operations / seconds / machine['operations']:.0%}")
     cells.append(f"{result.traffic / seconds / machine['bytes']:.0%}")
-    lines.append(_line(cells))
-  return "\n".join(lines)
+    rows.append(cells)
+  return markdown(heads, rows)
 
 
 def _costs(results: Sequence[Result]) -> str:
   runners = list(dict.fromkeys(r for result in results for r in result.compile_seconds))
   runners = [runner for runner in runners if runner not in ("matmul", "copy")]
-  heads = ["compile s / peak MB", *runners]
-  lines = [_line(heads), "|---" * len(heads) + "|"]
+  rows = []
   for result in results:
     cells = [result.case.name]
     for runner in runners:
@@ -66,13 +65,11 @@ def _costs(results: Sequence[Result]) -> str:
       peak = result.peak_bytes.get(runner)
       shown = "" if seconds is None else f"{seconds:.1f}"
       cells.append(shown if peak is None else f"{shown} / {peak / 1e6:.0f}")
-    lines.append(_line(cells))
-  return "\n".join(lines)
+    rows.append(cells)
+  return markdown(["compile s / peak MB", *runners], rows)
 
 
-def _ms(result: Result, runner: str) -> str:
-  return f"{1e3 * np.median(result.seconds[runner]):.1f}"
-
-
-def _line(cells: Sequence[str]) -> str:
-  return f"| {' | '.join(cells)} |"
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+  """A table of Markdown."""
+  first, *others = (f"| {' | '.join(cells)} |" for cells in (heads, *rows))
+  return "\n".join([first, "|---" * len(heads) + "|", *others])

@@ -18,12 +18,7 @@ from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.undersample import undersample
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training.stage_networks import Networks, Teacher, fit_terms
-from kdmri_jax.training.step import (
-  init_state,
-  make_optimiser,
-  make_predict,
-  make_steps,
-)
+from kdmri_jax.training.step import init_state, make_optimiser, make_predict, make_steps
 from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Slices
 
@@ -129,13 +124,9 @@ def _exported(case: Case, file: pathlib.Path):
 def _training(case: Case, file: pathlib.Path):
   slices, acquisition, networks, params = _problem(case)
   stage = _config.stages[case.stage]
-  teachers = stage.all_teachers
-  roles = [_config.stages[name].model for name in teachers]
-  parts = Networks(
-    networks[stage.model],
-    resolve(stage),
-    tuple(networks[role] for role in roles),
-  )
+  roles = [_config.stages[name].model for name in stage.all_teachers]
+  teaching = tuple(networks[role] for role in roles)
+  parts = Networks(networks[stage.model], resolve(stage), teaching)
   parts = parts._replace(terms=fit_terms(parts, slices, acquisition, case.stage))
   devices = _devices(case)
   optimiser = make_optimiser(stage, steps_per_epoch=100)
@@ -188,24 +179,20 @@ def _problem(case: Case):
   rng = np.random.default_rng(0)
   target = rng.random((case.batch, case.height, case.width, 1), np.float32)
   acquisition = build(_config.all_tasks, target.shape[1:3])
-  networks = {
-    key: models.build(_config.models[key], acquisition.masks) for key in _config.models
-  }
-  if case.precision:
-    networks = {
-      key: x.clone(precision=case.precision) if hasattr(x, "precision") else x
-      for key, x in networks.items()
-    }
+  networks = {}
+  for key, model in _config.models.items():
+    network = models.build(model, acquisition.masks)
+    if case.precision and hasattr(network, "precision"):
+      network = network.clone(precision=case.precision)
+    networks[key] = network
   slices = Slices(target)
   one = _measured(Slices(target[:1]), acquisition)
   measurement = undersample(one.target, acquisition.masks[0])[1]
-  params = jax.device_get(
-    {
-      key: network.init(jax.random.key(k), one.zero_filled, measurement)["params"]
-      for k, (key, network) in enumerate(networks.items())
-    }
-  )
-  return slices, acquisition, networks, params
+  params = {
+    key: network.init(jax.random.key(k), one.zero_filled, measurement)["params"]
+    for k, (key, network) in enumerate(networks.items())
+  }
+  return slices, acquisition, networks, jax.device_get(params)
 
 
 def _measured(slices: Slices, acquisition: Acquisition) -> Slices:
@@ -217,15 +204,5 @@ def _measured(slices: Slices, acquisition: Acquisition) -> Slices:
 
 def _save(file, params, slices, acquisition, expected, times=1) -> None:
   mask = np.asarray(acquisition.masks[0])
-  save(
-    file,
-    Problem(
-      jax.device_get(params),
-      slices.target,
-      slices.kspace,
-      mask,
-      slices.zero_filled,
-      expected,
-      times,
-    ),
-  )
+  arrays = slices.target, slices.kspace, mask, slices.zero_filled, expected
+  save(file, Problem(params, *arrays, times))

@@ -20,6 +20,7 @@ from kdmri_jax.benchmark.case import Case, Problem, Runner, load
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.physics.masks.describe import phase_encode_axis
 
+_DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 _config: ExperimentConfig
 
 
@@ -64,14 +65,12 @@ class DCCNN(torch.nn.Module):
       layers = params[f"cascade_{c}"]
       convolutions = [layers[f"conv_{k}"] for k in range(1, len(layers) + 1)]
       self._cascades.append(torch.nn.ModuleList(map(_convolution, convolutions)))
-    self._axis = phase_encode_axis(mask)
-    if self._axis is None:
-      even = (mask + np.roll(mask[::-1, ::-1], (1, 1), (0, 1))) / 2
-      half = even[:, : mask.shape[1] // 2 + 1]
-    else:
-      line = np.asarray(mask[:, 0] if self._axis == 0 else mask[0], np.float32)
-      half = ((line + np.roll(line[::-1], 1)) / 2)[: len(line) // 2 + 1]
-      half = half[:, None] if self._axis == 0 else half
+    axis = phase_encode_axis(mask)
+    self._axes = (2, 3) if axis is None else (2 + axis,)
+    mask = np.asarray(mask, np.float32)
+    even = (mask + np.roll(mask[::-1, ::-1], (1, 1), (0, 1))) / 2
+    rows, columns = (length // 2 + 1 for length in mask.shape)
+    half = even[:rows, :1] if axis == 0 else even[: 1 if axis else None, :columns]
     self.register_buffer("_half", torch.tensor(half, dtype=torch.float32))
 
   def forward(self, image: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
@@ -79,7 +78,7 @@ class DCCNN(torch.nn.Module):
     layers = []
     for cascade in self._cascades:
       x, activations = image, []
-      with torch.autocast(_device(), torch.bfloat16, enabled=self._rounds):
+      with torch.autocast(_DEVICE, torch.bfloat16, enabled=self._rounds):
         for convolution in cascade[:-1]:
           x = torch.relu(convolution(x))
           activations.append(x)
@@ -90,12 +89,9 @@ class DCCNN(torch.nn.Module):
     return image, layers
 
   def _sampled_part(self, image):
-    if self._axis is None:
-      size = image.shape[-2:]
-      return torch.fft.irfft2(self._half * torch.fft.rfft2(image), s=size)
-    dim = 2 + self._axis
-    kspace = self._half * torch.fft.rfft(image, dim=dim)
-    return torch.fft.irfft(kspace, n=image.shape[dim], dim=dim)
+    kspace = self._half * torch.fft.rfftn(image, dim=self._axes)
+    size = [image.shape[axis] for axis in self._axes]
+    return torch.fft.irfftn(kspace, s=size, dim=self._axes)
 
 
 def _convolution(weights):
@@ -107,40 +103,41 @@ def _convolution(weights):
   return layer
 
 
-def _network(role: str, case: Case, problem: Problem, last: bool) -> DCCNN:
+def _network(role: str, case: Case, problem: Problem, last: bool, whole: bool):
   residual = _config.models[role].settings["variant"] == "paper"
   rounds = case.precision == "bfloat16"
   network = DCCNN(problem.params[role], residual, rounds, problem.mask)
-  return network.to(_device(), memory_format=_memory_format(last))
+  network = network.to(_DEVICE, memory_format=_memory_format(last))
+  return torch.compile(network) if whole else network
 
 
 def _inference(case: Case, problem: Problem, last=False, whole=False):
-  network = _network(_config.stages[case.stage].model, case, problem, last).eval()
-  apply = torch.compile(network) if whole else network
-  kspace = torch.tensor(problem.kspace, device=_device())
+  role = _config.stages[case.stage].model
+  network = _network(role, case, problem, last, whole).eval()
+  kspace = torch.tensor(problem.kspace, device=_DEVICE)
   zero_filled = _images(problem.zero_filled, last)
 
   def run():
     with torch.inference_mode():
-      image = apply(zero_filled, _measured(kspace, last))[0]
-      _wait()
+      image = network(zero_filled, _measured(kspace, last))[0]
+      if _DEVICE == "cuda":
+        torch.cuda.synchronize()
       return image
 
   image = run().permute(0, 2, 3, 1).cpu().numpy()
   deviation = float(np.abs(image - problem.expected).max())
-  return Runner(run, deviation, on_cpu=_device() == "cpu")
+  return Runner(run, deviation, on_cpu=_DEVICE == "cpu")
 
 
 def _training(case: Case, problem: Problem, last=False, whole=False):
   stage = _config.stages[case.stage]
-  network = _network(stage.model, case, problem, last)
-  apply = torch.compile(network) if whole else network
+  network = _network(stage.model, case, problem, last, whole)
   optimiser = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)
   teach = None
   if stage.teacher:
-    teacher = _network(_config.stages[stage.teacher].model, case, problem, last)
-    teach = torch.compile(teacher) if whole else teacher
-  kspace = torch.tensor(problem.kspace, device=_device())
+    role = _config.stages[stage.teacher].model
+    teach = _network(role, case, problem, last, whole)
+  kspace = torch.tensor(problem.kspace, device=_DEVICE)
   target = _images(problem.target, last)
   zero_filled = _images(problem.zero_filled, last)
 
@@ -155,7 +152,7 @@ def _training(case: Case, problem: Problem, last=False, whole=False):
     measured, taught = _measured(kspace, last), cached
     if teach is not None and cached is None:
       taught = hints(measured)
-    image, layers = apply(zero_filled, measured)
+    image, layers = network(zero_filled, measured)
     loss = _loss(stage, image, layers, target, taught)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -169,7 +166,7 @@ def _training(case: Case, problem: Problem, last=False, whole=False):
 
   losses = np.array([float(step()), float(step())])
   deviation = float(np.abs(losses / problem.expected - 1).max())
-  return Runner(run, deviation, problem.times, on_cpu=_device() == "cpu")
+  return Runner(run, deviation, problem.times, on_cpu=_DEVICE == "cpu")
 
 
 def _loss(stage, image, layers, target, taught):
@@ -199,21 +196,12 @@ def _attention(layers, stage, side: str):
   return [x / x.norm(dim=(1, 2), keepdim=True) for x in maps]
 
 
-def _device():
-  return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _wait():
-  if torch.cuda.is_available():
-    torch.cuda.synchronize()
-
-
 def _memory_format(last: bool):
   return torch.channels_last if last else torch.contiguous_format
 
 
 def _images(images: np.ndarray, last: bool):
-  return _as(torch.tensor(images, device=_device()).permute(0, 3, 1, 2), last)
+  return _as(torch.tensor(images, device=_DEVICE).permute(0, 3, 1, 2), last)
 
 
 def _measured(kspace, last: bool):

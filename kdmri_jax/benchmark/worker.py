@@ -19,11 +19,7 @@ from typing import Any
 
 from kdmri_jax.benchmark.case import Case, Runner
 
-FRAMEWORKS = {
-  "jax": "kdmri_jax.benchmark.with_jax",
-  "torch": "kdmri_jax.benchmark.with_torch",
-  "onnxruntime": "kdmri_jax.benchmark.with_onnxruntime",
-}
+FRAMEWORKS = ("jax", "torch", "onnxruntime")  # each has a module with_...
 # Several processes share an accelerator's memory.
 _ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
@@ -36,14 +32,17 @@ class Worker:
   """One framework in a process of its own.
 
   Args:
-    framework: a name in `FRAMEWORKS`.
+    framework: one of `FRAMEWORKS`.
     config: the experiment, in the form of `config.to_dict`.
     **options: of the framework's `start`.
+
+  Attributes:
+    process: the process, which `running` ends.
   """
 
   def __init__(self, framework: str, config: dict, **options: Any):
     self.framework = framework
-    self._process = subprocess.Popen(
+    self.process = subprocess.Popen(
       [sys.executable, "-m", "kdmri_jax.benchmark.worker", framework],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
@@ -60,8 +59,8 @@ class Worker:
     see `_serve`.
     """
     with contextlib.suppress(BrokenPipeError):
-      self._process.stdin.write(json.dumps(request) + "\n")
-      self._process.stdin.flush()
+      self.process.stdin.write(json.dumps(request) + "\n")
+      self.process.stdin.flush()
 
   def receive(self) -> dict:
     """The answer to the last request.
@@ -69,9 +68,9 @@ class Worker:
     Raises:
       WorkerError: the process has ended, or reported an error.
     """
-    answer = self._process.stdout.readline()
+    answer = self.process.stdout.readline()
     if not answer:
-      raise WorkerError(f"the {self.framework} process ended ({self._process.wait()})")
+      raise WorkerError(f"the {self.framework} process ended ({self.process.wait()})")
     answer = json.loads(answer)
     if "error" in answer:
       raise WorkerError(f"{self.framework}: {answer['error']}")
@@ -109,15 +108,6 @@ class Worker:
     self.send(do="peak", runner=runner)
     return self.receive()["bytes"]
 
-  def stop(self) -> None:
-    """Asks the process to end; `wait` waits until it has ended."""
-    self._process.stdin.close()
-
-  def wait(self) -> None:
-    """Waits until the process has ended."""
-    self._process.stdout.close()
-    self._process.wait()
-
 
 @contextlib.contextmanager
 def running(workers: Sequence[Worker]) -> Iterator[Sequence[Worker]]:
@@ -126,9 +116,10 @@ def running(workers: Sequence[Worker]) -> Iterator[Sequence[Worker]]:
     yield workers
   finally:
     for worker in workers:
-      worker.stop()
+      worker.process.stdin.close()
     for worker in workers:
-      worker.wait()
+      worker.process.stdout.close()
+      worker.process.wait()
 
 
 def _serve(framework: str) -> None:
@@ -139,14 +130,14 @@ def _serve(framework: str) -> None:
     runners: dict[str, Any] = {}
     for line in sys.stdin:
       request = json.loads(line)
+      do = request.pop("do")
       try:
-        if request["do"] == "start":
-          module = importlib.import_module(FRAMEWORKS[framework])
-          options = {key: x for key, x in request.items() if key != "do"}
-          answer = module.start(**options)
-        elif request["do"] == "connect":
+        if do == "start":
+          module = importlib.import_module(f"kdmri_jax.benchmark.with_{framework}")
+          answer = module.start(**request)
+        elif do == "connect":
           answer = module.connect()
-        elif request["do"] == "prepare":
+        elif do == "prepare":
           runners.clear()
           gc.collect()
           answer = {}
@@ -157,13 +148,12 @@ def _serve(framework: str) -> None:
             runners[name] = runner = make()
             seconds = time.perf_counter() - start
             answer[name] = {"compile_seconds": seconds, "deviation": runner.deviation}
-        elif request["do"] == "run":
+        elif do == "run":
           runner, calls = runners[request["runner"]], request["calls"]
           start = time.perf_counter()
           for _ in range(calls):
             runner.run()
-          seconds = time.perf_counter() - start
-          call = seconds / calls
+          call = (time.perf_counter() - start) / calls
           answer = {"seconds": call / runner.times, "call_seconds": call}
         else:
           answer = {"bytes": _peak(runners[request["runner"]])}

@@ -186,10 +186,6 @@ def _shapes(volumes: Sequence[Volume]) -> list[Shape]:
   return list(first)
 
 
-def _without_unit(record):
-  return {key: value for key, value in record.items() if key != "unit"}
-
-
 def _record(config, split, sets, volumes, measured):
   unused = not measured and any(volume.kspace is not None for volume in volumes)
   simulated = unused or any(v.record["simulated_kspace"] for v in volumes)
@@ -230,7 +226,8 @@ def _record(config, split, sets, volumes, measured):
     "held_out_test": bool(split.test),
     "notes": notes,
     "volumes": [
-      {"name": v.name, "subject": v.subject, "split": name, **_without_unit(v.record)}
+      {"name": v.name, "subject": v.subject, "split": name}
+      | {key: value for key, value in v.record.items() if key != "unit"}
       for name, part in sets.items()
       for v in part.volumes
     ],

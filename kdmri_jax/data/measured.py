@@ -93,9 +93,7 @@ def of_planes(
   return Measured(kspace.astype(np.complex64), mask, record, header)
 
 
-def by_zeros(
-  slices: Iterable[tuple[np.ndarray, np.ndarray | None]],
-) -> Iterator[Plane]:
+def by_zeros(slices: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[Plane]:
   """Planes of centred k-space [C, H, W] and sensitivities, with the mask from zeros.
 
   A point that is exactly zero in all coils was not sampled.
@@ -155,14 +153,10 @@ def require_sense(
     settings: the data settings.
   """
   if count > 1 and settings.combine != "sense":
-    raise UserError(
-      path,
-      f"undersampled k-space of {count} coils",
-      "k-space of one coil: the networks work on one image and its k-space, and a "
-      "root sum of squares of zero-filled coil images has no k-space that was measured",
-      f"Put the coils' sensitivities into {name} beside it and combine the coils by "
-      "'sense'; the combination's k-space is then an approximation.",
-    )
+    found = f"undersampled k-space of {count} coils"
+    expected = "k-space of one coil: no coil measured a root sum of squares"
+    remedy = f"Put the sensitivities into {name} beside it and combine by 'sense'."
+    raise UserError(path, found, expected, remedy)
 
 
 def _check(path, kspace, sampled):

@@ -68,13 +68,13 @@ def make(
 
 
 def _part(volumes, channels, measured) -> Slices:
-  to_channels = functools.partial(_to_channels, channels=channels)
-  target = _stack([v.target for v in volumes], to_channels)
+  convert = functools.partial(to_channels, channels=channels)
+  target = _stack([v.target for v in volumes], convert)
   if not measured:
     return Slices(target)
   kspace = _stack([v.kspace for v in volumes], lambda rows: rows)
   if channels == 1:
-    zero_filled = _stack([v.zero_filled for v in volumes], to_channels)
+    zero_filled = _stack([v.zero_filled for v in volumes], convert)
   else:
     zero_filled = _stack([v.kspace for v in volumes], _zero_filled_channels)
   return Slices(target, kspace, zero_filled)
@@ -90,19 +90,21 @@ def _view(volume, part: Slices, start, stop) -> Volume:
   if is_stored(volume.target):
     return volume
   kspace = volume.kspace if part.kspace is None else part.kspace[start:stop]
-  target = _from_channels(part.target[start:stop])
+  target = from_channels(part.target[start:stop])
   return dataclasses.replace(volume, target=target, kspace=kspace)
 
 
 def _zero_filled_channels(kspace):
-  return _to_channels(np.fft.ifft2(kspace, norm="ortho"), 2)
+  return to_channels(np.fft.ifft2(kspace, norm="ortho"), 2)
 
 
-def _to_channels(images, channels):
+def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
+  """Images [S, H, W] as [S, H, W, C]; with C = 2 real and imaginary part, float32."""
   if channels == 1:
     return images[..., None]
   return np.ascontiguousarray(images, np.complex64)[..., None].view(np.float32)
 
 
-def _from_channels(images):
+def from_channels(images: np.ndarray) -> np.ndarray:
+  """The inverse of `to_channels`."""
   return images[..., 0] if images.shape[-1] == 1 else images.view(np.complex64)[..., 0]

@@ -127,12 +127,8 @@ def crop(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _numbers(volume, what, array):
   """The array in single precision, three-dimensional, not empty, all finite."""
   if array.dtype.kind not in "biufc":
-    raise UserError(
-      volume.file,
-      f"{what} values of type {array.dtype}",
-      "real or complex numbers",
-      "Store one number per pixel (colour images and text cannot be reconstructed).",
-    )
+    found = f"{what} values of type {array.dtype}"
+    raise UserError(volume.file, found, "one real or complex number per pixel")
   if array.ndim != 3 or array.size == 0:
     found = f"an {what} array of shape {array.shape}"
     expected = "three dimensions (slices, rows, columns), none of them 0"
@@ -152,13 +148,11 @@ def _without_negatives(volume, target):
   """Sets the small negative values of interpolation to 0; refuses others."""
   if np.iscomplexobj(target) or target.min() >= 0:
     return target, 0
-  if target.min() < -1e-3 * target.max():
-    raise UserError(
-      volume.file,
-      f"negative intensities down to {target.min():.4g} (maximum {target.max():.4g})",
-      "magnitude images, or complex ones",
-      "Store the magnitude; a phase or real-part image cannot be a target.",
-    )
+  low, high = target.min(), target.max()
+  if low < -1e-3 * high:
+    found = f"negative intensities down to {low:.4g} (maximum {high:.4g})"
+    remedy = "Store the magnitude; a phase or real-part image cannot be a target."
+    raise UserError(volume.file, found, "magnitude or complex images", remedy)
   return np.maximum(target, 0), int((target < 0).sum())
 
 
@@ -187,12 +181,9 @@ def _measured(volume, target):
   again = np.abs(np.fft.ifft2(kspace, norm="ortho"))
   error = np.abs(again - zero_filled).max()
   if error > 0.01 * max(zero_filled.max(), again.max()):
-    raise UserError(
-      volume.file,
-      f"a zero-filled image that differs from |ifft2(k-space)| by up to {error:.4g}",
-      "the magnitude of the orthonormal inverse FFT of the k-space",
-      "Store the k-space as numpy.fft.fft2(image, norm='ortho') gives it.",
-    )
+    found = f"a zero-filled image that differs from |ifft2(k-space)| by {error:.4g}"
+    remedy = "Store the k-space as numpy.fft.fft2(image, norm='ortho') gives it."
+    raise UserError(volume.file, found, "the orthonormal inverse FFT", remedy)
   return kspace, zero_filled
 
 
@@ -237,12 +228,8 @@ def _divisor(volume, target, config):
     expected = "'volume_max' or 'none'"
     raise ArgumentError("scaling", repr(config.scaling), expected)
   if np.all(target == target.flat[0]):
-    raise UserError(
-      volume.file,
-      f"the same value {target.flat[0]} everywhere in the slices and crop to be used",
-      "an image",
-      "Exclude the file, or change the crop.",
-    )
+    found = f"the same value {target.flat[0]} everywhere in the slices and crop"
+    raise UserError(volume.file, found, "an image", "Exclude it, or change the crop.")
   maximum = float(np.abs(target).max())
   return 1.0 if config.scaling == "none" or is_scaled(maximum) else maximum
 

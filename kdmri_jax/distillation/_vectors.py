@@ -1,4 +1,4 @@
-"""Lengths, directions and embeddings of activations; a sum over layers."""
+"""Directions and embeddings of activations; a sum over layers."""
 
 import math
 from collections.abc import Callable
@@ -7,21 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from kdmri_jax.ops.norm import norm
 from kdmri_jax.types import Array
 
 SIDE = 16
-_TINY = 1e-12
-
-
-def norm(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
-  """|x|_2 along the axes, which are kept with length 1.
-
-  Below 1e-12 the result is 0 with gradient 0; the square root alone has no gradient
-  there.
-  """
-  square = jnp.square(x).sum(axis=axis, keepdims=True)
-  alive = square > _TINY**2
-  return jnp.where(alive, jnp.sqrt(jnp.where(alive, square, 1)), 0)
 
 
 def unit(x: Array, axis: int | tuple[int, ...] = -1) -> Array:

@@ -91,13 +91,11 @@ def fit(
     `channels` and `sizes` for `AdaptedMethod`, each () where nothing is needed.
   """
   pairs = list(zip(student, teacher, strict=False))
-  channels, sizes = (), ()
-  if method.matches in ("shape", "size") and any(
-    s.shape[1:3] != t.shape[1:3] for s, t in pairs
-  ):
-    sizes = tuple(tuple(map(min, s.shape[1:3], t.shape[1:3])) for s, t in pairs)
-  if method.matches in ("shape", "channels") and any(
-    s.shape[3] != t.shape[3] for s, t in pairs
-  ):
-    channels = tuple(t.shape[3] if s.shape[3] != t.shape[3] else 0 for s, t in pairs)
+  sizes = tuple(tuple(map(min, s.shape[1:3], t.shape[1:3])) for s, t in pairs)
+  channels = tuple(t.shape[3] if s.shape[3] != t.shape[3] else 0 for s, t in pairs)
+  same_size = all(s.shape[1:3] == t.shape[1:3] for s, t in pairs)
+  if same_size or method.matches not in ("shape", "size"):
+    sizes = ()
+  if not any(channels) or method.matches not in ("shape", "channels"):
+    channels = ()
   return channels, sizes

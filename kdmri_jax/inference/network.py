@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.data.slice_set import from_channels
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.image_layout import described, to_batch
 from kdmri_jax.inference import load as load_lib
@@ -136,8 +137,7 @@ class Network:
       name="k-space",
       compile_by=self._compiled,
     )
-    image = scale * found.image
-    image = image[..., 0] if image.shape[-1] == 1 else image.view(np.complex64)[..., 0]
+    image = from_channels(scale * found.image)
     return image if kspace.ndim == 3 else image[0]
 
 

@@ -16,10 +16,10 @@ from kdmri_jax import models
 from kdmri_jax.config import TaskConfig
 from kdmri_jax.data import tasks
 from kdmri_jax.data.measured import Measured
-from kdmri_jax.data.slice_set import SliceSet, Span
+from kdmri_jax.data.slice_set import SliceSet, Span, to_channels
 from kdmri_jax.data.volume import Volume, prepare
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
-from kdmri_jax.inference import load, read_scan
+from kdmri_jax.inference import load
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.masks import coverage, files, recipes
 from kdmri_jax.saving import replacing, saving
@@ -160,27 +160,6 @@ def write(
     file.attrs["subject"] = volume.subject
 
 
-def run_file(
-  workdir: pathlib.Path, stage: str, path: pathlib.Path, **options: Any
-) -> dict[str, np.ndarray]:
-  """Reconstructs one file with a trained stage.
-
-  Args:
-    workdir: work directory of the run.
-    stage: the stage whose best weights to use.
-    path: see `inference.read_scan.read`.
-    **options: of `run_scan`.
-
-  Returns:
-    As `run_scan`.
-
-  Raises:
-    UserError: the file, the mask or the run cannot be used.
-  """
-  scan = read_scan.read(path, load.read_config(workdir).data)
-  return run_scan(workdir, stage, scan, **options)
-
-
 def run_scan(
   workdir: pathlib.Path,
   stage: str,
@@ -294,10 +273,7 @@ def slices_of_kspace(
   image = np.fft.ifft2(kspace, norm="ortho").astype(np.complex64)
   scale = (float(np.abs(image).max()) or 1.0) if scaled else 1.0
   kspace, image = kspace / scale, image / scale
-  if channels == 1:
-    zero_filled = np.abs(image)[..., None]
-  else:
-    zero_filled = np.stack([image.real, image.imag], axis=-1)
+  zero_filled = to_channels(np.abs(image) if channels == 1 else image, channels)
   # The target only gives the shape; with k-space nothing is simulated.
   return Slices(zero_filled, kspace.astype(np.complex64), zero_filled), scale
 
@@ -313,13 +289,10 @@ def _refuse_phase(kspace: np.ndarray, mask: np.ndarray, path) -> None:
   whole = np.square(np.abs(kspace[:, both]), dtype=np.float64).sum()
   share = np.square(np.abs(odd), dtype=np.float64).sum() / max(4 * whole, 1e-300)
   if share > _MOST_IMAGINARY:
-    raise UserError(
-      path,
-      f"k-space of a complex image ({share:.0%} of its energy is imaginary)",
-      "k-space of a real image: the network has one channel",
-      "Use a network of two channels, trained on complex images: data consistency with "
-      "the real part alone would be wrong.",
-    )
+    found = f"k-space of a complex image ({share:.0%} of its energy is imaginary)"
+    expected = "k-space of a real image: the network has one channel"
+    remedy = "Use a network of two channels, trained on complex images."
+    raise UserError(path, found, expected, remedy)
 
 
 def _with_channels(images: np.ndarray, channels: int, path) -> np.ndarray:
@@ -327,6 +300,4 @@ def _with_channels(images: np.ndarray, channels: int, path) -> np.ndarray:
     found = "complex images"
     remedy = "Store their magnitude, or train a network with channels=2."
     raise UserError(path, found, "real ones, as the network was trained on", remedy)
-  if channels == 1:
-    return images[..., None]
-  return np.stack([images.real, images.imag], axis=-1).astype(np.float32)
+  return to_channels(images, channels)

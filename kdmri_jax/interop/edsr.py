@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from kdmri_jax.errors import ArgumentError
 from kdmri_jax.interop import state_dict, torch_file
 from kdmri_jax.models.edsr import EDSR
 
@@ -67,18 +66,14 @@ def _convert(state: Any, res_scale: float | None, where: Any) -> tuple[EDSR, dic
   blocks = 1 + max((k for k, *_ in numbers), default=0)
   if res_scale is None:
     res_scale = 0.1 if features == 256 else 1.0
-  try:
-    model = EDSR(
-      blocks=blocks,
-      features=features,
-      res_scale=res_scale,
-      scale=state_dict.subpixel_scale(state, "tail.0", features),
-      channels=channels,
-      mean=_pop_mean(state, channels, where),
-    )
-  except ArgumentError as error:
-    found = f"{error.where} {error.found}, not {error.expected}"
-    raise _KIND.refusal(where, found) from error
+  settings = dict(
+    blocks=blocks,
+    features=features,
+    res_scale=res_scale,
+    scale=state_dict.subpixel_scale(state, "tail.0", features),
+    channels=channels,
+    mean=_pop_mean(state, channels, where),
+  )
   rules = (
     (r"^block_(\d+)/conv_1", lambda m: f"body.{int(m[1]) - 1}.body.0"),
     (r"^block_(\d+)/conv_2", lambda m: f"body.{int(m[1]) - 1}.body.2"),
@@ -87,7 +82,7 @@ def _convert(state: Any, res_scale: float | None, where: Any) -> tuple[EDSR, dic
     ("^conv_body", f"body.{blocks}"),
     ("^conv_last", "tail.1"),
   )
-  return model, {"params": _KIND.parameters(state, model, rules, where)}
+  return _KIND.build(state, EDSR, settings, rules, where)
 
 
 def _pop_mean(state: dict[str, Any], channels: int, where: Any) -> tuple[float, ...]:

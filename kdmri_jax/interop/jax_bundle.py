@@ -1,6 +1,5 @@
 """Networks as bundles of `jax.export`, which run without this package."""
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -71,21 +70,16 @@ def save_jax_bundle(
   try:
     exported = write(*arguments.values())
   except Exception as error:  # the user's network may raise any exception
-    raise UserError(
-      path,
-      f"a {type(model).__name__} that cannot be traced for a batch of any length "
-      f"({type(error).__name__}: {error})",
-      "a network that never asks for the batch's length as a number",
-      "Correct its __call__, such as reshape(-1, ...) in place of the length.",
-    ) from error
+    found = f"a {type(model).__name__} that cannot be traced for a batch of any length"
+    found += f" ({type(error).__name__}: {error})"
+    expected = "a network that never asks for the batch's length as a number"
+    remedy = "Correct its __call__, such as reshape(-1, ...) in place of the length."
+    raise UserError(path, found, expected, remedy) from error
   with replacing(path) as temporary:
     temporary.write_bytes(exported.serialize())
-  count = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params))
   texts = [f"{name} {_text(value)}" for name, value in arguments.items()]
-  return (
-    f"{path}: {type(model).__name__} of {count:,} parameters\n"
-    f"Call it with {', '.join(texts)}; it returns {_text(*exported.out_avals)}."
-  )
+  call = f"Call it with {', '.join(texts)}; it returns {_text(*exported.out_avals)}."
+  return f"{path}: {models.describe(model, params)}\n{call}"
 
 
 def _text(array) -> str:

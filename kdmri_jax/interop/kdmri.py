@@ -6,6 +6,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from kdmri_jax import models
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import state_dict, torch_file, torch_writer
 from kdmri_jax.models.dccnn import DCCNN
@@ -71,26 +72,19 @@ def save_kdmri_checkpoint(
     UserError: another network, or the file cannot be written.
   """
   if not isinstance(model, Network):
-    raise UserError(
-      path,
-      f"a {type(model).__name__} to be written",
-      "a DC-CNN or a VDSR, which the published code has",
-      "Choose a stage with such a network.",
-    )
+    found = f"a {type(model).__name__} to be written"
+    expected = "a DC-CNN or a VDSR, which the published code has"
+    raise UserError(path, found, expected, "Choose a stage with such a network.")
   settings = {}
   if isinstance(model, DCCNN):
     settings = {key: getattr(model, key) for key in _PUBLISHED}
     settings["lam"] = float(settings["lam"])
   state = state_dict.arrays(params, _RULES)
   torch_writer.write(path, {"model": state, "settings": settings})
-  count = sum(array.size for array in state.values())
-  text = f"{path}: {type(model).__name__} of {count:,} parameters"
-  changes = [_CHANGES[key] for key in settings if settings[key] != _PUBLISHED[key]]
-  if changes:
-    text += (
-      "\nIt differs from the published code, which must be changed to run "
-      f"it: {'; '.join(changes)}."
-    )
+  text = f"{path}: {models.describe(model, params)}"
+  if changes := [_CHANGES[k] for k in settings if settings[k] != _PUBLISHED[k]]:
+    text += "\nIt differs from the published code, which must be changed to run it: "
+    text += f"{'; '.join(changes)}."
   return text
 
 
@@ -141,7 +135,7 @@ def _convert(
     raise _KIND.refusal(where, f"{first} for images of neither 1 nor 2 channels")
   convolutions = max((k for _, k in numbers), default=1)
   sizes = dict(convolutions=convolutions, features=features, channels=channels)
-  model = VDSR(**sizes)
+  network = VDSR
   if cascades:
-    model = DCCNN(cascades=cascades, **settings, **sizes)
-  return model, {"params": _KIND.parameters(state, model, _RULES, where)}
+    network, sizes = DCCNN, dict(cascades=cascades, **settings, **sizes)
+  return _KIND.build(state, network, sizes, _RULES, where)

@@ -13,18 +13,13 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from flax import linen as nn
 
+from kdmri_jax import models
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import whole_function
-from kdmri_jax.interop.onnx_graph import (
-  Graph,
-  convolve,
-  inverse_dft,
-  transform,
-)
+from kdmri_jax.interop.onnx_graph import Graph, convolve, inverse_dft, transform
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.subpixel import STEPS
@@ -64,19 +59,13 @@ def save_onnx(
       written.
   """
   if type(model) not in NETWORKS:
-    raise UserError(
-      path,
-      f"a {type(model).__name__} to be written as ONNX",
-      "a DC-CNN, a VDSR or an EDSR",
-      "Choose a stage with such a network, or --format=jax, which takes any.",
-    )
+    found = f"a {type(model).__name__} to be written as ONNX"
+    remedy = "Choose a stage with such a network, or --format=jax, which takes any."
+    raise UserError(path, found, "a DC-CNN, a VDSR or an EDSR", remedy)
   graph = Graph(require("onnx", "export", path, "ONNX to be written"))
   channels, free = model.channels, ("batch", "rows", "columns")
   if isinstance(model, DCCNN):
-    inputs = {
-      "kspace": (np.float32, ("batch", 2, *size)),
-      "mask": (np.uint8, size),
-    }
+    inputs = {"kspace": (np.float32, ("batch", 2, *size)), "mask": (np.uint8, size)}
     image, shape = _reconstruct(graph, model, params, size, scaled), size
   else:
     inputs = {"image": (np.float32, (free[0], channels, *free[1:]))}
@@ -90,15 +79,12 @@ def save_onnx(
   content = graph.serialise(inputs, image, ("batch", channels, *shape), about)
   with replacing(path) as temporary:
     temporary.write_bytes(content)
-  count = sum(np.size(leaf) for leaf in jax.tree.leaves(params))
   texts = [
     f"{name} {np.dtype(kind)} [{', '.join(map(str, shape))}]"
     for name, (kind, shape) in inputs.items()
   ]
-  return (
-    f"{path}: {type(model).__name__} of {count:,} parameters\n"
-    f"Its inputs: {', '.join(texts)}."
-  )
+  network = models.describe(model, params)
+  return f"{path}: {network}\nIts inputs: {', '.join(texts)}."
 
 
 def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
@@ -122,7 +108,9 @@ def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
     keep = _line_complement(graph, sampled, weight, channels, axis, size)
   x = zero_filled
   for c in range(1, model.cascades + 1):
-    change = _cascade(graph, x, params[f"cascade_{c}"], model)
+    p = model.padding  # which the first convolution sees
+    change = _cnn(graph, x, params[f"cascade_{c}"], model.convolutions, p)
+    change = graph("Slice", change, [p, p], [-p, -p], [2, 3]) if p else change
     x = graph("Add", x, change) if model.variant == "paper" else change
     if axis is None:
       kept = graph("Sub", x, project(x))
@@ -132,13 +120,6 @@ def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
   if axis is not None:
     x = graph("Where", _is_cartesian(graph, sampled, axis), x, np.float32(np.nan))
   return graph("Mul", x, scale)
-
-
-def _cascade(graph: Graph, x: str, params, model: DCCNN) -> str:
-  """The convolutions of a cascade; the first one sees the padding."""
-  p = model.padding
-  x = _cnn(graph, x, params, model.convolutions, p)
-  return graph("Slice", x, [p, p], [-p, -p], [2, 3]) if p else x
 
 
 def _cnn(graph: Graph, x: str, params, convolutions: int, margin: int = 0) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.types import Measurement
 
 # (pattern, replacement) for re.sub; the replacement may be a function of the match.
@@ -64,22 +64,33 @@ class Kind:
       raise self.refusal(where, f"no {key} [{axes}] among {some(state)}")
     return shape
 
-  def parameters(
-    self, state: Mapping[str, Any], model: nn.Module, rules: Rules, where: Any
-  ) -> dict:
-    """The model's parameters from a state dict that must hold exactly these.
+  def build(
+    self,
+    state: Mapping[str, Any],
+    network: type[nn.Module],
+    settings: Mapping[str, Any],
+    rules: Rules,
+    where: Any,
+  ) -> tuple[nn.Module, dict]:
+    """The network and its variables from a state dict that must hold exactly these.
 
     Args:
       state: PyTorch's name -> array.
-      model: the network.
+      network: its class.
+      settings: its settings.
       rules: how the path of a parameter, such as "conv_1/kernel", becomes its name in
         PyTorch, "conv1.weight".
       where: the file or dict, for errors.
 
     Raises:
-      UserError: keys are missing or unknown, or a weight has another shape, another
-        type, or is not finite; lists them.
+      UserError: the network refuses the settings, keys are missing or unknown, or a
+        weight has another shape, another type, or is not finite; lists them.
     """
+    try:
+      model = network(**settings)
+    except ArgumentError as error:
+      found = f"{error.where} {error.found}, not {error.expected}"
+      raise self.refusal(where, found) from error
     image = jnp.zeros((1, 4, 4, model.channels))
     measurement = Measurement(jnp.zeros((1, 4, 4), jnp.complex64), jnp.ones((4, 4)))
     key = jax.random.key(0)
@@ -99,11 +110,11 @@ class Kind:
       )
       for path in expected
     }
-    return traverse_util.unflatten_dict(parameters, sep="/")
+    return model, {"params": traverse_util.unflatten_dict(parameters, sep="/")}
 
 
 def arrays(params: Mapping[str, Any], rules: Rules) -> dict[str, np.ndarray]:
-  """The state dict of a model's parameters, the inverse of `Kind.parameters`.
+  """The state dict of a model's parameters, the inverse of `Kind.build`.
 
   Args:
     params: the parameters, nested by module.

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kdmri_jax.errors import ArgumentError
 from kdmri_jax.interop import state_dict, torch_file
 from kdmri_jax.models.swinir import WIDTH, SwinIR
 
@@ -84,15 +83,10 @@ def from_swinir_state_dict(state: Mapping[str, Any]) -> tuple[SwinIR, dict]:
 def _convert(state: Any, where: Any) -> tuple[SwinIR, dict]:
   state = _KIND.plain(state, where)
   state = {k: v for k, v in state.items() if not re.fullmatch(_DERIVED, k)}
-  try:
-    model = SwinIR(**_settings(state, where))
-  except ArgumentError as error:
-    found = f"{error.where} {error.found}, not {error.expected}"
-    raise _KIND.refusal(where, found) from error
-  rules = _RULES
-  if model.residual == "1conv":
+  settings, rules = _settings(state, where), _RULES
+  if settings["residual"] == "1conv":
     rules = ((r"\b(conv|conv_body)/conv_1/", r"\1/"), *rules)
-  return model, {"params": _KIND.parameters(state, model, rules, where)}
+  return _KIND.build(state, SwinIR, settings, rules, where)
 
 
 def _settings(state: dict[str, Any], where: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ Source: the pickle opcodes of Python's `pickletools`; PyTorch's notes on seriali
 import io
 import os
 import pickle
-import struct
+import pickletools
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -68,15 +68,9 @@ def _opcodes(value, arrays):
     for part in value:
       yield from _opcodes(part, arrays)
     yield pickle.TUPLE
-  elif isinstance(value, bool):
-    yield pickle.NEWTRUE if value else pickle.NEWFALSE
-  elif isinstance(value, int):
-    yield pickle.BININT + struct.pack("<i", value)
-  elif isinstance(value, float):
-    yield pickle.BINFLOAT + struct.pack(">d", value)
-  elif isinstance(value, str):
-    text = value.encode()
-    yield pickle.BINUNICODE + struct.pack("<I", len(text)) + text
+  elif type(value) in (bool, int, float, str):
+    # Without the protocol, the stop, and marks for a memo that nothing reads.
+    yield pickletools.optimize(pickle.dumps(value, 2))[2:-1]
   else:
     raise TypeError(f"{type(value).__name__} cannot be written")
 

@@ -11,6 +11,7 @@ from kdmri_jax.io.reading import reading
 from kdmri_jax.saving import replacing
 
 DIMENSIONS = 16
+SENSITIVITIES = "_sens"  # at the end of the name of a pair with coil sensitivities
 _TYPE = np.dtype("<c8")
 _REMEDY = "Write the pair again with BART or with kdmri_jax.io.cfl.write_cfl."
 

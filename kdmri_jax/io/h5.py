@@ -1,7 +1,7 @@
 """HDF5 files: their datasets, plain images and k-space, and the header of raw data."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import h5py
@@ -70,13 +70,23 @@ def read_images(path: pathlib.Path) -> tuple[np.ndarray, str, RawHeader]:
     UserError: a damaged file, or none of the keys.
   """
   with reading(path), h5py.File(path) as file:
-    key = next((key for key in IMAGE_KEYS if key in file), "")
-    if not key:
-      expected = f"one of {', '.join(IMAGE_KEYS)}, or k-space"
-      remedy = "Store the images under one of these keys."
-      raise UserError(path, f"the keys {', '.join(file) or 'none'}", expected, remedy)
+    key = first_key(path, IMAGE_KEYS, file)
     images = _slices_first(h5_array(file, key), key == "volfs")
     return images, key, read_header(file.get("header"), path)
+
+
+def first_key(path: pathlib.Path, keys: Sequence[str], there: Iterable[str]) -> str:
+  """The first of the names of arrays that a file has.
+
+  Raises:
+    UserError: it has none of them; the message lists those that there are.
+  """
+  there = list(there)
+  for key in keys:
+    if key in there:
+      return key
+  found = f"the keys {', '.join(there) or 'none'}"
+  raise UserError(path, found, " or ".join(keys))
 
 
 def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:

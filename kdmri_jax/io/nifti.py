@@ -100,9 +100,7 @@ def write_nifti(
 
 
 def nifti_bytes(
-  image: np.ndarray,
-  record: Mapping[str, Any],
-  axes: tuple[int, int, int] = SLICES_LAST,
+  image: np.ndarray, record: Mapping[str, Any], axes: tuple[int, int, int] = SLICES_LAST
 ) -> bytes:
   """The content of the file that `write_nifti` writes, uncompressed."""
   nibabel = require_nibabel(record.get("file", "NIfTI"), "NIfTI to be written")

@@ -21,7 +21,7 @@ _DAMAGE = (
 
 
 @contextlib.contextmanager
-def reading(path: pathlib.Path, *more_errors: type[Exception]) -> Iterator[None]:
+def reading(path: str | os.PathLike, *more_errors: type[Exception]) -> Iterator[None]:
   """Turns any exception of a library about a damaged file into a `UserError`.
 
   Args:
@@ -53,13 +53,10 @@ def refuse_huge(path: pathlib.Path, shape: tuple[int, ...], itemsize: int) -> No
   needed = math.prod(shape) * itemsize
   memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
   if needed > memory:
-    raise UserError(
-      path,
-      f"an array of shape {shape}, {needed / 2**30:.0f} GiB",
-      f"one that fits into this machine's memory of {memory / 2**30:.0f} GiB",
-      "Divide the volume into several files; or the header is damaged: copy the file "
-      "again.",
-    )
+    found = f"an array of shape {shape}, {needed / 2**30:.0f} GiB"
+    expected = f"one that fits into this machine's memory of {memory / 2**30:.0f} GiB"
+    remedy = "Divide the volume into several files, or repair a damaged header."
+    raise UserError(path, found, expected, remedy)
 
 
 def split_name(path: pathlib.Path) -> tuple[str, str]:

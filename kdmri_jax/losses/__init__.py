@@ -10,8 +10,4 @@ __all__ = ["l1", "mse", "ssim"]
 
 PERCEPTUAL = "perceptual"
 
-PIXEL_LOSSES = {
-  "l1": l1,
-  "mse": mse,
-  "ssim": ssim,
-}
+PIXEL_LOSSES = {"l1": l1, "mse": mse, "ssim": ssim}

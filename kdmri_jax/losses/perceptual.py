@@ -3,18 +3,18 @@
 import dataclasses
 
 import chex
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from kdmri_jax.ops import xla
+from kdmri_jax.ops.norm import norm
 from kdmri_jax.types import Array
 
 # Normalisation of torchvision's networks, for intensities of 0..1.
 _MEAN = (0.485, 0.456, 0.406)
 _DEVIATION = (0.229, 0.224, 0.225)
 _BLOCKS = 4
-_TINY = 1e-12
 
 Convolution = tuple[np.ndarray, np.ndarray]
 
@@ -59,25 +59,11 @@ class Perceptual:
       if k:
         p, t = (nn.max_pool(x, (2, 2), strides=(2, 2)) for x in (p, t))
       for kernel, bias in block:
-        p, t = (nn.relu(_convolve(x, kernel) + bias) for x in (p, t))
+        p, t = (nn.relu(xla.convolve(x, kernel) + bias) for x in (p, t))
       distance += jnp.square(p - t).mean(axis=(1, 2, 3))
     return distance
 
 
 def _photograph(image: Array) -> Array:
-  if image.shape[-1] == 2:
-    square = jnp.square(image).sum(axis=-1, keepdims=True)
-    alive = square > _TINY**2
-    image = jnp.where(alive, jnp.sqrt(jnp.where(alive, square, 1)), 0)
+  image = norm(image) if image.shape[-1] == 2 else image
   return (image - jnp.array(_MEAN)) / jnp.array(_DEVIATION)
-
-
-def _convolve(x: Array, kernel) -> Array:
-  return jax.lax.conv_general_dilated(
-    x,
-    jnp.asarray(kernel),
-    window_strides=(1, 1),
-    padding="SAME",
-    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    precision=jax.lax.Precision.HIGHEST,
-  )

@@ -1,15 +1,14 @@
 """Structural similarity as a loss."""
 
-import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.losses._images import of_images
+from kdmri_jax.ops.norm import norm
 from kdmri_jax.types import Array
 
 WINDOW = 7
 _C1, _C2 = 0.01**2, 0.03**2
-_TINY = 1e-12
 
 
 @of_images
@@ -43,7 +42,9 @@ def ssim(prediction: Array, target: Array) -> Array:
   if min(rows, columns) < WINDOW:
     expected = f"at least {WINDOW}x{WINDOW}"
     raise ArgumentError("target", f"images of {rows}x{columns}", expected)
-  p, t = _image(prediction), _image(target)
+  p, t = prediction, target
+  if p.shape[-1] > 1:
+    p, t = norm(p), norm(t)
   mean_p, mean_t = _mean(p), _mean(t)
   samples = WINDOW**2 / (WINDOW**2 - 1)
   variance_p = samples * (_mean(p * p) - mean_p**2)
@@ -52,14 +53,6 @@ def ssim(prediction: Array, target: Array) -> Array:
   luminance = nn.relu(2 * mean_p * mean_t + _C1) / (mean_p**2 + mean_t**2 + _C1)
   structure = (2 * covariance + _C2) / (variance_p + variance_t + _C2)
   return 1 - (luminance * structure).mean(axis=(1, 2, 3))
-
-
-def _image(x: Array) -> Array:
-  if x.shape[-1] == 1:
-    return x
-  square = jnp.square(x).sum(axis=-1, keepdims=True)
-  alive = square > _TINY**2
-  return jnp.where(alive, jnp.sqrt(jnp.where(alive, square, 1)), 0)
 
 
 def _mean(x: Array) -> Array:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import difflib
+from typing import Any
 
 from flax import linen as nn
 from numpy.typing import ArrayLike
 
 from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.lookup import find, unknown
+from kdmri_jax.lookup import find
 from kdmri_jax.models import features
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
@@ -24,16 +25,12 @@ __all__ = [
   "SwinIR",
   "build",
   "channels",
+  "describe",
   "features",
   "find_network",
 ]
 
-NETWORKS = {
-  "dccnn": DCCNN,
-  "edsr": EDSR,
-  "swinir": SwinIR,
-  "vdsr": VDSR,
-}
+NETWORKS = {"dccnn": DCCNN, "edsr": EDSR, "swinir": SwinIR, "vdsr": VDSR}
 
 
 def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
@@ -49,11 +46,8 @@ def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
       mask; names the setting.
   """
   network = find_network(config.network)
-  fields = {
-    field.name: field
-    for field in dataclasses.fields(network)
-    if field.init and field.name not in ("parent", "name")
-  }
+  fields = {field.name: field for field in dataclasses.fields(network) if field.init}
+  del fields["parent"], fields["name"]
   settings = dict(config.settings)
   for key, value in settings.items():
     _check(key, value, fields)
@@ -64,9 +58,6 @@ def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
       problem = error.found, error.expected, error.remedy
       raise ArgumentError("consistency", *problem) from error
     settings["consistency"] = form
-  choices = getattr(network, "VARIANTS", None)
-  if choices and settings.get("variant", choices[0]) not in choices:
-    raise unknown("variant", settings["variant"], choices)
   try:
     return network(**settings)
   except ArgumentError:
@@ -80,6 +71,12 @@ def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
 def channels(model: nn.Module) -> int:
   """Channels of its images: 1 where the network has no such setting."""
   return getattr(model, "channels", 1)
+
+
+def describe(model: nn.Module, params: Any) -> str:
+  """Its class and its number of parameters, in words."""
+  count = features.count_parameters(params)
+  return f"{type(model).__name__} of {count:,} parameters"
 
 
 def find_network(name: str) -> type[nn.Module]:

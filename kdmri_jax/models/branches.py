@@ -34,12 +34,11 @@ class Branches(nn.Module):
     Returns:
       `branch_i` -> [B, H, W, C], i = 1 .. N-1.
     """
-    return {
-      f"branch_{i}": self.student(
-        features[f"consistency_{i}"], measurement, first=i + 1
-      ).image
-      for i in range(1, self.student.cascades)
-    }
+    images = {}
+    for i in range(1, self.student.cascades):
+      start = features[f"consistency_{i}"]
+      images[f"branch_{i}"] = self.student(start, measurement, first=i + 1).image
+    return images
 
 
 def build(student: nn.Module, teacher: nn.Module) -> Branches:
@@ -53,11 +52,8 @@ def build(student: nn.Module, teacher: nn.Module) -> Branches:
   cascades = [n.cascades if isinstance(n, DCCNN) else 0 for n in networks]
   if cascades[0] != cascades[1] or cascades[0] < 2:
     names = [type(n).__name__ for n in networks]
-    raise ArgumentError(
-      "branches",
-      f"a {names[0]} of {cascades[0]} cascades, and a {names[1]} of {cascades[1]} as "
-      "its teacher",
-      "two DC-CNNs of equally many cascades, two at least",
-      "Set equal `cascades`, or leave `branches` empty.",
-    )
+    found = f"a {names[0]} of {cascades[0]} cascades, and a {names[1]} of {cascades[1]}"
+    expected = "two DC-CNNs of equally many cascades, two at least"
+    remedy = "Set equal `cascades`, or leave `branches` empty."
+    raise ArgumentError("branches", f"{found} as its teacher", expected, remedy)
   return Branches(student)

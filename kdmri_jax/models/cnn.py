@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kdmri_jax.lookup import unknown
 from kdmri_jax.ops import convolution
 from kdmri_jax.types import Array
 
@@ -35,9 +36,9 @@ PRECISIONS = {
 
 
 def check_precision(precision: str) -> None:
-  """Raises ValueError for a name that is not in `PRECISIONS`."""
+  """Raises ArgumentError for a name that is not in `PRECISIONS`."""
   if precision not in PRECISIONS:
-    raise ValueError(f"precision {precision!r} is none of {', '.join(PRECISIONS)}")
+    raise unknown("precision", precision, PRECISIONS)
 
 
 def _uniform(fan_in: int) -> nn.initializers.Initializer:

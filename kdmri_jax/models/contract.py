@@ -12,11 +12,7 @@ from kdmri_jax.types import Measurement, Outputs
 
 
 def check(
-  model: nn.Module,
-  size: tuple[int, int],
-  channels: int,
-  *,
-  measured: bool = True,
+  model: nn.Module, size: tuple[int, int], channels: int, *, measured: bool = True
 ) -> None:
   """Traces the network on one image.
 
@@ -38,10 +34,20 @@ def check(
   )
   if not measured:
     measurement = None
-  try:
-    variables = jax.eval_shape(model.init, jax.random.key(0), image, measurement)
-  except Exception as error:  # a network of the user's may raise anything
-    raise _fails(model, shape, measured, error) from error
+
+  def trace(function, first):
+    try:
+      return jax.eval_shape(function, first, image, measurement)
+    except Exception as error:  # a network of the user's may raise anything
+      found, remedy = f"a network that fails on an image of shape {shape}", ""
+      if not measured:
+        found += ", a patch without measured k-space"
+        remedy = "Train on whole slices, or choose a network without data consistency."
+      found += f": {type(error).__name__}: {error}{_place(model, error)}"
+      expected = "a module called as (image, measurement), without random draws"
+      raise ArgumentError("network", found, expected, remedy) from error
+
+  variables = trace(model.init, jax.random.key(0))
   kinds = set(variables) - {"intermediates"}
   if kinds != {"params"}:
     raise ArgumentError(
@@ -51,37 +57,18 @@ def check(
       "Avoid layers that store statistics, such as nn.BatchNorm; nn.GroupNorm and "
       "nn.LayerNorm store none.",
     )
-  try:
-    params = {"params": variables["params"]}
-    outputs = jax.eval_shape(model.apply, params, image, measurement)
-  except Exception as error:
-    raise _fails(model, shape, measured, error) from error
+  outputs = trace(model.apply, {"params": variables["params"]})
   if not isinstance(outputs, Outputs) or outputs.image.shape != shape:
     found = f"a {type(outputs).__name__}"
     if isinstance(outputs, Outputs):
       found = f"an image of shape {outputs.image.shape}"
-    raise ArgumentError(
-      "network",
-      f"a network that returns {found}",
-      f"kdmri_jax.types.Outputs with an image of shape {shape}, as its input",
-    )
+    expected = f"kdmri_jax.types.Outputs with an image of shape {shape}, as its input"
+    raise ArgumentError("network", f"a network that returns {found}", expected)
 
 
-def _fails(model: nn.Module, shape, measured: bool, error: Exception) -> ArgumentError:
+def _place(model: nn.Module, error: Exception) -> str:
+  """The last line of the network's own file that the error passed."""
   file = inspect.getfile(type(model))
-  lines = [
-    frame.lineno
-    for frame in traceback.extract_tb(error.__traceback__)
-    if frame.filename == file
-  ]
-  place = f" ({file}, line {lines[-1]})" if lines else ""
-  return ArgumentError(
-    "network",
-    f"a network that fails on an image of shape {shape}"
-    + ("" if measured else ", a patch without measured k-space")
-    + f": {type(error).__name__}: {error}{place}",
-    "a module called as (image, measurement), without random draws",
-    ""
-    if measured
-    else "Train on whole slices, or choose a network without data consistency.",
-  )
+  frames = traceback.extract_tb(error.__traceback__)
+  lines = [frame.lineno for frame in frames if frame.filename == file]
+  return f" ({file}, line {lines[-1]})" if lines else ""

@@ -10,6 +10,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kdmri_jax.lookup import unknown
 from kdmri_jax.models.arguments import check_image, check_least, check_sizes
 from kdmri_jax.models.cnn import CNN, check_precision
 from kdmri_jax.physics import consistency
@@ -50,10 +51,13 @@ class DCCNN(nn.Module):
   VARIANTS: ClassVar[tuple[str, ...]] = ("paper", "reference")
 
   def __post_init__(self):
-    """Raises ValueError for settings out of range."""
+    """Raises ArgumentError for unknown names and settings out of range."""
     sizes = dict(cascades=self.cascades, convolutions=self.convolutions)
     check_sizes(**sizes, features=self.features)
     check_least(padding=self.padding, lam=self.lam)
+    if self.variant not in self.VARIANTS:
+      raise unknown("variant", self.variant, self.VARIANTS)
+    check_precision(self.precision)
     super().__post_init__()
 
   @nn.compact
@@ -69,30 +73,20 @@ class DCCNN(nn.Module):
       The reconstruction, float32 [B, H, W, C].
 
     Raises:
-      ValueError: the image has another number of channels, or the variant or the
-        precision is unknown.
+      ArgumentError: the image has another number of channels.
     """
-    if self.variant not in self.VARIANTS:
-      raise ValueError(f"variant {self.variant!r} is none of {self.VARIANTS}")
-    check_precision(self.precision)
     check_image(image, self.channels)
     make_consistent = consistency.make(
       measurement, channels=self.channels, lam=self.lam, form=self.consistency
     )
     replaces_mean = math.isinf(self.lam) and jnp.all(measurement.mask[..., 0, 0] != 0)
     settings = self.convolutions, self.features, self.channels, self.precision
+    p = self.padding
+    inside = slice(p, -p or None)
     for c in range(first, self.cascades + 1):
       cnn = CNN(*settings, name=f"cascade_{c}")
-      change = self._crop(cnn(self._pad(image), replaces_mean))
+      padded = jnp.pad(image, ((0, 0), (p, p), (p, p), (0, 0)))
+      change = cnn(padded, replaces_mean)[:, inside, inside]
       image = make_consistent(image + change if self.variant == "paper" else change)
       self.sow("intermediates", f"consistency_{c}", image)
     return Outputs(image)
-
-  def _pad(self, image: Array) -> Array:
-    margin = (self.padding, self.padding)
-    return jnp.pad(image, ((0, 0), margin, margin, (0, 0)))
-
-  def _crop(self, image: Array) -> Array:
-    _, height, width, _ = image.shape
-    p = self.padding
-    return image[:, p : height - p, p : width - p]

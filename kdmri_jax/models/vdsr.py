@@ -29,8 +29,9 @@ class VDSR(nn.Module):
   precision: str = "float32"
 
   def __post_init__(self):
-    """Raises ValueError for settings out of range."""
+    """Raises ArgumentError for settings out of range and an unknown precision."""
     check_sizes(convolutions=self.convolutions, features=self.features)
+    check_precision(self.precision)
     super().__post_init__()
 
   @nn.compact
@@ -45,11 +46,9 @@ class VDSR(nn.Module):
       float32 [B, H, W, C].
 
     Raises:
-      ValueError: the image has another number of channels, or the precision is unknown.
+      ArgumentError: the image has another number of channels.
     """
     del measurement
     check_image(image, self.channels)
-    check_precision(self.precision)
     settings = self.convolutions, self.features, self.channels, self.precision
-    cnn = CNN(*settings, name="cnn")
-    return Outputs(image + cnn(image))
+    return Outputs(image + CNN(*settings, name="cnn")(image))

@@ -65,14 +65,10 @@ def chosen(combine: str, *ways: str) -> str:
     ArgumentError: `combine` is another one.
   """
   if combine not in ("", *ways):
-    raise ArgumentError(
-      "combine",
-      repr(combine),
-      f"one of {', '.join(map(repr, ways))}, or ''",
-      "'sense' needs coil sensitivities, which the files of this source do not contain."
-      if combine == "sense"
-      else "",
-    )
+    expected = f"one of {', '.join(map(repr, ways))}, or ''"
+    needs = "'sense' needs coil sensitivities, which this source does not contain."
+    remedy = needs if combine == "sense" else ""
+    raise ArgumentError("combine", repr(combine), expected, remedy)
   return combine
 
 
@@ -112,7 +108,11 @@ def combine(
       expected = f"(coils, rows, columns) of the first slice, {shape}"
       raise UserError(where, found, expected, "Exclude the volume.")
     points = (kspace != 0).any(0)
-    _refuse_undersampled(points, k, where)
+    if missing := missing_samples(points):
+      found = f"undersampled k-space (slice {k}: {missing})"
+      expected = "fully sampled k-space, from which the target is made"
+      remedy = "Test files of a challenge hold no target: use its training files."
+      raise UserError(where, found, expected, remedy)
     sampled = points if sampled is None else sampled | points
     with np.errstate(invalid="ignore", over="ignore"):
       coils = to_image(kspace, centred_image=centred_image)
@@ -172,18 +172,3 @@ def _ends(lines):
   if not filled.size:
     return [0, 0]
   return [int(filled[0]), int(len(lines) - 1 - filled[-1])]
-
-
-def _refuse_undersampled(points, k, where):
-  if found := missing_samples(points):
-    _refuse(where, found, k)
-
-
-def _refuse(where, found, k):
-  raise UserError(
-    where,
-    f"undersampled k-space (slice {k}: {found})",
-    "fully sampled k-space, from which the target is made",
-    "Test files of a challenge hold no target: use its training and validation "
-    "files, or leave this one out.",
-  )

@@ -27,6 +27,7 @@ relative to "fft": one channel, one core: rfft 0.7, line 0.5, matrix 0.65; two
 channels, two cores: line 0.6, matrix 1.6.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -47,11 +48,7 @@ FORMS = ("fft", "rfft", "line0", "line1", "matrix0", "matrix1")
 
 
 def make(
-  measurement: Measurement,
-  *,
-  channels: int,
-  lam: float = math.inf,
-  form: str = "auto",
+  measurement: Measurement, *, channels: int, lam: float = math.inf, form: str = "auto"
 ) -> Operator:
   """Prepares the data consistency that all cascades share.
 
@@ -233,11 +230,7 @@ def _real_matrix_projection(line: Array, axis: int) -> Operator:
   matrix = jnp.real(_circulant(line))
   batch = "b" * (matrix.ndim - 2)
   indices = f"{batch}ij,bjwc->biwc" if axis == 0 else f"{batch}ij,bhjc->bhic"
-
-  def project(image):
-    return jnp.einsum(indices, matrix, image, precision=lax.Precision.HIGHEST)
-
-  return project
+  return functools.partial(jnp.einsum, indices, matrix, precision=lax.Precision.HIGHEST)
 
 
 def _complex_matrix_projection(line: Array, axis: int) -> Operator:
@@ -248,8 +241,4 @@ def _complex_matrix_projection(line: Array, axis: int) -> Operator:
   matrix = jnp.stack(rows, -2)
   batch = "b" * (matrix.ndim - 4)
   indices = f"{batch}ijdc,bjwc->biwd" if axis == 0 else f"{batch}ijdc,bhjc->bhid"
-
-  def project(image):
-    return jnp.einsum(indices, matrix, image, precision=lax.Precision.HIGHEST)
-
-  return project
+  return functools.partial(jnp.einsum, indices, matrix, precision=lax.Precision.HIGHEST)

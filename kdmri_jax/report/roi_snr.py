@@ -8,10 +8,10 @@ import numpy as np
 
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.io.volume_files import read_volume
 from kdmri_jax.metrics import roi_snr
 from kdmri_jax.metrics.roi_snr import Roi
 from kdmri_jax.report import roi_file
-from kdmri_jax.report.volume_files import read_volume
 from kdmri_jax.statistics import Effect, mixed_effects
 from kdmri_jax.statistics.mixed_model import formula_api
 

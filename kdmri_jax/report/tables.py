@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.io import volume_files
 from kdmri_jax.metrics import METRICS, Metric, quality
-from kdmri_jax.report import volume_files
 from kdmri_jax.saving import replacing
 
 

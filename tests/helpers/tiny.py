@@ -7,7 +7,7 @@ import numpy as np
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.experiments import base
-from kdmri_jax.inference import load
+from kdmri_jax.inference import load, read_scan, reconstruct
 from kdmri_jax.training import seeds
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
@@ -64,3 +64,9 @@ def assert_same_end(a: Snapshot, b: Snapshot):
   """Bit for bit the same, but for the time it took."""
   jax.tree.map(np.testing.assert_array_equal, (a.state, a.best), (b.state, b.best))
   assert {**vars(a.progress), "seconds": 0} == {**vars(b.progress), "seconds": 0}
+
+
+def run_file(workdir: pathlib.Path, stage: str, path: pathlib.Path, **options):
+  """Reconstructs a file as its run's own data settings read it."""
+  scan = read_scan.read(path, load.read_config(workdir).data)
+  return reconstruct.run_scan(workdir, stage, scan, **options)

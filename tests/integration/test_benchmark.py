@@ -103,14 +103,14 @@ def test_a_problem_comes_back_as_it_was_saved(tmp_path):
   params = {"teacher": {"cascade_1": {"conv_1": {"bias": rng.random(3)}}}}
   arrays = [rng.random(k + 1) for k in range(5)]
   problem = Problem(params, *arrays)
-  case.save(tmp_path / "problem.npz", problem)
+  case.save(tmp_path / "problem.pickle", problem)
   jax.tree.map(
-    np.testing.assert_array_equal, case.load(tmp_path / "problem.npz"), problem
+    np.testing.assert_array_equal, case.load(tmp_path / "problem.pickle"), problem
   )
 
 
 def test_numbers_that_differ_are_not_timed(tmp_path):
-  file = tmp_path / "problem.npz"
+  file = tmp_path / "problem.pickle"
   with running(
     [Worker(name, settings()) for name in ("jax", "onnxruntime")]
   ) as workers:
@@ -165,8 +165,8 @@ def test_precision_and_steps_a_dispatch(tmp_path, steps):
     worker.receive()
     for precision in ("float32", "bfloat16"):
       each = Case("training", "kd", 48, 44, 2, precision=precision)
-      worker.prepare(each, tmp_path / "problem.npz")
-      problem = case.load(tmp_path / "problem.npz")
+      worker.prepare(each, tmp_path / "problem.pickle")
+      problem = case.load(tmp_path / "problem.pickle")
       assert int(problem.times) == steps and worker.run("jax", 2) > 0
       found[precision] = problem.expected
   assert found["float32"].shape == (2,)

@@ -10,13 +10,12 @@ import jax
 import numpy as np
 import pytest
 from helpers.data_files import images, save_h5
-from helpers.tiny import make, tiny_config, train
+from helpers.tiny import make, run_file, tiny_config, train
 from tensorboardX.proto import event_pb2
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
-from kdmri_jax.inference import reconstruct
 from kdmri_jax.physics.masks import recipes
 from kdmri_jax.report import write_reports
 from kdmri_jax.training import log
@@ -149,9 +148,9 @@ class TestFinishedRun:
     options = {"mask_path": str(tmp_path / "mask.npy"), "batch_size": 2}
     save_h5(tmp_path / "a.h5", target=target)
     with pytest.raises(UserError, match=r"mask.npy: found phase-encode axis 1"):
-      reconstruct.run_file(workdir, "kd", tmp_path / "a.h5", **options)
+      run_file(workdir, "kd", tmp_path / "a.h5", **options)
     save_h5(tmp_path / "b.h5", kspace=mask * np.fft.fft2(target, norm="ortho"))
-    found = reconstruct.run_file(workdir, "kd", tmp_path / "b.h5", **options)
+    found = run_file(workdir, "kd", tmp_path / "b.h5", **options)
     assert np.isfinite(found["reconstruction"]).all()
 
   @pytest.mark.parametrize("part", ["target", "kspace", "zero_filled"])

@@ -240,7 +240,7 @@ def a_name_of_calgary(folder):
 
 def one_dicom_file(folder):
   save_dicom(folder / "series", np.ones((1, 3, 4)))
-  return folder / "series" / "IM9", {}, "found one DICOM file; expected the folder"
+  return folder / "series" / "IM9", {}, "found one file of dicom; expected the folder"
 
 
 def a_file_of_a_folder_source(folder):

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers.commands import refused, run
-from helpers.tiny import assert_same_end, final
+from helpers.tiny import assert_same_end, final, run_file
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -218,14 +218,14 @@ def test_export(workdir, tmp_path):
 
 @pytest.mark.parametrize("form", ["jax", "onnx"])
 def test_an_exported_network_reconstructs_as_the_script_does(workdir, tmp_path, form):
-  from kdmri_jax.inference import load, reconstruct
+  from kdmri_jax.inference import load
 
   mask = load.load(workdir, "kd", (24, 20)).acquisition.masks[0]
   images = np.random.default_rng(0).random((3, 24, 20)) * 500
   kspace = (np.fft.fft2(images, norm="ortho") * mask).astype(np.complex64)
   with h5py.File(tmp_path / "measured.h5", "w") as file:
     file["kspace"] = kspace
-  expected = reconstruct.run_file(workdir, "kd", tmp_path / "measured.h5")
+  expected = run_file(workdir, "kd", tmp_path / "measured.h5")
   path = tmp_path / "exported"
   done = run(
     "export", f"--workdir={workdir}", "--stage=kd", f"--format={form}", f"--out={path}"

@@ -7,10 +7,9 @@ import jax
 import numpy as np
 import pytest
 from helpers.data_files import images, save_h5
-from helpers.tiny import final, make, train
+from helpers.tiny import final, make, run_file, train
 
 from kdmri_jax.errors import Interrupted, UserError
-from kdmri_jax.inference import reconstruct
 from kdmri_jax.training import batches, log
 from kdmri_jax.training.seeds import divide
 
@@ -101,7 +100,7 @@ def test_a_file_is_reconstructed_with_the_seed_asked_for(side_by_side, tmp_path)
 
   def reconstruct_with(seed, stage="teacher"):
     workdir = side_by_side[0].workdir.path
-    return reconstruct.run_file(workdir, stage, path, seed=seed)["reconstruction"]
+    return run_file(workdir, stage, path, seed=seed)["reconstruction"]
 
   first = reconstruct_with(None)
   np.testing.assert_array_equal(first, reconstruct_with(42))

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 from helpers.data_files import save_h5
-from helpers.tiny import tiny_config, train
+from helpers.tiny import run_file, tiny_config, train
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.data import tasks
@@ -126,17 +126,17 @@ def test_files_are_measured_as_the_task_does_or_taken_as_they_are(trained, tmp_p
   path, workdir = tmp_path / "a.h5", trained.workdir.path
   inputs = {}
   for task in ("denoise", "sharpen"):
-    found = reconstruct.run_file(workdir, "kd", path, task=task)
+    found = run_file(workdir, "kd", path, task=task)
     inputs[task] = found["zero_filled"]
     np.testing.assert_allclose(found["target"], image, atol=1e-6)
   kept = recipes.central((20, 18), 2.0) * np.fft.fft2(image)
   np.testing.assert_allclose(inputs["sharpen"], np.abs(np.fft.ifft2(kept)), atol=1e-5)
   assert 1e-3 < np.abs(inputs["denoise"] - image).mean() < 0.2
-  found = reconstruct.run_file(workdir, "kd", path, as_is=True)
+  found = run_file(workdir, "kd", path, as_is=True)
   np.testing.assert_allclose(found["zero_filled"], image, atol=1e-5)
   assert "target" not in found
   with pytest.raises(UserError, match=r"^task: found 'blur'"):
-    reconstruct.run_file(workdir, "kd", path, task="blur")
+    run_file(workdir, "kd", path, task="blur")
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from helpers.scan_files import (
 
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import write_scan
+from kdmri_jax.io import volume_files
 from kdmri_jax.io.nifti import read_nifti
-from kdmri_jax.report import volume_files
 
 
 def write(path, phantom, record, form=""):

@@ -135,7 +135,7 @@ def test_a_bias_without_effect_has_no_gradient(lam, sampled):
 
 
 def test_an_unknown_variant_is_refused():
-  with pytest.raises(ValueError, match="variant 'papers'"):
+  with pytest.raises(ValueError, match="variant: found 'papers'"):
     init(DCCNN(variant="papers"))
 
 
@@ -174,5 +174,7 @@ def test_half_precision_stays_close_and_leaves_what_is_outside_alone():
 def test_an_unknown_precision_is_refused():
   image = jnp.zeros((1, 8, 8, 1))
   measurement = Measurement(jnp.zeros((1, 8, 8), jnp.complex64), np.ones((8, 8)))
-  with pytest.raises(ValueError, match="precision 'half' is none of float32, "):
+  with pytest.raises(
+    ValueError, match="precision: found 'half'; expected one of float32, "
+  ):
     DCCNN(1, 2, 4, precision="half").init(jax.random.key(0), image, measurement)

@@ -9,8 +9,9 @@ import pytest
 
 from kdmri_jax import metrics
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import volume_files
 from kdmri_jax.protocols import PROTOCOLS
-from kdmri_jax.report import tables, volume_files
+from kdmri_jax.report import tables
 
 
 def write_volume(path, volume, key="reconstruction", **attributes):

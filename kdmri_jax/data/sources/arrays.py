@@ -66,6 +66,7 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
     UserError: a damaged file, or k-space that is not complex or finite.
   """
   array = read_npy(path)
+  array = array[None] if array.ndim == 2 else array
   expected = "'kspace' (zero frequency at [0, 0]) or 'image'"
   if config.contrast not in ("", "kspace", "image"):
     raise ArgumentError("contrast", repr(config.contrast), f"{expected} for .npy")

@@ -17,10 +17,9 @@ from kdmri_jax.data.measured import (
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.cfl import read_cfl
+from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
 from kdmri_jax.physics import coils
 
-SENSITIVITIES = "_sens"
 _MOSTLY = 2 / 3
 _READOUT, _PHASE_1, _PHASE_2, _COILS, _SLICES = 0, 1, 2, 3, 13
 _OTHERS = {

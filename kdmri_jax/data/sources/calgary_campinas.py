@@ -14,6 +14,7 @@ from kdmri_jax.data.source import FILE, Scan, Source
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.nifti import read_nifti
+from kdmri_jax.io.npy import read_npy
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
 
@@ -139,8 +140,7 @@ def read_kspace(path: pathlib.Path) -> np.ndarray:
   Raises:
     UserError: the file is damaged or of another shape or type.
   """
-  with reading(path), path.open("rb") as file:
-    parts = np.lib.format.read_array(file, allow_pickle=False)
+  parts = read_npy(path)
   if parts.ndim != 4 or parts.shape[1:] != (SIZE, SIZE, 2) or parts.dtype.kind != "f":
     raise UserError(
       path,
@@ -200,9 +200,5 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
 
 
 SOURCE = Source(
-  volumes,
-  takes=("contrast", "combine"),
-  recognise=recognise,
-  read=read,
-  axes=(0, 1, 2),
+  volumes, takes=("contrast", "combine"), recognise=recognise, read=read, axes=(0, 1, 2)
 )

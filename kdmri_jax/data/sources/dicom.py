@@ -11,7 +11,7 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
-from kdmri_jax.data.source import Scan, Source, only
+from kdmri_jax.data.source import Scan, Source, no_single_file, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.dicom import DicomHeader, Frame, read_header, read_pixels
@@ -246,12 +246,6 @@ def recognise(path: pathlib.Path) -> bool:
     return file.read(132)[128:] == b"DICM"
 
 
-def read(path: pathlib.Path, config: DataConfig) -> Scan:
-  """Refuses a single file; a series is read from its folder."""
-  remedy = "Name the folder; if it holds several series, select one by its number."
-  raise UserError(path, "one DICOM file", "the folder of a series", remedy)
-
-
 def read_folder(path: pathlib.Path, config: DataConfig) -> Scan:
   """Reads the series of a folder; files without PatientID are allowed."""
   config = dataclasses.replace(config, subject_pattern="[^/]+")
@@ -263,6 +257,6 @@ SOURCE = Source(
   takes=("contrast",),
   files="a folder of a DICOM series",
   recognise=recognise,
-  read=read,
+  read=no_single_file,
   read_folder=read_folder,
 )

@@ -5,15 +5,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data import folders
 from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.folders import (
-  folders_in,
-  not_there,
-  root_folder,
-  safe_name,
-  subject_of,
-  wanted,
-)
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.io.nifti import read_nifti
@@ -66,17 +59,17 @@ def _volumes(
   images_of: Callable[[pathlib.Path], dict[str, pathlib.Path]],
   note: str,
 ) -> Iterator[Volume]:
-  for group, folder in _subjects(root_folder(config), groups):
+  for group, folder in _subjects(folders.root_folder(config), groups):
     label = groups.get(group, "") + folder.name
-    name = f"{label}_{safe_name(config.contrast or usual)}"
-    if not wanted(config, name):
+    name = f"{label}_{folders.safe_name(config.contrast or usual)}"
+    if not folders.wanted(config, name):
       continue
     available = images_of(folder)
     contrast = choose(config, usual, available, folder)
     path = available[contrast]
     images, record = read_nifti(path)
     record |= {"contrast": contrast, "folder": group, "note": note}
-    subject = subject_of(config, path, label)
+    subject = folders.subject_of(config, path, label)
     yield Volume(name, subject=subject, target=images, record=record)
 
 
@@ -93,9 +86,9 @@ def _subjects(
     if path.is_dir() and path.name.isdecimal()
   ]
   if not subjects:
-    what = f"numbered folder of a subject {folders_in(root)}"
+    what = f"numbered folder of a subject {folders.folders_in(root)}"
     layout = f"the official layout, {next(iter(groups))}/1 and so on"
-    raise not_there(root, what, layout)
+    raise folders.not_there(root, what, layout)
   return subjects
 
 

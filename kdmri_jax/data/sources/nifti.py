@@ -4,15 +4,7 @@ import pathlib
 from collections.abc import Iterator
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import (
-  SPLITS,
-  files_of,
-  label_of,
-  root_folder,
-  safe_name,
-  subject_of,
-  wanted,
-)
+from kdmri_jax.data import folders
 from kdmri_jax.data.source import FILE, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.io.nifti import read_nifti
@@ -28,23 +20,23 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   Raises:
     UserError: no file, a damaged one, or one that is not three-dimensional.
   """
-  root = root_folder(config)
+  root = folders.root_folder(config)
   divided = all((root / split).is_dir() for split in ("train", "validation"))
   split_of = lambda path: path.relative_to(root).parts[0] if divided else None  # noqa: E731
-  paths = files_of(
+  paths = folders.files_of(
     root,
     [".nii", ".nii.gz"],
     "NIfTI volumes",
-    use=lambda path: split_of(path) in (None, *SPLITS),
+    use=lambda path: split_of(path) in (None, *folders.SPLITS),
   )
   for path in paths:
     split = split_of(path)
-    label = label_of(root / split if divided else root, path)
-    name = safe_name(label)
-    if wanted(config, name):
+    label = folders.label_of(root / split if divided else root, path)
+    name = folders.safe_name(label)
+    if folders.wanted(config, name):
       images, record = read_nifti(path)
       record["note"] = note_of(config)
-      subject = subject_of(config, path, label)
+      subject = folders.subject_of(config, path, label)
       yield Volume(name, subject=subject, target=images, split=split, record=record)
 
 

@@ -6,14 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import (
-  files_of,
-  label_of,
-  root_folder,
-  safe_name,
-  subject_of,
-  wanted,
-)
+from kdmri_jax.data import folders
 from kdmri_jax.data.source import FILE, SUBJECT, Source, by_ending, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
@@ -33,23 +26,23 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, a missing or empty `image`, a `subject` that does
       not name each slice, or two subjects that would give volumes of one name.
   """
-  root = root_folder(config)
-  for path in files_of(root, [".npz"], "NumPy archives with the array `image`"):
-    yield from _volumes(config, path, label_of(root, path))
+  root = folders.root_folder(config)
+  for path in folders.files_of(root, [".npz"], "NumPy archives with the array `image`"):
+    yield from _volumes(config, path, folders.label_of(root, path))
 
 
 def _volumes(config, path: pathlib.Path, label: str) -> Iterator[Volume]:
   images, subjects = read_npz(path)
   record = {"file": str(path), "file_shape": list(images.shape)}
   if subjects is None:
-    name = safe_name(label)
-    if wanted(config, name):
-      subject = subject_of(config, path, label)
+    name = folders.safe_name(label)
+    if folders.wanted(config, name):
+      subject = folders.subject_of(config, path, label)
       yield Volume(name, subject=subject, target=images, record=record)
     return
   record["unit"] = SUBJECT
   for name, subject in _names(path, label, subjects).items():
-    if wanted(config, name):
+    if folders.wanted(config, name):
       rows = np.flatnonzero(subjects == subject)
       part = dict(record, file_slices=rows.tolist())
       yield Volume(name, subject=subject, target=images[rows], record=part)
@@ -60,7 +53,7 @@ def _names(path, label, subjects) -> dict[str, str]:
   names, width = {}, max(map(len, subjects))
   for subject in dict.fromkeys(subjects.tolist()):
     filled = subject.zfill(width) if subject.isdecimal() else subject
-    name = safe_name(f"{label}_{filled}")
+    name = folders.safe_name(f"{label}_{filled}")
     other = names.setdefault(name, subject)
     if other != subject:
       found = f"the subjects {other!r} and {subject!r}, whose volumes are both {name!r}"

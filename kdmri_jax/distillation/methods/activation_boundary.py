@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.distillation._layers import Conv
+from kdmri_jax.distillation._layers import Conv, SumOverLayers
 from kdmri_jax.distillation.method import Method, identity
 from kdmri_jax.types import Array
 
@@ -37,52 +37,36 @@ def boundary(student: Array, teacher: Array) -> Array:
   return jnp.square(lacking).sum(axis=(1, 2, 3)).mean()
 
 
-def paper(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-  """sum_layers of `boundary`, as a mean over pixels and channels.
+def reference(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
+  """3/1000 of `boundary`, halved with each layer before the last, float [layers].
 
-  The paper sums over them; the mean does not grow with the image.
+  The published code sums over pixels and channels and so grows with the image: the
+  weights are 1/2 and 1 for two layers.
 
   Args:
     student: pre-activations [B, H, W, C], one per layer.
     teacher: hint layers [B, H, W, C].
 
-  Returns:
-    Scalar, mean over the images.
-
   Raises:
     AssertionError: the shapes differ.
     ValueError: the number of layers differs.
-  """
-  pairs = zip(student, teacher, strict=True)
-  return sum(boundary(s, t) / t[0].size for s, t in pairs)
-
-
-def reference(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-  """3/1000 of `boundary`, halved with each layer before the last, float [layers].
-
-  The published code sums over pixels and channels and so grows with the image: the
-  weights are 1/2 and 1 for two layers. Arguments and errors as `paper`.
   """
   values = [boundary(s, t) for s, t in zip(student, teacher, strict=True)]
   weights = [0.5 ** (len(values) - k) for k in range(1, len(values) + 1)]
   return 3 / 1000 * jnp.array(weights) * jnp.stack(values)
 
 
-def _connect(student: tuple[Array, ...], teacher: tuple[Array, ...]):
-  """The student's layers [B, H, W, Cs] through the connectors to [B, H, W, Ct]."""
-  return tuple(
-    Conv(t.shape[-1], (1, 1), name=f"connector_{k}")(s)
-    for k, (s, t) in enumerate(zip(student, teacher, strict=True), 1)
-  )
+class Paper(SumOverLayers):
+  """sum_layers of `boundary` after connectors, as a mean over pixels and channels.
 
+  The connectors are 1x1 convolutions without batch normalisation. The paper sums over
+  pixels and channels; the mean does not grow with the image.
+  """
 
-class Paper(nn.Module):
-  """`paper` after connectors, 1x1 convolutions without batch normalisation."""
-
-  @nn.compact
-  def __call__(self, student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
-    """Scalar of guided layers [B, H, W, Cs] and hint layers [B, H, W, Ct]."""
-    return paper(_connect(student, teacher), teacher)
+  def compare(self, number: int, student: Array, teacher: Array) -> Array:
+    """Scalar of a guided layer [B, H, W, Cs] and its hint [B, H, W, Ct]."""
+    connector = Conv(teacher.shape[-1], (1, 1), name=f"connector_{number}")
+    return boundary(connector(student), teacher) / teacher[0].size
 
 
 class Reference(nn.Module):
@@ -91,7 +75,11 @@ class Reference(nn.Module):
   @nn.compact
   def __call__(self, student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
     """Scalar of guided layers [B, H, W, Cs] and hint layers [B, H, W, Ct]."""
-    return reference(_connect(student, teacher), teacher).sum()
+    connected = tuple(
+      Conv(t.shape[-1], (1, 1), name=f"connector_{k}")(s)
+      for k, (s, t) in enumerate(zip(student, teacher, strict=True), 1)
+    )
+    return reference(connected, teacher).sum()
 
 
 VARIANTS = {

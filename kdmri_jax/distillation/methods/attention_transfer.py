@@ -6,10 +6,10 @@ KD-MRI eq. 3 (arXiv 2004.05319), after Zagoruyko & Komodakis 2017 (arXiv 1612.03
 import chex
 import jax.numpy as jnp
 
+from kdmri_jax.distillation._vectors import unit
 from kdmri_jax.distillation.method import Method
+from kdmri_jax.ops.norm import norm
 from kdmri_jax.types import Array
-
-_TINY = 1e-12
 
 
 def attention_map(feature: Array) -> Array:
@@ -26,7 +26,7 @@ def attention_map(feature: Array) -> Array:
 
 def normalise(attention: Array) -> Array:
   """Q / |Q|_2 of each image, float [B, H, W]; an all-zero map stays zero."""
-  return attention / _norm(attention)
+  return unit(attention, axis=(1, 2))
 
 
 def paper(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
@@ -46,8 +46,7 @@ def paper(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
   """
   chex.assert_trees_all_equal_shapes(student, teacher)
   pairs = zip(student, teacher, strict=True)
-  norms = [_norm(normalise(s) - normalise(t)) for s, t in pairs]
-  return sum(norm.mean() for norm in norms)
+  return sum(norm(normalise(s) - normalise(t), axis=(1, 2)).mean() for s, t in pairs)
 
 
 def reference(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
@@ -81,18 +80,9 @@ def mean_square(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array
 
 def _across_batch(student, teacher, measure) -> Array:
   chex.assert_trees_all_equal_shapes(student, teacher)
-
-  def unit(q):
-    return q / jnp.maximum(jnp.sqrt(jnp.square(q).sum(axis=0) + _TINY**2), _TINY)
-
   pairs = zip(student, teacher, strict=True)
-  return sum(measure(unit(s) - unit(t)).mean() for s, t in pairs) / len(student)
-
-
-def _norm(x: Array) -> Array:
-  """L2 norm of each image, [B, 1, 1], with gradient 0 (not NaN) at 0."""
-  square = jnp.square(x).sum(axis=(1, 2), keepdims=True)
-  return jnp.sqrt(jnp.maximum(square, _TINY**2))
+  values = [measure(unit(s, axis=0) - unit(t, axis=0)).mean() for s, t in pairs]
+  return sum(values) / len(student)
 
 
 def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.distillation._layers import Conv, SumOverLayers
+from kdmri_jax.distillation._vectors import unit
 from kdmri_jax.distillation.method import Method, identity
 from kdmri_jax.types import Array
 
-_TINY = 1e-12
 _SLOPE = 0.1
 
 
@@ -33,14 +33,8 @@ def factor_l1(student: Array, teacher: Array) -> Array:
   Source: Kim et al. 2018, with p = 1.
   """
   chex.assert_equal_shape([student, teacher])
-  return jnp.abs(_normalise(student) - _normalise(teacher)).mean()
-
-
-def _normalise(factor: Array) -> Array:
-  """Each image's factor divided by its L2 norm; an all-zero one stays zero."""
-  axes = tuple(range(1, factor.ndim))
-  square = jnp.square(factor).sum(axis=axes, keepdims=True)
-  return factor / jnp.sqrt(jnp.maximum(square, _TINY**2))
+  axes = tuple(range(1, student.ndim))
+  return jnp.abs(unit(student, axes) - unit(teacher, axes)).mean()
 
 
 class Translator(nn.Module):

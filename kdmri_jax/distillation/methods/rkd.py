@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from kdmri_jax.distillation._vectors import embed, norm, sum_over_layers, unit
+from kdmri_jax.distillation._vectors import embed, sum_over_layers, unit
 from kdmri_jax.distillation.method import Method
+from kdmri_jax.ops.norm import norm
 from kdmri_jax.types import Array
 
 DISTANCE, ANGLE = 25, 50

@@ -108,13 +108,10 @@ def refuse_missing(path: pathlib.Path, grid: Grid, measured: np.ndarray) -> None
   """
   for k, own in enumerate(measured):
     if not own.all():
-      raise UserError(
-        path,
-        f"{own.sum()} phase-encode lines in slice {k}",
-        f"{grid.count}, from {grid.first} to {grid.first + grid.count - 1} "
-        "by the header, for fully sampled k-space",
-        _REMEDY,
-      )
+      found = f"{own.sum()} phase-encode lines in slice {k}"
+      last = grid.first + grid.count - 1
+      expected = f"{grid.count}, from {grid.first} to {last} by the header"
+      raise UserError(path, found, expected, _REMEDY)
 
 
 def slices(
@@ -189,12 +186,9 @@ def _readout(path, head, expected):
   centre = int(head["center_sample"]) - start if head["center_sample"] else samples // 2
   shift = samples // 2 - centre
   if samples != expected or abs(shift) > 1:
-    raise UserError(
-      path,
-      f"{samples} samples per readout, the centre at {centre} (partial echo)",
-      f"{expected} samples as in the encoded matrix, the centre at {expected // 2}",
-      _REMEDY,
-    )
+    found = f"{samples} samples per readout, the centre at {centre} (partial echo)"
+    needed = f"{expected} samples as in the encoded matrix, centre {expected // 2}"
+    raise UserError(path, found, needed, _REMEDY)
   return used, shift
 
 
@@ -210,13 +204,9 @@ def _phase(path, limits, whole, partial):
     if 2 * half <= whole:
       return centre - half, 2 * half, 0
   if count < 1 or abs(shift) > 1:
-    raise UserError(
-      path,
-      f"{count} phase-encode lines, the centre at {centre} (partial Fourier)",
-      f"fully sampled k-space: {whole} lines as in the encoded matrix, or a centre in "
-      f"the middle, {first + count // 2}",
-      _REMEDY,
-    )
+    found = f"{count} phase-encode lines, the centre at {centre} (partial Fourier)"
+    expected = f"the encoded matrix's {whole} lines, or centre {first + count // 2}"
+    raise UserError(path, found, expected, _REMEDY)
   return first, count, shift
 
 

@@ -119,8 +119,4 @@ def _register(name: str) -> list[str]:
 
 @functools.cache
 def _load(name: str) -> ctypes.CDLL:
-  return ctypes.CDLL(str(_path(name)))
-
-
-def _path(name: str) -> pathlib.Path:
-  return pathlib.Path(__file__).with_name(f"convolution.{name}.so")
+  return ctypes.CDLL(str(pathlib.Path(__file__).with_name(f"convolution.{name}.so")))

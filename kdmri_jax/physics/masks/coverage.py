@@ -41,6 +41,5 @@ def check_mask(peak: np.ndarray, mask: np.ndarray, where: object) -> None:
       where,
       found,
       "k-space sampled by the mask of this experiment, zero frequency at [0, 0]",
-      "Use the mask that the data was sampled with (its pattern, acceleration and "
-      "axis: a transposed mask does not fit), and store k-space uncentred.",
+      "Use the data's own mask, not a transposed one, and store k-space uncentred.",
     )

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.npy import read_npy
 from kdmri_jax.physics.masks.describe import is_cartesian, is_centred, phase_encode_axis
 from kdmri_jax.saving import replacing
 
@@ -27,6 +28,8 @@ def load(
     UserError: the path is empty; the file is missing, truncated or not a .npy file; its
       shape or phase-encode axis differs; it is centred; a value is neither 0 nor 1.
   """
+  if not os.fspath(path):
+    raise ArgumentError("path", "no file", "a mask file (.npy)")
   mask = binary(path, read_npy(path))
   if mask.shape != tuple(shape):
     remedy = "Choose the mask for these images."
@@ -69,26 +72,6 @@ def save(path: str | os.PathLike, mask: np.ndarray) -> None:
     raise UserError(path, "a file there", "a new file", "Choose another name.")
   with replacing(path) as temporary, temporary.open("wb") as file:
     np.save(file, mask.astype(np.uint8))
-
-
-def read_npy(path: str | os.PathLike) -> np.ndarray:
-  """Reads any array of a .npy file, without pickles.
-
-  Raises:
-    UserError: the path is empty; the file is missing, truncated or not a .npy file.
-  """
-  if not os.fspath(path):
-    raise ArgumentError("path", "no file", "a mask file (.npy)")
-  try:
-    with open(path, "rb") as file:
-      return np.lib.format.read_array(file, allow_pickle=False)
-  except OSError as error:
-    found = error.strerror or "unreadable"
-    raise UserError(path, found, "a mask file (.npy)") from error
-  except (ValueError, EOFError, MemoryError) as error:
-    found = f"no complete .npy array ({error})"
-    remedy = "Save the mask again with numpy.save."
-    raise UserError(path, found, "a .npy file of numbers", remedy) from error
 
 
 def binary(path: str | os.PathLike, mask: np.ndarray) -> np.ndarray:

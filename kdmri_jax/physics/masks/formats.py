@@ -13,6 +13,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.io.h5 import h5_array
 from kdmri_jax.io.mat import read_mat
+from kdmri_jax.io.npy import read_npy
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics.masks import describe, files
 
@@ -138,7 +139,7 @@ def _stored(path, key) -> _Stored:
   if not path.is_file():
     raise UserError(path, "no such file", expected)
   if path.suffix == ".npy":
-    values = np.squeeze(files.read_npy(path))
+    values = np.squeeze(read_npy(path))
     return _Stored(values, "a NumPy file", centred=False)
   if path.suffix == ".mat":
     return _Stored(_matlab(path, key), "a MATLAB file", centred=False)

@@ -16,11 +16,9 @@ from kdmri_jax.errors import ArgumentError
 from kdmri_jax.physics.masks import files
 from kdmri_jax.physics.masks.describe import middle
 
-Shape = tuple[int, int]
-
 
 def cartesian(
-  shape: Shape,
+  shape: tuple[int, int],
   acceleration: float = 4,
   centre_lines: int = 10,
   axis: int = 0,
@@ -56,7 +54,7 @@ def cartesian(
 
 
 def equispaced(
-  shape: Shape,
+  shape: tuple[int, int],
   acceleration: float = 4,
   centre_lines: int = 10,
   axis: int = 0,
@@ -79,7 +77,7 @@ def equispaced(
 
 
 def gaussian2d(
-  shape: Shape, acceleration: float = 4, centre_lines: int = 10, seed: int = 0
+  shape: tuple[int, int], acceleration: float = 4, centre_lines: int = 10, seed: int = 0
 ) -> np.ndarray:
   """Points drawn at random, denser towards zero frequency, along both axes.
 
@@ -107,7 +105,7 @@ def gaussian2d(
   return np.fft.ifftshift(mask)
 
 
-def central(shape: Shape, acceleration: float = 4) -> np.ndarray:
+def central(shape: tuple[int, int], acceleration: float = 4) -> np.ndarray:
   """The centre of k-space alone: images of lower resolution.
 
   Args:
@@ -125,7 +123,7 @@ def central(shape: Shape, acceleration: float = 4) -> np.ndarray:
   return np.fft.ifftshift(np.outer(rows, columns))
 
 
-def full(shape: Shape) -> np.ndarray:
+def full(shape: tuple[int, int]) -> np.ndarray:
   """All of k-space: mask uint8 [H, W] of ones."""
   return np.ones(shape, np.uint8)
 
@@ -142,7 +140,7 @@ KINDS: dict[str, tuple[Callable[..., np.ndarray], tuple[str, ...]]] = {
 }
 
 
-def build(config: MaskConfig, shape: Shape) -> np.ndarray:
+def build(config: MaskConfig, shape: tuple[int, int]) -> np.ndarray:
   """The mask that a config describes.
 
   Args:
@@ -194,13 +192,13 @@ def _draw(mask: np.ndarray, density: np.ndarray, count: int, seed: int) -> np.nd
   return mask
 
 
-def _spread(line: np.ndarray, shape: Shape, axis: int) -> np.ndarray:
+def _spread(line: np.ndarray, shape: tuple[int, int], axis: int) -> np.ndarray:
   """Uncentred mask from a centred line along the phase-encode axis."""
   line = np.fft.ifftshift(line)
   return np.broadcast_to(line[:, None] if axis == 0 else line, shape).copy()
 
 
-def _length(shape: Shape, axis: int) -> int:
+def _length(shape: tuple[int, int], axis: int) -> int:
   if axis not in (0, 1):
     raise ArgumentError("axis", f"{axis}", "0 (rows) or 1 (columns)")
   return shape[axis]

@@ -7,19 +7,13 @@ import zipfile
 import h5py
 import numpy as np
 
-from kdmri_jax.data.sources.bart import SENSITIVITIES
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.cfl import read_cfl
+from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
+from kdmri_jax.io.h5 import IMAGE_KEYS, first_key, plain
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.reading import reading, split_name
 
-KEYS = (
-  "reconstruction",
-  "target",
-  "volfs",
-  "reconstruction_rss",
-  "reconstruction_esc",
-)
+KEYS = ("reconstruction", *IMAGE_KEYS)
 NPZ_KEYS = (*KEYS, "image")
 
 _REMEDY = "Make this file again, or remove it from the folder."
@@ -37,20 +31,15 @@ def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
     if path.name[0] == "." or suffix not in _READERS or name.endswith(SENSITIVITIES):
       continue
     if name in files:
-      raise UserError(
-        folder,
-        f"{files[name].name} and {path.name}",
-        "one file per volume, because volumes are matched by name",
-        "Move one of them to another folder.",
-      )
+      found = f"{files[name].name} and {path.name}"
+      expected = "one file per volume, because volumes are matched by name"
+      raise UserError(folder, found, expected, "Move one of them to another folder.")
     files[name] = path
   if not files:
-    raise UserError(
-      folder,
-      "no .h5 file, nor any other volume" if folder.is_dir() else "no such folder",
-      f"a folder of volumes ({', '.join(_READERS)})",
-      "Name the folder that holds the files themselves.",
-    )
+    found = "no .h5 file, nor any other volume" if folder.is_dir() else "no such folder"
+    expected = f"a folder of volumes ({', '.join(_READERS)})"
+    remedy = "Name the folder that holds the files themselves."
+    raise UserError(folder, found, expected, remedy)
   return files
 
 
@@ -74,16 +63,13 @@ def read_volume(path: str | os.PathLike, *, key: str = "") -> tuple[np.ndarray, 
   path = pathlib.Path(path)
   volume, name, subject = _READERS[split_name(path)[1]](path, key)
   if volume.dtype.kind not in "fiubc" or volume.ndim not in (2, 3):
+    expected = "a volume of numbers (slices, rows, columns)"
     raise UserError(
-      path,
-      f"{name} of type {volume.dtype} and shape {volume.shape}",
-      "a volume of numbers (slices, rows, columns)",
-      _REMEDY,
+      path, f"{name} of type {volume.dtype} and shape {volume.shape}", expected, _REMEDY
     )
   if volume.dtype.kind in "fc" and not np.isfinite(volume).all():
-    raise UserError(
-      path, f"NaN or infinite values in {name}", "finite intensities", _REMEDY
-    )
+    found = f"NaN or infinite values in {name}"
+    raise UserError(path, found, "finite intensities", _REMEDY)
   volume = np.abs(volume) if volume.dtype.kind == "c" else volume
   if volume.ndim == 2:
     volume = volume[None]
@@ -94,15 +80,14 @@ def read_volume(path: str | os.PathLike, *, key: str = "") -> tuple[np.ndarray, 
 
 def _of_h5(path, key):
   with reading(path, TypeError), h5py.File(path) as file:
-    name = _chosen(path, (key,) if key else KEYS, list(file))
-    subject = file.attrs.get("subject", "")
-    subject = subject.decode() if isinstance(subject, bytes) else str(subject)
+    name = first_key(path, (key,) if key else KEYS, file)
+    subject = str(plain(file.attrs.get("subject", "")))
     return np.asarray(file[name]), name, subject
 
 
 def _of_npz(path, key):
   with reading(path, zipfile.BadZipFile), np.load(path) as file:
-    name = _chosen(path, (key,) if key else NPZ_KEYS, list(file))
+    name = first_key(path, (key,) if key else NPZ_KEYS, file)
     return file[name], name, ""
 
 
@@ -125,19 +110,6 @@ def _of_cfl(path, key):
     )
   flat = np.asarray(array.reshape(*array.shape[:2], -1, order="F"))
   return np.moveaxis(flat, 2, 0), "the image", ""
-
-
-def _chosen(path, keys, there):
-  """The first of the keys that exists."""
-  present = [name for name in keys if name in there]
-  if not present:
-    raise UserError(
-      path,
-      "the keys " + (", ".join(there) or "(none)"),
-      f"the key {keys[0]}" if len(keys) == 1 else f"one of the keys {', '.join(keys)}",
-      "Name the dataset with the option key.",
-    )
-  return present[0]
 
 
 _READERS = {
