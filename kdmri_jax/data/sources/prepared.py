@@ -237,7 +237,7 @@ def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
     f"{found}, in a folder that takes more memory than memory_mb={config.memory_mb}",
     "volumes that were prepared with the crop, slices_per_volume and scaling of this "
     "experiment",
-    "Prepare them anew with these settings, or raise memory_mb.",
+    "Prepare them again with these settings, or raise memory_mb.",
   )
 
 
