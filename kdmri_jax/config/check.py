@@ -1,6 +1,5 @@
-"""Checks the limits of a config's values, and that they are consistent."""
+"""Checks that the values of a config are consistent."""
 
-import dataclasses
 import difflib
 import math
 import re
@@ -14,36 +13,20 @@ from kdmri_jax.config.schema import (
   ExperimentConfig,
   StageConfig,
 )
-from kdmri_jax.config.setting import limits
-from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.errors import UserError
 
 
 def check(config: ExperimentConfig) -> None:
-  """Checks the limits of every value, and that every name refers to something.
+  """Checks that every name is usable and refers to something.
 
   Raises:
-    UserError: a value is outside its limits; or stages, models and terms have unusable
-      names, or refer to some that do not exist.
+    UserError: stages, models and terms have unusable names, or refer to some that do
+      not exist.
   """
-  _check_limits(config, "config")
   _check_seeds(config)
   _check_names(config)
   _check_noise(config)
   _check_references(config)
-
-
-def _check_limits(part, where: str) -> None:
-  """Every value is within the limits of its key."""
-  for field in dataclasses.fields(part):
-    value, key = getattr(part, field.name), f"{where}.{field.name}"
-    with arguments_of(f"{where}."):
-      limits(field).check(field.name, value)
-    inner = (
-      {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
-    )
-    for name, item in (inner or {key: value}).items():
-      if dataclasses.is_dataclass(item):
-        _check_limits(item, name)
 
 
 def _check_seeds(config: ExperimentConfig) -> None:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from kdmri_jax.config.check import check
 from kdmri_jax.config.schema import ExperimentConfig, ModelConfig
 from kdmri_jax.config.setting import is_number
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
 
 
 def parse(config: Mapping[str, Any]) -> ExperimentConfig:
@@ -151,7 +151,9 @@ def _build_dataclass(kind, value, where):
   for field in dataclasses.fields(kind):
     if field.name not in value and _default(field) is dataclasses.MISSING:
       raise UserError(where, f"no {field.name}", "a value for it")
-  return kind(**{k: _build(types[k], v, f"{where}.{k}") for k, v in value.items()})
+  values = {k: _build(types[k], v, f"{where}.{k}") for k, v in value.items()}
+  with arguments_of(f"{where}."):
+    return kind(**values)
 
 
 def _build_model(value, where) -> ModelConfig:
