@@ -59,7 +59,7 @@ class Perceptual:
       if k:
         p, t = (nn.max_pool(x, (2, 2), strides=(2, 2)) for x in (p, t))
       for kernel, bias in block:
-        p, t = (nn.relu(xla.convolve(x, kernel) + bias) for x in (p, t))
+        p, t = (nn.relu(xla.convolve(x, jnp.asarray(kernel)) + bias) for x in (p, t))
       distance += jnp.square(p - t).mean(axis=(1, 2, 3))
     return distance
 

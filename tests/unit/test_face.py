@@ -32,7 +32,8 @@ FACE = {
   "losses": "l1 mse ssim",
   "masks": "cartesian central equispaced full gaussian2d load save",
   "metrics": "METRICS Metric all hfen hfn mse nmse per_slice psnr resolve roi_snr ssim",
-  "models": "DCCNN EDSR NETWORKS SwinIR VDSR build channels features find_network",
+  "models": "DCCNN EDSR NETWORKS SwinIR VDSR build channels describe features "
+  "find_network",
   "plot": "comparison",
   "statistics": "Comparison Effect Equivalence Share compare mixed_effects "
   "share_of_gap",
