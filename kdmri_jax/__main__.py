@@ -1,12 +1,12 @@
 """The command `kdmri`: one sub-command for each script."""
 
 import ast
-import difflib
 import importlib
 import pathlib
 import sys
 
 import kdmri_jax
+from kdmri_jax.lookup import suggestion
 from kdmri_jax.scripts._missing import explain_missing_packages
 
 _SCRIPTS = pathlib.Path(__file__).parent / "scripts"
@@ -29,8 +29,7 @@ def main() -> None:
     script = importlib.import_module(f"kdmri_jax.scripts.{name}")
     importlib.import_module("kdmri_jax.cli").run_main(script.main)
   else:
-    close = difflib.get_close_matches(name, names, n=1)
-    remedy = f"Did you mean {close[0]!r}?" if close else f"See {started} --help."
+    remedy = suggestion(name, names) or f"See {started} --help."
     sys.exit(
       f"\nerror: {started}: found no command {name!r}; expected one of "
       f"{', '.join(names)}. {remedy}"

@@ -46,10 +46,11 @@ def unknown(
 ) -> ArgumentError:
   """The error for a name that is none of the known ones; suggests the closest."""
   known = list(known)
-  close = difflib.get_close_matches(name, known, n=1)
-  return ArgumentError(
-    argument,
-    repr(name),
-    f"one of {', '.join(known) or '(none)'}{more}",
-    f"Did you mean {close[0]!r}?" if close else "",
-  )
+  expected = f"one of {', '.join(known) or '(none)'}{more}"
+  return ArgumentError(argument, repr(name), expected, suggestion(name, known))
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+  """ "Did you mean" the most similar of the known names; "" where none is similar."""
+  close = difflib.get_close_matches(name, list(known), n=1)
+  return f"Did you mean {close[0]!r}?" if close else ""

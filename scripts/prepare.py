@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from kdmri_jax import cli
 from kdmri_jax.config import DataConfig, PhantomConfig
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 
 _SOURCE = flags.DEFINE_string(
   "source",
@@ -84,12 +84,12 @@ def main(argv: list[str]) -> None:
   from kdmri_jax.data.sources import TRAINING, prepared
 
   kinds = {name: source for name, source in TRAINING.items() if name != "prepared"}
-  config = _config()
-  volumes = tqdm(dataset.read(config), unit=" volumes")
   out = pathlib.Path(_OUT.value)
   notes = collections.Counter()
-  settings = dataclasses.asdict(config)
   try:
+    config = _config()
+    volumes = tqdm(dataset.read(config), unit=" volumes")
+    settings = dataclasses.asdict(config)
     lookup.find("source", config.source, kinds)
     names = prepared.write_folder(_noted(volumes, notes), out, settings)
   except ArgumentError as error:
@@ -113,6 +113,15 @@ def _noted(volumes: Iterable, notes: collections.Counter) -> Iterator:
 
 def _config() -> DataConfig:
   """The data settings; those of the split do not matter here."""
+  with arguments_of("phantom."):
+    phantom = PhantomConfig(
+      family=_FAMILY.value,
+      subjects=_SUBJECTS.value,
+      slices=_DEPTH.value,
+      size=tuple(map(int, _SIZE.value)),
+      seed=_SEED.value,
+      phase=_PHASE.value,
+    )
   return DataConfig(
     source=_SOURCE.value,
     root=_ROOT.value,
@@ -131,14 +140,7 @@ def _config() -> DataConfig:
     test=(),
     validation_fraction=0.5,
     split_seed=0,
-    phantom=PhantomConfig(
-      family=_FAMILY.value,
-      subjects=_SUBJECTS.value,
-      slices=_DEPTH.value,
-      size=tuple(map(int, _SIZE.value)),
-      seed=_SEED.value,
-      phase=_PHASE.value,
-    ),
+    phantom=phantom,
   )
 
 

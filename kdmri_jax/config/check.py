@@ -1,7 +1,6 @@
-"""Checks the limits of a config's values, and that they are consistent."""
+"""Checks that the values of a config are consistent."""
 
-import dataclasses
-import difflib
+import itertools
 import math
 import re
 from collections.abc import Iterable
@@ -14,36 +13,21 @@ from kdmri_jax.config.schema import (
   ExperimentConfig,
   StageConfig,
 )
-from kdmri_jax.config.setting import limits
-from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.errors import UserError
+from kdmri_jax.lookup import suggestion
 
 
 def check(config: ExperimentConfig) -> None:
-  """Checks the limits of every value, and that every name refers to something.
+  """Checks that every name is usable and refers to something.
 
   Raises:
-    UserError: a value is outside its limits; or stages, models and terms have unusable
-      names, or refer to some that do not exist.
+    UserError: stages, models and terms have unusable names, or refer to some that do
+      not exist.
   """
-  _check_limits(config, "config")
   _check_seeds(config)
   _check_names(config)
   _check_noise(config)
   _check_references(config)
-
-
-def _check_limits(part, where: str) -> None:
-  """Every value is within the limits of its key."""
-  for field in dataclasses.fields(part):
-    value, key = getattr(part, field.name), f"{where}.{field.name}"
-    with arguments_of(f"{where}."):
-      limits(field).check(field.name, value)
-    inner = (
-      {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {}
-    )
-    for name, item in (inner or {key: value}).items():
-      if dataclasses.is_dataclass(item):
-        _check_limits(item, name)
 
 
 def _check_seeds(config: ExperimentConfig) -> None:
@@ -63,10 +47,10 @@ def _check_names(config: ExperimentConfig) -> None:
       if not re.fullmatch(r"\w+", name):
         expected = "a name of letters, digits and _"
         raise UserError(f"config.{group}", f"{name!r}", expected, "Rename it.")
-  for name in RESERVED_ROWS:
-    if name in config.stages:
+  for name in config.stages:
+    if name in RESERVED_ROWS:
       expected = f"a stage called none of {', '.join(RESERVED_ROWS)}"
-      raise UserError("config.stages", f"{name!r}", expected, "Rename the stage.")
+      raise UserError("config.stages", f"{name!r}", expected)
 
 
 def _check_references(config: ExperimentConfig):
@@ -75,14 +59,16 @@ def _check_references(config: ExperimentConfig):
     where = f"config.stages.{name}"
     _known(name, config.stages, "config.pipeline", "a stage in config.stages")
     stage = config.stages[name]
-    _known(stage.model, config.models, f"{where}.model", "a model in config.models")
-    if stage.branches:
-      _known(stage.branches, config.models, f"{where}.branches", "a model")
-    for task in stage.tasks:
-      _known(task, config.tasks, f"{where}.tasks", "a task in config.tasks")
-    if stage.teacher:
-      _known(stage.teacher, done, f"{where}.teacher", "a stage before this one")
-    _check_teachers(config, stage, done, f"{where}.teachers")
+    for key, names, known, what in (
+      ("model", [stage.model], config.models, "a model in config.models"),
+      ("branches", [stage.branches], ["", *config.models], "a model"),
+      ("tasks", stage.tasks, config.tasks, "a task in config.tasks"),
+      ("teacher", [stage.teacher], ["", *done], "a stage before this one"),
+      ("teachers", stage.teachers.values(), done, "a stage before this one"),
+    ):
+      for each in names:
+        _known(each, known, f"{where}.{key}", what)
+    _check_teachers(config, stage, f"{where}.teachers")
     if stage.start_from:
       _check_start(config, stage, done, f"{where}.start_from")
     _check_stage(where, stage)
@@ -90,22 +76,17 @@ def _check_references(config: ExperimentConfig):
   _check_evaluation(config)
 
 
-def _check_teachers(config: ExperimentConfig, stage: StageConfig, done, where: str):
+def _check_teachers(config: ExperimentConfig, stage: StageConfig, where: str):
   if not stage.teachers:
     return
   if stage.teacher:
     remedy = "Leave `teacher` empty."
     raise UserError(where, "also one teacher for all tasks", "either", remedy)
-  for teacher in stage.teachers.values():
-    _known(teacher, done, where, "a stage before this one")
   taught = set(stage.tasks or config.tasks)
   if taught != set(stage.teachers):
-    raise UserError(
-      where,
-      f"teachers of the tasks {', '.join(stage.teachers)}",
-      f"one for each task of the stage, {', '.join(sorted(taught)) or '(none)'}",
-      "Name them all.",
-    )
+    found = f"teachers of the tasks {', '.join(stage.teachers)}"
+    tasks = ", ".join(sorted(taught)) or "(none)"
+    raise UserError(where, found, f"one for each task of the stage, {tasks}")
 
 
 def _check_noise(config: ExperimentConfig):
@@ -114,69 +95,50 @@ def _check_noise(config: ExperimentConfig):
   for where, noise in groups.items():
     low, high = noise.snr
     if not 0 < low <= high or math.isinf(high) != math.isinf(low):
-      raise UserError(
-        f"{where}.snr",
-        f"{noise.snr}",
-        "the lowest and the highest ratio, above 0; (inf, inf) for no noise",
-        "Give them in this order.",
-      )
+      expected = "lowest and highest ratio, above 0, in this order; (inf, inf) for none"
+      raise UserError(f"{where}.snr", f"{noise.snr}", expected)
 
 
 def _check_evaluation(config: ExperimentConfig):
-  evaluation = config.evaluation
-  if not evaluation.models:
-    raise UserError("config.evaluation.models", "none", "at least one stage")
-  for name in evaluation.models:
-    _known(name, config.pipeline, "config.evaluation.models", "a stage in the pipeline")
-  for key in ("teacher", "student"):
-    where = f"config.evaluation.{key}"
-    _known(getattr(evaluation, key), config.stages, where, "a stage")
+  evaluation, where = config.evaluation, "config.evaluation"
+  models, compared = evaluation.models, "a stage in config.evaluation.models"
+  if not models:
+    raise UserError(f"{where}.models", "none", "at least one stage")
+  for key, names, known, what in (
+    ("models", models, config.pipeline, "a stage in the pipeline"),
+    ("teacher", [evaluation.teacher], config.stages, "a stage"),
+    ("student", [evaluation.student], config.stages, "a stage"),
+    ("teachers", evaluation.teachers, config.tasks, "a task in config.tasks"),
+    ("teachers", evaluation.teachers.values(), models, compared),
+    ("distilled", evaluation.distilled, config.stages, "a stage"),
+    ("control", [evaluation.control], ["", *models], compared),
+    ("pairs", itertools.chain(*evaluation.pairs), models, compared),
+    ("published", evaluation.published, (ZERO_FILLED, *models), "a row of the table"),
+  ):
+    for name in names:
+      _known(name, known, f"{where}.{key}", what)
   if evaluation.teacher == evaluation.student:
     found = f"{evaluation.student!r}, the teacher, too"
-    raise UserError(where, found, "another stage", "Name the unassisted student.")
-  for task, name in evaluation.teachers.items():
-    where = "config.evaluation.teachers"
-    _known(task, config.tasks, where, "a task in config.tasks")
-    _known(name, evaluation.models, where, "a stage in config.evaluation.models")
-  for name in evaluation.distilled:
-    _known(name, config.stages, "config.evaluation.distilled", "a stage")
-  if evaluation.control:
-    what = "a stage in config.evaluation.models"
-    _known(evaluation.control, evaluation.models, "config.evaluation.control", what)
-  for pair in evaluation.pairs:
-    _check_pair(evaluation, pair)
+    raise UserError(
+      f"{where}.student", found, "another stage", "Name the unassisted student."
+    )
+  for first, second in evaluation.pairs:
+    if first == second:
+      found = f"{first!r} twice"
+      raise UserError(f"{where}.pairs", found, "two stages", "Name another stage.")
   _check_published(evaluation)
-
-
-def _check_pair(evaluation: EvaluationConfig, pair: tuple[str, str]):
-  where = "config.evaluation.pairs"
-  for name in pair:
-    _known(name, evaluation.models, where, "a stage in config.evaluation.models")
-  if pair[0] == pair[1]:
-    found = f"{pair[0]!r} twice"
-    raise UserError(where, found, "two stages to compare", "Name another stage.")
 
 
 def _check_published(evaluation: EvaluationConfig):
   where = "config.evaluation.published"
-  rows = (ZERO_FILLED, *evaluation.models)
   for name, numbers in evaluation.published.items():
-    _known(name, rows, where, "a row of the table")
     psnr, ssim = (*numbers, 0.0, 0.0)[:2]
     if len(numbers) not in (1, 2) or not (math.isfinite(psnr) and -1 <= ssim <= 1):
-      raise UserError(
-        f"{where}.{name}",
-        f"{numbers}",
-        "a finite PSNR in dB, and an SSIM between -1 and 1 where there is one",
-        "Give them in this order.",
-      )
+      expected = "a finite PSNR in dB, then an SSIM from -1 to 1 where there is one"
+      raise UserError(f"{where}.{name}", f"{numbers}", expected)
   if evaluation.published and not evaluation.published_source:
-    raise UserError(
-      "config.evaluation.published_source",
-      "none",
-      "the source of the published numbers",
-      "Name the publication and its table.",
-    )
+    expected = "the publication of the numbers, and its table"
+    raise UserError("config.evaluation.published_source", "none", expected)
 
 
 def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str):
@@ -185,42 +147,27 @@ def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str)
   _known(stage.start_from, choices, where, "a stage before this one")
   model = config.stages[name].branches if part else config.stages[name].model
   if model != stage.model:
-    raise UserError(
-      where,
-      f"{stage.start_from!r}, a stage of another model",
-      f"a stage of the model {stage.model!r}",
-      "Start from one of those, or from none.",
-    )
+    found = f"{stage.start_from!r}, a stage of another model"
+    raise UserError(where, found, f"a stage of the model {stage.model!r}, or ''")
 
 
 def _check_stage(where: str, stage: StageConfig):
   if not any(term.weight for term in stage.terms.values()):
-    raise UserError(
-      f"{where}.terms", "no term with a weight", "at least one", "Give a term a weight."
-    )
-  _known(
-    stage.select, ["mse", "l1", "loss", *stage.terms], f"{where}.select", "a quantity"
-  )
+    raise UserError(f"{where}.terms", "no term with a weight", "at least one")
+  selectable = ["mse", "l1", "loss", *stage.terms]
+  _known(stage.select, selectable, f"{where}.select", "a quantity")
   for name, term in stage.terms.items():
     if name in RESERVED:
-      raise UserError(
-        f"{where}.terms.{name}",
-        "a name that the log reserves",
-        f"a term called none of {', '.join(RESERVED)}",
-        "Rename the term.",
-      )
+      found = "a name that the log reserves"
+      expected = f"a term called none of {', '.join(RESERVED)}"
+      raise UserError(f"{where}.terms.{name}", found, expected)
     if len(term.hint) > 1 and len(term.guided) != len(term.hint):
-      raise UserError(
-        f"{where}.terms.{name}",
-        f"{len(term.guided)} guided and {len(term.hint)} hint layers",
-        "as many guided layers as hint layers",
-        "Name one teacher layer for each student layer.",
-      )
+      found = f"{len(term.guided)} guided and {len(term.hint)} hint layers"
+      expected = "one hint layer for each guided layer, or one for all"
+      raise UserError(f"{where}.terms.{name}", found, expected)
 
 
 def _known(name, names, where, what):
   if name not in names:
-    expected = f"{what} ({', '.join(names) or 'none'})"
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else ""
-    raise UserError(where, f"{name!r}", expected, hint)
+    expected = f"{what} ({', '.join(filter(None, names)) or 'none'})"
+    raise UserError(where, f"{name!r}", expected, suggestion(name, names))

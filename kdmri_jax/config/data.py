@@ -3,11 +3,13 @@
 import dataclasses
 import math
 
-from kdmri_jax.config.setting import setting
+from kdmri_jax.config.setting import Settings, setting
+
+MASKS = ("cartesian", "equispaced", "gaussian2d", "central", "full", "file")
 
 
 @dataclasses.dataclass(frozen=True)
-class PhantomConfig:
+class PhantomConfig(Settings):
   """Synthetic subjects (`data.source = "phantom"`).
 
   Attributes:
@@ -28,7 +30,7 @@ class PhantomConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(Settings):
   """The volumes and their split.
 
   Attributes:
@@ -65,23 +67,23 @@ class DataConfig:
   include: tuple[str, ...] = setting(())
   subject_pattern: str = setting("")
   contrast: str = setting("")
-  combine: str = setting("")
+  combine: str = setting("", choices=("", "rss", "sense"))
   acceleration_tag: str = setting("4x")
   kdmri_type: str = setting("")
   crop: tuple[int, int] = setting((0, 0), least=0)
-  scaling: str = setting("volume_max")
+  scaling: str = setting("volume_max", choices=("volume_max", "none"))
   memory_mb: int = setting(8192, free=True)
   slices_per_volume: int = setting(0, least=0)
   train: tuple[str, ...] = setting(())
   validation: tuple[str, ...] = setting(())
   test: tuple[str, ...] = setting(())
-  validation_fraction: float = setting(0.2)
-  split_seed: int = setting(0)
+  validation_fraction: float = setting(0.2, least=0, most=1)
+  split_seed: int = setting(0, least=0)
   phantom: PhantomConfig = setting(PhantomConfig)
 
 
 @dataclasses.dataclass(frozen=True)
-class MaskConfig:
+class MaskConfig(Settings):
   """The sampling mask.
 
   Attributes:
@@ -96,16 +98,16 @@ class MaskConfig:
     path: .npy file for kind "file".
   """
 
-  kind: str = setting("cartesian")
+  kind: str = setting("cartesian", choices=MASKS)
   acceleration: float = setting(4.0)
   centre_lines: int = setting(10)
-  axis: int = setting(0)
+  axis: int = setting(0, least=0, most=1)
   seed: int = setting(0, least=0)
   path: str = setting("", free=True)
 
 
 @dataclasses.dataclass(frozen=True)
-class NoiseConfig:
+class NoiseConfig(Settings):
   """Noise that is added to the measured k-space, see `physics.noise`.
 
   Attributes:
@@ -122,7 +124,7 @@ class NoiseConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TaskConfig:
+class TaskConfig(Settings):
   """One task: the measurement that the networks invert.
 
   Attributes:
@@ -135,7 +137,7 @@ class TaskConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class AugmentConfig:
+class AugmentConfig(Settings):
   """Random changes of the training slices, drawn in every step.
 
   Attributes:

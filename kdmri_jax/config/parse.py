@@ -1,7 +1,6 @@
 """From an experiment file's config to the checked schema."""
 
 import dataclasses
-import difflib
 import math
 import typing
 from collections.abc import Mapping
@@ -12,7 +11,8 @@ from ml_collections import ConfigDict
 from kdmri_jax.config.check import check
 from kdmri_jax.config.schema import ExperimentConfig, ModelConfig
 from kdmri_jax.config.setting import is_number
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.lookup import suggestion
 
 
 def parse(config: Mapping[str, Any]) -> ExperimentConfig:
@@ -144,14 +144,14 @@ def _build_dataclass(kind, value, where):
     raise UserError(where, f"{value!r}", f"a group of settings: {', '.join(types)}")
   for key in value:
     if key not in types:
-      close = difflib.get_close_matches(key, types, n=1)
-      hint = f"Did you mean {where}.{close[0]}?" if close else ""
-      expected = f"one of {', '.join(types)}"
-      raise UserError(f"{where}.{key}", "an unknown key", expected, hint)
+      found, expected = "an unknown key", f"one of {', '.join(types)}"
+      raise UserError(f"{where}.{key}", found, expected, suggestion(key, types))
   for field in dataclasses.fields(kind):
     if field.name not in value and _default(field) is dataclasses.MISSING:
       raise UserError(where, f"no {field.name}", "a value for it")
-  return kind(**{k: _build(types[k], v, f"{where}.{k}") for k, v in value.items()})
+  values = {k: _build(types[k], v, f"{where}.{k}") for k, v in value.items()}
+  with arguments_of(f"{where}."):
+    return kind(**values)
 
 
 def _build_model(value, where) -> ModelConfig:
@@ -171,10 +171,6 @@ def _check_published_on(config: ExperimentConfig):
   settings = flat(to_dict(config))
   for key in config.evaluation.published_on:
     if key not in settings:
-      close = difflib.get_close_matches(key, settings, n=1)
-      raise UserError(
-        "config.evaluation.published_on",
-        f"{key!r}",
-        "settings of this experiment, such as data.source",
-        f"Did you mean {close[0]}?" if close else "",
-      )
+      where, hint = "config.evaluation.published_on", suggestion(key, settings)
+      expected = "settings of this experiment, such as data.source"
+      raise UserError(where, f"{key!r}", expected, hint)

@@ -14,7 +14,7 @@ from kdmri_jax.config.data import (
   NoiseConfig,
   TaskConfig,
 )
-from kdmri_jax.config.setting import setting
+from kdmri_jax.config.setting import Settings, setting
 from kdmri_jax.protocols import PROTOCOLS
 
 # The row of the network's input in the table of results.
@@ -28,7 +28,7 @@ RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "bran
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings):
   """One network. In a config file its settings are beside `network`.
 
   Attributes:
@@ -43,7 +43,7 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class TermConfig:
+class TermConfig(Settings):
   """One weighted term of a stage's loss.
 
   Attributes:
@@ -67,7 +67,7 @@ class TermConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class StageConfig:
+class StageConfig(Settings):
   """One training stage.
 
   Attributes:
@@ -114,7 +114,7 @@ class StageConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(Settings):
   """The comparison at the end.
 
   Attributes:
@@ -161,7 +161,7 @@ class EvaluationConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExperimentConfig:
+class ExperimentConfig(Settings):
   """A whole experiment.
 
   Attributes:

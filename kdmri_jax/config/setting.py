@@ -28,7 +28,7 @@ class Limits:
   def __str__(self) -> str:
     """The limits as text, such as "a number from 0 to 1"; "" without any."""
     if self.choices:
-      return "one of " + ", ".join(map(str, self.choices))
+      return "one of " + ", ".join(choice or "''" for choice in self.choices)
     upper = self.most is not None and math.isfinite(self.most)
     if self.least is not None and upper:
       return f"a number from {self.least:g} to {self.most:g}"
@@ -53,6 +53,18 @@ class Limits:
     if self.most is None:
       return math.isfinite(number) and least <= number
     return least <= number <= self.most
+
+
+class Settings:
+  """A group of settings: a dataclass that checks the limits of its values.
+
+  Raises:
+    ArgumentError: a value is outside the limits of its key.
+  """
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      limits(field).check(field.name, getattr(self, field.name))
 
 
 def setting(

@@ -142,8 +142,6 @@ def _draw(subjects, free, owner, config):
     expected = "a number between 0 and 1"
     remedy = "Or name the subjects as validation."
     raise ArgumentError("validation_fraction", found, expected, remedy)
-  if config.split_seed < 0:
-    raise ArgumentError("split_seed", str(config.split_seed), "0 or more")
   available = len(free) - (0 if config.train else 1)
   if available < 1:
     there = f"left for validation ({len(subjects)} in all: {_some(subjects)})"

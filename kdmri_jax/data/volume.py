@@ -200,9 +200,6 @@ def _is_transform_of(kspace, target):
 
 
 def _central(have, wanted):
-  if wanted < 0:
-    expected = "0 or more; 0 takes all slices"
-    raise ArgumentError("slices_per_volume", str(wanted), expected)
   count = min(have, wanted) if wanted else have
   start = (have - count) // 2
   return start, start + count
@@ -224,9 +221,6 @@ def _crop_size(volume, shape, config):
 
 
 def _divisor(volume, target, config):
-  if config.scaling not in ("volume_max", "none"):
-    expected = "'volume_max' or 'none'"
-    raise ArgumentError("scaling", repr(config.scaling), expected)
   if np.all(target == target.flat[0]):
     found = f"the same value {target.flat[0]} everywhere in the slices and crop"
     raise UserError(volume.file, found, "an image", "Exclude it, or change the crop.")

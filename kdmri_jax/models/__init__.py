@@ -1,7 +1,6 @@
 """Networks; `NETWORKS` lists them by name, `build` creates one from a config."""
 
 import dataclasses
-import difflib
 from typing import Any
 
 from flax import linen as nn
@@ -9,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.lookup import find
+from kdmri_jax.lookup import find, suggestion
 from kdmri_jax.models import features
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
@@ -97,9 +96,8 @@ def find_network(name: str) -> type[nn.Module]:
 
 def _check(key: str, value, fields: dict) -> None:
   if key not in fields:
-    close = difflib.get_close_matches(key, fields, n=1)
-    hint = f"Did you mean {close[0]}?" if close else ""
-    raise ArgumentError(key, "an unknown key", f"one of {', '.join(fields)}", hint)
+    expected = f"one of {', '.join(fields)}"
+    raise ArgumentError(key, "an unknown key", expected, suggestion(key, fields))
   default = fields[key].default
   kinds = (int, float) if isinstance(default, float) else type(default)
   typed = default is not dataclasses.MISSING and default is not None

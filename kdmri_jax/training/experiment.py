@@ -10,16 +10,16 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from flax import linen as nn
 
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.lookup import unknown
 from kdmri_jax.physics import acquisition
 from kdmri_jax.training import batches, fingerprint, leaks, parallel
 from kdmri_jax.training import stage_loop as stage_lib
 from kdmri_jax.training.checkpoint import Progress
-from kdmri_jax.training.given import Given, Origin
+from kdmri_jax.training.given import Origin
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.stage import Setting, Stage
 from kdmri_jax.training.stage_folder import StageFolder
@@ -51,6 +51,8 @@ class Experiment:
     dataset: slices, split and how they are measured.
     devices: the devices in use.
     plans: networks, terms and slices of the stages.
+    models: the networks of the stages, by stage.
+    given: the stages that are not trained here, by name.
   """
 
   def __init__(self, config: ExperimentConfig, workdir: pathlib.Path):
@@ -68,19 +70,10 @@ class Experiment:
       self.dataset = dataset_lib.load(config.data, measured)
     self._data: dict[str, Any] | None = None  # see `for_task`
     self.plans = StagePlans(config, self.dataset, workdir)
+    self.models, self.given = self.plans.models, self.plans.given
     for seed in range(config.seed, config.seed + config.seeds):
       for name, given in self.given.items():
         leaks.refuse(config, name, given.origin(seed), self.dataset.test)
-
-  @property
-  def models(self) -> dict[str, nn.Module]:
-    """The networks of the stages, by stage."""
-    return self.plans.models
-
-  @property
-  def given(self) -> dict[str, Given]:
-    """The stages that are not trained here, by name."""
-    return self.plans.given
 
   def for_seed(
     self, seed: int, devices: Sequence[jax.Device] | None = None
@@ -129,8 +122,8 @@ class Experiment:
     """
     for name in names:
       if name not in self.config.pipeline:
-        known = ", ".join(self.config.pipeline)
-        raise UserError("--stages", f"{name!r}", f"stages out of {known}")
+        with arguments_of("--"):
+          raise unknown("stages", name, self.config.pipeline)
     self._check_needs(names)
     self.workdir.check(self.config, self.data)
     origins = {name: self.origin(name) for name in self.given}
@@ -161,14 +154,9 @@ class Experiment:
       UserError: see `stage.train`.
       Interrupted: a signal stopped it; the state was saved.
     """
+    acquisitions = self.dataset.acquisitions
     setting = Setting(
-      config=self.config,
-      acquisitions=self.dataset.acquisitions,
-      devices=self.devices,
-      seed=self.seed,
-      signal=signal,
-      label=label,
-      row=row,
+      self.config, acquisitions, self.devices, self.seed, signal, label, row
     )
     for name in self.config.pipeline:
       if name in names and not self.is_finished(name):

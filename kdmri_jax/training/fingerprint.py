@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -114,20 +114,28 @@ def differences(before: Any, now: Any, where: str = "") -> list[tuple[str, Any, 
   return [] if before == now else [(where, before, now)]
 
 
-def in_words(there: Mapping, here: Mapping, free: str) -> list[str]:
-  """ "KEY: VALUE there, VALUE here" of each difference in a key that is not `free`."""
-  here = json.loads(json.dumps(here))
-  return [
+def in_words(
+  there: Mapping,
+  here: Mapping,
+  is_free: Callable[[str], Any] = lambda key: False,
+  more: Sequence[str] = (),
+) -> str:
+  """ "KEY: VALUE there, VALUE here" of each difference; "" without any.
+
+  Args:
+    there: an object that was read from a JSON file.
+    here: another one, or values that can be written as one.
+    is_free: whether a key may differ.
+    more: further differences in words.
+  """
+  words = [
     f"{key}: {old!r} there, {new!r} here"
-    for key, old, new in differences(there, here)
-    if not re.fullmatch(free, key)
+    for key, old, new in differences(there, json.loads(json.dumps(here)))
+    if not is_free(key)
   ]
-
-
-def shown(sentences: list[str]) -> str:
-  """The first of them, and how many more there are."""
-  more = len(sentences) - _MOST_SHOWN
-  return "; ".join(sentences[:_MOST_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+  words += more
+  rest = len(words) - _MOST_SHOWN
+  return "; ".join(words[:_MOST_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 def check(
@@ -145,11 +153,11 @@ def check(
     UserError: lists the differences.
   """
   unknown = [re.escape(key) for key, known in here["weights_of"].items() if not known]
-  free = rf"version|weights_of\.({'|'.join(unknown)})"
-  if found := in_words(there, here, free):
+  free = re.compile(rf"version|weights_of\.({'|'.join(unknown)})")
+  if found := in_words(there, here, free.fullmatch):
     raise UserError(
       path,
-      f"a stage that was trained with other settings: {shown(found)}",
+      f"a stage that was trained with other settings: {found}",
       "the stage of this run",
       "Remove this folder to train the stage again. To use weights of another run, "
       "set the stage's `given` to that run's WORKDIR/STAGE.",

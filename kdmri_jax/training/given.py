@@ -212,21 +212,18 @@ class GivenOutputs:
     """
     path = self._file(volume)
     if not path.is_file():
-      raise UserError(
-        self._where,
-        f"{self.text!r} without {path.name}",
-        "an output for every volume that the stages it teaches are trained and "
-        "validated on",
-        "Reconstruct that volume, too, or exclude it from the data.",
-      )
+      found = f"{self.text!r} without {path.name}"
+      expected = "an output for every training and validation volume of its students"
+      remedy = "Reconstruct that volume, too, or exclude it from the data."
+      raise UserError(self._where, found, expected, remedy)
     images, units = self._read(path)
     if images.shape != tuple(volume.target.shape):
       expected = f"{tuple(volume.target.shape)}, the shape of the volume in this run"
       raise UserError(path, f"{KEY} of shape {images.shape}", expected)
-    if channels == 2 and images.dtype.kind != "c":
-      raise UserError(path, f"a real {KEY}", "a complex one, as the images of this run")
-    if channels == 1 and images.dtype.kind == "c":
-      raise UserError(path, f"a complex {KEY}", "a real one, as the images of this run")
+    kinds = ("a real", "a complex")
+    if (images.dtype.kind == "c") != (channels == 2):
+      found, expected = f"{kinds[2 - channels]} {KEY}", f"{kinds[channels - 1]} one"
+      raise UserError(path, found, f"{expected}, as the images of this run")
     if units == "file":
       images = images / volume.record["scale_factor"]
     if channels == 1:

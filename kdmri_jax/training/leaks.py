@@ -1,5 +1,6 @@
 """Checks that a given stage was not trained on subjects that this run evaluates."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,8 @@ from kdmri_jax.training.given import Origin
 # The keys of a training's record about its images and their measurement.
 _SETTINGS = ("mask", "noise", "tasks", "data")
 _DIGESTS = {
-  "data.train_digest": "other training images",
-  "data.mask_digest": "another mask",
+  "train_digest": "other training images",
+  "mask_digest": "another mask",
 }
 _MOST_NAMED = 5
 
@@ -71,17 +72,14 @@ def notes(name: str, origin: Origin, here: Mapping[str, Any]) -> list[str]:
   if origin.record:
     there = {key: origin.record.get(key) for key in _SETTINGS}
     here = {key: here.get(key) for key in _SETTINGS}
-    free = "data.(validation|train|mask)_digest"
-    words = fingerprint.in_words(there, here, free)
-    words += [
-      text
-      for key, text in _DIGESTS.items()
-      if there["data"][key[5:]] != here["data"][key[5:]]
+    free = re.compile("data.(validation|train|mask)_digest").fullmatch
+    others = [
+      text for key, text in _DIGESTS.items() if there["data"][key] != here["data"][key]
     ]
-    if words:
+    if words := fingerprint.in_words(there, here, free, others):
       found.append(
         f"The stage {name} is given by {origin.text} and was trained with other "
-        f"settings: {fingerprint.shown(words)}."
+        f"settings: {words}."
       )
   if not origin.complete:
     found.append(

@@ -64,7 +64,7 @@ class StageLog:
       for key, value in entry[group].items()
     }
     values["learning_rate"] = entry["learning_rate"]
-    self._board.add([summary.scalar(*item) for item in values.items()], entry["step"])
+    self._board.scalars(values, entry["step"])
     if self._bar.disable:
       logging.info(
         "%s epoch %d: train loss %.4g, validation %s, %.0f s",
@@ -92,14 +92,8 @@ class StageLog:
       for name, m in measured.items()
     }
     self._append({"event": "audit", "step": step, "terms": terms})
-    self._board.add(
-      [
-        summary.scalar(f"audit/{name}/{key}", value)
-        for name, values in terms.items()
-        for key, value in values.items()
-      ],
-      step,
-    )
+    for name, values in terms.items():
+      self._board.scalars({f"audit/{name}/{k}": v for k, v in values.items()}, step)
     if not total:
       self._warn_once("", "%s: no term has a gradient at step %d", self._name, step)
       return
@@ -124,7 +118,7 @@ class StageLog:
   def image(self, panel: np.ndarray, step: int) -> None:
     """A grey picture [H, W] in 0..1, such as input | reconstruction | target."""
     shown = np.uint8(255 * np.clip(panel, 0, 1))[None]
-    self._board.add([summary.image("validation", shown)], step)
+    self._board.add(summary.image("validation", shown), step)
 
   def close(self) -> None:
     """Ends the bar; all entries are already on the disk."""
@@ -144,9 +138,12 @@ class _Board:
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self._write(event_pb2.Event(step=step + 1, session_log=start))
 
-  def add(self, summaries, step: int) -> None:
-    for item in summaries:
-      self._write(event_pb2.Event(step=step, summary=item))
+  def scalars(self, values: dict[str, float], step: int) -> None:
+    for name, value in values.items():
+      self.add(summary.scalar(name, value), step)
+
+  def add(self, item, step: int) -> None:
+    self._write(event_pb2.Event(step=step, summary=item))
 
   def _write(self, event) -> None:
     event.wall_time = time.time()

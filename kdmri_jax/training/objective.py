@@ -56,12 +56,8 @@ def adapt(
       logging.info("%s, %s: the larger maps are pooled to %s", stage, term.name, sizes)
     term = term._replace(compare=AdaptedMethod(term.compare.method, channels, sizes))
     if term.owns_weights and not term.weight:
-      raise ArgumentError(
-        f"{term.name}.weight",
-        "0, for a term with its own weights, which would not be trained",
-        "a weight above 0",
-        "Raise it, or remove the term.",
-      )
+      found = "0, for a term with its own weights, which would not be trained"
+      raise ArgumentError(f"{term.name}.weight", found, "more than 0, or no such term")
     return term
 
   return tuple(map(adapted, terms))

@@ -47,20 +47,16 @@ def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
     UserError: more devices than there are, or the batch does not divide over them.
   """
   devices = jax.local_devices()
-  count = requested or len(devices)
-  if not requested:
-    count = _largest_divisor(batch_size, count)
+  count = requested or _largest_divisor(batch_size, len(devices))
   if count > len(devices):
-    raise UserError(
-      "config.devices", f"{count}", f"at most {len(devices)}", "Lower it or set 0."
-    )
+    raise UserError("config.devices", f"{count}", f"0 to {len(devices)}, 0 for all")
   if batch_size % count:
+    divisor = _largest_divisor(batch_size, count)
     raise UserError(
       "config.batch_size",
       f"{batch_size} slices for {count} devices",
       "a batch that divides evenly over the devices",
-      f"Set --config.batch_size={-(-batch_size // count) * count} or --config.devices="
-      f"{_largest_divisor(batch_size, count)}.",
+      f"Set it to {-(-batch_size // count) * count}, or config.devices to {divisor}.",
     )
   return devices[:count]
 
@@ -129,11 +125,6 @@ def gather(tree: Any) -> Any:
   return jax.lax.all_gather(tree, AXIS, tiled=True)
 
 
-def position() -> jax.Array:
-  """Number of this device among those of the step, counted from 0."""
-  return jax.lax.axis_index(AXIS)
-
-
 def average(tree: Any) -> Any:
   """The mean over the devices."""
   return jax.lax.pmean(tree, AXIS)
@@ -178,9 +169,9 @@ def compile_step(
     return x.reshape(local, x.shape[0] // local, *x.shape[1:])
 
   def join(output, axis):
-    return (
-      output if axis is None else jax.tree.map(np.concatenate, jax.device_get(output))
-    )
+    if axis is None:
+      return output
+    return jax.tree.map(np.concatenate, jax.device_get(output))
 
   def call(*arguments):
     pairs = zip(arguments, split, strict=True)

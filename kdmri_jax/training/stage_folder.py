@@ -1,6 +1,5 @@
 """The folder of a stage: its record and its checkpoints."""
 
-import json
 import pathlib
 from typing import Any
 
@@ -8,12 +7,12 @@ import jax
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.saving import replacing, saving
-from kdmri_jax.training import fingerprint
+from kdmri_jax.training import fingerprint, records
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
 
 RECORD = "trained_with.json"
 GIVEN = "given.json"
+_REMEDY = "Remove the stage's folder to train it again."
 
 
 class StageFolder:
@@ -71,7 +70,7 @@ class StageFolder:
   def given(self) -> dict[str, Any] | None:
     """The record of a stage that was given, see `give`; None for other stages."""
     path = self.path / GIVEN
-    return _read(path) if path.exists() else None
+    return records.read(path, _REMEDY) if path.exists() else None
 
   def give(self, origin: dict[str, Any], *, write: bool) -> None:
     """Records the origin of a given stage, or checks it against the record.
@@ -92,15 +91,15 @@ class StageFolder:
       )
     before = self.given()
     if before and before["digests"] != origin["digests"]:
-      changed = fingerprint.in_words(before["digests"], origin["digests"], "")
+      changed = fingerprint.in_words(before["digests"], origin["digests"])
       raise UserError(
         self.path / GIVEN,
-        f"other weights than those of {origin['text']} ({fingerprint.shown(changed)})",
+        f"other weights than those of {origin['text']} ({changed})",
         "the weights that were given when this run began",
         "Give those, or start again in another --workdir.",
       )
     if write:
-      _write(self.path / GIVEN, origin)
+      records.write(self.path / GIVEN, origin)
 
   def record(self) -> dict[str, Any]:
     """The record of the training, see `fingerprint.describe`.
@@ -108,7 +107,7 @@ class StageFolder:
     Raises:
       UserError: there is none.
     """
-    return _read(self.path / RECORD)
+    return records.read(self.path / RECORD, _REMEDY)
 
   def check(self, expected: dict[str, Any]) -> None:
     """Refuses a stage that was trained with another record than `expected`.
@@ -134,23 +133,4 @@ class StageFolder:
     """
     self.check(record)
     if self.progress() is None:
-      _write(self.path / RECORD, record)
-
-
-def _read(path: pathlib.Path) -> dict[str, Any]:
-  try:
-    return dict(json.loads(path.read_text()))
-  except (OSError, ValueError, TypeError) as error:
-    raise UserError(
-      path,
-      f"no readable record of where the stage comes from ({error})",
-      "the one that is written when a run begins with it",
-      "Remove the stage's folder to train it again.",
-    ) from error
-
-
-def _write(path: pathlib.Path, value: Any) -> None:
-  with saving(path.parent):
-    path.parent.mkdir(parents=True, exist_ok=True)
-  with replacing(path) as temporary:
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
+      records.write(self.path / RECORD, record)

@@ -223,31 +223,31 @@ def fit_terms(
   teacher = teachers[0] if teachers else {}
   with arguments_of(f"config.stages.{stage}.terms."):
     terms = objective.adapt(networks.terms, student, teacher, stage)
-    others = [objective.adapt(networks.terms, student, t, stage) for t in teachers[1:]]
-  for other in others:
-    if other != terms:
-      raise UserError(
-        f"config.stages.{stage}.teachers",
-        "teachers whose layers differ in shape",
-        "layers of equal shapes",
-        "Use teachers of one network, or another method.",
-      )
-  for term in terms:
-    where = f"config.stages.{stage}.terms.{term.name}"
-    try:
-      jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
-    except Exception as error:  # a loss of the user's may raise anything
-      if isinstance(error, ArgumentError) and error.where == "loss":
-        found = error.found, error.expected
-        raise UserError(f"{where}.loss", *found) from error
-      raise UserError(
-        where,
-        f"layers that it cannot compare, guided {', '.join(term.guided)}"
-        + (f", hint {', '.join(term.hint)}" if term.hint else "")
-        + f" ({type(error).__name__}: {error})",
-        "layers of matching number and shapes",
-      ) from error
+    for other in teachers[1:]:
+      if objective.adapt(networks.terms, student, other, stage) != terms:
+        found = "teachers whose layers differ in shape"
+        expected = "teachers of one network, or another method"
+        raise UserError(f"config.stages.{stage}.teachers", found, expected)
+    for term in terms:
+      _trace(term, student, teacher, batch)
   return terms
+
+
+def _trace(term: Term, student, teacher, batch: Batch) -> None:
+  """Refuses a term that cannot be computed from layers of these shapes."""
+  try:
+    jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
+  except Exception as error:  # a loss of the user's may raise anything
+    if isinstance(error, ArgumentError) and error.where == "loss":
+      where = f"{term.name}.loss"
+      raise ArgumentError(where, error.found, error.expected) from error
+    layers = ", hint ".join(", ".join(x) for x in (term.guided, term.hint) if x)
+    raise ArgumentError(
+      term.name,
+      f"layers that it cannot compare, guided {layers} "
+      f"({type(error).__name__}: {error})",
+      "layers of matching number and shapes",
+    ) from error
 
 
 def _compute(terms: Sequence[Term], student, teacher, batch: Batch):

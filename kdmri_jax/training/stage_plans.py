@@ -40,7 +40,8 @@ class StagePlans:
   def __init__(self, config: ExperimentConfig, dataset: Dataset, workdir: pathlib.Path):
     self._config, self._dataset = config, dataset
     for slices in dataset.train.parts:
-      compatibility.check_augment(config.augment, slices)
+      with arguments_of("config."):
+        compatibility.check_augment(config.augment, slices)
       if len(slices.target) < config.batch_size:
         logging.warning(
           "only %d training slices of %dx%d: batches of %d repeat them",
@@ -48,25 +49,23 @@ class StagePlans:
         )
     stages = config.stages.items()
     used = {key for _, stage in stages for key in (stage.model, stage.branches) if key}
-    networks = {
-      key: compatibility.network(config, key, dataset) for key in sorted(used)
-    }
+    networks = {}
+    for key in sorted(used):
+      with arguments_of(f"config.models.{key}."):
+        networks[key] = compatibility.network(config, key, dataset)
     self.models = {name: networks[stage.model] for name, stage in stages}
-    self._branches = {}
-    for name, stage in stages:
-      if stage.branches:
-        with arguments_of(f"config.stages.{name}."):
-          student, teacher = networks[stage.branches], networks[stage.model]
-          self._branches[name] = branches.build(student, teacher)
     self.given = given.find_all(config, self.models, workdir)
     losses = PIXEL_LOSSES
     if config.vgg_weights:
       losses = {**losses, PERCEPTUAL: Perceptual(load_vgg(config.vgg_weights))}
-    self._terms = {}
-    for name in config.pipeline:
-      if name not in self.given:
-        with arguments_of(f"config.stages.{name}."):
-          self._terms[name] = resolve(config.stages[name], losses)
+    self._branches, self._terms = {}, {}
+    for name, stage in stages:
+      with arguments_of(f"config.stages.{name}."):
+        if stage.branches:
+          student, teacher = networks[stage.branches], networks[stage.model]
+          self._branches[name] = branches.build(student, teacher)
+        if name in config.pipeline and name not in self.given:
+          self._terms[name] = resolve(stage, losses)
     for name in self._terms:
       self._check_outputs(name)
       self._terms[name] = self._fit_terms(name)

@@ -124,7 +124,7 @@ def make_steps(
     key = jax.random.fold_in(jax.random.key(networks.seed), step)
     if over_devices:
       everyones = jax.random.bits(key, (len(devices) * count,), jnp.uint32)
-      first = parallel.position() * count
+      first = jax.lax.axis_index(parallel.AXIS) * count
       return jax.lax.dynamic_slice_in_dim(everyones, first, count)
     return jax.random.bits(key, (count,), jnp.uint32)
 
@@ -177,10 +177,8 @@ def make_steps(
     trained = (state.params, state.auxiliary)
     outputs, values = evaluate(trained, networks.terms, prepared, over_devices)
     target = prepared[0].target
-    errors = {
-      "mse": pixel.mse(outputs.image, target),
-      "l1": pixel.l1(outputs.image, target),
-    }
+    losses = {"mse": pixel.mse, "l1": pixel.l1}
+    errors = {name: loss(outputs.image, target) for name, loss in losses.items()}
     return errors, {**values, "loss": objective.total(networks.terms, values)}
 
   def validate(*arguments):
@@ -219,23 +217,16 @@ def make_steps(
 
     return {name: measure(name) for name in values}
 
-  compiled = functools.partial(_compile, devices)
-
+  compiled = functools.partial(parallel.compile_step, devices=devices)
   of_state = (False, False, True, False)
   return Steps(
-    train=compiled(train, of_state, None, donate=(0,)),
+    train=compiled(train, split=of_state, out_axes=None, donate=(0,)),
     train_many=jax.jit(train_many, donate_argnums=0),
-    validate=compiled(validate, of_state, (0, None)),
+    validate=compiled(validate, split=of_state, out_axes=(0, None)),
     validate_many=jax.jit(validate_many),
     validate_rest=jax.jit(validate_rest),
-    teach=compiled(teach_slices, (False, True, False), 0),
-    audit=compiled(audit, of_state, None),
-  )
-
-
-def _compile(devices, function, split, out_axes, donate=()):
-  return parallel.compile_step(
-    function, devices, split=split, out_axes=out_axes, donate=donate
+    teach=compiled(teach_slices, split=(False, True, False), out_axes=0),
+    audit=compiled(audit, split=of_state, out_axes=None),
   )
 
 

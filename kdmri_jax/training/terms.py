@@ -95,11 +95,10 @@ def find_loss(
   known = {**losses, PERCEPTUAL: losses.get(PERCEPTUAL), **METHODS}
   part = find("loss", name, known)
   if part is None:
+    expected = "torchvision's weights of VGG-11, 13, 16 or 19"
+    remedy = "Download them, such as vgg16-397923af.pth."
     raise UserError(
-      "config.vgg_weights",
-      f"no file, for the loss {name}",
-      "torchvision's weights of VGG-11, 13, 16 or 19",
-      "Download them, such as vgg16-397923af.pth, and set --config.vgg_weights=FILE.",
+      "config.vgg_weights", f"no file, for the loss {name}", expected, remedy
     )
   variants = part if isinstance(part, Mapping) else {"": part}
   if variant not in variants:
@@ -122,27 +121,16 @@ def _resolve(name: str, term: TermConfig, losses, has_teacher: bool) -> Term:
   part = find_loss(term.loss, term.variant, losses)
   if not isinstance(part, Method):
     if term.hint:
-      raise ArgumentError(
-        "hint",
-        f"the layers {term.hint}",
-        f"(), because {term.loss} compares with the target, not with a teacher",
-      )
+      expected = f"(), because {term.loss} compares with the target, not with a teacher"
+      raise ArgumentError("hint", f"the layers {term.hint}", expected)
     return Term(name, term.weight, part, term.guided or ("image",))
   own = {hint.startswith(OWN) for hint in term.hint}
   if len(own) == 2:
-    raise ArgumentError(
-      "hint",
-      f"layers of the teacher and of the network itself, {term.hint}",
-      "either",
-      "Write two terms.",
-    )
+    found = f"layers of the teacher and of the network itself, {term.hint}"
+    raise ArgumentError("hint", found, "either", "Write two terms.")
   if own != {True} and not has_teacher:
-    raise ArgumentError(
-      "loss",
-      f"the distillation method {term.loss} in a stage without a teacher",
-      "a teacher",
-      "Set the stage's `teacher` to an earlier stage.",
-    )
+    found = f"the distillation method {term.loss} in a stage without a teacher"
+    raise ArgumentError("loss", found, "an earlier stage as the stage's `teacher`")
   if not term.guided:
     raise ArgumentError("guided", "no layers", "guided and hint layers")
   hint = tuple(layer.removeprefix(OWN) for layer in term.hint)

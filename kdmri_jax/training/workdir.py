@@ -2,18 +2,17 @@
 
 import contextlib
 import fcntl
-import json
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from kdmri_jax import __version__
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.saving import replacing, saving
-from kdmri_jax.training import fingerprint
+from kdmri_jax.saving import saving
+from kdmri_jax.training import fingerprint, records
 from kdmri_jax.training.stage_folder import StageFolder
 
 # Location and names of the data; digests identify the data.
@@ -21,6 +20,8 @@ _FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule)")
 
 FORMAT = 2  # of work directories; changes when a version cannot read earlier ones
 _FORMAT_FILE = "workdir.json"
+_REMEDY = "Choose another --workdir, or remove this file."
+_NAME = "Name the --workdir that `kdmri run` wrote."
 
 
 class WorkDir:
@@ -97,8 +98,18 @@ class WorkDir:
         version of this package that this one cannot read.
     """
     check_format(self.path)
-    for name, value, free, what in _claims(config, dataset):
-      _compare(self.path / name, json.loads(json.dumps(value)), free, what)
+    for name, value, is_free, what in _claims(config, dataset):
+      path = self.path / name
+      if not path.exists():
+        continue
+      before = records.read(path, _REMEDY)
+      if different := fingerprint.in_words(before, value, is_free):
+        raise UserError(
+          path,
+          f"other {what} than this run's: {different}",
+          "the ones of this work directory",
+          "Choose another --workdir, or remove this one to start again.",
+        )
 
   def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
     """Records the config and the data after `check`.
@@ -107,8 +118,10 @@ class WorkDir:
     """
     self.check(config, dataset)
     for name, value, *_ in _claims(config, dataset):
-      _write(self.path / name, value)
-    _write(self.path / _FORMAT_FILE, {"format": FORMAT, "kdmri_jax": __version__})
+      records.write(self.path / name, value)
+    records.write(
+      self.path / _FORMAT_FILE, {"format": FORMAT, "kdmri_jax": __version__}
+    )
 
 
 def check_format(path: pathlib.Path) -> None:
@@ -121,8 +134,7 @@ def check_format(path: pathlib.Path) -> None:
     return
   there = {"format": 1, "kdmri_jax": "0.1"}
   if (path / _FORMAT_FILE).exists():
-    with _readable(path / _FORMAT_FILE):
-      there = dict(json.loads((path / _FORMAT_FILE).read_text()))
+    there = records.read(path / _FORMAT_FILE, _REMEDY)
   if there.get("format") != FORMAT:
     version = there.get("kdmri_jax")
     raise UserError(
@@ -141,7 +153,7 @@ def read_config(path: pathlib.Path) -> ExperimentConfig:
     UserError: there is none, or it cannot be read.
   """
   check_format(path)
-  return config_lib.parse(_read(path / "config.json", "stages"))
+  return config_lib.parse(records.read(path / "config.json", _NAME, "stages"))
 
 
 def read_data(path: pathlib.Path) -> dict[str, Any]:
@@ -150,67 +162,12 @@ def read_data(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: there is none, or it cannot be read.
   """
-  return _read(path / "dataset.json", "shapes")
-
-
-def _read(path: pathlib.Path, needed: str) -> dict[str, Any]:
-  try:
-    found = dict(json.loads(path.read_text()))
-    if needed not in found:
-      raise ValueError(f"no {needed!r} in it")
-    return found
-  except (OSError, ValueError, TypeError) as error:
-    raise UserError(
-      path,
-      f"no readable record of a run ({error})",
-      "the work directory of a run",
-      "Name the --workdir that `kdmri run` wrote.",
-    ) from error
-
-
-def _write(path: pathlib.Path, value: Any) -> None:
-  with replacing(path) as temporary:
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
+  return records.read(path / "dataset.json", _NAME, "shapes")
 
 
 def _claims(config: ExperimentConfig, dataset: dict[str, Any]):
+  """Name, value, free keys and content of each record of a run."""
   return (
     ("config.json", config_lib.to_dict(config), config_lib.is_free, "settings"),
     ("dataset.json", dataset, _FREE_RECORDS.fullmatch, "data"),
   )
-
-
-def _compare(
-  path: pathlib.Path, value: dict[str, Any], free: Callable[[str], Any], what: str
-) -> None:
-  """Refuses a file that differs from `value` in a key that is not `free`."""
-  if path.exists():
-    with _readable(path):
-      before = json.loads(path.read_text())
-      if not isinstance(before, dict):
-        raise ValueError("not an object")
-    different = [
-      f"{key} was {old!r}, now {new!r}"
-      for key, old, new in fingerprint.differences(before, value)
-      if not free(key)
-    ]
-    if different:
-      raise UserError(
-        path,
-        f"other {what} than this run's: {'; '.join(different[:5])}",
-        "the ones of this work directory",
-        "Choose another --workdir, or remove this one to start again.",
-      )
-
-
-@contextlib.contextmanager
-def _readable(path):
-  try:
-    yield
-  except (OSError, ValueError) as error:
-    raise UserError(
-      path,
-      f"a file that cannot be read ({error})",
-      "the JSON file of a run",
-      "Choose another --workdir, or remove this file.",
-    ) from error

@@ -141,7 +141,7 @@ def test_it_teaches_a_dccnn_through_maps_of_another_size(own, tmp_path, caplog):
     (dict(network="no_such_module:Net"), "No module named 'no_such_module'"),
     (dict(network="own_network:None"), "own_network:None"),
     (dict(network="own_network:NOT_A_NETWORK"), "not a flax.linen.Module"),
-    (dict(network="own_network:Net", widht=3), "Did you mean width"),
+    (dict(network="own_network:Net", widht=3), "Did you mean 'width'"),
     (dict(network="own_network:Net", width=0.5), "width: found 0.5"),
     (dict(network="own_network:Net", width=True), "width: found True"),
   ],

@@ -111,7 +111,7 @@ class TestFinishedRun:
   def test_another_config_is_refused(self, finished):
     pipeline, _ = finished
     other = make(pipeline.workdir.path, batch_size=2)
-    with pytest.raises(UserError, match="batch_size was 4, now 2"):
+    with pytest.raises(UserError, match="batch_size: 4 there, 2 here"):
       train(other)
     assert (
       json.loads((pipeline.workdir.path / "config.json").read_text())["batch_size"] == 4
@@ -171,7 +171,7 @@ class TestFinishedRun:
     use(first)
     pipeline.claim(["teacher"])
     use(dataclasses.replace(first, **{part: getattr(first, part) + 1e-3}))
-    with pytest.raises(UserError, match=r"dataset\.json.*train_digest was"):
+    with pytest.raises(UserError, match=r"dataset\.json.*train_digest: .* there"):
       pipeline.claim(["teacher"])
 
   def test_runtime_settings_may_change(self, finished):
@@ -238,9 +238,11 @@ def test_data_may_move_but_not_change(tmp_path):
   for name in ("config.json", "dataset.json"):
     text = (tmp_path / name).read_text()
     assert "/new" in text and "/old" not in text
-  with pytest.raises(UserError, match=r"volumes\.0\.scale_factor was 1\.0, now 2\.0;"):
+  with pytest.raises(
+    UserError, match=r"volumes\.0\.scale_factor: 1\.0 there, 2\.0 here;"
+  ):
     claim("/new", scale=2.0)
-  with pytest.raises(UserError, match=r"mask\.axis was 0, now 1;"):
+  with pytest.raises(UserError, match=r"mask\.axis: 0 there, 1 here;"):
     claim("/new", axis=1)
 
 
@@ -284,7 +286,7 @@ class TestRefusing:
       ({"stages.feature.terms.attention.guided": ("cascade_1/conv", "image")},
        "'cascade_1/conv'"),
       ({"stages.feature.terms.attention.hint": ("image",) * 3},
-       "as many guided layers"),
+       "one hint layer for each"),
       ({"stages.feature.terms.attention.loss": "fsp",
         "stages.feature.terms.attention.guided": ("cascade_1/activation_2",),
         "stages.feature.terms.attention.hint": ("cascade_1/activation_3",)},

@@ -167,6 +167,12 @@ def test_the_script_explains_bad_input_in_one_paragraph(tmp_path):
   assert left_in(tmp_path) == []
 
 
+def test_the_script_names_the_flag_of_a_value_outside_its_limits(tmp_path):
+  done = run("--source=phantom", "--phantom_subjects=0", f"--out={tmp_path / 'out'}")
+  assert done.returncode == 1
+  assert "error: --phantom_subjects: found 0; expected a number of" in done.stderr
+
+
 def test_the_script_helps():
   done = run("--help")
   for flag in ("--source", "--root", "--out", "--crop", "--subject_pattern"):

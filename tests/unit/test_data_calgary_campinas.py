@@ -176,7 +176,9 @@ def test_the_magnitude_for_networks_of_one_channel(tmp_path):
   assert magnitude.target.dtype == np.float32
   np.testing.assert_allclose(magnitude.target, np.abs(whole.target))
   assert (whole.record["combine"], magnitude.record["combine"]) == ("sense", "rss")
-  with pytest.raises(UserError, match=r"data.combine: found 'mean'; expected 'rss'"):
+  with pytest.raises(
+    UserError, match=r"combine: found 'mean'; expected one of '', rss"
+  ):
     read("calgary_campinas", tmp_path, combine="mean")
 
 

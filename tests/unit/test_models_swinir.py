@@ -86,7 +86,7 @@ def test_other_channels_are_refused():
     ),
     (dict(scale=2), "scale: found 2; expected one of 1"),
     (dict(upsampler="nearest+conv"), "scale: found 1; expected one of 4"),
-    (dict(windows=8), "Did you mean window"),
+    (dict(windows=8), "Did you mean 'window'"),
   ],
 )
 def test_settings_that_do_not_fit_are_refused(settings, message):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kdmri_jax.config import MaskConfig, TaskConfig
+from kdmri_jax.config.data import MASKS
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.physics import acquisition
 from kdmri_jax.physics.masks import describe, files, recipes
@@ -135,6 +136,10 @@ def test_axis_of_stacks_and_of_full_sampling():
   assert describe.phase_encode_axis(stack) is None
   assert describe.is_cartesian(np.ones((4, 4)), 0)
   assert describe.is_cartesian(np.ones((4, 4)), 1)
+
+
+def test_a_config_may_name_every_recipe():
+  assert (*recipes.KINDS, "file") == MASKS
 
 
 @pytest.mark.parametrize("kind", list(recipes.KINDS))

@@ -9,7 +9,6 @@ from kdmri_jax.data.anatomy import brain, cardiac, knee, shapes
 from kdmri_jax.data.folders import wanted
 from kdmri_jax.data.source import Source, no_files
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import ArgumentError
 from kdmri_jax.lookup import unknown
 
 FAMILIES: dict[str, Callable] = {
@@ -27,10 +26,11 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """Draws the subjects of `config.phantom`, named like "brain_000".
 
   Raises:
-    ArgumentError: the family is unknown, or a number is not positive.
+    ArgumentError: the family is unknown.
   """
   phantom = config.phantom
-  _check(phantom)
+  if phantom.family not in (*FAMILIES, "mixed"):
+    raise unknown("phantom.family", phantom.family, [*FAMILIES, "mixed"])
   families = list(FAMILIES) if phantom.family == "mixed" else [phantom.family]
   for k in range(phantom.subjects):
     family = families[k % len(families)]
@@ -65,15 +65,6 @@ def draw_subject(phantom: PhantomConfig, k: int, family: str) -> np.ndarray:
   ramp = np.float32(rng.normal()) * grid.x + np.float32(rng.normal()) * grid.y
   phase = ramp + 0.7 * shapes.field(grid, rng, 0.8, smooth_z=1.5)
   return image * np.exp(1j * (phase + np.float32(rng.uniform(0, 2 * np.pi))))
-
-
-def _check(phantom: PhantomConfig) -> None:
-  if phantom.family not in (*FAMILIES, "mixed"):
-    raise unknown("phantom.family", phantom.family, [*FAMILIES, "mixed"])
-  for key, least in (("subjects", 1), ("slices", 1), ("size", 1), ("seed", 0)):
-    if np.min(getattr(phantom, key)) < least:
-      found = repr(getattr(phantom, key))
-      raise ArgumentError(f"phantom.{key}", found, f"{least} or more")
 
 
 SOURCE = Source(volumes, read=no_files, read_folder=no_files)
