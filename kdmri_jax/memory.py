@@ -14,10 +14,9 @@ _SETTINGS = {
 def keep_freed() -> bool:
   """Makes this process keep freed memory; returns whether that succeeded.
 
-  On a CPU, XLA allocates the temporary values of a step anew in each step. By default
-  glibc maps such blocks and unmaps them, and the kernel clears every page again: about
-  a tenth of a training step. Afterwards the process holds its peak memory. No effect
-  without glibc.
+  On a CPU, XLA allocates the temporary values in each step. By default glibc maps such
+  blocks and unmaps them, and the kernel clears every page again: about a tenth of a
+  training step. Afterwards the process holds its peak memory. No effect without glibc.
   """
   if platform.libc_ver()[0] != "glibc":
     return False

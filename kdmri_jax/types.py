@@ -44,7 +44,7 @@ class Acquisition(NamedTuple):
 
 
 class Outputs(NamedTuple):
-  """What a reconstruction network returns.
+  """The result of a reconstruction network.
 
   Attributes:
     image: float32 [B, H, W, C].

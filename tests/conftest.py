@@ -1,4 +1,4 @@
-"""What every test shares: eight host devices, compiled code, a limit of memory."""
+"""Settings of all tests: eight host devices, compiled code, a memory limit."""
 
 import ctypes
 import gc
@@ -35,7 +35,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-  """What one test or process has compiled, others load, as long as the tests run."""
+  """A compilation cache that all tests and processes share during a run."""
   if hasattr(config, "workerinput"):
     return
   folder = tempfile.TemporaryDirectory(prefix="compiled-")

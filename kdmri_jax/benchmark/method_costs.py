@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.distillation import METHODS
-from kdmri_jax.distillation.adapter import Guide
+from kdmri_jax.distillation.adapter import AdaptedMethod
 from kdmri_jax.distillation.method import Context
 from kdmri_jax.losses import pixel
 from kdmri_jax.models.dccnn import DCCNN
@@ -52,8 +52,8 @@ def measure(
   yield Cost("", "", *_cost(*_student_step(size, batch), repeats))
   for name in names:
     for variant, method in METHODS[name].items():
-      guide = Guide(method)
-      yield Cost(name, variant, *_cost(*_term(guide, size, batch), repeats))
+      adapted = AdaptedMethod(method)
+      yield Cost(name, variant, *_cost(*_term(adapted, size, batch), repeats))
 
 
 def _context(key: Array, size: Shape, batch: int) -> Context:
@@ -81,20 +81,20 @@ def _student_step(size, batch) -> tuple[Callable, Callable]:
   return value, make
 
 
-def _term(guide: Guide, size, batch) -> tuple[Callable, Callable]:
+def _term(adapted: AdaptedMethod, size, batch) -> tuple[Callable, Callable]:
   """A function of (trained, hints, context), and one that creates its arguments."""
-  count, channels = (1, 1) if guide.method.reads_image else (5, 32)
+  count, channels = (1, 1) if adapted.method.reads_image else (5, 32)
 
   def make(key):
     keys = jax.random.split(key, 2 * count)
     maps = [nn.relu(jax.random.normal(k, (batch, *size, channels))) for k in keys]
-    guided, hints = tuple(maps[:count]), guide.represent_teacher(tuple(maps[count:]))
+    guided, hints = tuple(maps[:count]), adapted.represent_teacher(tuple(maps[count:]))
     context = _context(key, size, batch)
-    return (guided, guide.init(key, guided, hints, context)), hints, context
+    return (guided, adapted.init(key, guided, hints, context)), hints, context
 
   def value(trained, hints, context):
     guided, weights = trained
-    return guide.apply(weights, guided, hints, context)
+    return adapted.apply(weights, guided, hints, context)
 
   return value, make
 

@@ -14,7 +14,7 @@ from kdmri_jax.types import Array
 Sizes = tuple[tuple[int, int], ...]
 
 
-class Guide(nn.Module):
+class AdaptedMethod(nn.Module):
   """A method with its trained weights: adapters and the method's own.
 
   Attributes:
@@ -88,7 +88,7 @@ def fit(
     teacher: its hint layers, likewise.
 
   Returns:
-    `channels` and `sizes` for `Guide`, each () where nothing is needed.
+    `channels` and `sizes` for `AdaptedMethod`, each () where nothing is needed.
   """
   pairs = list(zip(student, teacher, strict=False))
   sizes = tuple(tuple(map(min, s.shape[1:3], t.shape[1:3])) for s, t in pairs)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from kdmri_jax.distillation.adapter import Guide, fit
+from kdmri_jax.distillation.adapter import AdaptedMethod, fit
 from kdmri_jax.distillation.method import Context, Method
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.image_layout import described, to_batch
@@ -64,13 +64,13 @@ class Distance:
       ArgumentError: an unknown variant, layers that do not match, missing weights, or
         an unknown or missing field of the context.
     """
-    guide, arguments = self._prepare(student, teacher, variant, context)
+    adapted, arguments = self._prepare(student, teacher, variant, context)
     if params is None:
-      if guide.owns_weights:
+      if adapted.owns_weights:
         expected = f"the weights that {self.name}.init(student, teacher) gives"
         raise ArgumentError("params", "none", expected)
       params = {}
-    return self._run(lambda: guide.apply({"params": params}, *arguments), arguments)
+    return self._run(lambda: adapted.apply({"params": params}, *arguments), arguments)
 
   def init(
     self,
@@ -93,12 +93,12 @@ class Distance:
     Raises:
       ArgumentError: as for the call.
     """
-    guide, arguments = self._prepare(student, teacher, variant, context)
+    adapted, arguments = self._prepare(student, teacher, variant, context)
     key = jax.random.key(seed)
-    return self._run(lambda: guide.init(key, *arguments), arguments).get("params", {})
+    return self._run(lambda: adapted.init(key, *arguments), arguments).get("params", {})
 
-  def _prepare(self, student, teacher, variant, context) -> tuple[Guide, tuple]:
-    """The guide, and its arguments."""
+  def _prepare(self, student, teacher, variant, context) -> tuple[AdaptedMethod, tuple]:
+    """The adapted method, and its arguments."""
     variant = variant or next(iter(self.variants))
     if variant not in self.variants:
       raise unknown("variant", variant, self.variants)
@@ -121,9 +121,9 @@ class Distance:
         raise unknown("argument", name, Context._fields)
       batched = name in ("target", "image")
       given[name] = to_batch(value, name)[0] if batched else value
-    guide = Guide(method, *fit(method, student, teacher))
-    hints = guide.represent_teacher(teacher)
-    return guide, (student, hints, SimpleNamespace(**given))
+    adapted = AdaptedMethod(method, *fit(method, student, teacher))
+    hints = adapted.represent_teacher(teacher)
+    return adapted, (student, hints, SimpleNamespace(**given))
 
   def _run(self, compute, arguments):
     """Computes the value; names a missing field of the context."""

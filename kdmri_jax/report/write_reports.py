@@ -231,7 +231,7 @@ def _origin(pipelines: Sequence[Experiment], name: str) -> str:
 
 
 def _notes(finished: dict[int, Finished]) -> list[str]:
-  """What a reader should know of stages that are given."""
+  """Notes on stages that are given."""
   pipeline = next(iter(finished.values())).pipeline
   left_out = [
     f"The outputs that are given as {name} do not cover the evaluated volumes: it is "

@@ -13,7 +13,7 @@ from kdmri_jax.training.objective import TEACHER_ERROR
 from kdmri_jax.types import Slices
 
 
-class Taught(NamedTuple):
+class TeacherOutputs(NamedTuple):
   """The teacher's outputs on a set of slices.
 
   Attributes:
@@ -41,7 +41,7 @@ def collect(
   kind: str,
   needs_errors: bool,
   check: Callable[[], None],
-) -> Taught:
+) -> TeacherOutputs:
   """Runs the teacher once over all slices; stops early where nothing more is needed.
 
   Args:
@@ -66,7 +66,7 @@ def collect(
     if kept[part] is None:
       needed += sum(x[:1].nbytes for x in jax.tree.leaves(found)) * count
     if needed > budget and not needs_errors:
-      return Taught(None, 0.0, needed)
+      return TeacherOutputs(None, 0.0, needed)
     if needed > budget:
       found = {TEACHER_ERROR: found[TEACHER_ERROR]}
     if kept[part] is None:
@@ -79,7 +79,7 @@ def collect(
         whole[rows] = some
     check()
   error_range = float(np.ptp(np.concatenate([hints[TEACHER_ERROR] for hints in kept])))
-  return Taught(tuple(kept) if needed <= budget else None, error_range, needed)
+  return TeacherOutputs(tuple(kept) if needed <= budget else None, error_range, needed)
 
 
 def _kept_as(kind: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from kdmri_jax.distillation.adapter import Guide, fit
+from kdmri_jax.distillation.adapter import AdaptedMethod, fit
 from kdmri_jax.distillation.method import Context
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.losses import pixel
@@ -54,7 +54,7 @@ def adapt(
       )
     if sizes:
       logging.info("%s, %s: the larger maps are pooled to %s", stage, term.name, sizes)
-    term = term._replace(compare=Guide(term.compare.method, channels, sizes))
+    term = term._replace(compare=AdaptedMethod(term.compare.method, channels, sizes))
     if term.owns_weights and not term.weight:
       raise ArgumentError(
         f"{term.name}.weight",
@@ -117,7 +117,7 @@ class Extras(NamedTuple):
   draws: Array
 
 
-def make_guides(
+def make_auxiliary(
   terms: Sequence[Term],
   features: Features,
   batch: Batch,
@@ -129,19 +129,19 @@ def make_guides(
 
   Arguments as `evaluate`, and a random key.
   """
-  guides = {}
+  auxiliary = {}
   for k, term in enumerate(terms):
     if term.is_distillation:
       arguments = _arguments(term, features, batch, hints, extras)
       variables = term.compare.init(jax.random.fold_in(key, k), *arguments)
       if variables.get("params"):
-        guides[term.name] = variables["params"]
-  return guides
+        auxiliary[term.name] = variables["params"]
+  return auxiliary
 
 
 def evaluate(
   terms: Sequence[Term],
-  guides: Mapping[str, Any],
+  auxiliary: Mapping[str, Any],
   features: Features,
   batch: Batch,
   hints: Mapping[str, Any] | None,
@@ -152,7 +152,7 @@ def evaluate(
 
   Args:
     terms: from `adapt`.
-    guides: weights of the terms, from `make_guides`.
+    auxiliary: weights of the terms, from `make_auxiliary`.
     features: the trained network's features; "image" is its reconstruction.
     batch: target and measurement of the same images.
     hints: from `represent_teacher`; None in a stage without a teacher.
@@ -176,7 +176,7 @@ def evaluate(
       for each in values:
         _require_shape(each, batch.target.shape[:1], "[B], a number for each image")
       return sum(each.mean() for each in values) / len(values)
-    params = {"params": guides[term.name]} if term.name in guides else {}
+    params = {"params": auxiliary[term.name]} if term.name in auxiliary else {}
     arguments = _arguments(term, features, batch, hints, extras)
     distance = term.compare.apply(params, *arguments, gather)
     _require_shape(distance, (), "a scalar, the mean over the images")

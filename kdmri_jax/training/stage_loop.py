@@ -15,7 +15,7 @@ from kdmri_jax.metrics.squared_error import decibels
 from kdmri_jax.training import batches, hints, log, parallel
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.stage import Setting, Stage
-from kdmri_jax.training.stage_networks import Teacher, init_guides
+from kdmri_jax.training.stage_networks import Teacher, init_auxiliary
 from kdmri_jax.training.step import (
   init_state,
   make_optimiser,
@@ -50,10 +50,10 @@ def train(stage: Stage, setting: Setting) -> Progress:
     done, total = snapshot.progress.step, stage.config.epochs * per_epoch
     if done:
       logging.info("%s: continuing after step %d of %d", shown, done, total)
-    diary = log.StageLog(stage.directory, shown, done, total, setting.row)
-    stack.callback(diary.close)
+    stage_log = log.StageLog(stage.directory, shown, done, total, setting.row)
+    stack.callback(stage_log.close)
     steps = make_steps(stage.networks, optimiser, setting.devices)
-    loop = _Loop(stage, setting, steps, snapshot, checkpoints, diary)
+    loop = _Loop(stage, setting, steps, snapshot, checkpoints, stage_log)
     loop.run(per_epoch)
     return snapshot.progress
 
@@ -62,21 +62,21 @@ def _fresh(stage: Stage, setting: Setting, optimiser) -> Snapshot:
   one = batches.take(stage.train[0], np.array([0]))
   key = jax.random.fold_in(jax.random.key(setting.seed), zlib.crc32(b"guides"))
   acquisition = setting.acquisitions[shape_of(one)]
-  guides = init_guides(
+  auxiliary = init_auxiliary(
     stage.networks, stage.params, stage.teacher_params, one, acquisition, key
   )
-  params, guides = jax.device_get((stage.params, guides))
-  state = init_state(params, guides, optimiser)
-  return Snapshot(state, params, Progress(), guides.get("branches"))
+  params, auxiliary = jax.device_get((stage.params, auxiliary))
+  state = init_state(params, auxiliary, optimiser)
+  return Snapshot(state, params, Progress(), auxiliary.get("branches"))
 
 
 class _Loop:
   """The state of a stage during training."""
 
-  def __init__(self, stage, setting, steps, snapshot, checkpoints, diary):
+  def __init__(self, stage, setting, steps, snapshot, checkpoints, stage_log):
     self._stage, self._setting, self._steps = stage, setting, steps
     self._snapshot, self._checkpoints = snapshot, checkpoints
-    self._diary, self._signal = diary, setting.signal
+    self._log, self._signal = stage_log, setting.signal
     self._acquisitions = {
       shape: parallel.replicate(acquisition, setting.devices)
       for shape, acquisition in setting.acquisitions.items()
@@ -122,7 +122,7 @@ class _Loop:
       best = self._keep_best(validation, epoch)
       self._count_seconds()
       progress.finished = epoch + 1 >= stage.config.epochs
-      self._diary.epoch(
+      self._log.epoch(
         {
           "event": "epoch",
           "epoch": epoch + 1,
@@ -191,7 +191,7 @@ class _Loop:
     measured = self._steps.audit(
       self._snapshot.state, self._teacher, batch, self._measured(batch)
     )
-    self._diary.audit(self._snapshot.progress.step, jax.device_get(measured))
+    self._log.audit(self._snapshot.progress.step, jax.device_get(measured))
 
   def _account(self, pending) -> None:
     """Adds the values of a dispatch, which began at a step, to the epoch's sums."""
@@ -205,7 +205,7 @@ class _Loop:
       self._check_finite(step, f"training, step {first + k + 1}")
       for key, value in step.items():
         sums[key] = sums.get(key, 0.0) + value
-      self._diary.advance(step["loss"])
+      self._log.advance(step["loss"])
 
   def _check_finite(self, values: dict[str, float], where: str) -> None:
     """Stops at a value that is not finite; terms are named before their sum."""
@@ -248,7 +248,7 @@ class _Loop:
       return False
     # Copies: a step reuses the memory of the previous state.
     snapshot.best, snapshot.branches = jax.device_get(
-      (snapshot.state.params, snapshot.state.guides.get("branches"))
+      (snapshot.state.params, snapshot.state.auxiliary.get("branches"))
     )
     snapshot.progress.best_value, snapshot.progress.best_epoch = value, epoch + 1
     return True
@@ -279,7 +279,7 @@ class _Loop:
     zero_filled, image, _ = self._predict(params, slices, acquisition)
     panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
     shown = [np.linalg.norm(x, axis=-1) for x in panel]
-    self._diary.image(np.concatenate(shown, axis=1), self._snapshot.progress.step)
+    self._log.image(np.concatenate(shown, axis=1), self._snapshot.progress.step)
 
   def _stop_if_asked(self) -> None:
     if self._signal.received:

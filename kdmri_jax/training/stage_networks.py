@@ -101,12 +101,12 @@ def vary(
 
 
 def forward(
-  networks: Networks, params: Any, guides: Any, batch: Batch
+  networks: Networks, params: Any, auxiliary: Any, batch: Batch
 ) -> tuple[Outputs, dict[str, Array]]:
   """Runs the network that is trained; its features include SFT's branches."""
   outputs, features = _run(networks.model, params, batch)
   if networks.branches:
-    variables = {"params": guides["branches"]}
+    variables = {"params": auxiliary["branches"]}
     features |= networks.branches.apply(variables, features, batch.measurement)
   return outputs, features
 
@@ -136,7 +136,7 @@ def _run(model: nn.Module, params, batch: Batch):
   return feature_lib.apply(model, params, batch.zero_filled, batch.measurement)
 
 
-def init_guides(
+def init_auxiliary(
   networks: Networks,
   params: Any,
   teacher_params: Any,
@@ -165,10 +165,10 @@ def init_guides(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _init_guides(networks: Networks, params, teacher_params, batch: Batch, key):
-  guides = _init_branches(networks, params, batch, key)
-  _, features = forward(networks, params, guides, batch)
+  auxiliary = _init_branches(networks, params, batch, key)
+  _, features = forward(networks, params, auxiliary, batch)
   hints = teach(networks, teacher_params, batch)
-  return guides | objective.make_guides(
+  return auxiliary | objective.make_auxiliary(
     networks.terms, features, batch, hints, _no_extras(batch), key
   )
 
@@ -213,8 +213,8 @@ def fit_terms(
 
   def layers(batch):
     params = init(networks.model, batch)
-    guides = _init_branches(networks, params, batch, key)
-    student = forward(networks, params, guides, batch)[1]
+    auxiliary = _init_branches(networks, params, batch, key)
+    student = forward(networks, params, auxiliary, batch)[1]
     return student, [
       _teacher_features(t, t and init(t, batch), batch) for t in networks.teachers
     ]
@@ -254,7 +254,7 @@ def _compute(terms: Sequence[Term], student, teacher, batch: Batch):
   """The terms' values from features of both networks, {} without a teacher."""
   hints = objective.represent_teacher(terms, teacher, batch.target) if teacher else None
   extras = _no_extras(batch)
-  guides = objective.make_guides(
+  auxiliary = objective.make_auxiliary(
     terms, student, batch, hints, extras, jax.random.key(0)
   )
-  return objective.evaluate(terms, guides, student, batch, hints, extras)
+  return objective.evaluate(terms, auxiliary, student, batch, hints, extras)

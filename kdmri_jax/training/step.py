@@ -31,14 +31,14 @@ class TrainState(NamedTuple):
 
   Attributes:
     params: the network's weights.
-    guides: auxiliary weights, dropped at the end: by the name of a term, the weights of
+    auxiliary: weights dropped at the end: by the name of a term, the weights of
       its adapters and its method; "branches" for those of SFT.
     optimiser: Adam's moments and step count, over both.
     step: completed optimiser steps, int32.
   """
 
   params: Any
-  guides: Any
+  auxiliary: Any
   optimiser: Any
   step: Any
 
@@ -94,11 +94,11 @@ def make_schedule(stage: StageConfig, steps_per_epoch: int) -> optax.Schedule:
 
 
 def init_state(
-  params: Any, guides: Any, optimiser: optax.GradientTransformation
+  params: Any, auxiliary: Any, optimiser: optax.GradientTransformation
 ) -> TrainState:
-  """The initial state of a stage; `guides` as from `stage_networks.init_guides`."""
-  trained = optimiser.init((params, guides))
-  return TrainState(params, guides, trained, np.zeros((), np.int32))
+  """The initial state of a stage; `auxiliary` from `stage_networks.init_auxiliary`."""
+  trained = optimiser.init((params, auxiliary))
+  return TrainState(params, auxiliary, trained, np.zeros((), np.int32))
 
 
 def make_steps(
@@ -140,11 +140,13 @@ def make_steps(
     return prepare(teacher, batch, slices.hints, draws)
 
   def evaluate(trained, terms, prepared, over_devices):
-    params, guides = trained
+    params, auxiliary = trained
     gather = parallel.gather if over_devices else None
     batch, hints, extras = prepared
-    outputs, features = forward(networks, params, guides, batch)
-    values = objective.evaluate(terms, guides, features, batch, hints, extras, gather)
+    outputs, features = forward(networks, params, auxiliary, batch)
+    values = objective.evaluate(
+      terms, auxiliary, features, batch, hints, extras, gather
+    )
     return outputs, values
 
   def train(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
@@ -155,12 +157,12 @@ def make_steps(
       total = objective.total(weighted, values)
       return total, {**values, "loss": total}
 
-    trained = (state.params, state.guides)
+    trained = (state.params, state.auxiliary)
     gradient, values = average(jax.grad(loss, has_aux=True)(trained))
     updates, optimiser_state = optimiser.update(gradient, state.optimiser, trained)
-    params, guides = optax.apply_updates(trained, updates)
+    params, auxiliary = optax.apply_updates(trained, updates)
     values = {**values, "gradient_norm": optax.tree.norm(gradient[0])}
-    return TrainState(params, guides, optimiser_state, state.step + 1), values
+    return TrainState(params, auxiliary, optimiser_state, state.step + 1), values
 
   def train_many(state: TrainState, teacher, slices: Slices, rows, acquisition):
     def one(state, rows):
@@ -172,7 +174,7 @@ def make_steps(
     batch = complete(slices, acquisition)
     draws = draw(0, len(slices.target), over_devices)
     prepared = prepare(teacher, batch, slices.hints, draws)
-    trained = (state.params, state.guides)
+    trained = (state.params, state.auxiliary)
     outputs, values = evaluate(trained, networks.terms, prepared, over_devices)
     target = prepared[0].target
     errors = {
@@ -198,7 +200,7 @@ def make_steps(
     prepared = prepare_training(state, teacher, slices, acquisition)
 
     def values_of(params):
-      trained = (params, state.guides)
+      trained = (params, state.auxiliary)
       outputs, values = evaluate(trained, weighted, prepared, several)
       terms = {term.name: term.weight * values[term.name] for term in weighted}
       return terms, pixel.l1(outputs.image, prepared[0].target).mean()

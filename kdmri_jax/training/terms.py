@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kdmri_jax.config import StageConfig, TermConfig
 from kdmri_jax.distillation import METHODS
-from kdmri_jax.distillation.adapter import Guide
+from kdmri_jax.distillation.adapter import AdaptedMethod
 from kdmri_jax.distillation.method import Method
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.lookup import find, unknown
@@ -21,7 +21,7 @@ class Term(NamedTuple):
   Attributes:
     name: its key in the config.
     weight: factor in the sum.
-    compare: a pixel loss against the target, or a distillation method as a `Guide`.
+    compare: a pixel loss against the target, or a distillation method, adapted.
     guided: the trained network's layers it reads.
     hint: the teacher's layers it reads, or with `own` the trained network's; () for
       a pixel loss.
@@ -30,14 +30,14 @@ class Term(NamedTuple):
 
   name: str
   weight: float
-  compare: Callable[..., Array] | Guide
+  compare: Callable[..., Array] | AdaptedMethod
   guided: tuple[str, ...]
   hint: tuple[str, ...] = ()
   own: bool = False
 
   @property
   def is_distillation(self) -> bool:
-    return isinstance(self.compare, Guide)
+    return isinstance(self.compare, AdaptedMethod)
 
   @property
   def needs_teacher(self) -> bool:
@@ -146,5 +146,5 @@ def _resolve(name: str, term: TermConfig, losses, has_teacher: bool) -> Term:
   if not term.guided:
     raise ArgumentError("guided", "no layers", "guided and hint layers")
   hint = tuple(layer.removeprefix(OWN) for layer in term.hint)
-  guide = Guide(part)
-  return Term(name, term.weight, guide, term.guided, hint, own == {True})
+  adapted = AdaptedMethod(part)
+  return Term(name, term.weight, adapted, term.guided, hint, own == {True})

@@ -14,6 +14,7 @@ from unittest import mock
 from absl import app, flags
 
 from kdmri_jax import __main__, cli, memory
+from kdmri_jax.training import parallel
 
 
 class Done(NamedTuple):
@@ -41,6 +42,7 @@ def run(command, *arguments, cwd=".") -> Done:
     enter(mock.patch.object(app, "run", _run_absl_main))
     enter(mock.patch.object(cli, "_show_own_messages"))
     enter(mock.patch.object(memory, "keep_freed"))
+    enter(mock.patch.object(parallel, "use_cores"))  # conftest has chosen the devices
     enter(warnings.catch_warnings())
     warnings.filterwarnings("ignore", "the load_module")  # by ml_collections
     enter(contextlib.redirect_stdout(stdout))

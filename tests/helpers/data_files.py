@@ -49,7 +49,7 @@ def read(source, root="", **changes):
 
 
 def refused_when_truncated(source, root, path, share):
-  """What a source says of a folder when only this share of a file in it is left."""
+  """A source's error for a folder in which a file is truncated to this share."""
   data = path.read_bytes()
   path.write_bytes(data[: int(share * len(data))])
   with pytest.raises(UserError, match=f"{path.name}: found a file that cannot be read"):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdmri_jax.distillation import METHODS
-from kdmri_jax.distillation.adapter import Guide
+from kdmri_jax.distillation.adapter import AdaptedMethod
 from kdmri_jax.distillation.method import Context
 from kdmri_jax.types import Measurement
 
@@ -32,16 +32,16 @@ def make_context(target, mask=None, error=None, error_range=1.0):
 
 
 def start(name, student, teacher, variant="paper"):
-  """A method with weights: its guide, weights moved so that no bias is 0, a context."""
-  guide = Guide(METHODS[name][variant])
+  """An adapted method, its weights moved so that no bias is 0, and a context."""
+  adapted = AdaptedMethod(METHODS[name][variant])
   context = make_context(jnp.zeros((*student[0].shape[:3], 1)))
-  params = jax.jit(guide.init)(jax.random.key(1), student, teacher, context)["params"]
+  params = jax.jit(adapted.init)(jax.random.key(1), student, teacher, context)["params"]
   rng = np.random.default_rng(4)
 
   def move(x):
     return x + jnp.asarray(rng.normal(0, 0.2, x.shape).astype(np.float32))
 
-  return guide, jax.tree.map(move, params), context
+  return adapted, jax.tree.map(move, params), context
 
 
 def value(name, variant, student, teacher, *context):

@@ -38,7 +38,7 @@ def train_student(folder):
 
 
 def read(path, **options):
-  """What `kdmri reconstruct` reads for a run on phantoms."""
+  """Reads a scan as `kdmri reconstruct` does for a run on phantoms."""
   with arguments_of("--"):
     return read_scan.read(path, BASE, **options)
 

@@ -7,7 +7,12 @@ import numpy as np
 from kdmri_jax import config as config_lib
 from kdmri_jax.experiments import base
 from kdmri_jax.models.dccnn import DCCNN
-from kdmri_jax.training.stage_networks import Networks, Teacher, fit_terms, init_guides
+from kdmri_jax.training.stage_networks import (
+  Networks,
+  Teacher,
+  fit_terms,
+  init_auxiliary,
+)
 from kdmri_jax.training.step import init_state, make_optimiser, make_steps
 from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Measurement, Slices
@@ -25,9 +30,9 @@ def make(stage, models, params, slices, acquisition, devices):
   teacher = Teacher((params["teacher"],) if stage.teacher else (), np.float32(0.5))
   start = jax.device_get(params[stage.model])
   key = jax.random.key(0)
-  guides = init_guides(networks, start, teacher.params, slices, acquisition, key)
+  auxiliary = init_auxiliary(networks, start, teacher.params, slices, acquisition, key)
   optimiser = make_optimiser(stage, steps_per_epoch=100)
-  state = init_state(start, guides, optimiser)
+  state = init_state(start, auxiliary, optimiser)
   return make_steps(networks, optimiser, devices), state, teacher
 
 

@@ -47,7 +47,7 @@ def train(pipeline, stages=None):
 
 
 def final(workdir: pathlib.Path, stage: str, seed: int | None = None) -> Snapshot:
-  """What a stage ended with: latest weights and optimiser state, best, progress."""
+  """The last checkpoint of a stage: weights and optimiser state, best, progress."""
   pipeline = Experiment(load.read_config(workdir), workdir)
   pipeline = pipeline.for_seed(pipeline.seed if seed is None else seed)
   params = pipeline.initial_params(stage)

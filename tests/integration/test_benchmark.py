@@ -155,7 +155,7 @@ def test_a_protocol_is_all_epochs_of_all_stages():
   assert len(epochs.table_of_protocol(found).splitlines()) == 2 + 2 + 1
 
 
-@pytest.mark.parametrize("steps", [slow(1), 3])
+@pytest.mark.parametrize("steps", [slow(1), slow(3)])
 def test_precision_and_steps_a_dispatch(tmp_path, steps):
   config = settings() | {"steps_per_dispatch": steps, "devices": 1}
   for model in config["models"].values():

@@ -122,7 +122,7 @@ def test_many_steps_a_dispatch(tmp_path, counts, steps):
 
 
 def epochs_of(lines):
-  """What the log says of each epoch, but for times."""
+  """The log's entries of each epoch, without times."""
   shown = ("train", "validation", "step", "learning_rate")
   return [{key: x[key] for key in shown} for x in lines if x["event"] == "epoch"]
 

@@ -53,7 +53,7 @@ def call(*command, cwd, **variables):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-  """What a clone holds, with its links and without anything that was built."""
+  """The files of a clone, with its links and without build outputs."""
   folder = tmp_path_factory.mktemp("checkout")
   built = shutil.ignore_patterns("__pycache__", "*.so")
   for name in FOLDERS:

@@ -25,7 +25,7 @@ def dft(size):
   return np.exp(-2j * np.pi * np.outer(k, k) / size) / np.sqrt(size)
 
 
-# What a mask measures
+# Energy and image quality of a mask
 
 
 @pytest.mark.parametrize("phase", [0, 1j])

@@ -110,7 +110,7 @@ FORMATS += [as_hammernik, as_fastmri]
 
 @pytest.fixture(scope="module")
 def expected(workdir):
-  """What the network makes of the PHANTOM itself."""
+  """The reconstruction of the PHANTOM itself."""
   return run(workdir, Volume("a", "a", PHANTOM, record={"file": "phantom"}))
 
 
@@ -195,7 +195,7 @@ def test_subjects_without_number_are_welcome(tmp_path):
   np.testing.assert_array_equal(read(tmp_path / "series").target, PHANTOM)
 
 
-# What is not told, or not there
+# Ambiguous and missing inputs
 
 
 def no_file(folder):

@@ -47,7 +47,7 @@ def kspace(mask):
 
 @pytest.fixture(scope="module")
 def of_kspace(workdir, kspace, tmp_path_factory):
-  """What comes of it in an h5 file of the plain layout."""
+  """The reconstruction from an h5 file of the plain layout."""
   path = tmp_path_factory.mktemp("kspace") / "a.h5"
   with h5py.File(path, "w") as file:
     file["kspace"] = kspace

@@ -137,7 +137,7 @@ def test_the_error_of_one_seed_is_reported(tmp_path, monkeypatch):
 
   def broken(self, entry):
     if self._name.startswith("seed 43"):
-      raise UserError("seed 43", "a fault", "none", "Mend it.")
+      raise UserError("seed 43", "a fault", "none")
     epoch(self, entry)
 
   monkeypatch.setattr(log.StageLog, "epoch", broken)

@@ -41,9 +41,9 @@ def test_outputs_losses_and_gradients_of_the_published_code(golden):
   extras = objective.Extras(jnp.zeros(()), jnp.zeros(2, jnp.uint32))
 
   def loss(params, blocks):
-    guides = {"branches": {"student": blocks}}
-    _, features = forward(networks, params, guides, batch)
-    values = objective.evaluate(terms, guides, features, batch, None, extras)
+    auxiliary = {"branches": {"student": blocks}}
+    _, features = forward(networks, params, auxiliary, batch)
+    values = objective.evaluate(terms, auxiliary, features, batch, None, extras)
     return objective.total(terms, values), (values, features)
 
   blocks = dict(student_variables["params"])

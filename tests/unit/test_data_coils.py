@@ -30,7 +30,7 @@ def test_the_transform_is_the_definition(size, centred_image):
 
 
 def test_zero_frequency_leaves_the_reader_at_0_0():
-  """What the pipeline makes of the image has the measured value there."""
+  """The pipeline's k-space of the image has the measured value there."""
   kspace = noise((1, 1, 9, 8)).astype(np.complex64)
   target, _ = combined(kspace, "")
   made = np.abs(np.fft.fft2(target, norm="ortho"))

@@ -258,7 +258,7 @@ def test_subjects_without_number(tmp_path):
   assert (volume.subject, volume.name) == ("sub7", "sub7_1")
 
 
-# What is refused
+# Refused files
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What every volume goes through: checks, central slices, crop, scaling."""
+"""Preparation of volumes: checks, central slices, crop, scaling."""
 
 import dataclasses
 

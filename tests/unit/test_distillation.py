@@ -10,7 +10,7 @@ from helpers import distilling
 from jax.test_util import check_grads
 
 from kdmri_jax.distillation import METHODS
-from kdmri_jax.distillation.adapter import Guide, fit
+from kdmri_jax.distillation.adapter import AdaptedMethod, fit
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -64,16 +64,16 @@ class Bound:
 
   def __init__(self, name, variant, student, teacher):
     method = METHODS[name][variant]
-    self.guide = Guide(method, *fit(method, student, teacher))
+    self.adapted = AdaptedMethod(method, *fit(method, student, teacher))
     self.context = make_context(len(student[0]), student[0].shape[1:3])
 
     def init(student, teacher):
-      hints = self.guide.represent_teacher(teacher)
-      return self.guide.init(jax.random.key(0), student, hints, self.context)
+      hints = self.adapted.represent_teacher(teacher)
+      return self.adapted.init(jax.random.key(0), student, hints, self.context)
 
     def value(student, teacher, context, params):
-      hints = self.guide.represent_teacher(teacher)
-      return self.guide.apply(params, student, hints, context)
+      hints = self.adapted.represent_teacher(teacher)
+      return self.adapted.apply(params, student, hints, context)
 
     self.params = jax.jit(init)(student, teacher)
     self.eager, self.jitted = value, jax.jit(value)
@@ -209,7 +209,7 @@ class TestContract:
     if self.method.matches != "shape":
       pytest.skip("compares layers of any shape")
     with pytest.raises((AssertionError, ValueError, TypeError)):
-      Guide(self.method).init(
+      AdaptedMethod(self.method).init(
         jax.random.key(0),
         self.student,
         self.method.represent(tuple(t[:, :-1] for t in self.teacher)),

@@ -1,4 +1,4 @@
-"""What the methods that own weights are made of: their losses, masks and fusion."""
+"""Parts of the methods with weights: losses, masks and fusion."""
 
 import jax
 import jax.numpy as jnp
@@ -66,11 +66,11 @@ def test_golden_factors(golden):
 def test_the_paraphraser_follows_its_reconstruction_alone():
   """Its gradient is the same whatever the student shows."""
   teacher = layers(1, 4)
-  guide, params, context = start("factor_transfer", layers(0, 3), teacher)
+  adapted, params, context = start("factor_transfer", layers(0, 3), teacher)
 
   def gradient(student):
     def value(weights):
-      return guide.apply({"params": {"method": weights}}, student, teacher, context)
+      return adapted.apply({"params": {"method": weights}}, student, teacher, context)
 
     return jax.jit(jax.grad(value))(params["method"])
 
@@ -117,13 +117,13 @@ def test_masks_are_the_same_under_jit_alone_and_on_several_devices():
 
 def test_masked_pixels_of_the_student_do_not_count():
   student, teacher = layers(0, 3), layers(1, 4)
-  guide, params, context = start("masked_generative", student, teacher)
+  adapted, params, context = start("masked_generative", student, teacher)
   hidden = tuple(
     jnp.where(masked_generative.draw_masks(context.draws, k, s.shape[1:3]), s, 99.0)
     for k, s in enumerate(student, 1)
   )
   values = [
-    guide.apply({"params": params}, features, teacher, context)
+    adapted.apply({"params": params}, features, teacher, context)
     for features in (student, hidden)
   ]
   assert values[0] == values[1]
@@ -137,10 +137,10 @@ def test_hierarchical_context_of_a_constant_difference_is_its_square():
 
 def test_a_deeper_student_layer_is_taught_by_an_earlier_hint():
   student, teacher = layers(0, 3, count=3), layers(1, 4, count=3)
-  guide, params, context = start("review", student, teacher)
+  adapted, params, context = start("review", student, teacher)
 
   def value(student, hints):
-    return guide.apply({"params": params}, student, hints, context)
+    return adapted.apply({"params": params}, student, hints, context)
 
   differentiate = jax.jit(jax.grad(value))
   shown = differentiate(student, teacher)

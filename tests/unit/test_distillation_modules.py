@@ -169,8 +169,8 @@ def test_all_methods_that_own_weights_have_a_definition_here():
 @pytest.mark.parametrize(("name", "variant"), EXPECTED)
 def test_follows_its_definition_in_float64(name, variant):
   student, teacher = layers(0, 3), layers(1, 4)
-  guide, params, context = start(name, student, teacher, variant)
-  value = jax.jit(guide.apply)({"params": params}, student, teacher, context)
+  adapted, params, context = start(name, student, teacher, variant)
+  value = jax.jit(adapted.apply)({"params": params}, student, teacher, context)
   weights = double(params["method"])
   definition = EXPECTED[name, variant]
   expected = definition(weights, double(student), double(teacher), context)
@@ -188,11 +188,11 @@ def test_hierarchical_context_in_float64(size):
 @pytest.mark.parametrize(("name", "variant"), EXPECTED)
 def test_every_weight_is_trained_and_the_teacher_is_not(name, variant):
   student, teacher = layers(0, 3), layers(1, 4)
-  guide, params, context = start(name, student, teacher, variant)
+  adapted, params, context = start(name, student, teacher, variant)
 
   def value(params, teacher):
-    hints = guide.represent_teacher(teacher)
-    return guide.apply({"params": params}, student, hints, context)
+    hints = adapted.represent_teacher(teacher)
+    return adapted.apply({"params": params}, student, hints, context)
 
   trained, taught = jax.jit(jax.grad(value, argnums=(0, 1)))(params, teacher)
   assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(trained))
@@ -203,12 +203,12 @@ def test_every_weight_is_trained_and_the_teacher_is_not(name, variant):
 def test_a_few_steps_of_descent_lower_the_value(name, variant):
   """Student and weights together, as in a stage."""
   student, teacher = layers(0, 3), layers(1, 4)
-  guide, params, context = start(name, student, teacher, variant)
+  adapted, params, context = start(name, student, teacher, variant)
 
   @jax.jit
   def descend(trained):
     value, gradient = jax.value_and_grad(
-      lambda both: guide.apply({"params": both[0]}, both[1], teacher, context)
+      lambda both: adapted.apply({"params": both[0]}, both[1], teacher, context)
     )(trained)
     scale = 0.02 / jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient)))
     return value, jax.tree.map(lambda x, g: x - scale * g, trained, gradient)

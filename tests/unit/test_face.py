@@ -25,7 +25,7 @@ from kdmri_jax.inference import read_scan, reconstruct
 
 PACKAGE = pathlib.Path(kd.__file__).parent
 
-# What stands open to users, room by room; a name more or less is a decision.
+# The public names by room; adding or removing one is a decision.
 FACE = {
   "": "distillation load losses masks metrics models plot statistics train undersample",
   "distillation": " ".join(["METHODS", *METHODS]),
@@ -445,7 +445,7 @@ def test_plot_leaves_the_backend_to_the_user():
 
 
 def test_type_checkers_see_the_same_names():
-  """What `__getattr__` gives is imported for them, one for one."""
+  """The names of `__getattr__` are imported for type checkers, one for one."""
   tree = ast.parse((PACKAGE / "__init__.py").read_text())
   (block,) = (
     node

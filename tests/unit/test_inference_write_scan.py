@@ -1,4 +1,4 @@
-"""What `scripts/reconstruct.py` writes, and how it is measured again."""
+"""Output files of `scripts/reconstruct.py`, and their evaluation."""
 
 import gzip
 

@@ -1,4 +1,4 @@
-"""Networks by XLA alone, in bands of rows, against the same layer by layer."""
+"""Networks in XLA alone, in bands of rows, against the same layer by layer."""
 
 import jax
 import jax.numpy as jnp
@@ -96,7 +96,7 @@ def test_small_images_stay_whole():
 
 
 def test_no_native_code_is_called():
-  """What is exported runs without this package."""
+  """Exported networks run without this package."""
   image = jnp.zeros((1, 30, 30, 1))
   for model in (VDSR(3, 32), EDSR(1, 32)):
     params = model.init(jax.random.key(1), image)["params"]

@@ -1,4 +1,4 @@
-"""What SwinIR's windows see, and images that are no multiple of them."""
+"""Attention within SwinIR's windows, and images that are not a multiple of them."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""What the report says of its data before a number is quoted."""
+"""The report's cautions about its data."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What stands in a report: the same in page, Markdown, JSON and plain table."""
+"""The content of a report is the same in page, Markdown, JSON and plain table."""
 
 import dataclasses
 import html.parser

@@ -142,7 +142,7 @@ def test_the_control_takes_the_place_of_the_warning(study):
 
 
 def tiles(inputs):
-  """What the numbers at the head of a report are."""
+  """The key numbers at the top of a report."""
   first, *_ = content.sections(inputs, report.analyse(inputs), {})
   return [label for _, label in first.blocks[0].numbers]
 

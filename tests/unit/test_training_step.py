@@ -76,7 +76,7 @@ def test_eight_devices_give_the_numbers_of_one(protocol, name):
   assert_close(one, eight, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [slow("teacher"), "student", slow("feature")])
+@pytest.mark.parametrize("name", [slow("teacher"), slow("student"), slow("feature")])
 def test_native_code_trains_as_xla_does_on_one_device_and_on_eight(name):
   """Not kd: its L1 distance has a kink at pixels where untrained networks agree."""
   stage = small_stage("paper", name)
@@ -109,7 +109,7 @@ def test_eight_devices_on_complex_images():
 
 @pytest.mark.parametrize(
   ("protocol", "name", "devices"),
-  [("paper", "feature", 1), ("paper", "kd", 1), ("reference", "feature", 2)],
+  [("paper", "feature", 1), ("paper", "kd", 1), slow("reference", "feature", 2)],
 )
 def test_a_cached_teacher_teaches_the_same(protocol, name, devices):
   stage = small_stage(protocol, name)

@@ -234,7 +234,7 @@ def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
       return digests
   found += f", in a folder that takes more memory than memory_mb={config.memory_mb}"
   expected = "volumes prepared with this crop, slices_per_volume and scaling"
-  remedy = "Prepare them anew with these settings, or raise memory_mb."
+  remedy = "Prepare them again with these settings, or raise memory_mb."
   raise UserError(path, found, expected, remedy)
 
 
