@@ -76,11 +76,9 @@ def read(config: DataConfig) -> Iterator[Volume]:
   if not found:
     everything = source.read_volumes(dataclasses.replace(config, include=()))
     names = ", ".join(volume.name for volume in itertools.islice(everything, 3))
-    raise ArgumentError(
-      "include",
-      f"{config.include}, which matches no volume",
-      f"globs on the volume names, such as {names or 'none'}, or () for all volumes",
-    )
+    found = f"{config.include}, which matches no volume"
+    expected = f"globs on the volume names, such as {names or 'none'}, or () for all"
+    raise ArgumentError("include", found, expected)
 
 
 def load(
@@ -144,13 +142,9 @@ def _is_complex(volume: Volume) -> bool:
 
 def _refuse_choice(acquisition: Acquisition, where) -> None:
   if len(acquisition.masks) > 1 or acquisition.snr is not None:
-    raise UserError(
-      where,
-      "measured k-space, and settings of several tasks or of noise",
-      "images, from which k-space is simulated",
-      "Leave config.tasks and config.noise as they are in experiments/base.py, or "
-      "store the images alone.",
-    )
+    found = "measured k-space, and settings of several tasks or of noise"
+    remedy = "Leave config.tasks and config.noise at their defaults."
+    raise UserError(where, found, "images, from which k-space is simulated", remedy)
 
 
 def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Volume]:
@@ -161,13 +155,9 @@ def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Vo
     if not is_stored(volume.target):
       taken += sum(array.nbytes for array in arrays if array is not None)
     if taken > config.memory_mb * 2**20:
-      raise UserError(
-        volume.file,
-        f"images that together need more memory than memory_mb={config.memory_mb}",
-        "data that fits",
-        "Turn them into prepared volumes, which can stay in their files, or raise "
-        "memory_mb.",
-      )
+      found = f"images that together need more memory than memory_mb={config.memory_mb}"
+      remedy = "Prepare volumes, which can stay in their files, or raise memory_mb."
+      raise UserError(volume.file, found, "data that fits", remedy)
     yield digests.add(volume)
 
 

@@ -178,9 +178,6 @@ def subject_of(config: DataConfig, path: pathlib.Path, default: str) -> str:
   match = pattern.search(relative)
   subject = match and (match.group(match.lastindex or 0))
   if not subject:
-    raise UserError(
-      path,
-      f"a path in which subject_pattern {config.subject_pattern!r} finds nothing",
-      "a subject in the path of every file, as '(patient[0-9]+)' finds it",
-    )
+    found = f"a path in which subject_pattern {config.subject_pattern!r} finds nothing"
+    raise UserError(path, found, "a subject in the path of every file")
   return subject

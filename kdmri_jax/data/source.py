@@ -141,12 +141,9 @@ def only(path: pathlib.Path, volumes: Iterable[Volume], config: DataConfig) -> S
   others = [other.name for other, _ in zip(chosen, range(4), strict=False)]
   if others:
     more = " and perhaps more" if len(others) == 4 else ""
-    raise UserError(
-      path,
-      f"several volumes ({', '.join([volume.name, *others])}{more})",
-      "one",
-      "Name one of them; for DICOM, the number of a series as `contrast` also works.",
-    )
+    found = f"several volumes ({', '.join([volume.name, *others])}{more})"
+    remedy = "Name one of them; the number of a DICOM series as `contrast` also works."
+    raise UserError(path, found, "one", remedy)
   if volume.kspace is not None:
     return Measured(volume.kspace, None, volume.record, volume.header)
   return volume

@@ -124,13 +124,10 @@ def checked_kspace(path: pathlib.Path, key: str, kspace: np.ndarray) -> np.ndarr
     UserError: it is not [S, H, W], complex and finite.
   """
   if kspace.ndim != 3 or kspace.dtype.kind != "c" or not np.isfinite(kspace).all():
-    raise UserError(
-      path,
-      f"{key} of type {kspace.dtype} and shape {kspace.shape}, or with NaN",
-      "finite complex numbers (slices, rows, columns)",
-      "Store single-coil k-space, zero frequency at [0, 0]; k-space of several coils "
-      "is read by the sources of raw data, such as fastmri.",
-    )
+    found = f"{key} of type {kspace.dtype} and shape {kspace.shape}, or with NaN"
+    expected = "finite complex numbers (slices, rows, columns)"
+    remedy = "Several coils are read by the sources of raw data, such as fastmri."
+    raise UserError(path, found, expected, remedy)
   return kspace.astype(np.complex64)
 
 

@@ -180,12 +180,10 @@ def _slices_along(path, shape, is_image):
     remedy = "Take one slab with: bart slice 13 0 INPUT OUTPUT"
     raise UserError(path, found, "slices along one of them", remedy)
   if min(shape[:2]) == 1:
-    raise UserError(
-      path,
-      f"the dimensions {list(shape[:3])} (readout and phase encoding 1 and 2)",
-      "Cartesian planes: dimensions 0 and 1 larger than 1",
-      "Non-Cartesian samples must be gridded first, for instance with: bart nufft -a",
-    )
+    found = f"the dimensions {list(shape[:3])} (readout and phase encoding 1 and 2)"
+    expected = "Cartesian planes: dimensions 0 and 1 larger than 1"
+    remedy = "Non-Cartesian samples must be gridded first, as by: bart nufft -a"
+    raise UserError(path, found, expected, remedy)
   if shape[2] == 1:
     return _SLICES
   return _PHASE_2 if is_image else _READOUT

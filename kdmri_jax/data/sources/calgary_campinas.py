@@ -139,12 +139,9 @@ def read_kspace(path: pathlib.Path) -> np.ndarray:
   """
   parts = read_npy(path)
   if parts.ndim != 4 or parts.shape[1:] != (SIZE, SIZE, 2) or parts.dtype.kind != "f":
-    raise UserError(
-      path,
-      f"{parts.dtype} numbers of shape {parts.shape}",
-      f"real numbers of shape (slices, {SIZE}, {SIZE}, 2), real and imaginary part",
-      "Take the file from the official single-channel data, or exclude it.",
-    )
+    found = f"{parts.dtype} numbers of shape {parts.shape}"
+    expected = f"real numbers (slices, {SIZE}, {SIZE}, 2), real and imaginary part"
+    raise UserError(path, found, expected)
   kspace = np.empty(parts.shape[:3], np.complex64)
   kspace.real, kspace.imag = parts[..., 0], parts[..., 1]
   return np.fft.fftshift(kspace, axes=(1, 2)) / np.float32(SIZE**2)

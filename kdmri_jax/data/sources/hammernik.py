@@ -93,8 +93,7 @@ def numbers_of(path: pathlib.Path) -> list[int]:
       path,
       f"a MATLAB file of another name (its variables are: {contents(path)})",
       "rawdata<k>.mat, slice k as `rawdata` (readout, phase encode, coils)",
-      "Save the slices like that, or k-space in BART's order (readout, phase encode, "
-      "1, coils; slices in dimension 13) with kdmri_jax.io.cfl.write_cfl.",
+      "Save the slices like that, or in BART's order by kdmri_jax.io.cfl.write_cfl.",
     )
   return [int(match[1])]
 

@@ -232,13 +232,10 @@ def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
       found = f"a maximum of {maximum}, to be scaled to 1"
     else:
       return digests
-  raise UserError(
-    path,
-    f"{found}, in a folder that takes more memory than memory_mb={config.memory_mb}",
-    "volumes that were prepared with the crop, slices_per_volume and scaling of this "
-    "experiment",
-    "Prepare them again with these settings, or raise memory_mb.",
-  )
+  found += f", in a folder that takes more memory than memory_mb={config.memory_mb}"
+  expected = "volumes prepared with this crop, slices_per_volume and scaling"
+  remedy = "Prepare them again with these settings, or raise memory_mb."
+  raise UserError(path, found, expected, remedy)
 
 
 SOURCE = Source(volumes, read=arrays.read_scan_h5)

@@ -108,12 +108,10 @@ def _group(path, file):
     if isinstance(group, h5py.Group) and {"xml", "data"} <= set(group)
   ]
   if len(names) != 1:
-    raise UserError(
-      path,
-      f"{len(names)} groups with 'xml' and 'data' (the keys are: {', '.join(file)})",
-      "one measurement in the layout of ISMRM raw data",
-      "Keep one measurement per file; other h5 files need another data source.",
-    )
+    keys = ", ".join(file)
+    found = f"{len(names)} groups with 'xml' and 'data' (the keys are: {keys})"
+    remedy = "Keep one measurement per file; other h5 files need another data source."
+    raise UserError(path, found, "one measurement of ISMRM raw data", remedy)
   return file[names[0]]
 
 
