@@ -32,6 +32,9 @@ SMALL = (
 )
 
 
+pytestmark = pytest.mark.slow
+
+
 def block(before, language=""):
   """The first code block after these words, without its indentation."""
   text = PAGE[PAGE.index(before) :]
@@ -80,7 +83,6 @@ def test_a_loss_of_ones_own(outside):
   assert loss == "my_loss:charbonnier"
 
 
-@pytest.mark.slow
 def test_a_method_of_ones_own(outside):
   text = block("## A distillation method of your own", "python")
   (outside / "mean_activation.py").write_text(text)
@@ -88,7 +90,6 @@ def test_a_method_of_ones_own(outside):
   assert "report:" in run(outside, " ".join([command, *SMALL]))
 
 
-@pytest.mark.slow
 def test_a_method_in_the_package(copy):
   folder = copy / "kdmri_jax" / "distillation" / "methods"
   text = block("## A distillation method of your own", "python")
@@ -104,7 +105,6 @@ def test_a_method_in_the_package(copy):
   assert re.search(r"\d\d passed|\.{10}", contract)
 
 
-@pytest.mark.slow
 def test_a_network_of_ones_own(outside):
   (outside / "my_network.py").write_text(block("## A network of your own", "python"))
   (outside / "my_experiment.py").write_text(block("and name it", "python"))

@@ -3,7 +3,6 @@
 import jax
 import numpy as np
 import pytest
-from helpers.marks import slow
 from helpers.small_step import make as make_steps
 from helpers.small_step import small_problem, small_stage
 from helpers.tiny import make, tiny_config, train
@@ -14,10 +13,10 @@ from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.stage_networks import complete
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 
-@pytest.mark.parametrize("devices", [1, slow(8)])
+@pytest.mark.parametrize("devices", [1, 8])
 def test_norms_and_cosines_are_those_of_the_terms_gradients(devices):
   slices, mask, models, params = small_problem()
   stage = small_stage("paper", "kd")
@@ -53,7 +52,6 @@ def test_norms_and_cosines_are_those_of_the_terms_gradients(devices):
     assert measured[name]["cosine"] == pytest.approx(cosine, abs=1e-4)
 
 
-@pytest.mark.slow
 def test_the_published_imitation_is_called_out_by_name(tmp_path, caplog):
   config = tiny_config("reference", audit_every=3)
   config.data.phantom.size = (48, 40)
@@ -74,7 +72,6 @@ def test_the_published_imitation_is_called_out_by_name(tmp_path, caplog):
     assert terms["reconstruction"]["cosine"] == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.slow
 def test_the_papers_imitation_is_not(tmp_path, caplog):
   train(make(tmp_path, audit_every=5), ["teacher", "feature", "kd"])
   assert "contributes" not in caplog.text

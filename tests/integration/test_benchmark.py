@@ -86,6 +86,7 @@ def test_the_best_way_of_a_framework_counts():
   assert "| 1000.0 | 2.25 [2.00, 2.50], compiled | 1% | 2% |" in shown
 
 
+@pytest.mark.slow
 def test_operations_are_those_of_the_published_networks():
   image = np.zeros((1, 8, 8, 1), np.float32)
   measurement = Measurement(np.zeros((1, 8, 8), np.complex64), np.ones((8, 8)))
@@ -109,6 +110,7 @@ def test_a_problem_comes_back_as_it_was_saved(tmp_path):
   )
 
 
+@pytest.mark.slow
 def test_numbers_that_differ_are_not_timed(tmp_path):
   file = tmp_path / "problem.pickle"
   with running(
@@ -191,6 +193,7 @@ def test_bad_flags_are_refused_before_anything_is_written(tmp_path, flag, messag
   assert not out.exists()
 
 
+@pytest.mark.slow
 def test_costs_of_methods():
   costs = list(method_costs.measure(["imitation"], (16, 12), 2, 1))
   assert [cost[:2] for cost in costs] == [

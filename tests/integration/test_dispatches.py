@@ -51,6 +51,7 @@ def counts(monkeypatch):
   return found
 
 
+@pytest.mark.slow
 def test_a_stage_compiles_every_step_once(tmp_path, counts):
   train(make(tmp_path, devices=1, epochs=3), ["teacher"])
   assert counts == {"train": 3 * STEPS, "validate": 6}
@@ -58,6 +59,7 @@ def test_a_stage_compiles_every_step_once(tmp_path, counts):
   assert counts.compilations() == {"train": 1, "validate": 2}
 
 
+@pytest.mark.slow
 def test_a_frozen_teacher_is_run_once_for_a_slice(tmp_path, counts):
   pipeline = make(tmp_path, devices=1, epochs=3)
   train(pipeline, ["teacher", "feature"])

@@ -20,7 +20,7 @@ from kdmri_jax.training import experiment, stage_loop
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.step import make_predict
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 
 def sweep_config(alpha=0.5, given=""):
@@ -115,7 +115,6 @@ class TestSweep:
     train(make(tmp_path))
     assert_same_end(final(tmp_path, "kd"), final(sweep[0] / "alpha50", "kd"))
 
-  @pytest.mark.slow
   def test_a_killed_run_ends_the_same(self, sweep, tmp_path, monkeypatch):
     folder, _ = sweep
     given = folder / "alpha25" / "teacher"
@@ -194,7 +193,6 @@ class TestSeeds:
     assert run.origin("teacher").text.endswith("alpha25/teacher, seed 42")
     assert_equal(run.best("teacher"), again(sweep[0]).best("teacher"))
 
-  @pytest.mark.slow
   def test_of_several_seeds_one_is_chosen(self, sweep, tmp_path):
     other = tmp_path / "other"
     config = sweep_config()
@@ -331,7 +329,6 @@ class TestLeaks:
 
 
 class TestFiles:
-  @pytest.mark.slow
   def test_it_teaches_as_the_run_does(self, sweep, file, tmp_path):
     (run,) = train(make(tmp_path, given=file))
     assert_same_end(final(tmp_path, "kd"), final(sweep[0] / "alpha50", "kd"))
@@ -369,7 +366,6 @@ class TestFiles:
 
 
 class TestOutputs:
-  @pytest.mark.slow
   def test_they_teach_and_are_evaluated(self, sweep, outputs, tmp_path):
     (run,) = train(make(tmp_path, given=outputs))
     jax.tree.map(
@@ -391,7 +387,6 @@ class TestOutputs:
     with pytest.raises(UserError, match="a folder of outputs"):
       load.load(tmp_path, "teacher", (24, 20))
 
-  @pytest.mark.slow
   def test_they_may_be_taught_step_by_step(self, sweep, outputs, tmp_path):
     config = sweep_config(given=outputs)
     config.teacher_cache_mb = 0
@@ -440,7 +435,6 @@ class TestOutputs:
     first.unlink()
     refused(f"without {first.name}; expected an output for", config, tmp_path / "b")
 
-  @pytest.mark.slow
   def test_outputs_of_other_volumes_are_left_out_of_the_results(
     self, outputs, tmp_path
   ):

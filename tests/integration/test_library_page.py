@@ -9,7 +9,7 @@ import kdmri_jax as kd
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "library.md"
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 
 def test_the_code_blocks_run(tmp_path, monkeypatch, capsys):

@@ -118,6 +118,7 @@ def test_a_loss_is_checked_before_anything_is_trained(tmp_path, changes, message
     Experiment(config_lib.parse(config), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_an_imported_loss_trains_like_the_registered_one(tmp_path):
   (tmp_path / "own_losses.py").write_text("from kdmri_jax.losses.pixel import l1\n")
   for name in ("l1", "own_losses:l1"):

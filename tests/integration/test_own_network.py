@@ -174,6 +174,7 @@ def test_a_network_that_breaks_the_contract_is_refused(own, tmp_path, network, m
   assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_network_without_hints_can_be_taught_by_images(own, tmp_path):
   config = tiny_config(epochs=1)
   config.models.student = dict(network="own_network:Silent")

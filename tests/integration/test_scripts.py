@@ -122,6 +122,7 @@ def test_sigterm_saves_and_says_so(tmp_path):
   assert "everything is saved. Start the same command again" in stderr
 
 
+@pytest.mark.slow
 def test_reconstruct_images_and_kspace(workdir, tmp_path):
   images = np.random.default_rng(0).random((20, 24, 3)) * 500
   path = tmp_path / "head.nii.gz"
@@ -167,6 +168,7 @@ def test_reconstruct_images_and_kspace(workdir, tmp_path):
   assert not (tmp_path / "new.h5").exists()
 
 
+@pytest.mark.slow
 def test_from_nifti_to_nifti_measured_against_h5(workdir, tmp_path):
   images = np.random.default_rng(0).random((20, 24, 3)).astype(np.float32)
   affine = np.array([[0, -2, 0, 7], [1.5, 0, 0, -3], [0, 0, -4, 9], [0, 0, 0, 1.0]])
@@ -192,6 +194,7 @@ def test_from_nifti_to_nifti_measured_against_h5(workdir, tmp_path):
   assert not (tmp_path / "b.nii").exists()
 
 
+@pytest.mark.slow
 def test_export(workdir, tmp_path):
   arguments = (f"--workdir={workdir}", "--stage=kd", f"--out={tmp_path / 'kd.pt'}")
   done = run("export", *arguments)
@@ -216,6 +219,7 @@ def test_export(workdir, tmp_path):
   assert not (tmp_path / "b.pt").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["jax", "onnx"])
 def test_an_exported_network_reconstructs_as_the_script_does(workdir, tmp_path, form):
   from kdmri_jax.inference import load
@@ -250,6 +254,7 @@ def test_an_output_folder_that_is_not_there_is_noticed_first(tmp_path):
   assert f"{out}: found a failed write (No such file or directory)" in message
 
 
+@pytest.mark.slow
 def test_evaluate_the_results_of_a_run(workdir):
   done = run(
     "evaluate",

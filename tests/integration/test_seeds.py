@@ -13,7 +13,7 @@ from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.training import batches, log
 from kdmri_jax.training.seeds import divide
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 STAGES = ["teacher", "feature"]
 
@@ -36,7 +36,6 @@ def side_by_side(tmp_path_factory):
   return train(pipeline, STAGES)
 
 
-@pytest.mark.slow
 def test_a_seed_ends_as_in_a_run_of_its_own(side_by_side, tmp_path):
   pipeline = side_by_side[-1]
   train(make(tmp_path, seed=pipeline.seed, devices=1), STAGES)
@@ -67,13 +66,11 @@ def test_a_rest_that_leaves_half_of_the_devices_idle_has_them_all(
   assert (len(first), [*first, *rest]) == (beside, [*range(seeds)])
 
 
-@pytest.mark.slow
 def test_seeds_differ(side_by_side):
   values = [p.progress("teacher").best_value for p in side_by_side]
   assert len(set(values)) == 2
 
 
-@pytest.mark.slow
 def test_one_after_the_other_on_several_devices(side_by_side, tmp_path):
   """With rounding, because a batch is then divided."""
   pipelines = train(make(tmp_path, seeds=2, devices=2), ["teacher"])
@@ -84,7 +81,6 @@ def test_one_after_the_other_on_several_devices(side_by_side, tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_more_seeds_may_be_added_later(side_by_side):
   path = side_by_side[0].workdir.path
   before = [p.progress("teacher").seconds for p in side_by_side]
@@ -93,7 +89,6 @@ def test_more_seeds_may_be_added_later(side_by_side):
   assert more[2].is_finished("teacher")
 
 
-@pytest.mark.slow
 def test_a_file_is_reconstructed_with_the_seed_asked_for(side_by_side, tmp_path):
   path = tmp_path / "image.h5"
   save_h5(path, target=images(0, (2, 24, 20)))
@@ -111,7 +106,6 @@ def test_a_file_is_reconstructed_with_the_seed_asked_for(side_by_side, tmp_path)
     reconstruct_with(43, "kd")
 
 
-@pytest.mark.slow
 def test_a_signal_stops_all_and_all_go_on(tmp_path, monkeypatch, side_by_side):
   take, count = batches.take, 0
 

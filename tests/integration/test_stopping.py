@@ -65,7 +65,8 @@ class TestStopping:
       del line["seconds"]
     assert a == b
 
-  @pytest.mark.parametrize(("dispatch", "step"), [slow(1, 2), slow(2, 4), (3, 7)])
+  @pytest.mark.slow
+  @pytest.mark.parametrize(("dispatch", "step"), [(1, 2), (2, 4), (3, 7)])
   def test_dispatches_of_several_steps_go_on_too(
     self, tmp_path, monkeypatch, dispatch, step
   ):

@@ -251,6 +251,7 @@ def test_a_shape_of_the_validation_alone_is_tried_first(tmp_path):
     Experiment(config_lib.parse(experiment), tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_each_shape_is_compiled_once(tmp_path):
   experiment = two_shapes(tmp_path)
   experiment.devices = 1

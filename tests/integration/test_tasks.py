@@ -87,6 +87,7 @@ def test_each_task_has_its_report(trained):
     assert report.path.with_name("figures").joinpath("regions.png").is_file()
 
 
+@pytest.mark.slow
 def test_the_noise_of_the_evaluation_is_the_same_for_all(trained):
   view = trained.for_task("denoise")
   first, again = (
@@ -97,6 +98,7 @@ def test_the_noise_of_the_evaluation_is_the_same_for_all(trained):
   assert np.abs(first.zero_filled - first.target).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_each_image_is_taught_by_the_expert_of_its_task(trained):
   networks = trained.plans.networks("kd", trained.seed)
   parts = trained.plans.slices("kd", "validation")
@@ -113,12 +115,14 @@ def test_each_image_is_taught_by_the_expert_of_its_task(trained):
     assert np.abs(hints - own).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_an_expert_sees_its_own_task_only(trained):
   (slices,) = trained.plans.slices("expert_sharpen", "train")
   assert batches.counts([slices]) == (len(trained.dataset.train.parts[0].target),)
   assert set(slices.task) == {1}
 
 
+@pytest.mark.slow
 def test_files_are_measured_as_the_task_does_or_taken_as_they_are(trained, tmp_path):
   rng = np.random.default_rng(0)
   image = rng.random((2, 20, 18)).astype(np.float32)
@@ -202,6 +206,7 @@ def test_measuring_several_tasks_is_measuring_each():
     np.testing.assert_allclose(measurement.kspace[rows], alone.kspace, atol=1e-5)
 
 
+@pytest.mark.slow
 class TestGivenExperts:
   def test_they_teach_as_in_the_run_that_trained_them(self, trained, tmp_path):
     config = two_tasks()

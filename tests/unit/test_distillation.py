@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import distilling
+from helpers.marks import slow
 from jax.test_util import check_grads
 
 from kdmri_jax.distillation import METHODS
@@ -14,7 +15,12 @@ from kdmri_jax.distillation.adapter import AdaptedMethod, fit
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
-ALL = [(name, variant) for name, variants in METHODS.items() for variant in variants]
+# Every method by its default variant, the first; the other variants are slow cases.
+ALL = [
+  slow(name, variant) if k else (name, variant)
+  for name, variants in METHODS.items()
+  for k, variant in enumerate(variants)
+]
 
 # Methods that compare images; the others compare feature maps.
 IMAGE = {
@@ -103,6 +109,7 @@ class TestContract:
     self.method = METHODS[name][variant]
     self.value = bound(name, variant)
 
+  @pytest.mark.slow
   def test_is_a_scalar_and_the_same_under_jit(self, name, variant):
     value = self.value.eager(
       self.student, self.teacher, self.value.context, self.value.params
@@ -134,6 +141,7 @@ class TestContract:
     assert all(np.isfinite(g).all() for g in leaves)
     assert any(np.abs(g).max() > 0 for g in leaves)
 
+  @pytest.mark.slow
   def test_gradient_matches_finite_differences(self, name, variant):
     with jax.enable_x64(True):
       arrays = (self.student, self.teacher, self.value.context, self.value.params)
@@ -188,6 +196,7 @@ class TestContract:
     is_mean = whole == pytest.approx(one_by_one, rel=1e-4, abs=1e-7)
     assert is_mean != self.method.couples_batch
 
+  @pytest.mark.slow
   def test_maps_of_another_size(self, name, variant):
     """Pooled to the smaller."""
     if name in IMAGE:

@@ -63,6 +63,7 @@ def test_golden_factors(golden):
   assert value == pytest.approx(float(numbers["factor_l1"]), abs=3e-7)
 
 
+@pytest.mark.slow
 def test_the_paraphraser_follows_its_reconstruction_alone():
   """Its gradient is the same whatever the student shows."""
   teacher = layers(1, 4)

@@ -199,6 +199,7 @@ def test_every_weight_is_trained_and_the_teacher_is_not(name, variant):
   assert all((np.asarray(g) == 0).all() for g in taught)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "variant"), EXPECTED)
 def test_a_few_steps_of_descent_lower_the_value(name, variant):
   """Student and weights together, as in a stage."""

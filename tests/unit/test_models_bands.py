@@ -29,9 +29,9 @@ def both(model, x, *measurement):
   [
     ((1, 24, 20, 1), 100, (3, 8, 1)),
     ((3, 17, 13, 2), 60, (5, 4, 2)),  # bands of unequal size
-    ((2, 5, 31, 1), 10, (4, 6, 1)),  # bands of one row
-    ((1, 9, 8, 1), 10**4, (2, 3, 1)),  # a single band
-    ((2, 6, 7, 1), 14, (1, 3, 1)),  # no hidden layer
+    slow((2, 5, 31, 1), 10, (4, 6, 1)),  # bands of one row
+    slow((1, 9, 8, 1), 10**4, (2, 3, 1)),  # a single band
+    slow((2, 6, 7, 1), 14, (1, 3, 1)),  # no hidden layer
     slow((1, 90, 4, 1), 4, (2, 2, 1)),  # as many bands as are allowed
     ((1, 20, 24, 1), 100, (4, 32, 1)),  # C++ otherwise
   ],
@@ -50,11 +50,12 @@ def test_half_precision(monkeypatch):
   np.testing.assert_allclose(found, whole, atol=4e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   "settings",
   [
-    slow({"consistency": "line0"}),
-    slow({"padding": 5}),
+    {"consistency": "line0"},
+    {"padding": 5},
     {"channels": 2, "variant": "reference"},
   ],
 )

@@ -30,7 +30,9 @@ def no_image_is_small(monkeypatch):
   monkeypatch.setattr(xla, "_SMALL", 0)
 
 
-@pytest.fixture(params=BUILT)
+@pytest.fixture(
+  params=[name if name == native.instructions() else slow(name) for name in BUILT]
+)
 def instructions(request, monkeypatch):
   """Each library that was built and runs here."""
   monkeypatch.setattr(native, "instructions", lambda: request.param)
@@ -100,6 +102,7 @@ def test_gradients_of_images_of_any_size(shape, size):
   assert_close(found[1:], gradients_by_definition(*drawn))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("inputs", "outputs"), CHANNELS)
 def test_several_networks_at_once(inputs, outputs):
   drawn = draw(0, (3,), (9, 60), 3, inputs, outputs)

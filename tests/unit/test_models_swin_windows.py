@@ -126,6 +126,7 @@ def test_without_its_last_convolution_it_is_the_identity():
   np.testing.assert_array_equal(run(params, image), image)
 
 
+@pytest.mark.slow
 def test_gradients_reach_every_weight():
   params, run = tiny()
   image = random_image(1, 6, 9, 1)

@@ -44,6 +44,7 @@ def test_a_balanced_design_gives_the_paired_means_and_their_error():
   assert effects["swinir"].p < 1e-6
 
 
+@pytest.mark.slow
 def test_no_effect_is_seldom_claimed():
   false = [
     mixed_effects(*data(0.0, seed), reference="edsr")[0].p < 0.05

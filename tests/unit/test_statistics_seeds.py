@@ -119,6 +119,7 @@ def contains_zero(pair):
   return low <= 0 <= high
 
 
+@pytest.mark.slow
 def test_crossed_interval_covers_no_effect_about_as_often_as_it_says():
   """95% of 200, a few less with 8 seeds; fewer still if seeds were not resampled."""
   covered, ignored = 0, 0

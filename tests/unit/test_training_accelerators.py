@@ -10,7 +10,6 @@ import re
 import jax
 import numpy as np
 import pytest
-from helpers.marks import slow
 from helpers.small_step import make, small_problem, small_stage
 
 ROWS = np.array([[0, 3], [7, 1]])
@@ -48,8 +47,9 @@ def convolutions(text):
   return found
 
 
-@pytest.mark.parametrize("platform", ["cuda", slow("rocm"), slow("tpu")])
-@pytest.mark.parametrize("stage", [slow("teacher"), "feature", slow("kd")])
+@pytest.mark.slow
+@pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
+@pytest.mark.parametrize("stage", ["teacher", "feature", "kd"])
 def test_accelerators_are_given_plain_convolutions(platform, stage):
   for name, text in lowered(platform, stage).items():
     assert "kdmri_con" not in text

@@ -65,10 +65,9 @@ def assert_trained_alike(params, expected):
   assert (difference > 1e-4).mean() <= 0.002
 
 
-@pytest.mark.parametrize("protocol", ["paper", slow("reference")])
-@pytest.mark.parametrize(
-  "name", [slow("teacher"), slow("student"), "feature", slow("kd")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["paper", "reference"])
+@pytest.mark.parametrize("name", ["teacher", "student", "feature", "kd"])
 def test_eight_devices_give_the_numbers_of_one(protocol, name):
   stage = small_stage(protocol, name)
   one = run(stage, jax.devices()[:1])
@@ -88,9 +87,8 @@ def test_native_code_trains_as_xla_does_on_one_device_and_on_eight(name):
     assert_close(found[1:], expected[1:], 1e-6)
 
 
-@pytest.mark.parametrize(
-  "name", [slow("teacher"), slow("student"), slow("feature"), "kd"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["teacher", "student", "feature", "kd"])
 def test_training_lowers_the_loss(name):
   stage = dataclasses.replace(small_stage("paper", name), learning_rate=3e-3)
   _, values, _ = run(
@@ -107,9 +105,10 @@ def test_eight_devices_on_complex_images():
   assert_close(one, run(stage, jax.devices()[:8], channels=2), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("protocol", "name", "devices"),
-  [("paper", "feature", 1), ("paper", "kd", 1), slow("reference", "feature", 2)],
+  [("paper", "feature", 1), ("paper", "kd", 1), ("reference", "feature", 2)],
 )
 def test_a_cached_teacher_teaches_the_same(protocol, name, devices):
   stage = small_stage(protocol, name)
@@ -130,6 +129,7 @@ def test_no_gradient_reaches_the_teacher():
   assert all((g == 0).all() for g in jax.tree.leaves(jax.grad(loss)(features)))
 
 
+@pytest.mark.slow
 def test_a_term_of_weight_zero_is_measured_but_not_trained_on():
   stage = small_stage("reference", "feature")
   _, values, (_, validation) = run(stage, jax.devices()[:1])
@@ -148,7 +148,8 @@ def test_the_learning_rate_drops_by_ten_every_forty_epochs():
   assert constant(1000 * 7) == pytest.approx(1e-4)
 
 
-@pytest.mark.parametrize("name", [slow("teacher"), "feature", slow("kd")])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["teacher", "feature", "kd"])
 def test_many_steps_in_one_dispatch_give_the_numbers_of_single_ones(name):
   stage = small_stage("paper", name)
   slices, acquisition, models, params = small_problem()
