@@ -87,7 +87,7 @@ class Grid:
       The image; its `axes` are at its own pixels.
     """
     left, top = self.corner(row, column)
-    height, width = size or (self.heights[row], self.width)
+    height, width = (self.heights[row], self.width) if size is None else size
     axes = self.at(left + (self.width - width) // 2, top, width, height)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color=frame, linewidth=frame_width)
