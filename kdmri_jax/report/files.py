@@ -62,32 +62,23 @@ def _fill(folder, inputs, analysis):
 
 
 def _figures(inputs: ReportInput, analysis: dict) -> Iterator[tuple[str, Figure]]:
-  """The figures that have data, by name."""
+  """The figures that have data, each with the name of its function."""
   shown = main(inputs.tables.metrics)
-  colours = figures.colours(analysis["networks"])
-  if inputs.comparison_images:
-    figure = figures.comparison(
-      inputs.comparison_images,
-      metrics=tuple(shown.values()),
-      data_range=inputs.comparison_range,
-      colours=colours,
-    )
-    yield "comparison", figure
   pairs = [p for p in comparisons.drawn_pairs(analysis) if p["metric"] in shown]
-  if pairs:
-    figure = figures.differences(pairs, metrics=shown, colours=colours)
-    yield "differences", figure
-  if inputs.mask_image is not None:
-    yield "mask", figures.mask(inputs.mask_image)
-  if inputs.snr and inputs.snr.pictures:
-    yield "regions", figures.regions(inputs.snr.pictures)
-  if inputs.epochs:
-    yield "learning_curves", figures.learning_curves(inputs.epochs, colours=colours)
-  if inputs.audits:
-    yield "audit", figures.audit(inputs.audits)
-  if inputs.attention:
-    figure = figures.attention_maps(inputs.attention.maps, colours=colours)
-    yield "attention_maps", figure
+  maps = inputs.attention and inputs.attention.maps
+  look = {"colours": figures.colours(analysis["networks"])}
+  beside = {"metrics": tuple(shown.values()), "data_range": inputs.comparison_range}
+  for draw, data, options in (
+    (figures.comparison, inputs.comparison_images, {**beside, **look}),
+    (figures.differences, pairs, {"metrics": shown, **look}),
+    (figures.mask, inputs.mask_image, {}),
+    (figures.regions, inputs.snr and inputs.snr.pictures, {}),
+    (figures.learning_curves, inputs.epochs, look),
+    (figures.audit, inputs.audits, {}),
+    (figures.attention_maps, maps, look),
+  ):
+    if data is not None and len(data):
+      yield draw.__name__, draw(data, **options)
 
 
 def _take_place(fresh, directory):

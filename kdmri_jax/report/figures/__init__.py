@@ -2,8 +2,7 @@
 
 from kdmri_jax.report.figures.audit import audit
 from kdmri_jax.report.figures.curves import differences, learning_curves
-from kdmri_jax.report.figures.images import attention_maps, comparison, mask
-from kdmri_jax.report.figures.regions import regions
+from kdmri_jax.report.figures.images import attention_maps, comparison, mask, regions
 from kdmri_jax.report.figures.sampling import sampling
 from kdmri_jax.report.figures.style import colours, save
 

@@ -1,4 +1,4 @@
-"""Figures made of images: the comparison, attention maps and the mask."""
+"""Figures made of images: the comparison, attention maps, the mask and regions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -106,6 +106,23 @@ def mask(sampling: ArrayLike) -> Figure:
   shown.axes.set_xlabel("$k_x$ (columns)", fontsize=style.NORMAL, labelpad=3)
   grid.row_label(0, "$k_y$ (rows)", color=style.INK)
   return grid.figure
+
+
+def regions(pictures: Sequence[tuple]) -> Figure:
+  """Slices side by side, with the regions of homogeneous tissue as boxes.
+
+  Args:
+    pictures: (title, image [H, W], regions as `roi_snr.Roi`) of each slice.
+  """
+  figure = style.new_figure(2.6 * len(pictures), 2.9, layout="constrained")
+  panels = figure.subplots(1, len(pictures), squeeze=False)[0]
+  for axes, (title, image, found) in zip(panels, pictures, strict=True):
+    axes.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, _WHITE) or 1)
+    axes.set_title(title, fontsize=style.SMALL, color=style.INK)
+    axes.axis("off")
+    for roi in found:
+      style.box(axes, roi.column, roi.row, roi.width, roi.height)
+  return figure
 
 
 def interesting_box(image: np.ndarray, side: int) -> tuple[int, int, int]:
