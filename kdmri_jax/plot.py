@@ -54,7 +54,7 @@ def comparison(
   index = len(target) // 2 if index is None else index
   if not -len(target) <= index < len(target):
     raise ArgumentError("index", f"{index}", f"0 to {len(target) - 1}")
-  return figures.draw_comparison(
+  return figures.comparison(
     {name: volume[index] for name, volume in shown.items()},
     metrics=list(metrics_lib.resolve(metrics).values()),
     data_range=float(target.max()) if data_range is None else data_range,

@@ -166,7 +166,7 @@ def _draw(read):
   if _OUT.value:
     from kdmri_jax.report import figures
 
-    print(f"\n{figures.sampling(_OUT.value, read)}")
+    print(f"\n{figures.save(figures.sampling(read), _OUT.value)}")
 
 
 def _check_png():

@@ -1,40 +1,28 @@
 """The parts of a document, before it becomes HTML or Markdown."""
 
-import dataclasses
+from typing import NamedTuple
 
 
-@dataclasses.dataclass(frozen=True)
-class Section:
-  """A heading and its blocks."""
-
-  title: str
-  blocks: list
-
-
-@dataclasses.dataclass(frozen=True)
-class Paragraph:
+class Paragraph(NamedTuple):
   """Plain text."""
 
   text: str
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
   """The result in sentences, and a few key numbers (value, label)."""
 
   sentences: list[str]
   numbers: list[tuple[str, str]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Cautions:
+class Cautions(NamedTuple):
   """Limitations to consider before quoting a number."""
 
   items: list[str]
 
 
-@dataclasses.dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
   """Rows of text; the first column names the row.
 
   Attributes:
@@ -42,43 +30,60 @@ class Table:
     rows: cells.
     note: small text below.
     highlight: index of the highlighted row, or None.
-    colours: row name -> hexadecimal colour of its mark.
   """
 
   header: tuple[str, ...]
   rows: list[tuple[str, ...]]
   note: str = ""
   highlight: int | None = None
-  colours: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-  """A figure file beside the document; `narrow` ones need not fill the page."""
+class Picture(NamedTuple):
+  """A figure of the report, by its name; `narrow` ones need not fill the page."""
 
-  file: str
+  name: str
   alt: str
   caption: str
   narrow: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
   """Names and values."""
 
   items: list[tuple[str, str]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Links:
+class Links(NamedTuple):
   """Files beside the document: (file, description)."""
 
   items: list[tuple[str, str]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Folded:
+class Folded(NamedTuple):
   """Long text that is shown on demand."""
 
   title: str
   text: str
+
+
+class Section(NamedTuple):
+  """A heading and its blocks."""
+
+  title: str
+  blocks: list
+
+
+class Document(NamedTuple):
+  """A whole document.
+
+  Attributes:
+    title: heading.
+    subtitle: a line below it.
+    sections: the content.
+    colours: model -> hexadecimal colour of its mark in the tables' first column.
+  """
+
+  title: str
+  subtitle: str
+  sections: list[Section]
+  colours: dict[str, str]

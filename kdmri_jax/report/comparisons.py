@@ -1,4 +1,4 @@
-"""The report's sections on the paired differences."""
+"""The report's blocks on the paired differences."""
 
 from collections.abc import Mapping
 
@@ -10,46 +10,41 @@ from kdmri_jax.report.rows import count
 _MOST_DRAWN = 13  # four distilled networks against three baselines, and teacher-student
 
 
-def section(
-  analysis: dict, pictures: dict, metrics: Mapping[str, Metric]
-) -> blocks.Section:
-  """Table and figure of all pairs; without blocks where there are none.
+def main(analysis: dict, metrics: Mapping[str, Metric]) -> list:
+  """Table and figure of all pairs; nothing where there are none.
 
   Args:
     analysis: from `analysis.analyse`.
-    pictures: name -> file of the figures that exist.
     metrics: name -> metric.
   """
-  pairs = analysis["paired"]
+  pairs, drawn = analysis["paired"], drawn_pairs(analysis)
   if not pairs:
-    return blocks.Section("Is the difference real?", [])
-  parts = [_table(pairs, analysis["bootstrap"], metrics)]
-  if "differences" in pictures:
-    several = any(pair["n_seeds"] > 1 for pair in pairs)
-    mean = ", its mean over seeds" if several else ""
-    caption = (
-      f"A dot is one {pairs[0]['unit']}{mean}; the diamond is the mean, the bar its "
-      "95% interval" + ("; a tick is the mean of one seed." if several else ".")
-    )
-    if len(drawn_pairs(analysis)) < len(pairs):
-      caption += f" Shown are the differences from {drawn_pairs(analysis)[0]['b']}."
-    alt = "Paired differences between the models with their intervals."
-    parts.append(blocks.Picture(pictures["differences"], alt, caption))
-  return blocks.Section("Is the difference real?", parts)
+    return []
+  several = _several_seeds(pairs)
+  mean = ", its mean over seeds" if several else ""
+  caption = (
+    f"A dot is one {pairs[0]['unit']}{mean}; the diamond is the mean, the bar its "
+    "95% interval" + ("; a tick is the mean of one seed." if several else ".")
+  )
+  if len(drawn) < len(pairs):
+    caption += f" Shown are the differences from {drawn[0]['b']}."
+  alt = "Paired differences between the models with their intervals."
+  table = _table(pairs, analysis["bootstrap"], metrics)
+  return [table, blocks.Picture("differences", alt, caption)]
 
 
-def further_section(analysis: dict, metrics: Mapping[str, Metric]) -> blocks.Section:
-  """Sentences and table of the further pairs; without blocks where there are none.
+def further(analysis: dict, metrics: Mapping[str, Metric]) -> list:
+  """Sentences and table of the further pairs; nothing where there are none.
 
   Args:
     analysis: from `analysis.analyse`.
     metrics: name -> metric.
   """
   pairs = analysis["further"]
-  parts = [blocks.Paragraph(pair["sentence"]) for pair in pairs]
-  if pairs:
-    parts.append(_table(pairs, analysis["bootstrap"], metrics))
-  return blocks.Section("Further comparisons", parts)
+  if not pairs:
+    return []
+  sentences = [blocks.Paragraph(pair["sentence"]) for pair in pairs]
+  return [*sentences, _table(pairs, analysis["bootstrap"], metrics)]
 
 
 def drawn_pairs(analysis: dict) -> list[dict]:
@@ -68,47 +63,46 @@ def drawn_pairs(analysis: dict) -> list[dict]:
   return [pair for pair in pairs if pair["b"] == pairs[0]["b"]]
 
 
+def _several_seeds(pairs):
+  return any(pair["n_seeds"] > 1 for pair in pairs)
+
+
 def _table(pairs, bootstrap, metrics):
-  several = any(p["n_seeds"] > 1 for p in pairs)
   bounded = any(p["gap_closed"] is not None or p["gap_note"] for p in pairs)
-  rows = [
-    (
-      f"{p['a']} {wording.MINUS} {p['b']}",
-      metrics[p["metric"]].title,
-      wording.difference(p, metrics[p["metric"]]),
-      wording.interval(p, metrics[p["metric"]]),
-      wording.p_value(p["wilcoxon_p"]),
-      *([_gap(p)] if bounded else []),
-      *([f"{p['seeds_better']} of {p['n_seeds']}"] if several else []),
-      _paired_over(p),
-    )
-    for p in pairs
-  ]
-  header = ("pair", "metric", "difference", "95% interval", "Wilcoxon p")
-  header += ("gap closed",) if bounded else ()
-  header += ("seeds better",) if several else ()
-  return blocks.Table((*header, "paired over"), rows, _note(pairs, bootstrap, several))
+  columns = {
+    "pair": [f"{p['a']} {wording.MINUS} {p['b']}" for p in pairs],
+    "metric": [metrics[p["metric"]].title for p in pairs],
+    "difference": [wording.difference(p, metrics[p["metric"]]) for p in pairs],
+    "95% interval": [wording.interval(p, metrics[p["metric"]]) for p in pairs],
+    "Wilcoxon p": [wording.p_value(p["wilcoxon_p"]) for p in pairs],
+  }
+  if bounded:
+    columns["gap closed"] = [_gap(p) for p in pairs]
+  if _several_seeds(pairs):
+    columns["seeds better"] = [f"{p['seeds_better']} of {p['n_seeds']}" for p in pairs]
+  columns["paired over"] = [_paired_over(p) for p in pairs]
+  rows = list(zip(*columns.values(), strict=True))
+  return blocks.Table(tuple(columns), rows, _note(pairs, bootstrap))
 
 
-def _note(pairs, bootstrap, several):
-  drawn, over = _resampled(pairs[0]), ""
-  if several:
+def _note(pairs, bootstrap):
+  drawn, over, wider = _resampled(pairs[0]), "", ""
+  if _several_seeds(pairs):
     drawn = f"seeds and, independently, of {drawn}"
     over = " over the means of seeds (p holds for these trainings)"
-  note = f"Percentile bootstrap, {count(bootstrap)} resamples of {drawn}"
-  if several:
-    note += (
+    wider = (
       "; where it is wider, the t interval over the seeds' mean differences takes its "
       f"place (n {wording.MINUS} 1 degrees of freedom)"
     )
-  note += (
-    f". Two-sided Wilcoxon signed-rank test{over}, not corrected for the number of "
-    "comparisons."
+  note = (
+    f"Percentile bootstrap, {count(bootstrap)} resamples of {drawn}{wider}. Two-sided "
+    f"Wilcoxon signed-rank test{over}, not corrected for the number of comparisons."
   )
   if any(pair["left_out"] for pair in pairs):
     note += " Values that are not finite are omitted."
-  reasons = dict.fromkeys(pair["gap_note"] for pair in pairs if pair["gap_note"])
-  return " ".join([note, *(f"{text[0].upper()}{text[1:]}." for text in reasons)])
+  for reason in dict.fromkeys(pair["gap_note"] for pair in pairs if pair["gap_note"]):
+    note += f" {reason[0].upper()}{reason[1:]}."
+  return note
 
 
 def _resampled(pair):

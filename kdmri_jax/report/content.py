@@ -1,10 +1,12 @@
 """The report's sections, from the results to the details."""
 
 import json
+from collections.abc import Collection
 
 from kdmri_jax.data.source import SUBJECT
 from kdmri_jax.data.split import plural
 from kdmri_jax.report import blocks, comparisons, networks, signal, speed, wording
+from kdmri_jax.report.blocks import Document, Picture, Section
 from kdmri_jax.report.figures import colours
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.rows import cells, count, further, main
@@ -13,73 +15,83 @@ from kdmri_jax.report.tables import plain
 _MANY = 12
 
 
-def sections(inputs: ReportInput, analysis: dict, pictures: dict) -> list:
-  """The whole document.
+def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Document:
+  """The whole document; pictures are left out unless they are drawn.
 
   Args:
     inputs: the inputs of the report.
     analysis: from `analysis.analyse`.
-    pictures: name -> file, relative to the document, of the figures that exist.
-
-  Returns:
-    A list of `blocks.Section`.
+    drawn: names of the figures that exist.
   """
-  found = [
-    _what_came_out(inputs, analysis, pictures),
-    comparisons.section(analysis, pictures, inputs.tables.metrics),
-    comparisons.further_section(analysis, inputs.tables.metrics),
-    signal.section(analysis, pictures),
-    speed.section(analysis),
-    _how_measured(inputs, analysis, pictures),
-    networks.training(inputs, analysis, pictures),
-    networks.audit(analysis, pictures),
-    networks.attention(inputs, pictures),
-    _files(inputs),
+  sections = {
+    "Results": _results(inputs, analysis),
+    "Is the difference real?": comparisons.main(analysis, inputs.tables.metrics),
+    "Further comparisons": comparisons.further(analysis, inputs.tables.metrics),
+    "Signal and noise": signal.blocks_of(analysis["snr"]),
+    "Inference time": speed.blocks_of(analysis["timing"]),
+    "How it was measured": _how_measured(inputs, analysis),
+    "How the networks were trained": networks.training(inputs, analysis),
+    "Contribution of each term": networks.audit(analysis["audit"]),
+    "Attention maps": networks.attention(inputs),
+    "Files, environment, configuration": _files(inputs),
+  }
+  for title, parts in sections.items():
+    sections[title] = [
+      part for part in parts if not isinstance(part, Picture) or part.name in drawn
+    ]
+  source = inputs.dataset.get("source")
+  subtitle = f"Protocol {inputs.roles.protocol}"
+  subtitle += f", data: {source}" if source else ""
+  subtitle += f", {wording.seeds(len(inputs.seeds))}" if len(inputs.seeds) > 1 else ""
+  return Document(
+    inputs.title,
+    subtitle,
+    [Section(title, parts) for title, parts in sections.items() if parts],
+    colours(analysis["networks"]),
+  )
+
+
+def _results(inputs, analysis):
+  shown = " and ".join(m.title for m in main(inputs.tables.metrics).values())
+  range_text = "volume's" if inputs.comparison_range else "slice's"
+  caption = (
+    f"One evaluated slice{inputs.of_seed}. Numbers: {shown} of this slice, "
+    f"with the target {range_text} maximum as range. The yellow box is enlarged "
+    f"below; the last row shows |image {wording.MINUS} target| on one scale, on "
+    "which the input's may saturate."
+  )
+  alt = "Input, target and reconstructions, an enlarged region, and residues."
+  return [
+    blocks.Answer(analysis["answer"], _numbers(inputs, analysis)),
+    blocks.Cautions(analysis["cautions"]),
+    _table(inputs, analysis),
+    _further(inputs, analysis),
+    Picture("comparison", alt, caption),
   ]
-  return [section for section in found if section.blocks]
-
-
-def _what_came_out(inputs, analysis, pictures):
-  answer = blocks.Answer(analysis["answer"], _numbers(inputs, analysis))
-  tables = [_results(inputs, analysis), _further(inputs, analysis)]
-  parts = [answer, blocks.Cautions(analysis["cautions"]), *tables]
-  if "comparison" in pictures:
-    shown = " and ".join(m.title for m in main(inputs.tables.metrics).values())
-    range_text = "volume's" if inputs.comparison_range else "slice's"
-    caption = (
-      f"One evaluated slice{inputs.of_seed}. Numbers: {shown} of this slice, "
-      f"with the target {range_text} maximum as range. The yellow box is enlarged "
-      f"below; the last row shows |image {wording.MINUS} target| on one scale, on "
-      "which the input's may saturate."
-    )
-    alt = "Input, target and reconstructions, an enlarged region, and residues."
-    parts.append(blocks.Picture(pictures["comparison"], alt, caption))
-  return blocks.Section("Results", parts)
 
 
 def _numbers(inputs, analysis):
-  pairs = {(p["a"], p["b"], p["metric"]): p for p in analysis["paired"]}
-  leading = analysis["leading"]
+  teacher, leading = inputs.roles.teacher, analysis["leading"]
   first, metric = next(iter(inputs.tables.metrics.items()))
-  gain = pairs.get((leading, analysis["baseline"], first))
+  pairs = {(p["a"], p["b"], p["metric"]): p for p in analysis["paired"]}
   numbers = []
-  if gain:
+  if pair := pairs.get((leading, analysis["baseline"], first)):
     label = (
-      f"{metric.title} of {gain['a']} {wording.MINUS} {gain['b']} over {_over(gain)}, "
-      f"95% interval {wording.interval(gain, metric)}"
+      f"{metric.title} of {leading} {wording.MINUS} {pair['b']} over {_over(pair)}, "
+      f"95% interval {wording.interval(pair, metric)}"
     )
-    size = f"{wording.difference(gain, metric)} {metric.unit}".strip()
+    size = f"{wording.difference(pair, metric)} {metric.unit}".strip()
     numbers.append((size, label))
-  if gain and gain["verdict"] == "better" and gain["gap_ci95"]:
-    low, high = map(wording.percent, gain["gap_ci95"])
-    label = (
-      f"of the {metric.title} gap from {gain['b']} to {inputs.teacher} closed"
-      f"{wording.gap_seeds(gain)}, 95% interval [{low}, {high}]"
-    )
-    numbers.append((wording.percent(gain["gap_closed"]), label))
-  large, small = map(inputs.parameters.get, (inputs.teacher, leading))
+    if pair["verdict"] == "better" and pair["gap_ci95"]:
+      low, high = map(wording.percent, pair["gap_ci95"])
+      label = (
+        f"of the {metric.title} gap from {pair['b']} to {teacher} closed"
+        f"{wording.gap_seeds(pair)}, 95% interval [{low}, {high}]"
+      )
+      numbers.append((wording.percent(pair["gap_closed"]), label))
+  large, small = map(inputs.parameters.get, (teacher, leading))
   if large and small:
-    label = f"of the parameters of {inputs.teacher} ({count(small)} of {count(large)})"
+    label = f"of the parameters of {teacher} ({count(small)} of {count(large)})"
     numbers.append((wording.percent(small / large), label))
   return numbers
 
@@ -90,46 +102,46 @@ def _over(pair):
   return wording.units(pair) + (f", {wording.seeds(seeds)}" if seeds > 1 else "")
 
 
-def _results(inputs, analysis):
+def _table(inputs, analysis):
   metrics = inputs.tables.metrics
   header, rows = cells(analysis["rows"], _titles(main(metrics)), metrics)
-  models = [row["model"] for row in analysis["rows"]]
-  best = analysis["best"]
-  note = (
-    f"Protocol {analysis['protocol']}. Mean ± sample standard deviation over volumes"
+  models, best = [row["model"] for row in analysis["rows"]], analysis["best"]
+  return blocks.Table(
+    header, rows, _note(inputs, best), models.index(best) if best else None
   )
+
+
+def _note(inputs, best):
+  roles, each, over = inputs.roles, "", ""
   if len(inputs.seeds) > 1:
-    note += (
+    each = ", mean over seeds"
+    over = (
       " of their means over seeds; sd over seeds is that of the seeds' means over "
       "volumes"
     )
-  note += "; arrows point to better."
+  note = (
+    f"Protocol {roles.protocol}. Mean ± sample standard deviation over volumes{over}; "
+    "arrows point to better."
+  )
   if inputs.budgets:
-    each = ", mean over seeds" if len(inputs.seeds) > 1 else ""
     note += (
       f" Steps and minutes of training{each}: of the stage and of those it starts "
       "from, not of its teacher."
     )
   for name, origin in inputs.given.items():
     note += f" {name} was not trained in this run; given: {origin}."
-  if inputs.published:
+  if roles.published:
     note += (
-      f" Published: {inputs.published_source}, under the same protocol; of its own "
+      f" Published: {roles.published_source}, under the same protocol; of its own "
       "images, mask and training."
     )
   if best:
-    first = next(iter(metrics.values()))
+    first = next(iter(inputs.tables.metrics.values()))
     note += (
-      f" Highlighted: {best}, of the networks smaller than {inputs.teacher} the one "
+      f" Highlighted: {best}, of the networks smaller than {roles.teacher} the one "
       f"with the {'highest' if first.higher_is_better else 'lowest'} {first.title}."
     )
-  return blocks.Table(
-    header,
-    rows,
-    note,
-    models.index(best) if best else None,
-    colours(analysis["networks"]),
-  )
+  return note
 
 
 def _further(inputs, analysis):
@@ -141,12 +153,8 @@ def _further(inputs, analysis):
   names = (*main(inputs.tables.metrics), *metrics)
   left_out = sum(row[name]["left_out"] for row in analysis["rows"] for name in names)
   note = f"{left_out} values are undefined or infinite and were omitted from means."
-  return blocks.Table(
-    ("model", *_titles(metrics).values()),
-    rows,
-    note if left_out else "",
-    colours=colours(analysis["networks"]),
-  )
+  header = ("model", *_titles(metrics).values())
+  return blocks.Table(header, rows, note if left_out else "")
 
 
 def _titles(metrics):
@@ -156,7 +164,7 @@ def _titles(metrics):
   }
 
 
-def _how_measured(inputs, analysis, pictures):
+def _how_measured(inputs, analysis):
   many = plural(inputs.unit)
   dataset = {
     key.replace("subjects", many): value
@@ -164,32 +172,26 @@ def _how_measured(inputs, analysis, pictures):
     if key not in ("notes", "volumes")
   }
   never = "slice" if inputs.unit == SUBJECT else "subject"
-  parts = [
+  definitions = [
+    f"{metric.title} is {metric.definition}"
+    for metric in inputs.tables.metrics.values()
+    if metric.definition
+  ]
+  more = f"{'; '.join(definitions)}. " if definitions else ""
+  caption = "The sampling mask, zero frequency at the centre; white is measured."
+  return [
     blocks.Paragraph(
-      f"Protocol {inputs.protocol}: {analysis['protocol_definition']} "
-      f"{_definitions(inputs)}The tables beside this report hold all three protocols."
+      f"Protocol {analysis['protocol']}: {analysis['protocol_definition']} "
+      f"{more}The tables beside this report hold all three protocols."
     ),
     blocks.Paragraph(
       f"The data are split by {inputs.unit}, not by {never}; evaluated are the {many} "
       f"of the {inputs.evaluated_on} split."
     ),
     blocks.Facts(_facts(dataset)),
+    Picture("mask", "Sampling mask.", caption, narrow=True),
+    blocks.Facts(_facts(inputs.mask, "mask")),
   ]
-  if "mask" in pictures:
-    caption = "The sampling mask, zero frequency at the centre; white is measured."
-    picture = blocks.Picture(pictures["mask"], "Sampling mask.", caption, narrow=True)
-    parts.append(picture)
-  parts.append(blocks.Facts(_facts(inputs.mask, "mask")))
-  return blocks.Section("How it was measured", parts)
-
-
-def _definitions(inputs):
-  found = [
-    f"{metric.title} is {metric.definition}"
-    for metric in inputs.tables.metrics.values()
-    if metric.definition
-  ]
-  return f"{'; '.join(found)}. " if found else ""
 
 
 def _files(inputs):
@@ -200,13 +202,11 @@ def _files(inputs):
     ("report.json", "everything in this report for programs"),
     ("report.md", "this report as Markdown"),
   ]
-  config = json.dumps(plain(inputs.config), indent=2)
-  parts = [
+  return [
     blocks.Links(links),
     blocks.Facts(_facts(inputs.environment)),
-    blocks.Folded("Configuration", config),
+    blocks.Folded("Configuration", json.dumps(plain(inputs.config), indent=2)),
   ]
-  return blocks.Section("Files, environment, configuration", parts)
 
 
 def _facts(value, name=""):

@@ -94,13 +94,11 @@ def _is_taught(config: ExperimentConfig, name: str, term: TermConfig) -> bool:
   """Whether a stage, or one it started from, learned the teacher's layers."""
   while name:
     stage = config.stages[name]
-    layers = [
-      (other.guided, other.hint)
+    if stage.teacher == config.evaluation.teacher and any(
+      other.loss == "attention_transfer"
+      and other.weight
+      and (other.guided, other.hint) == (term.guided, term.hint)
       for other in stage.terms.values()
-      if other.loss == "attention_transfer" and other.weight
-    ]
-    if (
-      stage.teacher == config.evaluation.teacher and (term.guided, term.hint) in layers
     ):
       return True
     name = stage.start_from.partition("/")[0]

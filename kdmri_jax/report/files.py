@@ -1,34 +1,16 @@
 """Writes the report's files, all of them or none."""
 
-import functools
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
-from kdmri_jax.report import (
-  comparisons,
-  content,
-  figures,
-  tables,
-  to_html,
-  to_markdown,
-  wording,
-)
+from matplotlib.figure import Figure
+
+from kdmri_jax.report import comparisons, content, figures, pages, tables
 from kdmri_jax.report.analysis import analyse
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.rows import main, summary_records
-
-_OWN = {
-  "index.html",
-  "report.md",
-  "report.json",
-  "figures",
-  "summary.csv",
-  "volumes.csv",
-  "volumes.json",
-  "slices.csv",
-  "slices.json",
-}
 
 
 def write(
@@ -66,64 +48,47 @@ def write(
 
 
 def _fill(folder, inputs, analysis):
-  sections = content.sections(inputs, analysis, _draw(folder, inputs, analysis))
-  where = inputs.dataset.get("source")
-  subtitle = f"Protocol {inputs.protocol}" + (f", data: {where}" if where else "")
-  if len(inputs.seeds) > 1:
-    subtitle += f", {wording.seeds(len(inputs.seeds))}"
-  page = to_html.render(inputs.title, subtitle, sections)
-  tables.write_text(folder / "index.html", page)
-  text = to_markdown.render(inputs.title, sections)
-  tables.write_text(folder / "report.md", text)
+  drawn = []
+  for name, figure in _figures(inputs, analysis):
+    figures.save(figure, folder / "figures" / f"{name}.png")
+    drawn.append(name)
+  document = content.document(inputs, analysis, drawn)
+  for name in pages.FORMATS:
+    tables.write_text(folder / name, pages.render(name, document))
   tables.write_json(folder / "report.json", analysis)
   records = summary_records(analysis["rows"], inputs.tables.metrics)
   tables.write_csv(folder / "summary.csv", records)
   tables.write_tables(folder, inputs.tables)
 
 
-def _draw(folder, inputs, analysis):
-  """Draws the figures that have data; name -> relative path."""
+def _figures(inputs: ReportInput, analysis: dict) -> Iterator[tuple[str, Figure]]:
+  """The figures that have data, each with the name of its function."""
   shown = main(inputs.tables.metrics)
   pairs = [p for p in comparisons.drawn_pairs(analysis) if p["metric"] in shown]
-  diaries = [lines for runs in inputs.histories.values() for lines in runs]
-  trained = any(line.get("event") == "epoch" for lines in diaries for line in lines)
+  maps = inputs.attention and inputs.attention.maps
   look = {"colours": figures.colours(analysis["networks"])}
-  comparison = functools.partial(
-    figures.comparison,
-    metrics=tuple(shown.values()),
-    data_range=inputs.comparison_range,
-    **look,
-  )
-  differences = functools.partial(figures.differences, metrics=shown, **look)
-  curves = functools.partial(figures.learning_curves, **look)
-  wanted = {
-    "comparison": (inputs.comparison_images, comparison),
-    "differences": (pairs, differences),
-    "mask": (inputs.mask_image, figures.mask),
-    "regions": (inputs.snr and inputs.snr.pictures, figures.regions),
-    "learning_curves": (inputs.histories if trained else None, curves),
-    "audit": (inputs.audits, figures.audit),
-    "attention_maps": (
-      inputs.attention and inputs.attention.maps,
-      functools.partial(figures.attention_maps, **look),
-    ),
-  }
-  drawn = {}
-  for name, (what, draw) in wanted.items():
-    if what is not None and len(what):
-      draw(folder / "figures" / f"{name}.png", what)
-      drawn[name] = f"figures/{name}.png"
-  return drawn
+  beside = {"metrics": tuple(shown.values()), "data_range": inputs.comparison_range}
+  for draw, data, options in (
+    (figures.comparison, inputs.comparison_images, {**beside, **look}),
+    (figures.differences, pairs, {"metrics": shown, **look}),
+    (figures.mask, inputs.mask_image, {}),
+    (figures.regions, inputs.snr and inputs.snr.pictures, {}),
+    (figures.learning_curves, inputs.epochs, look),
+    (figures.audit, inputs.audits, {}),
+    (figures.attention_maps, maps, look),
+  ):
+    if data is not None and len(data):
+      yield draw.__name__, draw(data, **options)
 
 
 def _take_place(fresh, directory):
-  if not directory.exists():
-    os.rename(fresh, directory)
-    return
+  """Replaces a report; keeps the files of the folder that no report writes."""
   old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
-  os.rename(directory, old)
+  if directory.exists():
+    os.rename(directory, old)
   os.rename(fresh, directory)
-  for path in old.iterdir():
-    if path.name not in _OWN:
-      os.rename(path, directory / path.name)
-  shutil.rmtree(old)
+  if old.exists():
+    written = {"figures", *os.listdir(directory)}
+    for name in set(os.listdir(old)) - written:
+      os.rename(old / name, directory / name)
+    shutil.rmtree(old)

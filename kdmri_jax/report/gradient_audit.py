@@ -6,19 +6,14 @@ gradients' norms, and the cosine of its gradient with that of the L1 error of th
 reconstruction.
 """
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 
 from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.report.inputs import Histories, events
 from kdmri_jax.training.log import NEGLIGIBLE
 
-Audits = Mapping[str, Sequence[Sequence[dict]]]
 
-
-def collect(
-  config: ExperimentConfig, histories: Mapping[str, Sequence[Sequence[dict]]]
-) -> dict[str, list[list[dict]]]:
+def collect(config: ExperimentConfig, histories: Histories) -> Histories:
   """The audits for the report: of several terms, or of a distillation.
 
   Args:
@@ -28,16 +23,15 @@ def collect(
   Returns:
     Stage -> for each seed its audits; stages without audits are omitted.
   """
-  audits = {}
-  for stage, runs in histories.items():
-    found = [[x for x in lines if x.get("event") == "audit"] for lines in runs]
+  audits = events(histories, "audit")
+  for stage in list(audits):
     terms = [term for term in config.stages[stage].terms.values() if term.weight]
-    if any(found) and (len(terms) > 1 or any(term.hint for term in terms)):
-      audits[stage] = found
+    if len(terms) < 2 and not any(term.hint for term in terms):
+      del audits[stage]
   return audits
 
 
-def summarise(audits: Audits) -> list[dict]:
+def summarise(audits: Histories) -> list[dict]:
   """One entry per term of each stage, over all audits and seeds.
 
   Args:
@@ -50,11 +44,9 @@ def summarise(audits: Audits) -> list[dict]:
   """
   entries = []
   for stage, runs in audits.items():
-    terms: dict[str, list[dict]] = {}
-    for line in (line for lines in runs for line in lines):
-      for term, values in line["terms"].items():
-        terms.setdefault(term, []).append(values)
-    for term, values in terms.items():
+    lines = [line["terms"] for lines in runs for line in lines]
+    for term in dict.fromkeys(name for terms in lines for name in terms):
+      values = [terms[term] for terms in lines if term in terms]
       shares = [entry["share"] for entry in values]
       entries.append(
         {

@@ -1,12 +1,30 @@
 """The inputs of a report."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from kdmri_jax.config import EvaluationConfig
 from kdmri_jax.report.roi_snr import Measured
 from kdmri_jax.report.tables import Tables
+
+Histories = Mapping[str, Sequence[Sequence[dict]]]
+
+
+def events(histories: Histories, kind: str) -> dict[str, list[list[dict]]]:
+  """Stage -> for each seed its lines of a kind; omits stages and seeds without any.
+
+  Args:
+    histories: stage -> for each seed the lines of its metrics.jsonl.
+    kind: their "event": "epoch" or "audit".
+  """
+  found = {
+    stage: [[line for line in lines if line.get("event") == kind] for lines in runs]
+    for stage, runs in histories.items()
+  }
+  return {stage: list(filter(None, runs)) for stage, runs in found.items() if any(runs)}
 
 
 class Budget(NamedTuple):
@@ -23,6 +41,11 @@ class Budget(NamedTuple):
   steps: int | None
   seconds: float | None
   given: bool = False
+
+  @property
+  def minutes(self) -> float | None:
+    """`seconds` in minutes."""
+    return None if self.seconds is None else self.seconds / 60
 
 
 class Attention(NamedTuple):
@@ -52,7 +75,8 @@ class ReportInput:
 
   Attributes:
     title: name of the experiment.
-    protocol: key of `PROTOCOLS` that the tables show.
+    roles: the settings of the comparison: protocol, roles of the models, further pairs,
+      and the published numbers that hold for these data.
     tables: metrics of all models under all protocols.
     dataset: record of the data: source, subjects of each split, scaling, crop; "unit"
       names what its subjects are ("subject", "file"), "simulated_kspace" is False only
@@ -61,23 +85,15 @@ class ReportInput:
     evaluated_on: split that was evaluated, "test" or "validation".
     mask: description of the mask.
     parameters: number of parameters of each network.
-    teacher: model that bounds the gap from above.
-    student: the unassisted student.
-    distilled: models whose gain is estimated.
-    control: the budget-matched student, "" for none.
-    pairs: further comparisons (a, b), the gain of a over b.
-    bootstrap: number of resamples.
     seed: seed of the resampling.
     config: the whole resolved configuration.
     environment: versions and devices.
     seeds: seeds of the trainings.
-    published: model -> published (PSNR in dB, SSIM), or PSNR alone.
-    published_source: their source.
     histories: stage -> for each seed the lines of its metrics.jsonl.
     given: stage that was not trained in this run -> its origin.
     seconds: stage -> its own training time, mean over the seeds.
     budgets: model -> training cost of its weights.
-    audits: stage -> for each seed its audits, from `audits.collect`.
+    audits: stage -> for each seed its audits, from `gradient_audit.collect`.
     mask_image: mask [H, W], zero frequency at [0, 0]; None for no picture.
     comparison_images: name -> image [H, W] for `figures.comparison`, or None.
     comparison_range: range of their PSNR and SSIM; None takes the target's maximum.
@@ -87,35 +103,32 @@ class ReportInput:
   """
 
   title: str
-  protocol: str
+  roles: EvaluationConfig
   tables: Tables
   dataset: dict[str, Any]
   evaluated_on: str
   mask: dict[str, Any]
   parameters: dict[str, int]
-  teacher: str
-  student: str
-  distilled: tuple[str, ...]
-  control: str
-  bootstrap: int
   seed: int
   config: dict[str, Any]
   environment: dict[str, Any]
   seeds: tuple[int, ...]
-  pairs: tuple[tuple[str, str], ...] = ()
-  published: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-  published_source: str = ""
-  histories: dict[str, list[list[dict]]] = dataclasses.field(default_factory=dict)
+  histories: Histories = dataclasses.field(default_factory=dict)
   given: dict[str, str] = dataclasses.field(default_factory=dict)
   seconds: dict[str, float] = dataclasses.field(default_factory=dict)
   budgets: dict[str, Budget] = dataclasses.field(default_factory=dict)
-  audits: dict[str, list[list[dict]]] = dataclasses.field(default_factory=dict)
+  audits: Histories = dataclasses.field(default_factory=dict)
   mask_image: np.ndarray | None = None
   comparison_images: dict[str, np.ndarray] | None = None
   comparison_range: float | None = None
   attention: Attention | None = None
   snr: Measured | None = None
   timing: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+  @property
+  def epochs(self) -> dict[str, list[list[dict]]]:
+    """Stage -> for each seed the lines of its epochs; omits those without any."""
+    return events(self.histories, "epoch")
 
   @property
   def unit(self) -> str:
@@ -125,7 +138,6 @@ class ReportInput:
   @property
   def of_seed(self) -> str:
     """The seed of the pictures, where there are several seeds."""
-    several = len(self.seeds) > 1
-    return (
-      f", reconstructed with the weights of seed {self.seeds[0]}" if several else ""
-    )
+    if len(self.seeds) == 1:
+      return ""
+    return f", reconstructed with the weights of seed {self.seeds[0]}"

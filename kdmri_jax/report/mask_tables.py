@@ -1,18 +1,20 @@
-"""Tables of sampling masks as plain text, for `kdmri masks`."""
+"""Tables of sampling masks as plain text, and the quality of their images."""
 
 import pathlib
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from kdmri_jax import metrics
 from kdmri_jax.config import PhantomConfig
 from kdmri_jax.data import volume
 from kdmri_jax.data.sources import arrays, phantom
-from kdmri_jax.errors import ArgumentError
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.physics.masks.point_spread import point_spread, side_lobe
-from kdmri_jax.report import mask_quality
 from kdmri_jax.report.rows import text_table
+
+PROTOCOL = "kdmri"
 
 
 def properties(masks: Mapping[str, np.ndarray]) -> str:
@@ -43,7 +45,7 @@ def comparison(masks: Mapping[str, np.ndarray], image: str = "") -> str:
   images, name_of_images = _images(image, *shapes)
   rows, shares = [], []
   for name, mask in masks.items():
-    quality = mask_quality.measured(images, mask, where=image or "the phantom")
+    quality = measured(images, mask, where=image or "the phantom")
     row = _properties(name, mask) | {"energy": f"{100 * quality['energy']:.3f}%"}
     rows.append(
       row | {"PSNR, dB": f"{quality['psnr']:.2f}", "SSIM": f"{quality['ssim']:.4f}"}
@@ -52,10 +54,48 @@ def comparison(masks: Mapping[str, np.ndarray], image: str = "") -> str:
     shares.append({"mask": name} | common)
   return (
     f"{_text(rows)}\n\nenergy sampled of {name_of_images}; PSNR and SSIM of the "
-    f"zero-filled magnitude, protocol {mask_quality.PROTOCOL}\n\n"
+    f"zero-filled magnitude, protocol {PROTOCOL}\n\n"
     "Share of the samples of a mask (row) that another mask (column) also has\n\n"
     f"{_text(shares)}"
   )
+
+
+def measured(images: np.ndarray, mask: np.ndarray, *, where: object = "images") -> dict:
+  """Energy of images that a mask samples, and the quality of zero-filled images.
+
+  The energy is the sum of |F x|^2 over the samples and slices, divided by that over all
+  of k-space. Most of it is near zero frequency, so masks differ little. The missing
+  part, 1 - energy, is the squared error of the complex zero-filled image, divided by
+  the energy of the image. PSNR and SSIM compare magnitudes, |F^-1 M F x| and |x|, under
+  the protocol "kdmri" of `metrics`.
+
+  Args:
+    images: fully sampled, real or complex [S, H, W].
+    mask: uncentred, [H, W].
+    where: the name of the images in error messages.
+
+  Returns:
+    {"energy": 0 to 1, "psnr": dB, infinite without error, "ssim"}.
+
+  Raises:
+    UserError: the images are not numbers [S, H, W] in the shape of the mask, or as
+      `metrics.all`.
+  """
+  images, mask = np.asarray(images), np.asarray(mask) != 0
+  if images.dtype.kind not in "biufc" or images.shape[1:] != mask.shape:
+    raise UserError(
+      where,
+      f"images of type {images.dtype} and shape {images.shape}",
+      f"numbers (slices, {mask.shape[0]} rows, {mask.shape[1]} columns)",
+      "Give images of the mask's size.",
+    )
+  kspace = np.fft.fft2(images, norm="ortho")
+  zero_filled = np.abs(np.fft.ifft2(kspace * mask, norm="ortho"))
+  share = np.linalg.norm(kspace * mask) / np.linalg.norm(kspace)
+  chosen = {name: metrics.METRICS[name] for name in ("psnr", "ssim")}
+  with arguments_of(f"{where}: "):
+    quality = metrics.all(np.abs(images), zero_filled, PROTOCOL, metrics=chosen)
+  return {"energy": float(share**2), **quality}
 
 
 def _properties(name, mask) -> dict[str, str]:

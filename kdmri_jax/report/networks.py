@@ -1,53 +1,41 @@
-"""The report's sections on the networks: training, loss terms, attention."""
+"""The report's blocks on the networks: training, loss terms, attention."""
 
 from kdmri_jax.report import blocks, wording
-from kdmri_jax.report.figures import colours
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.rows import count
 from kdmri_jax.training.log import NEGLIGIBLE
 
 
-def training(inputs: ReportInput, analysis: dict, pictures: dict) -> blocks.Section:
+def training(inputs: ReportInput, analysis: dict) -> list:
   """Learning curves, epochs and time of every stage."""
-  parts = []
-  if "learning_curves" in pictures:
-    caption = (
-      "Loss of each stage (its own sum of terms, so not comparable between stages) "
-      "and validation PSNR, there for a range of 1."
-    )
-    alt = "Learning curves of every stage."
-    parts.append(blocks.Picture(pictures["learning_curves"], alt, caption))
   rows = [
     (stage, f"given: {origin}", wording.ABSENT, wording.ABSENT)
     for stage, origin in inputs.given.items()
   ]
-  for stage, runs in inputs.histories.items():
-    epochs = [
-      line["epoch"] for lines in runs for line in lines if line.get("event") == "epoch"
-    ]
-    if not epochs:
-      continue
+  for stage, runs in inputs.epochs.items():
     kept = ", ".join(str(e or wording.ABSENT) for e in analysis["kept_epochs"][stage])
-    spent = inputs.seconds.get(stage)
-    time = wording.ABSENT if spent is None else wording.duration(spent)
-    rows.append((stage, str(max(epochs)), kept, time))
-  if rows:
-    header = ("stage", "epochs", "weights kept from epoch", "training time")
-    note = ""
-    if len(inputs.seeds) > 1:
-      order = ", ".join(map(str, inputs.seeds))
-      note = f"Epochs in the order of the seeds {order}; training time: mean of them."
-    parts.append(
-      blocks.Table(header, rows, note, colours=colours(analysis["networks"]))
-    )
-  return blocks.Section("How the networks were trained", parts)
+    last = max(line["epoch"] for lines in runs for line in lines)
+    time = inputs.seconds.get(stage)
+    rows.append((stage, str(last), kept, wording.duration(time)))
+  if not rows:
+    return []
+  header = ("stage", "epochs", "weights kept from epoch", "training time")
+  note = ""
+  if len(inputs.seeds) > 1:
+    order = ", ".join(map(str, inputs.seeds))
+    note = f"Epochs in the order of the seeds {order}; training time: mean of them."
+  caption = (
+    "Loss of each stage (its own sum of terms, so not comparable between stages) "
+    "and validation PSNR, there for a range of 1."
+  )
+  curves = blocks.Picture("learning_curves", "Learning curves of every stage.", caption)
+  return [curves, blocks.Table(header, rows, note)]
 
 
-def audit(analysis: dict, pictures: dict) -> blocks.Section:
-  """The gradients of the terms; no blocks without audits."""
-  title = "Contribution of each term"
-  if "audit" not in pictures:
-    return blocks.Section(title, [])
+def audit(entries: list[dict]) -> list:
+  """The gradients of the terms, from `gradient_audit.summarise`."""
+  if not entries:
+    return []
   text = (
     "At intervals the gradient of each weighted term of a loss was computed alone. Its "
     "share is its norm over the sum of all terms' norms: a term far below the others "
@@ -56,7 +44,7 @@ def audit(analysis: dict, pictures: dict) -> blocks.Section:
     "opposes the image quality."
   )
   picture = blocks.Picture(
-    pictures["audit"],
+    "audit",
     "Share of each term in the gradient, and its cosine with the reconstruction's.",
     "Share of the gradient (logarithmic) and cosine with the gradient of the L1 error "
     f"over the steps of a stage. Below the dashed line, {NEGLIGIBLE:g}, a term is in "
@@ -71,19 +59,17 @@ def audit(analysis: dict, pictures: dict) -> blocks.Section:
       wording.cosine(entry["cosine"]),
       count(entry["audits"]),
     )
-    for entry in analysis["audit"]
+    for entry in entries
   ]
   header = ("stage: term", "share, median", "share, range", "cosine, median", "audits")
-  parts = [blocks.Paragraph(text), picture, blocks.Table(header, rows)]
-  return blocks.Section(title, parts)
+  return [blocks.Paragraph(text), picture, blocks.Table(header, rows)]
 
 
-def attention(inputs: ReportInput, pictures: dict) -> blocks.Section:
-  """Attention maps and their residues; no blocks where there are none."""
-  title = "Attention maps"
-  if "attention_maps" not in pictures:
-    return blocks.Section(title, [])
+def attention(inputs: ReportInput) -> list:
+  """Attention maps and their residues; nothing where there are none."""
   shown = inputs.attention
+  if shown is None:
+    return []
   asked = "No student shown here was asked to have the teacher's."
   if shown.taught:
     asked = (
@@ -99,8 +85,7 @@ def attention(inputs: ReportInput, pictures: dict) -> blocks.Section:
     f"The layers are those of the stage {shown.stage}: {_layers(shown.hint)} of "
     f"{next(iter(shown.maps))}, {_layers(shown.guided)} of the others."
   )
-  picture = blocks.Picture(pictures["attention_maps"], alt, caption)
-  return blocks.Section(title, [blocks.Paragraph(text), picture])
+  return [blocks.Paragraph(text), blocks.Picture("attention_maps", alt, caption)]
 
 
 def _layers(names):

@@ -1,6 +1,7 @@
 """From records of measured images to the arrays of `statistics`, and back."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,15 @@ import numpy as np
 from kdmri_jax import statistics
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.statistics.resampling import ENOUGH
+
+
+def spread(values: np.ndarray) -> dict:
+  """Mean, sample standard deviation and number of values."""
+  return {
+    "mean": float(np.mean(values)),
+    "sd": float(np.std(values, ddof=1)),
+    "n": len(values),
+  }
 
 
 def summary(records: list[dict], protocol: str, metrics: Iterable[str]) -> list[dict]:
@@ -20,56 +30,37 @@ def summary(records: list[dict], protocol: str, metrics: Iterable[str]) -> list[
     metrics: keys of the values to summarise.
 
   Returns:
-    Rows {"model", "n_seeds", "metrics": {metric: {"mean", "sd", "sd_over_seeds", "n",
-    "left_out"}}} in the order in which the models appear. The mean is over seeds and
-    volumes. sd is the sample standard deviation (n - 1) over volumes of their means
-    over seeds, None for n = 1; sd_over_seeds that of the seeds' means over volumes,
-    None for one seed. `left_out` volumes have no finite value with some seed (a perfect
-    PSNR, no edges) and do not count in the means or in n; mean is None for n = 0.
+    Rows {"model", "n_seeds", metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"},
+    ...} in the order in which the models appear. The mean is over seeds and volumes. sd
+    is the sample standard deviation (n - 1) over volumes of their means over seeds,
+    None for n = 1; sd_over_seeds that of the seeds' means over volumes, None for one
+    seed. `left_out` volumes have no finite value with some seed (a perfect PSNR, no
+    edges) and do not count in the means or in n; mean is None for n = 0.
 
   Raises:
     UserError: a model was not measured on the same volumes with every seed.
   """
-  models = {}
-  for record in records:
-    if record["protocol"] == protocol and "slice" not in record:
-      models.setdefault(record["model"], []).append(record)
-  return [
-    {"model": model, **_summarise(rows, model, metrics)}
-    for model, rows in models.items()
-  ]
-
-
-def _summarise(rows, model, names):
-  volumes, seeds = (
-    list(dict.fromkeys(row.get(key) for row in rows)) for key in ("volume", "seed")
-  )
-  by_key = {(row["volume"], row.get("seed")): row for row in rows}
-  if len(by_key) != len(volumes) * len(seeds):
-    raise UserError(
-      model,
-      "records of other volumes with some seeds than with others",
-      "the same volumes with every seed",
-      "Evaluate all seeds on the same files.",
-    )
-  metrics = {}
-  for name in names:
-    values = [[by_key[volume, seed][name] for seed in seeds] for volume in volumes]
-    metrics[name] = _moments(np.array(values, np.float64))
-  return {"n_seeds": len(seeds), "metrics": metrics}
+  rows = []
+  for model in dict.fromkeys(r["model"] for r in records if r["protocol"] == protocol):
+    row = {"model": model}
+    for name in metrics:
+      ((values,), _) = _values(records, (model,), name, protocol)
+      row |= {"n_seeds": values.shape[1], name: _moments(values)}
+    rows.append(row)
+  return rows
 
 
 def _moments(values):
   """Moments of values [volumes, seeds]."""
   finite = values[np.isfinite(values).all(axis=1)]
-  by_volume = finite.mean(axis=1)
-  several = len(finite) > 0 and finite.shape[1] > 1
+  n, seeds = finite.shape
+  by_volume, several = finite.mean(axis=1), n > 0 and seeds > 1
   return {
-    "mean": float(by_volume.mean()) if len(finite) else None,
-    "sd": float(by_volume.std(ddof=1)) if len(finite) > 1 else None,
+    "mean": float(by_volume.mean()) if n else None,
+    "sd": float(by_volume.std(ddof=1)) if n > 1 else None,
     "sd_over_seeds": float(finite.mean(axis=0).std(ddof=1)) if several else None,
-    "n": len(finite),
-    "left_out": len(values) - len(finite),
+    "n": n,
+    "left_out": len(values) - n,
   }
 
 
@@ -120,58 +111,67 @@ def paired(
     "bootstrap": bootstrap,
     "bootstrap_seed": seed,
   }
+  slices = len({row["subject"] for row in records if row["model"] == a}) < ENOUGH
+
+  def arrays(*models):
+    values, subjects = _values(records, models, metric, protocol, slices=slices)
+    _, images, seeds = values.shape
+    owners = {
+      "subjects": np.repeat(subjects, seeds),
+      "seeds": np.tile(np.arange(seeds), images),
+    }
+    return values.reshape(len(models), -1), owners
+
   with arguments_of(f"{metric} of {a} and {b}, "):
-    values, owners = _arrays(records, (a, b), metric, protocol)
-    found = statistics.compare(*values, **owners, **options)
+    values, owners = arrays(a, b)
+    pair = dataclasses.asdict(statistics.compare(*values, **owners, **options))
+  del pair["equivalence"]
+  if pair["unit"] == "subject":
+    pair["unit"] = group
   gap = dict.fromkeys(("gap_closed", "gap_ci95", "gap_note", "gap_seeds"))
   if teacher not in (None, a, b):
-    values, owners = _arrays(records, (a, b, teacher), metric, protocol)
-    share = statistics.share_of_gap(*values, **owners, **options)
-    gap |= _gap(share, teacher, b)
-  pair = dataclasses.asdict(found)
-  del pair["equivalence"]
-  unit = group if found.unit == "subject" else found.unit
+    values, owners = arrays(a, b, teacher)
+    gap = _gap(statistics.share_of_gap(*values, **owners, **options), teacher, b)
   head = {"a": a, "b": b, "metric": metric, "protocol": protocol, "group": group}
-  return {**head, **pair, "unit": unit, **gap}
+  return {**head, **pair, **gap}
 
 
 def _gap(share, teacher, b):
   """Entries on the gap between the teacher and b."""
+  note = None
   if share.value is None:
     note = f"{teacher} is not better than {b}, so there is no gap to close"
-    return {"gap_note": note}
-  found = {"gap_closed": share.value, "gap_seeds": share.n_seeds}
-  if share.ci95 is None:
+  elif share.ci95 is None:
     note = f"the gap between {teacher} and {b} is too uncertain for an interval"
-    return {**found, "gap_note": note}
-  return {**found, "gap_ci95": share.ci95}
+  return {
+    "gap_closed": share.value,
+    "gap_ci95": share.ci95,
+    "gap_note": note,
+    "gap_seeds": None if share.value is None else share.n_seeds,
+  }
 
 
-def _arrays(records, models, metric, protocol):
-  """Values of each model [N]; and "subjects" and "seeds" of those, [N] each."""
-  rows = [r for r in records if r["protocol"] == protocol and r["model"] in models]
-  of_slices = len({row["subject"] for row in rows}) < ENOUGH
+def _values(records, models, metric, protocol, *, slices=False):
+  """Values [models, images, seeds], seeds that all models have; subjects [images]."""
+  table = {}
+  for row in records:
+    chosen = row["protocol"] == protocol and row["model"] in models
+    if chosen and ("slice" in row) == slices:
+      image = row["subject"], row["volume"], row.get("slice")
+      table[row["model"], image, row.get("seed")] = row[metric]
   seeds = set.intersection(
-    *({row.get("seed") for row in rows if row["model"] == model} for model in models)
+    *({seed for name, _, seed in table if name == model} for model in models)
   )
-  table: dict[tuple, dict] = {}
-  for row in rows:
-    if ("slice" in row) == of_slices and row.get("seed") in seeds:
-      key = (row["subject"], row["volume"], row.get("slice", 0), row.get("seed"))
-      table.setdefault(key, {})[row["model"]] = row[metric]
-  keys = sorted(table)
-  complete = len(keys) == len({key[:3] for key in keys}) * len(seeds)
-  if not keys or not complete or any(len(table[key]) < len(models) for key in keys):
+  images = sorted({image for _, image, seed in table if seed in seeds})
+  wanted = list(itertools.product(models, images, sorted(seeds)))
+  if not wanted or not table.keys() >= set(wanted):
     raise UserError(
       " and ".join(models),
-      "models without records of the same images",
-      f"records of each model on each image under the protocol {protocol}, with the "
+      "no records of the same images",
+      f"records of every model on every image under the protocol {protocol}, with the "
       "same seeds",
       "Evaluate all of them on the same files.",
     )
-  order = sorted(seeds)
-  owners = {
-    "subjects": [subject for subject, *_ in keys],
-    "seeds": [order.index(seed) for *_, seed in keys],
-  }
-  return [[table[key][model] for key in keys] for model in models], owners
+  values = np.array([table[key] for key in wanted], np.float64)
+  shape = len(models), len(images), len(seeds)
+  return values.reshape(shape), [subject for subject, *_ in images]

@@ -1,7 +1,8 @@
 """The results of an experiment: reconstructs with its finished stages and measures."""
 
 import functools
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,34 +53,48 @@ def read(pipeline: Experiment) -> Finished:
 
 
 def measure(
-  finished: Mapping[int, Finished],
+  finished: Sequence[Finished],
 ) -> tuple[tables.Tables, dict[str, np.ndarray]]:
   """Writes and measures all results; the tables, and a slice of each with one seed.
+
+  Args:
+    finished: the finished models of each seed.
 
   Returns:
     `tables.Tables`, the records with their seed where there are several; and the
     slice of the first seed's results that is shown, name -> [H, W].
   """
-  (first_seed, first), *_ = finished.items()
-  workdir = first.pipeline.workdir
-  images, folders = {}, {ZERO_FILLED: {None: workdir.results(ZERO_FILLED)}}
-  for name in first.pipeline.config.evaluation.models:
-    folders[name] = {
-      seed: each.pipeline.workdir.results(name)
-      for seed, each in finished.items()
-      if name in each.names
-    }
+  first = finished[0].pipeline
   predict = functools.cache(  # compiled once for all seeds
-    lambda name: make_predict(first.pipeline.models[name], first.pipeline.devices)
+    lambda name: make_predict(first.models[name], first.devices)
   )
-  for seed, each in finished.items():
-    found = _reconstruct(each, predict, with_input=seed == first_seed)
-    images = images or found
-  chosen = {name: by_seed for name, by_seed in folders.items() if by_seed}
+  images = [
+    _reconstruct(each, predict, with_input=each is finished[0]) for each in finished
+  ]
+  measured = folders(finished)
   if len(finished) == 1:
-    chosen = {name: next(iter(by_seed.values())) for name, by_seed in chosen.items()}
-  targets, metrics = workdir.path / "targets", metrics_of(first.pipeline)
-  return tables.evaluate_folders(targets, chosen, metrics=metrics), images
+    measured = {name: next(iter(paths.values())) for name, paths in measured.items()}
+  targets, metrics = first.workdir.path / "targets", metrics_of(first)
+  return tables.evaluate_folders(targets, measured, metrics=metrics), images[0]
+
+
+def owners(finished: Sequence[Finished]) -> dict[str, list[Experiment]]:
+  """Model -> the experiment, once per seed for which the model is finished."""
+  found = {
+    name: [each.pipeline for each in finished if name in each.names]
+    for name in finished[0].pipeline.config.evaluation.models
+  }
+  return {name: pipelines for name, pipelines in found.items() if pipelines}
+
+
+def folders(
+  finished: Sequence[Finished],
+) -> dict[str, dict[int | None, pathlib.Path]]:
+  """Model -> seed -> folder of its results; the input's seed is None."""
+  found = {ZERO_FILLED: {None: finished[0].pipeline.workdir.results(ZERO_FILLED)}}
+  for name, pipelines in owners(finished).items():
+    found[name] = {each.seed: each.workdir.results(name) for each in pipelines}
+  return found
 
 
 def metrics_of(pipeline: Experiment) -> dict[str, Metric]:

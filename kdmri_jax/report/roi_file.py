@@ -32,13 +32,11 @@ def read(
   try:
     with open(path, newline="", encoding="utf-8") as file:
       reader = csv.DictReader(file)
-      if set(reader.fieldnames or ()) != set(_FIELDS):
-        found = f"the header {','.join(reader.fieldnames or ['(none)'])}"
-        raise UserError(path, found, expected)
-      lines = list(reader)
+      header, lines = reader.fieldnames or ["(none)"], list(reader)
   except (OSError, UnicodeDecodeError, csv.Error) as error:
-    found = f"a file that cannot be read ({error})"
-    raise UserError(path, found, expected) from error
+    raise UserError(path, f"a file that cannot be read ({error})", expected) from error
+  if set(header) != set(_FIELDS):
+    raise UserError(path, f"the header {','.join(header)}", expected)
   regions: dict[str, list[Roi]] = {}
   for number, line in enumerate(lines, 2):
     where = f"{path}, line {number}"

@@ -1,7 +1,7 @@
 """Signal-to-noise ratio of every network's images in the same regions."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +60,7 @@ def measure(
   choice: str,
   evaluated: SliceSet,
   target_dir: pathlib.Path,
-  folders: Mapping[str, Sequence[pathlib.Path]],
+  folders: Mapping[str, Mapping[int | None, pathlib.Path]],
   reference: str,
 ) -> Measured:
   """Measures the SNR of all networks in the same regions.
@@ -70,27 +70,26 @@ def measure(
       that names them, see `roi_file.read`.
     evaluated: the volumes.
     target_dir: folder with the target of each, NAME.h5.
-    folders: model -> for each seed the folder with its results, NAME.h5.
+    folders: model -> seed -> folder with its results, NAME.h5.
     reference: the model to compare the others with.
 
   Raises:
     UserError: the file cannot be used, or there are too few regions or networks.
   """
-  subjects = {volume.name: volume.subject for volume in evaluated.volumes}
 
   def target(name):
     return read_volume(target_dir / f"{name}.h5")[0]
 
   regions = _regions(choice, evaluated, target)
+  subjects = {volume.name: volume.subject for volume in evaluated.volumes}
+  places = [(name, k) for name, found in regions.items() for k in range(len(found))]
   values = {model: _values(paths, regions) for model, paths in folders.items()}
-  owners = [subjects[name] for name, found in regions.items() for _ in found]
-  places = [f"{n}/{k}" for n, found in regions.items() for k in range(len(found))]
   with arguments_of("the linear mixed-effects model of SNR, "):
     effects = mixed_effects(
       np.concatenate(list(values.values())),
       np.repeat(list(values), len(places)),
-      owners * len(values),
-      places * len(values),
+      [subjects[name] for name, _ in places] * len(values),
+      [f"{name}/{k}" for name, k in places] * len(values),
       reference=reference,
     )
   return Measured(regions, values, effects, reference, _pictures(target, regions))
@@ -109,7 +108,7 @@ def _regions(choice, evaluated, target) -> dict[str, list[Roi]]:
 def _values(folders, regions) -> np.ndarray:
   """[regions], the mean over the folders of the seeds."""
   found = []
-  for folder in folders:
+  for folder in folders.values():
     ratios = []
     for name, each in regions.items():
       volume = read_volume(folder / f"{name}.h5")[0]

@@ -48,22 +48,17 @@ def summary_rows(
     {"psnr", "ssim"}, metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"}, ...};
     unknown values are None.
   """
-  rows = []
-  for row in paired.summary(tables.volumes, protocol, tables.metrics):
-    model = row["model"]
-    budget, numbers = (budgets or {}).get(model), (published or {}).get(model)
-    rows.append(
-      {
-        "model": model,
-        "parameters": parameters.get(model),
-        "steps": budget.steps if budget else None,
-        "minutes": _minutes(budget),
-        "given": budget is not None and budget.given,
-        "n_seeds": row["n_seeds"],
-        "published": dict(zip(_PUBLISHED, numbers, strict=False)) if numbers else None,
-        **row["metrics"],
-      }
-    )
+  rows = paired.summary(tables.volumes, protocol, tables.metrics)
+  for row in rows:
+    budget = (budgets or {}).get(row["model"], Budget(0, None, None))
+    numbers = (published or {}).get(row["model"])
+    row |= {
+      "parameters": parameters.get(row["model"]),
+      "steps": budget.steps,
+      "minutes": budget.minutes,
+      "given": budget.given,
+      "published": dict(zip(_PUBLISHED, numbers, strict=False)) if numbers else None,
+    }
   return rows
 
 
@@ -85,7 +80,7 @@ def cells(
     columns["parameters"] = [_count(row, "parameters") for row in rows]
   if any(row["steps"] is not None or row["given"] for row in rows):
     columns["steps"] = [_count(row, "steps") for row in rows]
-    columns["minutes"] = [_tenths(row["minutes"]) for row in rows]
+    columns["minutes"] = [count(row["minutes"], 1) for row in rows]
   several = any(row["n_seeds"] > 1 for row in rows)
   beside = any(row["published"] for row in rows)
   for name, label in labels.items():
@@ -165,9 +160,9 @@ def ranked(rows: Iterable[dict], names: Iterable[str], metrics: Metrics) -> list
   return sorted(found, key=means.get, reverse=metrics[first].higher_is_better)
 
 
-def count(number: int | None) -> str:
+def count(number: float | None, decimals: int = 0) -> str:
   """A number with thousands separated; a dash for None."""
-  return wording.ABSENT if number is None else f"{number:,}"
+  return wording.ABSENT if number is None else f"{number:,.{decimals}f}"
 
 
 def _volumes(moments: dict) -> int:
@@ -178,12 +173,3 @@ def _volumes(moments: dict) -> int:
 def _count(row: dict, name: str) -> str:
   unknown = row[name] is None
   return "given" if unknown and row["given"] else count(row[name])
-
-
-def _minutes(budget: Budget | None) -> float | None:
-  known = budget is not None and budget.seconds is not None
-  return budget.seconds / 60 if known else None
-
-
-def _tenths(minutes: float | None) -> str:
-  return wording.ABSENT if minutes is None else f"{minutes:,.1f}"

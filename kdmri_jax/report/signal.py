@@ -1,9 +1,7 @@
-"""The report's section on signal and noise."""
-
-import numpy as np
+"""The report's blocks on signal and noise."""
 
 from kdmri_jax.report import blocks, wording
-from kdmri_jax.report.figures import colours
+from kdmri_jax.report.paired import spread
 from kdmri_jax.report.roi_snr import Measured
 
 
@@ -16,15 +14,7 @@ def summary(measured: Measured | None) -> dict | None:
     "regions": {
       name: [roi._asdict() for roi in found] for name, found in measured.regions.items()
     },
-    "rows": [
-      {
-        "model": model,
-        "mean": float(np.mean(values)),
-        "sd": float(np.std(values, ddof=1)),
-        "n": len(values),
-      }
-      for model, values in measured.values.items()
-    ],
+    "rows": [{"model": m, **spread(found)} for m, found in measured.values.items()],
     "effects": [
       {**effect._asdict(), "sentence": _sentence(effect, measured.reference)}
       for effect in measured.effects
@@ -32,25 +22,29 @@ def summary(measured: Measured | None) -> dict | None:
   }
 
 
-def section(analysis: dict, pictures: dict) -> blocks.Section:
-  """SNR in regions; no blocks where none was measured."""
-  title = "Signal and noise"
-  found = analysis["snr"]
+def blocks_of(found: dict | None) -> list:
+  """SNR in regions, from `summary`; nothing where none was measured."""
   if not found:
-    return blocks.Section(title, [])
-  subjects = f"{found['rows'][0]['n']} regions of {len(found['regions'])} volumes"
-  effects = {effect["model"]: effect for effect in found["effects"]}
+    return []
+  tested = {
+    effect["model"]: (
+      _interval(effect["difference"], effect["ci95"]),
+      wording.p_value(effect["p"]),
+    )
+    for effect in found["effects"]
+  }
   rows = [
     (
       row["model"],
       f"{row['mean']:.2f} ± {row['sd']:.2f}",
-      _difference(effects.get(row["model"])),
-      wording.p_value(effects[row["model"]]["p"]) if row["model"] in effects else "",
+      *tested.get(row["model"], ("", "")),
     )
     for row in found["rows"]
   ]
   header = ("model", "SNR ↑", f"difference to {found['reference']}, 95% interval", "p")
-  parts = [
+  note = f"{found['rows'][0]['n']} regions of {len(found['regions'])} volumes"
+  caption = "Targets of some of the slices, with the regions that were measured."
+  return [
     blocks.Paragraph(
       "SNR is the mean over the standard deviation of the pixels of a region of "
       "homogeneous tissue; a network that blurs raises it, too, so read it beside PSNR "
@@ -58,12 +52,9 @@ def section(analysis: dict, pictures: dict) -> blocks.Section:
       "SNR ~ network + (1 | subject / region)."
     ),
     *(blocks.Paragraph(effect["sentence"]) for effect in found["effects"]),
-    blocks.Table(header, rows, subjects, colours=colours(analysis["networks"])),
+    blocks.Table(header, rows, note),
+    blocks.Picture("regions", "Regions.", caption),
   ]
-  if "regions" in pictures:
-    caption = "Targets of some of the slices, with the regions that were measured."
-    parts.append(blocks.Picture(pictures["regions"], "Regions.", caption))
-  return blocks.Section(title, parts)
 
 
 def _sentence(effect, reference: str) -> str:
@@ -73,10 +64,6 @@ def _sentence(effect, reference: str) -> str:
     return f"No difference in SNR between {effect.model} and {reference}: {interval}."
   word = "higher" if low > 0 else "lower"
   return f"{effect.model} has a {word} SNR than {reference}: {interval}."
-
-
-def _difference(effect) -> str:
-  return _interval(effect["difference"], effect["ci95"]) if effect else ""
 
 
 def _interval(difference: float, ci95) -> str:

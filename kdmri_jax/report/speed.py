@@ -1,45 +1,64 @@
-"""The report's section on inference time."""
+"""Inference time: its measurement, and the report's blocks on it."""
 
+import time
+from collections.abc import Callable, Mapping
+
+import jax
 import numpy as np
 import scipy.stats
 
 from kdmri_jax.report import blocks, wording
-from kdmri_jax.report.figures import colours
+from kdmri_jax.report.paired import spread
+
+
+def measure(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict:
+  """Times each network `repeats` times, in turn, so that other load affects all.
+
+  Args:
+    runs: model -> a call that reconstructs one slice; compiled by an earlier call.
+    repeats: number of repetitions.
+
+  Returns:
+    Model -> seconds, float64 [repeats].
+  """
+  for run in runs.values():
+    jax.block_until_ready(run())
+  seconds = {name: np.zeros(repeats) for name in runs}
+  for k in range(repeats):
+    for name, run in runs.items():
+      begin = time.perf_counter()
+      jax.block_until_ready(run())
+      seconds[name][k] = time.perf_counter() - begin
+  return seconds
 
 
 def summary(seconds: dict[str, np.ndarray], reference: str) -> list[dict]:
   """Mean time of each network, its share of the reference's, and a paired t-test."""
-  base = seconds.get(reference)
-  rows = []
+  rows, base = [], seconds.get(reference)
   for model, found in seconds.items():
-    other = base is not None and model != reference
-    test = scipy.stats.ttest_rel(found, base) if other else None
-    rows.append(
-      {
-        "model": model,
-        "mean": float(found.mean()),
-        "sd": float(found.std(ddof=1)),
-        "n": len(found),
-        "reference": reference if other else None,
-        "share": float(found.mean() / base.mean()) if other else None,
-        "p": float(test.pvalue) if other else None,
-      }
-    )
+    row = {
+      "model": model,
+      **spread(found),
+      **dict.fromkeys(("reference", "share", "p")),
+    }
+    if base is not None and model != reference:
+      p = float(scipy.stats.ttest_rel(found, base).pvalue)
+      share = float(found.mean() / base.mean())
+      row |= {"reference": reference, "share": share, "p": p}
+    rows.append(row)
   return rows
 
 
-def section(analysis: dict) -> blocks.Section:
-  """Time per slice; no blocks where none was measured."""
-  title = "Inference time"
-  rows = analysis["timing"]
+def blocks_of(rows: list[dict]) -> list:
+  """Time per slice, from `summary`; nothing where none was measured."""
   if not rows:
-    return blocks.Section(title, [])
+    return []
   cells = [
     (
       row["model"],
       f"{1e3 * row['mean']:.1f} ± {1e3 * row['sd']:.1f}",
-      "" if row["share"] is None else wording.percent(row["share"]),
-      "" if row["p"] is None else wording.p_value(row["p"]),
+      wording.percent(row["share"]) if row["reference"] else "",
+      wording.p_value(row["p"]) if row["reference"] else "",
     )
     for row in rows
   ]
@@ -49,5 +68,4 @@ def section(analysis: dict) -> blocks.Section:
     f"The slice shown above, alone on one device, compiled, {rows[0]['n']} times in "
     "turn; mean ± standard deviation. Other load on the machine is included."
   )
-  table = blocks.Table(header, cells, note, colours=colours(analysis["networks"]))
-  return blocks.Section(title, [table])
+  return [blocks.Table(header, cells, note)]

@@ -68,17 +68,15 @@ def evaluate_folders(
     UserError: a folder is missing or empty, a file lacks its counterpart, cannot
       be read, holds NaN or another shape, or has no signal.
   """
-  targets = volume_files.find(target_dir)
-  folders = [
-    (label, folder, volume_files.find(folder))
-    for label, folder in _labelled(prediction_dirs)
-  ]
-  for _, folder, files in folders:
+  targets, models = volume_files.find(target_dir), []
+  for label, folder in _labelled(prediction_dirs):
+    files = volume_files.find(folder)
     _same_names(target_dir, targets, folder, files)
+    models.append((label, files))
   tables = Tables([], [], metrics)
   for name, path in targets.items():
     target, subject = volume_files.read_volume(path, key=key)
-    for label, _, files in folders:
+    for label, files in models:
       prediction, _ = volume_files.read_volume(files[name], key=key)
       label = {**label, "volume": name, "subject": subject or name}
       add_volume(tables, label, target, prediction, where=files[name])
@@ -163,17 +161,14 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def plain(value: Any) -> Any:
   """A copy in JSON's types; numbers that are not finite become None."""
-  if isinstance(value, dict):
-    return {str(key): plain(item) for key, item in value.items()}
-  if isinstance(value, (list, tuple, set, frozenset)):
-    return [plain(item) for item in value]
-  if hasattr(value, "tolist"):
-    return plain(value.tolist())
-  if isinstance(value, float):
-    return value if math.isfinite(value) else None
-  if value is None or isinstance(value, (bool, int, str)):
-    return value
-  return str(value)
+  return json.loads(json.dumps(value, default=_known), parse_constant=lambda _: None)
+
+
+def _known(value: Any) -> Any:
+  """A value of another type as one that JSON knows."""
+  if isinstance(value, (set, frozenset)):
+    return list(value)
+  return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _same_names(target_dir, targets, folder, files):
@@ -182,12 +177,9 @@ def _same_names(target_dir, targets, folder, files):
     (target_dir, folder, files.keys() - targets.keys()),
   ):
     if missing:
-      paths = {**targets, **files}
-      names = [paths[name].name for name in sorted(missing)]
+      names = [(targets | files)[name].name for name in sorted(missing)]
       more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-      raise UserError(
-        here,
-        f"no counterpart of {', '.join(names[:3])}{more} in {there}",
-        "files of the same names in both folders",
-        "Add the missing files, or remove those that should not be compared.",
-      )
+      found = f"no counterpart of {', '.join(names[:3])}{more} in {there}"
+      expected = "files of the same names in both folders"
+      remedy = "Add the missing files, or remove those that should not be compared."
+      raise UserError(here, found, expected, remedy)

@@ -10,12 +10,8 @@ from kdmri_jax.training.experiment import Experiment
 
 def seconds(pipelines: Sequence[Experiment]) -> dict[str, float]:
   """Stage -> its training time, mean over the seeds for which it has begun."""
-  found = {}
-  for name in pipelines[0].config.pipeline:
-    progress = _progress(pipelines, name)
-    if progress:
-      found[name] = float(np.mean([each.seconds for each in progress]))
-  return found
+  spent = {name: _spent(pipelines, name) for name in pipelines[0].config.pipeline}
+  return {name: time for name, (_, time) in spent.items() if time is not None}
 
 
 def budget(pipelines: Sequence[Experiment], name: str) -> Budget:
@@ -30,21 +26,18 @@ def budget(pipelines: Sequence[Experiment], name: str) -> Budget:
   if name in pipelines[0].given:
     record = pipelines[0].origin(name).record
     return Budget(record["stage"]["epochs"] if record else 0, None, None, given=True)
-  own = Budget(stage.epochs, None, None)
-  if progress := _progress(pipelines, name):
-    time = float(np.mean([each.seconds for each in progress]))
-    own = Budget(stage.epochs, progress[0].step, time)
+  own = stage.epochs, *_spent(pipelines, name)
   start = stage.start_from.partition("/")[0]
   if not start:
-    return own
-  before = budget(pipelines, start)
-  return Budget(*map(_sum, own[:3], before[:3]))
+    return Budget(*own)
+  both = zip(own, budget(pipelines, start)[:3], strict=True)
+  return Budget(*(None if None in pair else sum(pair) for pair in both))
 
 
-def _progress(pipelines, name):
+def _spent(pipelines, name):
+  """Steps of a stage, and its seconds, mean over the seeds; None before it begins."""
   found = [pipeline.progress(name) for pipeline in pipelines]
-  return [each for each in found if each]
-
-
-def _sum(a, b):
-  return None if a is None or b is None else a + b
+  begun = [progress for progress in found if progress]
+  if not begun:
+    return None, None
+  return begun[0].step, float(np.mean([progress.seconds for progress in begun]))

@@ -133,8 +133,10 @@ def percent(share: float | None) -> str:
   return ABSENT if share is None else f"{_fixed(100 * share, 0)}%"
 
 
-def duration(seconds: float) -> str:
-  """Seconds as "42 s", "3 min 05 s" or "2 h 07 min"."""
+def duration(seconds: float | None) -> str:
+  """Seconds as "42 s", "3 min 05 s" or "2 h 07 min"; a dash for None."""
+  if seconds is None:
+    return ABSENT
   whole = round(seconds)
   if whole < 60:
     return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
@@ -225,7 +227,4 @@ def _bracket(ends, decimals):
 
 
 def _fixed(value, decimals):
-  text = f"{value:.{decimals}f}"
-  if float(text) == 0:
-    return text.removeprefix("-")
-  return text.replace("-", MINUS)
+  return f"{value:z.{decimals}f}".replace("-", MINUS)

@@ -1,7 +1,8 @@
 """A trained experiment -> reconstructions, metrics and the report."""
 
+import dataclasses
 import functools
-import importlib.metadata
+import importlib
 import os
 import pathlib
 import platform
@@ -15,6 +16,7 @@ import numpy as np
 import kdmri_jax
 from kdmri_jax import config as config_lib
 from kdmri_jax import report
+from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.metrics import quality
@@ -25,10 +27,9 @@ from kdmri_jax.report import (
   gradient_audit,
   results,
   roi_snr,
-  timing,
+  speed,
   training_cost,
 )
-from kdmri_jax.report.published_numbers import comparable
 from kdmri_jax.report.results import Finished
 from kdmri_jax.saving import saving
 from kdmri_jax.training import log
@@ -37,7 +38,7 @@ from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.step import make_predict
 
 _SHOWN_DISTILLED = 2  # in the pictures: the best ones by the first metric
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax.checkpoint", "numpy")
 
 
 class Report(NamedTuple):
@@ -98,84 +99,71 @@ def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
     ValueError: the pipelines differ in more than the seed.
   """
   _check_alike(pipelines)
-  config, found = pipelines[0].config, []
+  config, reports = pipelines[0].config, []
   for task in config.all_tasks:
-    finished = {
-      pipeline.seed: models
-      for pipeline in (each.for_task(task) for each in pipelines)
-      if (models := results.read(pipeline)).params
-    }
-    if finished:
-      found.append(_write_report(finished))
-  if not found:
+    read = [results.read(pipeline.for_task(task)) for pipeline in pipelines]
+    if finished := [each for each in read if each.params]:
+      reports.append(_write_report(finished))
+  if not reports:
     raise UserError(
       pipelines[0].workdir.path,
       "no finished stage to evaluate",
       f"one of {', '.join(config.evaluation.models)}",
       "Train one of them: --stages.",
     )
-  return found
+  return reports
 
 
-def _write_report(finished: dict[int, Finished]) -> Report:
-  measured, first = results.measure(finished)
-  pipeline, params, _ = next(iter(finished.values()))
-  config, workdir = pipeline.config, pipeline.workdir
-  rows = report.summary_rows(measured, config.evaluation.protocol, {})
-  roles, shown = config.evaluation, [ZERO_FILLED, "target"]
-  shown += [roles.teacher, roles.student]
-  shown += report.ranked(rows, roles.distilled, measured.metrics)[:_SHOWN_DISTILLED]
-  shown = list(dict.fromkeys(shown))
-  names = [row["model"] for row in rows if row["model"] != ZERO_FILLED]
-  used = [each.pipeline for each in finished.values()]
-  histories = _histories(used)
-  record, (published, notes) = pipeline.dataset.record, comparable(config)
+def _write_report(finished: list[Finished]) -> Report:
+  measured, images = results.measure(finished)
+  pipelines = [each.pipeline for each in finished]
+  pipeline, params, _ = finished[0]
+  config, workdir, record = pipeline.config, pipeline.workdir, pipeline.dataset.record
+  published, notes = comparable_numbers(config)
+  roles = dataclasses.replace(config.evaluation, published=published)
+  rows = report.summary_rows(measured, roles.protocol, {})
+  best = report.ranked(rows, roles.distilled, measured.metrics)[:_SHOWN_DISTILLED]
+  shown = dict.fromkeys([ZERO_FILLED, "target", roles.teacher, roles.student, *best])
+  histories = {
+    name: [log.read(p.workdir.stage(name) / "metrics.jsonl") for p in pipelines]
+    for name in config.pipeline
+  }
   mask = example_slice.acquisition(pipeline).masks[0]
   inputs = report.ReportInput(
     title=config.name,
-    protocol=roles.protocol,
+    roles=roles,
     tables=measured,
     dataset={**record, "notes": [*record["notes"], *notes, *_notes(finished)]},
-    evaluated_on="test" if pipeline.dataset.record["held_out_test"] else "validation",
+    evaluated_on="test" if record["held_out_test"] else "validation",
     mask={**describe.describe(mask), "kind": config.mask.kind},
     parameters={
       name: feature_lib.count_parameters(weights)
-      for models in finished.values()
-      for name, weights in models.params.items()
+      for each in finished
+      for name, weights in each.params.items()
     },
-    teacher=roles.teacher,
-    student=roles.student,
-    distilled=roles.distilled,
-    control=roles.control,
-    pairs=roles.pairs,
-    bootstrap=roles.bootstrap,
     seed=config.seed,
     config=config_lib.to_dict(config),
     environment=environment(pipeline.devices),
-    seeds=tuple(finished),
-    published=published,
-    published_source=roles.published_source,
+    seeds=tuple(each.seed for each in pipelines),
     histories=histories,
-    given={name: _origin(used, name) for name in pipeline.given},
-    seconds=training_cost.seconds(used),
+    given={name: _origin(pipelines, name) for name in pipeline.given},
+    seconds=training_cost.seconds(pipelines),
     budgets={
-      name: training_cost.budget(
-        [each.pipeline for each in finished.values() if name in each.names], name
-      )
-      for name in names
+      name: training_cost.budget(having, name)
+      for name, having in results.owners(finished).items()
     },
     audits=gradient_audit.collect(config, histories),
     mask_image=mask,
     comparison_images={
-      "input" if name == ZERO_FILLED else name: first[name]
+      "input" if name == ZERO_FILLED else name: images[name]
       for name in shown
-      if name in first
+      if name in images
     },
     comparison_range=example_slice.volume_range(pipeline),
     attention=example_slice.attention_maps(
       pipeline, {name: params[name] for name in shown if name in params}
     ),
-    snr=_snr(finished, names),
+    snr=_snr(finished),
     timing=_timing(pipeline, params),
   )
   analysis = report.analyse(inputs)
@@ -185,6 +173,29 @@ def _write_report(finished: dict[int, Finished]) -> Report:
   return Report(path, table, "\n".join(analysis["answer"]))
 
 
+def comparable_numbers(
+  config: ExperimentConfig,
+) -> tuple[dict[str, tuple[float, ...]], list[str]]:
+  """The published numbers that hold for an experiment.
+
+  Returns:
+    `evaluation.published`, or {} where a setting differs from
+    `evaluation.published_on`; then also a sentence for the report on the difference.
+  """
+  settings = config_lib.to_dict(config)
+  here, there = config_lib.flat(settings), settings["evaluation"]["published_on"]
+  different = [
+    f"{key} is {here[key]!r} here and {value!r} there"
+    for key, value in there.items()
+    if here[key] != value
+  ]
+  if not (config.evaluation.published and different):
+    return config.evaluation.published, []
+  source = config.evaluation.published_source
+  note = f"The published numbers ({source}) are omitted: {', '.join(different)}."
+  return {}, [note]
+
+
 def _check_alike(pipelines):
   config, path = pipelines[0].config, pipelines[0].workdir.path
   alike = all(p.config == config and p.workdir.path == path for p in pipelines)
@@ -192,18 +203,13 @@ def _check_alike(pipelines):
     raise ValueError("pipelines must differ in their seed, and in nothing else")
 
 
-def _snr(finished: dict[int, Finished], names):
+def _snr(finished: list[Finished]):
   """SNR in regions, where the config asks for it and two networks can be compared."""
-  pipeline = next(iter(finished.values())).pipeline
-  roles, workdir = pipeline.config.evaluation, pipeline.workdir
+  pipeline, folders = finished[0].pipeline, results.folders(finished)
+  roles, targets = pipeline.config.evaluation, pipeline.workdir.path / "targets"
   reference = roles.control or roles.student
-  if not roles.rois or reference not in names:
+  if not roles.rois or reference not in folders:
     return None
-  folders = {ZERO_FILLED: [workdir.results(ZERO_FILLED)]}
-  for name in names:
-    trained = [each.pipeline for each in finished.values() if name in each.names]
-    folders[name] = [each.workdir.results(name) for each in trained]
-  targets = workdir.path / "targets"
   return roi_snr.measure(roles.rois, pipeline.dataset.test, targets, folders, reference)
 
 
@@ -220,7 +226,7 @@ def _timing(pipeline, params):
     )
     for name, weights in params.items()
   }
-  return timing.measure(runs, repeats)
+  return speed.measure(runs, repeats)
 
 
 def _origin(pipelines: Sequence[Experiment], name: str) -> str:
@@ -230,25 +236,17 @@ def _origin(pipelines: Sequence[Experiment], name: str) -> str:
   return ", ".join(dict.fromkeys(texts))
 
 
-def _notes(finished: dict[int, Finished]) -> list[str]:
+def _notes(finished: list[Finished]) -> list[str]:
   """Notes on stages that are given."""
-  pipeline = next(iter(finished.values())).pipeline
+  pipeline = finished[0].pipeline
   left_out = [
     f"The outputs that are given as {name} do not cover the evaluated volumes: it is "
     "left out of the results."
     for name, given in pipeline.given.items()
     if isinstance(given, GivenOutputs) and not given.covers(pipeline.dataset.test)
   ]
-  notes = [note for each in finished.values() for note in each.pipeline.given_notes()]
+  notes = [note for each in finished for note in each.pipeline.given_notes()]
   return [*left_out, *notes]
-
-
-def _histories(pipelines):
-  """Stage -> for each seed the lines of its metrics.jsonl."""
-  return {
-    name: [log.read(p.workdir.stage(name) / "metrics.jsonl") for p in pipelines]
-    for name in pipelines[0].config.pipeline
-  }
 
 
 def environment(devices: Sequence[jax.Device]) -> dict:
@@ -258,12 +256,5 @@ def environment(devices: Sequence[jax.Device]) -> dict:
     "devices": f"{len(devices)} x {devices[0].device_kind}",
     "cpu_cores": os.cpu_count(),
     "kdmri_jax": kdmri_jax.__version__,
-    **{name: _version(name) for name in _PACKAGES},
+    **{name: importlib.import_module(name).__version__ for name in _PACKAGES},
   }
-
-
-def _version(package: str) -> str:
-  try:
-    return importlib.metadata.version(package)
-  except importlib.metadata.PackageNotFoundError:
-    return "unknown (no metadata)"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kdmri_jax import report
+from kdmri_jax.config import EvaluationConfig
 from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import paired, tables, wording
 
@@ -79,7 +80,10 @@ def measure(models, subjects=7, metrics=METRICS):
 
 
 def make_input(models=tuple(OFFSETS), subjects=7, **changes):
-  """A report's input with everything, one seed; `changes` replace its fields."""
+  """A report's input with everything, one seed.
+
+  `changes` replace its fields, or those of its `roles`.
+  """
   rng = np.random.default_rng(1)
   images = {name: rng.random((16, 12)) for name in ("input", "target", *models[1:])}
   epoch = {"event": "epoch", "epoch": 1, "train": {"loss": 0.2}, "best": True}
@@ -87,7 +91,9 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
   parameters = {"teacher": 141765, "student": 49285, "kd": 49285}
   inputs = report.ReportInput(
     title="Brain <T1> & friends",
-    protocol="kdmri",
+    roles=EvaluationConfig(
+      teacher="teacher", student="student", distilled=("kd",), bootstrap=200
+    ),
     tables=measure(models, subjects),
     dataset={
       "source": "nifti",
@@ -99,11 +105,6 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
     evaluated_on="validation",
     mask={"kind": "cartesian", "acceleration": 4.0},
     parameters={k: n for k, n in parameters.items() if k in models},
-    teacher="teacher",
-    student="student",
-    distilled=("kd",),
-    control="",
-    bootstrap=200,
     seed=0,
     config={"models": {"teacher": {"lam": float("inf")}}},
     environment={"jax": "0.10.2"},
@@ -120,7 +121,9 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
       taught=("kd",),
     ),
   )
-  return dataclasses.replace(inputs, **changes)
+  of_roles = {k: changes.pop(k) for k in set(changes) - vars(inputs).keys()}
+  roles = dataclasses.replace(inputs.roles, **of_roles)
+  return dataclasses.replace(inputs, roles=roles, **changes)
 
 
 def load(folder):

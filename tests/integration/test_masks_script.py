@@ -14,7 +14,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.physics.masks import files, recipes
 from kdmri_jax.report import figures
 from kdmri_jax.report.figures.grid import Grid
-from kdmri_jax.report.mask_quality import measured
+from kdmri_jax.report.mask_tables import measured
 
 run = functools.partial(commands.run, "masks")
 refused = functools.partial(commands.refused, "masks")
@@ -87,7 +87,7 @@ def test_every_sample_is_drawn_with_zero_frequency_in_the_middle(tmp_path):
     "lines": recipes.cartesian((40, 32), 3, 4, 0, 0),
     "points": recipes.gaussian2d((25, 31), 3, 5, 0),
   }
-  path = figures.sampling(tmp_path / "m.png", shown)
+  path = figures.save(figures.sampling(shown), tmp_path / "m.png")
   drawn = image_lib.imread(path)[..., 0]
   sizes = {"lines": (440, 352), "points": (350, 434)}  # zoomed by 11 and 14
   grid = grid_of((440, 434), 2, 1, 350 / 434)
@@ -105,15 +105,16 @@ def test_every_sample_is_drawn_with_zero_frequency_in_the_middle(tmp_path):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
   (tmp_path / "file").touch()
-  full = {"full": recipes.full((20, 16))}
+  full = figures.sampling({"full": recipes.full((20, 16))})
   with pytest.raises(UserError, match=r"m.png: found a failed write"):
-    figures.sampling(tmp_path / "file" / "m.png", full)
-  assert figures.sampling(tmp_path / "a" / "b" / "m.png", full).is_file()
+    figures.save(full, tmp_path / "file" / "m.png")
+  assert figures.save(full, tmp_path / "a" / "b" / "m.png").is_file()
 
 
 def test_five_masks_take_two_bands(tmp_path):
   full = recipes.full((20, 16))  # has no side lobe
-  path = figures.sampling(tmp_path / "m.png", {str(k): full for k in range(5)})
+  shown = figures.sampling({str(k): full for k in range(5)})
+  path = figures.save(shown, tmp_path / "m.png")
   grid = grid_of((440, 360), 4, 2, 0.5)
   assert image_lib.imread(path).shape[:2] == (grid.total_height, grid.total_width)
 

@@ -17,7 +17,7 @@ from kdmri_jax import experiments
 from kdmri_jax.errors import UserError
 from kdmri_jax.experiments import enhancement, published, sft, study, super_resolution
 from kdmri_jax.models.dccnn import DCCNN
-from kdmri_jax.report.published_numbers import comparable
+from kdmri_jax.report.write_reports import comparable_numbers
 
 STUDIES = ("ablation", "alpha", "best_kspace", "methods", "position", "recipes", "sft")
 ENHANCEMENT = ("model_based", "task_based")
@@ -424,13 +424,13 @@ def test_published_numbers_are_shown_beside_their_own_data(protocol, change, not
   config.update_from_flattened_dict(change)
   parsed = config_lib.parse(config)
   assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
-  rows, notes = comparable(parsed)
+  rows, notes = comparable_numbers(parsed)
   if note is None:
     assert (rows, notes) == (parsed.evaluation.published, [])
   else:
     assert rows == {} and note in notes[0] and "KD-MRI (MIDL 2020" in notes[0]
   config.evaluation.published = {}
-  assert comparable(config_lib.parse(config)) == ({}, [])
+  assert comparable_numbers(config_lib.parse(config)) == ({}, [])
 
 
 def test_the_nine_published_settings_carry_their_numbers():

@@ -10,6 +10,7 @@ from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import figures, paired
 from kdmri_jax.report.figures.grid import Grid
 from kdmri_jax.report.figures.images import interesting_box
+from kdmri_jax.report.inputs import events
 
 SHOWN = (METRICS["psnr"], METRICS["ssim"])
 
@@ -26,14 +27,14 @@ def images():
   return {"input": noisy.pop("input"), "target": target, **noisy}
 
 
-def pixels(path):
-  return image_lib.imread(path)[..., :3]
+def pixels(figure, tmp_path):
+  """The colours of a figure's PNG."""
+  return image_lib.imread(figures.save(figure, tmp_path / "figure.png"))[..., :3]
 
 
 def epochs(count, best=2):
   return [
     {
-      "event": "epoch",
       "epoch": index + 1,
       "train": {"loss": 1 / (index + 1)},
       "validation": {"loss": 1.1 / (index + 1), "psnr": 20.0 + index},
@@ -44,11 +45,11 @@ def epochs(count, best=2):
 
 
 def test_comparison_shows_every_pixel_of_the_target(images, tmp_path):
-  path = figures.comparison(tmp_path / "c.png", images, metrics=SHOWN)
+  figure = figures.comparison(images, metrics=SHOWN)
   grid = Grid((40, 48), 5, (None, 1, None), (0.14, 0.14, 0.04))
   left, top = grid.corner(0, 1)
   zoom = grid.width // 48
-  shown = pixels(path)[top : top + 40 * zoom, left : left + grid.width]
+  shown = pixels(figure, tmp_path)[top : top + 40 * zoom, left : left + grid.width]
   centres = shown[zoom // 2 :: zoom, zoom // 2 :: zoom]
   target = images["target"]
   expected = np.clip(target / np.percentile(target, 99.7), 0, 1)
@@ -60,7 +61,8 @@ def test_comparison_shows_every_pixel_of_the_target(images, tmp_path):
 def test_comparison_leaves_its_input_and_the_global_style_alone(images, tmp_path):
   before = {name: image.copy() for name, image in images.items()}
   style = dict(matplotlib.rcParams)
-  figures.comparison(tmp_path / "c.png", images, metrics=SHOWN, data_range=1.0)
+  figure = figures.comparison(images, metrics=SHOWN, data_range=1.0)
+  figures.save(figure, tmp_path / "c.png")
   for name, image in images.items():
     np.testing.assert_array_equal(image, before[name])
   assert dict(matplotlib.rcParams) == style
@@ -69,19 +71,17 @@ def test_comparison_leaves_its_input_and_the_global_style_alone(images, tmp_path
 
 def test_comparison_of_perfect_images(images, tmp_path):
   target = images["target"]
-  path = figures.comparison(
-    tmp_path / "c.png", {"target": target, "kd": target}, metrics=SHOWN
-  )
-  assert pixels(path).shape[1] > 2 * 400
+  figure = figures.comparison({"target": target, "kd": target}, metrics=SHOWN)
+  assert pixels(figure, tmp_path).shape[1] > 2 * 400
 
 
-def test_comparison_of_an_empty_slice_has_no_numbers(images, tmp_path, monkeypatch):
+def test_comparison_of_an_empty_slice_has_no_numbers(images, monkeypatch):
   written = []
   monkeypatch.setattr(Grid, "caption", lambda *args: written.append(args[-1]))
   empty = {name: 0 * image for name, image in images.items()}
   noisy = empty | {"kd": images["kd"]}
   for shown in (empty, noisy):
-    figures.comparison(tmp_path / "c.png", shown, metrics=SHOWN)
+    figures.comparison(shown, metrics=SHOWN)
   assert set(written) == {"PSNR / SSIM", "no signal"}
 
 
@@ -102,27 +102,27 @@ def test_interesting_box_keeps_away_from_the_border():
 def test_attention_maps_of_equal_models_have_no_residue(tmp_path):
   maps = np.random.default_rng(0).random((2, 30, 30))
   shown = {"teacher": maps, "kd": 3 * maps}  # equal up to scale
-  path = figures.attention_maps(tmp_path / "a.png", shown)
+  drawn = pixels(figures.attention_maps(shown), tmp_path)
   grid = Grid(
     (30, 30), 2, [None] * 3, [0.14, 0.04, 0.07], left=0.2, right=0.55, panel=260
   )
   left, top = grid.corner(2, 1)
-  residue = pixels(path)[top : top + grid.width, left : left + grid.width]
+  residue = drawn[top : top + grid.width, left : left + grid.width]
   lower = residue[grid.width // 3 :]  # below the written norm
   assert np.ptp(lower.reshape(-1, 3), axis=0).max() == 0
   left, top = grid.corner(1, 1)
-  assert pixels(path)[top : top + grid.width, left : left + grid.width].std() > 0.05
+  assert drawn[top : top + grid.width, left : left + grid.width].std() > 0.05
 
 
 def test_attention_maps_of_the_teacher_alone(tmp_path):
   maps = np.random.default_rng(0).random((3, 20, 30))
-  assert figures.attention_maps(tmp_path / "a.png", {"teacher": maps}).exists()
+  assert pixels(figures.attention_maps({"teacher": maps}), tmp_path).std() > 0.05
 
 
 def test_mask_has_zero_frequency_at_the_centre(tmp_path):
   sampling = np.zeros((16, 16))
   sampling[0] = 1
-  shown = pixels(figures.mask(tmp_path / "m.png", sampling))
+  shown = pixels(figures.mask(sampling), tmp_path)
   grid = Grid((16, 16), 1, (None,), (0.04,), left=0.13, bottom=0.13)
   left, top = grid.corner(0, 0)
   zoom = grid.width // 16
@@ -132,14 +132,10 @@ def test_mask_has_zero_frequency_at_the_centre(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_learning_curves(tmp_path, count):
-  histories = {
-    "teacher": [[{"event": "start"}, *epochs(count)]],
-    "kd": [epochs(count)],
-    "feature": [[]],
-  }
-  one = figures.learning_curves(tmp_path / "one.png", {"kd": [epochs(count)]})
-  two = figures.learning_curves(tmp_path / "two.png", histories)
-  assert pixels(two).shape[1] > 1.5 * pixels(one).shape[1]
+  runs = [epochs(count)]
+  one = figures.learning_curves({"kd": runs})
+  two = figures.learning_curves({"teacher": runs, "kd": runs})
+  assert pixels(two, tmp_path).shape[1] > 1.5 * pixels(one, tmp_path).shape[1]
 
 
 def test_learning_curves_of_unusual_values(tmp_path):
@@ -148,13 +144,13 @@ def test_learning_curves_of_unusual_values(tmp_path):
   lines[2]["train"]["loss"] = 0.0
   for line in lines:
     line["best"] = False
-  assert figures.learning_curves(tmp_path / "l.png", {"kd": [lines]}).exists()
+  figures.save(figures.learning_curves({"kd": [lines]}), tmp_path / "l.png")
 
 
-def test_learning_curves_need_an_epoch(tmp_path):
-  with pytest.raises(ValueError, match="no stage has an epoch"):
-    figures.learning_curves(tmp_path / "l.png", {"teacher": [[{"event": "start"}]]})
-  assert not list(tmp_path.iterdir())
+def test_only_stages_and_seeds_with_an_epoch_are_drawn():
+  line = {"event": "epoch", "epoch": 1}
+  histories = {"teacher": [[{"event": "start"}, line], []], "feature": [[]]}
+  assert events(histories, "epoch") == {"teacher": [[line]]}
 
 
 @pytest.mark.parametrize("subjects", [1, 8])
@@ -166,7 +162,7 @@ def test_differences(tmp_path, subjects):
     for metric in ("psnr", "ssim")
     for a, b in (("kd", "student"), ("kd", "teacher"))
   ]
-  shown = pixels(figures.differences(tmp_path / "d.png", pairs, metrics=METRICS))
+  shown = pixels(figures.differences(pairs, metrics=METRICS), tmp_path)
   green = (abs(shown - np.array([0, 158, 115]) / 255).max(axis=-1) < 0.35) & (
     shown[..., 1] > shown[..., 0] + 0.2
   )
@@ -184,9 +180,8 @@ def test_twelve_pairs_of_differences_stay_apart(tmp_path):
   base = normal(30, 1, 8, 0)
   records = make_records({"kd": base + 1, "student": base})
   pair = paired.paired(records, "kd", "student", "psnr", bootstrap=50, seed=0)
-  height, *_ = pixels(
-    figures.differences(tmp_path / "d.png", [pair] * 12, metrics=METRICS)
-  ).shape
+  figure = figures.differences([pair] * 12, metrics=METRICS)
+  height, *_ = pixels(figure, tmp_path).shape
   assert 12 * 85 <= height <= 12 * 120
 
 
@@ -195,9 +190,8 @@ def test_differences_mark_the_seeds(tmp_path):
   records = seeded({"kd": base + np.array([[1], [2], [6]]), "student": base})
   pair = paired.paired(records, "kd", "student", "psnr", bootstrap=50, seed=0)
   red = {"kd": "#ff0000"}
-  shown = pixels(
-    figures.differences(tmp_path / "d.png", [pair], metrics=METRICS, colours=red)
-  )
+  figure = figures.differences([pair], metrics=METRICS, colours=red)
+  shown = pixels(figure, tmp_path)
   ticks = (shown[..., 0] > 0.9) & (shown[..., 1:].max(axis=-1) < 0.1)
   columns = np.flatnonzero(ticks.sum(axis=0) >= 10)
   starts = columns[np.flatnonzero(np.diff(columns, prepend=-9) > 1)]
@@ -210,8 +204,8 @@ def test_differences_mark_the_seeds(tmp_path):
 def test_audit_draws_share_above_cosine(tmp_path, seeds):
   terms = {"reconstruction": (1.0, 1.0), "imitation": (0.0, -1.0)}
   values = {t: {"value": 1.0, "share": s, "cosine": c} for t, (s, c) in terms.items()}
-  lines = [{"event": "audit", "step": step, "terms": values} for step in (0, 100, 200)]
-  shown = pixels(figures.audit(tmp_path / "a.png", {"kd": [lines] * seeds}))
+  lines = [{"step": step, "terms": values} for step in (0, 100, 200)]
+  shown = pixels(figures.audit({"kd": [lines] * seeds}), tmp_path)
   blue, red = (
     abs(shown - np.array(colour) / 255).max(axis=-1) < 0.05
     for colour in ((0, 114, 178), (213, 94, 0))
@@ -224,6 +218,6 @@ def test_audit_draws_share_above_cosine(tmp_path, seeds):
 
 def test_audit_and_curves_wrap_after_five_stages(tmp_path):
   runs = {f"stage_{i}": [epochs(3), epochs(2)] for i in range(8)}
-  shape = pixels(figures.learning_curves(tmp_path / "l.png", runs)).shape
-  one = pixels(figures.learning_curves(tmp_path / "o.png", {"kd": [epochs(3)]})).shape
+  shape = pixels(figures.learning_curves(runs), tmp_path).shape
+  one = pixels(figures.learning_curves({"kd": [epochs(3)]}), tmp_path).shape
   assert shape[0] == 2 * one[0] and shape[1] < 5 * one[1]

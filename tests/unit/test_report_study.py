@@ -143,8 +143,8 @@ def test_the_control_takes_the_place_of_the_warning(study):
 
 def tiles(inputs):
   """The key numbers at the top of a report."""
-  first, *_ = content.sections(inputs, report.analyse(inputs), {})
-  return [label for _, label in first.blocks[0].numbers]
+  document = content.document(inputs, report.analyse(inputs), ())
+  return [label for _, label in document.sections[0].blocks[0].numbers]
 
 
 def test_the_tiles_measure_against_the_control(study):

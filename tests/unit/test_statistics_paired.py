@@ -13,22 +13,22 @@ def test_summary_over_volumes_only():
   records = make_records({"kd": [30.0, 32.0, 37.0], "input": [20.0, 21.0, np.inf]})
   kd, zero_filled = paired.summary(records, "kdmri", ["psnr"])
   assert kd["model"] == "kd"
-  assert kd["metrics"]["psnr"] == {
+  assert kd["psnr"] == {
     "mean": 33.0,
     "sd": pytest.approx(np.sqrt((9 + 1 + 16) / 2)),
     "sd_over_seeds": None,
     "n": 3,
     "left_out": 0,
   }
-  assert zero_filled["metrics"]["psnr"]["mean"] == 20.5
-  assert zero_filled["metrics"]["psnr"]["left_out"] == 1
+  assert zero_filled["psnr"]["mean"] == 20.5
+  assert zero_filled["psnr"]["left_out"] == 1
   assert paired.summary(records, "slice", ["psnr"]) == []
 
 
 def test_summary_of_one_volume_has_no_spread():
   (row,) = paired.summary(make_records({"kd": [30.0]}), "kdmri", ["psnr"])
   nothing = dict.fromkeys(("sd", "sd_over_seeds"))
-  assert row["metrics"]["psnr"] == {"mean": 30.0, **nothing, "n": 1, "left_out": 0}
+  assert row["psnr"] == {"mean": 30.0, **nothing, "n": 1, "left_out": 0}
 
 
 def test_subjects_are_the_unit_when_there_are_enough():
@@ -193,5 +193,5 @@ def test_models_measured_on_other_images_are_refused():
   records = make_records({"kd": normal(0, 1, 8, 0), "student": normal(0, 1, 7, 0)})
   with pytest.raises(UserError, match="same images"):
     paired.paired(records, "kd", "student", "psnr", **OPTIONS)
-  with pytest.raises(UserError, match="without records"):
+  with pytest.raises(UserError, match="no records"):
     paired.paired(records, "kd", "nobody", "psnr", **OPTIONS)

@@ -22,7 +22,7 @@ def test_summary_over_seeds():
   values = np.array([[30.0, 32.0, 37.0], [31.0, 34.0, 34.0]])
   (row,) = paired.summary(seeded({"kd": values}), "kdmri", ["psnr"])
   assert row["n_seeds"] == 2
-  assert row["metrics"]["psnr"] == {
+  assert row["psnr"] == {
     "mean": pytest.approx(33.0),
     "sd": pytest.approx(np.std([30.5, 33.0, 35.5], ddof=1)),
     "sd_over_seeds": pytest.approx(0.0),
@@ -31,14 +31,14 @@ def test_summary_over_seeds():
   }
   values[1, 2] = np.inf
   (row,) = paired.summary(seeded({"kd": values}), "kdmri", ["psnr"])
-  found = row["metrics"]["psnr"]
+  found = row["psnr"]
   assert (found["mean"], found["n"], found["left_out"]) == (31.75, 2, 1)
   assert found["sd_over_seeds"] == pytest.approx(np.std([31.0, 32.5], ddof=1))
 
 
 def test_summary_refuses_seeds_of_other_volumes():
   records = seeded({"kd": np.ones((2, 3))})
-  with pytest.raises(UserError, match="the same volumes with every seed"):
+  with pytest.raises(UserError, match="with the same seeds"):
     paired.summary(records[:-2], "kdmri", ["psnr"])
 
 

@@ -2,15 +2,9 @@
 
 from kdmri_jax.report.figures.audit import audit
 from kdmri_jax.report.figures.curves import differences, learning_curves
-from kdmri_jax.report.figures.images import (
-  attention_maps,
-  comparison,
-  draw_comparison,
-  mask,
-)
-from kdmri_jax.report.figures.regions import regions
+from kdmri_jax.report.figures.images import attention_maps, comparison, mask, regions
 from kdmri_jax.report.figures.sampling import sampling
-from kdmri_jax.report.figures.style import colours
+from kdmri_jax.report.figures.style import colours, save
 
 __all__ = [
   "attention_maps",
@@ -18,9 +12,9 @@ __all__ = [
   "colours",
   "comparison",
   "differences",
-  "draw_comparison",
   "learning_curves",
   "mask",
   "regions",
   "sampling",
+  "save",
 ]

@@ -1,9 +1,7 @@
 """The contribution of each term to the gradient of its stage."""
 
-import os
-import pathlib
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from kdmri_jax.report.figures import style
 from kdmri_jax.training.log import NEGLIGIBLE
@@ -12,7 +10,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D31", "#7B4EA3")
 _FLOOR = 1e-12  # position of a share of zero
 
 
-def audit(path: str | os.PathLike, audits: dict) -> pathlib.Path:
+def audit(audits: dict) -> Figure:
   """Share and cosine of every term over the steps of every stage.
 
   Above, the share of a term in the sum of the gradients' norms, logarithmic; the
@@ -21,11 +19,7 @@ def audit(path: str | os.PathLike, audits: dict) -> pathlib.Path:
   A term has one colour in all stages, whose seeds share their axes.
 
   Args:
-    path: PNG to write.
     audits: stage -> for each seed its audits, from `report.gradient_audit.collect`.
-
-  Returns:
-    The path.
   """
   lines_of_all = (line for runs in audits.values() for lines in runs for line in lines)
   terms = dict.fromkeys(term for line in lines_of_all for term in line["terms"])
@@ -38,7 +32,7 @@ def audit(path: str | os.PathLike, audits: dict) -> pathlib.Path:
     for lines in audits[stage]:
       _draw_run(share, cosine, lines, colours, width)
     _finish(share, cosine)
-  return style.save(figure, path)
+  return figure
 
 
 def _draw_run(share, cosine, lines, colours, width):
@@ -58,17 +52,8 @@ def _finish(share, cosine):
   lowest = min(line.get_ydata().min() for line in share.lines)
   share.set_ylim(min(0.3 * lowest, 0.3 * NEGLIGIBLE), 2)
   share.axhline(NEGLIGIBLE, color=style.QUIET, lw=0.9, ls="--", zorder=0)
-  handles, labels = share.get_legend_handles_labels()
-  once = dict(zip(labels, handles, strict=True))
   cosine.set_ylim(-1.05, 1.05)
   cosine.axhline(0, color=style.QUIET, lw=0.9, zorder=0)
   cosine.set_xlabel("step", fontsize=style.NORMAL)
-  share.legend(
-    once.values(),
-    once.keys(),
-    fontsize=style.SMALL,
-    facecolor="white",
-    edgecolor="none",
-    framealpha=0.9,
-    handlelength=1.4,
-  )
+  look = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.9}
+  style.legend(share, handlelength=1.4, **look)

@@ -1,19 +1,16 @@
 """Figures made of lines and dots: learning curves and paired differences."""
 
-import os
-import pathlib
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from kdmri_jax.metrics import Metric
 from kdmri_jax.report.figures import style
 
 
-def learning_curves(
-  path: str | os.PathLike, histories: dict, *, colours: dict[str, str] | None = None
-) -> pathlib.Path:
+def learning_curves(epochs: dict, *, colours: dict[str, str] | None = None) -> Figure:
   """Loss and validation PSNR of every stage over its epochs.
 
   The stages' losses are different sums in different units, so each stage has axes
@@ -22,25 +19,10 @@ def learning_curves(
   seeds of a stage share its axes and its colour.
 
   Args:
-    path: PNG to write.
-    histories: stage -> for each seed the lines of its metrics.jsonl; those whose
-      "event" is "epoch" are drawn: {"epoch", "train": {"loss"}, "validation": {"loss",
-      "psnr"}, "best"}. Stages without such a line are omitted.
+    epochs: stage -> for each seed its epochs {"epoch", "train": {"loss"}, "validation":
+      {"loss", "psnr"}, "best"}, from `ReportInput.epochs`.
     colours: colour of each stage; `figures.colours` of them where None.
-
-  Returns:
-    The path.
-
-  Raises:
-    ValueError: no stage has an epoch.
   """
-  epochs = {}
-  for stage, runs in histories.items():
-    drawn = [[line for line in lines if line.get("event") == "epoch"] for lines in runs]
-    if any(drawn):
-      epochs[stage] = [lines for lines in drawn if lines]
-  if not epochs:
-    raise ValueError("no stage has an epoch to draw")
   colours = style.colours(epochs) | (colours or {})
   figure, pairs = style.stage_axes(epochs, colours, ("loss", "validation PSNR, dB"))
   for stage, (loss, psnr) in pairs.items():
@@ -50,27 +32,17 @@ def learning_curves(
     _finish_loss(loss)
     psnr.set_xlabel("epoch", fontsize=style.NORMAL)
   _share_psnr([psnr for _, psnr in pairs.values()], epochs.values())
-  first = next(iter(pairs.values()))[0]
-  handles, labels = first.get_legend_handles_labels()
-  once = dict(zip(labels, handles, strict=True))
-  first.legend(
-    once.values(),
-    once.keys(),
-    fontsize=style.SMALL,
-    frameon=False,
-    handlelength=1.6,
-    borderaxespad=0.1,
-  )
-  return style.save(figure, path)
+  first, _ = next(iter(pairs.values()))
+  style.legend(first, frameon=False, handlelength=1.6, borderaxespad=0.1)
+  return figure
 
 
 def differences(
-  path: str | os.PathLike,
   pairs: list[dict],
   *,
   metrics: Mapping[str, Metric],
   colours: dict[str, str] | None = None,
-) -> pathlib.Path:
+) -> Figure:
   """Paired differences: one dot per unit, the mean and its 95% interval.
 
   One panel per metric, one row per pair; differences are a - b, and the dashed line is
@@ -78,29 +50,25 @@ def differences(
   one of them.
 
   Args:
-    path: PNG to write.
     pairs: results of `report.paired`.
     metrics: name -> metric of the pairs.
     colours: colour of each model a; `figures.colours` of them where None.
-
-  Returns:
-    The path.
   """
   by_metric = {}
   for pair in pairs:
     by_metric.setdefault(pair["metric"], []).append(pair)
-  first = next(iter(by_metric))
-  rows = max(len(group) for group in by_metric.values())
+  first, *_ = by_metric.values()
+  rows = max(map(len, by_metric.values()))
   size = 3.6 * len(by_metric) + 0.6, (0.62 if rows <= 4 else 0.46) * rows + 0.8
   figure = style.new_figure(*size, layout="constrained")
   panels = figure.subplots(1, len(by_metric), squeeze=False)[0]
   for axes, (metric, group) in zip(panels, by_metric.items(), strict=True):
     _draw_differences(axes, group, colours or {})
-    if axes is not panels[0] and _names(group) == _names(by_metric[first]):
+    if group is not first and _names(group) == _names(first):
       axes.tick_params(labelleft=False)
     label = f"difference in {metrics[metric].label}"
     axes.set_xlabel(label, fontsize=style.NORMAL)
-  return style.save(figure, path)
+  return figure
 
 
 def _draw_run(loss, psnr, lines, colour, width):

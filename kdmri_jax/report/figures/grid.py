@@ -1,10 +1,13 @@
 """Panels placed by the pixel, so that no image is resampled when it is drawn."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from kdmri_jax.report.figures import style
 
@@ -58,28 +61,65 @@ class Grid:
     size = (self.total_width + 0.01) / dpi, (self.total_height + 0.01) / dpi
     self.figure: Figure = style.new_figure(*size, dpi=dpi)
 
-  def axes(self, row: int, column: int, size: tuple[int, int] | None = None) -> Axes:
-    """Axes without ticks for a panel; `size` (width, height) in pixels centres it."""
+  def picture(
+    self,
+    row: int,
+    column: int,
+    image: np.ndarray,
+    *,
+    size: tuple[int, int] | None = None,
+    frame: str = "none",
+    frame_width: float = 0.6,
+    **kwargs: Any,
+  ) -> AxesImage:
+    """Shows an image without ticks at the top of a panel.
+
+    Args:
+      row: of the panel.
+      column: of the panel.
+      image: [H, W].
+      size: height and width in pixels; None for those of the panel.
+      frame: colour of a frame around it.
+      frame_width: its width in points.
+      **kwargs: of `Axes.imshow`.
+
+    Returns:
+      The image; its `axes` are at its own pixels.
+    """
     left, top = self.corner(row, column)
-    width, height = size or (self.width, self.heights[row])
-    left += (self.width - width) // 2
-    top += (self.heights[row] - height) // 2
-    axes = self.at(left, top, width, height)
+    height, width = (self.heights[row], self.width) if size is None else size
+    axes = self.at(left + (self.width - width) // 2, top, width, height)
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-    return axes
+    axes.spines[:].set(color=frame, linewidth=frame_width)
+    return axes.imshow(image, **{"interpolation": "nearest"} | kwargs)
+
+  def colour_bar(
+    self, shown: AxesImage, place: Sequence[float], images: Iterable[np.ndarray]
+  ) -> Colorbar:
+    """A bar for the colours of images, with an arrow where these exceed its scale.
+
+    Args:
+      shown: one of the images.
+      place: left, top, width and height in pixels.
+      images: all images with its scale.
+    """
+    beyond = max(map(np.max, images)) > shown.norm.vmax
+    _, _, width, height = place
+    bar = self.figure.colorbar(
+      shown,
+      cax=self.at(*place),
+      orientation="horizontal" if width > height else "vertical",
+      extend="max" if beyond else "neither",
+    )
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.QUIET)
+    return bar
 
   def at(self, left: float, top: float, width: float, height: float) -> Axes:
     """Axes at pixels counted from the upper left corner of the figure."""
     bottom = self.total_height - top - height
-    return self.figure.add_axes(
-      (
-        left / self.total_width,
-        bottom / self.total_height,
-        width / self.total_width,
-        height / self.total_height,
-      )
-    )
+    size = self.total_width, self.total_height
+    return self.figure.add_axes(np.divide((left, bottom, width, height), size * 2))
 
   def corner(self, row: int, column: int) -> tuple[int, int]:
     """Left and top of a panel in pixels."""

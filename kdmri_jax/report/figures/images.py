@@ -1,15 +1,11 @@
-"""Figures made of images: the comparison, attention maps and the mask."""
+"""Figures made of images: the comparison, attention maps, the mask and regions."""
 
-import os
-import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import scipy.ndimage
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from kdmri_jax.metrics import Metric, quality
@@ -17,19 +13,11 @@ from kdmri_jax.report import wording
 from kdmri_jax.report.figures import style
 from kdmri_jax.report.figures.grid import Grid
 
-_BOX = "#FFD34E"
 _WHITE = 99.7
 _INPUTS = ("input", "zero_filled")
 
 
 def comparison(
-  path: str | os.PathLike, images: Mapping[str, ArrayLike], **options: Any
-) -> pathlib.Path:
-  """Writes `draw_comparison` of these images and options as PNG; returns the path."""
-  return style.save(draw_comparison(images, **options), path)
-
-
-def draw_comparison(
   images: Mapping[str, ArrayLike],
   *,
   metrics: Sequence[Metric],
@@ -48,21 +36,17 @@ def draw_comparison(
     metrics: the metrics whose values are written below the images.
     data_range: range of the metrics; the target's own maximum where None.
     colours: colour of each title; `figures.colours` of them where None.
-
-  Returns:
-    The figure.
   """
   images = {name: np.asarray(image, np.float64) for name, image in images.items()}
   target = images["target"]
   grid = Grid(target.shape, len(images), (None, 1, None), (0.14, 0.14, 0.04))
-  box = interesting_box(target, _box_side(target.shape, grid.width))
   colours = style.colours(images) | (colours or {})
   scores = {
     name: _scores(target, image, metrics, data_range or target.max())
     for name, image in images.items()
   }
   scores["target"] = " / ".join(metric.title for metric in metrics)
-  _image_rows(grid, images, box, scores, colours)
+  _image_rows(grid, images, scores, colours)
   residues = {name: abs(image - target) for name, image in images.items()}
   _residue_row(grid, 2, residues, smallest=1e-5 * (target.max() or 1.0))
   for row, label in enumerate(("image", "enlarged", "residue")):
@@ -70,9 +54,7 @@ def draw_comparison(
   return grid.figure
 
 
-def attention_maps(
-  path: str | os.PathLike, maps: dict, *, colours: dict[str, str] | None = None
-) -> pathlib.Path:
+def attention_maps(maps: dict, *, colours: dict[str, str] | None = None) -> Figure:
   """Attention maps of every cascade, and their residues to the teacher's.
 
   Each map is divided by its L2 norm (KD-MRI eq. 3 and appendix D). All maps share
@@ -80,13 +62,9 @@ def attention_maps(
   written on it.
 
   Args:
-    path: PNG to write.
     maps: name -> maps [K, H, W], one map for each of K cascades; the first is the
       teacher.
     colours: colour of each label; `figures.colours` of them where None.
-
-  Returns:
-    The path.
   """
   maps = {name: _normalised(values) for name, values in maps.items()}
   (teacher, reference), *others = maps.items()
@@ -104,34 +82,47 @@ def attention_maps(
   if residues:
     rounding = 1e-5 * reference.max()
     _map_rows(grid, len(maps), residues, "magma", "residue", rounding)
+  corner = {"color": "white", "fontsize": style.NORMAL, "ha": "right", "va": "top"}
   for row, (name, values) in enumerate(residues.items(), len(maps)):
     label = f"|{_label(teacher)} \u2212 {_label(name)}|"
     grid.row_label(row, label, color=colours[name], fontsize=style.SMALL)
     for column, residue in enumerate(values):
-      _write_on(grid, row, column, f"{np.linalg.norm(residue):.3f}")
+      left, top = grid.corner(row, column) + np.array([0.96, 0.04]) * grid.width
+      grid.text(left, top, f"{np.linalg.norm(residue):.3f}", **corner)
   for column in range(count):
     grid.title(0, column, f"cascade {column + 1}")
-  return style.save(grid.figure, path)
+  return grid.figure
 
 
-def mask(path: str | os.PathLike, sampling: ArrayLike) -> pathlib.Path:
+def mask(sampling: ArrayLike) -> Figure:
   """The sampling mask with zero frequency at the centre; white is sampled.
 
   Args:
-    path: PNG to write.
     sampling: mask [H, W], zero frequency at [0, 0].
-
-  Returns:
-    The path.
   """
   sampling = np.fft.fftshift(np.asarray(sampling))
   grid = Grid(sampling.shape, 1, (None,), (0.04,), left=0.13, bottom=0.13)
-  axes = grid.axes(0, 0)
-  axes.imshow(sampling, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-  axes.spines[:].set(visible=True, color=style.QUIET, linewidth=0.6)
-  axes.set_xlabel("$k_x$ (columns)", fontsize=style.NORMAL, labelpad=3)
+  shown = grid.picture(0, 0, sampling, frame=style.QUIET, cmap="gray", vmin=0, vmax=1)
+  shown.axes.set_xlabel("$k_x$ (columns)", fontsize=style.NORMAL, labelpad=3)
   grid.row_label(0, "$k_y$ (rows)", color=style.INK)
-  return style.save(grid.figure, path)
+  return grid.figure
+
+
+def regions(pictures: Sequence[tuple]) -> Figure:
+  """Slices side by side, with the regions of homogeneous tissue as boxes.
+
+  Args:
+    pictures: (title, image [H, W], regions as `roi_snr.Roi`) of each slice.
+  """
+  figure = style.new_figure(2.6 * len(pictures), 2.9, layout="constrained")
+  panels = figure.subplots(1, len(pictures), squeeze=False)[0]
+  for axes, (title, image, found) in zip(panels, pictures, strict=True):
+    axes.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, _WHITE) or 1)
+    axes.set_title(title, fontsize=style.SMALL, color=style.INK)
+    axes.axis("off")
+    for roi in found:
+      style.box(axes, roi.column, roi.row, roi.width, roi.height)
+  return figure
 
 
 def interesting_box(image: np.ndarray, side: int) -> tuple[int, int, int]:
@@ -167,84 +158,53 @@ def _box_side(shape, panel):
   return min(sides, key=lambda side: panel - side * (panel // side))
 
 
-def _image_rows(grid, images, box, scores, colours):
+def _image_rows(grid, images, scores, colours):
   target = images["target"]
-  top, left, side = box
-  white = np.percentile(target, _WHITE) or 1.0
-  grey = {"cmap": "gray", "vmin": 0, "vmax": white, "interpolation": "nearest"}
-  enlarged = side * (grid.width // side)
+  top, left, side = interesting_box(target, _box_side(target.shape, grid.width))
+  grey = {"cmap": "gray", "vmin": 0, "vmax": np.percentile(target, _WHITE) or 1.0}
+  enlarged = [side * (grid.width // side)] * 2
+  yellow = {"frame": style.BOX, "frame_width": 1.1}
   for column, (name, image) in enumerate(images.items()):
-    axes = grid.axes(0, column)
-    axes.imshow(image, **grey)
-    axes.add_patch(
-      Rectangle((left - 0.5, top - 0.5), side, side, fill=False, ec=_BOX, lw=1.1)
-    )
+    shown = grid.picture(0, column, image, **grey)
+    style.box(shown.axes, left, top, side, side)
     grid.title(0, column, _label(name), color=colours[name], fontweight="bold")
     grid.caption(0, column, scores[name])
-    axes = grid.axes(1, column, (enlarged, enlarged))
-    axes.imshow(image[top : top + side, left : left + side], **grey)
-    axes.spines[:].set(visible=True, color=_BOX, linewidth=1.1)
+    part = image[top : top + side, left : left + side]
+    grid.picture(1, column, part, size=enlarged, **yellow, **grey)
 
 
 def _residue_row(grid, row, residues, smallest):
   """Residues on the networks' scale; the input's may exceed it."""
   networks = [r for n, r in residues.items() if n not in ("target", *_INPUTS)]
-  limit = np.percentile(networks or list(residues.values()), _WHITE)
-  limit = float(max(limit, smallest))
-  norm = Normalize(0, limit)
+  norm = _norm(networks or list(residues.values()), smallest)
   for column, (name, residue) in enumerate(residues.items()):
-    if name == "target":
-      continue
-    axes = grid.axes(row, column)
-    shown = axes.imshow(residue, cmap="magma", norm=norm, interpolation="nearest")
+    if name != "target":
+      shown = grid.picture(row, column, residue, cmap="magma", norm=norm)
   left, top = grid.corner(row, list(residues).index("target"))
   height, width = grid.heights[row], grid.width
-  bar = grid.at(left + 0.1 * width, top + 0.46 * height, 0.8 * width, 0.05 * width)
-  beyond = max(r.max() for r in residues.values()) > limit
-  colour_bar = grid.figure.colorbar(
-    shown, cax=bar, orientation="horizontal", extend="max" if beyond else "neither"
-  )
-  colour_bar.ax.set_title("|image \u2212 target|", fontsize=style.NORMAL, pad=5)
-  _quiet_bar(colour_bar)
+  place = left + 0.1 * width, top + 0.46 * height, 0.8 * width, 0.05 * width
+  bar = grid.colour_bar(shown, place, residues.values())
+  bar.ax.locator_params(nbins=4)
+  bar.ax.set_title("|image \u2212 target|", fontsize=style.NORMAL, pad=5)
 
 
 def _map_rows(grid, first, maps, colour_map, label, smallest=1e-12):
-  limit = max(np.percentile(list(maps.values()), _WHITE), smallest)
-  norm = Normalize(0, float(limit))
+  norm = _norm(list(maps.values()), smallest)
   for row, values in enumerate(maps.values(), first):
     for column, image in enumerate(values):
-      axes = grid.axes(row, column)
-      shown = axes.imshow(image, cmap=colour_map, norm=norm, interpolation="nearest")
+      shown = grid.picture(row, column, image, cmap=colour_map, norm=norm)
   left, top = grid.corner(first, grid.columns - 1)
   bottom = grid.corner(first + len(maps) - 1, 0)[1] + grid.heights[first]
   height = min(bottom - top, round(1.6 * grid.width))
   top += (bottom - top - height) // 2
-  bar = grid.at(left + 1.07 * grid.width, top, 0.06 * grid.width, height)
-  beyond = max(values.max() for values in maps.values()) > limit
-  colour_bar = grid.figure.colorbar(
-    shown, cax=bar, extend="max" if beyond else "neither"
-  )
-  colour_bar.set_label(label, fontsize=style.NORMAL, color=style.INK)
-  _quiet_bar(colour_bar)
+  place = left + 1.07 * grid.width, top, 0.06 * grid.width, height
+  bar = grid.colour_bar(shown, place, maps.values())
+  bar.ax.locator_params(nbins=4)
+  bar.set_label(label, fontsize=style.NORMAL, color=style.INK)
 
 
-def _quiet_bar(colour_bar):
-  colour_bar.outline.set_visible(False)
-  colour_bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.QUIET)
-  colour_bar.ax.locator_params(nbins=4)
-
-
-def _write_on(grid, row, column, text):
-  left, top = grid.corner(row, column)
-  grid.text(
-    left + 0.96 * grid.width,
-    top + 0.04 * grid.width,
-    text,
-    color="white",
-    fontsize=style.NORMAL,
-    ha="right",
-    va="top",
-  )
+def _norm(images, smallest):
+  return Normalize(0, float(max(np.percentile(images, _WHITE), smallest)))
 
 
 def _scores(target, image, metrics, data_range):

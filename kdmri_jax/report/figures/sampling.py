@@ -1,9 +1,7 @@
 """Sampling masks side by side: samples, density and point-spread function."""
 
-import os
-import pathlib
-
 import numpy as np
+from matplotlib.figure import Figure
 
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.physics.masks.point_spread import point_spread, side_lobe
@@ -16,7 +14,7 @@ _FLOOR = -50  # dB
 _LINES = {0: ("rows", "#0072B2"), 1: ("columns", "#D55E00")}
 
 
-def sampling(path: str | os.PathLike, masks: dict) -> pathlib.Path:
+def sampling(masks: dict) -> Figure:
   """Three panels for each mask, at most four masks side by side.
 
   Above, the mask with zero frequency at the centre; white is sampled, and a sample is a
@@ -28,18 +26,15 @@ def sampling(path: str | os.PathLike, masks: dict) -> pathlib.Path:
   lobe (`physics.masks.point_spread.side_lobe`), whose height is the dashed line.
 
   Args:
-    path: PNG to write.
     masks: name -> mask [H, W], uncentred; of one or of several shapes.
-
-  Returns:
-    The path.
   """
   names = list(masks)
   masks = [np.asarray(mask) != 0 for mask in masks.values()]
   sizes = [np.array(mask.shape) * _zoom(mask) for mask in masks]
   height, width = np.max([*sizes, (1, _NARROWEST)], axis=0)
-  points = [size for size, mask in zip(sizes, masks, strict=True) if _is_2d(mask)]
-  spread = max([0.5, *(size[0] / width for size in points)])
+  axes = [describe.phase_encode_axis(mask) for mask in masks]
+  images = [size for size, axis in zip(sizes, axes, strict=True) if axis is None]
+  spread = max([0.5, *(size[0] / width for size in images)])
   bands = -(-len(masks) // _BESIDE)
   grid = Grid(
     (height, width),
@@ -52,36 +47,37 @@ def sampling(path: str | os.PathLike, masks: dict) -> pathlib.Path:
     gap=0.22,
     panel=width,
   )
-  for k, (name, mask, size) in enumerate(zip(names, masks, sizes, strict=True)):
+  panels = zip(names, masks, sizes, axes, strict=True)
+  for k, (name, mask, size, axis) in enumerate(panels):
     row, column = 3 * (k // _BESIDE), k % _BESIDE
+    spreading = point_spread(mask)
+    lobe = side_lobe(spreading)
     _draw_mask(grid, row, column, name, mask, size)
-    _draw_profile(grid, row + 1, column, mask)
-    draw = _draw_image if _is_2d(mask) else _draw_curve
-    draw(grid, row + 2, column, mask, size)
+    _draw_profile(grid, row + 1, column, mask, axis)
+    if axis is None:
+      _draw_image(grid, row + 2, column, spreading, size)
+    else:
+      _draw_curve(grid, row + 2, column, axis, spreading, lobe)
+    grid.title(row + 2, column, _lobe_text(lobe), fontsize=style.SMALL)
     if column == 0:
       for below, label in enumerate(("mask", "sampled", "point spread, dB")):
         _label(grid, row + below, label, (size[0], grid.heights[1], 0.5 * width)[below])
-  return style.save(grid.figure, path)
+  return grid.figure
 
 
 def _zoom(mask):
   return max(1, round(_PANEL / max(mask.shape)))
 
 
-def _is_2d(mask):
-  return describe.phase_encode_axis(mask) is None
-
-
 def _draw_mask(grid, row, column, name, mask, size):
-  axes = _picture(grid, row, column, size)
-  axes.imshow(np.fft.fftshift(mask), cmap="gray", vmin=0, vmax=1, interpolation="none")
-  axes.spines[:].set(visible=True, color=style.QUIET, linewidth=0.6)
+  look = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "none"}
+  mask = np.fft.fftshift(mask)
+  grid.picture(row, column, mask, size=size, frame=style.QUIET, **look)
   grid.title(row, column, name, fontweight="bold")
 
 
-def _draw_profile(grid, row, column, mask):
+def _draw_profile(grid, row, column, mask, axis):
   axes = _plot(grid, row, column, grid.heights[row])
-  axis = describe.phase_encode_axis(mask)
   for own in (0, 1) if axis is None else (axis,):
     label, colour = _LINES[own]
     share = np.fft.fftshift(mask.mean(axis=1 - own))
@@ -98,43 +94,24 @@ def _draw_profile(grid, row, column, mask):
     axes.legend(fontsize=style.SMALL, frameon=False, handlelength=1.1, borderpad=0.2)
 
 
-def _draw_curve(grid, row, column, mask, size):
-  del size
-  axis = describe.phase_encode_axis(mask)
-  spread = point_spread(mask)
+def _draw_curve(grid, row, column, axis, spread, lobe):
   axes = _plot(grid, row, column, round(0.5 * grid.width))
   line = np.fft.fftshift(spread[:, 0] if axis == 0 else spread[0])
   axes.plot(_places(len(line)), _decibels(line), color=_LINES[axis][1], lw=0.9)
   axes.set_ylim(_FLOOR, 2)
   axes.set_yticks(range(_FLOOR, 1, 10), ["\u221250", "", "", "", "", "0"])
   axes.set_xlabel("pixels", fontsize=style.NORMAL, labelpad=1)
-  if lobe := side_lobe(spread):
+  if lobe:
     axes.axhline(lobe.decibels, color=style.INK, lw=0.8, ls="--")
-  _write_lobe(grid, row, column, lobe)
 
 
-def _draw_image(grid, row, column, mask, size):
-  spread = point_spread(mask)
-  axes = _picture(grid, row, column, size)
+def _draw_image(grid, row, column, spread, size):
   image = _decibels(np.fft.fftshift(spread))
-  shown = axes.imshow(image, cmap="magma", vmin=_FLOOR, vmax=0, interpolation="none")
+  look = {"cmap": "magma", "vmin": _FLOOR, "vmax": 0, "interpolation": "none"}
+  shown = grid.picture(row, column, image, size=size, **look)
   left, top = grid.corner(row, column)
   left, top = left + (grid.width - size[1]) // 2, top + size[0] + grid.width // 25
-  bar = grid.figure.colorbar(
-    shown, cax=grid.at(left, top, size[1], grid.width // 30), orientation="horizontal"
-  )
-  bar.outline.set_visible(False)
-  bar.ax.tick_params(labelsize=style.SMALL, length=2, color=style.QUIET)
-  _write_lobe(grid, row, column, side_lobe(spread))
-
-
-def _picture(grid, row, column, size):
-  """Axes for an image at the top of its panel."""
-  left, top = grid.corner(row, column)
-  axes = grid.at(left + (grid.width - size[1]) // 2, top, size[1], size[0])
-  axes.set(xticks=[], yticks=[])
-  axes.spines[:].set_visible(False)
-  return axes
+  grid.colour_bar(shown, (left, top, size[1], grid.width // 30), [image])
 
 
 def _plot(grid, row, column, height):
@@ -151,12 +128,11 @@ def _label(grid, row, text, height):
   )
 
 
-def _write_lobe(grid, row, column, lobe):
-  text = "no side lobe"
-  if lobe:
-    text = f"side lobe {lobe.decibels:z.1f} dB, {lobe.distance:.0f} pixels away"
-  text = text.replace("-", "\u2212")
-  grid.title(row, column, text, fontsize=style.SMALL)
+def _lobe_text(lobe):
+  if not lobe:
+    return "no side lobe"
+  text = f"side lobe {lobe.decibels:z.1f} dB, {lobe.distance:.0f} pixels away"
+  return text.replace("-", "\u2212")
 
 
 def _running_mean(share):

@@ -1,6 +1,7 @@
 """The common style of all figures: colours by model, sizes, and file output."""
 
 import io
+import itertools
 import math
 import os
 import pathlib
@@ -10,12 +11,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from kdmri_jax.saving import replacing
 
 INK = "#222222"
 QUIET = "#767676"
 GRID = "#e4e4e4"
+BOX = "#FFD34E"
 SMALL, NORMAL, LARGE = 7.5, 8.5, 9.5
 
 _FIXED = {
@@ -44,9 +47,8 @@ def colours(names: Iterable[str]) -> dict[str, str]:
   Returns:
     Name -> hexadecimal colour.
   """
-  unknown = [name for name in names if name not in _FIXED]
-  extra = {name: _MORE[i % len(_MORE)] for i, name in enumerate(unknown)}
-  return {name: _FIXED.get(name) or extra[name] for name in names}
+  more = itertools.cycle(_MORE)
+  return {name: _FIXED.get(name) or next(more) for name in names}
 
 
 class _Shown(Figure):
@@ -110,6 +112,20 @@ def save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(temporary, format="png")
   return path
+
+
+def legend(axes: Axes, **kwargs: Any) -> None:
+  """A small legend that names each label once."""
+  handles, labels = axes.get_legend_handles_labels()
+  once = dict(zip(labels, handles, strict=True))
+  axes.legend(once.values(), once.keys(), fontsize=SMALL, **kwargs)
+
+
+def box(axes: Axes, left: int, top: int, width: int, height: int) -> None:
+  """A yellow frame around pixels of an image."""
+  place = (left - 0.5, top - 0.5)
+  frame = Rectangle(place, width, height, fill=False, edgecolor=BOX, linewidth=1.1)
+  axes.add_patch(frame)
 
 
 def quiet_axes(axes: Axes) -> None:
