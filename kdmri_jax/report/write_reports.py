@@ -251,10 +251,11 @@ def _notes(finished: list[Finished]) -> list[str]:
 
 def environment(devices: Sequence[jax.Device]) -> dict:
   """Versions and devices, for the report."""
+  versions = {name: importlib.import_module(name).__version__ for name in _PACKAGES}
   return {
     "python": platform.python_version(),
     "devices": f"{len(devices)} x {devices[0].device_kind}",
     "cpu_cores": os.cpu_count(),
     "kdmri_jax": kdmri_jax.__version__,
-    **{name: importlib.import_module(name).__version__ for name in _PACKAGES},
+    **{name.replace(".", "-"): version for name, version in versions.items()},
   }

@@ -122,5 +122,5 @@ def test_the_library_trains_a_shipped_experiment_by_name_and_argument():
 def test_the_environment_is_told():
   found = write_reports.environment(jax.devices()[:2])
   assert found["kdmri_jax"] == kdmri_jax.__version__
-  assert found["jax"] == jax.__version__ and found["orbax.checkpoint"]
+  assert found["jax"] == jax.__version__ and found["orbax-checkpoint"]
   assert found["devices"] == "2 x cpu"
