@@ -1,9 +1,9 @@
-"""Helpers for reading folders of files: paths, names and subjects."""
+"""Helpers for reading folders of files: paths, names, contrasts and subjects."""
 
 import fnmatch
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import ArgumentError, UserError
@@ -99,22 +99,23 @@ def folders_in(root: pathlib.Path) -> str:
 
 
 def files_of_parts(
-  root: pathlib.Path, parts: Mapping[str, str], holding: str
-) -> list[tuple[pathlib.Path, str | None]]:
-  """The h5 files of a data set's own folders, or of the root where it has none.
+  config: DataConfig, parts: Mapping[str, str], holding: str
+) -> Iterator[tuple[pathlib.Path, str | None]]:
+  """The wanted h5 files of a data set's own folders, or of the root where it has none.
 
   Args:
-    root: the folder.
-    parts: name of a folder in it -> its split.
+    config: its root; a volume's name is the file's without ".h5".
+    parts: name of a folder in the root -> its split.
     holding: the expected layout, for the message.
 
-  Returns:
+  Yields:
     Each file, sorted by path in the order of the folders, and its split, None where
     some of the folders are missing.
 
   Raises:
     UserError: there is no file.
   """
+  root = root_folder(config)
   folders = [root / name for name in parts if (root / name).is_dir()]
   paths = [
     (path, parts[folder.name] if len(folders) == len(parts) else None)
@@ -125,7 +126,7 @@ def files_of_parts(
   if not paths:
     what = f"file *.h5, nor any in {' or '.join(parts)} {folders_in(root)}"
     raise not_there(root, what, holding)
-  return paths
+  yield from (entry for entry in paths if wanted(config, entry[0].stem))
 
 
 def wanted(config: DataConfig, name: str) -> bool:
@@ -135,9 +136,43 @@ def wanted(config: DataConfig, name: str) -> bool:
   )
 
 
+def choose(
+  config: DataConfig, usual: str, available: Iterable[str], where: object
+) -> str:
+  """The name of the image that `config.contrast` selects.
+
+  Args:
+    config: its contrast; "" takes the default.
+    usual: the name of the source's default image.
+    available: the names of the existing images.
+    where: the folder or file that an error message names.
+
+  Raises:
+    ArgumentError: there is no such image; the message lists the existing ones.
+  """
+  name = config.contrast or usual
+  available = list(available)
+  if name not in available:
+    found = f"{name!r}, of which there is no image in {where}"
+    expected = f"one of {', '.join(available) or 'none'}; '' takes {usual}"
+    raise ArgumentError("contrast", found, expected)
+  return name
+
+
 def safe_name(text: str) -> str:
   """The text as a file name that is valid on every file system."""
   return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
+
+
+def refuse_equal_names(names: Iterable[str], files: Iterable[str]) -> None:
+  """Refuses two volumes of one name; `files` are theirs, for the message."""
+  first: dict[str, str] = {}
+  for name, file in zip(names, files, strict=True):
+    if name in first:
+      found = f"the volume name {name!r}, which {first[name]} has too"
+      expected = "different names, because files are named by them"
+      raise UserError(file, found, expected, "Rename one of the files.")
+    first[name] = file
 
 
 def label_of(folder: pathlib.Path, path: pathlib.Path) -> str:

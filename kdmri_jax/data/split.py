@@ -8,7 +8,7 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.digests import CONSTANT
-from kdmri_jax.data.folders import SPLITS
+from kdmri_jax.data.folders import SPLITS, refuse_equal_names
 from kdmri_jax.data.source import FILE
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
@@ -77,8 +77,8 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
   if not parts["train"]:
     remedy = f"Exclude some of them from validation and test: {_some(subjects)}."
     raise ArgumentError("train", "no subject left for training", "at least one", remedy)
-  for name, part in parts.items():
-    _refuse_equal_names(name, part)
+  for part in parts.values():
+    refuse_equal_names([v.name for v in part], [v.file for v in part])
   return Split(**parts, unused=tuple(unused), rule=rule)
 
 
@@ -153,16 +153,6 @@ def _draw(subjects, free, owner, config):
   return [
     str(s) for s in np.random.default_rng(config.split_seed).permutation(free)[:count]
   ]
-
-
-def _refuse_equal_names(name, part):
-  seen = {}
-  for volume in part:
-    other = seen.setdefault(volume.name, volume)
-    if other is not volume:
-      found = f"the volume name {volume.name!r}, which {other.file} has too"
-      expected = f"different names in the {name} set, because results are named by them"
-      raise UserError(volume.file, found, expected, "Rename one of the files.")
 
 
 def _some(names):

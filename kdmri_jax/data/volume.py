@@ -66,31 +66,30 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
     UserError: the arrays are empty, constant, of the wrong dimensions or type, not
       finite, clearly negative, contradict each other, or cannot be cropped.
   """
-  target = _numbers(volume, "image", volume.target)
-  target, clipped = _without_negatives(volume, target)
-  kspace, zero_filled = _measured(volume, target)
-  record = dict(
-    volume.record, stored_shape=list(target.shape), negatives_set_to_0=clipped
-  )
-  if kspace is not None:
-    record["simulated_kspace"] = _is_transform_of(kspace, target)
-
-  start, stop = _central(len(target), config.slices_per_volume)
-  size = _crop_size(volume, target.shape[1:], config)
-  parts = [
-    None if part is None else crop(part[start:stop], size)
-    for part in (target, kspace, zero_filled)
-  ]
-  factor = _divisor(volume, parts[0], config)
+  target, clipped = _without_negatives(volume, _numbers(volume, "image", volume.target))
+  arrays = (target, *_measured(volume, target))
+  stored_shape, shape = target.shape, target.shape[1:]
+  record = dict(volume.record)
+  if volume.kspace is not None:
+    record["simulated_kspace"] = _is_transform_of(arrays[1], target)
+  count = min(config.slices_per_volume or len(target), len(target))
+  start = (len(target) - count) // 2
+  size = _crop_size(volume, shape, config)
+  arrays = [a if a is None else crop(a[start : start + count], size) for a in arrays]
+  factor = _divisor(volume, arrays[0], config)
   target, kspace, zero_filled = (
-    None if part is None else part / np.float32(factor) for part in parts
+    a if a is None else a / np.float32(factor) for a in arrays
   )
-  if size != volume.target.shape[1:] and record.get("simulated_kspace") is False:
+  if size != shape and record.get("simulated_kspace") is False:
     record["simulated_kspace"] = True
     cut = "K-space is that of the cropped or padded images, not the measured one."
     record["note"] = " ".join(filter(None, (record.get("note"), cut)))
-  record |= {"slices": [start, stop], "shape": list(target.shape)}
-  record |= {"scaling": config.scaling, "scale_factor": factor}
+  record |= untouched(stored_shape, config) | {
+    "negatives_set_to_0": clipped,
+    "slices": [start, start + count],
+    "shape": list(target.shape),
+    "scale_factor": factor,
+  }
   return dataclasses.replace(
     volume, target=target, kspace=kspace, zero_filled=zero_filled, record=record
   )
@@ -110,18 +109,13 @@ def untouched(shape: tuple[int, ...], config: DataConfig) -> dict[str, Any]:
 
 def crop(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """Crops or zero-pads [S, H, W] about the centre to [S, *size]."""
-  for axis, wanted in zip((1, 2), size, strict=True):
-    have = images.shape[axis]
-    if have > wanted:
-      kept = [slice(None)] * 3
-      kept[axis] = slice((have - wanted) // 2, (have - wanted) // 2 + wanted)
-      images = images[tuple(kept)]
-    elif have < wanted:
-      pads = [(0, 0)] * 3
-      before = (wanted - have) // 2
-      pads[axis] = (before, wanted - have - before)
-      images = np.pad(images, pads)
-  return images
+  kept, pads = [slice(None)], [(0, 0)]
+  for have, wanted in zip(images.shape[1:], size, strict=True):
+    start, missing = max(have - wanted, 0) // 2, max(wanted - have, 0)
+    kept.append(slice(start, start + wanted))
+    pads.append((missing // 2, missing - missing // 2))
+  images = images[tuple(kept)]
+  return np.pad(images, pads) if np.any(pads) else images
 
 
 def _numbers(volume, what, array):
@@ -158,26 +152,25 @@ def _without_negatives(volume, target):
 
 def _measured(volume, target):
   """The stored k-space and zero-filled image, checked against the target."""
-  if volume.kspace is None and volume.zero_filled is None:
+  kinds = {"k-space": "complex", "zero-filled image": "real"}
+  arrays = dict(zip(kinds, (volume.kspace, volume.zero_filled), strict=True))
+  missing = [what for what, array in arrays.items() if array is None]
+  if len(missing) == 2:
     return None, None
-  if volume.kspace is None or volume.zero_filled is None:
-    missing = "k-space" if volume.kspace is None else "zero-filled image"
-    found = f"measured data without its {missing}"
+  if missing:
+    found = f"measured data without its {missing[0]}"
     expected = "both the k-space and the zero-filled image, or neither"
     remedy = "Store both; without either, k-space is simulated from the target."
     raise UserError(volume.file, found, expected, remedy)
-  kspace = _numbers(volume, "k-space", volume.kspace)
-  zero_filled = _numbers(volume, "zero-filled image", volume.zero_filled)
-  for what, array, kind in (
-    ("k-space", kspace, "complex"),
-    ("zero-filled image", zero_filled, "real"),
-  ):
-    is_complex = np.iscomplexobj(array)
-    if array.shape != target.shape or is_complex != (kind == "complex"):
-      found = f"{'complex' if is_complex else 'real'} {what} of shape {array.shape}"
+  for what, kind in kinds.items():
+    array = arrays[what] = _numbers(volume, what, arrays[what])
+    own = "complex" if np.iscomplexobj(array) else "real"
+    if array.shape != target.shape or own != kind:
+      found = f"{own} {what} of shape {array.shape}"
       expected = f"{kind} numbers in the shape of the target, {target.shape}"
       remedy = "Store k-space, zero-filled magnitude and target of the same slices."
       raise UserError(volume.file, found, expected, remedy)
+  kspace, zero_filled = arrays.values()
   again = np.abs(np.fft.ifft2(kspace, norm="ortho"))
   error = np.abs(again - zero_filled).max()
   if error > 0.01 * max(zero_filled.max(), again.max()):
@@ -197,12 +190,6 @@ def _is_transform_of(kspace, target):
     return False
   made = np.where(kspace != 0, np.fft.fft2(target, norm="ortho"), 0)
   return bool(np.abs(made - kspace).max() <= 1e-4 * np.abs(kspace).max())
-
-
-def _central(have, wanted):
-  count = min(have, wanted) if wanted else have
-  start = (have - count) // 2
-  return start, start + count
 
 
 def _crop_size(volume, shape, config):

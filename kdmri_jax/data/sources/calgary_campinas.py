@@ -1,5 +1,6 @@
 """Calgary-Campinas: T1-weighted brains, as images and as k-space of combined coils."""
 
+import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator
@@ -7,16 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.folders import root_folder, subject_of, wanted
-from kdmri_jax.data.measured import by_zeros, of_planes
-from kdmri_jax.data.source import FILE, Scan, Source
+from kdmri_jax.data.folders import choose, root_folder, subject_of, wanted
+from kdmri_jax.data.measured import RawScan
+from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.npy import read_npy
 from kdmri_jax.io.reading import reading
-from kdmri_jax.physics import coils
 
 NOTE = "Calgary-Campinas (Souza et al., NeuroImage 2018), CC BY-ND 4.0."
 KSPACE_NOTE = (
@@ -69,13 +68,17 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       yield _from_nifti(config, path, scan)
   for path in kspaces:
     if wanted(config, path.stem):
-      yield _from_kspace(config, root, path)
+      split = _split(path.relative_to(root))
+      yield _from_kspace(config, _scan(path), split)
 
 
-def examination(path: pathlib.Path) -> str | None:
-  """The subject of a file of k-space: "e13991" of e13991s3_P01536.7.npy, else None."""
-  match = re.match(r"(e\d+)s\d+_", path.name)
-  return match and match[1]
+def subject_in(name: str) -> tuple[str, str]:
+  """The unit and the subject by the name of a file of k-space.
+
+  They are "subject" and "e13991" of e13991s3_P01536.7, else "file" and the name.
+  """
+  match = re.match(r"(e\d+)s\d+_", name)
+  return (SUBJECT, match[1]) if match else (FILE, name)
 
 
 def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
@@ -93,49 +96,22 @@ def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
 
 def _from_nifti(config: DataConfig, path: pathlib.Path, scan: dict[str, str]) -> Volume:
   images, record = read_nifti(path)
-  images = np.moveaxis(images, 0, 2)
-  first, second, third = record["zooms"]
-  record["zooms"] = [second, third, first]
+  order = (1, 2, 0)  # the file's axes that are rows, columns and slices
+  record["zooms"] = [record["zooms"][axis] for axis in order]
   if towards := record.get("axes_increase_towards"):
-    record["axes_increase_towards"] = {
-      "rows": towards["columns"],
-      "columns": towards["slices"],
-      "slices": towards["rows"],
-    }
+    letters = [list(towards.values())[axis] for axis in order]
+    record["axes_increase_towards"] = dict(zip(towards, letters, strict=True))
   record |= {"vendor": scan["vendor"], "field_strength_tesla": _TESLA[scan["field"]]}
   record |= {"age": int(scan["age"]), "sex": scan["sex"], "note": NOTE}
   subject = subject_of(config, path, scan["subject"])
-  return Volume(scan["volume"], subject=subject, target=images, record=record)
+  return Volume(scan["volume"], subject, np.moveaxis(images, 0, 2), record=record)
 
 
-def _from_kspace(config: DataConfig, root: pathlib.Path, path: pathlib.Path) -> Volume:
-  """Images in the units of the authors' code, which divides k-space by 256 first.
+def _scan(path: pathlib.Path) -> RawScan:
+  """K-space in the units of the authors' code, which divides it by 256 first.
 
   `numpy.fft.ifft2` divides by 256 * 256 where the orthonormal transform divides by 256:
   the orthonormal k-space of the image is the stored one divided by 256 * 256.
-  """
-  combine = config.combine or "sense"
-  kspace = read_kspace(path)
-  slices = ((own[None], None) for own in kspace)
-  target, record = coils.combine(slices, "", path, centred_image=False)
-  if combine == "rss":
-    target = np.abs(target)
-  exam = examination(path)
-  record |= {"file": str(path), "combine": combine}
-  record |= {"file_shape": [*kspace.shape, 2], "kspace_divisor": SIZE**2}
-  note = f"{KSPACE_NOTE} {record['note']}".strip()
-  record |= {"simulated_kspace": True, "note": note}
-  record |= {} if exam else {"unit": FILE}
-  subject = subject_of(config, path, exam or path.stem)
-  split = _split(path.relative_to(root))
-  return Volume(path.stem, subject, target, split=split, record=record)
-
-
-def read_kspace(path: pathlib.Path) -> np.ndarray:
-  """Orthonormal k-space in the units of the images, complex64 [S, 256, 256], centred.
-
-  Raises:
-    UserError: the file is damaged or of another shape or type.
   """
   parts = read_npy(path)
   if parts.ndim != 4 or parts.shape[1:] != (SIZE, SIZE, 2) or parts.dtype.kind != "f":
@@ -144,7 +120,25 @@ def read_kspace(path: pathlib.Path) -> np.ndarray:
     raise UserError(path, found, expected)
   kspace = np.empty(parts.shape[:3], np.complex64)
   kspace.real, kspace.imag = parts[..., 0], parts[..., 1]
-  return np.fft.fftshift(kspace, axes=(1, 2)) / np.float32(SIZE**2)
+  kspace = np.fft.fftshift(kspace, axes=(1, 2)) / np.float32(SIZE**2)
+  return RawScan(
+    path,
+    len(kspace),
+    lambda k: kspace[k][None],
+    record={"file": str(path), "note": KSPACE_NOTE},
+    details={"file_shape": list(parts.shape), "kspace_divisor": SIZE**2},
+    centred_image=False,
+  )
+
+
+def _from_kspace(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:
+  name = scan.path.stem
+  unit, subject = subject_in(name)
+  volume = scan.volume(name, subject_of(config, scan.path, subject), "", split)
+  combine = config.combine or "sense"
+  more = {"unit": unit, "simulated_kspace": True, "combine": combine}
+  target = np.abs(volume.target) if combine == "rss" else volume.target
+  return dataclasses.replace(volume, target=target, record=volume.record | more)
 
 
 def _split(relative: pathlib.Path) -> str | None:
@@ -185,12 +179,8 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
         path, "another name", "the originals' own, CC0001_philips_15_55_M.nii.gz"
       )
     return _from_nifti(config, path, scan.groupdict())
-  kspace = read_kspace(path)
-  if not coils.missing_samples(kspace[len(kspace) // 2] != 0):
-    return _from_kspace(config, path.parent, path)
-  planes = by_zeros((own[None], None) for own in kspace)
-  record = {"file": str(path), "note": KSPACE_NOTE}
-  return of_planes(path, planes, record, centred_image=False)
+  scan = _scan(path)
+  return scan.measured(config) if scan.has_gaps() else _from_kspace(config, scan)
 
 
 SOURCE = Source(

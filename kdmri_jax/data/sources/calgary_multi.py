@@ -1,6 +1,5 @@
 """Calgary-Campinas, multi-channel: raw k-space of 3-D T1-weighted brains."""
 
-import contextlib
 import math
 import pathlib
 from collections.abc import Iterator
@@ -9,11 +8,10 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.folders import files_of_parts, root_folder, subject_of, wanted
-from kdmri_jax.data.measured import by_zeros, of_planes, sensitivities
-from kdmri_jax.data.source import FILE, Scan, Source, holds
-from kdmri_jax.data.sources.calgary_campinas import examination
+from kdmri_jax.data.folders import choose, files_of_parts, root_folder, subject_of
+from kdmri_jax.data.measured import RawScan
+from kdmri_jax.data.source import Scan, Source, holds
+from kdmri_jax.data.sources.calgary_campinas import subject_in
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import h5_dataset
@@ -47,59 +45,38 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, or one that is damaged, undersampled or of another layout; a
       contrast other than "T1".
   """
-  root = root_folder(config)
   coils.chosen(config.combine, "rss")
-  choose(config, "T1", ["T1"], root)
-  for path, split in files_of_parts(root, _PARTS, _LAYOUT):
-    if wanted(config, path.stem):
-      yield _volume(config, path, split)
+  choose(config, "T1", ["T1"], root_folder(config))
+  for path, split in files_of_parts(config, _PARTS, _LAYOUT):
+    with reading(path), h5py.File(path) as file:
+      yield _volume(config, _scan(path, file), split)
 
 
-@contextlib.contextmanager
-def opened(path: pathlib.Path) -> Iterator[h5py.Dataset]:
-  """The `kspace` of a file, for `read_slice`.
-
-  Raises:
-    UserError: the file is damaged or of another layout.
-  """
-  with reading(path), h5py.File(path) as file:
-    kspace = h5_dataset(file, "kspace")
-    _check(path, kspace)
-    yield kspace
-
-
-def read_slice(kspace: h5py.Dataset, k: int) -> np.ndarray:
-  """Centred k-space of one slice, complex64 [C, H, W], 0 in the last 15% of columns."""
-  channels = kspace[k]
-  channels[:, _acquired(channels.shape[1]) :] = 0
-  return np.moveaxis(channels.astype(np.float32).view(np.complex64), 2, 0)
-
-
-def _volume(config, path, split):
-  with opened(path) as kspace:
-    shape = kspace.shape
-    slices = ((read_slice(kspace, k), None) for k in range(len(kspace)))
-    target, record = coils.combine(slices, "rss", path, centred_image=False)
-  record |= {"file": str(path), "file_shape": list(shape)}
-  record |= {"acquired_columns": [0, _acquired(shape[2])]}
-  record["note"] = f"{NOTE} {record['note']}"
-  exam = examination(path)
-  record |= {} if exam else {"unit": FILE}
-  subject = subject_of(config, path, exam or path.stem)
-  return Volume(path.stem, subject, target, split=split, record=record)
-
-
-def _check(path, kspace):
+def _scan(path: pathlib.Path, file: h5py.File) -> RawScan:
+  kspace = h5_dataset(file, "kspace")
   shape, is_real = kspace.shape, kspace.dtype.kind == "f"
   fits = len(shape) == 4 and 0 not in shape and shape[3] % 2 == 0
   if not is_real or not fits or shape[3] > min(shape[1:3]):
     found = f"'kspace' of type {kspace.dtype} and shape {shape}"
     expected = "real numbers (slices, rows, columns, 2 x coils)"
     raise UserError(path, found, f"{expected}, such as (256, 218, 170, 24)")
+  acquired = math.ceil(ACQUIRED * shape[2])
+
+  def read_slice(k):
+    channels = kspace[k]
+    channels[:, acquired:] = 0
+    return np.moveaxis(channels.astype(np.float32).view(np.complex64), 2, 0)
+
+  record = {"file": str(path)}
+  details = {"file_shape": list(shape), "acquired_columns": [0, acquired], "note": NOTE}
+  return RawScan(path, shape[0], read_slice, record, details, centred_image=False)
 
 
-def _acquired(columns: int) -> int:
-  return math.ceil(ACQUIRED * columns)
+def _volume(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:
+  way = coils.chosen(config.combine, "rss") or "rss"
+  name = scan.path.stem
+  scan.details["unit"], subject = subject_in(name)
+  return scan.volume(name, subject_of(config, scan.path, subject), way, split)
 
 
 def _has_real_kspace(file: h5py.File) -> bool:
@@ -117,21 +94,15 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   Args:
     path: the h5 file.
     config: its `combine` is "sense" for undersampled k-space of several coils, see
-      `data.measured.sensitivities`.
+      `data.measured.RawScan`.
 
   Raises:
     UserError: a damaged file or one of another layout, slices that were sampled
       differently, or several coils without sensitivities.
   """
-  with opened(path) as kspace:
-    middle = read_slice(kspace, len(kspace) // 2)
-    if coils.missing_samples((middle != 0).any(0)):
-      maps = sensitivities(path, (len(kspace), *middle.shape), config)
-      slices = (read_slice(kspace, k) for k in range(len(kspace)))
-      planes = by_zeros(zip(slices, maps, strict=True))
-      return of_planes(path, planes, {"file": str(path)}, centred_image=False)
-  coils.chosen(config.combine, "rss")
-  return _volume(config, path, None)
+  with reading(path), h5py.File(path) as file:
+    scan = _scan(path, file)
+    return scan.measured(config) if scan.has_gaps() else _volume(config, scan)
 
 
 SOURCE = Source(

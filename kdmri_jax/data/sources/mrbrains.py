@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import folders
-from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.io.nifti import read_nifti
@@ -65,7 +64,7 @@ def _volumes(
     if not folders.wanted(config, name):
       continue
     available = images_of(folder)
-    contrast = choose(config, usual, available, folder)
+    contrast = folders.choose(config, usual, available, folder)
     path = available[contrast]
     images, record = read_nifti(path)
     record |= {"contrast": contrast, "folder": group, "note": note}
