@@ -38,15 +38,14 @@ def draw(canvas: shapes.Canvas) -> None:
   ):
     canvas.paint(canvas.ellipse(0, 0, width - depth, length - depth, **outline), value)
   rim = scalp + skull + 0.015
-  _cortex(canvas, (width - rim, length - rim), level, (grey, white, fluid))
+  _cortex(canvas, (width - rim, length - rim), level, grey, white, fluid)
   _nuclei(canvas, level, nuclei)
   _ventricles(canvas, level, fluid)
   _lesions(canvas, lesion)
 
 
-def _cortex(canvas, half_axes, level, tissue):
+def _cortex(canvas, half_axes, level, grey, white, fluid):
   """Sulci are the zero lines of a labyrinth; grey matter covers them and the rim."""
-  grey, white, fluid = tissue
   outline = canvas.wobbles(0.015)
   surface = canvas.ellipse_distance(0, 0, *half_axes, wobble=outline)
   inside = canvas.soft(surface)
@@ -74,16 +73,13 @@ def _nuclei(canvas, level, value):
   scale = canvas.uniform(0.9, 1.1)
   for side in (-1, 1):
     tilt = side * canvas.uniform(0.3, 0.45)
-    thalamus = (0.085 * fade * scale, 0.125 * fade * scale)
-    putamen = (0.055 * fade * scale, 0.155 * fade * scale)
-    caudate = (0.042 * fade * scale, 0.085 * fade * scale)
-    for x, y, (a, b), angle in (
-      (0.105, 0.13, thalamus, -0.6 * tilt),
-      (0.265, -0.02, putamen, -0.7 * tilt),
-      (0.135, -0.17, caudate, 0.5 * tilt),
+    for x, y, a, b, turn in (
+      (0.105, 0.13, 0.085, 0.125, -0.6),  # thalamus
+      (0.265, -0.02, 0.055, 0.155, -0.7),  # putamen
+      (0.135, -0.17, 0.042, 0.085, 0.5),  # caudate nucleus
     ):
-      mask = canvas.ellipse(side * x * scale, y * scale, a, b, angle=angle)
-      canvas.paint(mask, value)
+      place, size = (side * x * scale, y * scale), (a * fade * scale, b * fade * scale)
+      canvas.paint(canvas.ellipse(*place, *size, angle=turn * tilt), value)
 
 
 def _ventricles(canvas, level, value):
@@ -93,13 +89,11 @@ def _ventricles(canvas, level, value):
     grow = wide * canvas.uniform(0.9, 1.1)
     body = np.clip((level - 0.08) / 0.12, 0, 1)
     near, far = 0.045 + 0.015 * grow, 0.09 + 0.05 * grow
-    front = ((side * near, -0.1), (side * far, -0.28))
-    back = ((side * (near + 0.05), 0.18), (side * (far + 0.06), 0.36))
-    middle = ((side * near, -0.1), (side * (near + 0.05), 0.18))
-    for (start, end), width in (
-      (front, 0.034 * grow * fade),
-      (back, 0.036 * grow * fade),
-      (middle, 0.03 * grow * fade * body),
+    front, back = (side * near, -0.1), (side * (near + 0.05), 0.18)
+    for start, end, width in (
+      (front, (side * far, -0.28), 0.034 * grow * fade),
+      (back, (side * (far + 0.06), 0.36), 0.036 * grow * fade),
+      (front, back, 0.03 * grow * fade * body),
     ):
       canvas.paint(canvas.capsule(start, end, width), value)
   third = 0.016 * wide * np.clip((0.16 - level) / 0.1, 0, 1)
@@ -110,9 +104,8 @@ def _lesions(canvas, value):
   for _ in range(canvas.rng.integers(0, 7)):
     angle, distance = canvas.uniform(0, 2 * np.pi), canvas.uniform(0.25, 0.42)
     reach = canvas.uniform(0.015, 0.04)
-    size = reach * np.sqrt(
-      np.clip(1 - ((canvas.z - canvas.uniform(-1, 1)) / 0.4) ** 2, 0, 1)
-    )
+    away = (canvas.z - canvas.uniform(-1, 1)) / 0.4
+    size = reach * np.sqrt(np.clip(1 - away**2, 0, 1))
     centre = (distance * np.cos(angle), 1.2 * distance * np.sin(angle))
     mask = canvas.ellipse(*centre, size, size * canvas.uniform(0.6, 1))
     canvas.paint(0.8 * mask, value)

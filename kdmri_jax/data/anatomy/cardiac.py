@@ -17,30 +17,27 @@ def draw(canvas: shapes.Canvas) -> None:
   jitter = lambda value: np.float32(value * canvas.uniform(0.9, 1.1))  # noqa: E731
   blood, muscle, fat = jitter(0.85), jitter(0.3), jitter(0.8)
   lung, liver = jitter(0.07), jitter(0.38)
-  _thorax(canvas, (lung, fat, muscle, liver))
+  _thorax(canvas, lung, fat, muscle, liver)
   centre = (canvas.uniform(-0.02, 0.12), canvas.uniform(-0.12, 0.04))
   descent = (canvas.z + 1) / 2
   radius = canvas.uniform(0.2, 0.27) * (1 - 0.55 * descent**1.6)
   wall = canvas.uniform(0.075, 0.12) * (1 - 0.25 * descent)
   centre = (centre[0] + 0.08 * descent, centre[1] + 0.05 * descent)
   tilt = canvas.uniform(-0.3, 0.3)
-  outer = canvas.ellipse_distance(
-    *centre, radius + wall, radius + wall, wobble=canvas.wobbles(0.04)
-  )
-  _right_ventricle(canvas, centre, outer, descent, tilt, (blood, muscle, fat))
+  size = radius + wall
+  outer = canvas.ellipse_distance(*centre, size, size, wobble=canvas.wobbles(0.04))
+  _right_ventricle(canvas, centre, outer, descent, tilt, blood, muscle, fat)
   canvas.paint(canvas.soft(outer), muscle)
-  _left_ventricle(canvas, centre, radius, (blood, muscle))
+  _left_ventricle(canvas, centre, radius, blood, muscle)
 
 
-def _thorax(canvas, tissue):
-  lung, fat, muscle, liver = tissue
+def _thorax(canvas, lung, fat, muscle, liver):
   body = {"power": 2.4, "wobble": canvas.wobbles(0.02)}
   height = canvas.uniform(0.86, 0.98)
   layers = ((0.0, fat), (canvas.uniform(0.06, 0.14), muscle), (0.24, fat), (0.27, lung))
-  for thickness, value in layers:
-    mask = canvas.ellipse(0, 0.05, 1.25 - thickness, height - thickness, **body)
-    canvas.paint(mask, value)
-  cavity = mask
+  for depth, value in layers:
+    cavity = canvas.ellipse(0, 0.05, 1.25 - depth, height - depth, **body)
+    canvas.paint(cavity, value)
   vessels = canvas.field(0.09, smooth_z=0.3)
   canvas.paint(0.7 * cavity * np.clip(vessels - 1.9, 0, 1), np.float32(0.5))
   _ribs(canvas, height, lung)
@@ -50,8 +47,7 @@ def _thorax(canvas, tissue):
   canvas.paint(cavity * mask, liver * texture)
   mask = canvas.ellipse(0.72, 0.6 + dome, 0.34, 0.26, angle=0.3)
   canvas.paint(cavity * mask, np.float32(0.8) * liver * texture)
-  back = canvas.ellipse(0, 0.83, 0.3, 0.25, power=3)
-  canvas.paint(back, muscle)
+  canvas.paint(canvas.ellipse(0, 0.83, 0.3, 0.25, power=3), muscle)
   canvas.paint(canvas.ellipse(0.0, 0.72, 0.15, 0.12, power=2.6), 1.9 * muscle)
   canvas.paint(canvas.ellipse(0.0, 0.9, 0.05, 0.05), fat)
   aorta = (canvas.uniform(0.17, 0.24), canvas.uniform(0.5, 0.58))
@@ -68,8 +64,7 @@ def _ribs(canvas, height, value):
     canvas.paint(0.8 * mask, value + np.float32(0.1))
 
 
-def _right_ventricle(canvas, centre, outer, descent, tilt, tissue):
-  blood, muscle, fat = tissue
+def _right_ventricle(canvas, centre, outer, descent, tilt, blood, muscle, fat):
   x, y = centre
   a = canvas.uniform(0.3, 0.4) * (1 - 0.75 * descent**1.5)
   b = canvas.uniform(0.26, 0.34) * (1 - 0.6 * descent**1.5)
@@ -85,16 +80,10 @@ def _right_ventricle(canvas, centre, outer, descent, tilt, tissue):
   canvas.paint(pool, blood * (1 - 0.12 * np.clip(trabeculae - 0.8, 0, 2)))
 
 
-def _left_ventricle(canvas, centre, radius, tissue):
-  blood, muscle = tissue
+def _left_ventricle(canvas, centre, radius, blood, muscle):
   x, y = centre
-  pool = canvas.ellipse_distance(
-    x,
-    y,
-    radius,
-    radius * canvas.uniform(0.92, 1.02),
-    wobble=canvas.wobbles(0.05),
-  )
+  height = radius * canvas.uniform(0.92, 1.02)
+  pool = canvas.ellipse_distance(x, y, radius, height, wobble=canvas.wobbles(0.05))
   swirl = 1 + 0.05 * canvas.field(0.2, smooth_z=0.3)
   canvas.paint(canvas.soft(pool), blood * swirl)
   present = np.clip(1 - 2.5 * (canvas.z - canvas.uniform(-0.3, 0.2)) ** 2, 0, 1)

@@ -29,15 +29,14 @@ def draw(canvas: shapes.Canvas) -> None:
   skin = np.minimum(front, rear) + 0 * canvas.z
   layer = canvas.uniform(0.05, 0.1)
   canvas.paint(canvas.soft(skin), fat)
-  _muscles(canvas, skin - layer, (muscle, fat, dark))
+  _muscles(canvas, skin - layer, muscle, fat, dark)
   spongy = marrow * (1 + 0.07 * canvas.field(0.05, smooth_z=0.2))
-  bone = {"dark": dark, "marrow": spongy, "cartilage": cartilage}
-  _extensor(canvas, (fat, dark, fluid), bone, shift)
+  bone = (dark, spongy, cartilage)
+  _extensor(canvas, bone, fat, fluid, shift)
   _femur_and_tibia(canvas, bone, fluid, shift)
 
 
-def _muscles(canvas, inside, tissue):
-  muscle, fat, dark = tissue
+def _muscles(canvas, inside, muscle, fat, dark):
   warp = 0.25 * canvas.field(0.5)
   fibres = 0.06 * np.sin(40 * canvas.x - 6 * canvas.y + 3 * warp)
   canvas.paint(canvas.soft(inside), muscle * (1 + fibres))
@@ -52,41 +51,35 @@ def _muscles(canvas, inside, tissue):
   canvas.paint(canvas.capsule(start, end, width), dark + 0.1)
 
 
-def _extensor(canvas, tissue, bone, shift):
+def _extensor(canvas, bone, fat, fluid, shift):
   """Quadriceps tendon, patella, patellar ligament and the fat pad behind it."""
-  fat, dark, fluid = tissue
+  dark, marrow, cartilage = bone
   x, y = -0.53 + shift, canvas.uniform(-0.28, -0.2)
   near = np.clip(1.15 - 0.6 * canvas.z**2, 0, 1)
   pad = canvas.ellipse(-0.38 + shift, 0.13, 0.17, 0.25, angle=-0.35)
   canvas.paint(pad * near, 0.95 * fat)
   pouch = canvas.capsule((-0.38 + shift, -0.55), (-0.37 + shift, -0.25), 0.016 * near)
   canvas.paint(pouch, fluid)
-  width = 0.032 * near
-  tendons = (
-    ((-0.46 + shift, -1.8), (x, y - 0.12)),
-    ((x, y + 0.12), (-0.4 + shift, 0.55)),
-  )
-  for start, end in tendons:
-    canvas.paint(canvas.capsule(start, end, width), dark)
+  width, above, below = 0.032 * near, (x, y - 0.12), (x, y + 0.12)
+  canvas.paint(canvas.capsule((-0.46 + shift, -1.8), above, width), dark)
+  canvas.paint(canvas.capsule(below, (-0.4 + shift, 0.55), width), dark)
   shape = {"power": 2.4, "angle": canvas.uniform(-0.1, 0.15)}
   a, b = 0.12 * near, canvas.uniform(0.19, 0.22) * near
-  rear = canvas.ellipse(x + 0.035, y, a, 0.85 * b, **shape)
-  canvas.paint(rear, bone["cartilage"])
+  canvas.paint(canvas.ellipse(x + 0.035, y, a, 0.85 * b, **shape), cartilage)
   canvas.paint(canvas.ellipse(x, y, a, b, **shape), dark)
-  canvas.paint(canvas.ellipse(x, y, a - 0.022, b - 0.022, **shape), bone["marrow"])
+  canvas.paint(canvas.ellipse(x, y, a - 0.022, b - 0.022, **shape), marrow)
 
 
 def _femur_and_tibia(canvas, bone, fluid, shift):
+  dark, marrow, cartilage = bone
   notch = np.exp(-((canvas.z / 0.28) ** 2))
   tilt = canvas.uniform(-0.08, 0.05)
   joint = canvas.uniform(0.12, 0.2)
   radius = canvas.uniform(0.29, 0.33) - 0.03 * notch
-  x = shift + 0.02 * canvas.z
+  x, rear = shift + 0.02 * canvas.z, (0.24 - 0.12 * notch, 0.25 - 0.1 * notch)
   condyle = _union(
     canvas.ellipse_distance(x, joint - 0.36, radius, 0.3 - 0.07 * notch, power=2.3),
-    canvas.ellipse_distance(
-      x + 0.14, joint - 0.3, 0.24 - 0.12 * notch, 0.25 - 0.1 * notch
-    ),
+    canvas.ellipse_distance(x + 0.14, joint - 0.3, *rear),
     _shaft(canvas, x - 0.03, -0.25, 0.2 - 0.02 * canvas.z**2, tilt, upwards=True),
   )
   plateau = _union(
@@ -94,30 +87,28 @@ def _femur_and_tibia(canvas, bone, fluid, shift):
     _shaft(canvas, x + 0.03, joint + 0.3, 0.22, tilt, upwards=False),
     canvas.ellipse_distance(x - 0.25, joint + 0.36, 0.1, 0.14),
   )
-  for distance, cover in (
-    (condyle, canvas.y > -0.45),
-    (plateau, canvas.y < joint + 0.2),
-  ):
+  covers = (canvas.y > -0.45, canvas.y < joint + 0.2)
+  for distance, cover in zip((condyle, plateau), covers, strict=True):
     thick = 0.045 * cover * np.clip(1.3 - np.abs(canvas.x - x) / 0.35, 0, 1)
     canvas.paint(canvas.soft(distance + thick + 0.012), fluid)
-    canvas.paint(canvas.soft(distance + thick), bone["cartilage"])
-    canvas.paint(canvas.soft(distance), bone["dark"])
-    canvas.paint(canvas.soft(distance - 0.022), bone["marrow"])
+    canvas.paint(canvas.soft(distance + thick), cartilage)
+    canvas.paint(canvas.soft(distance), dark)
+    canvas.paint(canvas.soft(distance - 0.022), marrow)
   plate = 0.011 - np.abs(canvas.y - joint - 0.33 - 0.03 * np.sin(7 * canvas.x))
   line = canvas.soft(plate + 0 * canvas.z) * canvas.soft(plateau - 0.05)
-  canvas.paint(0.6 * line, bone["dark"])
+  canvas.paint(0.6 * line, dark)
   space = np.minimum(-condyle, -plateau) - 0.02
   space = np.minimum(space, 0.11 - np.abs(canvas.y - joint))
   for side, reach in ((-1, 0.33), (1, 0.36)):
     along = side * (canvas.x - x - 0.03)
     meniscus = np.minimum(space, np.minimum(reach - along, along - 0.13 - 0.3 * notch))
-    canvas.paint(canvas.soft(meniscus), bone["dark"])
+    canvas.paint(canvas.soft(meniscus), dark)
   for start, end in (((-0.1, 0.16), (0.15, -0.18)), ((0.22, 0.2), (0.02, -0.12))):
     foot = (x + start[0], joint + start[1] - 0.1)
     head = (x + end[0], joint + end[1] - 0.05)
     mask = canvas.capsule(foot, head, 0.034 * (notch > 0.2) * notch)
     between = 1 - canvas.soft(np.maximum(condyle, plateau) + 0.01)
-    canvas.paint(mask * between, bone["dark"] + np.float32(0.08))
+    canvas.paint(mask * between, dark + np.float32(0.08))
 
 
 def _union(*distances, smooth=0.06):

@@ -1,21 +1,25 @@
-"""Calgary-Campinas: T1-weighted brains, as images and as k-space of combined coils."""
+"""Calgary-Campinas: T1-weighted brains, as images and as k-space of one or 12 coils."""
 
 import dataclasses
+import math
 import pathlib
 import re
 from collections.abc import Iterator
 
+import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import choose, root_folder, subject_of, wanted
+from kdmri_jax.data import folders
 from kdmri_jax.data.measured import RawScan
-from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source
+from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.h5 import h5_dataset
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.npy import read_npy
 from kdmri_jax.io.reading import reading
+from kdmri_jax.physics import coils
 
 NOTE = "Calgary-Campinas (Souza et al., NeuroImage 2018), CC BY-ND 4.0."
 KSPACE_NOTE = (
@@ -32,6 +36,17 @@ _IMAGE = re.compile(
 _ORIGINAL = re.compile(r"CC\d{4}_.+\.nii(\.gz)?", re.IGNORECASE)
 _TESLA = {"15": 1.5, "3": 3.0}
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
+ACQUIRED = 0.85
+MULTI_NOTE = (
+  "Calgary-Campinas (Souza et al., NeuroImage 2018; Beauferris et al., Frontiers in "
+  "Neuroscience 2022). The last 15% of the columns (slice encoding) were not acquired "
+  "and are set to zero, as in its challenge."
+)
+_MULTI_PARTS = {"Train": "train", "Val": "validation"}
+_MULTI_LAYOUT = (
+  "the folders Train and Val of the 12-channel data; its test files are undersampled "
+  "and hold no target"
+)
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -46,15 +61,15 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   imaginary part), zero frequency at [0, 0]; the readout is already transformed and both
   axes of a slice are phase-encoded. The folders are the split. The target is the
   complex image or, with `config.combine` "rss", its magnitude. The subject is the
-  `examination`, or the file where its name tells none.
+  examination, "e13991" of e13991s3_P01536.7.npy, or the file if its name has none.
 
   Raises:
     UserError: neither kind of file or both, a damaged or undersampled file, another
       shape or type, another contrast than T1, or originals and `config.combine` other
       than "rss".
   """
-  root = root_folder(config)
-  choose(config, "T1", ["T1"], root)
+  root = folders.root_folder(config)
+  folders.choose(config, "T1", ["T1"], root)
   found = [(path, _IMAGE.fullmatch(path.name)) for path in sorted(root.rglob("CC*"))]
   images = [(path, name.groupdict()) for path, name in found if name and path.is_file()]
   kspaces = sorted(path for path in root.rglob("*.npy") if path.name[0] != ".")
@@ -64,21 +79,12 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     expected = "'rss' or '', because the originals are magnitude images"
     raise ArgumentError("combine", repr(config.combine), expected)
   for path, scan in images:
-    if wanted(config, scan["volume"]):
+    if folders.wanted(config, scan["volume"]):
       yield _from_nifti(config, path, scan)
   for path in kspaces:
-    if wanted(config, path.stem):
+    if folders.wanted(config, path.stem):
       split = _split(path.relative_to(root))
       yield _from_kspace(config, _scan(path), split)
-
-
-def subject_in(name: str) -> tuple[str, str]:
-  """The unit and the subject by the name of a file of k-space.
-
-  They are "subject" and "e13991" of e13991s3_P01536.7, else "file" and the name.
-  """
-  match = re.match(r"(e\d+)s\d+_", name)
-  return (SUBJECT, match[1]) if match else (FILE, name)
 
 
 def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
@@ -103,7 +109,7 @@ def _from_nifti(config: DataConfig, path: pathlib.Path, scan: dict[str, str]) ->
     record["axes_increase_towards"] = dict(zip(towards, letters, strict=True))
   record |= {"vendor": scan["vendor"], "field_strength_tesla": _TESLA[scan["field"]]}
   record |= {"age": int(scan["age"]), "sex": scan["sex"], "note": NOTE}
-  subject = subject_of(config, path, scan["subject"])
+  subject = folders.subject_of(config, path, scan["subject"])
   return Volume(scan["volume"], subject, np.moveaxis(images, 0, 2), record=record)
 
 
@@ -132,13 +138,21 @@ def _scan(path: pathlib.Path) -> RawScan:
 
 
 def _from_kspace(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:
-  name = scan.path.stem
-  unit, subject = subject_in(name)
-  volume = scan.volume(name, subject_of(config, scan.path, subject), "", split)
+  volume = _volume(config, scan, "", split)
   combine = config.combine or "sense"
-  more = {"unit": unit, "simulated_kspace": True, "combine": combine}
+  record = volume.record | {"simulated_kspace": True, "combine": combine}
   target = np.abs(volume.target) if combine == "rss" else volume.target
-  return dataclasses.replace(volume, target=target, record=volume.record | more)
+  return dataclasses.replace(volume, target=target, record=record)
+
+
+def _volume(config: DataConfig, scan: RawScan, way: str, split: str | None) -> Volume:
+  """The volume of k-space; e13991s3_P01536.7 names a scan of the subject e13991."""
+  name, unit = scan.path.stem, FILE
+  subject = name
+  if match := re.match(r"(e\d+)s\d+_", name):
+    subject, unit = match[1], SUBJECT
+  scan.details["unit"] = unit
+  return scan.volume(name, folders.subject_of(config, scan.path, subject), way, split)
 
 
 def _split(relative: pathlib.Path) -> str | None:
@@ -183,6 +197,87 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   return scan.measured(config) if scan.has_gaps() else _from_kspace(config, scan)
 
 
-SOURCE = Source(
+def multi_volumes(config: DataConfig) -> Iterator[Volume]:
+  """Reads the h5 files of ROOT/{Train,Val}, which are the split, or of ROOT itself.
+
+  `kspace`, real, (256, 218, 170 to 180, 24): the first axis is the readout, already
+  transformed, and becomes the slices; both others are phase-encoded, zero frequency in
+  the middle, the origin of the image at [0, 0]; the last axis has the real and
+  imaginary part of each of the 12 coils in turn. Columns from 85% on are set to zero.
+  The target is the coils' root sum of squares. The subject is the examination, "e13991"
+  of e13991s3_P01536.7.h5, or the file if its name has none.
+
+  Raises:
+    UserError: no file, or one that is damaged, undersampled or of another layout; a
+      contrast other than "T1".
+  """
+  coils.chosen(config.combine, "rss")
+  folders.choose(config, "T1", ["T1"], folders.root_folder(config))
+  for path, split in folders.files_of_parts(config, _MULTI_PARTS, _MULTI_LAYOUT):
+    with reading(path), h5py.File(path) as file:
+      yield _volume(config, _multi_scan(path, file), "rss", split)
+
+
+def _multi_scan(path: pathlib.Path, file: h5py.File) -> RawScan:
+  kspace = h5_dataset(file, "kspace")
+  shape, is_real = kspace.shape, kspace.dtype.kind == "f"
+  fits = len(shape) == 4 and 0 not in shape and shape[3] % 2 == 0
+  if not is_real or not fits or shape[3] > min(shape[1:3]):
+    found = f"'kspace' of type {kspace.dtype} and shape {shape}"
+    expected = "real numbers (slices, rows, columns, 2 x coils)"
+    raise UserError(path, found, f"{expected}, such as (256, 218, 170, 24)")
+  acquired = math.ceil(ACQUIRED * shape[2])
+
+  def read_slice(k):
+    channels = kspace[k]
+    channels[:, acquired:] = 0
+    return np.moveaxis(channels.astype(np.float32).view(np.complex64), 2, 0)
+
+  record = {"file": str(path)}
+  details = {
+    "file_shape": list(shape),
+    "acquired_columns": [0, acquired],
+    "note": MULTI_NOTE,
+  }
+  return RawScan(path, shape[0], read_slice, record, details, centred_image=False)
+
+
+def _has_real_kspace(file: h5py.File) -> bool:
+  kspace = file.get("kspace")
+  is_dataset = isinstance(kspace, h5py.Dataset)
+  return is_dataset and kspace.ndim == 4 and kspace.dtype.kind == "f"
+
+
+def read_multi(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Reads a file that may be undersampled, as the challenge's test files are.
+
+  Points that are exactly zero in all coils were not sampled; the middle slice shows
+  whether these are more than a border. The last 15% of the columns are set to zero.
+
+  Args:
+    path: the h5 file.
+    config: its `combine` is "sense" for undersampled k-space of several coils, see
+      `data.measured.RawScan`.
+
+  Raises:
+    UserError: a damaged file or one of another layout, slices that were sampled
+      differently, or several coils without sensitivities.
+  """
+  with reading(path), h5py.File(path) as file:
+    scan = _multi_scan(path, file)
+    if scan.has_gaps():
+      return scan.measured(config)
+    coils.chosen(config.combine, "rss")
+    return _volume(config, scan, "rss", None)
+
+
+SINGLE = Source(
   volumes, takes=("contrast", "combine"), recognise=recognise, read=read, axes=(0, 1, 2)
+)
+MULTI = Source(
+  multi_volumes,
+  takes=("contrast", "combine"),
+  files="Calgary-Campinas of several coils (.h5)",
+  recognise=holds(_has_real_kspace),
+  read=read_multi,
 )
