@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.reading import split_name
 
 SPLITS = ("train", "validation", "test")
 
@@ -185,9 +186,7 @@ def label_of(folder: pathlib.Path, path: pathlib.Path) -> str:
   Returns:
     The parts of the path joined by "_", without .nii.gz or another last ending.
   """
-  *parents, name = path.relative_to(folder).parts
-  ending = ".nii.gz" if name.endswith(".nii.gz") else path.suffix
-  return "_".join((*parents, name.removesuffix(ending)))
+  return "_".join((*path.relative_to(folder).parts[:-1], split_name(path)[0]))
 
 
 def subject_of(config: DataConfig, path: pathlib.Path, default: str) -> str:

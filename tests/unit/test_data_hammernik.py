@@ -78,9 +78,9 @@ def test_subjects_and_sequences(tmp_path):
   assert volume.name == "axial_t2_03"
   (volume,) = read("hammernik", tmp_path, include=("*_10",), subject_pattern=r"(\d+)/")
   assert volume.subject == "10"
-  with pytest.raises(UserError, match=r"'T2'; expected .*axial_t2, coronal_pd"):
+  with pytest.raises(UserError, match=r"'T2', of .*; expected .*axial_t2, coronal_pd"):
     read("hammernik", tmp_path, contrast="T2")
-  with pytest.raises(UserError, match=r"'coronal_pd'; expected .*, axial_t2\."):
+  with pytest.raises(UserError, match=r"'coronal_pd', .*; expected one of axial_t2;"):
     read("hammernik", tmp_path / "axial_t2", contrast="coronal_pd")
 
 

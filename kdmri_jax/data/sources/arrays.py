@@ -15,6 +15,7 @@ from kdmri_jax.io import h5
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.npy import read_npy
 from kdmri_jax.io.npz import read_npz
+from kdmri_jax.io.reading import split_name
 
 
 def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
@@ -110,11 +111,12 @@ def read_images(path: pathlib.Path) -> Volume:
   """
   if not path.is_file():
     raise UserError(path, "no such file", "an image or k-space file")
-  if path.name.endswith((".nii", ".nii.gz")):
+  _, ending = split_name(path)
+  if ending in (".nii", ".nii.gz"):
     images, record = read_nifti(path)
     return Volume(path.name.split(".")[0], path.stem, images, record=record)
   record = {"file": str(path)}
-  if path.suffix == ".npz":
+  if ending == ".npz":
     images, _ = read_npz(path)
     return Volume(path.stem, path.stem, images, record=record)
   images, record["key"], header = h5.read_images(path)

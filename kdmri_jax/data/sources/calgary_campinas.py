@@ -120,7 +120,7 @@ def _scan(path: pathlib.Path) -> RawScan:
   the orthonormal k-space of the image is the stored one divided by 256 * 256.
   """
   parts = read_npy(path)
-  if parts.ndim != 4 or parts.shape[1:] != (SIZE, SIZE, 2) or parts.dtype.kind != "f":
+  if not _is_pairs(parts):
     found = f"{parts.dtype} numbers of shape {parts.shape}"
     expected = f"real numbers (slices, {SIZE}, {SIZE}, 2), real and imaginary part"
     raise UserError(path, found, expected)
@@ -168,9 +168,12 @@ def recognise(path: pathlib.Path) -> bool:
   if path.suffix.lower() != ".npy" or not path.is_file():
     return False
   with reading(path):
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-  is_pair = array.ndim == 4 and array.shape[1:] == (SIZE, SIZE, 2)
-  return is_pair and array.dtype.kind == "f"
+    return _is_pairs(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _is_pairs(array: np.ndarray) -> bool:
+  is_real = array.dtype.kind == "f"
+  return is_real and array.ndim == 4 and array.shape[1:] == (SIZE, SIZE, 2)
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import not_there, root_folder, subject_of, wanted
+from kdmri_jax.data.folders import choose, not_there, root_folder, subject_of, wanted
 from kdmri_jax.data.measured import RawScan, Sensitivities
 from kdmri_jax.data.source import Scan, Source, by_ending, only
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import UserError
 from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.physics import coils
 
@@ -35,9 +35,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no such folder or sequence, or a file that is missing, damaged,
       undersampled or of another layout.
   """
-  root = root_folder(config)
   coils.chosen(config.combine, "rss", "sense")
-  folder = _sequence(root, config.contrast)
+  folder = _sequence(config, root_folder(config))
   for number, path in _subjects(folder):
     name = f"{folder.resolve().name}_{number:02d}"
     if wanted(config, name):
@@ -47,21 +46,16 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       yield _volume(config, _scan(path, numbers, CITATION), name, subject)
 
 
-def _sequence(root: pathlib.Path, contrast: str) -> pathlib.Path:
+def _sequence(config: DataConfig, root: pathlib.Path) -> pathlib.Path:
   """The folder that holds the folders of the subjects."""
-  if _subjects(root):
-    found = {root.resolve().name: root}
-    asked = contrast or root.resolve().name
-  else:
+  usual, found = root.resolve().name, {root.resolve().name: root}
+  if not _subjects(root):
     found = {path.name: path for path in sorted(root.iterdir()) if _subjects(path)}
-    asked = contrast or USUAL
+    usual = USUAL
   if not found:
     holding = "the folders of the sequences, or one, with a numbered folder per subject"
     raise not_there(root, f"folder {USUAL}/1 with files rawdata<k>.mat in it", holding)
-  if asked not in found:
-    expected = f"one of the sequences in {root}, {', '.join(found)}"
-    raise ArgumentError("contrast", repr(asked), expected)
-  return found[asked]
+  return found[choose(config, usual, found, root)]
 
 
 def _subjects(folder: pathlib.Path) -> list[tuple[int, pathlib.Path]]:
@@ -110,9 +104,8 @@ def _read(path: pathlib.Path, name: str) -> np.ndarray:
   """An array (readout, phase, coils) of complex numbers, as complex64 [C, H, W]."""
   (array,) = read_mat(path, name)
   is_complex = array.dtype.kind == "c"
-  if (
-    not is_complex or array.ndim != 3 or not 0 < array.shape[2] <= min(array.shape[:2])
-  ):
+  fits = array.ndim == 3 and 0 < array.shape[2] <= min(array.shape[:2])
+  if not (is_complex and fits):
     kind = "complex" if is_complex else "real"
     found = f"{kind} numbers of shape {array.shape} in {name!r}"
     raise UserError(path, found, "complex numbers (readout, phase, coils)")
