@@ -64,21 +64,22 @@ def files_of(
   return paths
 
 
-def labelled_files(
+def named_files(
   config: DataConfig,
   endings: Sequence[str],
   holding: str,
   use: Callable[[pathlib.Path], bool] = lambda path: True,
-) -> Iterator[tuple[pathlib.Path, str]]:
-  """The files below `config.root` whose volumes are wanted, with their labels.
+) -> Iterator[tuple[pathlib.Path, str, str]]:
+  """The wanted files below `config.root`, with the names of volume and subject.
 
-  Arguments and errors as for `files_of`; a volume's name is its label by `safe_name`.
+  Arguments and errors as for `files_of`.
   """
   root = root_folder(config)
   for path in files_of(root, endings, holding, use=use):
     label = label_of(root, path)
-    if wanted(config, safe_name(label)):
-      yield path, label
+    name = safe_name(label)
+    if wanted(config, name):
+      yield path, name, subject_of(config, path, label)
 
 
 def not_there(root: pathlib.Path, what: str, holding: str) -> UserError:
@@ -144,7 +145,7 @@ def choose(
 
   Args:
     config: its contrast; "" takes the default.
-    usual: the name of the source's default image.
+    usual: the name of the source's default image; "" where it takes all.
     available: the names of the existing images.
     where: the folder or file that an error message names.
 
@@ -153,9 +154,9 @@ def choose(
   """
   name = config.contrast or usual
   available = list(available)
-  if name not in available:
+  if name and name not in available:
     found = f"{name!r}, of which there is no image in {where}"
-    expected = f"one of {', '.join(available) or 'none'}; '' takes {usual}"
+    expected = f"one of {', '.join(available) or 'none'}; '' takes {usual or 'all'}"
     raise ArgumentError("contrast", found, expected)
   return name
 

@@ -1,6 +1,7 @@
 """K-space as a source reads it: combined to images, or undersampled and kept."""
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -156,7 +157,8 @@ class RawScan:
       expected = f"the coil sensitivities of {name}, which combine='sense' needs"
       remedy = f"{remedy}, or combine the coils by 'rss'."
       raise UserError(file, "no such file", expected, remedy)
-    pairs = itertools.zip_longest(slices, read(), fillvalue=np.empty(0))
+    with reading(file, TypeError):
+      pairs = itertools.zip_longest(slices, read(), fillvalue=np.empty(0))
     for k, (kspace, maps) in enumerate(pairs):
       if maps.shape != kspace.shape or maps.dtype.kind != "c":
         found = f"{maps.dtype} numbers of shape {maps.shape} for slice {k}"
@@ -169,13 +171,8 @@ class RawScan:
   def _own_sensitivities(self) -> Sensitivities:
     file = self.path.with_name(f"{self.path.stem}_sens.npy")
     remedy = "Estimate them (ESPIRiT, for instance) and save them with numpy.save"
-    npy = Sensitivities(file, lambda: _open_npy(file), remedy)
-    return self.sensitivities or npy
-
-
-def _open_npy(file):
-  with reading(file):
-    return np.atleast_1d(np.load(file, mmap_mode="r", allow_pickle=False))
+    read = functools.partial(np.load, file, mmap_mode="r", allow_pickle=False)
+    return self.sensitivities or Sensitivities(file, read, remedy)
 
 
 def _check(path, kspace, sampled):

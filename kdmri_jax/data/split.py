@@ -61,9 +61,8 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
       rule += " The split of the folders is not used."
   else:
     owner, rule = _by_layout(volumes), f"The folders of the data divide the {units}."
-  free = [subject for subject in subjects if subject not in owner]
   if "validation" not in owner.values():
-    drawn = _draw(subjects, free, owner, config)
+    drawn = _draw(subjects, owner, config)
     rule = f"{rule} " if owner else ""
     rule += f"{len(drawn)} of {len(subjects)} {units} were drawn for validation."
     owner |= dict.fromkeys(drawn, "validation")
@@ -136,12 +135,12 @@ def _by_layout(volumes):
   }
 
 
-def _draw(subjects, free, owner, config):
+def _draw(subjects, owner, config):
   if not 0 < config.validation_fraction < 1:
-    found = str(config.validation_fraction)
+    found, remedy = config.validation_fraction, "Or name the subjects as validation."
     expected = "a number between 0 and 1"
-    remedy = "Or name the subjects as validation."
-    raise ArgumentError("validation_fraction", found, expected, remedy)
+    raise ArgumentError("validation_fraction", str(found), expected, remedy)
+  free = [subject for subject in subjects if subject not in owner]
   available = len(free) - (0 if config.train else 1)
   if available < 1:
     there = f"left for validation ({len(subjects)} in all: {_some(subjects)})"
@@ -150,9 +149,8 @@ def _draw(subjects, free, owner, config):
   tested = sum(name == "test" for name in owner.values())
   share = round(config.validation_fraction * (len(subjects) - tested))
   count = min(max(share, 1), available)
-  return [
-    str(s) for s in np.random.default_rng(config.split_seed).permutation(free)[:count]
-  ]
+  generator = np.random.default_rng(config.split_seed)
+  return [str(subject) for subject in generator.permutation(free)[:count]]
 
 
 def _some(names):

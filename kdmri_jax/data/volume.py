@@ -201,9 +201,8 @@ def _crop_size(volume, shape, config):
     raise ArgumentError("crop", str(size), expected)
   if volume.kspace is not None:
     found = f"measured k-space of {shape}, which crop={size} would cut"
-    raise UserError(
-      volume.file, found, "no crop, (0, 0), where the data contains k-space"
-    )
+    expected = "no crop, (0, 0), where the data contains k-space"
+    raise UserError(volume.file, found, expected)
   return size
 
 

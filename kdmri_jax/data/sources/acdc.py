@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import root_folder, subject_of, wanted
+from kdmri_jax.data.folders import not_there, root_folder, subject_of, wanted
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
@@ -39,8 +39,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   ]
   if not patients:
     expected = "the official layout, training/patient001/patient001_frame01.nii.gz"
-    remedy = "Name the folder that holds `training` as root."
-    raise UserError(root, "no folder patientNNN", expected, remedy)
+    raise not_there(root, "folder patientNNN", expected)
   for patient in patients:
     for phase, frame in _frames(patient):
       name = f"{patient.name}_frame{frame:02d}"

@@ -29,23 +29,18 @@ def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, or one that is not three-dimensional.
   """
   root = folders.root_folder(config)
-  divided = all((root / split).is_dir() for split in ("train", "validation"))
-  split_of = lambda path: path.relative_to(root).parts[0] if divided else None  # noqa: E731
-  paths = folders.files_of(
-    root,
-    [".nii", ".nii.gz"],
-    "NIfTI volumes",
-    use=lambda path: split_of(path) in (None, *folders.SPLITS),
-  )
-  for path in paths:
-    split = split_of(path)
-    label = folders.label_of(root / split if divided else root, path)
-    name = folders.safe_name(label)
-    if folders.wanted(config, name):
-      images, record = read_nifti(path)
-      record["note"] = note_of(config)
-      subject = folders.subject_of(config, path, label)
-      yield Volume(name, subject=subject, target=images, split=split, record=record)
+  parts = [split for split in sorted(folders.SPLITS) if (root / split).is_dir()]
+  divided = {"train", "validation"} <= set(parts)
+  for split in parts if divided else [None]:
+    folder = root / split if split else root
+    for path in folders.files_of(folder, [".nii", ".nii.gz"], "NIfTI volumes"):
+      label = folders.label_of(folder, path)
+      name = folders.safe_name(label)
+      if folders.wanted(config, name):
+        images, record = read_nifti(path)
+        record["note"] = note_of(config)
+        subject = folders.subject_of(config, path, label)
+        yield Volume(name, subject, images, split=split, record=record)
 
 
 def npz_volumes(config: DataConfig) -> Iterator[Volume]:
@@ -72,15 +67,13 @@ def _npz_volumes(config, path: pathlib.Path, label: str) -> Iterator[Volume]:
   if subjects is None:
     name = folders.safe_name(label)
     if folders.wanted(config, name):
-      subject = folders.subject_of(config, path, label)
-      yield Volume(name, subject=subject, target=images, record=record)
+      yield Volume(name, folders.subject_of(config, path, label), images, record=record)
     return
-  record["unit"] = SUBJECT
   for name, subject in _names(path, label, subjects).items():
     if folders.wanted(config, name):
       rows = np.flatnonzero(subjects == subject)
-      part = dict(record, file_slices=rows.tolist())
-      yield Volume(name, subject=subject, target=images[rows], record=part)
+      own = {"unit": SUBJECT, "file_slices": rows.tolist()}
+      yield Volume(name, subject, images[rows], record=record | own)
 
 
 def _names(path, label, subjects) -> dict[str, str]:
@@ -154,8 +147,7 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
   array = read_npy(path)
   array = array[None] if array.ndim == 2 else array
   expected = "'kspace' (zero frequency at [0, 0]) or 'image'"
-  if config.contrast not in ("", "kspace", "image"):
-    raise ArgumentError("contrast", repr(config.contrast), f"{expected} for .npy")
+  folders.choose(config, "image", ["kspace", "image"], path)
   if array.dtype.kind == "c" and not config.contrast:
     found = f"'' for {path}: complex numbers, which may be k-space or images"
     raise ArgumentError("contrast", found, expected)

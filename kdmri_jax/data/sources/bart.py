@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import labelled_files, safe_name, subject_of
+from kdmri_jax.data.folders import choose, named_files, root_folder, safe_name
 from kdmri_jax.data.measured import RawScan, Sensitivities
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
@@ -49,13 +49,11 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, another dimension in use, undersampled or
       non-Cartesian k-space, or missing or unfitting sensitivities.
   """
-  if config.contrast not in ("", "kspace", "image"):
-    expected = "'kspace' or 'image', the content of the files"
-    raise ArgumentError("contrast", repr(config.contrast), expected)
+  choose(config, "kspace", ["kspace", "image"], root_folder(config))
   holding = "pairs NAME.cfl, NAME.hdr of the BART toolbox"
   use = lambda path: not path.stem.endswith(SENSITIVITIES)  # noqa: E731
-  for path, label in labelled_files(config, [".cfl"], holding, use):
-    yield _volume(config, _scan(config, path), label)
+  for path, name, subject in named_files(config, [".cfl"], holding, use):
+    yield _volume(config, _scan(config, path), name, subject)
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
@@ -84,7 +82,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
     sampled = np.any([(scan.read(k) != 0).any(0) for k in range(scan.count)], axis=0)
     if sampled.mean() <= _MOSTLY or coils.missing_samples(sampled):
       return scan.measured(config)
-  return _volume(config, scan, path.stem)
+  return _volume(config, scan, safe_name(path.stem), path.stem)
 
 
 def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
@@ -121,10 +119,9 @@ def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
   )
 
 
-def _volume(config: DataConfig, scan: RawScan, label: str) -> Volume:
+def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:
   count = len(scan.read(0))
   way = coils.chosen(config.combine, "rss", "sense") or ("rss" if count > 1 else "")
-  name, subject = safe_name(label), subject_of(config, scan.path, label)
   if config.contrast != "image":
     return scan.volume(name, subject, way)
   combine = {

@@ -192,9 +192,8 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   if path.suffix != ".npy":
     scan = _IMAGE.fullmatch(path.name)
     if scan is None:
-      raise UserError(
-        path, "another name", "the originals' own, CC0001_philips_15_55_M.nii.gz"
-      )
+      expected = "the originals' own, CC0001_philips_15_55_M.nii.gz"
+      raise UserError(path, "another name", expected)
     return _from_nifti(config, path, scan.groupdict())
   scan = _scan(path)
   return scan.measured(config) if scan.has_gaps() else _from_kspace(config, scan)

@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import files_of_parts, root_folder, subject_of
+from kdmri_jax.data.folders import choose, files_of_parts, root_folder, subject_of
 from kdmri_jax.data.measured import RawScan
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import h5_dataset, read_header
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
@@ -56,10 +56,10 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, folders of both tracks, an unknown acquisition, or a file that
       is damaged, undersampled or of another layout.
   """
-  parts = _parts(root_folder(config))
+  root = root_folder(config)
   coils.chosen(config.combine, "rss")
   acquisitions = set()
-  for path, split in files_of_parts(config, parts, _LAYOUT):
+  for path, split in files_of_parts(config, _parts(root), _LAYOUT):
     with _opened(path) as scan:
       acquisitions.add(_acquisition(scan))
       if config.contrast not in ("", _acquisition(scan)):
@@ -71,18 +71,11 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
         raise UserError(path, found, expected, remedy)
       yield _volume(config, scan, split)
   if acquisitions:
-    _check_contrast(config, acquisitions)
+    choose(config, "", sorted(acquisitions), root)
 
 
 def _acquisition(scan: RawScan) -> str:
   return str(scan.details["attributes"].get("acquisition"))
-
-
-def _check_contrast(config: DataConfig, acquisitions: set[str]) -> None:
-  if config.contrast not in ("", *acquisitions):
-    there = ", ".join(sorted(acquisitions))
-    expected = f"one of the acquisitions there, {there}; '' takes all"
-    raise ArgumentError("contrast", repr(config.contrast), expected)
 
 
 def _parts(root: pathlib.Path) -> dict[str, str]:
@@ -217,7 +210,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   with _opened(path) as scan:
     if scan.sampled is not None:
       return scan.measured(config)
-    _check_contrast(config, {_acquisition(scan)})
+    choose(config, "", [_acquisition(scan)], path)
     return _volume(config, scan)
 
 

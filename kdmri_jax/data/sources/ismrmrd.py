@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import labelled_files, safe_name, subject_of
+from kdmri_jax.data.folders import named_files, safe_name
 from kdmri_jax.data.measured import RawScan
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, holds, note_of
 from kdmri_jax.data.volume import Volume
@@ -36,9 +36,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       samples (undersampling, partial Fourier, partial echo), another trajectory, 3-D,
       several phases, repetitions or sets, or an unknown echo.
   """
-  for path, label in labelled_files(config, [".h5", ".mrd"], "ISMRM raw data"):
-    with scans.opened(path, config.contrast, partial=False) as scan:
-      yield _volume(config, path, scan, label)
+  for path, *names in named_files(config, [".h5", ".mrd"], "ISMRM raw data"):
+    yield _volume(config, path, *names)
 
 
 def recognise(path: pathlib.Path) -> bool:
@@ -72,8 +71,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
       masks = np.broadcast_to(scan.lines[..., None], (len(scan.lines), *scan.shape[2:]))
       record = scan.record | {"note": " ".join(scan.notes)}
       return _raw(path, scan, record=record, sampled=masks).measured(config)
-  with scans.opened(path, config.contrast, partial=False) as scan:
-    return _volume(config, path, scan, path.stem)
+  return _volume(config, path, safe_name(path.stem), path.stem)
 
 
 def _raw(path: pathlib.Path, scan: scans.Scan, **fields: Any) -> RawScan:
@@ -81,12 +79,11 @@ def _raw(path: pathlib.Path, scan: scans.Scan, **fields: Any) -> RawScan:
   return RawScan(path, scan.shape[0], read, header=scan.header, **fields)
 
 
-def _volume(
-  config: DataConfig, path: pathlib.Path, scan: scans.Scan, label: str
-) -> Volume:
-  way = coils.chosen(config.combine, "rss") or ("rss" if scan.shape[1] > 1 else "")
-  raw = _raw(path, scan, record=scan.record, notes=(*scan.notes, note_of(config)))
-  return raw.volume(safe_name(label), subject_of(config, path, label), way)
+def _volume(config: DataConfig, path: pathlib.Path, name: str, subject: str) -> Volume:
+  with scans.opened(path, config.contrast, partial=False) as scan:
+    way = coils.chosen(config.combine, "rss") or ("rss" if scan.shape[1] > 1 else "")
+    raw = _raw(path, scan, record=scan.record, notes=(*scan.notes, note_of(config)))
+    return raw.volume(name, subject, way)
 
 
 SOURCE = Source(

@@ -26,11 +26,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   Raises:
     UserError: the folders or keys are missing, or a file is damaged.
   """
-  root = root_folder(config)
-  base = _base(root, config.kdmri_type)
+  base = _base(root_folder(config), config.kdmri_type)
   for split in ("train", "validation"):
-    if not (base / split).is_dir():
-      continue
     for path in _files(base / split, config.acceleration_tag):
       if wanted(config, path.stem):
         yield _volume(config, path, split)
@@ -41,16 +38,16 @@ def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
     if any((base / split).is_dir() for split in ("train", "validation")):
       return base
   where = f"{kind}/train" if kind else "train"
-  raise UserError(
-    root,
-    f"no folder {where} {folders_in(root)}",
-    f"{where}/acc_4x/1.h5 or datasets/{where}/acc_4x/1.h5",
-    "Name their folder as root, and as kdmri_type the one in it, such as mrbrain.",
-  )
+  found = f"no folder {where} {folders_in(root)}"
+  expected = f"{where}/acc_4x/1.h5 or datasets/{where}/acc_4x/1.h5"
+  remedy = "Name their folder as root and, as kdmri_type, the one in it (mrbrain)."
+  raise UserError(root, found, expected, remedy)
 
 
 def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
-  """The h5 files of one split, 2 before 10."""
+  """The h5 files of one split, 2 before 10; none where the split has no folder."""
+  if not folder.is_dir():
+    return []
   files = [path for path in (folder / f"acc_{tag}").glob("*.h5") if path.name[0] != "."]
   if not files:
     names = sorted(path.name for path in folder.glob("acc_*"))

@@ -44,9 +44,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       that must stay in its file and cannot be used unchanged.
   """
   root = folders.root_folder(config)
-  paths = folders.files_of(
-    root, [".h5"], "volumes written by `kdmri prepare`", below=False
-  )
+  holding = "volumes written by `kdmri prepare`"
+  paths = folders.files_of(root, [".h5"], holding, below=False)
   paths = [path for path in paths if folders.wanted(config, path.stem)]
   stay = sum(map(_bytes, paths)) > config.memory_mb * 2**20
   if stay:
@@ -168,16 +167,9 @@ def _read(config, path, stay: bool):
   }
   if stay:
     record |= untouched(arrays["target"].shape, config)
-  return Volume(
-    path.stem,
-    folders.subject_of(config, path, subject),
-    **arrays,
-    split=split,
-    record=record,
-    digests=found,
-    header=kept,
-    peak=peak,
-  )
+  subject = folders.subject_of(config, path, subject)
+  more = {"record": record, "digests": found, "header": kept, "peak": peak}
+  return Volume(path.stem, subject, **arrays, split=split, **more)
 
 
 def _peak(path, file) -> np.ndarray | None:
@@ -236,9 +228,8 @@ def _montage_png(labels: Sequence[str], images: Sequence[np.ndarray]) -> bytes:
   """
   from matplotlib.figure import Figure
 
-  chosen = np.unique(
-    np.linspace(0, len(images) - 1, min(len(images), _MOST_PICTURES)).astype(int)
-  )
+  count = min(len(images), _MOST_PICTURES)
+  chosen = np.unique(np.linspace(0, len(images) - 1, count).astype(int))
   columns = int(np.ceil(np.sqrt(len(chosen))))
   rows = int(np.ceil(len(chosen) / columns))
   figure = Figure(figsize=(2 * columns, 2.2 * rows), layout="constrained")
