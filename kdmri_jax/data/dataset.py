@@ -138,9 +138,8 @@ def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Vo
   """The volumes with their digests, as long as there is memory for them."""
   taken = 0
   for volume in volumes:
-    arrays = (volume.target, volume.kspace, volume.zero_filled)
     if not is_stored(volume.target):
-      taken += sum(array.nbytes for array in arrays if array is not None)
+      taken += sum(array.nbytes for array in volume.arrays.values())
     if taken > config.memory_mb * 2**20:
       found = f"images that together need more memory than memory_mb={config.memory_mb}"
       remedy = "Prepare volumes, which can stay in their files, or raise memory_mb."

@@ -9,6 +9,8 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 
+ARRAYS = ("target", "kspace", "zero_filled")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
@@ -50,6 +52,12 @@ class Volume:
     """The volume in error messages: its file, or its name."""
     return self.record.get("file", self.name)
 
+  @property
+  def arrays(self) -> dict[str, Any]:
+    """The arrays that the volume has, by the names in `ARRAYS`."""
+    arrays = {name: getattr(self, name) for name in ARRAYS}
+    return {name: array for name, array in arrays.items() if array is not None}
+
 
 def prepare(volume: Volume, config: DataConfig) -> Volume:
   """Checks a volume, keeps the central slices, crops and scales it, in this order.
@@ -67,32 +75,28 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
       finite, clearly negative, contradict each other, or cannot be cropped.
   """
   target, clipped = _without_negatives(volume, _numbers(volume, "image", volume.target))
-  arrays = (target, *_measured(volume, target))
-  stored_shape, shape = target.shape, target.shape[1:]
-  record = dict(volume.record)
-  if volume.kspace is not None:
-    record["simulated_kspace"] = _is_transform_of(arrays[1], target)
+  arrays = {"target": target} | _measured(volume, target)
+  shape, record = target.shape[1:], dict(volume.record)
+  if "kspace" in arrays:
+    record["simulated_kspace"] = _is_transform_of(arrays["kspace"], target)
   count = min(config.slices_per_volume or len(target), len(target))
   start = (len(target) - count) // 2
   size = _crop_size(volume, shape, config)
-  arrays = [a if a is None else crop(a[start : start + count], size) for a in arrays]
-  factor = _divisor(volume, arrays[0], config)
-  target, kspace, zero_filled = (
-    a if a is None else a / np.float32(factor) for a in arrays
-  )
+  for name, array in arrays.items():
+    arrays[name] = crop(array[start : start + count], size)
+  factor = _divisor(volume, arrays["target"], config)
+  arrays = {name: array / np.float32(factor) for name, array in arrays.items()}
   if size != shape and record.get("simulated_kspace") is False:
     record["simulated_kspace"] = True
     cut = "K-space is that of the cropped or padded images, not the measured one."
     record["note"] = " ".join(filter(None, (record.get("note"), cut)))
-  record |= untouched(stored_shape, config) | {
+  record |= untouched(target.shape, config) | {
     "negatives_set_to_0": clipped,
     "slices": [start, start + count],
-    "shape": list(target.shape),
+    "shape": list(arrays["target"].shape),
     "scale_factor": factor,
   }
-  return dataclasses.replace(
-    volume, target=target, kspace=kspace, zero_filled=zero_filled, record=record
-  )
+  return dataclasses.replace(volume, **arrays, record=record)
 
 
 def untouched(shape: tuple[int, ...], config: DataConfig) -> dict[str, Any]:
@@ -151,33 +155,32 @@ def _without_negatives(volume, target):
 
 
 def _measured(volume, target):
-  """The stored k-space and zero-filled image, checked against the target."""
-  kinds = {"k-space": "complex", "zero-filled image": "real"}
-  arrays = dict(zip(kinds, (volume.kspace, volume.zero_filled), strict=True))
-  missing = [what for what, array in arrays.items() if array is None]
+  """The stored k-space and zero-filled image, checked against the target, if any."""
+  names = {"kspace": "k-space", "zero_filled": "zero-filled image"}
+  missing = [what for name, what in names.items() if name not in volume.arrays]
   if len(missing) == 2:
-    return None, None
+    return {}
   if missing:
     found = f"measured data without its {missing[0]}"
     expected = "both the k-space and the zero-filled image, or neither"
     remedy = "Store both; without either, k-space is simulated from the target."
     raise UserError(volume.file, found, expected, remedy)
-  for what, kind in kinds.items():
-    array = arrays[what] = _numbers(volume, what, arrays[what])
+  measured = {}
+  for (name, what), kind in zip(names.items(), ("complex", "real"), strict=True):
+    measured[name] = array = _numbers(volume, what, volume.arrays[name])
     own = "complex" if np.iscomplexobj(array) else "real"
     if array.shape != target.shape or own != kind:
       found = f"{own} {what} of shape {array.shape}"
       expected = f"{kind} numbers in the shape of the target, {target.shape}"
       remedy = "Store k-space, zero-filled magnitude and target of the same slices."
       raise UserError(volume.file, found, expected, remedy)
-  kspace, zero_filled = arrays.values()
-  again = np.abs(np.fft.ifft2(kspace, norm="ortho"))
-  error = np.abs(again - zero_filled).max()
-  if error > 0.01 * max(zero_filled.max(), again.max()):
+  again = np.abs(np.fft.ifft2(measured["kspace"], norm="ortho"))
+  error = np.abs(again - measured["zero_filled"]).max()
+  if error > 0.01 * max(measured["zero_filled"].max(), again.max()):
     found = f"a zero-filled image that differs from |ifft2(k-space)| by {error:.4g}"
     remedy = "Store the k-space as numpy.fft.fft2(image, norm='ortho') gives it."
     raise UserError(volume.file, found, "the orthonormal inverse FFT", remedy)
-  return kspace, zero_filled
+  return measured
 
 
 def _is_transform_of(kspace, target):

@@ -267,7 +267,11 @@ def a_combination_of_images(folder):
 
 def an_npy_of_a_contrast(folder):
   np.save(folder / "a.npy", np.ones((2, 3, 4)))
-  return folder / "a.npy", {"contrast": "T1"}, r"^--contrast: .*one of kspace, image;"
+  return (
+    folder / "a.npy",
+    {"contrast": "T1"},
+    r"^--contrast: .*'kspace' .* or 'image' for .npy",
+  )
 
 
 def matlab_of_another_layout(folder):

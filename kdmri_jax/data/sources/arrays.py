@@ -147,7 +147,8 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
   array = read_npy(path)
   array = array[None] if array.ndim == 2 else array
   expected = "'kspace' (zero frequency at [0, 0]) or 'image'"
-  folders.choose(config, "image", ["kspace", "image"], path)
+  if config.contrast not in ("", "kspace", "image"):
+    raise ArgumentError("contrast", repr(config.contrast), f"{expected} for .npy")
   if array.dtype.kind == "c" and not config.contrast:
     found = f"'' for {path}: complex numbers, which may be k-space or images"
     raise ArgumentError("contrast", found, expected)

@@ -40,7 +40,7 @@ def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
   where = f"{kind}/train" if kind else "train"
   found = f"no folder {where} {folders_in(root)}"
   expected = f"{where}/acc_4x/1.h5 or datasets/{where}/acc_4x/1.h5"
-  remedy = "Name their folder as root and, as kdmri_type, the one in it (mrbrain)."
+  remedy = "Name their folder as root and, as kdmri_type, one in it, such as mrbrain."
   raise UserError(root, found, expected, remedy)
 
 

@@ -14,14 +14,13 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.data import digests, folders, stored
 from kdmri_jax.data.source import FILE, SUBJECT, Source
 from kdmri_jax.data.sources import arrays
-from kdmri_jax.data.volume import Volume, is_scaled, untouched
+from kdmri_jax.data.volume import ARRAYS, Volume, is_scaled, untouched
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import NO_HEADER, h5_array, read_header, write_header
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics.masks import coverage
 from kdmri_jax.saving import saving
 
-_ARRAYS = ("target", "kspace", "zero_filled")
 _PEAK = "kspace_peak"  # to check a mask without reading all of k-space
 _MOST_PICTURES = 36
 _PICTURE = 160  # pixels along the longer side in the montage
@@ -116,10 +115,9 @@ def _write_all(items, folder, settings):
 def _h5_bytes(volume: Volume) -> memoryview:
   buffer = io.BytesIO()
   with h5py.File(buffer, "w") as file:
-    for key in _ARRAYS:
-      if getattr(volume, key) is not None:
-        file[key] = getattr(volume, key)
-        file[f"digests/{key}"] = [d.encode() for d in digests.add(volume).digests[key]]
+    for key, array in volume.arrays.items():
+      file[key] = array
+      file[f"digests/{key}"] = [d.encode() for d in digests.add(volume).digests[key]]
     if volume.kspace is not None:
       file[_PEAK] = coverage.peak_of(volume.kspace)
       file[f"digests/{_PEAK}"] = digests.of_slices(file[_PEAK][()][None])[0].encode()
@@ -134,14 +132,14 @@ def _h5_bytes(volume: Volume) -> memoryview:
 
 def _bytes(path) -> int:
   with reading(path), h5py.File(path) as file:
-    arrays = [file[key] for key in _ARRAYS if isinstance(file.get(key), h5py.Dataset)]
+    arrays = [file[key] for key in ARRAYS if isinstance(file.get(key), h5py.Dataset)]
     return sum(array.size * array.dtype.itemsize for array in arrays)
 
 
 def _read(config, path, stay: bool):
   found, peak = {}, None
   with reading(path, TypeError), h5py.File(path) as file:
-    there = [key for key in _ARRAYS if key in file or key == "target"]
+    there = [key for key in ARRAYS if key in file or key == "target"]
     if stay:
       peak, found = _peak(path, file), _digests(config, path, file)
       arrays = {key: stored.of_file(path, file[key], found[key]) for key in there}
@@ -184,7 +182,7 @@ def _peak(path, file) -> np.ndarray | None:
 
 def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
   """The digests of a file whose arrays stay in it; refuses it if it needs changes."""
-  arrays = {key: file[key] for key in _ARRAYS if key in file}
+  arrays = {key: file[key] for key in ARRAYS if key in file}
   digests = {
     key: tuple(digest.decode() for digest in file[f"digests/{key}"])
     for key in arrays
