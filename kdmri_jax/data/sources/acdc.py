@@ -70,16 +70,15 @@ def _frames(patient: pathlib.Path) -> list[tuple[str, int]]:
   if info.is_file():
     with reading(info):
       text = info.read_text()
-  frames = {}
-  for phase in ("ED", "ES"):
-    match = re.search(rf"^\s*{phase}\s*:\s*([1-9]\d*)\s*$", text, re.MULTILINE)
-    if match is None:
-      found = f"no line '{phase}: <frame>'" if text else "no such file, or an empty one"
-      expected = "the frame numbers of end diastole (ED) and end systole (ES), from 1"
-      remedy = "Copy the patient's folder again from the official data."
-      raise UserError(info, found, expected, remedy)
-    frames.setdefault(int(match.group(1)), phase)
-  return [(phase, frame) for frame, phase in frames.items()]
+  numbers = dict(re.findall(r"^\s*(E[DS])\s*:\s*([1-9]\d*)\s*$", text, re.MULTILINE))
+  if missing := {"ED", "ES"} - set(numbers):
+    phase = min(missing)
+    found = f"no line '{phase}: <frame>'" if text else "no such file, or an empty one"
+    expected = "the frame numbers of end diastole (ED) and end systole (ES), from 1"
+    remedy = "Copy the patient's folder again from the official data."
+    raise UserError(info, found, expected, remedy)
+  frames = [(phase, int(numbers[phase])) for phase in ("ED", "ES")]
+  return frames[: len(set(numbers.values()))]  # one where both are the same frame
 
 
 SOURCE = Source(volumes, read=no_single_file)

@@ -70,10 +70,9 @@ def _npz_volumes(config, path: pathlib.Path, label: str) -> Iterator[Volume]:
       yield Volume(name, folders.subject_of(config, path, label), images, record=record)
     return
   for name, subject in _names(path, label, subjects).items():
-    if folders.wanted(config, name):
-      rows = np.flatnonzero(subjects == subject)
-      own = {"unit": SUBJECT, "file_slices": rows.tolist()}
-      yield Volume(name, subject, images[rows], record=record | own)
+    rows = np.flatnonzero(subjects == subject)
+    own = {"unit": SUBJECT, "file_slices": rows.tolist()}
+    yield Volume(name, subject, images[rows], record=record | own)
 
 
 def _names(path, label, subjects) -> dict[str, str]:

@@ -70,17 +70,17 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = folders.root_folder(config)
   folders.choose(config, "T1", ["T1"], root)
-  found = [(path, _IMAGE.fullmatch(path.name)) for path in sorted(root.rglob("CC*"))]
-  images = [(path, name.groupdict()) for path, name in found if name and path.is_file()]
+  paths = [path for path in sorted(root.rglob("CC*")) if path.is_file()]
+  images = {path: name for path in paths if (name := _IMAGE.fullmatch(path.name))}
   kspaces = sorted(path for path in root.rglob("*.npy") if path.name[0] != ".")
   if bool(images) == bool(kspaces):
-    raise _not_one_kind(root, *(path for path, _ in images[:1]), *kspaces[:1])
+    raise _not_one_kind(root, *[*images][:1], *kspaces[:1])
   if images and config.combine not in ("", "rss"):
     expected = "'rss' or '', because the originals are magnitude images"
     raise ArgumentError("combine", repr(config.combine), expected)
-  for path, scan in images:
-    if folders.wanted(config, scan["volume"]):
-      yield _from_nifti(config, path, scan)
+  for path, name in images.items():
+    if folders.wanted(config, name["volume"]):
+      yield _from_nifti(config, path, name)
   for path in kspaces:
     if folders.wanted(config, path.stem):
       split = _split(path.relative_to(root))
@@ -100,17 +100,17 @@ def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
   return UserError(root, found, expected, "Name the folder that holds them as root.")
 
 
-def _from_nifti(config: DataConfig, path: pathlib.Path, scan: dict[str, str]) -> Volume:
+def _from_nifti(config: DataConfig, path: pathlib.Path, name: re.Match) -> Volume:
   images, record = read_nifti(path)
   order = (1, 2, 0)  # the file's axes that are rows, columns and slices
   record["zooms"] = [record["zooms"][axis] for axis in order]
   if towards := record.get("axes_increase_towards"):
     letters = [list(towards.values())[axis] for axis in order]
     record["axes_increase_towards"] = dict(zip(towards, letters, strict=True))
-  record |= {"vendor": scan["vendor"], "field_strength_tesla": _TESLA[scan["field"]]}
-  record |= {"age": int(scan["age"]), "sex": scan["sex"], "note": NOTE}
-  subject = folders.subject_of(config, path, scan["subject"])
-  return Volume(scan["volume"], subject, np.moveaxis(images, 0, 2), record=record)
+  record |= {"vendor": name["vendor"], "field_strength_tesla": _TESLA[name["field"]]}
+  record |= {"age": int(name["age"]), "sex": name["sex"], "note": NOTE}
+  subject = folders.subject_of(config, path, name["subject"])
+  return Volume(name["volume"], subject, np.moveaxis(images, 0, 2), record=record)
 
 
 def _scan(path: pathlib.Path) -> RawScan:
@@ -147,12 +147,12 @@ def _from_kspace(config: DataConfig, scan: RawScan, split: str | None = None) ->
 
 def _volume(config: DataConfig, scan: RawScan, way: str, split: str | None) -> Volume:
   """The volume of k-space; e13991s3_P01536.7 names a scan of the subject e13991."""
-  name, unit = scan.path.stem, FILE
-  subject = name
-  if match := re.match(r"(e\d+)s\d+_", name):
-    subject, unit = match[1], SUBJECT
-  scan.details["unit"] = unit
-  return scan.volume(name, folders.subject_of(config, scan.path, subject), way, split)
+  name = scan.path.stem
+  match = re.match(r"(e\d+)s\d+_", name)
+  subject = folders.subject_of(config, scan.path, match[1] if match else name)
+  volume = scan.volume(name, subject, way, split)
+  volume.record["unit"] = SUBJECT if match else FILE
+  return volume
 
 
 def _split(relative: pathlib.Path) -> str | None:
@@ -190,11 +190,11 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
     UserError: a damaged file, another shape, or slices with different masks.
   """
   if path.suffix != ".npy":
-    scan = _IMAGE.fullmatch(path.name)
-    if scan is None:
+    name = _IMAGE.fullmatch(path.name)
+    if name is None:
       expected = "the originals' own, CC0001_philips_15_55_M.nii.gz"
       raise UserError(path, "another name", expected)
-    return _from_nifti(config, path, scan.groupdict())
+    return _from_nifti(config, path, name)
   scan = _scan(path)
   return scan.measured(config) if scan.has_gaps() else _from_kspace(config, scan)
 

@@ -83,7 +83,7 @@ def _chosen(config, root, series):
 
 def _named(config, series):
   """(name, subject, headers) in the order of the names."""
-  entries = collections.defaultdict(list)
+  entries = []
   for headers in series:
     first = headers[0]
     if not first.patient and not config.subject_pattern:
@@ -91,15 +91,13 @@ def _named(config, series):
       remedy = "Or name their folders, such as subject_pattern='(sub[0-9]+)'."
       raise UserError(first.path, "no PatientID", expected, remedy)
     subject = subject_of(config, first.path, first.patient)
-    entries[safe_name(f"{subject}_{first.number}")].append((subject, headers))
-  named = []
-  for name, alike in entries.items():
-    for subject, headers in alike:
-      uid = headers[0].series.encode()
-      code = hashlib.blake2b(uid, digest_size=4).hexdigest()
-      own = name if len(alike) == 1 else f"{name}_{code}"
-      named.append((own, subject, headers))
-  return sorted(named, key=lambda entry: (entry[1], entry[2][0].number, entry[0]))
+    entries.append((safe_name(f"{subject}_{first.number}"), subject, headers))
+  count = collections.Counter(name for name, *_ in entries)
+  for k, (name, subject, headers) in enumerate(entries):
+    if count[name] > 1:
+      code = hashlib.blake2b(headers[0].series.encode(), digest_size=4).hexdigest()
+      entries[k] = (f"{name}_{code}", subject, headers)
+  return sorted(entries, key=lambda entry: (entry[1], entry[2][0].number, entry[0]))
 
 
 def _volume(root, name, subject, headers: Sequence[DicomHeader]) -> Volume:

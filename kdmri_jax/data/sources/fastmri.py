@@ -1,6 +1,7 @@
 """fastMRI: raw k-space of knees and brains (Knoll et al. 2020, Zbontar et al. 2018)."""
 
 import contextlib
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -57,7 +58,6 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       is damaged, undersampled or of another layout.
   """
   root = root_folder(config)
-  coils.chosen(config.combine, "rss")
   acquisitions = set()
   for path, split in files_of_parts(config, _parts(root), _LAYOUT):
     with _opened(path) as scan:
@@ -152,16 +152,11 @@ def _encoded(path: pathlib.Path, text: str, size: list[int]) -> dict[str, Any]:
   """
   header = ElementTree.fromstring((text or "<none/>").encode())
   found: dict[str, Any] = {}
-  for space, entry, element in (
-    ("encoded", "matrix", "matrixSize"),
-    ("encoded", "field_of_view", "fieldOfView_mm"),
-    ("recon", "matrix", "matrixSize"),
-    ("recon", "field_of_view", "fieldOfView_mm"),
-  ):
+  sizes = (("matrix", "matrixSize", int), ("field_of_view", "fieldOfView_mm", float))
+  for space, (entry, element, kind) in itertools.product(("encoded", "recon"), sizes):
     numbers = _numbers(header, f"{space}Space", element, "xyz")
     if numbers and all(number > 0 for number in numbers):
-      whole = entry == "matrix"
-      found[f"{space}_{entry}"] = list(map(int, numbers)) if whole else numbers
+      found[f"{space}_{entry}"] = list(map(kind, numbers))
   if "encoded_matrix" not in found:
     return found
   matrix = found["encoded_matrix"]

@@ -35,7 +35,6 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no such folder or sequence, or a file that is missing, damaged,
       undersampled or of another layout.
   """
-  coils.chosen(config.combine, "rss", "sense")
   folder = _sequence(config, root_folder(config))
   for number, path in _subjects(folder):
     name = f"{folder.resolve().name}_{number:02d}"
