@@ -99,7 +99,7 @@ def load(
   """
   split = splitting.divide(tuple(_within_memory(read(config), config)), config)
   splitting.refuse_shared_slices(split)
-  volumes = (*split.train, *split.validation, *split.test)
+  volumes = [volume for part in split.parts.values() for volume in part]
   acquisitions = {shape: acquisition_for(shape) for shape in _shapes(volumes)}
   channels = 2 if any(map(_is_complex, volumes)) else 1
   measured = all(volume.kspace is not None for volume in volumes)
@@ -107,9 +107,8 @@ def load(
     for volume in volumes:
       _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
   sets = {
-    name: slice_set.make(getattr(split, name), acquisitions, channels, measured)
-    for name in SPLITS
-    if getattr(split, name)
+    name: slice_set.make(part, acquisitions, channels, measured)
+    for name, part in split.parts.items()
   }
   record = _record(config, split, sets, volumes, measured)
   for size, count in record["shapes"].items():
@@ -199,7 +198,7 @@ def _record(config, split, sets, volumes, measured):
     "slices_per_volume": config.slices_per_volume,
     "stored_kspace_used": measured,
     "simulated_kspace": simulated,
-    "held_out_test": bool(split.test),
+    "held_out_test": "test" in split.parts,
     "notes": notes,
     "volumes": [
       {"name": v.name, "subject": v.subject, "split": name}

@@ -68,13 +68,15 @@ def named_files(
   config: DataConfig,
   endings: Sequence[str],
   holding: str,
+  folder: pathlib.Path | None = None,
   use: Callable[[pathlib.Path], bool] = lambda path: True,
 ) -> Iterator[tuple[pathlib.Path, str, str]]:
-  """The wanted files below `config.root`, with the names of volume and subject.
+  """The wanted files below a folder, with the names of volume and subject.
 
-  Arguments and errors as for `files_of`.
+  Both are the path below the folder; `config.subject_pattern` may name the subject.
+  The folder is `config.root` by default. Other arguments and errors as for `files_of`.
   """
-  root = root_folder(config)
+  root = folder or root_folder(config)
   for path in files_of(root, endings, holding, use=use):
     label = label_of(root, path)
     name = safe_name(label)

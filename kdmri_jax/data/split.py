@@ -21,14 +21,12 @@ class Split:
   """The split of the subjects.
 
   Attributes:
-    train, validation, test: volumes; `test` is empty where no subjects are held out.
+    parts: the volumes of "train", "validation" and, where subjects are held out, "test".
     unused: subjects that are in no split.
     rule: one sentence on the rule of the split.
   """
 
-  train: tuple[Volume, ...]
-  validation: tuple[Volume, ...]
-  test: tuple[Volume, ...]
+  parts: dict[str, tuple[Volume, ...]]
   unused: tuple[str, ...]
   rule: str
 
@@ -46,8 +44,7 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
     config: the globs, the fraction and the seed of the draw.
 
   Returns:
-    The split; every subject is in one part at most, `train` and `validation` are
-    not empty.
+    The split; every subject is in one part at most, none of which is empty.
 
   Raises:
     UserError: a glob matches no subject, a subject belongs to two splits, a split stays
@@ -71,14 +68,15 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
     owner |= dict.fromkeys(unused, "train")
     unused = []
   parts = {
-    name: tuple(v for v in volumes if owner.get(v.subject) == name) for name in SPLITS
+    name: [v for v in volumes if owner.get(v.subject) == name] for name in SPLITS
   }
-  if not parts["train"]:
+  parts = {name: tuple(part) for name, part in parts.items() if part}
+  if "train" not in parts:
     remedy = f"Exclude some of them from validation and test: {_some(subjects)}."
     raise ArgumentError("train", "no subject left for training", "at least one", remedy)
   for part in parts.values():
     refuse_equal_names([v.name for v in part], [v.file for v in part])
-  return Split(**parts, unused=tuple(unused), rule=rule)
+  return Split(parts, tuple(unused), rule)
 
 
 def refuse_shared_slices(split: Split) -> None:
@@ -91,8 +89,8 @@ def refuse_shared_slices(split: Split) -> None:
     UserError: a slice that is not constant is in two splits, bit for bit.
   """
   seen: dict[str, tuple[str, Volume]] = {}
-  for name in SPLITS:
-    for volume in getattr(split, name):
+  for name, part in split.parts.items():
+    for volume in part:
       for digest in volume.digests["target"]:
         if digest.startswith(CONSTANT):
           continue

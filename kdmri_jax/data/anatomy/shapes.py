@@ -163,11 +163,5 @@ def blank(slices: int, rows: int, columns: int, rng: np.random.Generator) -> Can
   pixel = 2.0 / min(rows, columns)
   centred = lambda n: (np.arange(n, dtype=np.float32) - (n - 1) / 2) * pixel  # noqa: E731
   z = np.linspace(-1, 1, slices) if slices > 1 else np.zeros(1)
-  return Canvas(
-    z.astype(np.float32)[:, None, None],
-    centred(rows).astype(np.float32)[None, :, None],
-    centred(columns).astype(np.float32)[None, None, :],
-    pixel,
-    np.zeros((slices, rows, columns), np.float32),
-    rng,
-  )
+  axes = np.ix_(*(a.astype(np.float32) for a in (z, centred(rows), centred(columns))))
+  return Canvas(*axes, pixel, np.zeros((slices, rows, columns), np.float32), rng)

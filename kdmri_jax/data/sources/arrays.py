@@ -33,14 +33,11 @@ def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
   divided = {"train", "validation"} <= set(parts)
   for split in parts if divided else [None]:
     folder = root / split if split else root
-    for path in folders.files_of(folder, [".nii", ".nii.gz"], "NIfTI volumes"):
-      label = folders.label_of(folder, path)
-      name = folders.safe_name(label)
-      if folders.wanted(config, name):
-        images, record = read_nifti(path)
-        record["note"] = note_of(config)
-        subject = folders.subject_of(config, path, label)
-        yield Volume(name, subject, images, split=split, record=record)
+    found = folders.named_files(config, [".nii", ".nii.gz"], "NIfTI volumes", folder)
+    for path, name, subject in found:
+      images, record = read_nifti(path)
+      record["note"] = note_of(config)
+      yield Volume(name, subject, images, split=split, record=record)
 
 
 def npz_volumes(config: DataConfig) -> Iterator[Volume]:

@@ -52,7 +52,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   choose(config, "kspace", ["kspace", "image"], root_folder(config))
   holding = "pairs NAME.cfl, NAME.hdr of the BART toolbox"
   use = lambda path: not path.stem.endswith(SENSITIVITIES)  # noqa: E731
-  for path, name, subject in named_files(config, [".cfl"], holding, use):
+  for path, name, subject in named_files(config, [".cfl"], holding, use=use):
     yield _volume(config, _scan(config, path), name, subject)
 
 
@@ -108,15 +108,10 @@ def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
     return _stack(maps, along)
 
   remedy = f"Write them with: bart ecalib -m 1 {path.stem} {file.stem}"
-  return RawScan(
-    path,
-    len(stack),
-    stack.__getitem__,
-    record={"file": str(path), "slices_along_dimension": along},
-    details=details,
-    sensitivities=Sensitivities(file, read_maps, remedy),
-    notes=[note_of(config)],
-  )
+  maps = Sensitivities(file, read_maps, remedy)
+  record = {"file": str(path), "slices_along_dimension": along}
+  read_slice, notes = stack.__getitem__, [note_of(config)]
+  return RawScan(path, len(stack), read_slice, record, details, None, maps, notes=notes)
 
 
 def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:

@@ -127,14 +127,10 @@ def _scan(path: pathlib.Path) -> RawScan:
   kspace = np.empty(parts.shape[:3], np.complex64)
   kspace.real, kspace.imag = parts[..., 0], parts[..., 1]
   kspace = np.fft.fftshift(kspace, axes=(1, 2)) / np.float32(SIZE**2)
-  return RawScan(
-    path,
-    len(kspace),
-    lambda k: kspace[k][None],
-    record={"file": str(path), "note": KSPACE_NOTE},
-    details={"file_shape": list(parts.shape), "kspace_divisor": SIZE**2},
-    centred_image=False,
-  )
+  read_slice = kspace[:, None].__getitem__
+  record = {"file": str(path), "note": KSPACE_NOTE}
+  details = {"file_shape": list(parts.shape), "kspace_divisor": SIZE**2}
+  return RawScan(path, len(kspace), read_slice, record, details, centred_image=False)
 
 
 def _from_kspace(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:
@@ -228,19 +224,16 @@ def _multi_scan(path: pathlib.Path, file: h5py.File) -> RawScan:
     found = f"'kspace' of type {kspace.dtype} and shape {shape}"
     expected = "real numbers (slices, rows, columns, 2 x coils)"
     raise UserError(path, found, f"{expected}, such as (256, 218, 170, 24)")
-  acquired = math.ceil(ACQUIRED * shape[2])
+  acquired = [0, math.ceil(ACQUIRED * shape[2])]
 
   def read_slice(k):
     channels = kspace[k]
-    channels[:, acquired:] = 0
+    channels[:, acquired[1] :] = 0
     return np.moveaxis(channels.astype(np.float32).view(np.complex64), 2, 0)
 
   record = {"file": str(path)}
-  details = {
-    "file_shape": list(shape),
-    "acquired_columns": [0, acquired],
-    "note": MULTI_NOTE,
-  }
+  details = {"file_shape": list(shape), "acquired_columns": acquired}
+  details["note"] = MULTI_NOTE
   return RawScan(path, shape[0], read_slice, record, details, centred_image=False)
 
 

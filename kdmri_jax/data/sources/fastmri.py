@@ -109,15 +109,9 @@ def _opened(path: pathlib.Path) -> Iterator[RawScan]:
       sampled = np.broadcast_to(columns, (slices, *shape[1:]))
     else:
       details |= _encoded(path, header.text, shape[1:])
-    yield RawScan(
-      path,
-      slices,
-      lambda k: kspace[k].reshape(shape),
-      record={"file": str(path), "phase_encode_axis": 1},
-      details=details,
-      sampled=sampled,
-      header=header,
-    )
+    read_slice = lambda k: kspace[k].reshape(shape)  # noqa: E731
+    record = {"file": str(path), "phase_encode_axis": 1}
+    yield RawScan(path, slices, read_slice, record, details, sampled, header=header)
 
 
 def _shape(path, kspace):

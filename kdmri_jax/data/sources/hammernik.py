@@ -78,18 +78,13 @@ def _scan(path: pathlib.Path, numbers: list[int], note: str = "") -> RawScan:
   """The slices rawdata<k>.mat of a folder, or of the folder of one of them."""
   folder = path if path.is_dir() else path.parent
 
-  def read_maps():
-    return (_read(folder / f"espirit{k}.mat", "sensitivities") for k in numbers)
-
-  maps = folder / f"espirit{numbers[0]}.mat"
-  return RawScan(
-    path,
-    len(numbers),
-    lambda k: _read(folder / f"rawdata{numbers[k]}.mat", "rawdata"),
-    record={"file": str(path), "phase_encode_axis": 1},
-    details={"file": str(folder), "file_slices": numbers, "note": note},
-    sensitivities=Sensitivities(maps, read_maps, "Copy it from the official data"),
-  )
+  read_slice = lambda k: _read(folder / f"rawdata{numbers[k]}.mat", "rawdata")  # noqa: E731
+  record = {"file": str(path), "phase_encode_axis": 1}
+  details = {"file": str(folder), "file_slices": numbers, "note": note}
+  files = [folder / f"espirit{k}.mat" for k in numbers]
+  read_maps = lambda: (_read(file, "sensitivities") for file in files)  # noqa: E731
+  maps = Sensitivities(files[0], read_maps, "Copy it from the official data")
+  return RawScan(path, len(numbers), read_slice, record, details, sensitivities=maps)
 
 
 def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:
