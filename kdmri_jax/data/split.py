@@ -21,7 +21,7 @@ class Split:
   """The split of the subjects.
 
   Attributes:
-    parts: the volumes of "train", "validation" and, where subjects are held out, "test".
+    parts: volumes of "train", "validation" and, where subjects are held out, "test".
     unused: subjects that are in no split.
     rule: one sentence on the rule of the split.
   """
@@ -67,10 +67,10 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
   if not config.train:
     owner |= dict.fromkeys(unused, "train")
     unused = []
-  parts = {
-    name: [v for v in volumes if owner.get(v.subject) == name] for name in SPLITS
-  }
-  parts = {name: tuple(part) for name, part in parts.items() if part}
+  parts = {}
+  for name in SPLITS:
+    if part := tuple(v for v in volumes if owner.get(v.subject) == name):
+      parts[name] = part
   if "train" not in parts:
     remedy = f"Exclude some of them from validation and test: {_some(subjects)}."
     raise ArgumentError("train", "no subject left for training", "at least one", remedy)
