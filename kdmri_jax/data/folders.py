@@ -50,14 +50,9 @@ def files_of(
   Raises:
     UserError: there is none.
   """
-  paths = [
-    path
-    for path in sorted(root.rglob("*") if below else root.iterdir())
-    if path.name.endswith(tuple(endings))
-    and path.name[0] != "."
-    and path.is_file()
-    and use(path)
-  ]
+  paths = sorted(root.rglob("[!.]*") if below else root.glob("[!.]*"))
+  paths = [path for path in paths if path.name.endswith(tuple(endings)) and use(path)]
+  paths = [path for path in paths if path.is_file()]
   if not paths:
     kinds = " or ".join(f"*{ending}" for ending in endings)
     raise not_there(root, f"file {kinds} in it{' or below' if below else ''}", holding)
@@ -124,8 +119,7 @@ def files_of_parts(
   paths = [
     (path, parts[folder.name] if len(folders) == len(parts) else None)
     for folder in folders or [root]
-    for path in sorted(folder.glob("*.h5"))
-    if path.name[0] != "."
+    for path in sorted(folder.glob("[!.]*.h5"))
   ]
   if not paths:
     what = f"file *.h5, nor any in {' or '.join(parts)} {folders_in(root)}"

@@ -72,7 +72,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   folders.choose(config, "T1", ["T1"], root)
   paths = [path for path in sorted(root.rglob("CC*")) if path.is_file()]
   images = {path: name for path in paths if (name := _IMAGE.fullmatch(path.name))}
-  kspaces = sorted(path for path in root.rglob("*.npy") if path.name[0] != ".")
+  kspaces = sorted(root.rglob("[!.]*.npy"))
   if bool(images) == bool(kspaces):
     raise _not_one_kind(root, *[*images][:1], *kspaces[:1])
   if images and config.combine not in ("", "rss"):

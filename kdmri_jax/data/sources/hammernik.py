@@ -59,11 +59,9 @@ def _sequence(config: DataConfig, root: pathlib.Path) -> pathlib.Path:
 
 def _subjects(folder: pathlib.Path) -> list[tuple[int, pathlib.Path]]:
   """Numbers and folders, in the order of the numbers."""
-  if not folder.is_dir():
-    return []
   return sorted(
     (int(path.name), path)
-    for path in folder.iterdir()
+    for path in folder.glob("*")
     if path.name.isdecimal() and slice_numbers(path)
   )
 

@@ -48,7 +48,7 @@ def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
   """The h5 files of one split, 2 before 10; none where the split has no folder."""
   if not folder.is_dir():
     return []
-  files = [path for path in (folder / f"acc_{tag}").glob("*.h5") if path.name[0] != "."]
+  files = list((folder / f"acc_{tag}").glob("[!.]*.h5"))
   if not files:
     names = sorted(path.name for path in folder.glob("acc_*"))
     found = f"no h5 file there (beside it: {', '.join(names) or 'nothing'})"
