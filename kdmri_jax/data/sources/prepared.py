@@ -113,11 +113,11 @@ def _write_all(items, folder, settings):
 
 
 def _h5_bytes(volume: Volume) -> memoryview:
-  buffer = io.BytesIO()
+  buffer, known = io.BytesIO(), digests.add(volume).digests
   with h5py.File(buffer, "w") as file:
     for key, array in volume.arrays.items():
       file[key] = array
-      file[f"digests/{key}"] = [d.encode() for d in digests.add(volume).digests[key]]
+      file[f"digests/{key}"] = [digest.encode() for digest in known[key]]
     if volume.kspace is not None:
       file[_PEAK] = coverage.peak_of(volume.kspace)
       file[f"digests/{_PEAK}"] = digests.of_slices(file[_PEAK][()][None])[0].encode()
