@@ -95,9 +95,8 @@ def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
     found = "h5 files, which hold the k-space of several coils"
     expected = "NIfTI originals or single-channel *.npy"
     return UserError(root, found, expected, "Read them with the source calgary_multi.")
-  found = "no file named like CC0001_philips_15_55_M.nii.gz and no *.npy in it or below"
-  expected = "the NIfTI originals, or Train/*.npy and Val/*.npy"
-  return UserError(root, found, expected, "Name the folder that holds them as root.")
+  what = "file named like CC0001_philips_15_55_M.nii.gz and no *.npy in it or below"
+  return folders.not_there(root, what, "the originals, or Train/*.npy and Val/*.npy")
 
 
 def _from_nifti(config: DataConfig, path: pathlib.Path, name: re.Match) -> Volume:
