@@ -103,9 +103,8 @@ class RawScan:
         missing or do not fit.
     """
     pairs = self.pairs(sensitivities=way == "sense")
-    images, found = coils.combine(
-      pairs, way, self.path, centred_image=self.centred_image
-    )
+    centred = self.centred_image
+    images, found = coils.combine(pairs, way, self.path, centred_image=centred)
     record = self.record | self.details
     notes = (record.get("note"), found["note"], *self.notes)
     record |= found | {"note": " ".join(filter(None, notes))}

@@ -1,7 +1,7 @@
 """Synthetic subjects, for demonstrations and tests without image files."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,11 +12,7 @@ from kdmri_jax.data.source import Source, no_files
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.lookup import unknown
 
-FAMILIES: dict[str, Callable] = {
-  "brain": brain.draw,
-  "cardiac": cardiac.draw,
-  "knee": knee.draw,
-}
+FAMILIES = {"brain": brain.draw, "cardiac": cardiac.draw, "knee": knee.draw}
 
 NOTE = (
   "Synthetic anatomy: results show that the pipeline works, not how it generalises."
