@@ -162,6 +162,8 @@ def blank(slices: int, rows: int, columns: int, rng: np.random.Generator) -> Can
   """A black stack of `slices` slices of `rows` x `columns` square pixels."""
   pixel = 2.0 / min(rows, columns)
   centred = lambda n: (np.arange(n, dtype=np.float32) - (n - 1) / 2) * pixel  # noqa: E731
-  z = np.linspace(-1, 1, slices) if slices > 1 else np.zeros(1)
-  axes = np.ix_(*(a.astype(np.float32) for a in (z, centred(rows), centred(columns))))
-  return Canvas(*axes, pixel, np.zeros((slices, rows, columns), np.float32), rng)
+  depth = np.linspace(-1, 1, slices) if slices > 1 else np.zeros(1)
+  axes = (depth, centred(rows), centred(columns))
+  z, y, x = np.ix_(*(axis.astype(np.float32) for axis in axes))
+  image = np.zeros((slices, rows, columns), np.float32)
+  return Canvas(z, y, x, pixel, image, rng)
