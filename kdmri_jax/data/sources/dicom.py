@@ -127,15 +127,13 @@ def _refuse_unusable(headers):
   first = headers[0]
   for header in headers:
     kinds = sorted({frame.component for frame in header.frames} - {"MAGNITUDE"})
-    problems = {
-      f"{' and '.join(kinds).lower()} images": kinds,
-      f"colours ({header.colours})": header.colours,
-      "a mosaic, all slices as tiles of one image": header.mosaic,
-      f"{header.shape} pixels, but {first.shape} in {first.path.name}": (
-        header.shape != first.shape
-      ),
-    }
-    for problem, there in problems.items():
+    sizes = f"{header.shape} pixels, but {first.shape} in {first.path.name}"
+    for problem, there in (
+      (f"{' and '.join(kinds).lower()} images", kinds),
+      (f"colours ({header.colours})", header.colours),
+      ("a mosaic, all slices as tiles of one image", header.mosaic),
+      (sizes, header.shape != first.shape),
+    ):
       if there:
         found = f"{problem} in series {header.number} {header.description!r}"
         expected = "magnitude images of one size, grey, one slice each"
