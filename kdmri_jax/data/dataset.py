@@ -1,7 +1,7 @@
 """From a data source to the slices of the training, validation and test set."""
 
+import collections
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -49,16 +49,14 @@ class Dataset:
       A digest of the masks and of each split, and the "training_slices": subject ->
       the digests of its targets.
     """
-    masks = hashlib.blake2b(digest_size=16)
-    for acquisition in self.acquisitions.values():
-      masks.update(np.ascontiguousarray(acquisition.masks))
-    found: dict[str, Any] = {"mask_digest": masks.hexdigest()}
-    for name in ("train", "validation", "test"):
+    masks = (np.ascontiguousarray(a.masks) for a in self.acquisitions.values())
+    found: dict[str, Any] = {"mask_digest": digests.digest(masks)}
+    for name in SPLITS:
       found[f"{name}_digest"] = digests.of_volumes(getattr(self, name).volumes)
-    slices: dict[str, list[str]] = {}
+    slices = collections.defaultdict(list)
     for volume in self.train.volumes:
-      slices.setdefault(volume.subject, []).extend(volume.digests["target"])
-    return {**found, "training_slices": slices}
+      slices[volume.subject] += volume.digests["target"]
+    return found | {"training_slices": dict(slices)}
 
 
 def read(config: DataConfig) -> Iterator[Volume]:
@@ -101,59 +99,46 @@ def load(
   """
   split = splitting.divide(tuple(_within_memory(read(config), config)), config)
   splitting.refuse_shared_slices(split)
-  volumes = (*split.train, *split.validation, *split.test)
-  acquisitions = {
-    shape: _acquisition(acquisition_for, shape) for shape in _shapes(volumes)
-  }
+  volumes = [volume for part in split.parts.values() for volume in part]
+  acquisitions = {shape: acquisition_for(shape) for shape in _shapes(volumes)}
   channels = 2 if any(map(_is_complex, volumes)) else 1
   measured = all(volume.kspace is not None for volume in volumes)
   if measured:
     for volume in volumes:
-      acquisition = acquisitions[volume.target.shape[1:]]
-      _refuse_choice(acquisition, volume.file)
-      peak = coverage.peak_of(volume.kspace) if volume.peak is None else volume.peak
-      coverage.check_mask(peak, acquisition.masks[0], volume.file)
+      _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
   sets = {
-    name: slice_set.make(getattr(split, name), acquisitions, channels, measured)
-    for name in SPLITS
-    if getattr(split, name)
+    name: slice_set.make(part, acquisitions, channels, measured)
+    for name, part in split.parts.items()
   }
   record = _record(config, split, sets, volumes, measured)
   for size, count in record["shapes"].items():
     logging.info("data: slices of %s: %s", size, count)
   for note in record["notes"]:
     logging.info("data: %s", note)
-  test = sets.get("test", sets["validation"])
-  return Dataset(acquisitions, sets["train"], sets["validation"], test, record)
-
-
-def _acquisition(make: Callable[[Shape], Acquisition], shape: Shape) -> Acquisition:
-  acquisition = make(shape)
-  if acquisition.masks.shape[1:] != shape:
-    found = f"shape {acquisition.masks.shape[1:]}"
-    remedy = "Use a mask made for this data, or crop the data to its shape."
-    raise UserError("mask", found, f"the shape of the slices, {shape}", remedy)
-  return acquisition
+  return Dataset(acquisitions, **({"test": sets["validation"]} | sets), record=record)
 
 
 def _is_complex(volume: Volume) -> bool:
   return volume.target.dtype.kind == "c"
 
 
-def _refuse_choice(acquisition: Acquisition, where) -> None:
+def _check_acquisition(volume: Volume, acquisition: Acquisition) -> None:
+  """Refuses an acquisition that is not that of the volume's k-space."""
   if len(acquisition.masks) > 1 or acquisition.snr is not None:
     found = "measured k-space, and settings of several tasks or of noise"
     remedy = "Leave config.tasks and config.noise at their defaults."
-    raise UserError(where, found, "images, from which k-space is simulated", remedy)
+    expected = "images, from which k-space is simulated"
+    raise UserError(volume.file, found, expected, remedy)
+  peak = coverage.peak_of(volume.kspace) if volume.peak is None else volume.peak
+  coverage.check_mask(peak, acquisition.masks[0], volume.file)
 
 
 def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Volume]:
   """The volumes with their digests, as long as there is memory for them."""
   taken = 0
   for volume in volumes:
-    arrays = (volume.target, volume.kspace, volume.zero_filled)
     if not is_stored(volume.target):
-      taken += sum(array.nbytes for array in arrays if array is not None)
+      taken += sum(array.nbytes for array in volume.arrays.values())
     if taken > config.memory_mb * 2**20:
       found = f"images that together need more memory than memory_mb={config.memory_mb}"
       remedy = "Prepare volumes, which can stay in their files, or raise memory_mb."
@@ -182,14 +167,14 @@ def _record(config, split, sets, volumes, measured):
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
   if unused:
     notes.append("Some files contain k-space; it is not used: others have none.")
-  shapes: dict[str, dict[str, int]] = {}
-  for name, part in sets.items():
-    for slices in part.parts:
-      size = "x".join(map(str, shape_of(slices)))
-      shapes.setdefault(size, {})[name] = len(slices.target)
-  if len(shapes) > 1:
+  counts = {
+    name: {"x".join(map(str, shape_of(s))): len(s.target) for s in part.parts}
+    for name, part in sets.items()
+  }
+  sizes = dict.fromkeys(size for own in counts.values() for size in own)
+  if len(sizes) > 1:
     notes.append(
-      f"Slices have {len(shapes)} shapes ({', '.join(shapes)}), each with its own "
+      f"Slices have {len(sizes)} shapes ({', '.join(sizes)}), each with its own "
       "mask; the report describes that of the slice that it shows."
     )
   return {
@@ -201,11 +186,11 @@ def _record(config, split, sets, volumes, measured):
       name: sorted({v.subject for v in part.volumes}) for name, part in sets.items()
     },
     "unused_subjects": list(split.unused),
-    "slices": {
-      name: sum(len(slices.target) for slices in part.parts)
-      for name, part in sets.items()
+    "slices": {name: sum(own.values()) for name, own in counts.items()},
+    "shapes": {
+      size: {name: own[size] for name, own in counts.items() if size in own}
+      for size in sizes
     },
-    "shapes": shapes,
     "channels": sets["train"].parts[0].target.shape[3],
     "complex_file": next((v.file for v in volumes if _is_complex(v)), None),
     "scaling": config.scaling,
@@ -213,7 +198,7 @@ def _record(config, split, sets, volumes, measured):
     "slices_per_volume": config.slices_per_volume,
     "stored_kspace_used": measured,
     "simulated_kspace": simulated,
-    "held_out_test": bool(split.test),
+    "held_out_test": "test" in split.parts,
     "notes": notes,
     "volumes": [
       {"name": v.name, "subject": v.subject, "split": name}

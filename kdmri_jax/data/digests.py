@@ -25,8 +25,7 @@ def add(volume: Volume) -> Volume:
   """The volume with the digests of its arrays, unless it has them already."""
   if volume.digests:
     return volume
-  arrays = {key: getattr(volume, key) for key in ("target", "kspace", "zero_filled")}
-  found = {key: of_slices(array) for key, array in arrays.items() if array is not None}
+  found = {key: of_slices(array) for key, array in volume.arrays.items()}
   return dataclasses.replace(volume, digests=found)
 
 

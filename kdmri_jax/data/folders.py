@@ -1,12 +1,13 @@
-"""Helpers for reading folders of files: paths, names and subjects."""
+"""Helpers for reading folders of files: paths, names, contrasts and subjects."""
 
 import fnmatch
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.reading import split_name
 
 SPLITS = ("train", "validation", "test")
 
@@ -49,35 +50,33 @@ def files_of(
   Raises:
     UserError: there is none.
   """
-  paths = [
-    path
-    for path in sorted(root.rglob("*") if below else root.iterdir())
-    if path.name.endswith(tuple(endings))
-    and path.name[0] != "."
-    and path.is_file()
-    and use(path)
-  ]
+  paths = sorted(root.rglob("[!.]*") if below else root.glob("[!.]*"))
+  paths = [path for path in paths if path.name.endswith(tuple(endings)) and use(path)]
+  paths = [path for path in paths if path.is_file()]
   if not paths:
     kinds = " or ".join(f"*{ending}" for ending in endings)
     raise not_there(root, f"file {kinds} in it{' or below' if below else ''}", holding)
   return paths
 
 
-def labelled_files(
+def named_files(
   config: DataConfig,
   endings: Sequence[str],
   holding: str,
+  folder: pathlib.Path | None = None,
   use: Callable[[pathlib.Path], bool] = lambda path: True,
-) -> Iterator[tuple[pathlib.Path, str]]:
-  """The files below `config.root` whose volumes are wanted, with their labels.
+) -> Iterator[tuple[pathlib.Path, str, str]]:
+  """The wanted files below a folder, with the names of volume and subject.
 
-  Arguments and errors as for `files_of`; a volume's name is its label by `safe_name`.
+  Both are the path below the folder; `config.subject_pattern` may name the subject.
+  The folder is `config.root` by default. Other arguments and errors as for `files_of`.
   """
-  root = root_folder(config)
+  root = folder or root_folder(config)
   for path in files_of(root, endings, holding, use=use):
     label = label_of(root, path)
-    if wanted(config, safe_name(label)):
-      yield path, label
+    name = safe_name(label)
+    if wanted(config, name):
+      yield path, name, subject_of(config, path, label)
 
 
 def not_there(root: pathlib.Path, what: str, holding: str) -> UserError:
@@ -99,33 +98,33 @@ def folders_in(root: pathlib.Path) -> str:
 
 
 def files_of_parts(
-  root: pathlib.Path, parts: Mapping[str, str], holding: str
-) -> list[tuple[pathlib.Path, str | None]]:
-  """The h5 files of a data set's own folders, or of the root where it has none.
+  config: DataConfig, parts: Mapping[str, str], holding: str
+) -> Iterator[tuple[pathlib.Path, str | None]]:
+  """The wanted h5 files of a data set's own folders, or of the root where it has none.
 
   Args:
-    root: the folder.
-    parts: name of a folder in it -> its split.
+    config: its root; a volume's name is the file's without ".h5".
+    parts: name of a folder in the root -> its split.
     holding: the expected layout, for the message.
 
-  Returns:
+  Yields:
     Each file, sorted by path in the order of the folders, and its split, None where
     some of the folders are missing.
 
   Raises:
     UserError: there is no file.
   """
+  root = root_folder(config)
   folders = [root / name for name in parts if (root / name).is_dir()]
   paths = [
     (path, parts[folder.name] if len(folders) == len(parts) else None)
     for folder in folders or [root]
-    for path in sorted(folder.glob("*.h5"))
-    if path.name[0] != "."
+    for path in sorted(folder.glob("[!.]*.h5"))
   ]
   if not paths:
     what = f"file *.h5, nor any in {' or '.join(parts)} {folders_in(root)}"
     raise not_there(root, what, holding)
-  return paths
+  yield from (entry for entry in paths if wanted(config, entry[0].stem))
 
 
 def wanted(config: DataConfig, name: str) -> bool:
@@ -135,9 +134,43 @@ def wanted(config: DataConfig, name: str) -> bool:
   )
 
 
+def choose(
+  config: DataConfig, usual: str, available: Iterable[str], where: object
+) -> str:
+  """The name of the image that `config.contrast` selects.
+
+  Args:
+    config: its contrast; "" takes the default.
+    usual: the name of the source's default image; "" where it takes all.
+    available: the names of the existing images.
+    where: the folder or file that an error message names.
+
+  Raises:
+    ArgumentError: there is no such image; the message lists the existing ones.
+  """
+  name = config.contrast or usual
+  available = list(available)
+  if name and name not in available:
+    found = f"{name!r}, of which there is no image in {where}"
+    expected = f"one of {', '.join(available) or 'none'}; '' takes {usual or 'all'}"
+    raise ArgumentError("contrast", found, expected)
+  return name
+
+
 def safe_name(text: str) -> str:
   """The text as a file name that is valid on every file system."""
   return re.sub(r"[^A-Za-z0-9._-]+", "_", text)
+
+
+def refuse_equal_names(names: Iterable[str], files: Iterable[str]) -> None:
+  """Refuses two volumes of one name; `files` are theirs, for the message."""
+  first: dict[str, str] = {}
+  for name, file in zip(names, files, strict=True):
+    if name in first:
+      found = f"the volume name {name!r}, which {first[name]} has too"
+      expected = "different names, because files are named by them"
+      raise UserError(file, found, expected, "Rename one of the files.")
+    first[name] = file
 
 
 def label_of(folder: pathlib.Path, path: pathlib.Path) -> str:
@@ -150,9 +183,7 @@ def label_of(folder: pathlib.Path, path: pathlib.Path) -> str:
   Returns:
     The parts of the path joined by "_", without .nii.gz or another last ending.
   """
-  *parents, name = path.relative_to(folder).parts
-  ending = ".nii.gz" if name.endswith(".nii.gz") else path.suffix
-  return "_".join((*parents, name.removesuffix(ending)))
+  return "_".join((*path.relative_to(folder).parts[:-1], split_name(path)[0]))
 
 
 def subject_of(config: DataConfig, path: pathlib.Path, default: str) -> str:

@@ -1,19 +1,21 @@
-"""Undersampled k-space of one coil or of a combination of several."""
+"""K-space as a source reads it: combined to images, or undersampled and kept."""
 
-import os
+import dataclasses
+import functools
+import itertools
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
 
-SENSITIVITIES = "_sens.npy"
 COMBINED = (
   "The k-space of several coils was replaced by that of their zero-filled images' "
   "combination, restricted to the sampled points. No coil measured it: it only "
@@ -42,121 +44,134 @@ class Measured(NamedTuple):
   header: RawHeader = NO_HEADER
 
 
-class Plane(NamedTuple):
-  """The measurement of one slice.
+class Sensitivities(NamedTuple):
+  """The sensitivities of a scan's coils.
 
   Attributes:
-    kspace: centred, complex64 [C, H, W].
-    maps: sensitivities of the coils, likewise; None for one coil.
-    sampled: the sampled points, bool [H, W].
+    file: their file, or the first of several.
+    read: reads those of each slice, complex [C, H, W].
+    remedy: the way to obtain a missing file, without a full stop.
   """
 
-  kspace: np.ndarray
-  maps: np.ndarray | None
-  sampled: np.ndarray
+  file: pathlib.Path
+  read: Callable[[], Iterable[np.ndarray]]
+  remedy: str
 
 
-def of_planes(
-  path: pathlib.Path,
-  planes: Iterable[Plane],
-  record: dict[str, Any],
-  header: RawHeader = NO_HEADER,
-  *,
-  centred_image: bool = True,
-) -> Measured:
-  """Combines coils slice by slice and finds the mask.
+@dataclasses.dataclass(frozen=True)
+class RawScan:
+  """The k-space of one scan, whose slices are read one by one.
 
-  Args:
-    path: the file, for messages.
-    planes: the slices, all of one shape.
-    record: of the file; coils, combine and note are added.
+  Attributes:
+    path: its file or folder.
+    count: number of slices, at least 1.
+    read: reads slice k, complex64 [C, H, W], centred; called in the order of k.
+    record: entries for the record of its volume or measurement.
+    details: further entries for that of its volume.
+    sampled: the sampled points of each slice, bool [S, H, W]; None where the points
+      that are exactly zero in all coils were not sampled.
+    sensitivities: of the coils; None for NAME_sens.npy beside the file NAME, complex
+      in the shape of the k-space, (slices, coils, rows, columns).
     header: metadata of the file.
+    notes: sentences for the end of the note of its volume.
     centred_image: see `coils.to_image`.
-
-  Raises:
-    UserError: slices have different masks, or a sample is not finite or outside the
-      mask.
   """
-  images, masks, count = [], [], 1
-  for kspace, maps, sampled in planes:
-    _check(path, kspace, sampled)
-    own = coils.to_image(kspace, centred_image=centred_image)
-    images.append(own[0] if maps is None else coils.by_sensitivity(own, maps))
-    masks.append(sampled)
-    count = len(kspace)
-  points = _one_sampling(path, masks)
-  mask = np.fft.ifftshift(points).astype(np.uint8)
-  kspace = np.fft.fft2(np.stack(images), norm="ortho") * mask
-  note = COMBINED if count > 1 else ""
-  record = record | {"coils": count, "combine": "sense" if count > 1 else ""}
-  record["note"] = " ".join(filter(None, (record.get("note"), note)))
-  return Measured(kspace.astype(np.complex64), mask, record, header)
 
+  path: pathlib.Path
+  count: int
+  read: Callable[[int], np.ndarray]
+  record: dict[str, Any]
+  details: dict[str, Any] = dataclasses.field(default_factory=dict)
+  sampled: np.ndarray | None = None
+  sensitivities: Sensitivities | None = None
+  header: RawHeader = NO_HEADER
+  notes: Sequence[str] = ()
+  centred_image: bool = True
 
-def by_zeros(slices: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[Plane]:
-  """Planes of centred k-space [C, H, W] and sensitivities, with the mask from zeros.
+  def has_gaps(self) -> bool:
+    """Whether the middle slice lacks more points than those of a border."""
+    middle = self.read(self.count // 2)
+    return bool(coils.missing_samples((middle != 0).any(0)))
 
-  A point that is exactly zero in all coils was not sampled.
-  """
-  for kspace, maps in slices:
-    yield Plane(kspace, maps, (kspace != 0).any(0))
+  def volume(
+    self, name: str, subject: str, way: str, split: str | None = None
+  ) -> Volume:
+    """The volume of fully sampled k-space, of coils combined by `coils.combine`.
 
+    Raises:
+      UserError: k-space is undersampled, slices differ in shape, or sensitivities are
+        missing or do not fit.
+    """
+    pairs = self.pairs(sensitivities=way == "sense")
+    centred = self.centred_image
+    images, found = coils.combine(pairs, way, self.path, centred_image=centred)
+    record = self.record | self.details
+    notes = (record.get("note"), found["note"], *self.notes)
+    record |= found | {"note": " ".join(filter(None, notes))}
+    return Volume(name, subject, images, None, None, split, record, header=self.header)
 
-def sensitivities(
-  path: pathlib.Path, shape: tuple[int, ...], settings: DataConfig
-) -> Iterable[np.ndarray | None]:
-  """The sensitivities of each slice, from NAME_sens.npy beside the file NAME.
+  def measured(self, config: DataConfig) -> Measured:
+    """The undersampled k-space of one coil, or of the coils' combination.
 
-  Args:
-    path: the file.
-    shape: of its k-space: slices, coils, rows, columns.
-    settings: their `combine` must be "sense" where there are several coils.
+    Raises:
+      UserError: several coils and another `config.combine` than "sense", missing or
+        unfitting sensitivities, slices with different masks, or a sample that is not
+        finite or outside the mask.
+    """
+    images, masks, count = [], [], len(self.read(0))
+    if count > 1 and config.combine != "sense":
+      found = f"undersampled k-space of {count} coils"
+      expected = "k-space of one coil: no coil measured a root sum of squares"
+      name = self._own_sensitivities.file.name
+      remedy = f"Put the sensitivities into {name} beside it and combine by 'sense'."
+      raise UserError(self.path, found, expected, remedy)
+    for k, (kspace, maps) in enumerate(self.pairs(sensitivities=count > 1)):
+      points = (kspace != 0).any(0) if self.sampled is None else self.sampled[k]
+      _check(self.path, kspace, points)
+      own = coils.to_image(kspace, centred_image=self.centred_image)
+      images.append(own[0] if maps is None else coils.by_sensitivity(own, maps))
+      masks.append(points)
+    mask = np.fft.ifftshift(_one_sampling(self.path, masks)).astype(np.uint8)
+    kspace = np.fft.fft2(np.stack(images), norm="ortho") * mask
+    record = self.record | {"coils": count, "combine": "sense" if count > 1 else ""}
+    notes = (record.get("note"), COMBINED if count > 1 else "")
+    record["note"] = " ".join(filter(None, notes))
+    return Measured(kspace.astype(np.complex64), mask, record, self.header)
 
-  Returns:
-    For each slice complex [C, H, W], or None where there is one coil.
+  def pairs(
+    self, *, sensitivities: bool
+  ) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Each slice, with the sensitivities of its coils or None.
 
-  Raises:
-    UserError: several coils and another `combine`, no such file, or another shape.
-  """
-  own = path.with_name(path.stem + SENSITIVITIES)
-  if shape[1] == 1:
-    return [None] * shape[0]
-  require_sense(path, shape[1], own.name, settings)
-  if not own.is_file():
+    Raises:
+      UserError: sensitivities are missing or do not fit.
+    """
+    slices = map(self.read, range(self.count))
+    if not sensitivities:
+      yield from zip(slices, itertools.repeat(None), strict=False)
+      return
+    file, read, remedy = self._own_sensitivities
+    if not file.is_file():
+      name = self.path.name
+      expected = f"the coil sensitivities of {name}, which combine='sense' needs"
+      remedy = f"{remedy}, or combine the coils by 'rss'."
+      raise UserError(file, "no such file", expected, remedy)
+    with reading(file, TypeError):
+      pairs = itertools.zip_longest(slices, read(), fillvalue=np.empty(0))
+    for k, (kspace, maps) in enumerate(pairs):
+      if maps.shape != kspace.shape or maps.dtype.kind != "c":
+        found = f"{maps.dtype} numbers of shape {maps.shape} for slice {k}"
+        expected = f"complex numbers in the shape of its k-space, {kspace.shape}"
+        remedy = f"Estimate the sensitivities from {self.path.name}."
+        raise UserError(file, found, expected, remedy)
+      yield kspace, maps
+
+  @property
+  def _own_sensitivities(self) -> Sensitivities:
+    file = self.path.with_name(f"{self.path.stem}_sens.npy")
     remedy = "Estimate them (ESPIRiT, for instance) and save them with numpy.save"
-    raise no_sensitivities(own, path, remedy)
-  with reading(own):
-    maps = np.load(own, mmap_mode="r", allow_pickle=False)
-  if maps.shape != shape or maps.dtype.kind != "c":
-    found = f"{maps.dtype} numbers of shape {maps.shape}"
-    expected = f"complex numbers in the shape of the k-space, {shape}"
-    raise UserError(own, found, expected, "Estimate the sensitivities from this file.")
-  return maps
-
-
-def no_sensitivities(own: pathlib.Path, path: pathlib.Path, remedy: str) -> UserError:
-  """The error for a missing file `own` of the sensitivities of the file `path`."""
-  expected = f"the coil sensitivities of {path.name}, which combine='sense' needs"
-  remedy = f"{remedy}, or combine the coils by 'rss'."
-  return UserError(own, "no such file", expected, remedy)
-
-
-def require_sense(
-  path: str | os.PathLike, count: int, name: str, settings: DataConfig
-) -> None:
-  """Refuses several coils that `settings.combine` does not combine by "sense".
-
-  Args:
-    path: the file, for the message.
-    count: how many coils there are.
-    name: of the file with their sensitivities.
-    settings: the data settings.
-  """
-  if count > 1 and settings.combine != "sense":
-    found = f"undersampled k-space of {count} coils"
-    expected = "k-space of one coil: no coil measured a root sum of squares"
-    remedy = f"Put the sensitivities into {name} beside it and combine by 'sense'."
-    raise UserError(path, found, expected, remedy)
+    read = functools.partial(np.load, file, mmap_mode="r", allow_pickle=False)
+    return self.sensitivities or Sensitivities(file, read, remedy)
 
 
 def _check(path, kspace, sampled):

@@ -68,22 +68,20 @@ def make(
 
 
 def _part(volumes, channels, measured) -> Slices:
-  convert = functools.partial(to_channels, channels=channels)
-  target = _stack([v.target for v in volumes], convert)
+  def stack(name, convert):
+    arrays = [getattr(volume, name) for volume in volumes]
+    if is_stored(arrays[0]):
+      return stored.join(arrays, convert)
+    return np.concatenate([convert(array) for array in arrays])
+
+  as_channels = functools.partial(to_channels, channels=channels)
+  target = stack("target", as_channels)
   if not measured:
     return Slices(target)
-  kspace = _stack([v.kspace for v in volumes], lambda rows: rows)
+  kspace = stack("kspace", lambda rows: rows)
   if channels == 1:
-    zero_filled = _stack([v.zero_filled for v in volumes], convert)
-  else:
-    zero_filled = _stack([v.kspace for v in volumes], _zero_filled_channels)
-  return Slices(target, kspace, zero_filled)
-
-
-def _stack(arrays, convert):
-  if is_stored(arrays[0]):
-    return stored.join(arrays, convert)
-  return np.concatenate([convert(array) for array in arrays])
+    return Slices(target, kspace, stack("zero_filled", as_channels))
+  return Slices(target, kspace, stack("kspace", _zero_filled_channels))
 
 
 def _view(volume, part: Slices, start, stop) -> Volume:

@@ -112,9 +112,8 @@ def no_single_file(path: pathlib.Path, config: DataConfig) -> Scan:
 
 def no_files(path: pathlib.Path, config: DataConfig) -> Scan:
   """For `Source.read` and `read_folder` of a source without files."""
-  raise ArgumentError(
-    "source", repr(config.source), f"a source that reads files such as {path.name}"
-  )
+  expected = f"a source that reads files such as {path.name}"
+  raise ArgumentError("source", repr(config.source), expected)
 
 
 def only(path: pathlib.Path, volumes: Iterable[Volume], config: DataConfig) -> Scan:
@@ -132,12 +131,9 @@ def only(path: pathlib.Path, volumes: Iterable[Volume], config: DataConfig) -> S
   volume = next(chosen, None)
   if volume is None:
     asked = " or ".join(map(repr, config.include))
-    raise UserError(
-      path,
-      f"no volume {asked}" if asked else f"nothing that {config.source} reads there",
-      "a volume of this source",
-      "" if asked else "Name another source.",
-    )
+    found = f"no volume {asked}" if asked else f"nothing that {config.source} reads"
+    remedy = "" if asked else "Name another source."
+    raise UserError(path, found, "a volume of this source", remedy)
   others = [other.name for other, _ in zip(chosen, range(4), strict=False)]
   if others:
     more = " and perhaps more" if len(others) == 4 else ""

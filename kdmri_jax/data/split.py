@@ -8,7 +8,7 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.digests import CONSTANT
-from kdmri_jax.data.folders import SPLITS
+from kdmri_jax.data.folders import SPLITS, refuse_equal_names
 from kdmri_jax.data.source import FILE
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
@@ -21,14 +21,12 @@ class Split:
   """The split of the subjects.
 
   Attributes:
-    train, validation, test: volumes; `test` is empty where no subjects are held out.
+    parts: volumes of "train", "validation" and, where subjects are held out, "test".
     unused: subjects that are in no split.
     rule: one sentence on the rule of the split.
   """
 
-  train: tuple[Volume, ...]
-  validation: tuple[Volume, ...]
-  test: tuple[Volume, ...]
+  parts: dict[str, tuple[Volume, ...]]
   unused: tuple[str, ...]
   rule: str
 
@@ -46,8 +44,7 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
     config: the globs, the fraction and the seed of the draw.
 
   Returns:
-    The split; every subject is in one part at most, `train` and `validation` are
-    not empty.
+    The split; every subject is in one part at most, none of which is empty.
 
   Raises:
     UserError: a glob matches no subject, a subject belongs to two splits, a split stays
@@ -61,9 +58,8 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
       rule += " The split of the folders is not used."
   else:
     owner, rule = _by_layout(volumes), f"The folders of the data divide the {units}."
-  free = [subject for subject in subjects if subject not in owner]
   if "validation" not in owner.values():
-    drawn = _draw(subjects, free, owner, config)
+    drawn = _draw(subjects, owner, config)
     rule = f"{rule} " if owner else ""
     rule += f"{len(drawn)} of {len(subjects)} {units} were drawn for validation."
     owner |= dict.fromkeys(drawn, "validation")
@@ -71,15 +67,16 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
   if not config.train:
     owner |= dict.fromkeys(unused, "train")
     unused = []
-  parts = {
-    name: tuple(v for v in volumes if owner.get(v.subject) == name) for name in SPLITS
-  }
-  if not parts["train"]:
+  parts = {}
+  for name in SPLITS:
+    if part := tuple(v for v in volumes if owner.get(v.subject) == name):
+      parts[name] = part
+  if "train" not in parts:
     remedy = f"Exclude some of them from validation and test: {_some(subjects)}."
     raise ArgumentError("train", "no subject left for training", "at least one", remedy)
-  for name, part in parts.items():
-    _refuse_equal_names(name, part)
-  return Split(**parts, unused=tuple(unused), rule=rule)
+  for part in parts.values():
+    refuse_equal_names([v.name for v in part], [v.file for v in part])
+  return Split(parts, tuple(unused), rule)
 
 
 def refuse_shared_slices(split: Split) -> None:
@@ -92,8 +89,8 @@ def refuse_shared_slices(split: Split) -> None:
     UserError: a slice that is not constant is in two splits, bit for bit.
   """
   seen: dict[str, tuple[str, Volume]] = {}
-  for name in SPLITS:
-    for volume in getattr(split, name):
+  for name, part in split.parts.items():
+    for volume in part:
       for digest in volume.digests["target"]:
         if digest.startswith(CONSTANT):
           continue
@@ -136,12 +133,12 @@ def _by_layout(volumes):
   }
 
 
-def _draw(subjects, free, owner, config):
+def _draw(subjects, owner, config):
   if not 0 < config.validation_fraction < 1:
-    found = str(config.validation_fraction)
+    found, remedy = config.validation_fraction, "Or name the subjects as validation."
     expected = "a number between 0 and 1"
-    remedy = "Or name the subjects as validation."
-    raise ArgumentError("validation_fraction", found, expected, remedy)
+    raise ArgumentError("validation_fraction", str(found), expected, remedy)
+  free = [subject for subject in subjects if subject not in owner]
   available = len(free) - (0 if config.train else 1)
   if available < 1:
     there = f"left for validation ({len(subjects)} in all: {_some(subjects)})"
@@ -150,19 +147,8 @@ def _draw(subjects, free, owner, config):
   tested = sum(name == "test" for name in owner.values())
   share = round(config.validation_fraction * (len(subjects) - tested))
   count = min(max(share, 1), available)
-  return [
-    str(s) for s in np.random.default_rng(config.split_seed).permutation(free)[:count]
-  ]
-
-
-def _refuse_equal_names(name, part):
-  seen = {}
-  for volume in part:
-    other = seen.setdefault(volume.name, volume)
-    if other is not volume:
-      found = f"the volume name {volume.name!r}, which {other.file} has too"
-      expected = f"different names in the {name} set, because results are named by them"
-      raise UserError(volume.file, found, expected, "Rename one of the files.")
+  generator = np.random.default_rng(config.split_seed)
+  return [str(subject) for subject in generator.permutation(free)[:count]]
 
 
 def _some(names):

@@ -20,10 +20,9 @@ class StoredArray:
   """An array [N, ...] whose rows are in h5 files; indexing reads them.
 
   Attributes:
-    files: the files.
+    files: the files, whose rows follow each other.
     key: the dataset in each of them.
     digests: digests of the dataset's rows, for each file.
-    places: number of the file and row of its dataset, int [N, 2].
     raw: type in which rows are read.
     shape: of the array.
     dtype: of its values.
@@ -33,24 +32,13 @@ class StoredArray:
   files: tuple[pathlib.Path, ...]
   key: str
   digests: tuple[tuple[str, ...], ...]
-  places: np.ndarray
   raw: np.dtype
   shape: tuple[int, ...]
   dtype: np.dtype
-  convert: Callable[[np.ndarray], np.ndarray]
+  convert: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
 
   def __len__(self) -> int:
     return self.shape[0]
-
-  @property
-  def ndim(self) -> int:
-    """Number of axes."""
-    return len(self.shape)
-
-  @property
-  def nbytes(self) -> int:
-    """Bytes that the array would need in memory."""
-    return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
   def __getitem__(self, index: slice | np.ndarray) -> np.ndarray:
     """Reads rows.
@@ -58,45 +46,35 @@ class StoredArray:
     Raises:
       UserError: a file is missing, damaged or has changed since it was prepared.
     """
-    places = self.places[index]
-    rows = np.empty((len(places), *self.shape[1:3]), self.raw)
-    for number in np.unique(places[:, 0]):
-      path, here = self.files[number], np.flatnonzero(places[:, 0] == number)
+    numbers = np.arange(len(self))[index]
+    rows = np.empty((len(numbers), *self.shape[1:3]), self.raw)
+    ends = np.cumsum(list(map(len, self.digests)))
+    owners = np.searchsorted(ends, numbers, side="right")
+    for owner in np.unique(owners):
+      path, known = self.files[owner], self.digests[owner]
       with reading(path), h5py.File(path) as file:
-        for k in here:
-          row = file[self.key][places[k, 1]]
-          self._check(row, number, places[k, 1])
+        for k in np.flatnonzero(owners == owner):
+          number = numbers[k] - ends[owner] + len(known)
+          row = file[self.key][number]
+          if digests.of_slices(row[None])[0] != known[number]:
+            raise changed(path, f"slice {number} of {self.key!r}")
           rows[k] = row
     return self.convert(rows)
 
-  def _check(self, row: np.ndarray, number: int, slice_number: int) -> None:
-    if digests.of_slices(row[None])[0] != self.digests[number][slice_number]:
-      found = f"slice {slice_number} of {self.key!r}, which has changed since"
-      expected = "the file as `kdmri prepare` wrote it"
-      raise UserError(self.files[number], found, expected, "Prepare the data again.")
 
-  def select(self, index: slice) -> "StoredArray":
-    """Some of the rows, without reading them."""
-    places = self.places[index]
-    shape = (len(places), *self.shape[1:])
-    return dataclasses.replace(self, places=places, shape=shape)
+def changed(path: pathlib.Path, what: str) -> UserError:
+  """The error for a part of a prepared file that is not as written."""
+  expected = "the file as `kdmri prepare` wrote it"
+  found = f"{what}, which has changed since"
+  return UserError(path, found, expected, "Prepare the data again.")
 
 
 def of_file(
   path: pathlib.Path, dataset: h5py.Dataset, found: tuple[str, ...]
 ) -> StoredArray:
   """A whole dataset [S, H, W] of an open file, with the digests of its slices."""
-  places = np.stack([np.zeros(len(dataset), int), np.arange(len(dataset))], axis=1)
-  return StoredArray(
-    files=(path,),
-    key=dataset.name.lstrip("/"),
-    digests=(found,),
-    places=places,
-    raw=dataset.dtype,
-    shape=dataset.shape,
-    dtype=dataset.dtype,
-    convert=_as_it_is,
-  )
+  key, kind = dataset.name.lstrip("/"), dataset.dtype
+  return StoredArray((path,), key, (found,), kind, dataset.shape, kind)
 
 
 def join(
@@ -109,17 +87,14 @@ def join(
       are complex, rows of the others are read as complex numbers, too.
     convert: applied to rows [n, ...] after reading.
   """
-  shifts = [np.array([k, 0]) for k in range(len(arrays))]
-  places = np.concatenate([a.places + s for a, s in zip(arrays, shifts, strict=True)])
-  first, raw = arrays[0], np.result_type(*(array.raw for array in arrays))
-  form = convert(np.zeros((1, *first.shape[1:]), raw))
+  raw = np.result_type(*(array.raw for array in arrays))
+  form = convert(np.zeros((1, *arrays[0].shape[1:]), raw))
   return StoredArray(
-    files=tuple(array.files[0] for array in arrays),
-    key=first.key,
-    digests=tuple(array.digests[0] for array in arrays),
-    places=places,
+    files=tuple(file for array in arrays for file in array.files),
+    key=arrays[0].key,
+    digests=tuple(known for array in arrays for known in array.digests),
     raw=raw,
-    shape=(len(places), *form.shape[1:]),
+    shape=(sum(map(len, arrays)), *form.shape[1:]),
     dtype=form.dtype,
     convert=convert,
   )
@@ -138,7 +113,3 @@ def require_grain() -> types.ModuleType:
 def is_stored(array: Any) -> bool:
   """Whether an array's values are still in their files."""
   return isinstance(array, StoredArray)
-
-
-def _as_it_is(rows: np.ndarray) -> np.ndarray:
-  return rows

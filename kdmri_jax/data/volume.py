@@ -9,6 +9,8 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 
+ARRAYS = ("target", "kspace", "zero_filled")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Volume:
@@ -50,6 +52,12 @@ class Volume:
     """The volume in error messages: its file, or its name."""
     return self.record.get("file", self.name)
 
+  @property
+  def arrays(self) -> dict[str, Any]:
+    """The arrays that the volume has, by the names in `ARRAYS`."""
+    arrays = {name: getattr(self, name) for name in ARRAYS}
+    return {name: array for name, array in arrays.items() if array is not None}
+
 
 def prepare(volume: Volume, config: DataConfig) -> Volume:
   """Checks a volume, keeps the central slices, crops and scales it, in this order.
@@ -66,34 +74,29 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
     UserError: the arrays are empty, constant, of the wrong dimensions or type, not
       finite, clearly negative, contradict each other, or cannot be cropped.
   """
-  target = _numbers(volume, "image", volume.target)
-  target, clipped = _without_negatives(volume, target)
-  kspace, zero_filled = _measured(volume, target)
-  record = dict(
-    volume.record, stored_shape=list(target.shape), negatives_set_to_0=clipped
-  )
-  if kspace is not None:
-    record["simulated_kspace"] = _is_transform_of(kspace, target)
-
-  start, stop = _central(len(target), config.slices_per_volume)
-  size = _crop_size(volume, target.shape[1:], config)
-  parts = [
-    None if part is None else crop(part[start:stop], size)
-    for part in (target, kspace, zero_filled)
-  ]
-  factor = _divisor(volume, parts[0], config)
-  target, kspace, zero_filled = (
-    None if part is None else part / np.float32(factor) for part in parts
-  )
-  if size != volume.target.shape[1:] and record.get("simulated_kspace") is False:
+  target, clipped = _without_negatives(volume, _numbers(volume, "image", volume.target))
+  arrays = {"target": target} | _measured(volume, target)
+  shape, record = target.shape[1:], dict(volume.record)
+  if "kspace" in arrays:
+    record["simulated_kspace"] = _is_transform_of(arrays["kspace"], target)
+  count = min(config.slices_per_volume or len(target), len(target))
+  start = (len(target) - count) // 2
+  size = _crop_size(volume, shape, config)
+  for name, array in arrays.items():
+    arrays[name] = crop(array[start : start + count], size)
+  factor = _divisor(volume, arrays["target"], config)
+  arrays = {name: array / np.float32(factor) for name, array in arrays.items()}
+  if size != shape and record.get("simulated_kspace") is False:
     record["simulated_kspace"] = True
     cut = "K-space is that of the cropped or padded images, not the measured one."
     record["note"] = " ".join(filter(None, (record.get("note"), cut)))
-  record |= {"slices": [start, stop], "shape": list(target.shape)}
-  record |= {"scaling": config.scaling, "scale_factor": factor}
-  return dataclasses.replace(
-    volume, target=target, kspace=kspace, zero_filled=zero_filled, record=record
-  )
+  record |= untouched(target.shape, config) | {
+    "negatives_set_to_0": clipped,
+    "slices": [start, start + count],
+    "shape": list(arrays["target"].shape),
+    "scale_factor": factor,
+  }
+  return dataclasses.replace(volume, **arrays, record=record)
 
 
 def untouched(shape: tuple[int, ...], config: DataConfig) -> dict[str, Any]:
@@ -110,18 +113,13 @@ def untouched(shape: tuple[int, ...], config: DataConfig) -> dict[str, Any]:
 
 def crop(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
   """Crops or zero-pads [S, H, W] about the centre to [S, *size]."""
-  for axis, wanted in zip((1, 2), size, strict=True):
-    have = images.shape[axis]
-    if have > wanted:
-      kept = [slice(None)] * 3
-      kept[axis] = slice((have - wanted) // 2, (have - wanted) // 2 + wanted)
-      images = images[tuple(kept)]
-    elif have < wanted:
-      pads = [(0, 0)] * 3
-      before = (wanted - have) // 2
-      pads[axis] = (before, wanted - have - before)
-      images = np.pad(images, pads)
-  return images
+  kept, pads = [slice(None)], [(0, 0)]
+  for have, wanted in zip(images.shape[1:], size, strict=True):
+    start, missing = max(have - wanted, 0) // 2, max(wanted - have, 0)
+    kept.append(slice(start, start + wanted))
+    pads.append((missing // 2, missing - missing // 2))
+  images = images[tuple(kept)]
+  return np.pad(images, pads) if np.any(pads) else images
 
 
 def _numbers(volume, what, array):
@@ -157,34 +155,32 @@ def _without_negatives(volume, target):
 
 
 def _measured(volume, target):
-  """The stored k-space and zero-filled image, checked against the target."""
-  if volume.kspace is None and volume.zero_filled is None:
-    return None, None
-  if volume.kspace is None or volume.zero_filled is None:
-    missing = "k-space" if volume.kspace is None else "zero-filled image"
-    found = f"measured data without its {missing}"
+  """The stored k-space and zero-filled image, checked against the target, if any."""
+  names = {"kspace": "k-space", "zero_filled": "zero-filled image"}
+  missing = [what for name, what in names.items() if name not in volume.arrays]
+  if len(missing) == 2:
+    return {}
+  if missing:
+    found = f"measured data without its {missing[0]}"
     expected = "both the k-space and the zero-filled image, or neither"
     remedy = "Store both; without either, k-space is simulated from the target."
     raise UserError(volume.file, found, expected, remedy)
-  kspace = _numbers(volume, "k-space", volume.kspace)
-  zero_filled = _numbers(volume, "zero-filled image", volume.zero_filled)
-  for what, array, kind in (
-    ("k-space", kspace, "complex"),
-    ("zero-filled image", zero_filled, "real"),
-  ):
-    is_complex = np.iscomplexobj(array)
-    if array.shape != target.shape or is_complex != (kind == "complex"):
-      found = f"{'complex' if is_complex else 'real'} {what} of shape {array.shape}"
+  measured = {}
+  for (name, what), kind in zip(names.items(), ("complex", "real"), strict=True):
+    measured[name] = array = _numbers(volume, what, volume.arrays[name])
+    own = "complex" if np.iscomplexobj(array) else "real"
+    if array.shape != target.shape or own != kind:
+      found = f"{own} {what} of shape {array.shape}"
       expected = f"{kind} numbers in the shape of the target, {target.shape}"
       remedy = "Store k-space, zero-filled magnitude and target of the same slices."
       raise UserError(volume.file, found, expected, remedy)
-  again = np.abs(np.fft.ifft2(kspace, norm="ortho"))
-  error = np.abs(again - zero_filled).max()
-  if error > 0.01 * max(zero_filled.max(), again.max()):
+  again = np.abs(np.fft.ifft2(measured["kspace"], norm="ortho"))
+  error = np.abs(again - measured["zero_filled"]).max()
+  if error > 0.01 * max(measured["zero_filled"].max(), again.max()):
     found = f"a zero-filled image that differs from |ifft2(k-space)| by {error:.4g}"
     remedy = "Store the k-space as numpy.fft.fft2(image, norm='ortho') gives it."
     raise UserError(volume.file, found, "the orthonormal inverse FFT", remedy)
-  return kspace, zero_filled
+  return measured
 
 
 def _is_transform_of(kspace, target):
@@ -199,12 +195,6 @@ def _is_transform_of(kspace, target):
   return bool(np.abs(made - kspace).max() <= 1e-4 * np.abs(kspace).max())
 
 
-def _central(have, wanted):
-  count = min(have, wanted) if wanted else have
-  start = (have - count) // 2
-  return start, start + count
-
-
 def _crop_size(volume, shape, config):
   size = tuple(config.crop)
   if size == (0, 0) or size == shape:
@@ -214,9 +204,8 @@ def _crop_size(volume, shape, config):
     raise ArgumentError("crop", str(size), expected)
   if volume.kspace is not None:
     found = f"measured k-space of {shape}, which crop={size} would cut"
-    raise UserError(
-      volume.file, found, "no crop, (0, 0), where the data contains k-space"
-    )
+    expected = "no crop, (0, 0), where the data contains k-space"
+    raise UserError(volume.file, found, expected)
   return size
 
 

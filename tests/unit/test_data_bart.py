@@ -247,7 +247,7 @@ def test_settings_and_folders(tmp_path):
   (tmp_path / "a.hdr").write_text("# Dimensions\n4 5\n")
   with pytest.raises(UserError, match=r"no file \*.cfl in it"):
     read("bart", tmp_path)
-  with pytest.raises(UserError, match=r"data.contrast: found 'T1'; expected 'kspace'"):
+  with pytest.raises(UserError, match=r"contrast: found 'T1', of .* kspace, image;"):
     read("bart", tmp_path, contrast="T1")
   for name in "abc":
     save(tmp_path / name, placed(complex_images((1, 4, 5))))

@@ -134,11 +134,6 @@ def test_refuses_kspace_of_another_mask(tmp_path, case):
     load(kdmri_folder(tmp_path), measured_by(mask))
 
 
-def test_refuses_a_mask_of_another_shape():
-  with pytest.raises(UserError, match=r"mask: found shape \(28, 32\)"):
-    load(config(), lambda shape: Acquisition(np.ones((1, *shape[::-1]))))
-
-
 def test_slices_of_each_shape_are_a_part(tmp_path):
   shapes = {"a": (6, 5, 3), "b": (4, 8, 2), "c": (6, 5, 1), "d": (4, 8, 4)}
   for seed, (name, shape) in enumerate(shapes.items()):

@@ -132,7 +132,7 @@ def test_contrast_is_the_acquisition(tmp_path):
   assert len(read("fastmri", tmp_path)) == 2
   (volume,) = read("fastmri", tmp_path, contrast="CORPDFS_FBK")
   assert volume.name == "b"
-  with pytest.raises(UserError, match=r"'AXT2'; expected .*CORPDFS_FBK, CORPD_FBK"):
+  with pytest.raises(UserError, match=r"'AXT2', of .*CORPDFS_FBK, CORPD_FBK; '' tak"):
     read("fastmri", tmp_path, contrast="AXT2")
 
 

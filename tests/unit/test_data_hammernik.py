@@ -78,9 +78,9 @@ def test_subjects_and_sequences(tmp_path):
   assert volume.name == "axial_t2_03"
   (volume,) = read("hammernik", tmp_path, include=("*_10",), subject_pattern=r"(\d+)/")
   assert volume.subject == "10"
-  with pytest.raises(UserError, match=r"'T2'; expected .*axial_t2, coronal_pd"):
+  with pytest.raises(UserError, match=r"'T2', of .*; expected .*axial_t2, coronal_pd"):
     read("hammernik", tmp_path, contrast="T2")
-  with pytest.raises(UserError, match=r"'coronal_pd'; expected .*, axial_t2\."):
+  with pytest.raises(UserError, match=r"'coronal_pd', .*; expected one of axial_t2;"):
     read("hammernik", tmp_path / "axial_t2", contrast="coronal_pd")
 
 
@@ -105,7 +105,10 @@ def test_the_published_slices_and_subjects(tmp_path):
 def test_missing_and_other_arrays_are_refused(tmp_path):
   subject(tmp_path / "1")
   (tmp_path / "1" / "espirit2.mat").unlink()
-  with pytest.raises(UserError, match=r"espirit2.mat: found no such file"):
+  with pytest.raises(UserError, match=r"espirit2.mat: found a file that cannot be"):
+    read("hammernik", tmp_path, combine="sense")
+  (tmp_path / "1" / "espirit1.mat").unlink()
+  with pytest.raises(UserError, match=r"espirit1.mat: found no such .*official data"):
     read("hammernik", tmp_path, combine="sense")
   assert len(read("hammernik", tmp_path)) == 1
   raw = tmp_path / "1" / "rawdata2.mat"

@@ -72,8 +72,10 @@ def test_the_experiment_divides_70_subjects_into_49_and_21(tmp_path):
   save(tmp_path / "pd.npz", image=images(shape=(140, 2, 2)), subject=numbers)
   names = tuple(brain_pd.get_config().data.validation)
   found = split.divide(read("npz", tmp_path), config(validation=names))
-  assert [v.subject for v in found.train] == [str(k) for k in range(1, 50)]
-  assert [v.subject for v in found.validation] == [str(k) for k in range(50, 71)]
+  assert [v.subject for v in found.parts["train"]] == [str(k) for k in range(1, 50)]
+  assert [v.subject for v in found.parts["validation"]] == [
+    str(k) for k in range(50, 71)
+  ]
 
 
 def test_a_file_without_subjects_is_one_volume(tmp_path):

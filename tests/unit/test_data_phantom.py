@@ -12,6 +12,10 @@ from kdmri_jax.data.sources.phantom import FAMILIES, volumes
 from kdmri_jax.errors import UserError
 
 
+def blank(*shape):
+  return shapes.blank(*shape, np.random.default_rng(0))
+
+
 def phantoms(**changes):
   base = config().phantom
   return list(volumes(config(phantom=dataclasses.replace(base, **changes))))
@@ -66,20 +70,19 @@ def test_64_slices_are_drawn_within_a_second_or_so():
 
 
 def test_an_ellipse_has_its_area():
-  grid = shapes.make_grid(2, 200, 160)
-  mask = shapes.ellipse(grid, 0.1, -0.2, 0.5, 0.3, angle=0.4)
-  assert mask[0].sum() * grid.pixel**2 == pytest.approx(np.pi * 0.5 * 0.3, rel=0.01)
+  canvas = blank(2, 200, 160)
+  mask = canvas.ellipse(0.1, -0.2, 0.5, 0.3, angle=0.4)
+  assert mask[0].sum() * canvas.pixel**2 == pytest.approx(np.pi * 0.5 * 0.3, rel=0.01)
 
 
 def test_a_vanishing_ellipse_leaves_no_trace():
-  grid = shapes.make_grid(1, 65, 65)
-  assert shapes.ellipse(grid, 0, 0, 0.0, 0.2).max() == 0
-  assert shapes.capsule(grid, (0, -1), (0, 1), 0.0).max() == 0
+  canvas = blank(1, 65, 65)
+  assert canvas.ellipse(0, 0, 0.0, 0.2).max() == 0
+  assert canvas.capsule((0, -1), (0, 1), 0.0).max() == 0
 
 
 def test_a_field_is_standardised_and_smooth():
-  grid = shapes.make_grid(8, 64, 64)
-  field = shapes.field(grid, np.random.default_rng(0), 0.3)
+  field = blank(8, 64, 64).field(0.3)
   assert field.mean() == pytest.approx(0, abs=1e-4)
   assert field.std() == pytest.approx(1, abs=1e-4)
   assert np.diff(field, axis=1).std() < 0.5

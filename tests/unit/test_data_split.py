@@ -40,11 +40,11 @@ def subjects(part):
 
 def test_every_subject_is_in_one_part_with_all_its_volumes():
   split = divide(PEOPLE, config(validation_fraction=0.25))
-  assert len(subjects(split.validation)) == 2
-  together = subjects(split.train) + subjects(split.validation)
+  assert len(subjects(split.parts["validation"])) == 2
+  together = subjects(split.parts["train"]) + subjects(split.parts["validation"])
   assert sorted(together) == subjects(PEOPLE)
-  assert len(split.train) + len(split.validation) == len(PEOPLE)
-  assert split.test == ()
+  assert len(split.parts["train"]) + len(split.parts["validation"]) == len(PEOPLE)
+  assert "test" not in split.parts
   assert split.rule == "2 of 8 subjects were drawn for validation."
   slabs = divide(volumes("a", "b", unit="slab of one head"), config())
   assert slabs.rule == "1 of 2 slabs of one head were drawn for validation."
@@ -52,7 +52,7 @@ def test_every_subject_is_in_one_part_with_all_its_volumes():
 
 def test_the_draw_depends_on_the_seed_alone():
   drawn = [
-    subjects(divide(people, config(split_seed=seed)).validation)
+    subjects(divide(people, config(split_seed=seed)).parts["validation"])
     for people in (PEOPLE, PEOPLE[::-1])
     for seed in range(6)
   ]
@@ -64,26 +64,26 @@ def test_the_draw_depends_on_the_seed_alone():
 @pytest.mark.parametrize(("fraction", "count"), [(0.01, 1), (0.5, 4), (0.99, 7)])
 def test_the_draw_leaves_somebody_on_both_sides(fraction, count):
   split = divide(PEOPLE, config(validation_fraction=fraction))
-  assert len(subjects(split.validation)) == count
+  assert len(subjects(split.parts["validation"])) == count
 
 
 def test_globs_decide_and_the_rest_trains():
   split = divide(PEOPLE, config(validation=("p[01]",), test=("p7",)))
-  assert subjects(split.validation) == ["p0", "p1"]
-  assert subjects(split.test) == ["p7"]
-  assert subjects(split.train) == ["p2", "p3", "p4", "p5", "p6"]
+  assert subjects(split.parts["validation"]) == ["p0", "p1"]
+  assert subjects(split.parts["test"]) == ["p7"]
+  assert subjects(split.parts["train"]) == ["p2", "p3", "p4", "p5", "p6"]
 
 
 def test_a_training_list_leaves_the_others_unused():
   split = divide(PEOPLE, config(train=("p0", "p1"), validation=("p2",)))
-  assert subjects(split.train) == ["p0", "p1"]
+  assert subjects(split.parts["train"]) == ["p0", "p1"]
   assert split.unused == ("p3", "p4", "p5", "p6", "p7")
 
 
 def test_validation_is_drawn_from_those_that_neither_train_nor_test():
   split = divide(PEOPLE, config(train=("p[0-4]",), test=("p5",)))
-  assert set(subjects(split.validation)) <= {"p6", "p7"}
-  assert len(subjects(split.validation)) == 2
+  assert set(subjects(split.parts["validation"])) <= {"p6", "p7"}
+  assert len(subjects(split.parts["validation"])) == 2
   assert split.rule.startswith("The settings name the subjects. 2 of 8")
 
 
@@ -91,23 +91,22 @@ def test_the_layout_decides_without_globs():
   people = volumes("a", split="train") + volumes("b", split="validation")
   people += volumes("c", split="test")
   split = divide(people, config())
-  parts = (split.train, split.validation, split.test)
-  assert [subjects(part) for part in parts] == [["a"], ["b"], ["c"]]
+  assert [subjects(part) for part in split.parts.values()] == [["a"], ["b"], ["c"]]
 
 
 def test_globs_override_the_layout_and_say_so():
   people = volumes("a", split="train") + volumes("b", split="validation")
   split = divide(people, config(validation=("a",)))
-  assert subjects(split.validation) == ["a"]
+  assert subjects(split.parts["validation"]) == ["a"]
   assert "split of the folders is not used" in split.rule
 
 
 def test_a_layout_without_validation_draws_from_its_training_set():
   people = volumes("a", "b", "d", split="train") + volumes("c", split="test")
   split = divide(people, config())
-  assert subjects(split.test) == ["c"]
-  assert len(subjects(split.validation)) == 1
-  assert len(subjects(split.train)) == 2
+  assert subjects(split.parts["test"]) == ["c"]
+  assert len(subjects(split.parts["validation"])) == 1
+  assert len(subjects(split.parts["train"])) == 2
 
 
 @pytest.mark.parametrize(

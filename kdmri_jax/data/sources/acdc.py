@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import root_folder, subject_of, wanted
+from kdmri_jax.data.folders import not_there, root_folder, subject_of, wanted
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
@@ -39,8 +39,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   ]
   if not patients:
     expected = "the official layout, training/patient001/patient001_frame01.nii.gz"
-    remedy = "Name the folder that holds `training` as root."
-    raise UserError(root, "no folder patientNNN", expected, remedy)
+    raise not_there(root, "folder patientNNN", expected)
   for patient in patients:
     for phase, frame in _frames(patient):
       name = f"{patient.name}_frame{frame:02d}"
@@ -71,16 +70,15 @@ def _frames(patient: pathlib.Path) -> list[tuple[str, int]]:
   if info.is_file():
     with reading(info):
       text = info.read_text()
-  frames = {}
-  for phase in ("ED", "ES"):
-    match = re.search(rf"^\s*{phase}\s*:\s*([1-9]\d*)\s*$", text, re.MULTILINE)
-    if match is None:
-      found = f"no line '{phase}: <frame>'" if text else "no such file, or an empty one"
-      expected = "the frame numbers of end diastole (ED) and end systole (ES), from 1"
-      remedy = "Copy the patient's folder again from the official data."
-      raise UserError(info, found, expected, remedy)
-    frames.setdefault(int(match.group(1)), phase)
-  return [(phase, frame) for frame, phase in frames.items()]
+  numbers = dict(re.findall(r"^\s*(E[DS])\s*:\s*([1-9]\d*)\s*$", text, re.MULTILINE))
+  if missing := {"ED", "ES"} - set(numbers):
+    phase = min(missing)
+    found = f"no line '{phase}: <frame>'" if text else "no such file, or an empty one"
+    expected = "the frame numbers of end diastole (ED) and end systole (ES), from 1"
+    remedy = "Copy the patient's folder again from the official data."
+    raise UserError(info, found, expected, remedy)
+  frames = [(phase, int(numbers[phase])) for phase in ("ED", "ES")]
+  return frames[: len(set(numbers.values()))]  # one where both are the same frame
 
 
 SOURCE = Source(volumes, read=no_single_file)

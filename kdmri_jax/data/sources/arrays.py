@@ -1,16 +1,89 @@
-"""Plain arrays in h5 and npy files, without a data set's layout."""
+"""Files of arrays without a data set's layout: NIfTI, npz, npy and h5."""
 
 import pathlib
+from collections.abc import Iterator
+
+import numpy as np
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data import folders
 from kdmri_jax.data.measured import Measured
-from kdmri_jax.data.source import Scan, Source, by_ending
-from kdmri_jax.data.sources import nifti
+from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, by_ending, note_of, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import h5
+from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.npy import read_npy
 from kdmri_jax.io.npz import read_npz
+from kdmri_jax.io.reading import split_name
+
+
+def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
+  """Reads every *.nii and *.nii.gz below the root, in the order of their paths.
+
+  Where the root has folders `train` and `validation` (and perhaps `test`), only these
+  are read and they are the split. A volume is named after its path. Each file counts as
+  a subject of the same name, unless `config.subject_pattern` finds another.
+
+  Raises:
+    UserError: no file, a damaged one, or one that is not three-dimensional.
+  """
+  root = folders.root_folder(config)
+  parts = [split for split in sorted(folders.SPLITS) if (root / split).is_dir()]
+  divided = {"train", "validation"} <= set(parts)
+  for split in parts if divided else [None]:
+    folder = root / split if split else root
+    found = folders.named_files(config, [".nii", ".nii.gz"], "NIfTI volumes", folder)
+    for path, name, subject in found:
+      images, record = read_nifti(path)
+      record["note"] = note_of(config)
+      yield Volume(name, subject, images, split=split, record=record)
+
+
+def npz_volumes(config: DataConfig) -> Iterator[Volume]:
+  """Reads every *.npz below the root, in the order of their paths.
+
+  `image` [S, H, W] holds the slices, real or complex; `subject` [S], numbers or text,
+  is the subject of each slice, with the same meaning in all files. The slices of one
+  subject become one volume, named "FILE_SUBJECT", where numbers are padded with zeros
+  to equal length; a file without `subject` is one volume and one subject, both named
+  after its path.
+
+  Raises:
+    UserError: no file, a damaged one, a missing or empty `image`, a `subject` that does
+      not name each slice, or two subjects that would give volumes of one name.
+  """
+  root = folders.root_folder(config)
+  for path in folders.files_of(root, [".npz"], "NumPy archives with the array `image`"):
+    yield from _npz_volumes(config, path, folders.label_of(root, path))
+
+
+def _npz_volumes(config, path: pathlib.Path, label: str) -> Iterator[Volume]:
+  images, subjects = read_npz(path)
+  record = {"file": str(path), "file_shape": list(images.shape)}
+  if subjects is None:
+    name = folders.safe_name(label)
+    if folders.wanted(config, name):
+      yield Volume(name, folders.subject_of(config, path, label), images, record=record)
+    return
+  for name, subject in _names(path, label, subjects).items():
+    rows = np.flatnonzero(subjects == subject)
+    own = {"unit": SUBJECT, "file_slices": rows.tolist()}
+    yield Volume(name, subject, images[rows], record=record | own)
+
+
+def _names(path, label, subjects) -> dict[str, str]:
+  """Volume name -> subject, in the order of the slices."""
+  names, width = {}, max(map(len, subjects))
+  for subject in dict.fromkeys(subjects.tolist()):
+    filled = subject.zfill(width) if subject.isdecimal() else subject
+    name = folders.safe_name(f"{label}_{filled}")
+    other = names.setdefault(name, subject)
+    if other != subject:
+      found = f"the subjects {other!r} and {subject!r}, whose volumes are both {name!r}"
+      expected = "texts that differ in letters, digits, '.' or '-', numbers that differ"
+      raise UserError(path, found, expected, "Rename one of the subjects.")
+  return names
 
 
 def read_images(path: pathlib.Path) -> Volume:
@@ -27,10 +100,12 @@ def read_images(path: pathlib.Path) -> Volume:
   """
   if not path.is_file():
     raise UserError(path, "no such file", "an image or k-space file")
-  if path.name.endswith((".nii", ".nii.gz")):
-    return nifti.read_file(path)
+  _, ending = split_name(path)
+  if ending in (".nii", ".nii.gz"):
+    images, record = read_nifti(path)
+    return Volume(path.name.split(".")[0], path.stem, images, record=record)
   record = {"file": str(path)}
-  if path.suffix == ".npz":
+  if ending == ".npz":
     images, _ = read_npz(path)
     return Volume(path.stem, path.stem, images, record=record)
   images, record["key"], header = h5.read_images(path)
@@ -79,6 +154,20 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
   return Volume(path.stem, path.stem, array, record={"file": str(path)})
 
 
+NIFTI = Source(
+  nifti_volumes,
+  unit=FILE,
+  files="NIfTI (.nii, .nii.gz)",
+  recognise=by_ending(".nii", ".nii.gz"),
+  read=lambda path, config: read_images(path),
+)
+NPZ = Source(
+  npz_volumes,
+  unit=FILE,
+  files=".npz",
+  recognise=by_ending(".npz"),
+  read=lambda path, config: only(path, _npz_volumes(config, path, path.stem), config),
+)
 H5 = Source(None, files="h5", recognise=by_ending(".h5", ".hdf5"), read=read_scan_h5)
 NPY = Source(
   None,

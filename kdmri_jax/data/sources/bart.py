@@ -2,18 +2,13 @@
 
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import labelled_files, safe_name, subject_of
-from kdmri_jax.data.measured import (
-  Measured,
-  by_zeros,
-  no_sensitivities,
-  of_planes,
-  require_sense,
-)
+from kdmri_jax.data.folders import choose, named_files, root_folder, safe_name
+from kdmri_jax.data.measured import RawScan, Sensitivities
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
@@ -21,21 +16,14 @@ from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
 from kdmri_jax.physics import coils
 
 _MOSTLY = 2 / 3
-_READOUT, _PHASE_1, _PHASE_2, _COILS, _SLICES = 0, 1, 2, 3, 13
-_OTHERS = {
-  4: "maps",
-  5: "echo times",
-  6: "coefficients",
-  7: "coefficients 2",
-  8: "iterations",
-  9: "cyclic shifts",
-  10: "time",
-  11: "time 2",
-  12: "levels",
-  14: "averages",
-  15: "batch",
-}
-_PLACES = {_READOUT: 0, _PHASE_2: 2, _SLICES: 4}
+_DIMENSIONS = (
+  "readout, phase 1, phase 2, coils, maps, echo times, coefficients, coefficients 2, "
+  "iterations, cyclic shifts, time, time 2, levels, slices, averages, batch"
+)
+_READOUT, _PHASE_2, _SLICES = 0, 2, 13
+_READ = (_READOUT, 1, _PHASE_2, 3, _SLICES)
+# The axes (slices, coils, rows, columns), once the unused dimension is dropped.
+_ORDER = {_READOUT: (0, 3, 1, 2), _PHASE_2: (2, 3, 0, 1), _SLICES: (3, 2, 0, 1)}
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -61,37 +49,11 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, another dimension in use, undersampled or
       non-Cartesian k-space, or missing or unfitting sensitivities.
   """
-  if config.contrast not in ("", "kspace", "image"):
-    expected = "'kspace' or 'image', the content of the files"
-    raise ArgumentError("contrast", repr(config.contrast), expected)
+  choose(config, "kspace", ["kspace", "image"], root_folder(config))
   holding = "pairs NAME.cfl, NAME.hdr of the BART toolbox"
   use = lambda path: not path.stem.endswith(SENSITIVITIES)  # noqa: E731
-  for path, label in labelled_files(config, [".cfl"], holding, use):
-    yield _volume(config, path, label)
-
-
-def kspace_slices(
-  path: pathlib.Path, *, sensitivities: bool
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-  """The slices of one file of k-space, which may be undersampled.
-
-  Args:
-    path: NAME.cfl, with slices as in `volumes`.
-    sensitivities: whether to read those of the coils, from NAME_sens.cfl.
-
-  Yields:
-    Centred k-space, complex64 [C, H, W], and the sensitivities, likewise, or None.
-
-  Raises:
-    UserError: a damaged file, another dimension in use, non-Cartesian k-space, or
-      missing or unfitting sensitivities.
-  """
-  data, _ = _five_dimensions(path)
-  along = _slices_along(path, data.shape, is_image=False)
-  maps = _sensitivities(path, data.shape) if sensitivities else None
-  if along == _READOUT:
-    data = _image_along_readout(data)
-  yield from zip(_slices(data, along), _slices(maps, along), strict=False)
+  for path, name, subject in named_files(config, [".cfl"], holding, use=use):
+    yield _volume(config, _scan(config, path), name, subject)
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
@@ -108,68 +70,81 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
 
   Raises:
     ArgumentError: another `contrast`.
-    UserError: as `kspace_slices`; slices that were sampled differently; several coils
-      without sensitivities.
+    UserError: a damaged file, another dimension in use, non-Cartesian k-space, slices
+      that were sampled differently, or missing or unfitting sensitivities.
   """
   path = path.with_suffix(".cfl")
   if config.contrast not in ("kspace", "image"):
     found = f"{config.contrast!r} for {path}, which does not tell what it holds"
     raise ArgumentError("contrast", found, "'kspace' or 'image'")
+  scan = _scan(config, path)
   if config.contrast == "kspace":
-    measured = _undersampled(path, config)
-    if measured is not None:
-      return measured
-  return _volume(config, path, path.stem)
+    sampled = np.any([(scan.read(k) != 0).any(0) for k in range(scan.count)], axis=0)
+    if sampled.mean() <= _MOSTLY or coils.missing_samples(sampled):
+      return scan.measured(config)
+  return _volume(config, scan, safe_name(path.stem), path.stem)
 
 
-def _undersampled(path: pathlib.Path, config: DataConfig) -> Measured | None:
-  sense = config.combine == "sense"
-  planes = list(by_zeros(kspace_slices(path, sensitivities=sense)))
-  sampled = np.any([plane.sampled for plane in planes], axis=0)
-  if sampled.mean() > _MOSTLY and not coils.missing_samples(sampled):
-    return None
-  maps = f"{path.stem}{SENSITIVITIES}.cfl"
-  require_sense(path, len(planes[0].kspace), maps, config)
-  data, _ = _five_dimensions(path)
-  along = _slices_along(path, data.shape, is_image=False)
-  record = {"file": str(path), "slices_along_dimension": along}
-  return of_planes(path, planes, record)
-
-
-def _volume(config, path, label):
+def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
+  """The k-space of a file, or its images in place of k-space."""
   data, shape = _five_dimensions(path)
-  is_image = config.contrast == "image"
-  along = _slices_along(path, data.shape, is_image)
-  way = coils.chosen(config.combine, "rss", "sense")
-  way = way or ("rss" if data.shape[3] > 1 else "")
-  record = {"file": str(path), "file_shape": shape, "slices_along_dimension": along}
-  notes = []
-  if is_image:
-    maps = _sensitivities(path, data.shape) if way == "sense" else None
-    images, found = _combined(_slices(data, along), _slices(maps, along), way)
-  else:
-    if not config.contrast:
-      notes.append("The files are read as k-space, because data.contrast is not set.")
-    if along != _READOUT:
-      record["phase_encode_axis"] = 1
-    slices = kspace_slices(path, sensitivities=way == "sense")
-    images, found = coils.combine(slices, way, path)
-  notes += [found.pop("note"), note_of(config)]
-  record |= found | {"note": " ".join(filter(None, notes))}
-  subject = subject_of(config, path, label)
-  return Volume(safe_name(label), subject, images, record=record)
+  along = _slices_along(path, data.shape, config.contrast == "image")
+  details: dict[str, Any] = {"file_shape": shape}
+  if not config.contrast:
+    note = "The files are read as k-space, because data.contrast is not set."
+    details["note"] = note
+  if config.contrast != "image" and along != _READOUT:
+    details["phase_encode_axis"] = 1
+  stack = _stack(_image_along_readout(data) if along == _READOUT else data, along)
+  file = path.with_name(f"{path.stem}{SENSITIVITIES}.cfl")
+
+  def read_maps():
+    maps, _ = _five_dimensions(file)
+    if maps.shape != data.shape:
+      found = f"dimensions 0 to 3 and 13 of {list(maps.shape)}"
+      expected = f"those of {path.name}, {list(data.shape)}"
+      remedy = "Compute the sensitivities from this file."
+      raise UserError(file, found, expected, remedy)
+    return _stack(maps, along)
+
+  remedy = f"Write them with: bart ecalib -m 1 {path.stem} {file.stem}"
+  maps = Sensitivities(file, read_maps, remedy)
+  record = {"file": str(path), "slices_along_dimension": along}
+  read_slice, notes = stack.__getitem__, [note_of(config)]
+  return RawScan(path, len(stack), read_slice, record, details, None, maps, notes=notes)
 
 
-def _five_dimensions(path: pathlib.Path):
+def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:
+  count = len(scan.read(0))
+  way = coils.chosen(config.combine, "rss", "sense") or ("rss" if count > 1 else "")
+  if config.contrast != "image":
+    return scan.volume(name, subject, way)
+  combine = {
+    "": lambda images, maps: images[0],
+    "rss": lambda images, maps: coils.root_sum_of_squares(images),
+    "sense": coils.by_sensitivity,
+  }[way]
+  pairs = scan.pairs(sensitivities=way == "sense")
+  images = np.stack([combine(own, maps) for own, maps in pairs])
+  if np.iscomplexobj(images) and not images.imag.any() and images.real.min() >= 0:
+    images = images.real
+  note = coils.COMBINED[way] if way else "K-space is simulated from processed images."
+  record = scan.record | scan.details | {"coils": count, "combine": way}
+  record |= {"simulated_kspace": True, "note": f"{note} {note_of(config)}".strip()}
+  return Volume(name, subject, images, record=record)
+
+
+def _five_dimensions(path: pathlib.Path) -> tuple[np.ndarray, list[int]]:
   """A view [readout, phase 1, phase 2, coils, slices], and the shape in the file."""
   data = read_cfl(path)
-  for dimension, meaning in _OTHERS.items():
-    if data.shape[dimension] > 1:
-      found = f"{data.shape[dimension]} entries in dimension {dimension} ({meaning})"
+  for dimension, size in enumerate(data.shape):
+    if size > 1 and dimension not in _READ:
+      meaning = _DIMENSIONS.split(", ")[dimension]
+      found = f"{size} entries in dimension {dimension} ({meaning})"
       expected = "readout, phase encoding, coils and slices: dimensions 0 to 3 and 13"
       remedy = f"Take one entry with: bart slice {dimension} 0 INPUT OUTPUT"
       raise UserError(path, found, expected, remedy)
-  sizes = [*data.shape[: _COILS + 1], data.shape[_SLICES]]
+  sizes = [data.shape[dimension] for dimension in _READ]
   return data.reshape(sizes, order="F"), list(data.shape)
 
 
@@ -189,28 +164,10 @@ def _slices_along(path, shape, is_image):
   return _PHASE_2 if is_image else _READOUT
 
 
-def _sensitivities(path, shape):
-  own = path.with_name(f"{path.stem}{SENSITIVITIES}.cfl")
-  if not own.is_file():
-    command = f"bart ecalib -m 1 {path.stem} {own.stem}"
-    raise no_sensitivities(own, path, f"Write them with: {command}")
-  maps, _ = _five_dimensions(own)
-  if maps.shape != shape:
-    found = f"dimensions 0 to 3 and 13 of {list(maps.shape)}"
-    expected = f"those of {path.name}, {list(shape)}"
-    raise UserError(own, found, expected, "Compute the sensitivities from this file.")
-  return maps
-
-
-def _slices(data, along):
-  """Yields [coils, rows, columns]; None without end where there is no data."""
-  if data is None:
-    while True:
-      yield None
-  for k in range(data.shape[_PLACES[along]]):
-    plane = np.moveaxis(data, _PLACES[along], 0)[k]
-    kept = plane[:, :, 0] if along == _SLICES else plane[..., 0]
-    yield np.moveaxis(kept, 2, 0)
+def _stack(data, along):
+  """A view [slices, coils, rows, columns] of the five dimensions."""
+  kept = data[:, :, 0] if along == _SLICES else data[..., 0]
+  return kept.transpose(_ORDER[along])
 
 
 def _image_along_readout(kspace):
@@ -222,22 +179,6 @@ def _image_along_readout(kspace):
       np.fft.ifft(uncentred, axis=0, norm="ortho"), axes=0
     )
   return hybrid
-
-
-def _combined(slices, maps, way):
-  """Images of coils that are already images, and entries for the record."""
-  images = []
-  for image, sensitivities in zip(slices, maps, strict=False):
-    if way == "rss":
-      images.append(coils.root_sum_of_squares(image))
-    else:
-      images.append(coils.by_sensitivity(image, sensitivities) if way else image[0])
-  count, stack = len(image), np.stack(images)
-  if np.iscomplexobj(stack) and not stack.imag.any() and stack.real.min() >= 0:
-    stack = stack.real
-  note = coils.COMBINED[way] if way else "K-space is simulated from processed images."
-  record = {"coils": count, "combine": way, "simulated_kspace": True, "note": note}
-  return stack, record
 
 
 SOURCE = Source(

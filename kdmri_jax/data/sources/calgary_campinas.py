@@ -1,18 +1,21 @@
-"""Calgary-Campinas: T1-weighted brains, as images and as k-space of combined coils."""
+"""Calgary-Campinas: T1-weighted brains, as images and as k-space of one or 12 coils."""
 
+import dataclasses
+import math
 import pathlib
 import re
 from collections.abc import Iterator
 
+import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.folders import root_folder, subject_of, wanted
-from kdmri_jax.data.measured import by_zeros, of_planes
-from kdmri_jax.data.source import FILE, Scan, Source
+from kdmri_jax.data import folders
+from kdmri_jax.data.measured import RawScan
+from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.h5 import h5_dataset
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.npy import read_npy
 from kdmri_jax.io.reading import reading
@@ -33,6 +36,17 @@ _IMAGE = re.compile(
 _ORIGINAL = re.compile(r"CC\d{4}_.+\.nii(\.gz)?", re.IGNORECASE)
 _TESLA = {"15": 1.5, "3": 3.0}
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
+ACQUIRED = 0.85
+MULTI_NOTE = (
+  "Calgary-Campinas (Souza et al., NeuroImage 2018; Beauferris et al., Frontiers in "
+  "Neuroscience 2022). The last 15% of the columns (slice encoding) were not acquired "
+  "and are set to zero, as in its challenge."
+)
+_MULTI_PARTS = {"Train": "train", "Val": "validation"}
+_MULTI_LAYOUT = (
+  "the folders Train and Val of the 12-channel data; its test files are undersampled "
+  "and hold no target"
+)
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -47,35 +61,30 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   imaginary part), zero frequency at [0, 0]; the readout is already transformed and both
   axes of a slice are phase-encoded. The folders are the split. The target is the
   complex image or, with `config.combine` "rss", its magnitude. The subject is the
-  `examination`, or the file where its name tells none.
+  examination, "e13991" of e13991s3_P01536.7.npy, or the file if its name has none.
 
   Raises:
     UserError: neither kind of file or both, a damaged or undersampled file, another
       shape or type, another contrast than T1, or originals and `config.combine` other
       than "rss".
   """
-  root = root_folder(config)
-  choose(config, "T1", ["T1"], root)
-  found = [(path, _IMAGE.fullmatch(path.name)) for path in sorted(root.rglob("CC*"))]
-  images = [(path, name.groupdict()) for path, name in found if name and path.is_file()]
-  kspaces = sorted(path for path in root.rglob("*.npy") if path.name[0] != ".")
+  root = folders.root_folder(config)
+  folders.choose(config, "T1", ["T1"], root)
+  paths = [path for path in sorted(root.rglob("CC*")) if path.is_file()]
+  images = {path: name for path in paths if (name := _IMAGE.fullmatch(path.name))}
+  kspaces = sorted(root.rglob("[!.]*.npy"))
   if bool(images) == bool(kspaces):
-    raise _not_one_kind(root, *(path for path, _ in images[:1]), *kspaces[:1])
+    raise _not_one_kind(root, *[*images][:1], *kspaces[:1])
   if images and config.combine not in ("", "rss"):
     expected = "'rss' or '', because the originals are magnitude images"
     raise ArgumentError("combine", repr(config.combine), expected)
-  for path, scan in images:
-    if wanted(config, scan["volume"]):
-      yield _from_nifti(config, path, scan)
+  for path, name in images.items():
+    if folders.wanted(config, name["volume"]):
+      yield _from_nifti(config, path, name)
   for path in kspaces:
-    if wanted(config, path.stem):
-      yield _from_kspace(config, root, path)
-
-
-def examination(path: pathlib.Path) -> str | None:
-  """The subject of a file of k-space: "e13991" of e13991s3_P01536.7.npy, else None."""
-  match = re.match(r"(e\d+)s\d+_", path.name)
-  return match and match[1]
+    if folders.wanted(config, path.stem):
+      split = _split(path.relative_to(root))
+      yield _from_kspace(config, _scan(path), split)
 
 
 def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
@@ -86,65 +95,59 @@ def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
     found = "h5 files, which hold the k-space of several coils"
     expected = "NIfTI originals or single-channel *.npy"
     return UserError(root, found, expected, "Read them with the source calgary_multi.")
-  found = "no file named like CC0001_philips_15_55_M.nii.gz and no *.npy in it or below"
-  expected = "the NIfTI originals, or Train/*.npy and Val/*.npy"
-  return UserError(root, found, expected, "Name the folder that holds them as root.")
+  what = "file named like CC0001_philips_15_55_M.nii.gz and no *.npy in it or below"
+  return folders.not_there(root, what, "the originals, or Train/*.npy and Val/*.npy")
 
 
-def _from_nifti(config: DataConfig, path: pathlib.Path, scan: dict[str, str]) -> Volume:
+def _from_nifti(config: DataConfig, path: pathlib.Path, name: re.Match) -> Volume:
   images, record = read_nifti(path)
-  images = np.moveaxis(images, 0, 2)
-  first, second, third = record["zooms"]
-  record["zooms"] = [second, third, first]
+  order = (1, 2, 0)  # the file's axes that are rows, columns and slices
+  record["zooms"] = [record["zooms"][axis] for axis in order]
   if towards := record.get("axes_increase_towards"):
-    record["axes_increase_towards"] = {
-      "rows": towards["columns"],
-      "columns": towards["slices"],
-      "slices": towards["rows"],
-    }
-  record |= {"vendor": scan["vendor"], "field_strength_tesla": _TESLA[scan["field"]]}
-  record |= {"age": int(scan["age"]), "sex": scan["sex"], "note": NOTE}
-  subject = subject_of(config, path, scan["subject"])
-  return Volume(scan["volume"], subject=subject, target=images, record=record)
+    letters = [list(towards.values())[axis] for axis in order]
+    record["axes_increase_towards"] = dict(zip(towards, letters, strict=True))
+  record |= {"vendor": name["vendor"], "field_strength_tesla": _TESLA[name["field"]]}
+  record |= {"age": int(name["age"]), "sex": name["sex"], "note": NOTE}
+  subject = folders.subject_of(config, path, name["subject"])
+  return Volume(name["volume"], subject, np.moveaxis(images, 0, 2), record=record)
 
 
-def _from_kspace(config: DataConfig, root: pathlib.Path, path: pathlib.Path) -> Volume:
-  """Images in the units of the authors' code, which divides k-space by 256 first.
+def _scan(path: pathlib.Path) -> RawScan:
+  """K-space in the units of the authors' code, which divides it by 256 first.
 
   `numpy.fft.ifft2` divides by 256 * 256 where the orthonormal transform divides by 256:
   the orthonormal k-space of the image is the stored one divided by 256 * 256.
   """
-  combine = config.combine or "sense"
-  kspace = read_kspace(path)
-  slices = ((own[None], None) for own in kspace)
-  target, record = coils.combine(slices, "", path, centred_image=False)
-  if combine == "rss":
-    target = np.abs(target)
-  exam = examination(path)
-  record |= {"file": str(path), "combine": combine}
-  record |= {"file_shape": [*kspace.shape, 2], "kspace_divisor": SIZE**2}
-  note = f"{KSPACE_NOTE} {record['note']}".strip()
-  record |= {"simulated_kspace": True, "note": note}
-  record |= {} if exam else {"unit": FILE}
-  subject = subject_of(config, path, exam or path.stem)
-  split = _split(path.relative_to(root))
-  return Volume(path.stem, subject, target, split=split, record=record)
-
-
-def read_kspace(path: pathlib.Path) -> np.ndarray:
-  """Orthonormal k-space in the units of the images, complex64 [S, 256, 256], centred.
-
-  Raises:
-    UserError: the file is damaged or of another shape or type.
-  """
   parts = read_npy(path)
-  if parts.ndim != 4 or parts.shape[1:] != (SIZE, SIZE, 2) or parts.dtype.kind != "f":
+  if not _is_pairs(parts):
     found = f"{parts.dtype} numbers of shape {parts.shape}"
     expected = f"real numbers (slices, {SIZE}, {SIZE}, 2), real and imaginary part"
     raise UserError(path, found, expected)
   kspace = np.empty(parts.shape[:3], np.complex64)
   kspace.real, kspace.imag = parts[..., 0], parts[..., 1]
-  return np.fft.fftshift(kspace, axes=(1, 2)) / np.float32(SIZE**2)
+  kspace = np.fft.fftshift(kspace, axes=(1, 2)) / np.float32(SIZE**2)
+  read_slice = kspace[:, None].__getitem__
+  record = {"file": str(path), "note": KSPACE_NOTE}
+  details = {"file_shape": list(parts.shape), "kspace_divisor": SIZE**2}
+  return RawScan(path, len(kspace), read_slice, record, details, centred_image=False)
+
+
+def _from_kspace(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:
+  volume = _volume(config, scan, "", split)
+  combine = config.combine or "sense"
+  record = volume.record | {"simulated_kspace": True, "combine": combine}
+  target = np.abs(volume.target) if combine == "rss" else volume.target
+  return dataclasses.replace(volume, target=target, record=record)
+
+
+def _volume(config: DataConfig, scan: RawScan, way: str, split: str | None) -> Volume:
+  """The volume of k-space; e13991s3_P01536.7 names a scan of the subject e13991."""
+  name = scan.path.stem
+  match = re.match(r"(e\d+)s\d+_", name)
+  subject = folders.subject_of(config, scan.path, match[1] if match else name)
+  volume = scan.volume(name, subject, way, split)
+  volume.record["unit"] = SUBJECT if match else FILE
+  return volume
 
 
 def _split(relative: pathlib.Path) -> str | None:
@@ -160,9 +163,12 @@ def recognise(path: pathlib.Path) -> bool:
   if path.suffix.lower() != ".npy" or not path.is_file():
     return False
   with reading(path):
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
-  is_pair = array.ndim == 4 and array.shape[1:] == (SIZE, SIZE, 2)
-  return is_pair and array.dtype.kind == "f"
+    return _is_pairs(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
+def _is_pairs(array: np.ndarray) -> bool:
+  is_real = array.dtype.kind == "f"
+  return is_real and array.ndim == 4 and array.shape[1:] == (SIZE, SIZE, 2)
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
@@ -179,20 +185,93 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
     UserError: a damaged file, another shape, or slices with different masks.
   """
   if path.suffix != ".npy":
-    scan = _IMAGE.fullmatch(path.name)
-    if scan is None:
-      raise UserError(
-        path, "another name", "the originals' own, CC0001_philips_15_55_M.nii.gz"
-      )
-    return _from_nifti(config, path, scan.groupdict())
-  kspace = read_kspace(path)
-  if not coils.missing_samples(kspace[len(kspace) // 2] != 0):
-    return _from_kspace(config, path.parent, path)
-  planes = by_zeros((own[None], None) for own in kspace)
-  record = {"file": str(path), "note": KSPACE_NOTE}
-  return of_planes(path, planes, record, centred_image=False)
+    name = _IMAGE.fullmatch(path.name)
+    if name is None:
+      expected = "the originals' own, CC0001_philips_15_55_M.nii.gz"
+      raise UserError(path, "another name", expected)
+    return _from_nifti(config, path, name)
+  scan = _scan(path)
+  return scan.measured(config) if scan.has_gaps() else _from_kspace(config, scan)
 
 
-SOURCE = Source(
+def multi_volumes(config: DataConfig) -> Iterator[Volume]:
+  """Reads the h5 files of ROOT/{Train,Val}, which are the split, or of ROOT itself.
+
+  `kspace`, real, (256, 218, 170 to 180, 24): the first axis is the readout, already
+  transformed, and becomes the slices; both others are phase-encoded, zero frequency in
+  the middle, the origin of the image at [0, 0]; the last axis has the real and
+  imaginary part of each of the 12 coils in turn. Columns from 85% on are set to zero.
+  The target is the coils' root sum of squares. The subject is the examination, "e13991"
+  of e13991s3_P01536.7.h5, or the file if its name has none.
+
+  Raises:
+    UserError: no file, or one that is damaged, undersampled or of another layout; a
+      contrast other than "T1".
+  """
+  coils.chosen(config.combine, "rss")
+  folders.choose(config, "T1", ["T1"], folders.root_folder(config))
+  for path, split in folders.files_of_parts(config, _MULTI_PARTS, _MULTI_LAYOUT):
+    with reading(path), h5py.File(path) as file:
+      yield _volume(config, _multi_scan(path, file), "rss", split)
+
+
+def _multi_scan(path: pathlib.Path, file: h5py.File) -> RawScan:
+  kspace = h5_dataset(file, "kspace")
+  shape, is_real = kspace.shape, kspace.dtype.kind == "f"
+  fits = len(shape) == 4 and 0 not in shape and shape[3] % 2 == 0
+  if not is_real or not fits or shape[3] > min(shape[1:3]):
+    found = f"'kspace' of type {kspace.dtype} and shape {shape}"
+    expected = "real numbers (slices, rows, columns, 2 x coils)"
+    raise UserError(path, found, f"{expected}, such as (256, 218, 170, 24)")
+  acquired = [0, math.ceil(ACQUIRED * shape[2])]
+
+  def read_slice(k):
+    channels = kspace[k]
+    channels[:, acquired[1] :] = 0
+    return np.moveaxis(channels.astype(np.float32).view(np.complex64), 2, 0)
+
+  record = {"file": str(path)}
+  details = {"file_shape": list(shape), "acquired_columns": acquired}
+  details["note"] = MULTI_NOTE
+  return RawScan(path, shape[0], read_slice, record, details, centred_image=False)
+
+
+def _has_real_kspace(file: h5py.File) -> bool:
+  kspace = file.get("kspace")
+  is_dataset = isinstance(kspace, h5py.Dataset)
+  return is_dataset and kspace.ndim == 4 and kspace.dtype.kind == "f"
+
+
+def read_multi(path: pathlib.Path, config: DataConfig) -> Scan:
+  """Reads a file that may be undersampled, as the challenge's test files are.
+
+  Points that are exactly zero in all coils were not sampled; the middle slice shows
+  whether these are more than a border. The last 15% of the columns are set to zero.
+
+  Args:
+    path: the h5 file.
+    config: its `combine` is "sense" for undersampled k-space of several coils, see
+      `data.measured.RawScan`.
+
+  Raises:
+    UserError: a damaged file or one of another layout, slices that were sampled
+      differently, or several coils without sensitivities.
+  """
+  with reading(path), h5py.File(path) as file:
+    scan = _multi_scan(path, file)
+    if scan.has_gaps():
+      return scan.measured(config)
+    coils.chosen(config.combine, "rss")
+    return _volume(config, scan, "rss", None)
+
+
+SINGLE = Source(
   volumes, takes=("contrast", "combine"), recognise=recognise, read=read, axes=(0, 1, 2)
+)
+MULTI = Source(
+  multi_volumes,
+  takes=("contrast", "combine"),
+  files="Calgary-Campinas of several coils (.h5)",
+  recognise=holds(_has_real_kspace),
+  read=read_multi,
 )

@@ -65,20 +65,17 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 
 def _chosen(config, root, series):
-  glob = config.contrast
-  if not glob:
-    return list(series)
-  if glob.isdecimal():
-    chosen = [headers for headers in series if headers[0].number == int(glob)]
-  else:
-    chosen = [
-      headers
-      for headers in series
-      if fnmatch.fnmatchcase(headers[0].description.lower(), glob.lower())
-    ]
+  asked = config.contrast.lower()
+
+  def fits(first):
+    if asked.isdecimal():
+      return first.number == int(asked)
+    return not asked or fnmatch.fnmatchcase(first.description.lower(), asked)
+
+  chosen = [headers for headers in series if fits(headers[0])]
   if not chosen:
     there = sorted({f"{h[0].number} {h[0].description!r}" for h in series})
-    found = f"{glob!r}, which matches no series of {root}"
+    found = f"{config.contrast!r}, which matches no series of {root}"
     expected = f"a number or a glob on the description of a series: {', '.join(there)}"
     raise ArgumentError("contrast", found, expected, "Leave it empty for all series.")
   return chosen
@@ -96,12 +93,11 @@ def _named(config, series):
     subject = subject_of(config, first.path, first.patient)
     entries.append((safe_name(f"{subject}_{first.number}"), subject, headers))
   count = collections.Counter(name for name, *_ in entries)
-  code = lambda uid: hashlib.blake2b(uid.encode(), digest_size=4).hexdigest()  # noqa: E731
-  named = [
-    (f"{name}_{code(headers[0].series)}" if count[name] > 1 else name, subject, headers)
-    for name, subject, headers in entries
-  ]
-  return sorted(named, key=lambda entry: (entry[1], entry[2][0].number, entry[0]))
+  for k, (name, subject, headers) in enumerate(entries):
+    if count[name] > 1:
+      code = hashlib.blake2b(headers[0].series.encode(), digest_size=4).hexdigest()
+      entries[k] = (f"{name}_{code}", subject, headers)
+  return sorted(entries, key=lambda entry: (entry[1], entry[2][0].number, entry[0]))
 
 
 def _volume(root, name, subject, headers: Sequence[DicomHeader]) -> Volume:
@@ -109,13 +105,11 @@ def _volume(root, name, subject, headers: Sequence[DicomHeader]) -> Volume:
   _refuse_unusable(headers)
   frames, positions = _sorted_frames([frame for h in headers for frame in h.frames])
   images = np.empty((len(frames), *first.shape), np.float32)
-  places = collections.defaultdict(list)
-  for k, frame in enumerate(frames):
-    places[frame.path].append(k)
-  for path, own in places.items():
-    stored = read_pixels(path)
-    for k in own:
-      images[k] = frames[k].slope * stored[frames[k].index] + frames[k].intercept
+  place = {frame: k for k, frame in enumerate(frames)}
+  for header in headers:
+    stored = read_pixels(header.path)
+    for frame in header.frames:
+      images[place[frame]] = frame.slope * stored[frame.index] + frame.intercept
   record = {
     "file": f"series {first.number} of {subject} in {root}",
     "file_shape": list(images.shape),
@@ -126,48 +120,44 @@ def _volume(root, name, subject, headers: Sequence[DicomHeader]) -> Volume:
     "attributes": first.attributes,
     "note": NOTE,
   }
-  record |= _geometry(frames, positions)
-  return Volume(name, subject, images, record=record)
+  return Volume(name, subject, images, record=record | _geometry(frames, positions))
 
 
 def _refuse_unusable(headers):
   first = headers[0]
-  expected = "magnitude images of one size, grey, one slice each"
   for header in headers:
-    components = {frame.component for frame in header.frames} - {"MAGNITUDE"}
-    found = ""
-    if components:
-      found = f"{' and '.join(sorted(components)).lower()} images"
-    elif header.colours:
-      found = f"colours ({header.colours})"
-    elif header.mosaic:
-      found = "a mosaic, all slices as tiles of one image"
-    elif header.shape != first.shape:
-      found = f"{header.shape} pixels, but {first.shape} in {first.path.name}"
-    if found:
-      found += f" in series {header.number} {header.description!r}"
-      remedy = f"{_LEAVE_OUT}, or export the magnitude images alone."
-      raise UserError(header.path, found, expected, remedy)
+    kinds = sorted({frame.component for frame in header.frames} - {"MAGNITUDE"})
+    sizes = f"{header.shape} pixels, but {first.shape} in {first.path.name}"
+    for problem, there in (
+      (f"{' and '.join(kinds).lower()} images", kinds),
+      (f"colours ({header.colours})", header.colours),
+      ("a mosaic, all slices as tiles of one image", header.mosaic),
+      (sizes, header.shape != first.shape),
+    ):
+      if there:
+        found = f"{problem} in series {header.number} {header.description!r}"
+        expected = "magnitude images of one size, grey, one slice each"
+        remedy = f"{_LEAVE_OUT}, or export the magnitude images alone."
+        raise UserError(header.path, found, expected, remedy)
 
 
 def _sorted_frames(frames: list[Frame]):
   """The frames from the first slice to the last, and their positions in mm or None."""
-  if any(frame.position is None or frame.orientation is None for frame in frames):
+  placed = all(frame.position and frame.orientation for frame in frames)
+  if placed:
+    keys = np.array([frame.position for frame in frames]) @ _normal(frames)
+  else:
     for frame in frames:
       if frame.instance is None:
         _refuse_unsorted(frame, "neither a position nor an InstanceNumber")
-    order = np.argsort([frame.instance for frame in frames], kind="stable")
-    positions, keys = None, np.array([frames[k].instance for k in order])
-  else:
-    positions = np.array([frame.position for frame in frames]) @ _normal(frames)
-    order = np.argsort(positions, kind="stable")
-    positions = keys = positions[order]
-  frames = [frames[k] for k in order]
+    keys = np.array([frame.instance for frame in frames])
+  order = np.argsort(keys, kind="stable")
+  frames, keys = [frames[k] for k in order], keys[order]
   for earlier, later, step in zip(frames, frames[1:], np.diff(keys), strict=False):
     if step < _SAME_PLACE:
-      what = "InstanceNumber" if positions is None else "place"
+      what = "place" if placed else "InstanceNumber"
       _refuse_unsorted(later, f"the same {what} as in {earlier.path.name}")
-  return frames, positions
+  return frames, keys if placed else None
 
 
 def _normal(frames):
@@ -192,40 +182,39 @@ def _geometry(frames, positions):
   """Entries of the record on axes and sizes, as far as the files contain them."""
   frame, geometry = frames[0], {}
   distance = frame.thickness
+  axis = {"ROW": 1, "COL": 0, "COLUMN": 0}.get(frame.phase_encoding)
+  if axis is not None:
+    geometry["phase_encode_axis"] = axis
   if positions is not None:
-    row_index, column_index = frame.orientation[3:], frame.orientation[:3]
-    towards = {"rows": row_index, "columns": column_index}
-    towards["slices"] = np.cross(column_index, row_index)
+    columns, rows = np.reshape(frame.orientation, (2, 3))
+    towards = {"rows": rows, "columns": columns, "slices": np.cross(columns, rows)}
     geometry["axes_increase_towards"] = {k: _towards(v) for k, v in towards.items()}
     if len(frames) > 1:
       distance = round(float(np.median(np.diff(positions))), 6)
   if frame.spacing and distance:
     geometry["zooms"] = [*frame.spacing, distance]
     if positions is not None:
-      geometry |= _affine(frames, distance)
-  axis = {"ROW": 1, "COL": 0, "COLUMN": 0}.get(frame.phase_encoding)
-  return geometry if axis is None else geometry | {"phase_encode_axis": axis}
+      geometry |= _affine(frames, distance * towards["slices"], rows, columns)
+  return geometry
 
 
-def _affine(frames, distance):
+def _affine(frames, step, rows, columns):
   """The matrix from (row, column, slice) to mm towards right, anterior and superior.
 
   Empty where slices are not equally spaced, because no matrix describes their
-  positions.
+  positions. `step` leads from a slice to the next where there is one slice; `rows` and
+  `columns` are the directions in which the indices increase.
   """
-  first, count = frames[0], len(frames)
   corners = np.array([frame.position for frame in frames])
-  column_index, row_index = np.reshape(first.orientation, (2, 3))
-  step = distance * np.cross(column_index, row_index)
-  if count > 1:
-    step = (corners[-1] - corners[0]) / (count - 1)
-  apart = np.abs(corners - corners[0] - np.arange(count)[:, None] * step)
+  if len(frames) > 1:
+    step = (corners[-1] - corners[0]) / (len(frames) - 1)
+  apart = np.abs(corners - corners[0] - np.arange(len(frames))[:, None] * step)
   if apart.max() > _UNEVEN * np.linalg.norm(step):
     return {}
+  between_rows, between_columns = frames[0].spacing
   affine = np.eye(4)
-  affine[:3, 0] = row_index * first.spacing[0]
-  affine[:3, 1] = column_index * first.spacing[1]
-  affine[:3, 2], affine[:3, 3] = step, corners[0]
+  axes = (rows * between_rows, columns * between_columns, step, corners[0])
+  affine[:3] = np.transpose(axes)
   affine[:2] *= -1
   return {"affine": affine.tolist()}
 

@@ -1,5 +1,7 @@
 """fastMRI: raw k-space of knees and brains (Knoll et al. 2020, Zbontar et al. 2018)."""
 
+import contextlib
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -9,11 +11,11 @@ import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import files_of_parts, root_folder, subject_of, wanted
-from kdmri_jax.data.measured import Measured, Plane, of_planes, sensitivities
-from kdmri_jax.data.source import FILE, Scan, Source, holds
+from kdmri_jax.data.folders import choose, files_of_parts, root_folder, subject_of
+from kdmri_jax.data.measured import RawScan
+from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import h5_dataset, read_header
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
@@ -23,8 +25,10 @@ CITATION = (
   "Intelligence 2020), under its data use agreement."
 )
 EMULATED = "The single coil was emulated from several by the authors of the data."
-_PARTS = {"train": "train", "val": "validation"}
-_TRACKS = ("singlecoil", "multicoil")
+_TRACKS = (
+  {"singlecoil_train": "train", "singlecoil_val": "validation"},
+  {"multicoil_train": "train", "multicoil_val": "validation"},
+)
 _LAYOUT = (
   "fastMRI's folders singlecoil_train and singlecoil_val, or multicoil_train and "
   "multicoil_val; those of the test and challenge sets are undersampled and hold no "
@@ -54,77 +58,60 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       is damaged, undersampled or of another layout.
   """
   root = root_folder(config)
-  coils.chosen(config.combine, "rss")
   acquisitions = set()
-  for path, split in files_of_parts(root, _parts(root), _LAYOUT):
-    if wanted(config, path.stem):
-      volume = _volume(config, path, split, acquisitions)
-      if volume is not None:
-        yield volume
-  if acquisitions and config.contrast not in ("", *acquisitions):
-    raise _no_such(config, acquisitions)
+  for path, split in files_of_parts(config, _parts(root), _LAYOUT):
+    with _opened(path) as scan:
+      acquisitions.add(_acquisition(scan))
+      if config.contrast not in ("", _acquisition(scan)):
+        continue
+      if scan.sampled is not None:
+        found = "a sampling mask: undersampled k-space of a test or challenge set"
+        expected = "fully sampled k-space, from which the target is made"
+        remedy = "Use the training and validation files."
+        raise UserError(path, found, expected, remedy)
+      yield _volume(config, scan, split)
+  if acquisitions:
+    choose(config, "", sorted(acquisitions), root)
 
 
-def _no_such(config: DataConfig, acquisitions: set[str]) -> ArgumentError:
-  return ArgumentError(
-    "contrast",
-    repr(config.contrast),
-    f"one of the acquisitions there, {', '.join(sorted(acquisitions))}; '' takes all",
-  )
+def _acquisition(scan: RawScan) -> str:
+  return str(scan.details["attributes"].get("acquisition"))
 
 
 def _parts(root: pathlib.Path) -> dict[str, str]:
   """The folders of the existing track, and their splits."""
-  there = [
-    track
-    for track in _TRACKS
-    if any((root / f"{track}_{part}").is_dir() for part in _PARTS)
-  ]
-  if len(there) > 1:
+  there = [any((root / name).is_dir() for name in parts) for parts in _TRACKS]
+  if all(there):
     found = "folders of single coils and of several, which show the same patients"
     remedy = "Put one track, or links to it, into a separate folder."
     raise UserError(root, found, "the folders of one of the two", remedy)
-  (track,) = there or _TRACKS[:1]
-  return {f"{track}_{part}": split for part, split in _PARTS.items()}
+  return _TRACKS[there[1]]
 
 
-def _volume(config, path, split, acquisitions):
-  """The volume of a file, or None for another acquisition."""
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[RawScan]:
+  """Opens a file, which is undersampled if it has `mask`, one value per column."""
   with reading(path, ElementTree.ParseError, OverflowError), h5py.File(path) as file:
-    kept = read_header(file, path)
-    attributes = {k: kept.attributes[k] for k in _ATTRIBUTES if k in kept.attributes}
-    acquisitions.add(str(attributes.get("acquisition")))
-    if config.contrast not in ("", attributes.get("acquisition")):
-      return None
-    patient = kept.attributes.get("patient_id", "")
-    space = _encoded(kept.text)
+    header = read_header(file, path)
     kspace = h5_dataset(file, "kspace")
-    _check(path, kspace, "mask" in file, space.get("encoded_matrix"))
-    single = kspace.ndim == 3
-    way = config.combine or ("" if single else "rss")
-    slices = (
-      (kspace[k][None] if single else kspace[k], None) for k in range(len(kspace))
-    )
-    target, record = coils.combine(slices, way, path)
-    record |= {"file": str(path), "phase_encode_axis": 1}
-    record |= {"file_shape": list(kspace.shape), "attributes": attributes, **space}
-  notes = [CITATION, EMULATED if single else "", record["note"]]
-  record["note"] = " ".join(filter(None, notes))
-  record |= {} if patient else {"unit": FILE}
-  subject = subject_of(config, path, str(patient or path.stem))
-  return Volume(path.stem, subject, target, split=split, record=record, header=kept)
-
-
-def _check(path, kspace, has_mask, encoded):
-  if has_mask:
-    found = "a sampling mask: undersampled k-space of a test or challenge set"
-    expected = "fully sampled k-space, from which the target is made"
-    raise UserError(path, found, expected, "Use the training and validation files.")
-  shape = _shape(path, kspace)
-  if encoded and list(shape[-2:]) != encoded[:2] and list(shape[:-3:-1]) == encoded[:2]:
-    found = f"{shape[-2]} rows and {shape[-1]} columns, transposed to its header"
-    expected = f"{encoded[0]} rows (readout) and {encoded[1]} columns (phase encoding)"
-    raise UserError(path, found, expected, "Store the k-space as fastMRI does.")
+    slices, *shape = _shape(path, kspace)
+    known = {k: header.attributes[k] for k in _ATTRIBUTES if k in header.attributes}
+    details = {"file_shape": list(kspace.shape), "attributes": known}
+    details["unit"] = SUBJECT if header.attributes.get("patient_id") else FILE
+    details["note"] = f"{CITATION} {EMULATED}" if kspace.ndim == 3 else CITATION
+    sampled = None
+    if "mask" in file:
+      columns = np.asarray(file["mask"][()]) != 0
+      if columns.shape != (shape[-1],):
+        raise UserError(
+          path, f"'mask' of shape {columns.shape}", f"{shape[-1]} columns"
+        )
+      sampled = np.broadcast_to(columns, (slices, *shape[1:]))
+    else:
+      details |= _encoded(path, header.text, shape[1:])
+    read_slice = lambda k: kspace[k].reshape(shape)  # noqa: E731
+    record = {"file": str(path), "phase_encode_axis": 1}
+    yield RawScan(path, slices, read_slice, record, details, sampled, header=header)
 
 
 def _shape(path, kspace):
@@ -137,45 +124,53 @@ def _shape(path, kspace):
   return shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
 
 
-def _encoded(text: str) -> dict[str, Any]:
+def _volume(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:
+  single = len(scan.details["file_shape"]) == 3
+  way = coils.chosen(config.combine, "rss") or ("" if single else "rss")
+  name = scan.path.stem
+  patient = str(scan.header.attributes.get("patient_id") or name)
+  return scan.volume(name, subject_of(config, scan.path, patient), way, split)
+
+
+def _encoded(path: pathlib.Path, text: str, size: list[int]) -> dict[str, Any]:
   """The sizes in the ISMRMRD header, as far as it contains them.
+
+  Args:
+    path: the file, for messages.
+    text: the header, or "".
+    size: rows and columns of the k-space, which must not be transposed.
 
   Returns:
     encoded_matrix and recon_matrix, (readout, phase encode, slice encode); their fields
     of view and zooms in mm; acquired_columns, the measured columns [start, stop).
   """
-  if not text:
-    return {}
-  encoding = ElementTree.fromstring(text.encode()).find("{*}encoding")
-  if encoding is None:
-    return {}
-  found = {}
-  for name in ("encoded", "recon"):
-    matrix = _sizes(encoding, f"{name}Space", "matrixSize")
-    field = _sizes(encoding, f"{name}Space", "fieldOfView_mm")
-    if matrix:
-      found[f"{name}_matrix"] = [int(size) for size in matrix]
-    if field:
-      found[f"{name}_field_of_view"] = field
-    if matrix and field and name == "encoded":
-      found["zooms"] = [mm / size for mm, size in zip(field, matrix, strict=True)]
-  limits = _numbers(
-    encoding, "encodingLimits", "kspace_encoding_step_1", ("center", "maximum")
-  )
-  if "encoded_matrix" in found and limits:
-    start = found["encoded_matrix"][1] // 2 - int(limits[0])
+  header = ElementTree.fromstring((text or "<none/>").encode())
+  found: dict[str, Any] = {}
+  sizes = (("matrix", "matrixSize", int), ("field_of_view", "fieldOfView_mm", float))
+  for space, (entry, element, kind) in itertools.product(("encoded", "recon"), sizes):
+    numbers = _numbers(header, f"{space}Space", element, "xyz")
+    if numbers and all(number > 0 for number in numbers):
+      found[f"{space}_{entry}"] = list(map(kind, numbers))
+  if "encoded_matrix" not in found:
+    return found
+  matrix = found["encoded_matrix"]
+  if field := found.get("encoded_field_of_view"):
+    found["zooms"] = [mm / points for mm, points in zip(field, matrix, strict=True)]
+  rows, columns, _ = matrix
+  if size != [rows, columns] and size == [columns, rows]:
+    problem = f"{size[0]} rows and {size[1]} columns, transposed to its header"
+    expected = f"{rows} rows (readout) and {columns} columns (phase encoding)"
+    raise UserError(path, problem, expected, "Store the k-space as fastMRI does.")
+  step = "kspace_encoding_step_1"
+  if limits := _numbers(header, "encodingLimits", step, ("center", "maximum")):
+    start = columns // 2 - int(limits[0])
     found["acquired_columns"] = [start, start + int(limits[1]) + 1]
   return found
 
 
-def _sizes(encoding, space, what):
-  """As `_numbers`; None where one of them is not a size."""
-  numbers = _numbers(encoding, space, what, ("x", "y", "z"))
-  return numbers if numbers and all(number > 0 for number in numbers) else None
-
-
-def _numbers(encoding, space, what, keys):
-  texts = [encoding.findtext(f"{{*}}{space}/{{*}}{what}/{{*}}{key}") for key in keys]
+def _numbers(header, part, what, keys):
+  where = f"{{*}}encoding/{{*}}{part}/{{*}}{what}"
+  texts = [header.findtext(f"{where}/{{*}}{key}") for key in keys]
   return None if None in texts else [float(text) for text in texts]
 
 
@@ -194,35 +189,18 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   Args:
     path: the h5 file.
     config: its `combine` is "sense" for undersampled k-space of several coils, see
-      `data.measured.sensitivities`.
+      `data.measured.RawScan`.
 
   Raises:
     ArgumentError: `contrast` is another acquisition than the file's.
     UserError: a damaged file or one of another layout, samples outside the mask,
       several coils without sensitivities, or missing or unfitting ones.
   """
-  with reading(path), h5py.File(path) as file:
-    if "mask" in file:
-      return _undersampled(path, file, config)
-  coils.chosen(config.combine, "rss")
-  acquisitions: set[str] = set()
-  volume = _volume(config, path, None, acquisitions)
-  if volume is None:
-    raise _no_such(config, acquisitions)
-  return volume
-
-
-def _undersampled(path: pathlib.Path, file: h5py.File, config: DataConfig) -> Measured:
-  columns = np.asarray(file["mask"][()]) != 0
-  kspace = h5_dataset(file, "kspace")
-  shape = _shape(path, kspace)
-  if columns.shape != shape[-1:]:
-    raise UserError(path, f"'mask' of shape {columns.shape}", f"{shape[-1]} columns")
-  maps = sensitivities(path, shape, config)
-  mask = np.broadcast_to(columns, shape[2:])
-  planes = (Plane(kspace[k].reshape(shape[1:]), maps[k], mask) for k in range(shape[0]))
-  record = {"file": str(path), "phase_encode_axis": 1}
-  return of_planes(path, planes, record, read_header(file, path))
+  with _opened(path) as scan:
+    if scan.sampled is not None:
+      return scan.measured(config)
+    choose(config, "", [_acquisition(scan)], path)
+    return _volume(config, scan)
 
 
 SOURCE = Source(

@@ -3,21 +3,21 @@
 import pathlib
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import not_there, root_folder, subject_of, wanted
-from kdmri_jax.data.measured import by_zeros, no_sensitivities, of_planes, require_sense
+from kdmri_jax.data.folders import choose, not_there, root_folder, subject_of, wanted
+from kdmri_jax.data.measured import RawScan, Sensitivities
 from kdmri_jax.data.source import Scan, Source, by_ending, only
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import UserError
 from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.physics import coils
 
 CITATION = "Knees of Hammernik et al., Magnetic Resonance in Medicine 79, 2018."
 USUAL = "coronal_pd"
+_SLICE = re.compile(r"rawdata(\d+)\.mat")
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -35,133 +35,72 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no such folder or sequence, or a file that is missing, damaged,
       undersampled or of another layout.
   """
-  root = root_folder(config)
-  way = coils.chosen(config.combine, "rss", "sense") or "rss"
-  folder = _sequence(root, config.contrast)
-  for number, subject in _subjects(folder):
+  folder = _sequence(config, root_folder(config))
+  for number, path in _subjects(folder):
     name = f"{folder.resolve().name}_{number:02d}"
     if wanted(config, name):
-      yield _volume(config, subject, name, f"{number:02d}", way)
+      numbers = slice_numbers(path)
+      first = path / f"rawdata{numbers[0]}.mat"
+      subject = subject_of(config, first, f"{number:02d}")
+      yield _volume(config, _scan(path, numbers, CITATION), name, subject)
 
 
-def _sequence(root: pathlib.Path, contrast: str) -> pathlib.Path:
+def _sequence(config: DataConfig, root: pathlib.Path) -> pathlib.Path:
   """The folder that holds the folders of the subjects."""
-  if _subjects(root):
-    found = {root.resolve().name: root}
-    asked = contrast or root.resolve().name
-  else:
+  usual, found = root.resolve().name, {root.resolve().name: root}
+  if not _subjects(root):
     found = {path.name: path for path in sorted(root.iterdir()) if _subjects(path)}
-    asked = contrast or USUAL
+    usual = USUAL
   if not found:
     holding = "the folders of the sequences, or one, with a numbered folder per subject"
     raise not_there(root, f"folder {USUAL}/1 with files rawdata<k>.mat in it", holding)
-  if asked not in found:
-    expected = f"one of the sequences in {root}, {', '.join(found)}"
-    raise ArgumentError("contrast", repr(asked), expected)
-  return found[asked]
+  return found[choose(config, usual, found, root)]
 
 
 def _subjects(folder: pathlib.Path) -> list[tuple[int, pathlib.Path]]:
   """Numbers and folders, in the order of the numbers."""
-  if not folder.is_dir():
-    return []
   return sorted(
     (int(path.name), path)
-    for path in folder.iterdir()
+    for path in folder.glob("*")
     if path.name.isdecimal() and slice_numbers(path)
   )
 
 
 def slice_numbers(folder: pathlib.Path) -> list[int]:
   """The k of a folder's files rawdata<k>.mat, sorted."""
-  names = (path.name for path in folder.glob("rawdata*.mat"))
-  matches = (re.fullmatch(r"rawdata(\d+)\.mat", name) for name in names)
+  matches = (_SLICE.fullmatch(path.name) for path in folder.glob("rawdata*.mat"))
   return sorted(int(match[1]) for match in matches if match)
 
 
-def numbers_of(path: pathlib.Path) -> list[int]:
-  """The k of a folder of files rawdata<k>.mat, or of one of them.
+def _scan(path: pathlib.Path, numbers: list[int], note: str = "") -> RawScan:
+  """The slices rawdata<k>.mat of a folder, or of the folder of one of them."""
+  folder = path if path.is_dir() else path.parent
 
-  Raises:
-    UserError: a file of another name; the message lists what it holds.
-  """
-  if path.is_dir():
-    return slice_numbers(path)
-  match = re.fullmatch(r"rawdata(\d+)\.mat", path.name)
-  if match is None:
-    raise UserError(
-      path,
-      f"a MATLAB file of another name (its variables are: {contents(path)})",
-      "rawdata<k>.mat, slice k as `rawdata` (readout, phase encode, coils)",
-      "Save the slices like that, or in BART's order by kdmri_jax.io.cfl.write_cfl.",
-    )
-  return [int(match[1])]
+  read_slice = lambda k: _read(folder / f"rawdata{numbers[k]}.mat", "rawdata")  # noqa: E731
+  record = {"file": str(path), "phase_encode_axis": 1}
+  details = {"file": str(folder), "file_slices": numbers, "note": note}
+  files = [folder / f"espirit{k}.mat" for k in numbers]
+  read_maps = lambda: (_read(file, "sensitivities") for file in files)  # noqa: E731
+  maps = Sensitivities(files[0], read_maps, "Copy it from the official data")
+  return RawScan(path, len(numbers), read_slice, record, details, sensitivities=maps)
 
 
-def read_folder(
-  folder: pathlib.Path, numbers: list[int], way: str
-) -> tuple[np.ndarray, dict[str, Any]]:
-  """The images of some slices, and entries for the record.
-
-  Args:
-    folder: with files rawdata<k>.mat.
-    numbers: their k.
-    way: "rss" or "sense".
-
-  Raises:
-    UserError: a file is missing, damaged, undersampled or of another layout.
-  """
-  slices = (read_slice(folder, k, way) for k in numbers)
-  target, record = coils.combine(slices, way, folder)
-  record |= {"file": str(folder), "file_slices": numbers, "phase_encode_axis": 1}
-  record |= {"file_shape": [*target.shape[1:], record["coils"]]}
-  return target, record
+def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:
+  way = coils.chosen(config.combine, "rss", "sense") or "rss"
+  volume = scan.volume(name, subject, way)
+  volume.record["file_shape"] = [*volume.target.shape[1:], volume.record["coils"]]
+  return volume
 
 
-def _volume(config, folder, name, subject, way):
-  numbers = slice_numbers(folder)
-  target, record = read_folder(folder, numbers, way)
-  record["note"] = f"{CITATION} {record['note']}"
-  first = folder / f"rawdata{numbers[0]}.mat"
-  return Volume(name, subject_of(config, first, subject), target, record=record)
-
-
-def read_slice(
-  folder: pathlib.Path, k: int, way: str
-) -> tuple[np.ndarray, np.ndarray | None]:
-  """Reads rawdata<k>.mat and, for the way "sense", espirit<k>.mat.
-
-  Returns:
-    Centred k-space and sensitivities, complex64 [C, H, W]; no sensitivities (None)
-    where they are not needed.
-
-  Raises:
-    UserError: a file is missing, damaged or of another layout.
-  """
-  path = folder / f"rawdata{k}.mat"
-  (kspace,) = read_mat(path, "rawdata")
-  _check(path, "rawdata", kspace)
-  if way != "sense":
-    return _coils_first(kspace), None
-  maps = folder / f"espirit{k}.mat"
-  if not maps.is_file():
-    raise no_sensitivities(maps, path, "Copy it from the official data")
-  (sensitivities,) = read_mat(maps, "sensitivities")
-  _check(maps, "sensitivities", sensitivities, kspace.shape)
-  return _coils_first(kspace), _coils_first(sensitivities)
-
-
-def _check(path, name, array, shape=None):
+def _read(path: pathlib.Path, name: str) -> np.ndarray:
+  """An array (readout, phase, coils) of complex numbers, as complex64 [C, H, W]."""
+  (array,) = read_mat(path, name)
   is_complex = array.dtype.kind == "c"
-  kind = "complex" if is_complex else "real"
   fits = array.ndim == 3 and 0 < array.shape[2] <= min(array.shape[:2])
-  if not is_complex or not fits or (shape and array.shape != shape):
-    layout = f"of shape {shape}, as in rawdata" if shape else "(readout, phase, coils)"
+  if not (is_complex and fits):
+    kind = "complex" if is_complex else "real"
     found = f"{kind} numbers of shape {array.shape} in {name!r}"
-    raise UserError(path, found, f"complex numbers {layout}")
-
-
-def _coils_first(array):
+    raise UserError(path, found, "complex numbers (readout, phase, coils)")
   return np.moveaxis(array, 2, 0).astype(np.complex64)
 
 
@@ -173,7 +112,7 @@ def recognise(path: pathlib.Path) -> bool:
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
   """Reads rawdata<k>.mat of one folder, or one of them, which may be undersampled.
 
-  Points that are exactly zero in all coils were not sampled; the first slice shows
+  Points that are exactly zero in all coils were not sampled; the middle slice shows
   whether these are more than a border.
 
   Args:
@@ -185,17 +124,21 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
     UserError: a damaged file, slices that were sampled differently, or several coils
       without sensitivities.
   """
-  folder, numbers = path if path.is_dir() else path.parent, numbers_of(path)
-  first, _ = read_slice(folder, numbers[0], "")
-  if not coils.missing_samples((first != 0).any(0)):
-    way = coils.chosen(config.combine, "rss", "sense") or "rss"
-    images, record = read_folder(folder, numbers, way)
-    return Volume(path.stem, path.stem, images, record=record)
-  require_sense(path, len(first), "espirit<k>.mat", config)
-  way = "sense" if len(first) > 1 else ""
-  planes = by_zeros(read_slice(folder, k, way) for k in numbers)
-  record = {"file": str(path), "phase_encode_axis": 1}
-  return of_planes(path, planes, record)
+  numbers = slice_numbers(path)
+  if not path.is_dir():
+    match = _SLICE.fullmatch(path.name)
+    if match is None:
+      raise UserError(
+        path,
+        f"a MATLAB file of another name (its variables are: {contents(path)})",
+        "rawdata<k>.mat, slice k as `rawdata` (readout, phase encode, coils)",
+        "Save the slices like that, or in BART's order by kdmri_jax.io.cfl.write_cfl.",
+      )
+    numbers = [int(match[1])]
+  scan = _scan(path, numbers)
+  if scan.has_gaps():
+    return scan.measured(config)
+  return _volume(config, scan, path.stem, path.stem)
 
 
 def read_subjects(path: pathlib.Path, config: DataConfig) -> Scan:

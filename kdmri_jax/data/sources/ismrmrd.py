@@ -1,17 +1,19 @@
 """ISMRM raw data (MRD): 2-D Cartesian acquisitions, one volume per file."""
 
+import functools
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import labelled_files, safe_name, subject_of
-from kdmri_jax.data.measured import Plane, of_planes, sensitivities
+from kdmri_jax.data.folders import named_files, safe_name
+from kdmri_jax.data.measured import RawScan
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, holds, note_of
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.io.ismrmrd.scan import opened
+from kdmri_jax.io.ismrmrd import scan as scans
 from kdmri_jax.physics import coils
 
 
@@ -34,8 +36,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       samples (undersampling, partial Fourier, partial echo), another trajectory, 3-D,
       several phases, repetitions or sets, or an unknown echo.
   """
-  for path, label in labelled_files(config, [".h5", ".mrd"], "ISMRM raw data"):
-    yield _volume(config, path, label)
+  for path, *names in named_files(config, [".h5", ".mrd"], "ISMRM raw data"):
+    yield _volume(config, path, *names)
 
 
 def recognise(path: pathlib.Path) -> bool:
@@ -58,31 +60,30 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   Args:
     path: the file.
     config: `contrast` is the number of an echo; `combine` is "sense" for several
-      coils, see `data.measured.sensitivities`.
+      coils, see `data.measured.RawScan`.
 
   Raises:
     UserError: as `volumes`, except for missing lines; slices with different masks;
       several coils without sensitivities.
   """
-  with opened(path, config.contrast, partial=True) as scan:
+  with scans.opened(path, config.contrast, partial=True) as scan:
     if not scan.lines.all():
-      maps = sensitivities(path, scan.shape, config)
       masks = np.broadcast_to(scan.lines[..., None], (len(scan.lines), *scan.shape[2:]))
-      planes = map(Plane, scan.slices, maps, masks)
       record = scan.record | {"note": " ".join(scan.notes)}
-      return of_planes(path, planes, record, scan.header)
-  return _volume(config, path, path.stem)
+      return _raw(path, scan, record=record, sampled=masks).measured(config)
+  return _volume(config, path, safe_name(path.stem), path.stem)
 
 
-def _volume(config, path, label):
-  with opened(path, config.contrast, partial=False) as scan:
+def _raw(path: pathlib.Path, scan: scans.Scan, **fields: Any) -> RawScan:
+  read = functools.lru_cache(1)(lambda k: next(scan.slices))  # k = 0, 1, ...
+  return RawScan(path, scan.shape[0], read, header=scan.header, **fields)
+
+
+def _volume(config: DataConfig, path: pathlib.Path, name: str, subject: str) -> Volume:
+  with scans.opened(path, config.contrast, partial=False) as scan:
     way = coils.chosen(config.combine, "rss") or ("rss" if scan.shape[1] > 1 else "")
-    images, found = coils.combine(((own, None) for own in scan.slices), way, path)
-  record = scan.record | found
-  notes = [found["note"], *scan.notes, note_of(config)]
-  record["note"] = " ".join(filter(None, notes))
-  name, subject = safe_name(label), subject_of(config, path, label)
-  return Volume(name, subject, images, record=record, header=scan.header)
+    raw = _raw(path, scan, record=scan.record, notes=(*scan.notes, note_of(config)))
+    return raw.volume(name, subject, way)
 
 
 SOURCE = Source(

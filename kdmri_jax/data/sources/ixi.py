@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.contrast import choose
-from kdmri_jax.data.folders import not_there, root_folder, subject_of, wanted
+from kdmri_jax.data.folders import choose, not_there, root_folder, subject_of, wanted
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.io.nifti import read_nifti

@@ -26,11 +26,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   Raises:
     UserError: the folders or keys are missing, or a file is damaged.
   """
-  root = root_folder(config)
-  base = _base(root, config.kdmri_type)
+  base = _base(root_folder(config), config.kdmri_type)
   for split in ("train", "validation"):
-    if not (base / split).is_dir():
-      continue
     for path in _files(base / split, config.acceleration_tag):
       if wanted(config, path.stem):
         yield _volume(config, path, split)
@@ -41,17 +38,17 @@ def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
     if any((base / split).is_dir() for split in ("train", "validation")):
       return base
   where = f"{kind}/train" if kind else "train"
-  raise UserError(
-    root,
-    f"no folder {where} {folders_in(root)}",
-    f"{where}/acc_4x/1.h5 or datasets/{where}/acc_4x/1.h5",
-    "Name their folder as root, and as kdmri_type the one in it, such as mrbrain.",
-  )
+  found = f"no folder {where} {folders_in(root)}"
+  expected = f"{where}/acc_4x/1.h5 or datasets/{where}/acc_4x/1.h5"
+  remedy = "Name their folder as root and, as kdmri_type, one in it, such as mrbrain."
+  raise UserError(root, found, expected, remedy)
 
 
 def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
-  """The h5 files of one split, 2 before 10."""
-  files = [path for path in (folder / f"acc_{tag}").glob("*.h5") if path.name[0] != "."]
+  """The h5 files of one split, 2 before 10; none where the split has no folder."""
+  if not folder.is_dir():
+    return []
+  files = list((folder / f"acc_{tag}").glob("[!.]*.h5"))
   if not files:
     names = sorted(path.name for path in folder.glob("acc_*"))
     found = f"no h5 file there (beside it: {', '.join(names) or 'nothing'})"
@@ -63,30 +60,23 @@ def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
 
 def _volume(config, path, split):
   tag = config.acceleration_tag
+  keys = {"target": "volfs"}
   with reading(path), h5py.File(path) as file:
-    target = h5_array(file, "volfs")
-    names = [key for key in file if key.startswith(("kspace_volus_", "img_volus_"))]
-    kspace = zero_filled = None
-    if names:
-      kspace = h5_array(file, f"kspace_volus_{tag}")
-      zero_filled = h5_array(file, f"img_volus_{tag}")
+    if any(key.startswith(("kspace_volus_", "img_volus_")) for key in file):
+      keys |= {"kspace": f"kspace_volus_{tag}", "zero_filled": f"img_volus_{tag}"}
+    arrays = {name: h5_array(file, key) for name, key in keys.items()}
   record = {"file": str(path), "acceleration_tag": tag}
+  record["file_shape"] = list(arrays["target"].shape)
   if not config.subject_pattern:
     record["note"] = (
       "Each file counts as a subject: the layout of the published code does not tell "
       "whose images a file holds, so intervals and tests may be too confident."
     )
-  record["file_shape"] = list(target.shape)
-  target, kspace, zero_filled = map(_slices_first, (target, kspace, zero_filled))
+  for name, array in arrays.items():
+    if array.ndim in (2, 3):  # (rows, columns, slices), or one slice
+      arrays[name] = np.moveaxis(np.atleast_3d(array), 2, 0)
   subject = subject_of(config, path, f"{split}/{path.stem}")
-  return Volume(path.stem, subject, target, kspace, zero_filled, split, record)
-
-
-def _slices_first(array):
-  """(rows, columns, slices) or (rows, columns) to (slices, rows, columns)."""
-  if array is None or np.ndim(array) not in (2, 3):
-    return array
-  return np.moveaxis(np.atleast_3d(array), 2, 0)
+  return Volume(path.stem, subject, **arrays, split=split, record=record)
 
 
 SOURCE = Source(volumes, unit=FILE, read=arrays.read_scan_h5)

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.folders import wanted
 from kdmri_jax.data.source import Source, no_files
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.optional import require
@@ -33,17 +32,15 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   head = _template()
   area = (head > 0.05).sum((1, 2))
   low, high = np.flatnonzero(area > 0.3 * area.max())[[0, -1]]
-  starts = range(int(low), int(high) - SLAB + 2, SLAB + GAP)
-  for k, start in enumerate(starts):
+  for k, start in enumerate(range(int(low), int(high) - SLAB + 2, SLAB + GAP)):
     name = f"mni152_slab_{k:02d}"
-    if wanted(config, name):
-      record = {
-        "template_slices": [start, start + SLAB],
-        "zooms": [2.0, 2.0, 1.0],
-        "note": NOTE,
-        "axes_increase_towards": {"rows": "P", "columns": "L", "slices": "S"},
-      }
-      yield Volume(name, subject=name, target=head[start : start + SLAB], record=record)
+    record = {
+      "template_slices": [start, start + SLAB],
+      "zooms": [2.0, 2.0, 1.0],
+      "note": NOTE,
+      "axes_increase_towards": {"rows": "P", "columns": "L", "slices": "S"},
+    }
+    yield Volume(name, subject=name, target=head[start : start + SLAB], record=record)
 
 
 def _template() -> np.ndarray:

@@ -2,11 +2,10 @@
 
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import folders
-from kdmri_jax.data.contrast import choose
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.io.nifti import read_nifti
@@ -52,20 +51,18 @@ def volumes_18(config: DataConfig) -> Iterator[Volume]:
   return _volumes(config, groups, "reg_T1", _corrected_first, NOTE_18)
 
 
-def _volumes(
-  config: DataConfig,
-  groups: dict[str, str],
-  usual: str,
-  images_of: Callable[[pathlib.Path], dict[str, pathlib.Path]],
-  note: str,
-) -> Iterator[Volume]:
+def _volumes(config, groups, usual, images_of, note) -> Iterator[Volume]:
+  """One image of each subject, chosen among the `images_of` its folder.
+
+  `groups` gives for each folder of subjects what precedes their numbers in names.
+  """
   for group, folder in _subjects(folders.root_folder(config), groups):
     label = groups.get(group, "") + folder.name
     name = f"{label}_{folders.safe_name(config.contrast or usual)}"
     if not folders.wanted(config, name):
       continue
     available = images_of(folder)
-    contrast = choose(config, usual, available, folder)
+    contrast = folders.choose(config, usual, available, folder)
     path = available[contrast]
     images, record = read_nifti(path)
     record |= {"contrast": contrast, "folder": group, "note": note}
@@ -73,9 +70,7 @@ def _volumes(
     yield Volume(name, subject=subject, target=images, record=record)
 
 
-def _subjects(
-  root: pathlib.Path, groups: dict[str, str]
-) -> list[tuple[str, pathlib.Path]]:
+def _subjects(root: pathlib.Path, groups) -> list[tuple[str, pathlib.Path]]:
   """Group and numbered folder, in the groups or in the root where it has no group."""
   found = {name: root / name for name in groups if (root / name).is_dir()}
   own = root.name if root.name in groups else root.resolve().name

@@ -1,6 +1,7 @@
 """Synthetic subjects, for demonstrations and tests without image files."""
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,11 +12,7 @@ from kdmri_jax.data.source import Source, no_files
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.lookup import unknown
 
-FAMILIES: dict[str, Callable] = {
-  "brain": brain.draw,
-  "cardiac": cardiac.draw,
-  "knee": knee.draw,
-}
+FAMILIES = {"brain": brain.draw, "cardiac": cardiac.draw, "knee": knee.draw}
 
 NOTE = (
   "Synthetic anatomy: results show that the pipeline works, not how it generalises."
@@ -53,17 +50,18 @@ def draw_subject(phantom: PhantomConfig, k: int, family: str) -> np.ndarray:
     [S, H, W]: float32 in 0..1 with the maximum 1, or, with a phase, complex64 of
     the same magnitude.
   """
-  grid = shapes.make_grid(phantom.slices, *phantom.size)
   rng = np.random.default_rng([phantom.seed, k])
-  image = FAMILIES[family](grid, rng)
-  image *= 1 + 0.02 * shapes.field(grid, rng, 0.06, smooth_z=0.1)
-  image *= np.exp(0.12 * shapes.field(grid, rng, 1.5, smooth_z=2.0))
+  canvas = shapes.blank(phantom.slices, *phantom.size, rng)
+  FAMILIES[family](canvas)
+  image = canvas.image
+  image *= 1 + 0.02 * canvas.field(0.06, smooth_z=0.1)
+  image *= np.exp(0.12 * canvas.field(1.5, smooth_z=2.0))
   image = np.clip(image, 0, None) / image.max()
   if not phantom.phase:
     return image
   rng = np.random.default_rng([phantom.seed, k, 1])
-  ramp = np.float32(rng.normal()) * grid.x + np.float32(rng.normal()) * grid.y
-  phase = ramp + 0.7 * shapes.field(grid, rng, 0.8, smooth_z=1.5)
+  ramp = np.float32(rng.normal()) * canvas.x + np.float32(rng.normal()) * canvas.y
+  phase = ramp + 0.7 * dataclasses.replace(canvas, rng=rng).field(0.8, smooth_z=1.5)
   return image * np.exp(1j * (phase + np.float32(rng.uniform(0, 2 * np.pi))))
 
 

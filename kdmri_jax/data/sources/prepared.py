@@ -1,30 +1,28 @@
 """Prepared volumes: one h5 file each, written once, read by every experiment."""
 
-import errno
 import io
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests, stored
-from kdmri_jax.data.folders import SPLITS, files_of, root_folder, subject_of, wanted
-from kdmri_jax.data.montage import montage_png
+from kdmri_jax.data import digests, folders, stored
 from kdmri_jax.data.source import FILE, SUBJECT, Source
 from kdmri_jax.data.sources import arrays
-from kdmri_jax.data.volume import Volume, is_scaled, untouched
+from kdmri_jax.data.volume import ARRAYS, Volume, is_scaled, untouched
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import NO_HEADER, h5_array, read_header, write_header
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics.masks import coverage
+from kdmri_jax.saving import saving
 
-_ARRAYS = ("target", "kspace", "zero_filled")
 _PEAK = "kspace_peak"  # to check a mask without reading all of k-space
+_MOST_PICTURES = 36
 _PICTURE = 160  # pixels along the longer side in the montage
 
 
@@ -44,9 +42,10 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, a missing key or an unknown split; or a volume
       that must stay in its file and cannot be used unchanged.
   """
-  root = root_folder(config)
-  paths = files_of(root, [".h5"], "volumes written by `kdmri prepare`", below=False)
-  paths = [path for path in paths if wanted(config, path.stem)]
+  root = folders.root_folder(config)
+  holding = "volumes written by `kdmri prepare`"
+  paths = folders.files_of(root, [".h5"], holding, below=False)
+  paths = [path for path in paths if folders.wanted(config, path.stem)]
   stay = sum(map(_bytes, paths)) > config.memory_mb * 2**20
   if stay:
     stored.require_grain()
@@ -79,65 +78,46 @@ def write_folder(
     remedy = "Choose another folder; nothing was overwritten."
     raise UserError(out, found, "a folder that does not exist yet or is empty", remedy)
   partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-  try:
-    partial.mkdir(parents=True)
-    names = _write_all(items, partial, settings)
-    os.replace(partial, out)
-  except OSError as error:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    found = f"that it cannot be written ({error.strerror or error})"
-    expected = "enough space" if full else "a folder that can be written"
-    remedy = "Free some space or choose another folder; no files were left behind."
-    raise UserError(out, found, expected, remedy) from error
-  finally:
-    shutil.rmtree(partial, ignore_errors=True)
+  with saving(out):
+    try:
+      partial.mkdir(parents=True)
+      names = _write_all(items, partial, settings)
+      os.replace(partial, out)
+    finally:
+      shutil.rmtree(partial, ignore_errors=True)
   return names
 
 
 def _write_all(items, folder, settings):
-  entries, pictures = [], []
+  listed, pictures = [], []
   for k, volume in enumerate(items):
     (folder / f"{k}.tmp").write_bytes(_h5_bytes(volume))
-    entries.append((volume.name, volume.split, volume.subject, volume.record))
+    entry = {"name": volume.name, "subject": volume.subject, "split": volume.split}
+    listed.append(entry | volume.record)
     middle = np.abs(volume.target[len(volume.target) // 2])
     step = -(-max(middle.shape) // _PICTURE)
     shade = np.uint8(255 * middle / max(middle.max(), 1e-12))
     pictures.append(shade[::step, ::step].copy())
-  names = _unique_names(entries)
+  if len({entry["name"] for entry in listed}) < len(listed):
+    for entry in listed:
+      entry["name"] = "_".join(filter(None, (entry["split"], entry["name"])))
+  names = [entry["name"] for entry in listed]
+  files = [entry.get("file", entry["name"]) for entry in listed]
+  folders.refuse_equal_names(names, files)
   for k, name in enumerate(names):
     os.replace(folder / f"{k}.tmp", folder / f"{name}.h5")
-  listed = [
-    {"name": name, "subject": subject, "split": split, **record}
-    for name, (_, split, subject, record) in zip(names, entries, strict=True)
-  ]
   text = json.dumps({"settings": settings, "volumes": listed}, indent=2)
   (folder / "prepared.json").write_text(text + "\n")
-  (folder / "montage.png").write_bytes(montage_png(names, pictures))
-  return names
-
-
-def _unique_names(entries):
-  names = [name for name, *_ in entries]
-  if len(set(names)) < len(names):
-    names = [f"{split}_{name}" if split else name for name, split, *_ in entries]
-  first = {}
-  for name, (*_, record) in zip(names, entries, strict=True):
-    other = first.setdefault(name, record)
-    if other is not record:
-      found = f"the volume name {name!r}, which {other.get('file', name)} has too"
-      expected = "different names, because files are named by them"
-      remedy = "Rename one of the files."
-      raise UserError(record.get("file", name), found, expected, remedy)
+  (folder / "montage.png").write_bytes(_montage_png(names, pictures))
   return names
 
 
 def _h5_bytes(volume: Volume) -> memoryview:
-  buffer = io.BytesIO()
+  buffer, known = io.BytesIO(), digests.add(volume).digests
   with h5py.File(buffer, "w") as file:
-    for key in _ARRAYS:
-      if getattr(volume, key) is not None:
-        file[key] = getattr(volume, key)
-        file[f"digests/{key}"] = [d.encode() for d in digests.add(volume).digests[key]]
+    for key, array in volume.arrays.items():
+      file[key] = array
+      file[f"digests/{key}"] = [digest.encode() for digest in known[key]]
     if volume.kspace is not None:
       file[_PEAK] = coverage.peak_of(volume.kspace)
       file[f"digests/{_PEAK}"] = digests.of_slices(file[_PEAK][()][None])[0].encode()
@@ -152,23 +132,19 @@ def _h5_bytes(volume: Volume) -> memoryview:
 
 def _bytes(path) -> int:
   with reading(path), h5py.File(path) as file:
-    arrays = [file[key] for key in _ARRAYS if isinstance(file.get(key), h5py.Dataset)]
+    arrays = [file[key] for key in ARRAYS if isinstance(file.get(key), h5py.Dataset)]
     return sum(array.size * array.dtype.itemsize for array in arrays)
 
 
 def _read(config, path, stay: bool):
   found, peak = {}, None
   with reading(path, TypeError), h5py.File(path) as file:
+    there = [key for key in ARRAYS if key in file or key == "target"]
     if stay:
-      peak = _peak(path, file)
-      found = _digests(config, path, file)
-      take = lambda key: stored.of_file(path, file[key], found[key])  # noqa: E731
+      peak, found = _peak(path, file), _digests(config, path, file)
+      arrays = {key: stored.of_file(path, file[key], found[key]) for key in there}
     else:
-      take = lambda key: h5_array(file, key)  # noqa: E731
-    target = take("target")
-    kspace, zero_filled = (
-      take(key) if key in file else None for key in ("kspace", "zero_filled")
-    )
+      arrays = {key: h5_array(file, key) for key in there}
     subject = str(file.attrs.get("subject", path.stem))
     unit = SUBJECT if "subject" in file.attrs else FILE
     split = str(file.attrs.get("split", "")) or None
@@ -176,20 +152,22 @@ def _read(config, path, stay: bool):
     earlier = json.loads(file.attrs.get("record", "{}"))
     if not isinstance(earlier, dict):
       raise ValueError("the attribute `record` is no JSON object")
-  if split not in (None, *SPLITS):
-    expected = f"one of {', '.join(SPLITS)}, or an empty text"
+  if split not in (None, *folders.SPLITS):
+    expected = f"one of {', '.join(folders.SPLITS)}, or an empty text"
     remedy = "Correct the attribute `split` of the file."
     raise UserError(path, f"the split {split!r}", expected, remedy)
-  record = {"file": str(path), "prepared_from": earlier}
-  record["simulated_kspace"] = earlier.get("simulated_kspace", kspace is None)
-  record["note"] = earlier.get("note")
-  record["unit"] = SUBJECT if config.subject_pattern else earlier.get("unit", unit)
+  record = {
+    "file": str(path),
+    "prepared_from": earlier,
+    "simulated_kspace": earlier.get("simulated_kspace", "kspace" not in arrays),
+    "note": earlier.get("note"),
+    "unit": SUBJECT if config.subject_pattern else earlier.get("unit", unit),
+  }
   if stay:
-    record |= untouched(target.shape, config)
-  subject = subject_of(config, path, subject)
-  return Volume(
-    path.stem, subject, target, kspace, zero_filled, split, record, found, kept, peak
-  )
+    record |= untouched(arrays["target"].shape, config)
+  subject = folders.subject_of(config, path, subject)
+  more = {"record": record, "digests": found, "header": kept, "peak": peak}
+  return Volume(path.stem, subject, **arrays, split=split, **more)
 
 
 def _peak(path, file) -> np.ndarray | None:
@@ -198,44 +176,72 @@ def _peak(path, file) -> np.ndarray | None:
     return None
   peak = h5_array(file, _PEAK)
   if digests.of_slices(peak[None])[0].encode() != file[f"digests/{_PEAK}"][()]:
-    found = f"{_PEAK!r}, which has changed since"
-    expected = "the file as `kdmri prepare` wrote it"
-    raise UserError(path, found, expected, "Prepare the data again.")
+    raise stored.changed(path, repr(_PEAK))
   return peak
 
 
 def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
   """The digests of a file whose arrays stay in it; refuses it if it needs changes."""
+  arrays = {key: file[key] for key in ARRAYS if key in file}
   digests = {
     key: tuple(digest.decode() for digest in file[f"digests/{key}"])
-    for key in _ARRAYS
-    if key in file and f"digests/{key}" in file
+    for key in arrays
+    if f"digests/{key}" in file
   }
-  arrays = {key: file[key] for key in _ARRAYS if key in file}
-  size = getattr(arrays.get("target"), "shape", ())
-  found = "no digests of its slices"
-  if set(digests) == set(arrays) and digests:
-    crop, keep = tuple(config.crop), config.slices_per_volume
-    maximum = file.attrs.get("maximum")
-    types = {str(array.dtype) for array in arrays.values()}
-    if not types <= {"float32", "complex64"}:
-      found = f"values of type {', '.join(sorted(types))}"
-    elif any(array.shape != size for array in arrays.values()) or len(size) != 3:
-      found = f"arrays of shape {', '.join(str(a.shape) for a in arrays.values())}"
-    elif any(len(each) != size[0] for each in digests.values()):
-      found = f"{size[0]} slices and another number of digests"
-    elif crop not in ((0, 0), size[1:]):
-      found = f"slices of {size[1:]}, to be cropped to {crop}"
-    elif 0 < keep < size[0]:
-      found = f"{size[0]} slices, of which {keep} are to be used"
-    elif config.scaling == "volume_max" and not is_scaled(maximum or 0):
-      found = f"a maximum of {maximum}, to be scaled to 1"
-    else:
-      return digests
+  shapes = [array.shape for array in arrays.values()]
+  types = {str(array.dtype) for array in arrays.values()}
+  keep, maximum = config.slices_per_volume, file.attrs.get("maximum")
+  size = shapes[0] if "target" in arrays else ()
+  if not digests or len(digests) < len(arrays):
+    found = "no digests of its slices"
+  elif not types <= {"float32", "complex64"}:
+    found = f"values of type {', '.join(sorted(types))}"
+  elif set(shapes) != {size} or len(size) != 3:
+    found = f"arrays of shape {', '.join(map(str, shapes))}"
+  elif any(len(each) != size[0] for each in digests.values()):
+    found = f"{size[0]} slices and another number of digests"
+  elif tuple(config.crop) not in ((0, 0), size[1:]):
+    found = f"slices of {size[1:]}, to be cropped to {tuple(config.crop)}"
+  elif 0 < keep < size[0]:
+    found = f"{size[0]} slices, of which {keep} are to be used"
+  elif config.scaling == "volume_max" and not is_scaled(maximum or 0):
+    found = f"a maximum of {maximum}, to be scaled to 1"
+  else:
+    return digests
   found += f", in a folder that takes more memory than memory_mb={config.memory_mb}"
   expected = "volumes prepared with this crop, slices_per_volume and scaling"
   remedy = "Prepare them again with these settings, or raise memory_mb."
   raise UserError(path, found, expected, remedy)
+
+
+def _montage_png(labels: Sequence[str], images: Sequence[np.ndarray]) -> bytes:
+  """Draws up to 36 images, evenly chosen, as a labelled sheet.
+
+  Args:
+    labels: one text per image.
+    images: two-dimensional arrays of any shape, each shown on its own grey scale.
+
+  Returns:
+    A PNG file.
+  """
+  from matplotlib.figure import Figure
+
+  count = min(len(images), _MOST_PICTURES)
+  chosen = np.unique(np.linspace(0, len(images) - 1, count).astype(int))
+  columns = int(np.ceil(np.sqrt(len(chosen))))
+  rows = int(np.ceil(len(chosen) / columns))
+  figure = Figure(figsize=(2 * columns, 2.2 * rows), layout="constrained")
+  axes = figure.subplots(rows, columns, squeeze=False).ravel()
+  for axis in axes:
+    axis.axis("off")
+  for axis, k in zip(axes, chosen, strict=False):
+    axis.imshow(images[k], cmap="gray")
+    axis.set_title(labels[k], fontsize=7)
+  if len(chosen) < len(images):
+    figure.suptitle(f"{len(chosen)} of {len(images)} volumes", fontsize=8)
+  buffer = io.BytesIO()
+  figure.savefig(buffer, format="png", dpi=80)
+  return buffer.getvalue()
 
 
 SOURCE = Source(volumes, read=arrays.read_scan_h5)
