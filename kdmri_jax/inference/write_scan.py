@@ -10,9 +10,10 @@ from kdmri_jax.data.sources import find_source
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import cfl
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader, write_h5
-from kdmri_jax.io.nifti import SLICES_LAST, require_nibabel, write_nifti
+from kdmri_jax.io.nifti import SLICES_LAST, write_nifti
 from kdmri_jax.io.reading import split_name
 from kdmri_jax.lookup import unknown
+from kdmri_jax.optional import require
 
 FORMATS = {
   "h5": (".h5", ".hdf5"),
@@ -45,7 +46,7 @@ def check_target(path: pathlib.Path, form: str) -> str:
     if file.exists():
       raise UserError(file, "a file there", "a new file", "Choose another name.")
   if form == "nifti":
-    require_nibabel(path, "NIfTI to be written")
+    require("nibabel", "data", path, "NIfTI to be written")
   return form
 
 

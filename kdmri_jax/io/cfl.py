@@ -1,5 +1,6 @@
 """Arrays of the BART toolbox: a pair of files, NAME.hdr and NAME.cfl."""
 
+import math
 import os
 import pathlib
 import re
@@ -34,18 +35,13 @@ def read_cfl(path: str | os.PathLike) -> np.memmap:
   """
   header, data = pair(path)
   shape = _shape(header)
-  expected = int(np.prod(shape, dtype=object)) * _TYPE.itemsize
+  size = math.prod(shape) * _TYPE.itemsize
   with reading(data):
-    found = data.stat().st_size
-  if found != expected:
-    raise UserError(
-      data,
-      f"{found} bytes",
-      f"{expected} bytes, {_TYPE.itemsize} for each number of the dimensions "
-      f"{_short(shape)} in {header.name}",
-      f"One of the two is truncated or belongs to another array. {_REMEDY}",
-    )
-  with reading(data):
+    if (found := data.stat().st_size) != size:
+      expected = f"{size} bytes, {_TYPE.itemsize} for each number of the dimensions "
+      expected += f"{_short(shape)} in {header.name}"
+      remedy = f"One of the two is truncated or belongs to another array. {_REMEDY}"
+      raise UserError(data, f"{found} bytes", expected, remedy)
     return np.memmap(data, _TYPE, "r", shape=shape, order="F")
 
 

@@ -1,10 +1,11 @@
 """One DICOM file: its header, the images in it and their values."""
 
+import contextlib
 import dataclasses
 import hashlib
+import json
 import pathlib
-import struct
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -40,32 +41,14 @@ _GROUPS = {
   "InPlanePhaseEncodingDirection": "MRFOVGeometrySequence",
 }
 _FUNCTIONAL = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_FILE = (
-  "SOPClassUID",
-  "SeriesInstanceUID",
-  "SeriesNumber",
-  "SeriesDescription",
-  "InstanceNumber",
-  "PatientID",
-  "ImageType",
-  "Rows",
-  "Columns",
-  "NumberOfFrames",
-  "SamplesPerPixel",
-  "PhotometricInterpretation",
-)
-_COMPONENTS = {
+# By number in GE's private element, and by the values of ImageType, long or short.
+_COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
+_IMAGE_TYPES = {part: part for part in _COMPONENTS[1:]} | {
   "P": "PHASE",
-  "PHASE": "PHASE",
   "PHASE MAP": "PHASE",
   "R": "REAL",
-  "REAL": "REAL",
   "I": "IMAGINARY",
-  "IMAGINARY": "IMAGINARY",
 }
-_GE_COMPONENTS = dict(enumerate(("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")))
-_GE_CREATOR = "GEMS_PARM_01"
-_GE_TAGS = (0x00430010, 0x0043102F)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,14 +124,11 @@ def read_header(path: pathlib.Path) -> DicomHeader | None:
   Raises:
     UserError: pydicom is not installed, or the file is damaged or incomplete.
   """
-  pydicom = _pydicom(path)
-  with reading(path):
+  with _pydicom(path) as pydicom:
     named = path.suffix.lower() in (".dcm", ".ima", ".dicom")
     if not named and not pydicom.misc.is_dicom(path):
       return None
-  tags = [*_FILE, *_ATTRIBUTES, *_GROUPS, *_FUNCTIONAL, *_GE_TAGS]
-  with reading(path, *_damage(pydicom)):
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
     kind = dataset.file_meta.MediaStorageSOPClassUID
     if kind not in MR_CLASSES:
       return DicomHeader(path, kind.name)
@@ -162,25 +142,23 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
     UserError: the file is truncated or damaged, or no installed package supports its
       compression; the message names the transfer syntax.
   """
-  pydicom = _pydicom(path)
-  with reading(path, *_damage(pydicom)):
+  with _pydicom(path) as pydicom:
     dataset = pydicom.dcmread(path)
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
       able = pydicom.pixels.get_decoder(syntax).is_available
     except NotImplementedError:
       able = False
-  if not able:
-    raise UserError(
-      path,
-      f"the transfer syntax {syntax.name!r}, which no installed package decodes",
-      "uncompressed pixels, or a compression that pydicom supports here",
-      "Install the decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
-      "pylibjpeg-openjpeg, or export the images without compression.",
-    )
-  with reading(path, *_damage(pydicom)):
+    if not able:
+      raise UserError(
+        path,
+        f"the transfer syntax {syntax.name!r}, which no installed package decodes",
+        "uncompressed pixels, or a compression that pydicom supports here",
+        "Install the decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
+        "pylibjpeg-openjpeg, or export the images without compression.",
+      )
     array = dataset.pixel_array
-  return array.reshape(-1, *array.shape[-2:])
+    return array.reshape(-1, *array.shape[-2:])
 
 
 def subject_code(patient: str) -> str:
@@ -207,7 +185,7 @@ def _header(path, kind, dataset):
     mosaic="MOSAIC" in _texts(dataset.get("ImageType")),
     syntax=dataset.file_meta.TransferSyntaxUID.name,
     attributes={
-      name: _plain(dataset[name].value)
+      name: json.loads(json.dumps(dataset[name].value, default=list))
       for name in _ATTRIBUTES
       if dataset.get(name) not in (None, "")
     },
@@ -247,12 +225,11 @@ def _frames(path, dataset):
 def _component(dataset):
   """By GE's private element, else by the third and later values of ImageType."""
   try:
-    block = dataset.private_block(0x0043, _GE_CREATOR)
-    return _GE_COMPONENTS.get(int(block[0x2F].value), "MIXED")
+    number = int(dataset.private_block(0x0043, "GEMS_PARM_01")[0x2F].value)
+    return _COMPONENTS[number] if number in range(4) else "MIXED"
   except KeyError:
-    pass
-  kinds = _texts(dataset.get("ImageType"))[2:]
-  return next((_COMPONENTS[kind] for kind in kinds if kind in _COMPONENTS), "MAGNITUDE")
+    kinds = _texts(dataset.get("ImageType"))[2:]
+    return next((_IMAGE_TYPES[k] for k in kinds if k in _IMAGE_TYPES), "MAGNITUDE")
 
 
 def _colours(dataset):
@@ -269,21 +246,9 @@ def _floats(value):
   return tuple(map(float, value)) if value else None
 
 
-def _plain(value):
-  if isinstance(value, str):
-    return str(value)
-  if isinstance(value, int):
-    return int(value)
-  if isinstance(value, Iterable):
-    return [_plain(item) for item in value]
-  return float(value)
-
-
-def _damage(pydicom):
-  """Exceptions of pydicom for damaged files, in addition to those of `reading`."""
-  own = (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException)
-  return (*own, struct.error, AttributeError, TypeError)
-
-
-def _pydicom(path):
-  return require("pydicom", "data", path, "a folder of DICOM files")
+@contextlib.contextmanager
+def _pydicom(path) -> Iterator[Any]:
+  """The package, to read a file in the `with` block."""
+  pydicom = require("pydicom", "data", path, "a folder of DICOM files")
+  with reading(path):
+    yield pydicom

@@ -85,8 +85,7 @@ def first_key(path: pathlib.Path, keys: Sequence[str], there: Iterable[str]) -> 
   for key in keys:
     if key in there:
       return key
-  found = f"the keys {', '.join(there) or 'none'}"
-  raise UserError(path, found, " or ".join(keys))
+  raise UserError(path, f"the keys {', '.join(there) or 'none'}", " or ".join(keys))
 
 
 def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:
@@ -161,10 +160,8 @@ def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
   """
   if not isinstance(group, h5py.Group):
     return NO_HEADER
-  text = ""
-  if _HEADER in group:
-    stored = group[_HEADER]
-    text = plain(stored[()]) if isinstance(stored, h5py.Dataset) else stored
+  stored = group.get(_HEADER, "")
+  text = plain(stored[()]) if isinstance(stored, h5py.Dataset) else stored
   if not isinstance(text, str):
     found = f"{_HEADER!r} that is not text"
     expected = "the XML text of an ISMRMRD header"

@@ -90,7 +90,7 @@ def _parts(root: pathlib.Path) -> dict[str, str]:
 
 def _volume(config, path, split, acquisitions):
   """The volume of a file, or None for another acquisition."""
-  with reading(path, ElementTree.ParseError, OverflowError), h5py.File(path) as file:
+  with reading(path), h5py.File(path) as file:
     kept = read_header(file, path)
     attributes = {k: kept.attributes[k] for k in _ATTRIBUTES if k in kept.attributes}
     acquisitions.add(str(attributes.get("acquisition")))

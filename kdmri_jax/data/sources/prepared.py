@@ -158,7 +158,7 @@ def _bytes(path) -> int:
 
 def _read(config, path, stay: bool):
   found, peak = {}, None
-  with reading(path, TypeError), h5py.File(path) as file:
+  with reading(path), h5py.File(path) as file:
     if stay:
       peak = _peak(path, file)
       found = _digests(config, path, file)

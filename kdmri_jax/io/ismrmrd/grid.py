@@ -106,11 +106,11 @@ def refuse_missing(path: pathlib.Path, grid: Grid, measured: np.ndarray) -> None
     grid: its k-space.
     measured: from `lines`.
   """
+  last = grid.first + grid.count - 1
+  expected = f"{grid.count}, from {grid.first} to {last} by the header"
   for k, own in enumerate(measured):
     if not own.all():
       found = f"{own.sum()} phase-encode lines in slice {k}"
-      last = grid.first + grid.count - 1
-      expected = f"{grid.count}, from {grid.first} to {last} by the header"
       raise UserError(path, found, expected, _REMEDY)
 
 
@@ -166,13 +166,13 @@ def without_oversampling(kspace: np.ndarray, columns: int) -> np.ndarray:
 
 def _refuse_empty(path, encoded, recon):
   sizes = {
-    "encoded matrix": (encoded.matrixSize.x, encoded.matrixSize.y),
-    "encoded field of view": (encoded.fieldOfView_mm.x, encoded.fieldOfView_mm.y),
-    "reconstructed field of view": (recon.fieldOfView_mm.x, recon.fieldOfView_mm.y),
+    "encoded matrix": encoded.matrixSize,
+    "encoded field of view": encoded.fieldOfView_mm,
+    "reconstructed field of view": recon.fieldOfView_mm,
   }
   for what, size in sizes.items():
-    if min(size) <= 0:
-      found = f"the {what} {size[0]} x {size[1]} in the header"
+    if min(size.x, size.y) <= 0:
+      found = f"the {what} {size.x} x {size.y} in the header"
       expected = "sizes larger than 0, which give the readout oversampling"
       raise UserError(path, found, expected, "Correct the header, or exclude the file.")
 
@@ -213,12 +213,9 @@ def _phase(path, limits, whole, partial):
 def _refuse_outside(path, first, count, found):
   outside = found[(found < first) | (found >= first + count)]
   if outside.size:
-    raise UserError(
-      path,
-      f"{len(found)} phase-encode lines, of which {outside[0]} lies outside",
-      f"{count}, from {first} to {first + count - 1} by the header",
-      "Correct the header, or exclude the file.",
-    )
+    text = f"{len(found)} phase-encode lines, of which {outside[0]} lies outside"
+    expected = f"{count}, from {first} to {first + count - 1} by the header"
+    raise UserError(path, text, expected, "Correct the header, or exclude the file.")
 
 
 def _notes(count, columns, whole, recon):
