@@ -3,8 +3,6 @@
 import pathlib
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax import models
@@ -16,7 +14,7 @@ from kdmri_jax.training import fingerprint
 from kdmri_jax.training.given import find
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
-from kdmri_jax.types import Acquisition, Measurement, Shape
+from kdmri_jax.types import Acquisition, Shape
 
 
 class Trained(NamedTuple):
@@ -78,7 +76,7 @@ def load(
   name, given = config.stages[stage].model, config.stages[stage].given
   with arguments_of(f"config.models.{name}."):
     model = models.build(config.models[name], acquisition.masks)
-  shapes = jax.eval_shape(lambda: _initialise(model, size))
+  shapes = models.parameter_shapes(model, size)
   if given:
     params = _given_weights(given, folder, stage, model, shapes)
   else:
@@ -131,9 +129,3 @@ def of_task(config: ExperimentConfig, task: str) -> ExperimentConfig:
   if task and task not in known:
     raise unknown("task", task, filter(None, known))
   return config.of_task(task or known[0])
-
-
-def _initialise(model: nn.Module, shape: tuple[int, int]):
-  image = jnp.zeros((1, *shape, models.channels(model)))
-  measurement = Measurement(jnp.zeros((1, *shape), jnp.complex64), jnp.ones(shape))
-  return model.init(jax.random.key(0), image, measurement)["params"]

@@ -15,12 +15,12 @@ import os
 import pathlib
 import pickle
 import zipfile
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.reading import reading
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -54,22 +54,10 @@ def read(path: str | os.PathLike) -> dict:
       or names a class or function that is not on the list.
   """
   path = pathlib.Path(path)
-  try:
+  with reading(path):
     content = path.read_bytes()
-    archive = content.startswith(b"PK\x03\x04")
-    checkpoint = _read_zip(content) if archive else _read_legacy(content)
-  except OSError as error:
-    found = error.strerror or "unreadable"
-    raise UserError(path, found, "a checkpoint (.pt)") from error
-  except _RefusedError as error:
-    remedy = "Save the state dict alone, or refuse the file if you do not trust it."
-    raise UserError(
-      path, f"the name {error}", "tensors and plain containers", remedy
-    ) from error
-  except Exception as error:  # a damaged pickle may raise any exception
-    found = f"no complete checkpoint ({type(error).__name__}: {error})"
-    expected = "a file of torch.save"
-    raise UserError(path, found, expected, "Copy the file again.") from error
+    read = _read_zip if content.startswith(b"PK\x03\x04") else _read_legacy
+    checkpoint = read(content, path)
   if not isinstance(checkpoint, dict):
     found = f"a {type(checkpoint).__name__}"
     raise UserError(path, found, "a dict", "Save a dict or a state dict.")
@@ -111,17 +99,13 @@ class _Tensor(Record):
   """Rebuilds to an array that shares the storage's memory."""
 
   def __new__(cls, storage, offset, shape, strides, *_):
-    if not isinstance(storage, np.ndarray) or len(shape) != len(strides):
-      raise ValueError("a tensor without storage or with unequal shape and strides")
     if not all(isinstance(n, int) and n >= 0 for n in (offset, *shape, *strides)):
       raise ValueError("a tensor with a negative offset, size or stride")
-    if math.prod(shape) > storage.size:
-      raise ValueError("a tensor larger than its storage")
-    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    if 0 not in shape and last >= storage.size:
-      raise ValueError("a tensor beyond the end of its storage")
-    strides = [s * storage.itemsize for s in strides]
-    return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides)
+    if not isinstance(storage, np.ndarray) or math.prod(shape) > storage.size:
+      raise ValueError("a tensor without storage, or larger than it")
+    offset, *strides = (n * storage.itemsize for n in (offset, *strides))
+    # NumPy refuses a tensor beyond the end of its storage.
+    return np.ndarray(shape, storage.dtype, storage, offset, strides)
 
 
 class _Parameter(Record):
@@ -129,10 +113,6 @@ class _Parameter(Record):
 
   def __new__(cls, tensor, *_):
     return tensor
-
-
-class _RefusedError(Exception):
-  """The pickle names something that is not on the list."""
 
 
 _RECORDED = (
@@ -160,17 +140,17 @@ _NAMES = {
 class _Unpickler(pickle.Unpickler):
   """Knows `_NAMES` and storages, which `storage(key, dtype, count)` delivers."""
 
-  def __init__(
-    self, file: io.BytesIO, storage: Callable[..., np.ndarray] | None = None
-  ):
+  def __init__(self, file: io.BytesIO, path: pathlib.Path, storage: Any = None):
     super().__init__(file)
-    self._storage = storage
+    self._path, self._storage = path, storage
 
   def find_class(self, module, name):
     if module in ("torch", "torch.cuda") and name in _DTYPES:
       return _StorageType(_DTYPES[name])
     if (module, name) not in _NAMES:
-      raise _RefusedError(f"{module}.{name}")
+      expected = "tensors and plain containers"
+      remedy = "Save the state dict alone, or refuse the file if you do not trust it."
+      raise UserError(self._path, f"the name {module}.{name}", expected, remedy)
     return _NAMES[module, name]
 
   def persistent_load(self, pid):
@@ -184,7 +164,7 @@ class _Unpickler(pickle.Unpickler):
     return storage
 
 
-def _read_zip(content: bytes):
+def _read_zip(content: bytes, path: pathlib.Path):
   archive = zipfile.ZipFile(io.BytesIO(content))
   names = [n for n in archive.namelist() if n.split("/")[-1] == "data.pkl"]
   if len(names) != 1:
@@ -205,23 +185,23 @@ def _read_zip(content: bytes):
       raise ValueError(f"storage {key} of {array.size} elements instead of {count}")
     return array.astype(dtype)
 
-  return _Unpickler(io.BytesIO(member("data.pkl")), storage).load()
+  return _Unpickler(io.BytesIO(member("data.pkl")), path, storage).load()
 
 
-def _read_legacy(content: bytes):
-  file = io.BytesIO(content)
-  if _Unpickler(file).load() != _MAGIC or _Unpickler(file).load() != _PROTOCOL:
+def _read_legacy(content: bytes, path: pathlib.Path):
+  file, storages = io.BytesIO(content), {}
+  load = lambda storage=None: _Unpickler(file, path, storage).load()  # noqa: E731
+  if load() != _MAGIC or load() != _PROTOCOL:
     raise ValueError("no magic number of PyTorch")
-  _Unpickler(file).load()  # sizes of C types on the machine that wrote it
-  storages = {}
+  load()  # sizes of C types on the machine that wrote it
 
   def storage(key, dtype, count):
     if not 0 <= count * dtype.itemsize <= len(content):
       raise ValueError(f"storage {key} is larger than the whole file")
     return storages.setdefault(key, np.zeros(count, dtype))
 
-  checkpoint = _Unpickler(file, storage).load()
-  for key in _Unpickler(file).load():
+  checkpoint = load(storage)
+  for key in load():
     array = storages[key]
     count = int.from_bytes(file.read(8), "little")
     raw = file.read(array.nbytes)

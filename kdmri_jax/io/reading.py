@@ -26,6 +26,8 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
     found = f"a file that cannot be read ({type(error).__name__}: {error})"
     expected = "a complete file of the format of its name"
     remedy = "It is probably truncated or damaged: copy or download it again."
+    if isinstance(error, FileNotFoundError):
+      remedy = "Check its name."
     raise UserError(path, found, expected, remedy) from error
 
 

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from numpy.typing import ArrayLike
 
@@ -15,6 +17,7 @@ from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import consistency
+from kdmri_jax.types import Measurement, Shape
 
 __all__ = [
   "DCCNN",
@@ -27,6 +30,7 @@ __all__ = [
   "describe",
   "features",
   "find_network",
+  "parameter_shapes",
 ]
 
 NETWORKS = {"dccnn": DCCNN, "edsr": EDSR, "swinir": SwinIR, "vdsr": VDSR}
@@ -70,6 +74,13 @@ def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
 def channels(model: nn.Module) -> int:
   """Channels of its images: 1 where the network has no such setting."""
   return getattr(model, "channels", 1)
+
+
+def parameter_shapes(model: nn.Module, size: Shape) -> Any:
+  """The shapes and types of its parameters, for images of `size` rows and columns."""
+  image = jnp.zeros((1, *size, channels(model)))
+  measurement = Measurement(jnp.zeros((1, *size), jnp.complex64), jnp.ones(size))
+  return jax.eval_shape(model.init, jax.random.key(0), image, measurement)["params"]
 
 
 def describe(model: nn.Module, params: Any) -> str:
