@@ -68,34 +68,26 @@ def load(
   """
   config = of_task(read_config(workdir), task)
   folder = WorkDir(workdir, config.seed if seed is None else seed)
-  if stage not in config.stages:
+  trained = StageFolder(folder.stage(stage))
+  plan = config.stages.get(stage)
+  if plan is None or not (plan.given or trained.checkpoints.is_dir()):
     raise _not_trained(config, stage, folder)
   if acquisition is None:
     with arguments_of("config."):
       acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
-  name, given = config.stages[stage].model, config.stages[stage].given
-  with arguments_of(f"config.models.{name}."):
-    model = models.build(config.models[name], acquisition.masks)
+  with arguments_of(f"config.models.{plan.model}."):
+    model = models.build(config.models[plan.model], acquisition.masks)
   shapes = models.parameter_shapes(model, size)
-  if given:
-    params = _given_weights(given, folder, stage, model, shapes)
-  else:
-    params = _weights(config, folder, stage, shapes)
-  return Trained(config, model, params, acquisition)
-
-
-def _weights(config: ExperimentConfig, folder: WorkDir, stage: str, shapes: Any) -> Any:
-  """The weights of a stage that the run has trained."""
-  trained = StageFolder(folder.stage(stage))
-  if not trained.checkpoints.is_dir():
-    raise _not_trained(config, stage, folder)
+  if plan.given:
+    params = _given_weights(plan.given, folder, stage, model, shapes)
+    return Trained(config, model, params, acquisition)
   if not trained.is_finished():
     found = "a stage that is not finished"
     remedy = "Repeat the command of its run to finish it."
     raise UserError(trained.path, found, "one trained to its last epoch", remedy)
-  data = read_data(folder.path)
+  data = read_data(workdir)
   trained.check(fingerprint.describe(config, data, folder.seed, stage, folder.digest))
-  return trained.weights(shapes)
+  return Trained(config, model, trained.weights(shapes), acquisition)
 
 
 def _given_weights(text: str, folder: WorkDir, stage: str, model, shapes: Any) -> Any:
