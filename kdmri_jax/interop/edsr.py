@@ -93,12 +93,9 @@ def _pop_mean(state: StateDict, channels: int) -> tuple[float, ...]:
   subtract, minus, add, plus = arrays
   colours = minus.size
   unit = np.eye(colours)[:, :, None, None]
-  if not (
-    all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays)
-    and all(np.array_equal(weight, unit) for weight in (subtract, add))
-    and plus.shape == (colours,)
-    and np.array_equal(plus, -minus)
-    and (colours == channels or channels == 1)
-  ):
+  good = all(a.dtype.kind == "f" and np.isfinite(a).all() for a in arrays)
+  good = good and all(np.array_equal(weight, unit) for weight in (subtract, add))
+  good = good and plus.shape == (colours,) and np.array_equal(plus, -minus)
+  if not good or channels not in (1, colours):
     raise state.refusal(f"{', '.join(names)} that are no mean of {channels} channels")
   return tuple(plus.tolist()) if colours == channels and plus.any() else ()

@@ -8,7 +8,7 @@ import flax.linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop import torch_file, torch_writer
+from kdmri_jax.interop import torch_file
 from kdmri_jax.interop.state_dict import StateDict, arrays
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.vdsr import VDSR
@@ -78,7 +78,7 @@ def save_kdmri_checkpoint(
     settings = {key: getattr(model, key) for key in _PUBLISHED}
     settings["lam"] = float(settings["lam"])
   state = arrays(params, _RULES)
-  torch_writer.write(path, {"model": state, "settings": settings})
+  torch_file.write(path, {"model": state, "settings": settings})
   text = f"{path}: {models.describe(model, params)}"
   if changes := [_CHANGES[k] for k in settings if settings[k] != _PUBLISHED[k]]:
     text += "\nIt differs from the published code, which must be changed to run it: "

@@ -90,7 +90,7 @@ def save_onnx(
 def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
   """From measured k-space to the image [B, C, H, W]."""
   channels = model.channels
-  sampled = graph.boolean("mask")
+  sampled = graph.cast("mask", "BOOL")
   image = graph("Where", sampled, "kspace", np.float32(0))
   for axis in (0, 1):
     image = transform(graph, image, inverse_dft(size[axis]), axis, (2, 2), size)
@@ -132,7 +132,7 @@ def _cnn(graph: Graph, x: str, params, convolutions: int, margin: int = 0) -> st
 def _line_complement(graph: Graph, sampled, weight, channels: int, axis, size) -> str:
   """1 - w P for all channels, [C N, C N], from a mask of lines."""
   length = size[axis]
-  line = graph("Slice", graph.real(sampled), [0], [1], [1 - axis])
+  line = graph("Slice", graph.cast(sampled, "FLOAT"), [0], [1], [1 - axis])
   line = graph("Reshape", line, [1, length])
   line = graph("Concat", line, line, axis=1)
   inverse = inverse_dft(length)[: channels * length]
@@ -143,7 +143,7 @@ def _line_complement(graph: Graph, sampled, weight, channels: int, axis, size) -
 def _general_projection(graph: Graph, sampled, weight, channels: int, size):
   """w P: to k-space, times the mask, and back."""
   rows, columns = map(inverse_dft, size)
-  weights = graph("Mul", graph.real(sampled), weight)
+  weights = graph("Mul", graph.cast(sampled, "FLOAT"), weight)
 
   def project(x):
     forward = rows[: channels * size[0]].T
@@ -157,7 +157,7 @@ def _general_projection(graph: Graph, sampled, weight, channels: int, size):
 
 
 def _is_cartesian(graph: Graph, sampled: str, axis: int) -> str:
-  mask, readout = graph.real(sampled), [1 - axis]
+  mask, readout = graph.cast(sampled, "FLOAT"), [1 - axis]
   some = graph("ReduceMax", mask, readout)
   every = graph("ReduceMin", mask, readout)
   return graph("Less", graph("ReduceMax", graph("Sub", some, every)), 0.5)

@@ -95,24 +95,20 @@ class StateDict(dict[str, Any]):
     except ArgumentError as error:
       found = f"{error.where} {error.found}, not {error.expected}"
       raise self.refusal(found) from error
-    shapes = models.parameter_shapes(model, (4, 4))
-    expected = traverse_util.flatten_dict(shapes, sep="/")
+    expected = models.parameter_shapes(model, (4, 4))
+    expected = traverse_util.flatten_dict(expected, sep="/")
     names = {path: _rename(path, rules) for path in expected}
     axes = {path: _torch_axes(path, leaf.ndim) for path, leaf in expected.items()}
-    problems = self._problems(
-      {
-        names[path]: tuple(leaf.shape[a] for a in axes[path])
-        for path, leaf in expected.items()
-      }
-    )
-    if problems:
-      raise self.refusal("; ".join(problems))
-    parameters = {
-      path: jnp.asarray(
-        np.asarray(self[names[path]], np.float32).transpose(np.argsort(axes[path]))
-      )
-      for path in expected
+    shapes = {
+      names[path]: tuple(leaf.shape[a] for a in axes[path])
+      for path, leaf in expected.items()
     }
+    if problems := self._problems(shapes):
+      raise self.refusal("; ".join(problems))
+    parameters = {}
+    for path, order in axes.items():
+      array = np.asarray(self[names[path]], np.float32).transpose(np.argsort(order))
+      parameters[path] = jnp.asarray(array)
     return model, {"params": traverse_util.unflatten_dict(parameters, sep="/")}
 
   def _problems(self, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:

@@ -1,11 +1,16 @@
-"""Reads files of `torch.save`, without PyTorch and without running their code.
+"""Reads and writes files of `torch.save`, without PyTorch or running their code.
 
 A checkpoint holds a pickle, and a pickle can name any function to be called. This
 reader accepts a fixed list of names: functions that rebuild tensors, and a few harmless
 classes, whose arguments it records. Any other name is refused.
 
 Both formats are read: the zip archive of PyTorch 1.6 and later, and the format of
-earlier versions, a sequence of pickles followed by raw storages.
+earlier versions, a sequence of pickles followed by raw storages. The archive is also
+written: `data.pkl`, a pickle in which tensors refer to storages by number, and the
+storages, raw, in `data/`. Pickling a tensor names functions of PyTorch, which Python's
+pickler would have to import; so this module writes the few necessary opcodes itself.
+
+Source: the pickle opcodes of Python's `pickletools`; PyTorch's notes on serialization.
 """
 
 import io
@@ -14,13 +19,16 @@ import math
 import os
 import pathlib
 import pickle
+import pickletools
 import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading
+from kdmri_jax.saving import replacing
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -62,6 +70,34 @@ def read(path: str | os.PathLike) -> dict:
     found = f"a {type(checkpoint).__name__}"
     raise UserError(path, found, "a dict", "Save a dict or a state dict.")
   return checkpoint
+
+
+def write(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> None:
+  """Writes a checkpoint that `torch.load(path, weights_only=True)` reads.
+
+  Args:
+    path: the file; the same checkpoint gives the same bytes.
+    checkpoint: dicts, texts, numbers, and float32 arrays, which become tensors.
+
+  Raises:
+    UserError: the file cannot be written.
+    TypeError: it holds something else.
+  """
+  arrays: list[np.ndarray] = []
+  content = [pickle.PROTO + b"\x02", *_opcodes(checkpoint, arrays), pickle.STOP]
+  file = io.BytesIO()
+  with zipfile.ZipFile(file, "w") as archive:
+
+    def add(name: str, data: bytes):
+      archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
+
+    add("data.pkl", b"".join(content))
+    add("byteorder", b"little")
+    for k, array in enumerate(arrays):
+      add(f"data/{k}", array.astype("<f4").tobytes())
+    add("version", b"3\n")
+  with replacing(path) as temporary:
+    temporary.write_bytes(file.getvalue())
 
 
 class Record:
@@ -209,3 +245,48 @@ def _read_legacy(content: bytes, path: pathlib.Path):
       raise ValueError(f"storage {key} is incomplete")
     array[:] = np.frombuffer(raw, array.dtype.newbyteorder("<"))
   return checkpoint
+
+
+def _opcodes(value, arrays):
+  """The opcodes that push a value; its arrays are appended to `arrays`."""
+  if isinstance(value, np.ndarray):
+    yield from _tensor(value, arrays)
+  elif isinstance(value, Mapping):
+    yield pickle.EMPTY_DICT + pickle.MARK
+    for pair in value.items():
+      for part in pair:
+        yield from _opcodes(part, arrays)
+    yield pickle.SETITEMS
+  elif isinstance(value, tuple):
+    yield pickle.MARK
+    for part in value:
+      yield from _opcodes(part, arrays)
+    yield pickle.TUPLE
+  elif type(value) in (bool, int, float, str):
+    # Without the protocol, the stop, and marks for a memo that nothing reads.
+    yield pickletools.optimize(pickle.dumps(value, 2))[2:-1]
+  else:
+    raise TypeError(f"{type(value).__name__} cannot be written")
+
+
+def _tensor(array, arrays):
+  if array.dtype != np.float32:
+    raise TypeError(f"arrays of {array.dtype} cannot be written")
+  key = str(len(arrays))
+  arrays.append(array)
+  strides = tuple(s // array.itemsize for s in np.empty(array.shape, "f4").strides)
+  yield _named("torch._utils", "_rebuild_tensor_v2") + pickle.MARK
+  yield pickle.MARK
+  yield from _opcodes("storage", arrays)
+  yield _named("torch", "FloatStorage")
+  for part in (key, "cpu", array.size):
+    yield from _opcodes(part, arrays)
+  yield pickle.TUPLE + pickle.BINPERSID
+  for part in (0, array.shape, strides, False):
+    yield from _opcodes(part, arrays)
+  yield _named("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
+  yield pickle.TUPLE + pickle.REDUCE
+
+
+def _named(module: str, name: str) -> bytes:
+  return pickle.GLOBAL + f"{module}\n{name}\n".encode()

@@ -29,16 +29,17 @@ _ATTRIBUTES = (
   "FlipAngle",
   "AcquisitionMatrix",
 )
-# Places in a multi-frame file of attributes at the top of a classic one.
-_GROUPS = {
-  "ImagePositionPatient": "PlanePositionSequence",
-  "ImageOrientationPatient": "PlaneOrientationSequence",
-  "PixelSpacing": "PixelMeasuresSequence",
-  "SliceThickness": "PixelMeasuresSequence",
-  "RescaleSlope": "PixelValueTransformationSequence",
-  "RescaleIntercept": "PixelValueTransformationSequence",
-  "ComplexImageComponent": "MRImageFrameTypeSequence",
-  "InPlanePhaseEncodingDirection": "MRFOVGeometrySequence",
+_floats = lambda values: tuple(map(float, values))  # noqa: E731
+# Fields of `Frame`: the attribute, its sequence in a multi-frame file, the type.
+_FIELDS = {
+  "position": ("ImagePositionPatient", "PlanePositionSequence", _floats),
+  "orientation": ("ImageOrientationPatient", "PlaneOrientationSequence", _floats),
+  "spacing": ("PixelSpacing", "PixelMeasuresSequence", _floats),
+  "thickness": ("SliceThickness", "PixelMeasuresSequence", float),
+  "slope": ("RescaleSlope", "PixelValueTransformationSequence", float),
+  "intercept": ("RescaleIntercept", "PixelValueTransformationSequence", float),
+  "component": ("ComplexImageComponent", "MRImageFrameTypeSequence", str),
+  "phase_encoding": ("InPlanePhaseEncodingDirection", "MRFOVGeometrySequence", str),
 }
 _FUNCTIONAL = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 # By number in GE's private element, and by the values of ImageType, long or short.
@@ -72,14 +73,14 @@ class Frame:
   path: pathlib.Path
   index: int
   instance: int | None
-  position: tuple[float, ...] | None
-  orientation: tuple[float, ...] | None
-  spacing: tuple[float, ...] | None
-  thickness: float | None
-  slope: float
-  intercept: float
   component: str
-  phase_encoding: str | None
+  position: tuple[float, ...] | None = None
+  orientation: tuple[float, ...] | None = None
+  spacing: tuple[float, ...] | None = None
+  thickness: float | None = None
+  slope: float = 1.0
+  intercept: float = 0.0
+  phase_encoding: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,30 +197,16 @@ def _header(path, kind, dataset):
 def _frames(path, dataset):
   shared = (dataset.get(_FUNCTIONAL[0]) or [{}])[0]
   groups = dataset.get(_FUNCTIONAL[1]) or [{}] * int(dataset.get("NumberOfFrames") or 1)
+  instance = dataset.get("InstanceNumber")
   for index, own in enumerate(groups):
-
-    def value(name, own=own):
-      for group in (own, shared):
-        items = group.get(_GROUPS[name])
-        if items and items[0].get(name) is not None:
-          return items[0].get(name)
-      return dataset.get(name)
-
-    thickness, slope = value("SliceThickness"), value("RescaleSlope")
-    instance = dataset.get("InstanceNumber")
-    yield Frame(
-      path,
-      index,
-      instance=None if instance is None else int(instance),
-      position=_floats(value("ImagePositionPatient")),
-      orientation=_floats(value("ImageOrientationPatient")),
-      spacing=_floats(value("PixelSpacing")),
-      thickness=None if thickness is None else float(thickness),
-      slope=1.0 if slope is None else float(slope),
-      intercept=float(value("RescaleIntercept") or 0),
-      component=value("ComplexImageComponent") or _component(dataset),
-      phase_encoding=value("InPlanePhaseEncodingDirection"),
-    )
+    values = {"component": _component(dataset)}
+    for field, (name, sequence, kind) in _FIELDS.items():
+      places = [*(own.get(sequence) or [])[:1], *(shared.get(sequence) or [])[:1]]
+      stored = [place.get(name) for place in (*places, dataset)]
+      value = next((value for value in stored if value is not None), "")
+      if value != "":
+        values[field] = kind(value)
+    yield Frame(path, index, None if instance is None else int(instance), **values)
 
 
 def _component(dataset):
@@ -240,10 +227,6 @@ def _colours(dataset):
 
 def _texts(value):
   return [value] if isinstance(value, str) else list(value or ())
-
-
-def _floats(value):
-  return tuple(map(float, value)) if value else None
 
 
 @contextlib.contextmanager

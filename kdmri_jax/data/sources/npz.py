@@ -10,7 +10,7 @@ from kdmri_jax.data import folders
 from kdmri_jax.data.source import FILE, SUBJECT, Source, by_ending, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.npz import read_npz
+from kdmri_jax.io.numpy_files import read_npz
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:

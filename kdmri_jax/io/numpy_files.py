@@ -1,5 +1,6 @@
-"""NumPy archives of slices: the array `image` and optionally `subject`."""
+"""Files of NumPy: one array (.npy), and archives of slices (.npz)."""
 
+import os
 import pathlib
 
 import numpy as np
@@ -8,8 +9,18 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading
 
 
+def read_npy(path: str | os.PathLike) -> np.ndarray:
+  """Reads one array, without pickles.
+
+  Raises:
+    UserError: the file is damaged, or holds Python objects.
+  """
+  with reading(path), open(path, "rb") as file:
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
 def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
-  """Reads one archive.
+  """Reads one archive: the array `image` and optionally `subject`.
 
   Returns:
     `image` [S, H, W], and `subject` [S] as text (1.0 as "1"), None where there is none.
