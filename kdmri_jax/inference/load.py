@@ -1,8 +1,10 @@
 """Loads the network and the best weights of a finished stage."""
 
+import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
+import numpy as np
 from flax import linen as nn
 
 from kdmri_jax import models
@@ -24,7 +26,7 @@ class Trained(NamedTuple):
     config: its experiment.
     model: apply it as `model.apply({"params": params}, zero_filled, measurement)`.
     params: its best weights.
-    acquisition: of the slices to reconstruct, NumPy arrays of one task.
+    acquisition: of the slices to reconstruct, NumPy arrays of the task or of all.
   """
 
   config: ExperimentConfig
@@ -47,9 +49,9 @@ def load(
   workdir: pathlib.Path,
   stage: str,
   size: tuple[int, int],
-  acquisition: Acquisition | None = None,
+  mask: np.ndarray | None = None,
   *,
-  task: str = "",
+  task: str | None = "",
   seed: int | None = None,
 ) -> Trained:
   """Reads a finished stage.
@@ -58,23 +60,30 @@ def load(
     workdir: the run's work directory.
     stage: "teacher", "student", "kd", ...
     size: rows and columns of the slices to reconstruct.
-    acquisition: how they were measured; None takes the experiment's own.
-    task: the experiment's task; "" for the first.
+    mask: how they were sampled, [H, W]; None takes the experiment's mask.
+    task: the experiment's task; "" for the first, None for a network for all.
     seed: seed of the training; None takes the experiment's first.
 
   Raises:
     UserError: no such run, stage, seed or task, or the mask cannot be made for that
       size.
   """
-  config = of_task(read_config(workdir), task)
+  config = read_config(workdir)
+  if task is not None:
+    config = of_task(config, task)
   folder = WorkDir(workdir, config.seed if seed is None else seed)
   trained = StageFolder(folder.stage(stage))
   plan = config.stages.get(stage)
   if plan is None or not (plan.given or trained.checkpoints.is_dir()):
     raise _not_trained(config, stage, folder)
-  if acquisition is None:
-    with arguments_of("config."):
-      acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
+  recipe = config.mask
+  if mask is not None:
+    recipe = dataclasses.replace(recipe, kind="full")
+  tasks = config.all_tasks if task is None else {"": TaskConfig(recipe, config.noise)}
+  with arguments_of("config."):
+    acquisition = build(tasks, size)
+  if mask is not None:
+    acquisition = acquisition._replace(masks=mask[None])
   with arguments_of(f"config.models.{plan.model}."):
     model = models.build(config.models[plan.model], acquisition.masks)
   shapes = models.parameter_shapes(model, size)

@@ -13,14 +13,13 @@ import tqdm
 from flax import linen as nn
 
 from kdmri_jax import models
-from kdmri_jax.config import DataConfig, TaskConfig
+from kdmri_jax.config import DataConfig
 from kdmri_jax.data import tasks
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.slice_set import SliceSet, Span, to_channels
 from kdmri_jax.data.volume import Volume, prepare
-from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import load
-from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.masks import coverage, files, recipes
 from kdmri_jax.saving import replacing, saving
 from kdmri_jax.training import batches, parallel
@@ -210,17 +209,12 @@ def run_scan(
   shape = array.shape[1:]
   if mask_path:
     mask = files.load(mask_path, shape, axis)
-  recipe = config.mask
-  if as_is or mask is not None:
-    recipe = dataclasses.replace(recipe, kind="full")
-  with arguments_of("config."):
-    acquisition = build({"": TaskConfig(recipe, config.noise)}, shape)
+  if as_is:
+    mask = np.ones(shape, np.uint8)
+  network = load.load(workdir, stage, shape, mask, task=task, seed=seed)
+  acquisition, channels = network.acquisition, models.channels(network.model)
   if as_is:
     acquisition = acquisition._replace(snr=None)
-  if mask is not None:
-    acquisition = acquisition._replace(masks=mask[None])
-  network = load.load(workdir, stage, shape, acquisition, seed=seed)
-  channels = models.channels(network.model)
   name = pathlib.Path(path).name
   if isinstance(scan, Measured):
     mask = acquisition.masks[0]

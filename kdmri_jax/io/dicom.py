@@ -116,6 +116,18 @@ class DicomHeader:
   frames: tuple[Frame, ...] = ()
 
 
+def is_dicom(path: pathlib.Path) -> bool:
+  """Whether a file is DICOM by name or content.
+
+  Raises:
+    UserError: it cannot be read.
+  """
+  if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
+    return True
+  with reading(path), path.open("rb") as file:
+    return file.read(132)[128:] == b"DICM"
+
+
 def read_header(path: pathlib.Path) -> DicomHeader | None:
   """Reads the metadata of a file, without its pixels.
 
@@ -126,8 +138,7 @@ def read_header(path: pathlib.Path) -> DicomHeader | None:
     UserError: pydicom is not installed, or the file is damaged or incomplete.
   """
   with _pydicom(path) as pydicom:
-    named = path.suffix.lower() in (".dcm", ".ima", ".dicom")
-    if not named and not pydicom.misc.is_dicom(path):
+    if not is_dicom(path):
       return None
     dataset = pydicom.dcmread(path, stop_before_pixels=True)
     kind = dataset.file_meta.MediaStorageSOPClassUID

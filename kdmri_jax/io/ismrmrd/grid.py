@@ -85,33 +85,28 @@ def grid(
   )
 
 
-def lines(grid: Grid, heads: np.ndarray) -> np.ndarray:
+def lines(
+  path: pathlib.Path, grid: Grid, heads: np.ndarray, *, partial: bool
+) -> np.ndarray:
   """The measured lines, bool [slices, lines], in the order of `slices`.
 
   Args:
+    path: the file, for messages.
     grid: their k-space.
     heads: acquisition headers of the image.
+    partial: whether lines may be missing.
+
+  Raises:
+    UserError: a slice has missing lines.
   """
   numbers, places = np.unique(heads["idx"]["slice"], return_inverse=True)
   found = np.zeros((len(numbers), grid.count), bool)
   found[places, heads["idx"]["kspace_encode_step_1"].astype(int) - grid.first] = True
+  if not partial and not found.all():
+    k = found.all(axis=1).argmin()
+    text = f"{found[k].sum()} phase-encode lines in slice {k}"
+    raise UserError(path, text, _by_header(grid.first, grid.count), _REMEDY)
   return np.roll(found, grid.shifts[0], axis=1)
-
-
-def refuse_missing(path: pathlib.Path, grid: Grid, measured: np.ndarray) -> None:
-  """Refuses slices with missing lines.
-
-  Args:
-    path: the file.
-    grid: its k-space.
-    measured: from `lines`.
-  """
-  last = grid.first + grid.count - 1
-  expected = f"{grid.count}, from {grid.first} to {last} by the header"
-  for k, own in enumerate(measured):
-    if not own.all():
-      found = f"{own.sum()} phase-encode lines in slice {k}"
-      raise UserError(path, found, expected, _REMEDY)
 
 
 def slices(
@@ -214,8 +209,12 @@ def _refuse_outside(path, first, count, found):
   outside = found[(found < first) | (found >= first + count)]
   if outside.size:
     text = f"{len(found)} phase-encode lines, of which {outside[0]} lies outside"
-    expected = f"{count}, from {first} to {first + count - 1} by the header"
-    raise UserError(path, text, expected, "Correct the header, or exclude the file.")
+    remedy = "Correct the header, or exclude the file."
+    raise UserError(path, text, _by_header(first, count), remedy)
+
+
+def _by_header(first, count):
+  return f"{count}, from {first} to {first + count - 1} by the header"
 
 
 def _notes(count, columns, whole, recon):

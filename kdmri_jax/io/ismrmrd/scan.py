@@ -97,9 +97,7 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
     own = heads[kept]
     _refuse_unsupported(path, encoding, own, package)
     grid = grids.grid(path, encoding, own, partial=partial)
-    lines = grids.lines(grid, own)
-    if not partial:
-      grids.refuse_missing(path, grid, lines)
+    lines = grids.lines(path, grid, own, partial=partial)
     record |= _described(header) | {"file": str(path)}
     record |= {"file_shape": [len(heads)], "averages": grid.averages}
     record |= {"zooms": grid.zooms, "phase_encode_axis": 0}
