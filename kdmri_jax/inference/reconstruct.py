@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import h5py
 import jax
 import numpy as np
 import tqdm
@@ -20,8 +19,9 @@ from kdmri_jax.data.slice_set import SliceSet, Span, to_channels
 from kdmri_jax.data.volume import Volume, prepare
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import load
+from kdmri_jax.io.h5 import RawHeader, write_h5
 from kdmri_jax.physics.masks import coverage, files, recipes
-from kdmri_jax.saving import replacing, saving
+from kdmri_jax.saving import saving
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
@@ -151,12 +151,8 @@ def write(
   """
   with saving(directory):
     directory.mkdir(parents=True, exist_ok=True)
-  with (
-    replacing(directory / f"{volume.name}.h5") as temporary,
-    h5py.File(temporary, "w") as file,
-  ):
-    file[key] = real_image(images)
-    file.attrs["subject"] = volume.subject
+  header = RawHeader(attributes={"subject": volume.subject})
+  write_h5(directory / f"{volume.name}.h5", {key: real_image(images)}, header)
 
 
 def run_scan(

@@ -120,9 +120,7 @@ def _settings(given: Any, where: Any) -> dict[str, Any]:
   return settings
 
 
-def _convert(
-  state: Any, where: Any, settings: Mapping[str, Any]
-) -> tuple[Network, dict]:
+def _convert(state: Any, where: Any, settings: Mapping) -> tuple[Network, dict]:
   state = StateDict(state, where, "KD-MRI's DC-CNN or VDSR", _KEYS)
   numbers = state.indices(_KEY)
   cascades = max((c for c, _ in numbers), default=0)

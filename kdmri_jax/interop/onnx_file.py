@@ -18,7 +18,6 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop import whole_function
 from kdmri_jax.interop.onnx_graph import Graph, convolve, inverse_dft, transform
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
@@ -39,17 +38,16 @@ def save_onnx(
 ) -> str:
   """Writes a DC-CNN, EDSR or VDSR with its physics and scaling as an ONNX file.
 
-  It computes the function of `whole_function.make`, with channels before rows. A DC-CNN
-  takes `kspace`, float32 [batch, 2, H, W], real and imaginary part, and `mask`, uint8
-  [H, W]; the others take `image`, float32 [batch, C, rows, columns], of any size. The
-  output is `reconstruction`, float32 [batch, C, rows, columns]. The batch size is free.
+  It computes `jax_bundle.whole_function`, with channels before rows. A DC-CNN takes
+  `kspace`, float32 [batch, 2, H, W], real and imaginary part, and `mask`, uint8 [H, W];
+  the others take `image`, float32 [batch, C, rows, columns], of any size. The output is `reconstruction`, float32 [batch, C, rows, columns]. The batch size is free.
 
   Args:
     path: the file, which is replaced.
     model: the network.
     params: its parameters.
     size: rows and columns of a DC-CNN's slices.
-    scaled: see `whole_function.make`.
+    scaled: see `jax_bundle.whole_function`.
 
   Returns:
     A message: the network written, and its inputs.
@@ -101,7 +99,7 @@ def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
     zero_filled = _magnitude(graph, image)
   weight = 1.0 if math.isinf(model.lam) else model.lam / (1 + model.lam)
   measured = graph("Mul", measured, weight)
-  axis = whole_function.line_axis(model)
+  axis = models.line_axis(model)
   if axis is None:
     project = _general_projection(graph, sampled, weight, channels, size)
   else:

@@ -162,13 +162,11 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
     except NotImplementedError:
       able = False
     if not able:
-      raise UserError(
-        path,
-        f"the transfer syntax {syntax.name!r}, which no installed package decodes",
-        "uncompressed pixels, or a compression that pydicom supports here",
-        "Install the decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
-        "pylibjpeg-openjpeg, or export the images without compression.",
-      )
+      found = f"the transfer syntax {syntax.name!r}, which no installed package decodes"
+      expected = "uncompressed pixels, or a compression that pydicom supports here"
+      remedy = "Install the decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
+      remedy += "pylibjpeg-openjpeg, or export the images without compression."
+      raise UserError(path, found, expected, remedy)
     array = dataset.pixel_array
     return array.reshape(-1, *array.shape[-2:])
 

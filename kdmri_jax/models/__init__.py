@@ -30,6 +30,7 @@ __all__ = [
   "describe",
   "features",
   "find_network",
+  "line_axis",
   "parameter_shapes",
 ]
 
@@ -74,6 +75,17 @@ def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
 def channels(model: nn.Module) -> int:
   """Channels of its images: 1 where the network has no such setting."""
   return getattr(model, "channels", 1)
+
+
+def line_axis(model: nn.Module) -> int | None:
+  """The phase-encode axis of the only masks that a network can be used with.
+
+  Returns:
+    0 or 1 where its data consistency has a form for Cartesian masks; None where it
+    takes any mask.
+  """
+  form = getattr(model, "consistency", "")
+  return int(form[-1]) if form[-1:] in ("0", "1") else None
 
 
 def parameter_shapes(model: nn.Module, size: Shape) -> Any:

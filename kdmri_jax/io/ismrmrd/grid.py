@@ -22,8 +22,8 @@ class Grid:
     used: the samples of a stored readout that belong to the image.
     shifts: cyclic shifts of lines and samples that bring zero frequency to N // 2.
     columns: samples once the readout is no longer oversampled.
-    zooms: size of a pixel along rows and columns and of a slice, in mm.
-    averages: lowest and highest number of measurements of a line.
+    record: averages (lowest and highest number of measurements of a line), zooms (size
+      of a pixel along rows and columns and of a slice, in mm), phase_encode_axis.
     notes: sentences for the record.
   """
 
@@ -32,8 +32,7 @@ class Grid:
   used: slice
   shifts: tuple[int, int]
   columns: int
-  zooms: list[float]
-  averages: list[int]
+  record: dict[str, Any]
   notes: list[str]
 
 
@@ -69,18 +68,19 @@ def grid(
   measured = np.stack([heads["idx"]["slice"], heads["idx"]["kspace_encode_step_1"]])
   times = np.unique(measured, axis=1, return_counts=True)[1]
   _refuse_outside(path, first, count, np.unique(measured[1]))
+  field = encoded.fieldOfView_mm
+  zooms = field.y / count, field.x / samples, recon.fieldOfView_mm.z
   return Grid(
     first,
     count,
     used,
     shifts=(phase_shift, readout_shift),
     columns=columns,
-    zooms=[
-      float(encoded.fieldOfView_mm.y / count),
-      float(encoded.fieldOfView_mm.x / samples),
-      float(recon.fieldOfView_mm.z),
-    ],
-    averages=[int(times.min()), int(times.max())],
+    record={
+      "averages": [int(times.min()), int(times.max())],
+      "zooms": [float(size) for size in zooms],
+      "phase_encode_axis": 0,
+    },
     notes=_notes(count, columns, encoded.matrixSize.y, recon.matrixSize),
   )
 

@@ -99,8 +99,7 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
     grid = grids.grid(path, encoding, own, partial=partial)
     lines = grids.lines(path, grid, own, partial=partial)
     record |= _described(header) | {"file": str(path)}
-    record |= {"file_shape": [len(heads)], "averages": grid.averages}
-    record |= {"zooms": grid.zooms, "phase_encode_axis": 0}
+    record |= {"file_shape": [len(heads)]} | grid.record
     yield Scan(
       grids.slices(grid, group["data"], heads, kept),
       lines,
@@ -118,8 +117,9 @@ def _group(path, file):
     if isinstance(group, h5py.Group) and {"xml", "data"} <= set(group)
   ]
   if len(names) != 1:
-    keys = ", ".join(file)
-    found = f"{len(names)} groups with 'xml' and 'data' (the keys are: {keys})"
+    found = (
+      f"{len(names)} groups with 'xml' and 'data' (the keys are: {', '.join(file)})"
+    )
     remedy = "Keep one measurement per file; other h5 files need another data source."
     raise UserError(path, found, "one measurement of ISMRM raw data", remedy)
   return file[names[0]]
