@@ -11,6 +11,7 @@ from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
+from kdmri_jax.models import contract
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.training import fingerprint
 from kdmri_jax.training.given import find
@@ -76,9 +77,8 @@ def load(
   plan = config.stages.get(stage)
   if plan is None or not (plan.given or trained.checkpoints.is_dir()):
     raise _not_trained(config, stage, folder)
-  recipe = config.mask
-  if mask is not None:
-    recipe = dataclasses.replace(recipe, kind="full")
+  kind = config.mask.kind if mask is None else "full"
+  recipe = dataclasses.replace(config.mask, kind=kind)
   tasks = config.all_tasks if task is None else {"": TaskConfig(recipe, config.noise)}
   with arguments_of("config."):
     acquisition = build(tasks, size)
@@ -86,7 +86,7 @@ def load(
     acquisition = acquisition._replace(masks=mask[None])
   with arguments_of(f"config.models.{plan.model}."):
     model = models.build(config.models[plan.model], acquisition.masks)
-  shapes = models.parameter_shapes(model, size)
+  shapes = contract.parameter_shapes(model, size)
   if plan.given:
     params = _given_weights(plan.given, folder, stage, model, shapes)
     return Trained(config, model, params, acquisition)

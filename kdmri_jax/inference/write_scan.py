@@ -59,11 +59,11 @@ def write(
 ) -> None:
   """Writes a scan completely, or not at all.
 
-  "h5" holds all images under their names, and the header; the attribute "units" is
-  "file": they are in the units of the input file, not scaled as for a network. NIfTI and
-  cfl hold the reconstruction alone, with axes in the order of the input file. NIfTI has
-  the matrix of a NIfTI or DICOM input; other inputs have no known position, and the file
-  has no matrix.
+  "h5" holds all images under their names, and the header. Its attribute "units" is
+  "file": they are in the units of the input file, not scaled as for a network. NIfTI
+  and cfl hold the reconstruction alone, with axes in the order of the input file. NIfTI
+  has the matrix of a NIfTI or DICOM input; other inputs have no known position, and the
+  file has no matrix.
 
   Args:
     path: the file.

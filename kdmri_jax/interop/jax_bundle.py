@@ -19,6 +19,7 @@ from kdmri_jax.models import bands
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.optional import require
+from kdmri_jax.physics import consistency
 from kdmri_jax.physics.undersample import zero_fill
 from kdmri_jax.saving import replacing
 from kdmri_jax.types import Array, Measurement
@@ -110,7 +111,8 @@ def whole_function(
     scaled: whether the batch, which should be a volume, is divided by its largest
       magnitude for the network, as a run with `data.scaling="volume_max"` does.
   """
-  channels, axis = models.channels(model), models.line_axis(model)
+  channels = models.channels(model)
+  axis = consistency.line_axis(getattr(model, "consistency", ""))
 
   def reconstruct(kspace, mask):
     sampled = mask != 0

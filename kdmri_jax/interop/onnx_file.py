@@ -24,6 +24,7 @@ from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.subpixel import STEPS
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.optional import require
+from kdmri_jax.physics import consistency
 from kdmri_jax.saving import replacing
 
 NETWORKS = (DCCNN, EDSR, VDSR)
@@ -40,7 +41,8 @@ def save_onnx(
 
   It computes `jax_bundle.whole_function`, with channels before rows. A DC-CNN takes
   `kspace`, float32 [batch, 2, H, W], real and imaginary part, and `mask`, uint8 [H, W];
-  the others take `image`, float32 [batch, C, rows, columns], of any size. The output is `reconstruction`, float32 [batch, C, rows, columns]. The batch size is free.
+  the others take `image`, float32 [batch, C, rows, columns], of any size. The output is
+  `reconstruction`, float32 [batch, C, rows, columns]. The batch size is free.
 
   Args:
     path: the file, which is replaced.
@@ -99,7 +101,7 @@ def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
     zero_filled = _magnitude(graph, image)
   weight = 1.0 if math.isinf(model.lam) else model.lam / (1 + model.lam)
   measured = graph("Mul", measured, weight)
-  axis = models.line_axis(model)
+  axis = consistency.line_axis(model.consistency)
   if axis is None:
     project = _general_projection(graph, sampled, weight, channels, size)
   else:

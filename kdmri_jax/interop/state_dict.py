@@ -10,8 +10,8 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from kdmri_jax import models
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.models import contract
 
 # (pattern, replacement) for re.sub; the replacement may be a function of the match.
 Rules = Sequence[tuple[str, Any]]
@@ -95,7 +95,7 @@ class StateDict(dict[str, Any]):
     except ArgumentError as error:
       found = f"{error.where} {error.found}, not {error.expected}"
       raise self.refusal(found) from error
-    expected = models.parameter_shapes(model, (4, 4))
+    expected = contract.parameter_shapes(model, (4, 4))
     expected = traverse_util.flatten_dict(expected, sep="/")
     names = {path: _rename(path, rules) for path in expected}
     axes = {path: _torch_axes(path, leaf.ndim) for path, leaf in expected.items()}
@@ -137,12 +137,11 @@ def arrays(params: Mapping[str, Any], rules: Rules) -> dict[str, np.ndarray]:
     Name -> float32 array in PyTorch's order of axes; layers in the order of their
     numbers, weight before bias.
   """
-  flat = traverse_util.flatten_dict(params, sep="/")
   state = {
     _rename(path, rules): np.ascontiguousarray(
       np.asarray(leaf, np.float32).transpose(_torch_axes(path, np.ndim(leaf)))
     )
-    for path, leaf in flat.items()
+    for path, leaf in traverse_util.flatten_dict(params, sep="/").items()
   }
   return {name: state[name] for name in sorted(state, key=_in_order)}
 

@@ -85,19 +85,12 @@ def write(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> None:
   """
   arrays: list[np.ndarray] = []
   content = [pickle.PROTO + b"\x02", *_opcodes(checkpoint, arrays), pickle.STOP]
-  file = io.BytesIO()
-  with zipfile.ZipFile(file, "w") as archive:
-
-    def add(name: str, data: bytes):
+  members = {"data.pkl": b"".join(content), "byteorder": b"little"}
+  members |= {f"data/{k}": a.astype("<f4").tobytes() for k, a in enumerate(arrays)}
+  members["version"] = b"3\n"
+  with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    for name, data in members.items():
       archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
-
-    add("data.pkl", b"".join(content))
-    add("byteorder", b"little")
-    for k, array in enumerate(arrays):
-      add(f"data/{k}", array.astype("<f4").tobytes())
-    add("version", b"3\n")
-  with replacing(path) as temporary:
-    temporary.write_bytes(file.getvalue())
 
 
 class Record:

@@ -157,10 +157,9 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
   with _pydicom(path) as pydicom:
     dataset = pydicom.dcmread(path)
     syntax = dataset.file_meta.TransferSyntaxUID
-    try:
+    able = False
+    with contextlib.suppress(NotImplementedError):
       able = pydicom.pixels.get_decoder(syntax).is_available
-    except NotImplementedError:
-      able = False
     if not able:
       found = f"the transfer syntax {syntax.name!r}, which no installed package decodes"
       expected = "uncompressed pixels, or a compression that pydicom supports here"
@@ -182,7 +181,11 @@ def subject_code(patient: str) -> str:
 
 
 def _header(path, kind, dataset):
+  attributes = {name: dataset.get(name) for name in _ATTRIBUTES}
+  attributes = {n: value for n, value in attributes.items() if value not in (None, "")}
   patient = str(dataset.get("PatientID") or "").strip()
+  samples = int(dataset.get("SamplesPerPixel") or 1)
+  colours = f"{samples} x {dataset.get('PhotometricInterpretation')}"
   return DicomHeader(
     path,
     kind.name,
@@ -191,14 +194,10 @@ def _header(path, kind, dataset):
     description=str(dataset.get("SeriesDescription") or "").strip(),
     patient=subject_code(patient) if patient else "",
     shape=(int(dataset.Rows), int(dataset.Columns)),
-    colours=_colours(dataset),
+    colours="" if colours == "1 x MONOCHROME2" else colours,
     mosaic="MOSAIC" in _texts(dataset.get("ImageType")),
     syntax=dataset.file_meta.TransferSyntaxUID.name,
-    attributes={
-      name: json.loads(json.dumps(dataset[name].value, default=list))
-      for name in _ATTRIBUTES
-      if dataset.get(name) not in (None, "")
-    },
+    attributes=json.loads(json.dumps(attributes, default=list)),
     frames=tuple(_frames(path, dataset)),
   )
 
@@ -226,12 +225,6 @@ def _component(dataset):
   except KeyError:
     kinds = _texts(dataset.get("ImageType"))[2:]
     return next((_IMAGE_TYPES[k] for k in kinds if k in _IMAGE_TYPES), "MAGNITUDE")
-
-
-def _colours(dataset):
-  meaning = dataset.get("PhotometricInterpretation")
-  samples = int(dataset.get("SamplesPerPixel") or 1)
-  return "" if (samples, meaning) == (1, "MONOCHROME2") else f"{samples} x {meaning}"
 
 
 def _texts(value):

@@ -28,7 +28,10 @@ def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
       of numbers.
   """
   with reading(path):
-    arrays = (_version_73 if h5py.is_hdf5(path) else _version_5)(path, names)
+    if h5py.is_hdf5(path):
+      arrays = _version_73(path, names)
+    else:
+      arrays = io.loadmat(path, appendmat=False, variable_names=names)
   for name in names:
     array = arrays.get(name)
     if array is None or array.dtype.kind not in "biufc":
@@ -49,15 +52,9 @@ def contents(path: pathlib.Path) -> str:
       with h5py.File(path) as file:
         there = {key: (file[key].shape or ())[::-1] for key in _datasets(file)}
     else:
-      with path.open("rb") as stream:
-        there = {name: shape for name, shape, _ in io.whosmat(stream)}
+      there = {name: shape for name, shape, _ in io.whosmat(path, appendmat=False)}
   listed = (f"{name} {tuple(shape)}" for name, shape in sorted(there.items()))
   return ", ".join(listed) or "none"
-
-
-def _version_5(path, names):
-  with path.open("rb") as stream:
-    return io.loadmat(stream, variable_names=names)
 
 
 def _version_73(path, names):

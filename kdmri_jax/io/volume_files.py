@@ -78,8 +78,7 @@ def read_volume(path: str | os.PathLike, *, key: str = "") -> tuple[np.ndarray, 
 def _of_h5(path, key):
   with reading(path), h5py.File(path) as file:
     name = first_key(path, (key,) if key else KEYS, file)
-    subject = str(plain(file.attrs.get("subject", "")))
-    return np.asarray(file[name]), name, subject
+    return np.asarray(file[name]), name, str(plain(file.attrs.get("subject", "")))
 
 
 def _of_npz(path, key):

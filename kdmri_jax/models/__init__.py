@@ -3,8 +3,6 @@
 import dataclasses
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from numpy.typing import ArrayLike
 
@@ -17,7 +15,6 @@ from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import consistency
-from kdmri_jax.types import Measurement, Shape
 
 __all__ = [
   "DCCNN",
@@ -30,8 +27,6 @@ __all__ = [
   "describe",
   "features",
   "find_network",
-  "line_axis",
-  "parameter_shapes",
 ]
 
 NETWORKS = {"dccnn": DCCNN, "edsr": EDSR, "swinir": SwinIR, "vdsr": VDSR}
@@ -75,24 +70,6 @@ def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
 def channels(model: nn.Module) -> int:
   """Channels of its images: 1 where the network has no such setting."""
   return getattr(model, "channels", 1)
-
-
-def line_axis(model: nn.Module) -> int | None:
-  """The phase-encode axis of the only masks that a network can be used with.
-
-  Returns:
-    0 or 1 where its data consistency has a form for Cartesian masks; None where it
-    takes any mask.
-  """
-  form = getattr(model, "consistency", "")
-  return int(form[-1]) if form[-1:] in ("0", "1") else None
-
-
-def parameter_shapes(model: nn.Module, size: Shape) -> Any:
-  """The shapes and types of its parameters, for images of `size` rows and columns."""
-  image = jnp.zeros((1, *size, channels(model)))
-  measurement = Measurement(jnp.zeros((1, *size), jnp.complex64), jnp.ones(size))
-  return jax.eval_shape(model.init, jax.random.key(0), image, measurement)["params"]
 
 
 def describe(model: nn.Module, params: Any) -> str:
