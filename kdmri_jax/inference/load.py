@@ -88,8 +88,13 @@ def load(
     model = models.build(config.models[plan.model], acquisition.masks)
   shapes = contract.parameter_shapes(model, size)
   if plan.given:
-    params = _given_weights(plan.given, folder, stage, model, shapes)
-    return Trained(config, model, params, acquisition)
+    where = f"{workdir / 'config.json'}: stages.{stage}.given"
+    given = find(plan.given, where, model)
+    trained.give(vars(given.origin(folder.seed)), write=False)
+    if params := given.weights(folder.seed, shapes):
+      return Trained(config, model, params, acquisition)
+    found = f"{plan.given!r}, a folder of outputs"
+    raise UserError(where, found, "a stage with weights")
   if not trained.is_finished():
     found = "a stage that is not finished"
     remedy = "Repeat the command of its run to finish it."
@@ -97,16 +102,6 @@ def load(
   data = read_data(workdir)
   trained.check(fingerprint.describe(config, data, folder.seed, stage, folder.digest))
   return Trained(config, model, trained.weights(shapes), acquisition)
-
-
-def _given_weights(text: str, folder: WorkDir, stage: str, model, shapes: Any) -> Any:
-  """The weights of a stage that was given to the run."""
-  where = f"{folder.path / 'config.json'}: stages.{stage}.given"
-  given = find(text, where, model)
-  StageFolder(folder.stage(stage)).give(vars(given.origin(folder.seed)), write=False)
-  if params := given.weights(folder.seed, shapes):
-    return params
-  raise UserError(where, f"{text!r}, a folder of outputs", "a stage with weights")
 
 
 def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserError:

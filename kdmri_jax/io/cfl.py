@@ -97,16 +97,13 @@ def _shape(header):
   match = re.search(r"^# *Dimensions *\n([^#]*)", text, re.MULTILINE)
   numbers = match.group(1).split() if match else []
   sizes = [int(number) for number in numbers if number.isdecimal()]
-  found = ""
-  if not numbers:
-    found = "no section '# Dimensions'"
-  elif "# MultiDimensions" in text:
-    found = "the dimensions of several arrays in one file"
-  elif len(sizes) < len(numbers) or 0 in sizes:
-    found = f"the dimensions {' '.join(numbers)}"
-  elif any(size > 1 for size in sizes[DIMENSIONS:]):
-    found = f"{len(sizes)} dimensions"
-  if found:
+  problems = {
+    "no section '# Dimensions'": not numbers,
+    "the dimensions of several arrays in one file": "# MultiDimensions" in text,
+    f"the dimensions {' '.join(numbers)}": len(sizes) < len(numbers) or 0 in sizes,
+    f"{len(sizes)} dimensions": any(size > 1 for size in sizes[DIMENSIONS:]),
+  }
+  if found := next((text for text, is_so in problems.items() if is_so), ""):
     expected = f"up to {DIMENSIONS} whole numbers from 1 after the line '# Dimensions'"
     raise UserError(header, found, expected, _REMEDY)
   sizes = sizes[:DIMENSIONS]

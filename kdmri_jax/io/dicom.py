@@ -5,7 +5,6 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -137,9 +136,10 @@ def read_header(path: pathlib.Path) -> DicomHeader | None:
   Raises:
     UserError: pydicom is not installed, or the file is damaged or incomplete.
   """
-  with _pydicom(path) as pydicom:
-    if not is_dicom(path):
-      return None
+  pydicom = require("pydicom", "data", path, "a folder of DICOM files")
+  if not is_dicom(path):
+    return None
+  with reading(path):
     dataset = pydicom.dcmread(path, stop_before_pixels=True)
     kind = dataset.file_meta.MediaStorageSOPClassUID
     if kind not in MR_CLASSES:
@@ -154,7 +154,8 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
     UserError: the file is truncated or damaged, or no installed package supports its
       compression; the message names the transfer syntax.
   """
-  with _pydicom(path) as pydicom:
+  pydicom = require("pydicom", "data", path, "a folder of DICOM files")
+  with reading(path):
     dataset = pydicom.dcmread(path)
     syntax = dataset.file_meta.TransferSyntaxUID
     able = False
@@ -229,11 +230,3 @@ def _component(dataset):
 
 def _texts(value):
   return [value] if isinstance(value, str) else list(value or ())
-
-
-@contextlib.contextmanager
-def _pydicom(path) -> Iterator[Any]:
-  """The package, to read a file in the `with` block."""
-  pydicom = require("pydicom", "data", path, "a folder of DICOM files")
-  with reading(path):
-    yield pydicom
