@@ -10,8 +10,7 @@ from kdmri_jax.interop import torch_file
 from kdmri_jax.interop.state_dict import StateDict
 from kdmri_jax.models.edsr import EDSR
 
-_KEYS = "head.0, body.K.body.0 and .2, body.K, tail.0.K and tail.1, each with .weight "
-_KEYS += "and .bias"
+_KEYS = "head.0, body.K.body.0 and .2, body.K, tail.0.K, tail.1, with .weight and .bias"
 _PARTS = ("weight", "bias")
 
 

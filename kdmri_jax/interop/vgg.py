@@ -9,8 +9,7 @@ from kdmri_jax.interop import torch_file
 from kdmri_jax.interop.state_dict import StateDict
 
 _SOURCE = "torchvision's vgg11, vgg13, vgg16 or vgg19"
-_KEYS = "features.0.weight, features.0.bias, features.2.weight ... of the 3x3 "
-_KEYS += "convolutions of a VGG network without batch normalisation"
+_KEYS = "features.N.weight and .bias of 3x3 convolutions, without batch normalisation"
 _KEY = re.compile(r"(?:features\.)?(\d+)\.weight")
 
 

@@ -3,7 +3,6 @@
 import pathlib
 from collections.abc import Iterator
 
-import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
@@ -11,7 +10,7 @@ from kdmri_jax.data.folders import labelled_files, safe_name, subject_of
 from kdmri_jax.data.measured import Plane, of_planes, sensitivities
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, holds, note_of
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.io.ismrmrd.scan import opened
+from kdmri_jax.io.ismrmrd.scan import measurements, opened
 from kdmri_jax.physics import coils
 
 
@@ -40,12 +39,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 def recognise(path: pathlib.Path) -> bool:
   """Whether a file is one of ISMRM raw data."""
-  return by_ending(".mrd")(path) or holds(_is_measurement)(path)
-
-
-def _is_measurement(file: h5py.File) -> bool:
-  groups = [part for part in file.values() if isinstance(part, h5py.Group)]
-  return any({"xml", "data"} <= set(group) for group in groups)
+  is_measurement = holds(lambda file: bool(measurements(file)))
+  return by_ending(".mrd")(path) or is_measurement(path)
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:

@@ -66,6 +66,12 @@ class Scan:
   record: dict[str, Any]
 
 
+def measurements(file: h5py.File) -> list[str]:
+  """The names of the groups of a file that hold a measurement of ISMRM raw data."""
+  groups = {name: part for name, part in file.items() if isinstance(part, h5py.Group)}
+  return [name for name, group in groups.items() if {"xml", "data"} <= set(group)]
+
+
 @contextlib.contextmanager
 def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan]:
   """Opens a file to read one scan.
@@ -111,11 +117,7 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
 
 
 def _group(path, file):
-  names = [
-    name
-    for name, group in file.items()
-    if isinstance(group, h5py.Group) and {"xml", "data"} <= set(group)
-  ]
+  names = measurements(file)
   if len(names) != 1:
     found = (
       f"{len(names)} groups with 'xml' and 'data' (the keys are: {', '.join(file)})"
