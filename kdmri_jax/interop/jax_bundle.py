@@ -38,7 +38,7 @@ def save_jax_bundle(
 ) -> str:
   """Writes a network with its physics and scaling as one function of JAX.
 
-  `jax.export.deserialize(file).call(...)` runs the function of `whole_function`
+  `jax.export.deserialize(file).call(...)` runs the network's `whole_function`
   with only JAX and flatbuffers installed, on any of `PLATFORMS`. The batch size is
   free. JAX guarantees that releases of the next six months read the file.
 

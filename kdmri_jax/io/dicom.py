@@ -208,13 +208,14 @@ def _frames(path, dataset):
   groups = dataset.get(_FUNCTIONAL[1]) or [{}] * int(dataset.get("NumberOfFrames") or 1)
   instance = dataset.get("InstanceNumber")
   for index, own in enumerate(groups):
-    values = {"component": _component(dataset)}
+    values = {}
     for field, (name, sequence, kind) in _FIELDS.items():
       places = [*(own.get(sequence) or [])[:1], *(shared.get(sequence) or [])[:1]]
       stored = [place.get(name) for place in (*places, dataset)]
       value = next((value for value in stored if value is not None), "")
       if value != "":
         values[field] = kind(value)
+    values["component"] = values.get("component") or _component(dataset)
     yield Frame(path, index, None if instance is None else int(instance), **values)
 
 
