@@ -32,12 +32,10 @@ def find(kind: str, name: str, registered: Mapping[str, Any]) -> Any:
     for step in attribute.split("."):
       part = getattr(part, step)
   except Exception as error:  # the module is the user's own
-    raise ArgumentError(
-      kind,
-      f"{name!r} ({type(error).__name__}: {error})",
-      "an import path package.module:name",
-      "Install the package, or add its folder to PYTHONPATH.",
-    ) from error
+    found = f"{name!r} ({type(error).__name__}: {error})"
+    expected = "an import path package.module:name"
+    remedy = "Install the package, or add its folder to PYTHONPATH."
+    raise ArgumentError(kind, found, expected, remedy) from error
   return part
 
 

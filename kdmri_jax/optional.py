@@ -26,9 +26,6 @@ def require(
     return importlib.import_module(module)
   except ImportError as error:
     package = (error.name or module).partition(".")[0]
-    raise UserError(
-      where,
-      f"{purpose}, but the package {package} is not installed",
-      package,
-      f"Install it with: pip install '.[{extra}]'{otherwise}.",
-    ) from error
+    found = f"{purpose}, but the package {package} is not installed"
+    remedy = f"Install it with: pip install '.[{extra}]'{otherwise}."
+    raise UserError(where, found, package, remedy) from error

@@ -20,14 +20,11 @@ def saving(path: str | os.PathLike) -> Iterator[None]:
     code = _system_error(error)
     if code is None:
       raise
-    full = code in (errno.ENOSPC, errno.EDQUOT)
-    raise UserError(
-      path,
-      "no space left on the disk" if full else f"a failed write ({os.strerror(code)})",
-      "a folder that can be written",
-      "Files saved before are intact: free space or choose another folder, then "
-      "start the same command again.",
-    ) from error
+    text, full = os.strerror(code), code in (errno.ENOSPC, errno.EDQUOT)
+    found = "no space left on the disk" if full else f"a failed write ({text})"
+    remedy = "Files saved before are intact: free space or choose another folder, then "
+    remedy += "start the same command again."
+    raise UserError(path, found, "a folder that can be written", remedy) from error
 
 
 def require_space(directory: str | os.PathLike, size: int) -> None:

@@ -40,6 +40,7 @@ import pathlib
 from absl import flags
 
 from kdmri_jax import cli
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Work directory of a run.", required=True
@@ -57,31 +58,25 @@ _OUT = flags.DEFINE_string("out", None, "File to write; must not exist.", requir
 
 def main(argv):
   cli.refuse_arguments(argv)
-  from kdmri_jax import interop
-  from kdmri_jax.errors import UserError
+  from kdmri_jax import interop, lookup
   from kdmri_jax.inference import load
-  from kdmri_jax.physics.acquisition import build
 
   out = pathlib.Path(_OUT.value)
   if out.exists():
     raise UserError(out, "a file there", "a new file", "Choose another --out.")
-  if _FORMAT.value not in interop.EXPORTS:
-    expected = f"one of {', '.join(interop.EXPORTS)}"
-    raise UserError("--format", repr(_FORMAT.value), expected)
   workdir = pathlib.Path(_WORKDIR.value)
-  config = load.read_config(workdir)
-  size = _size(load.read_shapes(workdir))
-  acquisition = build(config.all_tasks, size)
-  network = load.load(workdir, _STAGE.value, size, acquisition, seed=_SEED.value)
-  scaled = config.data.scaling == "volume_max"
+  with arguments_of("--"):
+    if _FORMAT.value not in interop.EXPORTS:
+      raise lookup.unknown("format", _FORMAT.value, interop.EXPORTS)
+    size = _size(load.read_shapes(workdir))
+  network = load.load(workdir, _STAGE.value, size, task=None, seed=_SEED.value)
+  scaled = network.config.data.scaling == "volume_max"
   write = interop.EXPORTS[_FORMAT.value]
   print(write(out, network.model, network.params, size, scaled))
 
 
 def _size(shapes):
   """The requested size, or the size of the run's slices."""
-  from kdmri_jax.errors import UserError
-
   if not _SIZE.value and (len(shapes) == 1 or _FORMAT.value == "kdmri"):
     return shapes[0]
   numbers = [int(text) if text.strip().isdecimal() else 0 for text in _SIZE.value]
@@ -89,7 +84,7 @@ def _size(shapes):
     own = " or ".join(f"{rows},{columns}" for rows, columns in shapes)
     found = repr(",".join(_SIZE.value)) if _SIZE.value else "no size"
     expected = f"rows and columns, such as the run's {own}"
-    raise UserError("--size", found, expected, "Name the size of the slices.")
+    raise ArgumentError("size", found, expected, "Name the size of the slices.")
   return tuple(numbers)
 
 

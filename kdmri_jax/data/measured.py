@@ -156,7 +156,7 @@ class RawScan:
       expected = f"the coil sensitivities of {name}, which combine='sense' needs"
       remedy = f"{remedy}, or combine the coils by 'rss'."
       raise UserError(file, "no such file", expected, remedy)
-    with reading(file, TypeError):
+    with reading(file):
       pairs = itertools.zip_longest(slices, read(), fillvalue=np.empty(0))
     for k, (kspace, maps) in enumerate(pairs):
       if maps.shape != kspace.shape or maps.dtype.kind != "c":

@@ -1,22 +1,23 @@
 """Loads the network and the best weights of a finished stage."""
 
+import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
+from kdmri_jax.models import contract
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.training import fingerprint
 from kdmri_jax.training.given import find
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
-from kdmri_jax.types import Acquisition, Measurement, Shape
+from kdmri_jax.types import Acquisition, Shape
 
 
 class Trained(NamedTuple):
@@ -26,7 +27,7 @@ class Trained(NamedTuple):
     config: its experiment.
     model: apply it as `model.apply({"params": params}, zero_filled, measurement)`.
     params: its best weights.
-    acquisition: of the slices to reconstruct, NumPy arrays of one task.
+    acquisition: of the slices to reconstruct, NumPy arrays of the task or of all.
   """
 
   config: ExperimentConfig
@@ -49,9 +50,9 @@ def load(
   workdir: pathlib.Path,
   stage: str,
   size: tuple[int, int],
-  acquisition: Acquisition | None = None,
+  mask: np.ndarray | None = None,
   *,
-  task: str = "",
+  task: str | None = "",
   seed: int | None = None,
 ) -> Trained:
   """Reads a finished stage.
@@ -60,54 +61,47 @@ def load(
     workdir: the run's work directory.
     stage: "teacher", "student", "kd", ...
     size: rows and columns of the slices to reconstruct.
-    acquisition: how they were measured; None takes the experiment's own.
-    task: the experiment's task; "" for the first.
+    mask: how they were sampled, [H, W]; None takes the experiment's mask.
+    task: the experiment's task; "" for the first, None for a network for all.
     seed: seed of the training; None takes the experiment's first.
 
   Raises:
     UserError: no such run, stage, seed or task, or the mask cannot be made for that
       size.
   """
-  config = of_task(read_config(workdir), task)
+  config = read_config(workdir)
+  if task is not None:
+    config = of_task(config, task)
   folder = WorkDir(workdir, config.seed if seed is None else seed)
-  if stage not in config.stages:
-    raise _not_trained(config, stage, folder)
-  if acquisition is None:
-    with arguments_of("config."):
-      acquisition = build({"": TaskConfig(config.mask, config.noise)}, size)
-  name, given = config.stages[stage].model, config.stages[stage].given
-  with arguments_of(f"config.models.{name}."):
-    model = models.build(config.models[name], acquisition.masks)
-  shapes = jax.eval_shape(lambda: _initialise(model, size))
-  if given:
-    params = _given_weights(given, folder, stage, model, shapes)
-  else:
-    params = _weights(config, folder, stage, shapes)
-  return Trained(config, model, params, acquisition)
-
-
-def _weights(config: ExperimentConfig, folder: WorkDir, stage: str, shapes: Any) -> Any:
-  """The weights of a stage that the run has trained."""
   trained = StageFolder(folder.stage(stage))
-  if not trained.checkpoints.is_dir():
+  plan = config.stages.get(stage)
+  if plan is None or not (plan.given or trained.checkpoints.is_dir()):
     raise _not_trained(config, stage, folder)
+  kind = config.mask.kind if mask is None else "full"
+  recipe = dataclasses.replace(config.mask, kind=kind)
+  tasks = config.all_tasks if task is None else {"": TaskConfig(recipe, config.noise)}
+  with arguments_of("config."):
+    acquisition = build(tasks, size)
+  if mask is not None:
+    acquisition = acquisition._replace(masks=mask[None])
+  with arguments_of(f"config.models.{plan.model}."):
+    model = models.build(config.models[plan.model], acquisition.masks)
+  shapes = contract.parameter_shapes(model, size)
+  if plan.given:
+    where = f"{workdir / 'config.json'}: stages.{stage}.given"
+    given = find(plan.given, where, model)
+    trained.give(vars(given.origin(folder.seed)), write=False)
+    if params := given.weights(folder.seed, shapes):
+      return Trained(config, model, params, acquisition)
+    found = f"{plan.given!r}, a folder of outputs"
+    raise UserError(where, found, "a stage with weights")
   if not trained.is_finished():
     found = "a stage that is not finished"
     remedy = "Repeat the command of its run to finish it."
     raise UserError(trained.path, found, "one trained to its last epoch", remedy)
-  data = read_data(folder.path)
+  data = read_data(workdir)
   trained.check(fingerprint.describe(config, data, folder.seed, stage, folder.digest))
-  return trained.weights(shapes)
-
-
-def _given_weights(text: str, folder: WorkDir, stage: str, model, shapes: Any) -> Any:
-  """The weights of a stage that was given to the run."""
-  where = f"{folder.path / 'config.json'}: stages.{stage}.given"
-  given = find(text, where, model)
-  StageFolder(folder.stage(stage)).give(vars(given.origin(folder.seed)), write=False)
-  if params := given.weights(folder.seed, shapes):
-    return params
-  raise UserError(where, f"{text!r}, a folder of outputs", "a stage with weights")
+  return Trained(config, model, trained.weights(shapes), acquisition)
 
 
 def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserError:
@@ -131,9 +125,3 @@ def of_task(config: ExperimentConfig, task: str) -> ExperimentConfig:
   if task and task not in known:
     raise unknown("task", task, filter(None, known))
   return config.of_task(task or known[0])
-
-
-def _initialise(model: nn.Module, shape: tuple[int, int]):
-  image = jnp.zeros((1, *shape, models.channels(model)))
-  measurement = Measurement(jnp.zeros((1, *shape), jnp.complex64), jnp.ones(shape))
-  return model.init(jax.random.key(0), image, measurement)["params"]

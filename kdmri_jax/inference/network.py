@@ -73,9 +73,8 @@ class Network:
     batch, layout = to_batch(image, "image")
     channels = models.channels(self.model)
     if batch.shape[-1] != channels:
-      expected = (
-        f"{'real' if channels == 1 else 'complex'} images: {channels} channel(s)"
-      )
+      kind = "real" if channels == 1 else "complex"
+      expected = f"{kind} images: {channels} channel(s)"
       raise ArgumentError("image", described(image), expected)
     if measurement is not None and layout.rank == 2:
       measurement = measurement._replace(kspace=measurement.kspace[None])
@@ -117,17 +116,13 @@ class Network:
     try:
       coverage.check_mask(coverage.peak_of(volume), mask, "kspace")
       model = models.build(self.config.models[key], acquisition.masks)
+      channels = models.channels(model)
       slices, scale = reconstruct.slices_of_kspace(
-        volume,
-        mask,
-        models.channels(model),
-        "kspace",
-        self.config.data.scaling == "volume_max",
+        volume, mask, channels, "kspace", self.config.data
       )
     except UserError as error:
-      raise ArgumentError(
-        error.where, error.found, error.expected, error.remedy
-      ) from error
+      problem = error.where, error.found, error.expected, error.remedy
+      raise ArgumentError(*problem) from error
     found = reconstruct.run_once(
       model,
       self.parameters,

@@ -6,23 +6,22 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import h5py
 import jax
 import numpy as np
 import tqdm
 from flax import linen as nn
 
 from kdmri_jax import models
-from kdmri_jax.config import TaskConfig
+from kdmri_jax.config import DataConfig
 from kdmri_jax.data import tasks
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.slice_set import SliceSet, Span, to_channels
 from kdmri_jax.data.volume import Volume, prepare
-from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import load
-from kdmri_jax.physics.acquisition import build
+from kdmri_jax.io.h5 import RawHeader, write_h5
 from kdmri_jax.physics.masks import coverage, files, recipes
-from kdmri_jax.saving import replacing, saving
+from kdmri_jax.saving import saving
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
@@ -152,12 +151,8 @@ def write(
   """
   with saving(directory):
     directory.mkdir(parents=True, exist_ok=True)
-  with (
-    replacing(directory / f"{volume.name}.h5") as temporary,
-    h5py.File(temporary, "w") as file,
-  ):
-    file[key] = real_image(images)
-    file.attrs["subject"] = volume.subject
+  header = RawHeader(attributes={"subject": volume.subject})
+  write_h5(directory / f"{volume.name}.h5", {key: real_image(images)}, header)
 
 
 def run_scan(
@@ -196,71 +191,63 @@ def run_scan(
       complex image for a network for real images.
   """
   config = load.of_task(load.read_config(workdir), task)
-  path = scan.record["file"]
-  name = pathlib.Path(path).name
-  kspace = scan.kspace if isinstance(scan, Measured) else None
-  volume = None
-  if isinstance(scan, Volume):
-    whole = dataclasses.replace(config.data, slices_per_volume=0, crop=(0, 0))
-    volume = prepare(scan, whole)
-  shape = (kspace if volume is None else volume.target).shape[1:]
-  axis = recipes.phase_encode_axis(config.mask) if volume is not None else None
-  own = scan.mask if volume is None else None
-  given = as_is or mask_path or own is not None
-  recipe = dataclasses.replace(config.mask, kind="full") if given else config.mask
-  with arguments_of("config."):
-    acquisition = build({"": TaskConfig(recipe, config.noise)}, shape)
-  if as_is:
-    _refuse_as_is(volume, mask_path, path)
-    acquisition = acquisition._replace(snr=None)
-  if mask_path:
-    own = files.load(mask_path, shape, axis)
-  if own is not None:
-    acquisition = acquisition._replace(masks=own[None])
-  network = load.load(workdir, stage, shape, acquisition, seed=seed)
-  channels = models.channels(network.model)
-  if volume is None:
-    scaled = config.data.scaling == "volume_max"
-    if scan.mask is None or mask_path:
-      coverage.check_mask(coverage.peak_of(kspace), acquisition.masks[0], path)
-    slices, scale = slices_of_kspace(
-      kspace, acquisition.masks[0], channels, path, scaled
-    )
+  path, measured = scan.record["file"], isinstance(scan, Measured)
+  if as_is and (measured or mask_path):
+    found = "k-space" if measured else "a mask for images that are not measured"
+    expected = "images, which are enhanced without undersampling"
+    raise ArgumentError("as_is", f"{found}, {path}", expected)
+  if isinstance(scan, Measured):
+    array, mask, axis = scan.kspace, scan.mask, None
   else:
-    slices = Slices(_with_channels(volume.target, channels, path))
+    whole = dataclasses.replace(config.data, slices_per_volume=0, crop=(0, 0))
+    scan = prepare(scan, whole)
+    array, mask, axis = scan.target, None, recipes.phase_encode_axis(config.mask)
+  shape = array.shape[1:]
+  if mask_path:
+    mask = files.load(mask_path, shape, axis)
+  if as_is:
+    mask = np.ones(shape, np.uint8)
+  network = load.load(workdir, stage, shape, mask, task=task, seed=seed)
+  acquisition, channels = network.acquisition, models.channels(network.model)
+  if as_is:
+    acquisition = acquisition._replace(snr=None)
+  name = pathlib.Path(path).name
+  if isinstance(scan, Measured):
+    mask = acquisition.masks[0]
+    if scan.mask is None or mask_path:
+      coverage.check_mask(coverage.peak_of(array), mask, path)
+    slices, scale = slices_of_kspace(array, mask, channels, path, config.data)
+  else:
+    if np.iscomplexobj(array) and channels == 1:
+      expected = "real ones, as the network was trained on"
+      remedy = "Store their magnitude, or train a network with channels=2."
+      raise UserError(path, "complex images", expected, remedy)
+    slices, scale = Slices(to_channels(array, channels)), scan.record["scale_factor"]
     noisy = acquisition.snr is not None
     (slices,) = tasks.assign([slices], [0], count=1, noisy=noisy, name=name)
-    scale = volume.record["scale_factor"]
   found = run_once(
     network.model, network.params, slices, acquisition, batch_size, name=name
   )
   images = {"reconstruction": found.image, "zero_filled": found.zero_filled}
-  if volume is not None and not as_is:
+  if not measured and not as_is:
     images["target"] = slices.target
   return {key: scale * real_image(image) for key, image in images.items()}
 
 
-def _refuse_as_is(volume, mask_path: str, path) -> None:
-  if volume is None or mask_path:
-    found = "k-space" if volume is None else "a mask for images that are not measured"
-    raise ArgumentError(
-      "as_is", f"{found}, {path}", "images, which are enhanced without undersampling"
-    )
-
-
 def slices_of_kspace(
-  kspace: np.ndarray, mask: np.ndarray, channels: int, where: Any, scaled: bool
+  kspace: np.ndarray, mask: np.ndarray, channels: int, where: Any, data: DataConfig
 ) -> tuple[Slices, float]:
-  """Slices without a target, divided by the zero-filled image's maximum if `scaled`.
+  """Slices without a target, in the scale of the network.
 
-  In training the target's maximum is the divisor; it is not known here.
+  In training the target's maximum is the divisor; it is not known here, and the
+  zero-filled image's takes its place.
 
   Args:
     kspace: measured k-space, complex [S, H, W]; 0 where not sampled.
     mask: [H, W], 1 = sampled.
     channels: of the network's images.
     where: the file, for errors.
-    scaled: whether the network was trained on images divided by their maximum.
+    data: the settings of the network's run, which say whether images are scaled.
 
   Returns:
     The slices, and the divisor.
@@ -271,6 +258,7 @@ def slices_of_kspace(
   if channels == 1:
     _refuse_phase(kspace, mask, where)
   image = np.fft.ifft2(kspace, norm="ortho").astype(np.complex64)
+  scaled = data.scaling == "volume_max"
   scale = (float(np.abs(image).max()) or 1.0) if scaled else 1.0
   kspace, image = kspace / scale, image / scale
   zero_filled = to_channels(np.abs(image) if channels == 1 else image, channels)
@@ -293,11 +281,3 @@ def _refuse_phase(kspace: np.ndarray, mask: np.ndarray, path) -> None:
     expected = "k-space of a real image: the network has one channel"
     remedy = "Use a network of two channels, trained on complex images."
     raise UserError(path, found, expected, remedy)
-
-
-def _with_channels(images: np.ndarray, channels: int, path) -> np.ndarray:
-  if np.iscomplexobj(images) and channels == 1:
-    found = "complex images"
-    remedy = "Store their magnitude, or train a network with channels=2."
-    raise UserError(path, found, "real ones, as the network was trained on", remedy)
-  return to_channels(images, channels)

@@ -10,9 +10,10 @@ from kdmri_jax.data.sources import find_source
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import cfl
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader, write_h5
-from kdmri_jax.io.nifti import SLICES_LAST, require_nibabel, write_nifti
+from kdmri_jax.io.nifti import SLICES_LAST, write_nifti
 from kdmri_jax.io.reading import split_name
 from kdmri_jax.lookup import unknown
+from kdmri_jax.optional import require
 
 FORMATS = {
   "h5": (".h5", ".hdf5"),
@@ -45,7 +46,7 @@ def check_target(path: pathlib.Path, form: str) -> str:
     if file.exists():
       raise UserError(file, "a file there", "a new file", "Choose another name.")
   if form == "nifti":
-    require_nibabel(path, "NIfTI to be written")
+    require("nibabel", "data", path, "NIfTI to be written")
   return form
 
 
@@ -58,10 +59,11 @@ def write(
 ) -> None:
   """Writes a scan completely, or not at all.
 
-  "h5" holds all images under their names, and the header. NIfTI and cfl hold the
-  reconstruction alone, with axes in the order of the input file. NIfTI has the matrix
-  of a NIfTI or DICOM input; other inputs have no known position, and the file has no
-  matrix.
+  "h5" holds all images under their names, and the header. Its attribute "units" is
+  "file": they are in the units of the input file, not scaled as for a network. NIfTI
+  and cfl hold the reconstruction alone, with axes in the order of the input file. NIfTI
+  has the matrix of a NIfTI or DICOM input; other inputs have no known position, and the
+  file has no matrix.
 
   Args:
     path: the file.
@@ -76,7 +78,8 @@ def write(
   """
   image = images["reconstruction"]
   if form == "h5":
-    write_h5(path, images, header)
+    attributes = {"units": "file"} | dict(header.attributes)
+    write_h5(path, images, header._replace(attributes=attributes))
   elif form == "nifti":
     name = record.get("source")
     axes = find_source(name).axes if name else SLICES_LAST

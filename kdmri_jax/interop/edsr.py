@@ -6,14 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from kdmri_jax.interop import state_dict, torch_file
+from kdmri_jax.interop import torch_file
+from kdmri_jax.interop.state_dict import StateDict
 from kdmri_jax.models.edsr import EDSR
 
-_KIND = state_dict.Kind(
-  "keys head.0, body.K.body.0 and .2, body.K, tail.0.K and tail.1, each with .weight "
-  "and .bias",
-  "Use a checkpoint of the published EDSR.",
-)
+_KEYS = "head.0, body.K.body.0 and .2, body.K, tail.0.K, tail.1, with .weight and .bias"
+_PARTS = ("weight", "bias")
 
 
 def load_edsr_checkpoint(
@@ -60,9 +58,9 @@ def from_edsr_state_dict(
 
 
 def _convert(state: Any, res_scale: float | None, where: Any) -> tuple[EDSR, dict]:
-  state = _KIND.plain(state, where)
-  features, channels, *_ = _KIND.shape(state, "head.0.weight", "O, I, 3, 3", where)
-  numbers = state_dict.indices(state, r"body\.(\d+)\.body\.\d\.(?:weight|bias)")
+  state = StateDict(state, where, "the published EDSR", _KEYS)
+  features, channels, *_ = state.shape("head.0.weight", "O, I, 3, 3")
+  numbers = state.indices(r"body\.(\d+)\.body\.\d\.(?:weight|bias)")
   blocks = 1 + max((k for k, *_ in numbers), default=0)
   if res_scale is None:
     res_scale = 0.1 if features == 256 else 1.0
@@ -70,9 +68,9 @@ def _convert(state: Any, res_scale: float | None, where: Any) -> tuple[EDSR, dic
     blocks=blocks,
     features=features,
     res_scale=res_scale,
-    scale=state_dict.subpixel_scale(state, "tail.0", features),
+    scale=state.subpixel_scale("tail.0", features),
     channels=channels,
-    mean=_pop_mean(state, channels, where),
+    mean=_pop_mean(state, channels),
   )
   rules = (
     (r"^block_(\d+)/conv_1", lambda m: f"body.{int(m[1]) - 1}.body.0"),
@@ -82,27 +80,21 @@ def _convert(state: Any, res_scale: float | None, where: Any) -> tuple[EDSR, dic
     ("^conv_body", f"body.{blocks}"),
     ("^conv_last", "tail.1"),
   )
-  return _KIND.build(state, EDSR, settings, rules, where)
+  return state.build(EDSR, settings, rules)
 
 
-def _pop_mean(state: dict[str, Any], channels: int, where: Any) -> tuple[float, ...]:
+def _pop_mean(state: StateDict, channels: int) -> tuple[float, ...]:
   """Takes the 1x1 convolutions that shift the channels out of the state dict."""
-  names = [
-    f"{way}_mean.{part}" for way in ("sub", "add") for part in ("weight", "bias")
-  ]
+  names = [f"{way}_mean.{part}" for way in ("sub", "add") for part in _PARTS]
   if not any(name in state for name in names):
     return ()
   arrays = [np.asarray(state.pop(name, None)) for name in names]
   subtract, minus, add, plus = arrays
   colours = minus.size
   unit = np.eye(colours)[:, :, None, None]
-  if not (
-    all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays)
-    and all(np.array_equal(weight, unit) for weight in (subtract, add))
-    and plus.shape == (colours,)
-    and np.array_equal(plus, -minus)
-    and (colours == channels or channels == 1)
-  ):
-    found = f"{', '.join(names)} that are no mean of {channels} channels"
-    raise _KIND.refusal(where, found)
+  good = all(a.dtype.kind == "f" and np.isfinite(a).all() for a in arrays)
+  good = good and all(np.array_equal(weight, unit) for weight in (subtract, add))
+  good = good and plus.shape == (colours,) and np.array_equal(plus, -minus)
+  if not good or channels not in (1, colours):
+    raise state.refusal(f"{', '.join(names)} that are no mean of {channels} channels")
   return tuple(plus.tolist()) if colours == channels and plus.any() else ()

@@ -1,7 +1,11 @@
-"""Networks as bundles of `jax.export`, which run without this package."""
+"""Networks as bundles of `jax.export`, which run without this package.
+
+A bundle is one function from the measurement to the image. Zero-filling, scaling and
+data consistency are part of it, so it does the same as `inference.reconstruct`.
+"""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,11 +15,14 @@ from jax import export
 
 from kdmri_jax import models
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop import whole_function
+from kdmri_jax.models import bands
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.optional import require
+from kdmri_jax.physics import consistency
+from kdmri_jax.physics.undersample import zero_fill
 from kdmri_jax.saving import replacing
+from kdmri_jax.types import Array, Measurement
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
@@ -31,7 +38,7 @@ def save_jax_bundle(
 ) -> str:
   """Writes a network with its physics and scaling as one function of JAX.
 
-  `jax.export.deserialize(file).call(...)` runs the function of `whole_function.make`
+  `jax.export.deserialize(file).call(...)` runs the network's `whole_function`
   with only JAX and flatbuffers installed, on any of `PLATFORMS`. The batch size is
   free. JAX guarantees that releases of the next six months read the file.
 
@@ -44,7 +51,7 @@ def save_jax_bundle(
     model: the network.
     params: its parameters.
     size: rows and columns of the slices; a VDSR or EDSR takes any.
-    scaled: see `whole_function.make`.
+    scaled: see `whole_function`.
 
   Returns:
     A message: the network written, and how the function is called.
@@ -54,9 +61,9 @@ def save_jax_bundle(
       file cannot be written.
   """
   require("flatbuffers", "export", path, "a bundle to be written")
-  function = whole_function.make(model, params, scaled=scaled)
+  function = whole_function(model, params, scaled=scaled)
   channels = models.channels(model)
-  if whole_function.reads_kspace(model, params):
+  if _reads_kspace(model, params):
     (batch,) = export.symbolic_shape("batch")
     arguments = {
       "kspace": jax.ShapeDtypeStruct((batch, *size), jnp.complex64),
@@ -80,6 +87,68 @@ def save_jax_bundle(
   texts = [f"{name} {_text(value)}" for name, value in arguments.items()]
   call = f"Call it with {', '.join(texts)}; it returns {_text(*exported.out_avals)}."
   return f"{path}: {models.describe(model, params)}\n{call}"
+
+
+def whole_function(
+  model: nn.Module, params: Mapping[str, Any], *, scaled: bool = True
+) -> Callable[..., Array]:
+  """The function that is exported. For a network that needs the measurement it is
+
+    (kspace, complex64 [B, H, W]; mask, [H, W]) -> image, float32 [B, H, W, C],
+
+  with k-space in any unit, zero frequency at [0, 0], ignored where the mask is 0. The
+  image has that unit. A mask that varies along the readout axis, for which the
+  network's data consistency has no form, gives an image of NaN. For other networks it
+  is
+
+    (image, float32 [B, H, W, C]) -> image, float32 [B, H, W, C],
+
+  which takes the magnitude of an image of one channel, as of zero-filled images.
+
+  Args:
+    model: the network.
+    params: its parameters.
+    scaled: whether the batch, which should be a volume, is divided by its largest
+      magnitude for the network, as a run with `data.scaling="volume_max"` does.
+  """
+  channels = models.channels(model)
+  axis = consistency.line_axis(getattr(model, "consistency", ""))
+
+  def reconstruct(kspace, mask):
+    sampled = mask != 0
+    kspace = jnp.where(sampled, kspace, 0)
+    scale = _largest(zero_fill(Measurement(kspace, mask), channels)) if scaled else 1.0
+    measurement = Measurement(kspace / scale, mask)
+    zero_filled = zero_fill(measurement, channels)
+    image = bands.apply(model, params, zero_filled, measurement).image
+    if axis is not None:
+      readout = 1 - axis
+      fits = jnp.all(sampled.any(readout) == sampled.all(readout))
+      image = jnp.where(fits, image, jnp.nan)
+    return scale * image
+
+  def enhance(image):
+    image = jnp.abs(image) if channels == 1 else image
+    scale = _largest(image) if scaled else 1.0
+    return scale * bands.apply(model, params, image / scale, None).image
+
+  return reconstruct if _reads_kspace(model, params) else enhance
+
+
+def _reads_kspace(model: nn.Module, params: Mapping[str, Any]) -> bool:
+  """Whether a network needs the measurement: one with data consistency does."""
+  image = jax.ShapeDtypeStruct((1, 32, 32, models.channels(model)), jnp.float32)
+  try:
+    jax.eval_shape(model.apply, {"params": params}, image, None)
+  except Exception:  # the user's network may raise any exception
+    return True
+  return False
+
+
+def _largest(image: Array) -> Array:
+  """The largest magnitude; 1 for an image without signal."""
+  largest = jnp.linalg.norm(image, axis=-1).max()
+  return jnp.where(largest > 0, largest, 1.0)
 
 
 def _text(array) -> str:

@@ -8,16 +8,14 @@ import flax.linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop import state_dict, torch_file, torch_writer
+from kdmri_jax.interop import torch_file
+from kdmri_jax.interop.state_dict import StateDict, arrays
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.vdsr import VDSR
 
 _KEY = r"(?:cascade([1-9]\d*)\.)?conv([1-9]\d*)\.(?:weight|bias)"
 _RULES = (("^cnn/", ""), ("(cascade|conv)_", r"\1"))
-_KIND = state_dict.Kind(
-  "keys cascadeC.convK.weight and .bias, or convK.weight and .bias",
-  "Use a checkpoint of KD-MRI's DC-CNN or VDSR.",
-)
+_KEYS = "cascadeC.convK.weight and .bias, or convK.weight and .bias"
 
 # Settings that the weights of a DC-CNN do not contain, with the published code's
 # values.
@@ -79,8 +77,8 @@ def save_kdmri_checkpoint(
   if isinstance(model, DCCNN):
     settings = {key: getattr(model, key) for key in _PUBLISHED}
     settings["lam"] = float(settings["lam"])
-  state = state_dict.arrays(params, _RULES)
-  torch_writer.write(path, {"model": state, "settings": settings})
+  state = arrays(params, _RULES)
+  torch_file.write(path, {"model": state, "settings": settings})
   text = f"{path}: {models.describe(model, params)}"
   if changes := [_CHANGES[k] for k in settings if settings[k] != _PUBLISHED[k]]:
     text += "\nIt differs from the published code, which must be changed to run it: "
@@ -111,11 +109,10 @@ def from_kdmri_state_dict(state: Mapping[str, Any]) -> tuple[Network, dict]:
 
 def _settings(given: Any, where: Any) -> dict[str, Any]:
   """The settings of a checkpoint; the published code's where it has none."""
-  good = isinstance(given, Mapping) and given.keys() <= _PUBLISHED.keys()
-  settings = _PUBLISHED | dict(given if good else {})
-  variant, lam, padding = (settings[key] for key in _PUBLISHED)
-  good = good and variant in DCCNN.VARIANTS
-  good = good and isinstance(lam, float) and lam > 0
+  known = isinstance(given, Mapping) and given.keys() <= _PUBLISHED.keys()
+  settings = _PUBLISHED | dict(given if known else {})
+  variant, lam, padding = settings.values()
+  good = known and variant in DCCNN.VARIANTS and isinstance(lam, float) and lam > 0
   if not good or not isinstance(padding, int) or padding < 0:
     found = f"the settings {given!r}"
     expected = f"some of {', '.join(_PUBLISHED)}, such as {_PUBLISHED}"
@@ -123,19 +120,17 @@ def _settings(given: Any, where: Any) -> dict[str, Any]:
   return settings
 
 
-def _convert(
-  state: Any, where: Any, settings: Mapping[str, Any]
-) -> tuple[Network, dict]:
-  state = _KIND.plain(state, where)
-  numbers = state_dict.indices(state, _KEY)
+def _convert(state: Any, where: Any, settings: Mapping) -> tuple[Network, dict]:
+  state = StateDict(state, where, "KD-MRI's DC-CNN or VDSR", _KEYS)
+  numbers = state.indices(_KEY)
   cascades = max((c for c, _ in numbers), default=0)
   first = "cascade1.conv1.weight" if cascades else "conv1.weight"
-  features, channels, *_ = _KIND.shape(state, first, "O, I, 3, 3", where)
+  features, channels, *_ = state.shape(first, "O, I, 3, 3")
   if channels not in (1, 2):
-    raise _KIND.refusal(where, f"{first} for images of neither 1 nor 2 channels")
+    raise state.refusal(f"{first} for images of neither 1 nor 2 channels")
   convolutions = max((k for _, k in numbers), default=1)
   sizes = dict(convolutions=convolutions, features=features, channels=channels)
   network = VDSR
   if cascades:
     network, sizes = DCCNN, dict(cascades=cascades, **settings, **sizes)
-  return _KIND.build(state, network, sizes, _RULES, where)
+  return state.build(network, sizes, _RULES)

@@ -18,13 +18,13 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop import whole_function
 from kdmri_jax.interop.onnx_graph import Graph, convolve, inverse_dft, transform
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.subpixel import STEPS
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.optional import require
+from kdmri_jax.physics import consistency
 from kdmri_jax.saving import replacing
 
 NETWORKS = (DCCNN, EDSR, VDSR)
@@ -39,17 +39,17 @@ def save_onnx(
 ) -> str:
   """Writes a DC-CNN, EDSR or VDSR with its physics and scaling as an ONNX file.
 
-  It computes the function of `whole_function.make`, with channels before rows. A DC-CNN
-  takes `kspace`, float32 [batch, 2, H, W], real and imaginary part, and `mask`, uint8
-  [H, W]; the others take `image`, float32 [batch, C, rows, columns], of any size. The
-  output is `reconstruction`, float32 [batch, C, rows, columns]. The batch size is free.
+  It computes `jax_bundle.whole_function`, with channels before rows. A DC-CNN takes
+  `kspace`, float32 [batch, 2, H, W], real and imaginary part, and `mask`, uint8 [H, W];
+  the others take `image`, float32 [batch, C, rows, columns], of any size. The output is
+  `reconstruction`, float32 [batch, C, rows, columns]. The batch size is free.
 
   Args:
     path: the file, which is replaced.
     model: the network.
     params: its parameters.
     size: rows and columns of a DC-CNN's slices.
-    scaled: see `whole_function.make`.
+    scaled: see `jax_bundle.whole_function`.
 
   Returns:
     A message: the network written, and its inputs.
@@ -90,7 +90,7 @@ def save_onnx(
 def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
   """From measured k-space to the image [B, C, H, W]."""
   channels = model.channels
-  sampled = graph.boolean("mask")
+  sampled = graph.cast("mask", "BOOL")
   image = graph("Where", sampled, "kspace", np.float32(0))
   for axis in (0, 1):
     image = transform(graph, image, inverse_dft(size[axis]), axis, (2, 2), size)
@@ -101,7 +101,7 @@ def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
     zero_filled = _magnitude(graph, image)
   weight = 1.0 if math.isinf(model.lam) else model.lam / (1 + model.lam)
   measured = graph("Mul", measured, weight)
-  axis = whole_function.line_axis(model)
+  axis = consistency.line_axis(model.consistency)
   if axis is None:
     project = _general_projection(graph, sampled, weight, channels, size)
   else:
@@ -132,7 +132,7 @@ def _cnn(graph: Graph, x: str, params, convolutions: int, margin: int = 0) -> st
 def _line_complement(graph: Graph, sampled, weight, channels: int, axis, size) -> str:
   """1 - w P for all channels, [C N, C N], from a mask of lines."""
   length = size[axis]
-  line = graph("Slice", graph.real(sampled), [0], [1], [1 - axis])
+  line = graph("Slice", graph.cast(sampled, "FLOAT"), [0], [1], [1 - axis])
   line = graph("Reshape", line, [1, length])
   line = graph("Concat", line, line, axis=1)
   inverse = inverse_dft(length)[: channels * length]
@@ -143,7 +143,7 @@ def _line_complement(graph: Graph, sampled, weight, channels: int, axis, size) -
 def _general_projection(graph: Graph, sampled, weight, channels: int, size):
   """w P: to k-space, times the mask, and back."""
   rows, columns = map(inverse_dft, size)
-  weights = graph("Mul", graph.real(sampled), weight)
+  weights = graph("Mul", graph.cast(sampled, "FLOAT"), weight)
 
   def project(x):
     forward = rows[: channels * size[0]].T
@@ -157,7 +157,7 @@ def _general_projection(graph: Graph, sampled, weight, channels: int, size):
 
 
 def _is_cartesian(graph: Graph, sampled: str, axis: int) -> str:
-  mask, readout = graph.real(sampled), [1 - axis]
+  mask, readout = graph.cast(sampled, "FLOAT"), [1 - axis]
   some = graph("ReduceMax", mask, readout)
   every = graph("ReduceMin", mask, readout)
   return graph("Less", graph("ReduceMax", graph("Sub", some, every)), 0.5)

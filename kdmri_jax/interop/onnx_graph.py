@@ -39,13 +39,9 @@ class Graph:
     self._nodes.append(node)
     return output
 
-  def boolean(self, x: str) -> str:
-    """Whether each value is not 0."""
-    return self("Cast", x, to=self._onnx.TensorProto.BOOL)
-
-  def real(self, x: str) -> str:
-    """As float32."""
-    return self("Cast", x, to=self._onnx.TensorProto.FLOAT)
+  def cast(self, x: str, kind: str) -> str:
+    """The values as "FLOAT", or as "BOOL": whether each is not 0."""
+    return self("Cast", x, to=self._onnx.TensorProto.DataType.Value(kind))
 
   def serialise(
     self,

@@ -1,19 +1,17 @@
-"""Helpers for PyTorch state dicts: names, shapes, axes and errors."""
+"""PyTorch state dicts: names, shapes, axes and errors."""
 
-import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.types import Measurement
+from kdmri_jax.models import contract
 
 # (pattern, replacement) for re.sub; the replacement may be a function of the match.
 Rules = Sequence[tuple[str, Any]]
@@ -21,66 +19,72 @@ Rules = Sequence[tuple[str, Any]]
 _COMMON: Rules = ((r"/(kernel|scale)$", ".weight"), ("/", "."))
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
-  """A kind of state dict, and the errors for another kind.
+class StateDict(dict[str, Any]):
+  """PyTorch's name -> array, without the prefix `module.` of PyTorch's DataParallel.
 
-  Attributes:
-    expected: its keys, in words.
-    remedy: what to use instead.
+  Args:
+    state: the state dict.
+    where: the file or dict, for errors.
+    source: the networks that it may be of, such as "the published EDSR".
+    keys: their names of weights, in words.
+
+  Raises:
+    UserError: it is no dict.
   """
 
-  expected: str
-  remedy: str
-
-  def refusal(self, where: Any, found: str) -> UserError:
-    """The error for what was found in the file or dict `where`."""
-    return UserError(where, found, self.expected, self.remedy)
-
-  def plain(self, state: Any, where: Any) -> dict[str, Any]:
-    """The state dict without the prefix `module.` of PyTorch's DataParallel.
-
-    Raises:
-      UserError: it is no dict.
-    """
+  def __init__(self, state: Any, where: Any, source: str, keys: str):
+    self._where, self._source, self._keys = where, source, keys
     if not isinstance(state, Mapping):
-      raise self.refusal(where, f"a {type(state).__name__}")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+      raise self.refusal(f"a {type(state).__name__}")
+    super().__init__({str(k).removeprefix("module."): v for k, v in state.items()})
 
-  def shape(self, state: Mapping[str, Any], key: str, axes: str, where: Any) -> tuple:
+  def refusal(self, found: str) -> UserError:
+    """The error for what was found in the file or dict."""
+    remedy = f"Use a checkpoint of {self._source}."
+    return UserError(self._where, found, f"keys {self._keys}", remedy)
+
+  def shape(self, key: str, axes: str) -> tuple:
     """Shape of a weight that determines sizes of the network.
 
     Args:
-      state: the state dict.
       key: the weight.
       axes: its axes, such as "O, I".
-      where: the file or dict, for errors.
 
     Raises:
       UserError: it is missing, or has another number of axes, or is empty.
     """
-    shape = np.shape(state.get(key))
+    shape = np.shape(self.get(key))
     if len(shape) != len(axes.split(",")) or 0 in shape:
-      raise self.refusal(where, f"no {key} [{axes}] among {some(state)}")
+      raise self.refusal(f"no {key} [{axes}] among {some(self)}")
     return shape
 
+  def indices(self, pattern: str) -> list[tuple[int, ...]]:
+    """The numbers in the keys that match; a group that does not take part counts as 0.
+
+    A number above the count of all keys belongs to no complete network and is omitted.
+    """
+    matches = filter(None, (re.fullmatch(pattern, key) for key in self))
+    numbers = [tuple(int(group or 0) for group in m.groups()) for m in matches]
+    return [n for n in numbers if max(n) <= len(self)]
+
+  def subpixel_scale(self, name: str, features: int) -> int:
+    """The scale of an upsampler with convolutions `name.0`, `name.2` ...
+
+    Each has factor² times as many output channels as features.
+    """
+    outputs = [np.shape(self.get(f"{name}.{k}.weight"))[:1] for k in (0, 2, 4)]
+    return math.prod(math.isqrt(o // features) for shape in outputs for o in shape)
+
   def build(
-    self,
-    state: Mapping[str, Any],
-    network: type[nn.Module],
-    settings: Mapping[str, Any],
-    rules: Rules,
-    where: Any,
+    self, network: type[nn.Module], settings: Mapping[str, Any], rules: Rules
   ) -> tuple[nn.Module, dict]:
-    """The network and its variables from a state dict that must hold exactly these.
+    """The network and its variables; the state dict must hold exactly these.
 
     Args:
-      state: PyTorch's name -> array.
       network: its class.
       settings: its settings.
       rules: how the path of a parameter, such as "conv_1/kernel", becomes its name in
         PyTorch, "conv1.weight".
-      where: the file or dict, for errors.
 
     Raises:
       UserError: the network refuses the settings, keys are missing or unknown, or a
@@ -90,31 +94,40 @@ class Kind:
       model = network(**settings)
     except ArgumentError as error:
       found = f"{error.where} {error.found}, not {error.expected}"
-      raise self.refusal(where, found) from error
-    image = jnp.zeros((1, 4, 4, model.channels))
-    measurement = Measurement(jnp.zeros((1, 4, 4), jnp.complex64), jnp.ones((4, 4)))
-    key = jax.random.key(0)
-    expected = jax.eval_shape(model.init, key, image, measurement)["params"]
+      raise self.refusal(found) from error
+    expected = contract.parameter_shapes(model, (4, 4))
     expected = traverse_util.flatten_dict(expected, sep="/")
-    names = {path: _rename(path, (*rules, *_COMMON)) for path in expected}
+    names = {path: _rename(path, rules) for path in expected}
     axes = {path: _torch_axes(path, leaf.ndim) for path, leaf in expected.items()}
     shapes = {
       names[path]: tuple(leaf.shape[a] for a in axes[path])
       for path, leaf in expected.items()
     }
-    if problems := _problems(state, shapes):
-      raise self.refusal(where, "; ".join(problems))
-    parameters = {
-      path: jnp.asarray(
-        np.asarray(state[names[path]], np.float32).transpose(np.argsort(axes[path]))
-      )
-      for path in expected
-    }
+    if problems := self._problems(shapes):
+      raise self.refusal("; ".join(problems))
+    parameters = {}
+    for path, order in axes.items():
+      array = np.asarray(self[names[path]], np.float32).transpose(np.argsort(order))
+      parameters[path] = jnp.asarray(array)
     return model, {"params": traverse_util.unflatten_dict(parameters, sep="/")}
+
+  def _problems(self, shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
+    problems = []
+    if missing := shapes.keys() - self.keys():
+      problems.append(f"missing {some(missing)}")
+    if extra := self.keys() - shapes.keys():
+      problems.append(f"unknown {some(extra)}")
+    for key in shapes.keys() & self.keys():
+      array = np.asarray(self[key])
+      if array.shape != shapes[key]:
+        problems.append(f"{key} of shape {array.shape} instead of {shapes[key]}")
+      elif array.dtype.kind != "f" or not np.isfinite(array).all():
+        problems.append(f"{key} of type {array.dtype} or with NaN or infinite values")
+    return sorted(problems)
 
 
 def arrays(params: Mapping[str, Any], rules: Rules) -> dict[str, np.ndarray]:
-  """The state dict of a model's parameters, the inverse of `Kind.build`.
+  """The state dict of a model's parameters, the inverse of `StateDict.build`.
 
   Args:
     params: the parameters, nested by module.
@@ -124,33 +137,13 @@ def arrays(params: Mapping[str, Any], rules: Rules) -> dict[str, np.ndarray]:
     Name -> float32 array in PyTorch's order of axes; layers in the order of their
     numbers, weight before bias.
   """
-  flat = traverse_util.flatten_dict(params, sep="/")
   state = {
-    _rename(path, (*rules, *_COMMON)): np.ascontiguousarray(
+    _rename(path, rules): np.ascontiguousarray(
       np.asarray(leaf, np.float32).transpose(_torch_axes(path, np.ndim(leaf)))
     )
-    for path, leaf in flat.items()
+    for path, leaf in traverse_util.flatten_dict(params, sep="/").items()
   }
   return {name: state[name] for name in sorted(state, key=_in_order)}
-
-
-def indices(state: Mapping[str, Any], pattern: str) -> list[tuple[int, ...]]:
-  """The numbers in the keys that match; a group that does not take part counts as 0.
-
-  A number above the count of all keys belongs to no complete network and is omitted.
-  """
-  matches = [m for m in (re.fullmatch(pattern, key) for key in state) if m]
-  numbers = [tuple(int(group or 0) for group in m.groups()) for m in matches]
-  return [n for n in numbers if max(n) <= len(state)]
-
-
-def subpixel_scale(state: Mapping[str, Any], name: str, features: int) -> int:
-  """The scale of an upsampler with convolutions `name.0`, `name.2` ...
-
-  Each has factor² times as many output channels as features.
-  """
-  outputs = [np.shape(state.get(f"{name}.{k}.weight"))[:1] for k in (0, 2, 4)]
-  return math.prod(math.isqrt(o // features) for shape in outputs for o in shape)
 
 
 def some(keys: Iterable[str]) -> str:
@@ -160,23 +153,6 @@ def some(keys: Iterable[str]) -> str:
   return ", ".join(names[:6]) + more
 
 
-def _problems(
-  state: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]
-) -> list[str]:
-  problems = []
-  if missing := shapes.keys() - state.keys():
-    problems.append(f"missing {some(missing)}")
-  if extra := state.keys() - shapes.keys():
-    problems.append(f"unknown {some(extra)}")
-  for key in shapes.keys() & state.keys():
-    array = np.asarray(state[key])
-    if array.shape != shapes[key]:
-      problems.append(f"{key} of shape {array.shape} instead of {shapes[key]}")
-    elif array.dtype.kind != "f" or not np.isfinite(array).all():
-      problems.append(f"{key} of type {array.dtype} or with NaN or infinite values")
-  return sorted(problems)
-
-
 def _in_order(name: str) -> tuple:
   layer, _, kind = name.rpartition(".")
   numbers = [int(number) for number in re.findall(r"\d+", layer)]
@@ -184,7 +160,7 @@ def _in_order(name: str) -> tuple:
 
 
 def _rename(path: str, rules: Rules) -> str:
-  for pattern, replacement in rules:
+  for pattern, replacement in (*rules, *_COMMON):
     path = re.sub(pattern, replacement, path)
   return path
 

@@ -6,7 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from kdmri_jax.interop import state_dict, torch_file
+from kdmri_jax.interop import torch_file
+from kdmri_jax.interop.state_dict import StateDict
 from kdmri_jax.models.swinir import WIDTH, SwinIR
 
 # Subtracted from colour images; the published code does not store it.
@@ -34,10 +35,9 @@ _RULES = (
   (r"^conv_up_(\d)", r"conv_up\1"),
   ("^conv_high", "conv_hr"),
 )
-_KIND = state_dict.Kind(
-  "keys conv_first, layers.K.residual_group.blocks.J, layers.K.conv, norm, "
-  "conv_after_body and those of an upsampler",
-  "Use a checkpoint of the published SwinIR.",
+_KEYS = (
+  "conv_first, layers.K.residual_group.blocks.J, layers.K.conv, norm, conv_after_body "
+  "and those of an upsampler"
 )
 
 
@@ -81,24 +81,16 @@ def from_swinir_state_dict(state: Mapping[str, Any]) -> tuple[SwinIR, dict]:
 
 
 def _convert(state: Any, where: Any) -> tuple[SwinIR, dict]:
-  state = _KIND.plain(state, where)
-  state = {k: v for k, v in state.items() if not re.fullmatch(_DERIVED, k)}
-  settings, rules = _settings(state, where), _RULES
-  if settings["residual"] == "1conv":
-    rules = ((r"\b(conv|conv_body)/conv_1/", r"\1/"), *rules)
-  return _KIND.build(state, SwinIR, settings, rules, where)
-
-
-def _settings(state: dict[str, Any], where: Any) -> dict[str, Any]:
-  def shape(key, axes):
-    return _KIND.shape(state, key, axes, where)
-
+  state = StateDict(state, where, "the published SwinIR", _KEYS)
+  for key in [key for key in state if re.fullmatch(_DERIVED, key)]:
+    del state[key]
   first = "layers.0.residual_group.blocks.0"
-  features, channels, *_ = shape("conv_first.weight", "O, I, 3, 3")
-  rows, heads = shape(f"{first}.attn.relative_position_bias_table", "(2w-1)², heads")
-  hidden, _ = shape(f"{first}.mlp.fc1.weight", "O, I")
+  features, channels, *_ = state.shape("conv_first.weight", "O, I, 3, 3")
+  table = f"{first}.attn.relative_position_bias_table"
+  rows, heads = state.shape(table, "(2w-1)², heads")
+  hidden, _ = state.shape(f"{first}.mlp.fc1.weight", "O, I")
   upsampler, scale = _upsampler(state, channels)
-  return dict(
+  settings = dict(
     depths=_depths(state),
     features=features,
     heads=heads,
@@ -110,20 +102,24 @@ def _settings(state: dict[str, Any], where: Any) -> dict[str, Any]:
     channels=channels,
     mean=COLOUR_MEAN if channels == 3 else (),
   )
+  rules = _RULES
+  if settings["residual"] == "1conv":
+    rules = ((r"\b(conv|conv_body)/conv_1/", r"\1/"), *rules)
+  return state.build(SwinIR, settings, rules)
 
 
-def _depths(state: dict[str, Any]) -> tuple[int, ...]:
-  depths: dict[int, int] = {}
-  for group, layer in state_dict.indices(state, _LAYER):
+def _depths(state: StateDict) -> tuple[int, ...]:
+  depths = {0: 1}
+  for group, layer in state.indices(_LAYER):
     depths[group] = max(depths.get(group, 1), layer + 1)
-  return tuple(depths.get(group, 1) for group in range(max(depths, default=0) + 1))
+  return tuple(depths.get(group, 1) for group in range(max(depths) + 1))
 
 
-def _upsampler(state: dict[str, Any], channels: int) -> tuple[str, int]:
+def _upsampler(state: StateDict, channels: int) -> tuple[str, int]:
   if "conv_up1.weight" in state:
     return "nearest+conv", 4
   if "conv_before_upsample.0.weight" in state:
-    return "pixelshuffle", state_dict.subpixel_scale(state, "upsample", WIDTH)
+    return "pixelshuffle", state.subpixel_scale("upsample", WIDTH)
   if "upsample.0.weight" in state:
-    return "pixelshuffledirect", state_dict.subpixel_scale(state, "upsample", channels)
+    return "pixelshuffledirect", state.subpixel_scale("upsample", channels)
   return "", 1

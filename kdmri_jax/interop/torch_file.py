@@ -1,11 +1,16 @@
-"""Reads files of `torch.save`, without PyTorch and without running their code.
+"""Reads and writes files of `torch.save`, without PyTorch or running their code.
 
 A checkpoint holds a pickle, and a pickle can name any function to be called. This
 reader accepts a fixed list of names: functions that rebuild tensors, and a few harmless
 classes, whose arguments it records. Any other name is refused.
 
 Both formats are read: the zip archive of PyTorch 1.6 and later, and the format of
-earlier versions, a sequence of pickles followed by raw storages.
+earlier versions, a sequence of pickles followed by raw storages. The archive is also
+written: `data.pkl`, a pickle in which tensors refer to storages by number, and the
+storages, raw, in `data/`. Pickling a tensor names functions of PyTorch, which Python's
+pickler would have to import; so this module writes the few necessary opcodes itself.
+
+Source: the pickle opcodes of Python's `pickletools`; PyTorch's notes on serialization.
 """
 
 import io
@@ -14,13 +19,16 @@ import math
 import os
 import pathlib
 import pickle
+import pickletools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.reading import reading
+from kdmri_jax.saving import replacing
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -54,26 +62,35 @@ def read(path: str | os.PathLike) -> dict:
       or names a class or function that is not on the list.
   """
   path = pathlib.Path(path)
-  try:
+  with reading(path):
     content = path.read_bytes()
-    archive = content.startswith(b"PK\x03\x04")
-    checkpoint = _read_zip(content) if archive else _read_legacy(content)
-  except OSError as error:
-    found = error.strerror or "unreadable"
-    raise UserError(path, found, "a checkpoint (.pt)") from error
-  except _RefusedError as error:
-    remedy = "Save the state dict alone, or refuse the file if you do not trust it."
-    raise UserError(
-      path, f"the name {error}", "tensors and plain containers", remedy
-    ) from error
-  except Exception as error:  # a damaged pickle may raise any exception
-    found = f"no complete checkpoint ({type(error).__name__}: {error})"
-    expected = "a file of torch.save"
-    raise UserError(path, found, expected, "Copy the file again.") from error
+    read = _read_zip if content.startswith(b"PK\x03\x04") else _read_legacy
+    checkpoint = read(content, path)
   if not isinstance(checkpoint, dict):
     found = f"a {type(checkpoint).__name__}"
     raise UserError(path, found, "a dict", "Save a dict or a state dict.")
   return checkpoint
+
+
+def write(path: str | os.PathLike, checkpoint: Mapping[str, Any]) -> None:
+  """Writes a checkpoint that `torch.load(path, weights_only=True)` reads.
+
+  Args:
+    path: the file; the same checkpoint gives the same bytes.
+    checkpoint: dicts, texts, numbers, and float32 arrays, which become tensors.
+
+  Raises:
+    UserError: the file cannot be written.
+    TypeError: it holds something else.
+  """
+  arrays: list[np.ndarray] = []
+  content = [pickle.PROTO + b"\x02", *_opcodes(checkpoint, arrays), pickle.STOP]
+  members = {"data.pkl": b"".join(content), "byteorder": b"little"}
+  members |= {f"data/{k}": a.astype("<f4").tobytes() for k, a in enumerate(arrays)}
+  members["version"] = b"3\n"
+  with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    for name, data in members.items():
+      archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
 
 
 class Record:
@@ -111,17 +128,13 @@ class _Tensor(Record):
   """Rebuilds to an array that shares the storage's memory."""
 
   def __new__(cls, storage, offset, shape, strides, *_):
-    if not isinstance(storage, np.ndarray) or len(shape) != len(strides):
-      raise ValueError("a tensor without storage or with unequal shape and strides")
     if not all(isinstance(n, int) and n >= 0 for n in (offset, *shape, *strides)):
       raise ValueError("a tensor with a negative offset, size or stride")
-    if math.prod(shape) > storage.size:
-      raise ValueError("a tensor larger than its storage")
-    last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
-    if 0 not in shape and last >= storage.size:
-      raise ValueError("a tensor beyond the end of its storage")
-    strides = [s * storage.itemsize for s in strides]
-    return np.lib.stride_tricks.as_strided(storage[offset:], shape, strides)
+    if not isinstance(storage, np.ndarray) or math.prod(shape) > storage.size:
+      raise ValueError("a tensor without storage, or larger than it")
+    offset, *strides = (n * storage.itemsize for n in (offset, *strides))
+    # NumPy refuses a tensor beyond the end of its storage.
+    return np.ndarray(shape, storage.dtype, storage, offset, strides)
 
 
 class _Parameter(Record):
@@ -129,10 +142,6 @@ class _Parameter(Record):
 
   def __new__(cls, tensor, *_):
     return tensor
-
-
-class _RefusedError(Exception):
-  """The pickle names something that is not on the list."""
 
 
 _RECORDED = (
@@ -160,17 +169,17 @@ _NAMES = {
 class _Unpickler(pickle.Unpickler):
   """Knows `_NAMES` and storages, which `storage(key, dtype, count)` delivers."""
 
-  def __init__(
-    self, file: io.BytesIO, storage: Callable[..., np.ndarray] | None = None
-  ):
+  def __init__(self, file: io.BytesIO, path: pathlib.Path, storage: Any = None):
     super().__init__(file)
-    self._storage = storage
+    self._path, self._storage = path, storage
 
   def find_class(self, module, name):
     if module in ("torch", "torch.cuda") and name in _DTYPES:
       return _StorageType(_DTYPES[name])
     if (module, name) not in _NAMES:
-      raise _RefusedError(f"{module}.{name}")
+      expected = "tensors and plain containers"
+      remedy = "Save the state dict alone, or refuse the file if you do not trust it."
+      raise UserError(self._path, f"the name {module}.{name}", expected, remedy)
     return _NAMES[module, name]
 
   def persistent_load(self, pid):
@@ -184,7 +193,7 @@ class _Unpickler(pickle.Unpickler):
     return storage
 
 
-def _read_zip(content: bytes):
+def _read_zip(content: bytes, path: pathlib.Path):
   archive = zipfile.ZipFile(io.BytesIO(content))
   names = [n for n in archive.namelist() if n.split("/")[-1] == "data.pkl"]
   if len(names) != 1:
@@ -205,23 +214,23 @@ def _read_zip(content: bytes):
       raise ValueError(f"storage {key} of {array.size} elements instead of {count}")
     return array.astype(dtype)
 
-  return _Unpickler(io.BytesIO(member("data.pkl")), storage).load()
+  return _Unpickler(io.BytesIO(member("data.pkl")), path, storage).load()
 
 
-def _read_legacy(content: bytes):
-  file = io.BytesIO(content)
-  if _Unpickler(file).load() != _MAGIC or _Unpickler(file).load() != _PROTOCOL:
+def _read_legacy(content: bytes, path: pathlib.Path):
+  file, storages = io.BytesIO(content), {}
+  load = lambda storage=None: _Unpickler(file, path, storage).load()  # noqa: E731
+  if load() != _MAGIC or load() != _PROTOCOL:
     raise ValueError("no magic number of PyTorch")
-  _Unpickler(file).load()  # sizes of C types on the machine that wrote it
-  storages = {}
+  load()  # sizes of C types on the machine that wrote it
 
   def storage(key, dtype, count):
     if not 0 <= count * dtype.itemsize <= len(content):
       raise ValueError(f"storage {key} is larger than the whole file")
     return storages.setdefault(key, np.zeros(count, dtype))
 
-  checkpoint = _Unpickler(file, storage).load()
-  for key in _Unpickler(file).load():
+  checkpoint = load(storage)
+  for key in load():
     array = storages[key]
     count = int.from_bytes(file.read(8), "little")
     raw = file.read(array.nbytes)
@@ -229,3 +238,48 @@ def _read_legacy(content: bytes):
       raise ValueError(f"storage {key} is incomplete")
     array[:] = np.frombuffer(raw, array.dtype.newbyteorder("<"))
   return checkpoint
+
+
+def _opcodes(value, arrays):
+  """The opcodes that push a value; its arrays are appended to `arrays`."""
+  if isinstance(value, np.ndarray):
+    yield from _tensor(value, arrays)
+  elif isinstance(value, Mapping):
+    yield pickle.EMPTY_DICT + pickle.MARK
+    for pair in value.items():
+      for part in pair:
+        yield from _opcodes(part, arrays)
+    yield pickle.SETITEMS
+  elif isinstance(value, tuple):
+    yield pickle.MARK
+    for part in value:
+      yield from _opcodes(part, arrays)
+    yield pickle.TUPLE
+  elif type(value) in (bool, int, float, str):
+    # Without the protocol, the stop, and marks for a memo that nothing reads.
+    yield pickletools.optimize(pickle.dumps(value, 2))[2:-1]
+  else:
+    raise TypeError(f"{type(value).__name__} cannot be written")
+
+
+def _tensor(array, arrays):
+  if array.dtype != np.float32:
+    raise TypeError(f"arrays of {array.dtype} cannot be written")
+  key = str(len(arrays))
+  arrays.append(array)
+  strides = tuple(s // array.itemsize for s in np.empty(array.shape, "f4").strides)
+  yield _named("torch._utils", "_rebuild_tensor_v2") + pickle.MARK
+  yield pickle.MARK
+  yield from _opcodes("storage", arrays)
+  yield _named("torch", "FloatStorage")
+  for part in (key, "cpu", array.size):
+    yield from _opcodes(part, arrays)
+  yield pickle.TUPLE + pickle.BINPERSID
+  for part in (0, array.shape, strides, False):
+    yield from _opcodes(part, arrays)
+  yield _named("collections", "OrderedDict") + pickle.EMPTY_TUPLE + pickle.REDUCE
+  yield pickle.TUPLE + pickle.REDUCE
+
+
+def _named(module: str, name: str) -> bytes:
+  return pickle.GLOBAL + f"{module}\n{name}\n".encode()

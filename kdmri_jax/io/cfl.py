@@ -1,5 +1,6 @@
 """Arrays of the BART toolbox: a pair of files, NAME.hdr and NAME.cfl."""
 
+import math
 import os
 import pathlib
 import re
@@ -34,18 +35,13 @@ def read_cfl(path: str | os.PathLike) -> np.memmap:
   """
   header, data = pair(path)
   shape = _shape(header)
-  expected = int(np.prod(shape, dtype=object)) * _TYPE.itemsize
+  size = math.prod(shape) * _TYPE.itemsize
   with reading(data):
-    found = data.stat().st_size
-  if found != expected:
-    raise UserError(
-      data,
-      f"{found} bytes",
-      f"{expected} bytes, {_TYPE.itemsize} for each number of the dimensions "
-      f"{_short(shape)} in {header.name}",
-      f"One of the two is truncated or belongs to another array. {_REMEDY}",
-    )
-  with reading(data):
+    if (found := data.stat().st_size) != size:
+      expected = f"{size} bytes, {_TYPE.itemsize} for each number of the dimensions "
+      expected += f"{_short(shape)} in {header.name}"
+      remedy = f"One of the two is truncated or belongs to another array. {_REMEDY}"
+      raise UserError(data, f"{found} bytes", expected, remedy)
     return np.memmap(data, _TYPE, "r", shape=shape, order="F")
 
 
@@ -101,16 +97,13 @@ def _shape(header):
   match = re.search(r"^# *Dimensions *\n([^#]*)", text, re.MULTILINE)
   numbers = match.group(1).split() if match else []
   sizes = [int(number) for number in numbers if number.isdecimal()]
-  found = ""
-  if not numbers:
-    found = "no section '# Dimensions'"
-  elif "# MultiDimensions" in text:
-    found = "the dimensions of several arrays in one file"
-  elif len(sizes) < len(numbers) or 0 in sizes:
-    found = f"the dimensions {' '.join(numbers)}"
-  elif any(size > 1 for size in sizes[DIMENSIONS:]):
-    found = f"{len(sizes)} dimensions"
-  if found:
+  problems = {
+    "no section '# Dimensions'": not numbers,
+    "the dimensions of several arrays in one file": "# MultiDimensions" in text,
+    f"the dimensions {' '.join(numbers)}": len(sizes) < len(numbers) or 0 in sizes,
+    f"{len(sizes)} dimensions": any(size > 1 for size in sizes[DIMENSIONS:]),
+  }
+  if found := next((text for text, is_so in problems.items() if is_so), ""):
     expected = f"up to {DIMENSIONS} whole numbers from 1 after the line '# Dimensions'"
     raise UserError(header, found, expected, _REMEDY)
   sizes = sizes[:DIMENSIONS]

@@ -1,10 +1,10 @@
 """One DICOM file: its header, the images in it and their values."""
 
+import contextlib
 import dataclasses
 import hashlib
+import json
 import pathlib
-import struct
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,44 +28,27 @@ _ATTRIBUTES = (
   "FlipAngle",
   "AcquisitionMatrix",
 )
-# Places in a multi-frame file of attributes at the top of a classic one.
-_GROUPS = {
-  "ImagePositionPatient": "PlanePositionSequence",
-  "ImageOrientationPatient": "PlaneOrientationSequence",
-  "PixelSpacing": "PixelMeasuresSequence",
-  "SliceThickness": "PixelMeasuresSequence",
-  "RescaleSlope": "PixelValueTransformationSequence",
-  "RescaleIntercept": "PixelValueTransformationSequence",
-  "ComplexImageComponent": "MRImageFrameTypeSequence",
-  "InPlanePhaseEncodingDirection": "MRFOVGeometrySequence",
+_floats = lambda values: tuple(map(float, values))  # noqa: E731
+# Fields of `Frame`: the attribute, its sequence in a multi-frame file, the type.
+_FIELDS = {
+  "position": ("ImagePositionPatient", "PlanePositionSequence", _floats),
+  "orientation": ("ImageOrientationPatient", "PlaneOrientationSequence", _floats),
+  "spacing": ("PixelSpacing", "PixelMeasuresSequence", _floats),
+  "thickness": ("SliceThickness", "PixelMeasuresSequence", float),
+  "slope": ("RescaleSlope", "PixelValueTransformationSequence", float),
+  "intercept": ("RescaleIntercept", "PixelValueTransformationSequence", float),
+  "component": ("ComplexImageComponent", "MRImageFrameTypeSequence", str),
+  "phase_encoding": ("InPlanePhaseEncodingDirection", "MRFOVGeometrySequence", str),
 }
 _FUNCTIONAL = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-_FILE = (
-  "SOPClassUID",
-  "SeriesInstanceUID",
-  "SeriesNumber",
-  "SeriesDescription",
-  "InstanceNumber",
-  "PatientID",
-  "ImageType",
-  "Rows",
-  "Columns",
-  "NumberOfFrames",
-  "SamplesPerPixel",
-  "PhotometricInterpretation",
-)
-_COMPONENTS = {
+# By number in GE's private element, and by the values of ImageType, long or short.
+_COMPONENTS = ("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")
+_IMAGE_TYPES = {part: part for part in _COMPONENTS[1:]} | {
   "P": "PHASE",
-  "PHASE": "PHASE",
   "PHASE MAP": "PHASE",
   "R": "REAL",
-  "REAL": "REAL",
   "I": "IMAGINARY",
-  "IMAGINARY": "IMAGINARY",
 }
-_GE_COMPONENTS = dict(enumerate(("MAGNITUDE", "PHASE", "REAL", "IMAGINARY")))
-_GE_CREATOR = "GEMS_PARM_01"
-_GE_TAGS = (0x00430010, 0x0043102F)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,14 +72,14 @@ class Frame:
   path: pathlib.Path
   index: int
   instance: int | None
-  position: tuple[float, ...] | None
-  orientation: tuple[float, ...] | None
-  spacing: tuple[float, ...] | None
-  thickness: float | None
-  slope: float
-  intercept: float
   component: str
-  phase_encoding: str | None
+  position: tuple[float, ...] | None = None
+  orientation: tuple[float, ...] | None = None
+  spacing: tuple[float, ...] | None = None
+  thickness: float | None = None
+  slope: float = 1.0
+  intercept: float = 0.0
+  phase_encoding: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +115,18 @@ class DicomHeader:
   frames: tuple[Frame, ...] = ()
 
 
+def is_dicom(path: pathlib.Path) -> bool:
+  """Whether a file is DICOM by name or content.
+
+  Raises:
+    UserError: it cannot be read.
+  """
+  if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
+    return True
+  with reading(path), path.open("rb") as file:
+    return file.read(132)[128:] == b"DICM"
+
+
 def read_header(path: pathlib.Path) -> DicomHeader | None:
   """Reads the metadata of a file, without its pixels.
 
@@ -141,14 +136,11 @@ def read_header(path: pathlib.Path) -> DicomHeader | None:
   Raises:
     UserError: pydicom is not installed, or the file is damaged or incomplete.
   """
-  pydicom = _pydicom(path)
+  pydicom = require("pydicom", "data", path, "a folder of DICOM files")
+  if not is_dicom(path):
+    return None
   with reading(path):
-    named = path.suffix.lower() in (".dcm", ".ima", ".dicom")
-    if not named and not pydicom.misc.is_dicom(path):
-      return None
-  tags = [*_FILE, *_ATTRIBUTES, *_GROUPS, *_FUNCTIONAL, *_GE_TAGS]
-  with reading(path, *_damage(pydicom)):
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
     kind = dataset.file_meta.MediaStorageSOPClassUID
     if kind not in MR_CLASSES:
       return DicomHeader(path, kind.name)
@@ -162,25 +154,21 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
     UserError: the file is truncated or damaged, or no installed package supports its
       compression; the message names the transfer syntax.
   """
-  pydicom = _pydicom(path)
-  with reading(path, *_damage(pydicom)):
+  pydicom = require("pydicom", "data", path, "a folder of DICOM files")
+  with reading(path):
     dataset = pydicom.dcmread(path)
     syntax = dataset.file_meta.TransferSyntaxUID
-    try:
+    able = False
+    with contextlib.suppress(NotImplementedError):
       able = pydicom.pixels.get_decoder(syntax).is_available
-    except NotImplementedError:
-      able = False
-  if not able:
-    raise UserError(
-      path,
-      f"the transfer syntax {syntax.name!r}, which no installed package decodes",
-      "uncompressed pixels, or a compression that pydicom supports here",
-      "Install the decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
-      "pylibjpeg-openjpeg, or export the images without compression.",
-    )
-  with reading(path, *_damage(pydicom)):
+    if not able:
+      found = f"the transfer syntax {syntax.name!r}, which no installed package decodes"
+      expected = "uncompressed pixels, or a compression that pydicom supports here"
+      remedy = "Install the decoders with: pip install pylibjpeg pylibjpeg-libjpeg "
+      remedy += "pylibjpeg-openjpeg, or export the images without compression."
+      raise UserError(path, found, expected, remedy)
     array = dataset.pixel_array
-  return array.reshape(-1, *array.shape[-2:])
+    return array.reshape(-1, *array.shape[-2:])
 
 
 def subject_code(patient: str) -> str:
@@ -194,7 +182,11 @@ def subject_code(patient: str) -> str:
 
 
 def _header(path, kind, dataset):
+  attributes = {name: dataset.get(name) for name in _ATTRIBUTES}
+  attributes = {n: value for n, value in attributes.items() if value not in (None, "")}
   patient = str(dataset.get("PatientID") or "").strip()
+  samples = int(dataset.get("SamplesPerPixel") or 1)
+  colours = f"{samples} x {dataset.get('PhotometricInterpretation')}"
   return DicomHeader(
     path,
     kind.name,
@@ -203,14 +195,10 @@ def _header(path, kind, dataset):
     description=str(dataset.get("SeriesDescription") or "").strip(),
     patient=subject_code(patient) if patient else "",
     shape=(int(dataset.Rows), int(dataset.Columns)),
-    colours=_colours(dataset),
+    colours="" if colours == "1 x MONOCHROME2" else colours,
     mosaic="MOSAIC" in _texts(dataset.get("ImageType")),
     syntax=dataset.file_meta.TransferSyntaxUID.name,
-    attributes={
-      name: _plain(dataset[name].value)
-      for name in _ATTRIBUTES
-      if dataset.get(name) not in (None, "")
-    },
+    attributes=json.loads(json.dumps(attributes, default=list)),
     frames=tuple(_frames(path, dataset)),
   )
 
@@ -218,72 +206,28 @@ def _header(path, kind, dataset):
 def _frames(path, dataset):
   shared = (dataset.get(_FUNCTIONAL[0]) or [{}])[0]
   groups = dataset.get(_FUNCTIONAL[1]) or [{}] * int(dataset.get("NumberOfFrames") or 1)
+  instance = dataset.get("InstanceNumber")
   for index, own in enumerate(groups):
-
-    def value(name, own=own):
-      for group in (own, shared):
-        items = group.get(_GROUPS[name])
-        if items and items[0].get(name) is not None:
-          return items[0].get(name)
-      return dataset.get(name)
-
-    thickness, slope = value("SliceThickness"), value("RescaleSlope")
-    instance = dataset.get("InstanceNumber")
-    yield Frame(
-      path,
-      index,
-      instance=None if instance is None else int(instance),
-      position=_floats(value("ImagePositionPatient")),
-      orientation=_floats(value("ImageOrientationPatient")),
-      spacing=_floats(value("PixelSpacing")),
-      thickness=None if thickness is None else float(thickness),
-      slope=1.0 if slope is None else float(slope),
-      intercept=float(value("RescaleIntercept") or 0),
-      component=value("ComplexImageComponent") or _component(dataset),
-      phase_encoding=value("InPlanePhaseEncodingDirection"),
-    )
+    values = {}
+    for field, (name, sequence, kind) in _FIELDS.items():
+      places = [*(own.get(sequence) or [])[:1], *(shared.get(sequence) or [])[:1]]
+      stored = [place.get(name) for place in (*places, dataset)]
+      value = next((value for value in stored if value is not None), "")
+      if value != "":
+        values[field] = kind(value)
+    values["component"] = values.get("component") or _component(dataset)
+    yield Frame(path, index, None if instance is None else int(instance), **values)
 
 
 def _component(dataset):
   """By GE's private element, else by the third and later values of ImageType."""
   try:
-    block = dataset.private_block(0x0043, _GE_CREATOR)
-    return _GE_COMPONENTS.get(int(block[0x2F].value), "MIXED")
+    number = int(dataset.private_block(0x0043, "GEMS_PARM_01")[0x2F].value)
+    return _COMPONENTS[number] if number in range(4) else "MIXED"
   except KeyError:
-    pass
-  kinds = _texts(dataset.get("ImageType"))[2:]
-  return next((_COMPONENTS[kind] for kind in kinds if kind in _COMPONENTS), "MAGNITUDE")
-
-
-def _colours(dataset):
-  meaning = dataset.get("PhotometricInterpretation")
-  samples = int(dataset.get("SamplesPerPixel") or 1)
-  return "" if (samples, meaning) == (1, "MONOCHROME2") else f"{samples} x {meaning}"
+    kinds = _texts(dataset.get("ImageType"))[2:]
+    return next((_IMAGE_TYPES[k] for k in kinds if k in _IMAGE_TYPES), "MAGNITUDE")
 
 
 def _texts(value):
   return [value] if isinstance(value, str) else list(value or ())
-
-
-def _floats(value):
-  return tuple(map(float, value)) if value else None
-
-
-def _plain(value):
-  if isinstance(value, str):
-    return str(value)
-  if isinstance(value, int):
-    return int(value)
-  if isinstance(value, Iterable):
-    return [_plain(item) for item in value]
-  return float(value)
-
-
-def _damage(pydicom):
-  """Exceptions of pydicom for damaged files, in addition to those of `reading`."""
-  own = (pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException)
-  return (*own, struct.error, AttributeError, TypeError)
-
-
-def _pydicom(path):
-  return require("pydicom", "data", path, "a folder of DICOM files")

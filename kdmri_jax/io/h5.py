@@ -48,8 +48,7 @@ def h5_array(file: h5py.File, key: str) -> np.ndarray:
 def h5_dataset(file: h5py.File, key: str) -> h5py.Dataset:
   """As `h5_array`, but nothing is read yet: index it to read a part."""
   if not isinstance(file.get(key), h5py.Dataset):
-    keys = ", ".join(sorted(file)) or "none"
-    found = f"no dataset {key!r} (the keys are: {keys})"
+    found = f"no dataset {key!r} (the keys are: {', '.join(sorted(file)) or 'none'})"
     remedy = "Check that the file belongs to this data source and this acceleration."
     raise UserError(file.filename, found, f"a dataset {key!r}", remedy)
   return file[key]
@@ -85,8 +84,7 @@ def first_key(path: pathlib.Path, keys: Sequence[str], there: Iterable[str]) -> 
   for key in keys:
     if key in there:
       return key
-  found = f"the keys {', '.join(there) or 'none'}"
-  raise UserError(path, found, " or ".join(keys))
+  raise UserError(path, f"the keys {', '.join(there) or 'none'}", " or ".join(keys))
 
 
 def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:
@@ -136,14 +134,10 @@ def write_h5(
 ) -> None:
   """Writes arrays and the header of raw data completely, or not at all.
 
-  The attribute "units" is "file": the arrays are in the units of the input file, not
-  scaled as for a network.
-
   Raises:
     UserError: the file cannot be written.
   """
   with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-    file.attrs["units"] = "file"
     for key, array in arrays.items():
       file[key] = array
     write_header(file, header)
@@ -161,10 +155,8 @@ def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
   """
   if not isinstance(group, h5py.Group):
     return NO_HEADER
-  text = ""
-  if _HEADER in group:
-    stored = group[_HEADER]
-    text = plain(stored[()]) if isinstance(stored, h5py.Dataset) else stored
+  stored = group.get(_HEADER, "")
+  text = plain(stored[()]) if isinstance(stored, h5py.Dataset) else stored
   if not isinstance(text, str):
     found = f"{_HEADER!r} that is not text"
     expected = "the XML text of an ISMRMRD header"

@@ -9,8 +9,6 @@ from scipy import io
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading
 
-_ERRORS = (TypeError, LookupError, ArithmeticError, io.matlab.MatReadError)
-
 
 def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
   """Reads arrays in MATLAB's order of axes.
@@ -29,8 +27,11 @@ def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
     UserError: the file is missing or damaged, or a variable is missing or not an array
       of numbers.
   """
-  with reading(path, *_ERRORS):
-    arrays = (_version_73 if h5py.is_hdf5(path) else _version_5)(path, names)
+  with reading(path):
+    if h5py.is_hdf5(path):
+      arrays = _version_73(path, names)
+    else:
+      arrays = io.loadmat(path, appendmat=False, variable_names=names)
   for name in names:
     array = arrays.get(name)
     if array is None or array.dtype.kind not in "biufc":
@@ -46,29 +47,21 @@ def contents(path: pathlib.Path) -> str:
   Raises:
     UserError: the file is missing or damaged.
   """
-  with reading(path, *_ERRORS):
+  with reading(path):
     if h5py.is_hdf5(path):
       with h5py.File(path) as file:
-        there = {key: file[key].shape or () for key in _datasets(file)}
-      there = {name: shape[::-1] for name, shape in there.items()}
+        there = {key: (file[key].shape or ())[::-1] for key in _datasets(file)}
     else:
-      with path.open("rb") as stream:
-        there = {name: shape for name, shape, _ in io.whosmat(stream)}
+      there = {name: shape for name, shape, _ in io.whosmat(path, appendmat=False)}
   listed = (f"{name} {tuple(shape)}" for name, shape in sorted(there.items()))
   return ", ".join(listed) or "none"
-
-
-def _version_5(path, names):
-  with path.open("rb") as stream:
-    return io.loadmat(stream, variable_names=names)
 
 
 def _version_73(path, names):
   with h5py.File(path) as file:
     stored = {name: file[name][()] for name in names if name in _datasets(file)}
-  # Text and null datasets are not NumPy arrays.
-  is_array = lambda value: isinstance(value, np.ndarray | np.generic)  # noqa: E731
-  return {key: _joined(a).T for key, a in stored.items() if is_array(a)}
+  arrays = (np.ndarray, np.generic)  # text and null datasets are neither
+  return {key: _joined(a).T for key, a in stored.items() if isinstance(a, arrays)}
 
 
 def _datasets(file):

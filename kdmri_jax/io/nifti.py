@@ -3,7 +3,6 @@
 import gzip
 import math
 import pathlib
-import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,31 +38,25 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
   Raises:
     UserError: nibabel is not installed, or the file is damaged or has other dimensions.
   """
-  nibabel = require_nibabel(path)
-  errors = (
-    nibabel.filebasedimages.ImageFileError,
-    nibabel.spatialimages.HeaderDataError,
-  )
-  with reading(path, *errors):
+  nibabel = require("nibabel", "data", path, "a NIfTI file")
+  with reading(path):
     _verify(path)
     image = nibabel.load(path)
     shape = image.shape
     refuse_huge(path, shape[:3], itemsize=4)
     codes = _codes(nibabel, image)
     zooms = [abs(float(size)) for size in image.header["pixdim"][1:4]]
-    if frame is not None and len(shape) == 4 and frame < shape[3]:
-      array = np.asanyarray(image.dataobj[..., frame])
-    elif frame is None and len(shape) > 1 and math.prod(shape[3:]) == 1:
-      array = np.asanyarray(image.dataobj).reshape((*shape, 1)[:3])
-    else:
-      array = None
-  if array is None:
-    wanted_shape = (
-      "three dimensions" if frame is None else f"{frame + 1} frames or more"
-    )
-    found = f"an array of shape {shape}"
-    remedy = "Save one file per volume (a frame of a series, an echo, a direction)."
-    raise UserError(path, found, f"{wanted_shape}, the slices along the third", remedy)
+    fits = len(shape) > 1 and math.prod(shape[3:]) == 1
+    expected = "three dimensions"
+    if frame is not None:
+      fits = len(shape) == 4 and frame < shape[3]
+      expected = f"{frame + 1} frames or more"
+    if not fits:
+      expected += ", the slices along the third"
+      remedy = "Save one file per volume (a frame of a series, an echo, a direction)."
+      raise UserError(path, f"an array of shape {shape}", expected, remedy)
+    data = image.dataobj if frame is None else image.dataobj[..., frame]
+    array = np.asanyarray(data).reshape((*shape, 1)[:3])
   record = {"file": str(path), "file_shape": list(shape), "zooms": zooms}
   if codes:
     names = ("rows", "columns", "slices")
@@ -92,18 +85,15 @@ def write_nifti(
   Raises:
     UserError: it cannot be written, or nibabel is not installed.
   """
-  content = nifti_bytes(image, record, axes)
+  nibabel = require("nibabel", "data", path, "NIfTI to be written")
+  content = _content(nibabel, image, record, axes)
   if path.name.lower().endswith(".gz"):
     content = gzip.compress(content, mtime=0)
   with replacing(path) as temporary:
     temporary.write_bytes(content)
 
 
-def nifti_bytes(
-  image: np.ndarray, record: Mapping[str, Any], axes: tuple[int, int, int] = SLICES_LAST
-) -> bytes:
-  """The content of the file that `write_nifti` writes, uncompressed."""
-  nibabel = require_nibabel(record.get("file", "NIfTI"), "NIfTI to be written")
+def _content(nibabel, image, record, axes) -> bytes:
   original = str(record.get("file", ""))
   if original.endswith((".nii", ".nii.gz")):
     model = nibabel.load(original)
@@ -120,15 +110,6 @@ def nifti_bytes(
   if "affine" in record:
     result.set_sform(np.array(record["affine"]), code="scanner")
   return result.to_bytes()
-
-
-def require_nibabel(where: Any, purpose: str = "a NIfTI file") -> types.ModuleType:
-  """The package nibabel.
-
-  Raises:
-    UserError: it is not installed.
-  """
-  return require("nibabel", "data", where, purpose)
 
 
 def _codes(nibabel, image) -> tuple[str, ...]:

@@ -4,38 +4,30 @@ import contextlib
 import math
 import os
 import pathlib
-import zlib
 from collections.abc import Iterator
 
 from kdmri_jax.errors import UserError
 
-_DAMAGE = (
-  OSError,
-  EOFError,
-  zlib.error,
-  KeyError,
-  ValueError,
-  RuntimeError,
-  MemoryError,
-)
-
 
 @contextlib.contextmanager
-def reading(path: str | os.PathLike, *more_errors: type[Exception]) -> Iterator[None]:
-  """Turns any exception of a library about a damaged file into a `UserError`.
+def reading(path: str | os.PathLike) -> Iterator[None]:
+  """Turns any exception about a damaged file into a `UserError`.
+
+  Libraries have no common exception for damaged files: nearly any type may occur.
 
   Args:
     path: the file that is read inside the `with` block.
-    *more_errors: exceptions of the library, beyond those of Python itself.
   """
   try:
     yield
   except UserError:
     raise
-  except (*_DAMAGE, *more_errors) as error:
+  except Exception as error:
     found = f"a file that cannot be read ({type(error).__name__}: {error})"
     expected = "a complete file of the format of its name"
     remedy = "It is probably truncated or damaged: copy or download it again."
+    if isinstance(error, FileNotFoundError):
+      remedy = "Check its name."
     raise UserError(path, found, expected, remedy) from error
 
 

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import zipfile
 
 import h5py
 import numpy as np
@@ -63,10 +62,8 @@ def read_volume(path: str | os.PathLike, *, key: str = "") -> tuple[np.ndarray, 
   path = pathlib.Path(path)
   volume, name, subject = _READERS[split_name(path)[1]](path, key)
   if volume.dtype.kind not in "fiubc" or volume.ndim not in (2, 3):
-    expected = "a volume of numbers (slices, rows, columns)"
-    raise UserError(
-      path, f"{name} of type {volume.dtype} and shape {volume.shape}", expected, _REMEDY
-    )
+    found = f"{name} of type {volume.dtype} and shape {volume.shape}"
+    raise UserError(path, found, "numbers (slices, rows, columns)", _REMEDY)
   if volume.dtype.kind in "fc" and not np.isfinite(volume).all():
     found = f"NaN or infinite values in {name}"
     raise UserError(path, found, "finite intensities", _REMEDY)
@@ -79,43 +76,33 @@ def read_volume(path: str | os.PathLike, *, key: str = "") -> tuple[np.ndarray, 
 
 
 def _of_h5(path, key):
-  with reading(path, TypeError), h5py.File(path) as file:
+  with reading(path), h5py.File(path) as file:
     name = first_key(path, (key,) if key else KEYS, file)
-    subject = str(plain(file.attrs.get("subject", "")))
-    return np.asarray(file[name]), name, subject
+    return np.asarray(file[name]), name, str(plain(file.attrs.get("subject", "")))
 
 
 def _of_npz(path, key):
-  with reading(path, zipfile.BadZipFile), np.load(path) as file:
+  with reading(path), np.load(path) as file:
     name = first_key(path, (key,) if key else NPZ_KEYS, file)
     return file[name], name, ""
 
 
-def _of_nifti(path, key):
-  del key
-  images, _ = read_nifti(path)
-  return images, "the image", ""
-
-
-def _of_cfl(path, key):
-  del key
+def _of_cfl(path):
   array = read_cfl(path)
   used = {axis for axis, size in enumerate(array.shape) if size > 1}
   if not used <= {0, 1, 2, 13} or {2, 13} <= used:
-    raise UserError(
-      path,
-      f"an array of the dimensions {[n for n in array.shape]}",
-      "images: dimensions 0, 1 and one of 2 and 13",
-      "Combine coils, and take one entry of others: bart slice DIM 0 INPUT OUTPUT",
-    )
+    found = f"an array of the dimensions {list(array.shape)}"
+    expected = "images: dimensions 0, 1 and one of 2 and 13"
+    remedy = "Combine coils, and take one entry of others: bart slice DIM 0 IN OUT"
+    raise UserError(path, found, expected, remedy)
   flat = np.asarray(array.reshape(*array.shape[:2], -1, order="F"))
-  return np.moveaxis(flat, 2, 0), "the image", ""
+  return np.moveaxis(flat, 2, 0)
 
 
 _READERS = {
   ".h5": _of_h5,
-  ".nii": _of_nifti,
-  ".nii.gz": _of_nifti,
+  ".nii": lambda path, _: (read_nifti(path)[0], "the image", ""),
+  ".nii.gz": lambda path, _: (read_nifti(path)[0], "the image", ""),
   ".npz": _of_npz,
-  ".cfl": _of_cfl,
+  ".cfl": lambda path, _: (_of_cfl(path), "the image", ""),
 }

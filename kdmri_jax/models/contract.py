@@ -2,6 +2,7 @@
 
 import inspect
 import traceback
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +27,8 @@ def check(
     ArgumentError: the network fails, does not return `Outputs` with an image of its
       input's shape, has no parameters, or variables of another kind.
   """
-  shape = (1, *size, channels)
-  image = jax.ShapeDtypeStruct(shape, jnp.float32)
-  measurement = Measurement(
-    jax.ShapeDtypeStruct(shape[:3], jnp.complex64),
-    jax.ShapeDtypeStruct(size, jnp.uint8),
-  )
-  if not measured:
-    measurement = None
+  image, measurement = _arguments(size, channels)
+  shape, measurement = image.shape, measurement if measured else None
 
   def trace(function, first):
     try:
@@ -64,6 +59,20 @@ def check(
       found = f"an image of shape {outputs.image.shape}"
     expected = f"kdmri_jax.types.Outputs with an image of shape {shape}, as its input"
     raise ArgumentError("network", f"a network that returns {found}", expected)
+
+
+def parameter_shapes(model: nn.Module, size: tuple[int, int]) -> Any:
+  """The shapes and types of its parameters, for images of `size` rows and columns."""
+  arguments = _arguments(size, getattr(model, "channels", 1))
+  return jax.eval_shape(model.init, jax.random.key(0), *arguments)["params"]
+
+
+def _arguments(size, channels):
+  """The shapes of a network's arguments, one image and its measurement."""
+  kspace = jax.ShapeDtypeStruct((1, *size), jnp.complex64)
+  mask = jax.ShapeDtypeStruct(size, jnp.uint8)
+  image = jax.ShapeDtypeStruct((1, *size, channels), jnp.float32)
+  return image, Measurement(kspace, mask)
 
 
 def _place(model: nn.Module, error: Exception) -> str:

@@ -165,6 +165,11 @@ def _replacement(kspace: Array, sampled: Array, weight: float, channels: int):
   return operator
 
 
+def line_axis(form: str) -> int | None:
+  """The phase-encode axis of the only masks of a form; None where it takes any mask."""
+  return int(form[-1]) if form[-1:] in ("0", "1") else None
+
+
 def _projection(form: str, mask: Array, channels: int) -> Operator:
   """P = F^-1 M F, or its real part for one channel, on [B, H, W, C]."""
   if form == "rfft":

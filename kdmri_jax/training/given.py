@@ -241,7 +241,7 @@ class GivenOutputs:
     return self._folder / f"{volume.name}.h5"
 
   def _read(self, path: pathlib.Path) -> tuple[np.ndarray, str]:
-    with reading(path, TypeError), h5py.File(path) as file:
+    with reading(path), h5py.File(path) as file:
       if KEY not in file:
         found = f"the keys {', '.join(file)}"
         raise UserError(path, found, f"the key {KEY} [slices, rows, columns]")

@@ -16,11 +16,11 @@ from jax import export
 
 from kdmri_jax import interop
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop import whole_function
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
 from kdmri_jax.models.vdsr import VDSR
+from kdmri_jax.physics import consistency
 from kdmri_jax.types import Measurement, Outputs
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -108,7 +108,7 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize(("model", "size"), CASES)
 def test_a_dccnn_with_all_that_surrounds_it(tmp_path, model, size, form):
   model = model.clone(cascades=2, features=3, convolutions=3)
-  params, axis = weights(model, size), whole_function.line_axis(model)
+  params, axis = weights(model, size), consistency.line_axis(model.consistency)
   mask = (np.random.default_rng(0).random(size) < 0.5).astype(np.uint8)
   if axis is not None:
     mask[:] = mask.take([0], 1 - axis)

@@ -13,7 +13,7 @@ from helpers.tiny import run_file, tiny_config, train
 from kdmri_jax import config as config_lib
 from kdmri_jax.data import tasks
 from kdmri_jax.errors import UserError
-from kdmri_jax.inference import reconstruct
+from kdmri_jax.inference import load, reconstruct
 from kdmri_jax.physics import acquisition
 from kdmri_jax.physics.masks import recipes
 from kdmri_jax.report import write_reports
@@ -141,6 +141,12 @@ def test_files_are_measured_as_the_task_does_or_taken_as_they_are(trained, tmp_p
   assert "target" not in found
   with pytest.raises(UserError, match=r"^task: found 'blur'"):
     run_file(workdir, "kd", path, task="blur")
+
+
+def test_a_network_for_all_tasks_has_all_their_masks(trained):
+  masks = load.load(trained.workdir.path, "kd", (20, 18), task=None).acquisition.masks
+  assert masks.shape == (2, 20, 18)
+  assert masks[0].all() and not masks[1].all()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import io
 import os
 import pathlib
 import pickle
+import re
 import struct
 import sys
 import types
@@ -318,7 +319,7 @@ OUTSIDE = [
 def test_a_tensor_outside_its_storage_is_refused(tmp_path, torch_names, view):
   storage = Storage(np.arange(4, dtype=np.float32))
   write_zip(tmp_path / "a.pt", {"x": Tensor(storage, *view)})
-  assert "a tensor" in refusal(tmp_path / "a.pt")
+  assert re.search("a tensor|strides", refusal(tmp_path / "a.pt"))
 
 
 @both_formats
@@ -328,7 +329,7 @@ def test_truncated_files_are_refused(tmp_path, torch_names, write):
   content = path.read_bytes()
   for length in (*range(0, len(content), 97), len(content) - 1):
     path.write_bytes(content[:length])
-    assert "Copy the file again" in refusal(path, interop.load_kdmri_checkpoint)
+    assert "copy or download it again" in refusal(path, interop.load_kdmri_checkpoint)
 
 
 def test_files_that_are_no_checkpoint_are_refused(tmp_path, torch_names):
@@ -342,7 +343,7 @@ def test_files_that_are_no_checkpoint_are_refused(tmp_path, torch_names):
   assert "more than the whole file" in refusal(path)
   for content in (b"hello", pickle.dumps({"x": 1}), pickle.dumps(7)):
     path.write_bytes(content)
-    assert "no complete checkpoint" in refusal(path)
+    assert "cannot be read" in refusal(path)
   for write in (write_zip, write_legacy):
     write(path, [1, 2])
     assert "found a list" in refusal(path)

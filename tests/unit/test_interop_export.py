@@ -13,7 +13,7 @@ import pytest
 from kdmri_jax import interop
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference import load
-from kdmri_jax.interop import torch_file, torch_writer
+from kdmri_jax.interop import torch_file
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.vdsr import VDSR
@@ -69,7 +69,7 @@ def test_names_axes_and_order_are_the_original_s(tmp_path):
 
 def test_the_file_byte_by_byte(tmp_path):
   array = np.array([[1, 2, 3], [-4, 0.5, np.inf]], np.float32)
-  torch_writer.write(tmp_path / "a.pt", {"x": array.T, "y": {"s": 2, "t": True}})
+  torch_file.write(tmp_path / "a.pt", {"x": array.T, "y": {"s": 2, "t": True}})
   with zipfile.ZipFile(tmp_path / "a.pt") as archive:
     names = ["data.pkl", "byteorder", "data/0", "version"]
     assert archive.namelist() == [f"archive/{name}" for name in names]
@@ -97,7 +97,7 @@ def test_the_file_byte_by_byte(tmp_path):
 @pytest.mark.parametrize("value", [np.ones(2), [1], None, np.float32(1)])
 def test_what_cannot_be_written_leaves_nothing(tmp_path, value):
   with pytest.raises(TypeError, match="cannot be written"):
-    torch_writer.write(tmp_path / "a.pt", {"x": value})
+    torch_file.write(tmp_path / "a.pt", {"x": value})
   assert not list(tmp_path.iterdir())
 
 
@@ -141,7 +141,7 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, settings):
   model = NETWORKS[0]
   interop.save_kdmri_checkpoint(tmp_path / "a.pt", model, initial(model))
   state = dict(torch_file.read(tmp_path / "a.pt")["model"])
-  torch_writer.write(tmp_path / "b.pt", {"model": state, "settings": settings})
+  torch_file.write(tmp_path / "b.pt", {"model": state, "settings": settings})
   with pytest.raises(UserError, match=r"b.pt: found the settings"):
     interop.load_kdmri_checkpoint(tmp_path / "b.pt")
 

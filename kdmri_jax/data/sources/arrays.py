@@ -13,8 +13,7 @@ from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import h5
 from kdmri_jax.io.nifti import read_nifti
-from kdmri_jax.io.npy import read_npy
-from kdmri_jax.io.npz import read_npz
+from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.io.reading import split_name
 
 

@@ -17,7 +17,7 @@ from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import h5_dataset
 from kdmri_jax.io.nifti import read_nifti
-from kdmri_jax.io.npy import read_npy
+from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
 

@@ -14,8 +14,7 @@ from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
 from kdmri_jax.data.source import Scan, Source, no_single_file, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.dicom import DicomHeader, Frame, read_header, read_pixels
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.dicom import DicomHeader, Frame, is_dicom, read_header, read_pixels
 
 NOTE = (
   "The scanner has processed DICOM images (filtered, corrected, often interpolated), "
@@ -24,7 +23,6 @@ NOTE = (
 _UNEVEN = 0.01  # of the distance of slices
 _SAME_PLACE = 1e-3  # mm along the slice normal, and in direction cosines
 _LEAVE_OUT = "Exclude the series by include or contrast"
-_ENDINGS = (".dcm", ".ima", ".dicom")
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -229,10 +227,7 @@ def recognise(path: pathlib.Path) -> bool:
   """Whether a file is DICOM, or a folder holds such a file."""
   if path.is_dir():
     return any(map(recognise, filter(pathlib.Path.is_file, sorted(path.rglob("*")))))
-  if path.name.lower().endswith(_ENDINGS):
-    return True
-  with reading(path), path.open("rb") as file:
-    return file.read(132)[128:] == b"DICM"
+  return is_dicom(path)
 
 
 def read_folder(path: pathlib.Path, config: DataConfig) -> Scan:

@@ -91,7 +91,7 @@ def _parts(root: pathlib.Path) -> dict[str, str]:
 @contextlib.contextmanager
 def _opened(path: pathlib.Path) -> Iterator[RawScan]:
   """Opens a file, which is undersampled if it has `mask`, one value per column."""
-  with reading(path, ElementTree.ParseError, OverflowError), h5py.File(path) as file:
+  with reading(path), h5py.File(path) as file:
     header = read_header(file, path)
     kspace = h5_dataset(file, "kspace")
     slices, *shape = _shape(path, kspace)

@@ -5,7 +5,6 @@ import pathlib
 from collections.abc import Iterator
 from typing import Any
 
-import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
@@ -42,12 +41,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 def recognise(path: pathlib.Path) -> bool:
   """Whether a file is one of ISMRM raw data."""
-  return by_ending(".mrd")(path) or holds(_is_measurement)(path)
-
-
-def _is_measurement(file: h5py.File) -> bool:
-  groups = [part for part in file.values() if isinstance(part, h5py.Group)]
-  return any({"xml", "data"} <= set(group) for group in groups)
+  is_measurement = holds(lambda file: bool(scans.measurements(file)))
+  return by_ending(".mrd")(path) or is_measurement(path)
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:

@@ -138,7 +138,7 @@ def _bytes(path) -> int:
 
 def _read(config, path, stay: bool):
   found, peak = {}, None
-  with reading(path, TypeError), h5py.File(path) as file:
+  with reading(path), h5py.File(path) as file:
     there = [key for key in ARRAYS if key in file or key == "target"]
     if stay:
       peak, found = _peak(path, file), _digests(config, path, file)

@@ -22,8 +22,8 @@ class Grid:
     used: the samples of a stored readout that belong to the image.
     shifts: cyclic shifts of lines and samples that bring zero frequency to N // 2.
     columns: samples once the readout is no longer oversampled.
-    zooms: size of a pixel along rows and columns and of a slice, in mm.
-    averages: lowest and highest number of measurements of a line.
+    record: averages (lowest and highest number of measurements of a line), zooms (size
+      of a pixel along rows and columns and of a slice, in mm), phase_encode_axis.
     notes: sentences for the record.
   """
 
@@ -32,8 +32,7 @@ class Grid:
   used: slice
   shifts: tuple[int, int]
   columns: int
-  zooms: list[float]
-  averages: list[int]
+  record: dict[str, Any]
   notes: list[str]
 
 
@@ -69,49 +68,45 @@ def grid(
   measured = np.stack([heads["idx"]["slice"], heads["idx"]["kspace_encode_step_1"]])
   times = np.unique(measured, axis=1, return_counts=True)[1]
   _refuse_outside(path, first, count, np.unique(measured[1]))
+  field = encoded.fieldOfView_mm
+  zooms = field.y / count, field.x / samples, recon.fieldOfView_mm.z
   return Grid(
     first,
     count,
     used,
     shifts=(phase_shift, readout_shift),
     columns=columns,
-    zooms=[
-      float(encoded.fieldOfView_mm.y / count),
-      float(encoded.fieldOfView_mm.x / samples),
-      float(recon.fieldOfView_mm.z),
-    ],
-    averages=[int(times.min()), int(times.max())],
+    record={
+      "averages": [int(times.min()), int(times.max())],
+      "zooms": [float(size) for size in zooms],
+      "phase_encode_axis": 0,
+    },
     notes=_notes(count, columns, encoded.matrixSize.y, recon.matrixSize),
   )
 
 
-def lines(grid: Grid, heads: np.ndarray) -> np.ndarray:
+def lines(
+  path: pathlib.Path, grid: Grid, heads: np.ndarray, *, partial: bool
+) -> np.ndarray:
   """The measured lines, bool [slices, lines], in the order of `slices`.
 
   Args:
+    path: the file, for messages.
     grid: their k-space.
     heads: acquisition headers of the image.
+    partial: whether lines may be missing.
+
+  Raises:
+    UserError: a slice has missing lines.
   """
   numbers, places = np.unique(heads["idx"]["slice"], return_inverse=True)
   found = np.zeros((len(numbers), grid.count), bool)
   found[places, heads["idx"]["kspace_encode_step_1"].astype(int) - grid.first] = True
+  if not partial and not found.all():
+    k = found.all(axis=1).argmin()
+    text = f"{found[k].sum()} phase-encode lines in slice {k}"
+    raise UserError(path, text, _by_header(grid.first, grid.count), _REMEDY)
   return np.roll(found, grid.shifts[0], axis=1)
-
-
-def refuse_missing(path: pathlib.Path, grid: Grid, measured: np.ndarray) -> None:
-  """Refuses slices with missing lines.
-
-  Args:
-    path: the file.
-    grid: its k-space.
-    measured: from `lines`.
-  """
-  for k, own in enumerate(measured):
-    if not own.all():
-      found = f"{own.sum()} phase-encode lines in slice {k}"
-      last = grid.first + grid.count - 1
-      expected = f"{grid.count}, from {grid.first} to {last} by the header"
-      raise UserError(path, found, expected, _REMEDY)
 
 
 def slices(
@@ -166,13 +161,13 @@ def without_oversampling(kspace: np.ndarray, columns: int) -> np.ndarray:
 
 def _refuse_empty(path, encoded, recon):
   sizes = {
-    "encoded matrix": (encoded.matrixSize.x, encoded.matrixSize.y),
-    "encoded field of view": (encoded.fieldOfView_mm.x, encoded.fieldOfView_mm.y),
-    "reconstructed field of view": (recon.fieldOfView_mm.x, recon.fieldOfView_mm.y),
+    "encoded matrix": encoded.matrixSize,
+    "encoded field of view": encoded.fieldOfView_mm,
+    "reconstructed field of view": recon.fieldOfView_mm,
   }
   for what, size in sizes.items():
-    if min(size) <= 0:
-      found = f"the {what} {size[0]} x {size[1]} in the header"
+    if min(size.x, size.y) <= 0:
+      found = f"the {what} {size.x} x {size.y} in the header"
       expected = "sizes larger than 0, which give the readout oversampling"
       raise UserError(path, found, expected, "Correct the header, or exclude the file.")
 
@@ -213,12 +208,13 @@ def _phase(path, limits, whole, partial):
 def _refuse_outside(path, first, count, found):
   outside = found[(found < first) | (found >= first + count)]
   if outside.size:
-    raise UserError(
-      path,
-      f"{len(found)} phase-encode lines, of which {outside[0]} lies outside",
-      f"{count}, from {first} to {first + count - 1} by the header",
-      "Correct the header, or exclude the file.",
-    )
+    text = f"{len(found)} phase-encode lines, of which {outside[0]} lies outside"
+    remedy = "Correct the header, or exclude the file."
+    raise UserError(path, text, _by_header(first, count), remedy)
+
+
+def _by_header(first, count):
+  return f"{count}, from {first} to {first + count - 1} by the header"
 
 
 def _notes(count, columns, whole, recon):

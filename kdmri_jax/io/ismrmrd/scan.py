@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import operator
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -27,6 +28,14 @@ _LEFT_OUT = (
   "PHASE_STABILIZATION_REFERENCE",
   "PHASE_STABILIZATION",
 )
+_RECORDED = {
+  "acquisitionSystemInformation": (
+    "systemVendor",
+    "systemModel",
+    "systemFieldStrength_T",
+  ),
+  "sequenceParameters": ("sequence_type", "TR", "TE", "TI", "flipAngle_deg"),
+}
 _ONE_ONLY = {
   "kspace_encode_step_2": "partitions (a 3-D acquisition)",
   "phase": "phases",
@@ -57,6 +66,12 @@ class Scan:
   record: dict[str, Any]
 
 
+def measurements(file: h5py.File) -> list[str]:
+  """The names of the groups of a file that hold a measurement of ISMRM raw data."""
+  groups = {name: part for name, part in file.items() if isinstance(part, h5py.Group)}
+  return [name for name, group in groups.items() if {"xml", "data"} <= set(group)]
+
+
 @contextlib.contextmanager
 def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan]:
   """Opens a file to read one scan.
@@ -73,24 +88,24 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
       samples (undersampling, partial Fourier, partial echo) that `partial` does not
       allow, another trajectory, 3-D, several phases, repetitions or sets.
   """
-  package = _ismrmrd(path)
+  package = require("ismrmrd", "data", path, "ISMRM raw data")
   with reading(path), h5py.File(path) as file:
     group = _group(path, file)
     text = group["xml"][0]
-    header = _header(path, text, package)
+    header = package.xsd.CreateFromDocument(text)
+    if not header.encoding:
+      raise ValueError("the header has no section `encoding`")
     encoding = header.encoding[0]
     heads = group["data"].fields("head")[:]
-    embedded = partial and _calibration(encoding) == "embedded"
+    mode = getattr(encoding.parallelImaging, "calibrationMode", "")
+    embedded = partial and getattr(mode, "value", mode) == "embedded"
     kept, record = _imaging(path, heads, package, contrast, embedded)
     own = heads[kept]
     _refuse_unsupported(path, encoding, own, package)
     grid = grids.grid(path, encoding, own, partial=partial)
-    lines = grids.lines(grid, own)
-    if not partial:
-      grids.refuse_missing(path, grid, lines)
+    lines = grids.lines(path, grid, own, partial=partial)
     record |= _described(header) | {"file": str(path)}
-    record |= {"file_shape": [len(heads)], "averages": grid.averages}
-    record |= {"zooms": grid.zooms, "phase_encode_axis": 0}
+    record |= {"file_shape": [len(heads)]} | grid.record
     yield Scan(
       grids.slices(grid, group["data"], heads, kept),
       lines,
@@ -102,52 +117,24 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
 
 
 def _group(path, file):
-  names = [
-    name
-    for name, group in file.items()
-    if isinstance(group, h5py.Group) and {"xml", "data"} <= set(group)
-  ]
+  names = measurements(file)
   if len(names) != 1:
-    keys = ", ".join(file)
-    found = f"{len(names)} groups with 'xml' and 'data' (the keys are: {keys})"
+    found = (
+      f"{len(names)} groups with 'xml' and 'data' (the keys are: {', '.join(file)})"
+    )
     remedy = "Keep one measurement per file; other h5 files need another data source."
     raise UserError(path, found, "one measurement of ISMRM raw data", remedy)
   return file[names[0]]
 
 
-def _header(path, text, package):
-  with reading(path, SyntaxError, TypeError):
-    header = package.xsd.CreateFromDocument(text)
-    if not header.encoding:
-      raise ValueError("the header has no section `encoding`")
-    return header
-
-
-def _calibration(encoding):
-  """The mode of the calibration lines by the header; "" if missing."""
-  mode = getattr(encoding.parallelImaging, "calibrationMode", "")
-  return getattr(mode, "value", mode)
-
-
 def _imaging(path, heads, package, contrast, embedded):
   """Indices of the acquisitions of the image, and the record of the others."""
-  is_set = lambda name: (  # noqa: E731
-    heads["flags"] & np.uint64(1 << getattr(package, f"ACQ_IS_{name}") - 1) != 0
-  )
-  keep, left_out = np.ones(len(heads), bool), {}
-  for name in _LEFT_OUT:
-    flagged = is_set(name)
-    if name == "PARALLEL_CALIBRATION":
-      if embedded:
-        continue
-      flagged &= ~is_set("PARALLEL_CALIBRATION_AND_IMAGING")
-    if flagged.any():
-      left_out[name] = int(flagged.sum())
-    keep &= ~flagged
-  other = keep & (heads["encoding_space_ref"] != 0)
-  if other.any():
-    left_out["other encoding spaces"] = int(other.sum())
-  keep &= ~other
+  others = {name: _flagged(package, heads, name) for name in _LEFT_OUT}
+  also_image = _flagged(package, heads, "PARALLEL_CALIBRATION_AND_IMAGING") | embedded
+  others["PARALLEL_CALIBRATION"] &= ~also_image
+  unflagged = ~np.any([*others.values()], axis=0)
+  others["other encoding spaces"] = unflagged & (heads["encoding_space_ref"] != 0)
+  keep = unflagged & ~others["other encoding spaces"]
   echoes = sorted(set(heads["idx"]["contrast"][keep].tolist()))
   echo = int(contrast) if contrast.isdecimal() else contrast
   if len(echoes) == 1 and not contrast:
@@ -157,8 +144,15 @@ def _imaging(path, heads, package, contrast, embedded):
     expected = f"one of the echoes {', '.join(map(str, echoes)) or '(there is none)'}"
     raise ArgumentError("contrast", found, expected)
   keep &= heads["idx"]["contrast"] == echo
+  left_out = {name: int(own.sum()) for name, own in others.items() if own.any()}
   record = {"acquisitions_left_out": left_out, "contrast": str(echo)}
   return np.flatnonzero(keep), record
+
+
+def _flagged(package, heads, name):
+  """Which acquisitions have the flag IS_`name`."""
+  number = getattr(package, f"ACQ_IS_{name}")
+  return heads["flags"] & np.uint64(1 << number - 1) != 0
 
 
 def _refuse_unsupported(path, encoding, heads, package):
@@ -168,7 +162,7 @@ def _refuse_unsupported(path, encoding, heads, package):
     count = len(set(heads["idx"][counter].tolist()))
     if count > 1:
       found = f"{count} {meaning}"
-  if (heads["flags"] & np.uint64(1 << package.ACQ_IS_REVERSE - 1)).any():
+  if _flagged(package, heads, "REVERSE").any():
     found = "readouts in reverse direction (echo-planar imaging)"
   for field in ("active_channels", "number_of_samples", "discard_pre", "discard_post"):
     values = sorted(set(heads[field].tolist()))
@@ -182,26 +176,14 @@ def _refuse_unsupported(path, encoding, heads, package):
 
 def _described(header) -> dict:
   """Matrix, scanner and sequence; nothing about the patient, the place or the date."""
-  encoding, record = header.encoding[0], {}
+  record, axes = {}, operator.attrgetter("x", "y", "z")
   for name in ("encodedSpace", "reconSpace"):
-    space = getattr(encoding, name)
-    matrix, size = space.matrixSize, space.fieldOfView_mm
+    space = getattr(header.encoding[0], name)
     record[name] = {
-      "matrixSize": [matrix.x, matrix.y, matrix.z],
-      "fieldOfView_mm": [size.x, size.y, size.z],
+      "matrixSize": list(axes(space.matrixSize)),
+      "fieldOfView_mm": list(axes(space.fieldOfView_mm)),
     }
-  for name, fields in (
-    (
-      "acquisitionSystemInformation",
-      ("systemVendor", "systemModel", "systemFieldStrength_T"),
-    ),
-    ("sequenceParameters", ("sequence_type", "TR", "TE", "TI", "flipAngle_deg")),
-  ):
-    part = getattr(header, name)
-    values = {field: getattr(part, field, None) for field in fields}
+  for name, fields in _RECORDED.items():
+    values = {field: getattr(getattr(header, name), field, None) for field in fields}
     record[name] = {key: value for key, value in values.items() if value}
   return record
-
-
-def _ismrmrd(path: pathlib.Path):
-  return require("ismrmrd", "data", path, "ISMRM raw data")

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.npy import read_npy
+from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.physics.masks.describe import is_cartesian, is_centred, phase_encode_axis
 from kdmri_jax.saving import replacing
 

@@ -13,7 +13,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.io.h5 import h5_array
 from kdmri_jax.io.mat import read_mat
-from kdmri_jax.io.npy import read_npy
+from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics.masks import describe, files
 

@@ -1,7 +1,7 @@
-"""NumPy archives of slices: the array `image` and optionally `subject`."""
+"""Files of NumPy: one array (.npy), and archives of slices (.npz)."""
 
+import os
 import pathlib
-import zipfile
 
 import numpy as np
 
@@ -9,8 +9,18 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading
 
 
+def read_npy(path: str | os.PathLike) -> np.ndarray:
+  """Reads one array, without pickles.
+
+  Raises:
+    UserError: the file is damaged, or holds Python objects.
+  """
+  with reading(path), open(path, "rb") as file:
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
 def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
-  """Reads one archive.
+  """Reads one archive: the array `image` and optionally `subject`.
 
   Returns:
     `image` [S, H, W], and `subject` [S] as text (1.0 as "1"), None where there is none.
@@ -19,30 +29,26 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     UserError: the file is damaged or not an archive, `image` is missing, empty or of
       another number of axes, or `subject` does not name each slice.
   """
-  with reading(path, zipfile.BadZipFile), path.open("rb") as stream:
+  with reading(path), path.open("rb") as stream:
     file = np.load(stream)
     if not isinstance(file, np.lib.npyio.NpzFile):
       raise ValueError("one array, as numpy.save writes it, and no archive")
     keys = sorted(file)
     images = file["image"] if "image" in keys else None
     subjects = _text(file["subject"]) if "subject" in keys else None
+  found = ""
   if images is None:
     found = f"no array 'image' (the arrays are: {', '.join(keys) or 'none'})"
-    expected = "the slices as `image` [slices, rows, columns]"
+  elif images.ndim != 3 or not images.size:
+    found = f"an array 'image' of shape {images.shape}"
+  elif subjects is not None and (subjects.shape != images.shape[:1] or "" in subjects):
+    empty = " with empty texts" if "" in subjects else ""
+    found = f"an array 'subject' of shape {subjects.shape}{empty}"
+    found += f" for {len(images)} slices"
+  if found:
+    expected = "image [slices, rows, columns], not empty, and one subject per slice"
     remedy = "Save them with numpy.savez(file, image=slices, subject=numbers)."
     raise UserError(path, found, expected, remedy)
-  if images.ndim != 3 or not images.size:
-    expected = "three dimensions (slices, rows, columns), none of them 0"
-    remedy = "Save it with numpy.savez(file, image=slices, subject=numbers)."
-    raise UserError(path, f"an array 'image' of shape {images.shape}", expected, remedy)
-  if subjects is not None and (subjects.shape != images.shape[:1] or "" in subjects):
-    empty = " with empty texts" if "" in subjects else ""
-    raise UserError(
-      path,
-      f"an array 'subject' of shape {subjects.shape}{empty} for {len(images)} slices",
-      "one subject per slice",
-      "Save both with numpy.savez(file, image=slices, subject=numbers).",
-    )
   return images, subjects
 
 
