@@ -12,7 +12,6 @@ from kdmri_jax.config import ExperimentConfig, TaskConfig
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.physics.acquisition import build
-from kdmri_jax.training import fingerprint
 from kdmri_jax.training.given import find
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
@@ -95,9 +94,7 @@ def _weights(config: ExperimentConfig, folder: WorkDir, stage: str, shapes: Any)
     found = "a stage that is not finished"
     remedy = "Repeat the command of its run to finish it."
     raise UserError(trained.path, found, "one trained to its last epoch", remedy)
-  data = read_data(folder.path)
-  trained.check(fingerprint.describe(config, data, folder.seed, stage, folder.digest))
-  return trained.weights(shapes)
+  return folder.trained(stage).weights(shapes)
 
 
 def _given_weights(text: str, folder: WorkDir, stage: str, model, shapes: Any) -> Any:

@@ -16,12 +16,11 @@ from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, fingerprint, leaks, parallel
-from kdmri_jax.training import stage_loop as stage_lib
+from kdmri_jax.training import batches, fingerprint, leaks, parallel, stage_loop
 from kdmri_jax.training.checkpoint import Progress
 from kdmri_jax.training.given import Origin
 from kdmri_jax.training.interrupt import Interrupt
-from kdmri_jax.training.stage import Setting, Stage
+from kdmri_jax.training.stage import Stage
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.stage_networks import complete
 from kdmri_jax.training.stage_plans import StagePlans
@@ -85,9 +84,8 @@ class Experiment:
       devices: other devices to train on; None keeps them.
     """
     other = copy.copy(self)
-    other.seed = seed
-    other.workdir = WorkDir(self.workdir.path, seed, self.task)
-    other.devices = devices or self.devices
+    other.seed, other.devices = seed, devices or self.devices
+    other.workdir = dataclasses.replace(self.workdir, seed=seed)
     return other
 
   def for_task(self, task: str) -> "Experiment":
@@ -96,10 +94,9 @@ class Experiment:
     Its dataset has that task's acquisition and held-out slices; the config's
     `evaluation` keeps the entries of the task.
     """
-    data = self.data  # of all tasks
     other = copy.copy(self)
-    other._data, other.task = data, task
-    other.workdir = WorkDir(self.workdir.path, self.seed, task)
+    other._data, other.task = self.data, task  # the record is of all tasks
+    other.workdir = dataclasses.replace(self.workdir, task=task)
     number = list(self.config.all_tasks).index(task)
     own = {
       shape: Acquisition(*(None if x is None else x[[number]] for x in whole))
@@ -126,42 +123,33 @@ class Experiment:
           raise unknown("stages", name, self.config.pipeline)
     self._check_needs(names)
     self.workdir.check(self.config, self.data)
-    origins = {name: self.origin(name) for name in self.given}
     for name in self.config.pipeline:
-      if name in origins:
-        self._folder(name).give(vars(origins[name]), write=False)
+      if name in self.given:
+        self._folder(name).give(vars(self.origin(name)), write=False)
       else:
         self._folder(name).check(self._record(name))
     self.workdir.claim(self.config, self.data)
-    for name, origin in origins.items():
-      self._folder(name).give(vars(origin), write=True)
-      logging.info("%s: given: %s", name, origin.text)
+    for name in self.given:
+      self._folder(name).give(vars(self.origin(name)), write=True)
+      logging.info("%s: given: %s", name, self.origin(name).text)
     for note in self.given_notes():
       logging.warning("%s", note)
 
-  def train(
-    self, names: Sequence[str], signal: Interrupt, label: str = "", row: int = 0
-  ) -> None:
+  def train(self, names: Sequence[str], signal: Interrupt) -> None:
     """Trains those of the named stages that are not finished, in pipeline order.
 
     Args:
       names: stages, as `claim` has checked them.
       signal: requests a stop, see `interrupt.caught`.
-      label: precedes the stages' names in messages.
-      row: line of the progress bar, where several are shown.
 
     Raises:
-      UserError: see `stage.train`.
+      UserError: see `stage_loop.train`.
       Interrupted: a signal stopped it; the state was saved.
     """
-    acquisitions = self.dataset.acquisitions
-    setting = Setting(
-      self.config, acquisitions, self.devices, self.seed, signal, label, row
-    )
     for name in self.config.pipeline:
       if name in names and not self.is_finished(name):
         self._folder(name).begin(self._record(name))
-        stage_lib.train(self._make_stage(name), setting)
+        stage_loop.train(self._make_stage(name, signal))
 
   @property
   def data(self) -> dict[str, Any]:
@@ -207,8 +195,7 @@ class Experiment:
     Raises:
       UserError: they were trained with other settings, or changed since.
     """
-    shapes = jax.eval_shape(lambda: self.initial_params(name))
-    return self._weights(name, shapes)
+    return self._weights(name, jax.eval_shape(lambda: self.initial_params(name)))
 
   def _weights(self, name: str, shapes: Any, item: str = "best") -> Any:
     if name in self.given:
@@ -230,45 +217,43 @@ class Experiment:
 
   def initial_params(self, name: str) -> Any:
     """Random weights; stages of the same model start from the same ones."""
-    key = jax.random.fold_in(
-      jax.random.key(self.seed),
-      zlib.crc32(self.config.stages[name].model.encode()) % 2**31,
-    )
-    batch = self._example()
+    model = self.config.stages[name].model
+    key = jax.random.key(self.seed)
+    key = jax.random.fold_in(key, zlib.crc32(model.encode()) % 2**31)
+    slices = batches.take(self.dataset.train.parts[0], np.array([0]))
+    masks = self.dataset.acquisitions[shape_of(slices)].masks
+    batch = complete(slices, Acquisition(masks))
     # Not jitted: compiling all the draws takes longer than running them.
     return self.models[name].init(key, batch.zero_filled, batch.measurement)["params"]
 
-  def _example(self):
-    slices = batches.take(self.dataset.train.parts[0], np.array([0]))
-    masks = self.dataset.acquisitions[shape_of(slices)].masks
-    return complete(slices, Acquisition(masks))
-
-  def _make_stage(self, name: str) -> Stage:
+  def _make_stage(self, name: str, signal: Interrupt) -> Stage:
     return Stage(
       name=name,
       config=self.config.stages[name],
+      experiment=self.config,
       networks=self.plans.networks(name, self.seed),
       params=self.start_params(name),
       train=self.plans.slices(name, "train"),
       validation=self.plans.slices(name, "validation"),
       teacher_params=tuple(map(self.best, self.config.stages[name].all_teachers)),
+      acquisitions=self.dataset.acquisitions,
+      devices=self.devices,
       directory=self.workdir.stage(name),
+      signal=signal,
     )
 
   def _check_needs(self, names: Sequence[str]) -> None:
     """Refuses stages without those that teach or start them, directly or not."""
-    wanted = list(names)
-    for name in wanted:
-      stage = self.config.stages[name]
-      for needed in (*stage.all_teachers, stage.start_from.partition("/")[0]):
-        if needed and needed not in wanted and not self.is_finished(needed):
-          wanted.append(needed)
-    missing = [n for n in self.config.pipeline if n in wanted and n not in names]
-    if missing:
-      together = [name for name in self.config.pipeline if name in wanted]
+    wanted = self.config.with_sources(names, self.is_finished)
+    together = [
+      name
+      for name in self.config.pipeline
+      if name in names or (name in wanted and not self.is_finished(name))
+    ]
+    if missing := [repr(name) for name in together if name not in names]:
       raise UserError(
         f"--stages={','.join(names)}",
-        f"no finished stage {', '.join(map(repr, missing))} in {self.workdir.path}",
+        f"no finished stage {', '.join(missing)} in {self.workdir.path}",
         "the stages that teach these ones or that these start from",
         f"Train them, too: --stages={','.join(together)}.",
       )

@@ -1,8 +1,6 @@
 """Records of training: settings of a stage, and digests of its weights."""
 
-import json
-import os
-import re
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,11 +9,11 @@ import numpy as np
 
 from kdmri_jax import __version__
 from kdmri_jax import config as config_lib
-from kdmri_jax.config import DataConfig, ExperimentConfig
+from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import digests
-from kdmri_jax.errors import UserError
 
-# The keys of the data's record that a stage's weights depend on.
+# The keys of an experiment and of the data's record that a stage's weights depend on.
+_SETTINGS = ("batch_size", "teacher_cache_type", "vgg_weights", "augment")
 _DATA = (
   "source",
   "scaling",
@@ -63,55 +61,20 @@ def describe(
     ways of measuring, the data, and the digests of its initial weights and its
     teachers' weights.
   """
-  settings = config_lib.to_dict(config)
-  stage, own = settings["stages"][name], config.stages[name]
-  measured = {key: settings[key] for key in ("mask", "noise")}
-  if config.tasks:
-    measured = {"tasks": settings["tasks"]}
-  for each in (measured, *measured.get("tasks", {}).values()):
-    if "mask" in each:
-      each["mask"] = {k: v for k, v in each["mask"].items() if k != "path"}
-  needed = dict.fromkeys(filter(None, (*own.all_teachers, own.start_from)))
+  settings, stage = config_lib.to_dict(config), config.stages[name]
+  for task in (settings, *settings["tasks"].values()):
+    del task["mask"]["path"]  # the data's record has the mask's digest
+  measured = ("tasks",) if config.tasks else ("mask", "noise")
   return {
     "version": __version__,
     "seed": seed,
-    **{
-      key: settings[key]
-      for key in ("batch_size", "teacher_cache_type", "vgg_weights", "augment")
-    },
-    "stage": stage,
-    "model": settings["models"][own.model],
-    "branches": settings["models"].get(own.branches),
-    **measured,
+    **{key: settings[key] for key in (*_SETTINGS, *measured)},
+    "stage": settings["stages"][name],
+    "model": settings["models"][stage.model],
+    "branches": settings["models"].get(stage.branches),
     "data": {key: data.get(key) for key in _DATA},
-    "weights_of": {other: weights_of(other) for other in needed},
+    "weights_of": {other: weights_of(other) for other in stage.sources},
   }
-
-
-def training_set(config: DataConfig, data: Mapping[str, Any]) -> dict[str, Any]:
-  """The training subjects of a run: a population, and per subject the slices' digests.
-
-  Subjects of one name are the same only within a population; phantoms of another seed
-  are another population.
-  """
-  phantoms = config.source == "phantom"
-  population = f"phantoms of seed {config.phantom.seed}" if phantoms else ""
-  return {"population": population, "subjects": data["training_slices"]}
-
-
-def differences(before: Any, now: Any, where: str = "") -> list[tuple[str, Any, Any]]:
-  """(dotted key, value before, value now) of all differences of two JSON values."""
-  if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-    before, now = dict(enumerate(before)), dict(enumerate(now))
-  if isinstance(before, dict) and isinstance(now, dict):
-    return [
-      difference
-      for key in sorted({*before, *now}, key=str)
-      for difference in differences(
-        before.get(key), now.get(key), f"{where}.{key}" if where else str(key)
-      )
-    ]
-  return [] if before == now else [(where, before, now)]
 
 
 def in_words(
@@ -123,42 +86,29 @@ def in_words(
   """ "KEY: VALUE there, VALUE here" of each difference; "" without any.
 
   Args:
-    there: an object that was read from a JSON file.
-    here: another one, or values that can be written as one.
+    there: nested dicts and sequences, such as an object from a JSON file.
+    here: likewise; an empty group is like none.
     is_free: whether a key may differ.
     more: further differences in words.
   """
+  old, new = _values(there), _values(here)
   words = [
-    f"{key}: {old!r} there, {new!r} here"
-    for key, old, new in differences(there, json.loads(json.dumps(here)))
-    if not is_free(key)
+    f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"
+    for key in sorted({*old, *new})
+    if old.get(key) != new.get(key) and not is_free(key)
   ]
-  words += more
+  return shortened([*words, *more], "; ")
+
+
+def shortened(words: Sequence[str], separator: str) -> str:
+  """The words in a row; of many the first ones and their number."""
   rest = len(words) - _MOST_SHOWN
-  return "; ".join(words[:_MOST_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
+  more = [f"and {rest} more"] if rest > 0 else []
+  return separator.join([*words[:_MOST_SHOWN], *more])
 
 
-def check(
-  path: str | os.PathLike, there: Mapping[str, Any], here: Mapping[str, Any]
-) -> None:
-  """Refuses a stage's folder whose record differs from this run's stage.
-
-  Args:
-    path: the folder.
-    there: the record in the folder.
-    here: the record of this run's stage; weights that are not known yet are not
-      compared.
-
-  Raises:
-    UserError: lists the differences.
-  """
-  unknown = [re.escape(key) for key, known in here["weights_of"].items() if not known]
-  free = re.compile(rf"version|weights_of\.({'|'.join(unknown)})")
-  if found := in_words(there, here, free.fullmatch):
-    raise UserError(
-      path,
-      f"a stage that was trained with other settings: {found}",
-      "the stage of this run",
-      "Remove this folder to train the stage again. To use weights of another run, "
-      "set the stage's `given` to that run's WORKDIR/STAGE.",
-    )
+def _values(tree: Mapping) -> dict[str, Any]:
+  """The values in nested dicts and sequences, by dotted key."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: x is None)
+  keystr = functools.partial(jax.tree_util.keystr, simple=True, separator=".")
+  return {keystr(path): value for path, value in leaves}

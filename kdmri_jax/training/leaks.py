@@ -9,7 +9,7 @@ from kdmri_jax.data.digests import CONSTANT
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError
 from kdmri_jax.training import fingerprint
-from kdmri_jax.training.given import Origin
+from kdmri_jax.training.given import Origin, population
 
 # The keys of a training's record about its images and their measurement.
 _SETTINGS = ("mask", "noise", "tasks", "data")
@@ -17,7 +17,6 @@ _DIGESTS = {
   "train_digest": "other training images",
   "mask_digest": "another mask",
 }
-_MOST_NAMED = 5
 
 
 def refuse(
@@ -37,7 +36,7 @@ def refuse(
   Raises:
     UserError: names them.
   """
-  here = fingerprint.training_set(config.data, {"training_slices": {}})["population"]
+  here = population(config.data)
   seen = set()
   for there in origin.training_sets:
     subjects = there["subjects"]
@@ -48,12 +47,10 @@ def refuse(
       if same_name or own & slices:
         seen.add(volume.subject)
   if seen:
-    names = sorted(seen)
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     raise UserError(
       f"config.stages.{name}.given",
-      f"{origin.text}, which was trained on {', '.join(names[:_MOST_NAMED])}{more}: "
-      "subjects that this run evaluates",
+      f"{origin.text}, which was trained on "
+      f"{fingerprint.shortened(sorted(seen), ', ')}: subjects that this run evaluates",
       "weights that were trained without the evaluated subjects",
       "Evaluate others (config.data.test; without it the validation subjects are "
       "evaluated), or give weights that have not seen these.",

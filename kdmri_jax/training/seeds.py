@@ -49,7 +49,7 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
       _say(len(pipeline.devices), local[0].platform)
     for each in in_turn:
       try:
-        each.train(names, signal, _label(each, config.seeds))
+        each.train(names, signal)
       except UserError as error:
         errors.append(error)
   if errors:
@@ -77,8 +77,7 @@ def _train_beside(pipelines, names, signal, local) -> list[UserError]:
     row = waiting.pop()
     try:
       with jax.default_device(local[row]):
-        each = each.for_seed(each.seed, [local[row]])
-        each.train(names, signal, _label(each, len(pipelines)), row)
+        each.for_seed(each.seed, [local[row]]).train(names, signal)
     finally:
       waiting.append(row)
 
@@ -90,10 +89,6 @@ def _train_beside(pipelines, names, signal, local) -> list[UserError]:
       except UserError as error:
         errors.append(error)
   return errors
-
-
-def _label(pipeline: Experiment, seeds: int) -> str:
-  return f"seed {pipeline.seed}: " if seeds > 1 else ""
 
 
 def _say(devices: int, platform: str, seeds: Sequence[int] = ()) -> None:

@@ -1,5 +1,6 @@
 """The folder of a stage: its record and its checkpoints."""
 
+import contextlib
 import pathlib
 from typing import Any
 
@@ -34,10 +35,8 @@ class StageFolder:
     """The progress of the stage; None when it has not begun."""
     if not self.checkpoints.is_dir():
       return None
-    checkpoints = Checkpoints(self.checkpoints, read_only=True)
-    progress = checkpoints.progress()
-    checkpoints.close()
-    return progress
+    with self._reading() as checkpoints:
+      return checkpoints.progress()
 
   def is_finished(self) -> bool:
     """Whether the stage has been trained to its last epoch."""
@@ -54,11 +53,12 @@ class StageFolder:
     Raises:
       UserError: they cannot be read, or were changed after the training.
     """
-    checkpoints = Checkpoints(self.checkpoints, read_only=True)
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    params = checkpoints.best(like, item)
-    checkpoints.close()
-    return params
+    with self._reading() as checkpoints:
+      return checkpoints.best(like, item)
+
+  def _reading(self) -> contextlib.closing[Checkpoints]:
+    return contextlib.closing(Checkpoints(self.checkpoints, read_only=True))
 
   def digests(self) -> dict[str, str]:
     """Digests of a finished stage's weights, see `Progress.weights`; else {}."""
@@ -110,7 +110,11 @@ class StageFolder:
     return records.read(self.path / RECORD, _REMEDY)
 
   def check(self, expected: dict[str, Any]) -> None:
-    """Refuses a stage that was trained with another record than `expected`.
+    """Refuses a stage that was trained with another record.
+
+    Args:
+      expected: the record of this run's stage; weights that are not known yet are not
+        compared.
 
     Raises:
       UserError: lists the differences.
@@ -122,8 +126,18 @@ class StageFolder:
         "a stage that this run trains",
         "Set the stage's `given` again, or choose another --workdir.",
       )
-    if self.progress() is not None:
-      fingerprint.check(self.path, self.record(), expected)
+    if self.progress() is None:
+      return
+    unknown = [key for key, known in expected["weights_of"].items() if not known]
+    free = {"version", *(f"weights_of.{key}" for key in unknown)}
+    if found := fingerprint.in_words(self.record(), expected, free.__contains__):
+      raise UserError(
+        self.path,
+        f"a stage that was trained with other settings: {found}",
+        "the stage of this run",
+        "Remove this folder to train the stage again. To use weights of another run, "
+        "set the stage's `given` to that run's WORKDIR/STAGE.",
+      )
 
   def begin(self, record: dict[str, Any]) -> None:
     """Writes the record before the first step; checks it when a training continues.

@@ -160,17 +160,15 @@ def init_auxiliary(
   if networks.branches is None and not any(t.owns_weights for t in networks.terms):
     return {}
   batch = complete(slices, acquisition)
-  return _init_guides(networks, params, teacher_params, batch, key)
+  return _init_auxiliary(networks, params, teacher_params, batch, key)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _init_guides(networks: Networks, params, teacher_params, batch: Batch, key):
+def _init_auxiliary(networks: Networks, params, teacher_params, batch: Batch, key):
   auxiliary = _init_branches(networks, params, batch, key)
   _, features = forward(networks, params, auxiliary, batch)
-  hints = teach(networks, teacher_params, batch)
-  return auxiliary | objective.make_auxiliary(
-    networks.terms, features, batch, hints, _no_extras(batch), key
-  )
+  inputs = objective.undrawn(batch, teach(networks, teacher_params, batch))
+  return auxiliary | objective.make_auxiliary(networks.terms, features, inputs, key)
 
 
 def _init_branches(networks: Networks, params, batch: Batch, key):
@@ -179,14 +177,6 @@ def _init_branches(networks: Networks, params, batch: Batch, key):
   _, features = _run(networks.model, params, batch)
   variables = networks.branches.init(key, features, batch.measurement)
   return {"branches": variables["params"]}
-
-
-def _no_extras(batch: Batch) -> objective.Extras:
-  return objective.Extras(jnp.zeros(()), _no_draws(batch))
-
-
-def _no_draws(slices: Slices | Batch) -> Array:
-  return jnp.zeros(len(slices.target), jnp.uint32)
 
 
 def fit_terms(
@@ -204,9 +194,8 @@ def fit_terms(
     UserError: layers are missing, or a term cannot be computed from them; names it.
   """
   key = jax.random.key(0)
-  batch = jax.eval_shape(
-    functools.partial(vary, networks), slices, acquisition, _no_draws(slices)
-  )
+  draws = jnp.zeros(len(slices.target), jnp.uint32)
+  batch = jax.eval_shape(functools.partial(vary, networks), slices, acquisition, draws)
 
   def init(model, batch):
     return model.init(key, batch.zero_filled, batch.measurement)["params"]
@@ -235,8 +224,17 @@ def fit_terms(
 
 def _trace(term: Term, student, teacher, batch: Batch) -> None:
   """Refuses a term that cannot be computed from layers of these shapes."""
+
+  def value(student, teacher, batch):
+    hints = None  # without a teacher
+    if teacher:
+      hints = objective.represent_teacher([term], teacher, batch.target)
+    inputs = objective.undrawn(batch, hints)
+    auxiliary = objective.make_auxiliary([term], student, inputs, jax.random.key(0))
+    return objective.evaluate([term], auxiliary, student, inputs)
+
   try:
-    jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
+    jax.eval_shape(value, student, teacher, batch)
   except Exception as error:  # a loss of the user's may raise anything
     if isinstance(error, ArgumentError) and error.where == "loss":
       where = f"{term.name}.loss"
@@ -248,13 +246,3 @@ def _trace(term: Term, student, teacher, batch: Batch) -> None:
       f"({type(error).__name__}: {error})",
       "layers of matching number and shapes",
     ) from error
-
-
-def _compute(terms: Sequence[Term], student, teacher, batch: Batch):
-  """The terms' values from features of both networks, {} without a teacher."""
-  hints = objective.represent_teacher(terms, teacher, batch.target) if teacher else None
-  extras = _no_extras(batch)
-  auxiliary = objective.make_auxiliary(
-    terms, student, batch, hints, extras, jax.random.key(0)
-  )
-  return objective.evaluate(terms, auxiliary, student, batch, hints, extras)

@@ -1,12 +1,13 @@
 """Validates a stage's network, for the choice of its best weights."""
 
+import collections
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
 from kdmri_jax.training import batches, parallel
-from kdmri_jax.training.stage import Setting
+from kdmri_jax.training.stage import Stage
 from kdmri_jax.training.stage_networks import Teacher
 from kdmri_jax.training.step import Steps, TrainState
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
@@ -16,28 +17,27 @@ class Validation:
   """Validates one stage.
 
   Args:
+    stage: the stage; its validation slices with the teacher's hints if these are kept.
     steps: its compiled functions.
-    setting: the settings of the run.
-    parts: the slices, with the teacher's hints if these are kept.
-    teachers: its teacher on the host, and on the devices.
-    acquisitions: `setting.acquisitions`, on the devices.
+    teacher: its teacher, on the devices.
+    acquisitions: `stage.acquisitions`, on the devices.
   """
 
   def __init__(
     self,
+    stage: Stage,
     steps: Steps,
-    setting: Setting,
-    parts: Sequence[Slices],
-    teachers: tuple[Teacher, Teacher],
+    teacher: Teacher,
     acquisitions: Mapping[Shape, Acquisition],
   ):
-    self._steps, self._setting = steps, setting
-    self._parts = parallel.keep(tuple(parts), setting.devices)
-    self._order = batches.in_order(batches.counts(parts), setting.config.batch_size)
-    self._one_teacher, self._teacher = teachers
-    self._acquisitions = acquisitions
-    asked, count = setting.config.steps_per_dispatch, len(self._order)
-    self._in_groups = parallel.at_once(asked, self._parts, setting.devices, count) > 1
+    self._steps, self._teacher, self._acquisitions = steps, teacher, acquisitions
+    self._parts = parallel.keep(stage.validation, stage.devices)
+    self._batch_size = stage.experiment.batch_size
+    self._one_device = len(stage.devices) == 1
+    counts = batches.counts(stage.validation)
+    self._order = batches.in_order(counts, self._batch_size)
+    asked, count = stage.experiment.steps_per_dispatch, len(self._order)
+    self._in_groups = parallel.at_once(asked, self._parts, stage.devices, count) > 1
 
   def first(self, state: TrainState) -> dict[str, float]:
     """The values of the terms in the first batch, or in the first group of batches."""
@@ -50,13 +50,13 @@ class Validation:
     Returns:
       "mse" and "l1" of the images, every term of the loss, and "loss".
     """
-    sums: dict[str, float] = {}
+    sums: dict[str, float] = collections.defaultdict(float)
     for errors, values in map(jax.device_get, self._validated(state)):
-      for key, value in errors.items():
-        sums[key] = sums.get(key, 0.0) + float(np.sum(value))
       size = errors["mse"].shape[-1]
+      for key, value in errors.items():
+        sums[key] += float(np.sum(value))
       for key, value in values.items():
-        sums[key] = sums.get(key, 0.0) + float(np.sum(value)) * size
+        sums[key] += float(np.sum(value)) * size
     count = sum(len(batch.rows) for batch in self._order)
     return {key: value / count for key, value in sums.items()}
 
@@ -69,15 +69,11 @@ class Validation:
 
   def _batch(self, state: TrainState, batch: Slices):
     """The errors of its images, and the values of the terms."""
-    shape, one_device = shape_of(batch), len(self._setting.devices) == 1
-    if one_device or len(batch.target) == self._setting.config.batch_size:
-      acquisition = self._acquisitions[shape]
-      return self._steps.validate(state, self._teacher, batch, acquisition)
+    arguments = state, self._teacher, batch, self._acquisitions[shape_of(batch)]
+    if self._one_device or len(batch.target) == self._batch_size:
+      return self._steps.validate(*arguments)
     # On one device, so with arrays that are not distributed over several.
-    acquisition = self._setting.acquisitions[shape]
-    return self._steps.validate_rest(
-      jax.device_get(state), self._one_teacher, batch, acquisition
-    )
+    return self._steps.validate_rest(*jax.device_get(arguments))
 
   def _group(self, state: TrainState, group: Sequence[batches.Rows]):
     """The same for several batches in one dispatch, with one more axis."""

@@ -1,6 +1,7 @@
 """A run's folder: its config, its lock, and the folders of its stages."""
 
 import contextlib
+import dataclasses
 import fcntl
 import pathlib
 import re
@@ -24,25 +25,23 @@ _REMEDY = "Choose another --workdir, or remove this file."
 _NAME = "Name the --workdir that `kdmri run` wrote."
 
 
+@dataclasses.dataclass(frozen=True)
 class WorkDir:
   """The folder of a run.
 
   Attributes:
     path: the folder.
     seed: the seed of the weights.
-    seed_path: the folder of the seed.
     task: the task of the results; "" where there is one.
   """
 
-  def __init__(self, path: pathlib.Path, seed: int, task: str = ""):
-    self.path = path
-    self.seed = seed
-    self.seed_path = path / f"seed_{seed}"
-    self.task = task
+  path: pathlib.Path
+  seed: int
+  task: str = ""
 
   def stage(self, name: str) -> pathlib.Path:
     """The folder of a stage, or of another row of the comparison."""
-    return self.seed_path / name
+    return self.path / f"seed_{self.seed}" / name
 
   def results(self, name: str) -> pathlib.Path:
     """Folder of a stage's reconstructions."""
@@ -86,6 +85,17 @@ class WorkDir:
     stage, _, item = name.partition("/")
     return StageFolder(self.stage(stage)).digests().get(item or "best", "")
 
+  def trained(self, name: str) -> StageFolder:
+    """The folder of a stage that this run has trained.
+
+    Raises:
+      UserError: its record is not that of this run's stage.
+    """
+    config, data = read_config(self.path), read_data(self.path)
+    folder = StageFolder(self.stage(name))
+    folder.check(fingerprint.describe(config, data, self.seed, name, self.digest))
+    return folder
+
   def check(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
     """Refuses the folder of another run.
 
@@ -98,16 +108,13 @@ class WorkDir:
         version of this package that this one cannot read.
     """
     check_format(self.path)
-    for name, value, is_free, what in _claims(config, dataset):
-      path = self.path / name
-      if not path.exists():
-        continue
-      before = records.read(path, _REMEDY)
+    for path, value, is_free in self._claims(config, dataset):
+      before = records.read(path, _REMEDY) if path.exists() else value
       if different := fingerprint.in_words(before, value, is_free):
         raise UserError(
           path,
-          f"other {what} than this run's: {different}",
-          "the ones of this work directory",
+          f"another {path.stem} than this run's: {different}",
+          "the one of this work directory",
           "Choose another --workdir, or remove this one to start again.",
         )
 
@@ -117,10 +124,17 @@ class WorkDir:
     Data that have moved are the same data, and are recorded at their new place.
     """
     self.check(config, dataset)
-    for name, value, *_ in _claims(config, dataset):
-      records.write(self.path / name, value)
-    records.write(
-      self.path / _FORMAT_FILE, {"format": FORMAT, "kdmri_jax": __version__}
+    for path, value, _ in self._claims(config, dataset):
+      records.write(path, value)
+    version = {"format": FORMAT, "kdmri_jax": __version__}
+    records.write(self.path / _FORMAT_FILE, version)
+
+  def _claims(self, config: ExperimentConfig, dataset: dict[str, Any]):
+    """File, content and free keys of each record of a run."""
+    settings = config_lib.to_dict(config)
+    return (
+      (self.path / "config.json", settings, config_lib.is_free),
+      (self.path / "dataset.json", dataset, _FREE_RECORDS.fullmatch),
     )
 
 
@@ -163,11 +177,3 @@ def read_data(path: pathlib.Path) -> dict[str, Any]:
     UserError: there is none, or it cannot be read.
   """
   return records.read(path / "dataset.json", _NAME, "shapes")
-
-
-def _claims(config: ExperimentConfig, dataset: dict[str, Any]):
-  """Name, value, free keys and content of each record of a run."""
-  return (
-    ("config.json", config_lib.to_dict(config), config_lib.is_free, "settings"),
-    ("dataset.json", dataset, _FREE_RECORDS.fullmatch, "data"),
-  )

@@ -119,7 +119,7 @@ class TestSweep:
   def test_a_killed_run_ends_the_same(self, sweep, tmp_path, monkeypatch):
     folder, _ = sweep
     given = folder / "alpha25" / "teacher"
-    step, count = stage_loop._Loop._step, 0
+    step, count = stage_loop._Loop._dispatch, 0
 
     def killing(*arguments):
       nonlocal count
@@ -129,7 +129,7 @@ class TestSweep:
       return step(*arguments)
 
     with monkeypatch.context() as patch:
-      patch.setattr(stage_loop._Loop, "_step", killing)
+      patch.setattr(stage_loop._Loop, "_dispatch", killing)
       with pytest.raises(Interrupted):
         train(make(tmp_path, given=given))
     train(make(tmp_path, given=given))

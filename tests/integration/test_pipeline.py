@@ -197,7 +197,7 @@ def _per_slice_mean(report, model):
 
 
 def _checkpoint_times(pipeline):
-  paths = sorted(pipeline.workdir.seed_path.glob("*/checkpoints/*"))
+  paths = sorted(pipeline.workdir.stage("").glob("*/checkpoints/*"))
   return {path: path.stat().st_mtime_ns for path in paths}
 
 

@@ -17,6 +17,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.report import write_reports
 from kdmri_jax.training import batches, log, parallel, step
 from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.stage_networks import Teacher
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -255,7 +256,7 @@ def test_each_shape_is_compiled_once(tmp_path):
   experiment = two_shapes(tmp_path)
   experiment.devices = 1
   pipeline = Experiment(config_lib.parse(experiment), tmp_path / "run")
-  stage = pipeline._make_stage("teacher")
+  stage = pipeline._make_stage("teacher", Interrupt())
   optimiser = step.make_optimiser(stage.config, 1)
   steps = step.make_steps(stage.networks, optimiser, pipeline.devices)
   state = step.init_state(stage.params, {}, optimiser)
