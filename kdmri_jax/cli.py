@@ -123,17 +123,12 @@ def _place(error: BaseException) -> str:
 
 
 def _show_own_messages() -> None:
-  """Shows this package's messages as plain lines, and only warnings of other packages.
-
-  Orbax warns whenever a folder of checkpoints is opened to be read.
-  """
+  """Shows this package's messages as plain lines, and warnings alone of others."""
   here = str(pathlib.Path(__file__).parent)
 
   def shown(record):
-    hidden = standard_logging.INFO
-    if "orbax" in record.pathname:
-      hidden = standard_logging.WARNING
-    return record.pathname.startswith(here) or record.levelno > hidden
+    own = record.pathname.startswith(here)
+    return own or record.levelno > standard_logging.INFO
 
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()

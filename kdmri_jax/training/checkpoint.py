@@ -14,7 +14,7 @@ from absl import logging
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import require_space, saving
-from kdmri_jax.training import fingerprint
+from kdmri_jax.training import records
 from kdmri_jax.training.step import TrainState
 
 # Orbax warns whenever a folder is opened for reading.
@@ -100,7 +100,7 @@ class Checkpoints:
     items, progress = _items(snapshot), snapshot.progress
     if progress.finished:
       kept = (name for name in ("best", "branches") if name in items)
-      progress.weights = {name: fingerprint.of_weights(items[name]) for name in kept}
+      progress.weights = {name: records.of_weights(items[name]) for name in kept}
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
     require_space(self._directory, 2 * size + _OVERHEAD)
     with saving(self._directory):
@@ -142,7 +142,7 @@ class Checkpoints:
       UserError: the checkpoint is damaged, of another network, or was changed.
     """
     read, progress = self._read({item: jax.device_get(like)})
-    if fingerprint.of_weights(read[item]) != progress.weights.get(item):
+    if records.of_weights(read[item]) != progress.weights.get(item):
       raise self._unreadable("its weights have another digest than those trained here")
     return read[item]
 
@@ -163,12 +163,10 @@ class Checkpoints:
       raise self._unreadable(error) from error
 
   def _unreadable(self, reason: object) -> UserError:
-    return UserError(
-      self._directory,
-      f"a checkpoint that cannot be read ({reason})",
-      "an intact checkpoint of this network",
-      "Remove this folder to train the stage again.",
-    )
+    found = f"a checkpoint that cannot be read ({reason})"
+    expected = "an intact checkpoint of this network"
+    remedy = "Remove this folder to train the stage again."
+    return UserError(self._directory, found, expected, remedy)
 
 
 def _items(snapshot: Snapshot) -> dict[str, Any]:

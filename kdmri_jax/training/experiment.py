@@ -16,7 +16,7 @@ from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, fingerprint, leaks, parallel, stage_loop
+from kdmri_jax.training import batches, leaks, parallel, records, stage_loop
 from kdmri_jax.training.checkpoint import Progress
 from kdmri_jax.training.given import Origin
 from kdmri_jax.training.interrupt import Interrupt
@@ -160,14 +160,8 @@ class Experiment:
     return StageFolder(self.workdir.stage(name))
 
   def _record(self, name: str) -> dict[str, Any]:
-    return fingerprint.describe(self.config, self.data, self.seed, name, self._digest)
-
-  def _digest(self, name: str) -> str:
-    """Digest of the weights of "STAGE" or "STAGE/branches"; "" before the end."""
-    stage, _, item = name.partition("/")
-    if stage not in self.given:
-      return self.workdir.digest(name)
-    return self.origin(stage).digests.get(item or "best", "")
+    digest = self.workdir.digest
+    return records.describe(self.config, self.data, self.seed, name, digest)
 
   def origin(self, name: str) -> Origin:
     """The origin of a given stage."""
@@ -231,7 +225,7 @@ class Experiment:
       name=name,
       config=self.config.stages[name],
       experiment=self.config,
-      networks=self.plans.networks(name, self.seed),
+      networks=self.plans.networks[name]._replace(seed=self.seed),
       params=self.start_params(name),
       train=self.plans.slices(name, "train"),
       validation=self.plans.slices(name, "validation"),

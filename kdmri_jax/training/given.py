@@ -18,7 +18,7 @@ from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import CHECKPOINTS
 from kdmri_jax.io.reading import reading
-from kdmri_jax.training import fingerprint
+from kdmri_jax.training import records
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
 
@@ -35,7 +35,7 @@ class Origin:
     text: a description, such as "runs/other/teacher, seed 42".
     digests: of its weights, as `Progress.weights`; for outputs the digest of the
       images.
-    record: of its training, see `fingerprint.describe`; None where unknown.
+    record: of its training, see `records.describe`; None where unknown.
     training_sets: its training subjects, including those of stages that it depends on:
       dicts {"population", "subjects": {name: digests of slices}}.
     complete: whether the list of training subjects is complete, as far as known.
@@ -78,7 +78,7 @@ class Given:
   @functools.cached_property
   def digest(self) -> str:
     """Digest of the weights."""
-    return fingerprint.of_weights(self.params)
+    return records.of_weights(self.params)
 
 
 class GivenRun(Given):
@@ -306,6 +306,6 @@ def _require_same(here: nn.Module, there: nn.Module, text: str, where: str) -> N
     names = {field.name for field in dataclasses.fields(network)}.difference(_FREE)
     return {name: getattr(network, name) for name in names}
 
-  if different := fingerprint.in_words(settings(there), settings(here)):
+  if different := records.in_words(settings(there), settings(here)):
     found = f"{text!r}, another network ({different})"
     raise UserError(where, found, "the settings of the stage's network")

@@ -8,7 +8,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data.digests import CONSTANT
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError
-from kdmri_jax.training import fingerprint
+from kdmri_jax.training import records
 from kdmri_jax.training.given import Origin, population
 
 # The keys of a training's record about its images and their measurement.
@@ -50,7 +50,7 @@ def refuse(
     raise UserError(
       f"config.stages.{name}.given",
       f"{origin.text}, which was trained on "
-      f"{fingerprint.shortened(sorted(seen), ', ')}: subjects that this run evaluates",
+      f"{records.shortened(sorted(seen), ', ')}: subjects that this run evaluates",
       "weights that were trained without the evaluated subjects",
       "Evaluate others (config.data.test; without it the validation subjects are "
       "evaluated), or give weights that have not seen these.",
@@ -73,7 +73,7 @@ def notes(name: str, origin: Origin, here: Mapping[str, Any]) -> list[str]:
     others = [
       text for key, text in _DIGESTS.items() if there["data"][key] != here["data"][key]
     ]
-    if words := fingerprint.in_words(there, here, free, others):
+    if words := records.in_words(there, here, free, others):
       found.append(
         f"The stage {name} is given by {origin.text} and was trained with other "
         f"settings: {words}."

@@ -94,17 +94,15 @@ class StageLog:
     self._append({"event": "audit", "step": step, "terms": terms})
     for name, values in terms.items():
       self._board.scalars({f"audit/{name}/{k}": v for k, v in values.items()}, step)
-    if not total:
-      self._warn_once("", "%s: no term has a gradient at step %d", self._name, step)
-      return
-    for name, values in terms.items():
-      if values["share"] < NEGLIGIBLE:
+      if total and values["share"] < NEGLIGIBLE:
         self._warn_once(
           name,
           "%s: the term %s contributes %.1e of the gradient at step %d: in effect it "
           "is absent",
           *(self._name, name, values["share"], step),
         )
+    if not total:
+      self._warn_once("", "%s: no term has a gradient at step %d", self._name, step)
 
   def _warn_once(self, name: str, message: str, *values) -> None:
     if name not in self._called_out:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.training import fingerprint, records
+from kdmri_jax.training import records
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
 
 RECORD = "trained_with.json"
@@ -83,26 +83,22 @@ class StageFolder:
       UserError: the stage was trained here, or given with other weights.
     """
     if self.progress() is not None:
-      raise UserError(
-        self.path,
-        "a stage that was trained here and shall now be given",
-        "a work directory in which it was given from the beginning",
-        "Choose another --workdir, or leave the stage's `given` empty.",
-      )
+      found = "a stage that was trained here and shall now be given"
+      expected = "a work directory in which it was given from the beginning"
+      remedy = "Choose another --workdir, or leave the stage's `given` empty."
+      raise UserError(self.path, found, expected, remedy)
     before = self.given()
     if before and before["digests"] != origin["digests"]:
-      changed = fingerprint.in_words(before["digests"], origin["digests"])
-      raise UserError(
-        self.path / GIVEN,
-        f"other weights than those of {origin['text']} ({changed})",
-        "the weights that were given when this run began",
-        "Give those, or start again in another --workdir.",
-      )
+      changed = records.in_words(before["digests"], origin["digests"])
+      found = f"other weights than those of {origin['text']} ({changed})"
+      expected = "the weights that were given when this run began"
+      remedy = "Give those, or start again in another --workdir."
+      raise UserError(self.path / GIVEN, found, expected, remedy)
     if write:
       records.write(self.path / GIVEN, origin)
 
   def record(self) -> dict[str, Any]:
-    """The record of the training, see `fingerprint.describe`.
+    """The record of the training, see `records.describe`.
 
     Raises:
       UserError: there is none.
@@ -120,17 +116,14 @@ class StageFolder:
       UserError: lists the differences.
     """
     if given := self.given():
-      raise UserError(
-        self.path / GIVEN,
-        f"a stage that was given ({given['text']})",
-        "a stage that this run trains",
-        "Set the stage's `given` again, or choose another --workdir.",
-      )
+      found, expected = f"a stage that was given ({given['text']})", "one trained here"
+      remedy = "Set the stage's `given` again, or choose another --workdir."
+      raise UserError(self.path / GIVEN, found, expected, remedy)
     if self.progress() is None:
       return
     unknown = [key for key, known in expected["weights_of"].items() if not known]
     free = {"version", *(f"weights_of.{key}" for key in unknown)}
-    if found := fingerprint.in_words(self.record(), expected, free.__contains__):
+    if found := records.in_words(self.record(), expected, free.__contains__):
       raise UserError(
         self.path,
         f"a stage that was trained with other settings: {found}",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.config import AugmentConfig
-from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.errors import ArgumentError, arguments_of
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
@@ -188,10 +188,10 @@ def fit_terms(
     networks: their terms as from `terms.resolve`.
     slices: any slice, for the shapes.
     acquisition: how it is measured.
-    stage: name of the stage, for the log and for errors.
+    stage: name of the stage, for the log.
 
   Raises:
-    UserError: layers are missing, or a term cannot be computed from them; names it.
+    ArgumentError: layers are missing, or a term cannot be computed from them; names it.
   """
   key = jax.random.key(0)
   draws = jnp.zeros(len(slices.target), jnp.uint32)
@@ -209,17 +209,17 @@ def fit_terms(
     ]
 
   student, teachers = jax.eval_shape(layers, batch)
-  teacher = teachers[0] if teachers else {}
-  with arguments_of(f"config.stages.{stage}.terms."):
-    terms = objective.adapt(networks.terms, student, teacher, stage)
-    for other in teachers[1:]:
-      if objective.adapt(networks.terms, student, other, stage) != terms:
-        found = "teachers whose layers differ in shape"
-        expected = "teachers of one network, or another method"
-        raise UserError(f"config.stages.{stage}.teachers", found, expected)
-    for term in terms:
-      _trace(term, student, teacher, batch)
-  return terms
+  with arguments_of("terms."):
+    first, *others = (
+      objective.adapt(networks.terms, student, teacher, stage)
+      for teacher in teachers or [{}]
+    )
+    for term in first:
+      _trace(term, student, teachers[0] if teachers else {}, batch)
+  if any(terms != first for terms in others):
+    found = "teachers whose layers differ in shape"
+    raise ArgumentError("teachers", found, "teachers of one network, or another method")
+  return first
 
 
 def _trace(term: Term, student, teacher, batch: Batch) -> None:
@@ -240,9 +240,7 @@ def _trace(term: Term, student, teacher, batch: Batch) -> None:
       where = f"{term.name}.loss"
       raise ArgumentError(where, error.found, error.expected) from error
     layers = ", hint ".join(", ".join(x) for x in (term.guided, term.hint) if x)
-    raise ArgumentError(
-      term.name,
-      f"layers that it cannot compare, guided {layers} "
-      f"({type(error).__name__}: {error})",
-      "layers of matching number and shapes",
-    ) from error
+    reason = f"{type(error).__name__}: {error}"
+    found = f"layers that it cannot compare, guided {layers} ({reason})"
+    expected = "layers of matching number and shapes"
+    raise ArgumentError(term.name, found, expected) from error

@@ -1,7 +1,7 @@
 """Validates a stage's network, for the choice of its best weights."""
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ from kdmri_jax.training import batches, parallel
 from kdmri_jax.training.stage import Stage
 from kdmri_jax.training.stage_networks import Teacher
 from kdmri_jax.training.step import Steps, TrainState
-from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
+from kdmri_jax.types import Acquisition, Shape, shape_of
 
 
 class Validation:
@@ -63,21 +63,15 @@ class Validation:
   def _validated(self, state: TrainState) -> Iterator:
     """Errors and values of each batch, or of each group of equal batches."""
     if self._in_groups:
-      return (self._group(state, group) for group in batches.alike(self._order))
-    loaded = batches.load(self._parts, self._order)
-    return (self._batch(state, batch) for batch in loaded)
-
-  def _batch(self, state: TrainState, batch: Slices):
-    """The errors of its images, and the values of the terms."""
-    arguments = state, self._teacher, batch, self._acquisitions[shape_of(batch)]
-    if self._one_device or len(batch.target) == self._batch_size:
-      return self._steps.validate(*arguments)
-    # On one device, so with arrays that are not distributed over several.
-    return self._steps.validate_rest(*jax.device_get(arguments))
-
-  def _group(self, state: TrainState, group: Sequence[batches.Rows]):
-    """The same for several batches in one dispatch, with one more axis."""
-    part = self._parts[group[0].part]
-    rows = np.stack([batch.rows for batch in group])
-    acquisition = self._acquisitions[shape_of(part)]
-    return self._steps.validate_many(state, self._teacher, part, rows, acquisition)
+      for group in batches.alike(self._order):
+        part = self._parts[group[0].part]
+        rows = np.stack([batch.rows for batch in group])
+        acquisition = self._acquisitions[shape_of(part)]
+        yield self._steps.validate_many(state, self._teacher, part, rows, acquisition)
+      return
+    for batch in batches.load(self._parts, self._order):
+      arguments = state, self._teacher, batch, self._acquisitions[shape_of(batch)]
+      if self._one_device or len(batch.target) == self._batch_size:
+        yield self._steps.validate(*arguments)
+      else:  # on one device, so with arrays that are not distributed over several
+        yield self._steps.validate_rest(*jax.device_get(arguments))

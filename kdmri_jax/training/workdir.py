@@ -13,7 +13,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import saving
-from kdmri_jax.training import fingerprint, records
+from kdmri_jax.training import records
 from kdmri_jax.training.stage_folder import StageFolder
 
 # Location and names of the data; digests identify the data.
@@ -72,12 +72,9 @@ class WorkDir:
       try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
-        raise UserError(
-          self.path,
-          "another process that uses this folder",
-          "a work directory that no other process uses",
-          "Wait for it, or choose another --workdir.",
-        ) from None
+        found, expected = "another process that uses this folder", "no other process"
+        remedy = "Wait for it, or choose another --workdir."
+        raise UserError(self.path, found, expected, remedy) from None
       yield
 
   def digest(self, name: str) -> str:
@@ -93,7 +90,7 @@ class WorkDir:
     """
     config, data = read_config(self.path), read_data(self.path)
     folder = StageFolder(self.stage(name))
-    folder.check(fingerprint.describe(config, data, self.seed, name, self.digest))
+    folder.check(records.describe(config, data, self.seed, name, self.digest))
     return folder
 
   def check(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
@@ -110,13 +107,10 @@ class WorkDir:
     check_format(self.path)
     for path, value, is_free in self._claims(config, dataset):
       before = records.read(path, _REMEDY) if path.exists() else value
-      if different := fingerprint.in_words(before, value, is_free):
-        raise UserError(
-          path,
-          f"another {path.stem} than this run's: {different}",
-          "the one of this work directory",
-          "Choose another --workdir, or remove this one to start again.",
-        )
+      if different := records.in_words(before, value, is_free):
+        found = f"another {path.stem} than this run's: {different}"
+        remedy = "Choose another --workdir, or remove this one to start again."
+        raise UserError(path, found, "the one of this work directory", remedy)
 
   def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
     """Records the config and the data after `check`.
@@ -150,14 +144,11 @@ def check_format(path: pathlib.Path) -> None:
   if (path / _FORMAT_FILE).exists():
     there = records.read(path / _FORMAT_FILE, _REMEDY)
   if there.get("format") != FORMAT:
-    version = there.get("kdmri_jax")
-    raise UserError(
-      path,
-      f"a work directory of format {there.get('format')}, which kdmri_jax {version} "
-      "writes",
-      f"format {FORMAT}, that of kdmri_jax {__version__}",
-      f"Use kdmri_jax {version} to read it, or train again in another --workdir.",
-    )
+    version = f"kdmri_jax {there.get('kdmri_jax')}"
+    found = f"a work directory of format {there.get('format')}, which {version} writes"
+    expected = f"format {FORMAT}, that of kdmri_jax {__version__}"
+    remedy = f"Use {version} to read it, or train again in another --workdir."
+    raise UserError(path, found, expected, remedy)
 
 
 def read_config(path: pathlib.Path) -> ExperimentConfig:
