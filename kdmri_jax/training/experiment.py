@@ -122,15 +122,14 @@ class Experiment:
         with arguments_of("--"):
           raise unknown("stages", name, self.config.pipeline)
     self._check_needs(names)
-    self.workdir.check(self.config, self.data)
-    for name in self.config.pipeline:
-      if name in self.given:
-        self._folder(name).give(vars(self.origin(name)), write=False)
-      else:
-        self._folder(name).check(self._record(name))
-    self.workdir.claim(self.config, self.data)
+    for write in (False, True):  # nothing is written before all is checked
+      self.workdir.claim(self.config, self.data, write=write)
+      for name in self.config.pipeline:
+        if name in self.given:
+          self._folder(name).give(vars(self.origin(name)), write=write)
+        else:
+          self._folder(name).check(self._record(name))
     for name in self.given:
-      self._folder(name).give(vars(self.origin(name)), write=True)
       logging.info("%s: given: %s", name, self.origin(name).text)
     for note in self.given_notes():
       logging.warning("%s", note)
@@ -245,9 +244,7 @@ class Experiment:
       if name in names or (name in wanted and not self.is_finished(name))
     ]
     if missing := [repr(name) for name in together if name not in names]:
-      raise UserError(
-        f"--stages={','.join(names)}",
-        f"no finished stage {', '.join(missing)} in {self.workdir.path}",
-        "the stages that teach these ones or that these start from",
-        f"Train them, too: --stages={','.join(together)}.",
-      )
+      found = f"no finished stage {', '.join(missing)} in {self.workdir.path}"
+      expected = "the stages that teach these ones or that these start from"
+      remedy = f"Train them, too: --stages={','.join(together)}."
+      raise UserError(f"--stages={','.join(names)}", found, expected, remedy)

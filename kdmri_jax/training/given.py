@@ -13,7 +13,7 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import DataConfig, ExperimentConfig
 from kdmri_jax.data import digests
-from kdmri_jax.data.slice_set import SliceSet
+from kdmri_jax.data.slice_set import SliceSet, to_channels
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import CHECKPOINTS
@@ -135,23 +135,19 @@ class GivenRun(Given):
   def _workdir(self, seed: int) -> WorkDir:
     """The other run's folder, with its seed for a seed of this run."""
     path, stage, chosen = self._path, self._stage, self._seed
-    folders = {k: WorkDir(path, k) for k in WorkDir(path, seed).seeds(stage)}
-    finished = [
-      k for k, each in folders.items() if StageFolder(each.stage(stage)).is_finished()
-    ]
+    runs = [WorkDir(path, k) for k in WorkDir(path, seed).seeds(stage)]
+    done = {r.seed: r for r in runs if StageFolder(r.stage(stage)).is_finished()}
     if chosen is None:
-      chosen = finished[0] if len(finished) == 1 else seed
-    if chosen not in finished:
-      known = ", ".join(map(str, finished)) or "no other"
-      raise UserError(
-        self.where,
-        f"{self.text!r}, which is not finished with the seed {chosen} but with {known}",
-        "a finished stage with this seed, or with one seed alone",
-        f"Choose one of them: {self.where}={path}/seed_{finished[0]}/{stage}."
-        if finished
-        else "Finish that run first.",
-      )
-    return folders[chosen]
+      chosen = min(done) if len(done) == 1 else seed
+    if chosen in done:
+      return done[chosen]
+    known = ", ".join(map(str, done)) or "no other"
+    found = f"{self.text!r}, which is not finished with the seed {chosen} but with "
+    expected = "a finished stage with this seed, or with one seed alone"
+    remedy = "Finish that run first."
+    if done:
+      remedy = f"Choose one of them: {self.where}={path}/seed_{min(done)}/{stage}."
+    raise UserError(self.where, found + known, expected, remedy)
 
 
 def _published(text: str, where: str, model: nn.Module) -> Given:
@@ -206,9 +202,7 @@ class GivenOutputs(Given):
       raise UserError(path, f"{found} images", f"{expected} ones, as in this run")
     if units == "file":
       images = images / volume.record["scale_factor"]
-    if channels == 1:
-      return np.float32(images)[..., None]
-    return np.stack([images.real, images.imag], axis=-1).astype(np.float32)
+    return to_channels(images, channels).astype(np.float32)
 
   def of_part(self, slices: SliceSet, part: int) -> np.ndarray:
     """The images of a part of a set, float32 [N, H, W, C]."""

@@ -19,17 +19,12 @@ class TeacherOutputs(NamedTuple):
     hints: for each part its `Slices.hints`; None where they do not fit in memory.
     error_range: largest minus smallest mean squared error of its images; 0 where it is
       not needed and the hints do not fit.
-    needed: lower bound of the hints' bytes where they do not fit.
+    needed: the hints' bytes; a lower bound where they do not fit.
   """
 
   hints: Any
   error_range: float
   needed: int
-
-  @property
-  def bytes(self) -> int:
-    """Bytes in memory."""
-    return self.needed if self.hints is not None else 0
 
 
 def collect(

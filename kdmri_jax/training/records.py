@@ -18,17 +18,8 @@ from kdmri_jax.saving import replacing, saving
 
 # The keys of an experiment and of the data's record that a stage's weights depend on.
 _SETTINGS = ("batch_size", "teacher_cache_type", "vgg_weights", "augment")
-_DATA = (
-  "source",
-  "scaling",
-  "crop",
-  "slices_per_volume",
-  "channels",
-  "stored_kspace_used",
-  "mask_digest",
-  "train_digest",
-  "validation_digest",
-)
+_DATA = ("source", "scaling", "crop", "slices_per_volume", "channels")
+_DATA += ("stored_kspace_used", "mask_digest", "train_digest", "validation_digest")
 _MOST_SHOWN = 8
 
 

@@ -1,7 +1,7 @@
 """Trains an experiment with one seed or with several, side by side."""
 
 import concurrent.futures
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from absl import logging
@@ -41,17 +41,21 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
   pending = [each for each in pipelines if not all(map(each.is_finished, names))]
   local = jax.local_devices()
   beside, in_turn = divide(pending, len(local) if config.devices == 0 else 1)
-  errors = []
+  errors: list[UserError] = []
   with interrupt.caught() as signal:
-    if beside:
-      errors += _train_beside(beside, names, signal, local)
-    if in_turn:
-      _say(len(pipeline.devices), local[0].platform)
-    for each in in_turn:
+
+    def attempt(each: Experiment) -> None:
       try:
         each.train(names, signal)
       except UserError as error:
         errors.append(error)
+
+    if beside:
+      _train_beside(attempt, beside, local)
+    if in_turn:
+      _say(len(pipeline.devices), local[0].platform)
+    for each in in_turn:
+      attempt(each)
   if errors:
     raise errors[0]
   return pipelines
@@ -67,28 +71,25 @@ def divide(seeds: Sequence, devices: int) -> tuple[Sequence, Sequence]:
   return seeds[:beside], seeds[beside:]
 
 
-def _train_beside(pipelines, names, signal, local) -> list[UserError]:
-  """Trains each seed on one device; returns the errors of failed seeds."""
-  workers = min(len(local), len(pipelines))
-  _say(workers, local[0].platform, [each.seed for each in pipelines])
-  waiting = list(range(workers))
+def _train_beside(
+  train: Callable[[Experiment], None],
+  pipelines: Sequence[Experiment],
+  devices: Sequence[jax.Device],
+) -> None:
+  """Trains each seed on one device."""
+  free = list(devices[: len(pipelines)])
+  _say(len(free), free[0].platform, [each.seed for each in pipelines])
 
   def work(each: Experiment) -> None:
-    row = waiting.pop()
+    device = free.pop()
     try:
-      with jax.default_device(local[row]):
-        each.for_seed(each.seed, [local[row]]).train(names, signal)
+      with jax.default_device(device):
+        train(each.for_seed(each.seed, [device]))
     finally:
-      waiting.append(row)
+      free.append(device)
 
-  errors = []
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    for future in [pool.submit(work, each) for each in pipelines]:
-      try:
-        future.result()
-      except UserError as error:
-        errors.append(error)
-  return errors
+  with concurrent.futures.ThreadPoolExecutor(len(free)) as pool:
+    list(pool.map(work, pipelines))
 
 
 def _say(devices: int, platform: str, seeds: Sequence[int] = ()) -> None:

@@ -14,16 +14,10 @@ from absl import logging
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.metrics.squared_error import decibels
 from kdmri_jax.training import batches, hints, log, parallel
+from kdmri_jax.training import step as step_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.stage import Stage
 from kdmri_jax.training.stage_networks import Teacher, init_auxiliary
-from kdmri_jax.training.step import (
-  init_state,
-  make_optimiser,
-  make_predict,
-  make_schedule,
-  make_steps,
-)
 from kdmri_jax.training.validation import Validation
 from kdmri_jax.types import Slices, shape_of
 
@@ -52,7 +46,7 @@ def _fresh(stage: Stage, optimiser) -> Snapshot:
     stage.networks, stage.params, stage.teacher_params, one, acquisition, key
   )
   params, auxiliary = jax.device_get((stage.params, auxiliary))
-  state = init_state(params, auxiliary, optimiser)
+  state = step_lib.init_state(params, auxiliary, optimiser)
   return Snapshot(state, params, Progress(), auxiliary.get("branches"))
 
 
@@ -63,7 +57,7 @@ class _Loop:
     self._stage, self._experiment = stage, stage.experiment
     counts = batches.counts(stage.train)
     self._per_epoch = batches.steps_per_epoch(counts, self._experiment.batch_size)
-    optimiser = make_optimiser(stage.config, self._per_epoch)
+    optimiser = step_lib.make_optimiser(stage.config, self._per_epoch)
     fresh = _fresh(stage, optimiser)
     self._checkpoints = Checkpoints(stage.directory / "checkpoints")
     stack.callback(self._checkpoints.close)
@@ -77,8 +71,8 @@ class _Loop:
     row = jax.local_devices().index(stage.devices[0])
     self._log = log.StageLog(stage.directory, shown, done, total, row)
     stack.callback(self._log.close)
-    self._steps = make_steps(stage.networks, optimiser, stage.devices)
-    self._predict = make_predict(stage.networks.model, stage.devices[:1])
+    self._steps = step_lib.make_steps(stage.networks, optimiser, stage.devices)
+    self._predict = step_lib.make_predict(stage.networks.model, stage.devices[:1])
     self._acquisitions = {
       shape: parallel.replicate(acquisition, stage.devices)
       for shape, acquisition in stage.acquisitions.items()
@@ -107,7 +101,7 @@ class _Loop:
     self._validation = Validation(
       validated, self._steps, self._teacher, self._acquisitions
     )
-    schedule = make_schedule(stage.config, per_epoch)
+    schedule = step_lib.make_schedule(stage.config, per_epoch)
     self._counted_until = time.monotonic()
     while not progress.finished:
       epoch, done = divmod(progress.step, per_epoch)
@@ -153,7 +147,9 @@ class _Loop:
       if progress.step < end and (self._stage.signal.received or self._is_due()):
         self._account(pending)
         pending = None
-        self._check_weights()
+        # Weights that give values that are not finite are not saved.
+        values = self._validation.first(self._snapshot.state)
+        self._check_finite(values, f"validation, step {progress.step}")
         self._count_seconds()
         self._save()
         self._stop_if_asked()
@@ -206,11 +202,6 @@ class _Loop:
         f"{kept} Look at the weight and the inputs of that term, or start again in a "
         f"new --workdir with a lower config.stages.{self._stage.name}.learning_rate.",
       )
-
-  def _check_weights(self) -> None:
-    """Refuses to save weights that give values that are not finite."""
-    values = self._validation.first(self._snapshot.state)
-    self._check_finite(values, f"validation, step {self._progress.step}")
 
   def _validate(self, epoch: int) -> dict[str, float]:
     means = self._validation.whole(self._snapshot.state)
@@ -284,17 +275,17 @@ class _Loop:
       what == "training" and any(term.uses_context for term in taught_terms),
       self._stop_if_asked,
     )
-    self._cache_left -= taught.bytes
-    if taught.hints is None and not varies:
-      logging.info(
-        "%s: the teacher's outputs on the %s set take %.0f MB or more; computing them "
-        "step by step (config.teacher_cache_mb=%d)",
-        *(self._stage.name, what, taught.needed / 2**20),
-        self._experiment.teacher_cache_mb,
-      )
     if what == "training":
       self._set_teacher(taught.error_range)
     if taught.hints is None:
+      if not varies:
+        logging.info(
+          "%s: the teacher's outputs on the %s set take %.0f MB or more; computing "
+          "them step by step (config.teacher_cache_mb=%d)",
+          *(self._stage.name, what, taught.needed / 2**20),
+          self._experiment.teacher_cache_mb,
+        )
       return parts
+    self._cache_left -= taught.needed
     pairs = zip(parts, taught.hints, strict=True)
     return tuple(slices._replace(hints=hints, given=None) for slices, hints in pairs)

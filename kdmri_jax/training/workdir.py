@@ -93,43 +93,39 @@ class WorkDir:
     folder.check(records.describe(config, data, self.seed, name, self.digest))
     return folder
 
-  def check(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
-    """Refuses the folder of another run.
+  def claim(
+    self, config: ExperimentConfig, dataset: dict[str, Any], *, write: bool
+  ) -> None:
+    """Refuses the folder of another run; records the config and the data.
+
+    Data that have moved are the same data, and are recorded at their new place.
 
     Args:
       config: the experiment.
       dataset: the record of its data, with digests of mask and images.
+      write: False to check only.
 
     Raises:
       UserError: the folder has another config or other data, or was written by a
         version of this package that this one cannot read.
     """
     check_format(self.path)
-    for path, value, is_free in self._claims(config, dataset):
+    settings = config_lib.to_dict(config)
+    claims = (
+      (self.path / "config.json", settings, config_lib.is_free),
+      (self.path / "dataset.json", dataset, _FREE_RECORDS.fullmatch),
+    )
+    for path, value, is_free in claims:
       before = records.read(path, _REMEDY) if path.exists() else value
       if different := records.in_words(before, value, is_free):
         found = f"another {path.stem} than this run's: {different}"
         remedy = "Choose another --workdir, or remove this one to start again."
         raise UserError(path, found, "the one of this work directory", remedy)
-
-  def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
-    """Records the config and the data after `check`.
-
-    Data that have moved are the same data, and are recorded at their new place.
-    """
-    self.check(config, dataset)
-    for path, value, _ in self._claims(config, dataset):
-      records.write(path, value)
-    version = {"format": FORMAT, "kdmri_jax": __version__}
-    records.write(self.path / _FORMAT_FILE, version)
-
-  def _claims(self, config: ExperimentConfig, dataset: dict[str, Any]):
-    """File, content and free keys of each record of a run."""
-    settings = config_lib.to_dict(config)
-    return (
-      (self.path / "config.json", settings, config_lib.is_free),
-      (self.path / "dataset.json", dataset, _FREE_RECORDS.fullmatch),
-    )
+    if write:
+      for path, value, _ in claims:
+        records.write(path, value)
+      version = {"format": FORMAT, "kdmri_jax": __version__}
+      records.write(self.path / _FORMAT_FILE, version)
 
 
 def check_format(path: pathlib.Path) -> None:
