@@ -1,4 +1,4 @@
-"""An experiment with its data and folder: checks it and trains its stages."""
+"""An experiment with its data and folder: what its stages are trained with."""
 
 import copy
 import dataclasses
@@ -16,11 +16,9 @@ from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, leaks, parallel, records, stage_loop
+from kdmri_jax.training import batches, leaks, parallel, records
 from kdmri_jax.training.checkpoint import Progress
 from kdmri_jax.training.given import Origin
-from kdmri_jax.training.interrupt import Interrupt
-from kdmri_jax.training.stage import Stage
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.stage_networks import complete
 from kdmri_jax.training.stage_plans import StagePlans
@@ -31,9 +29,9 @@ from kdmri_jax.types import Acquisition, Shape, shape_of
 class Experiment:
   """An experiment bound to its data and its folder.
 
-  Building one reads and checks everything; nothing is written until `train`. One object
-  trains the networks of one seed, `config.seed` at first; `for_seed` gives an object
-  for another seed.
+  Building one reads and checks everything; nothing is written until `claim`. One object
+  has the networks of one seed, `config.seed` at first; `for_seed` gives an object for
+  another seed.
 
   Args:
     config: from `config.parse`.
@@ -134,21 +132,13 @@ class Experiment:
     for note in self.given_notes():
       logging.warning("%s", note)
 
-  def train(self, names: Sequence[str], signal: Interrupt) -> None:
-    """Trains those of the named stages that are not finished, in pipeline order.
-
-    Args:
-      names: stages, as `claim` has checked them.
-      signal: requests a stop, see `interrupt.caught`.
+  def begin(self, name: str) -> None:
+    """Records what a stage is trained with; checks it when a training continues.
 
     Raises:
-      UserError: see `stage_loop.train`.
-      Interrupted: a signal stopped it; the state was saved.
+      UserError: see `StageFolder.begin`.
     """
-    for name in self.config.pipeline:
-      if name in names and not self.is_finished(name):
-        self._folder(name).begin(self._record(name))
-        stage_loop.train(self._make_stage(name, signal))
+    self._folder(name).begin(self._record(name))
 
   @property
   def data(self) -> dict[str, Any]:
@@ -218,22 +208,6 @@ class Experiment:
     batch = complete(slices, Acquisition(masks))
     # Not jitted: compiling all the draws takes longer than running them.
     return self.models[name].init(key, batch.zero_filled, batch.measurement)["params"]
-
-  def _make_stage(self, name: str, signal: Interrupt) -> Stage:
-    return Stage(
-      name=name,
-      config=self.config.stages[name],
-      experiment=self.config,
-      networks=self.plans.networks[name]._replace(seed=self.seed),
-      params=self.start_params(name),
-      train=self.plans.slices(name, "train"),
-      validation=self.plans.slices(name, "validation"),
-      teacher_params=tuple(map(self.best, self.config.stages[name].all_teachers)),
-      acquisitions=self.dataset.acquisitions,
-      devices=self.devices,
-      directory=self.workdir.stage(name),
-      signal=signal,
-    )
 
   def _check_needs(self, names: Sequence[str]) -> None:
     """Refuses stages without those that teach or start them, directly or not."""

@@ -56,14 +56,11 @@ class StageLog:
     self._bar.set_postfix(loss=f"{loss:.3g}", refresh=False)
 
   def epoch(self, entry: dict) -> None:
-    """Writes the line of an epoch: see `stage.train` for its keys."""
+    """Writes the line of an epoch: see `stage_loop.train` for its keys."""
     self._append(entry)
-    values = {
-      f"{group}/{key}": value
-      for group in ("train", "validation")
-      for key, value in entry[group].items()
-    }
-    values["learning_rate"] = entry["learning_rate"]
+    values = {"learning_rate": entry["learning_rate"]}
+    for group in ("train", "validation"):
+      values |= {f"{group}/{key}": value for key, value in entry[group].items()}
     self._board.scalars(values, entry["step"])
     if self._bar.disable:
       logging.info(

@@ -8,7 +8,7 @@ from absl import logging
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import native
-from kdmri_jax.training import interrupt
+from kdmri_jax.training import interrupt, stage_loop
 from kdmri_jax.training.experiment import Experiment
 
 
@@ -46,7 +46,9 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
 
     def attempt(each: Experiment) -> None:
       try:
-        each.train(names, signal)
+        for name in config.pipeline:
+          if name in names and not each.is_finished(name):
+            stage_loop.train(each, name, signal)
       except UserError as error:
         errors.append(error)
 

@@ -1,7 +1,6 @@
 """Trains one stage: epochs, validation, the best weights, resuming, stopping."""
 
 import contextlib
-import dataclasses
 import math
 import time
 import zlib
@@ -16,92 +15,102 @@ from kdmri_jax.metrics.squared_error import decibels
 from kdmri_jax.training import batches, hints, log, parallel
 from kdmri_jax.training import step as step_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
-from kdmri_jax.training.stage import Stage
+from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.stage_networks import Teacher, init_auxiliary
 from kdmri_jax.training.validation import Validation
 from kdmri_jax.types import Slices, shape_of
 
 
-def train(stage: Stage) -> None:
+def train(experiment: Experiment, name: str, signal: Interrupt) -> None:
   """Trains a stage to its last epoch, from its newest checkpoint where there is one.
 
   Each epoch appends a line to metrics.jsonl: event, epoch, step, seconds,
   learning_rate, train (mean of every term, loss, gradient_norm), validation (mse,
   l1, psnr, loss, every term) and best.
 
+  Args:
+    experiment: the experiment, which has claimed its folder.
+    name: the stage; its teachers and the stage it starts from are finished.
+    signal: requests a stop, see `interrupt.caught`.
+
   Raises:
     Interrupted: SIGTERM or Ctrl-C; the state was saved before.
     UserError: a loss became NaN or infinite; or the disk is full.
   """
+  experiment.begin(name)
   with contextlib.ExitStack() as stack:
-    _Loop(stage, stack).run()
-
-
-def _fresh(stage: Stage, optimiser) -> Snapshot:
-  one = batches.take(stage.train[0], np.array([0]))
-  key = jax.random.key(stage.networks.seed)
-  key = jax.random.fold_in(key, zlib.crc32(b"guides"))
-  acquisition = stage.acquisitions[shape_of(one)]
-  auxiliary = init_auxiliary(
-    stage.networks, stage.params, stage.teacher_params, one, acquisition, key
-  )
-  params, auxiliary = jax.device_get((stage.params, auxiliary))
-  state = step_lib.init_state(params, auxiliary, optimiser)
-  return Snapshot(state, params, Progress(), auxiliary.get("branches"))
+    _Loop(experiment, name, signal, stack).run()
 
 
 class _Loop:
   """The state of a stage during training."""
 
-  def __init__(self, stage: Stage, stack: contextlib.ExitStack):
-    self._stage, self._experiment = stage, stage.experiment
-    counts = batches.counts(stage.train)
-    self._per_epoch = batches.steps_per_epoch(counts, self._experiment.batch_size)
-    optimiser = step_lib.make_optimiser(stage.config, self._per_epoch)
-    fresh = _fresh(stage, optimiser)
-    self._checkpoints = Checkpoints(stage.directory / "checkpoints")
+  def __init__(self, experiment: Experiment, name: str, signal: Interrupt, stack):
+    self._experiment, self._name, self._signal = experiment, name, signal
+    self._config, self._stage = experiment.config, experiment.config.stages[name]
+    self._networks = experiment.plans.networks[name]._replace(seed=experiment.seed)
+    self._teacher_params = tuple(map(experiment.best, self._stage.all_teachers))
+    self._train = experiment.plans.slices(name, "train")
+    self._validated = experiment.plans.slices(name, "validation")
+    counts, devices = batches.counts(self._train), experiment.devices
+    self._per_epoch = batches.steps_per_epoch(counts, self._config.batch_size)
+    optimiser = step_lib.make_optimiser(self._stage, self._per_epoch)
+    fresh, directory = self._fresh(optimiser), experiment.workdir.stage(name)
+    self._checkpoints = Checkpoints(directory / "checkpoints")
     stack.callback(self._checkpoints.close)
     self._snapshot = self._checkpoints.restore(fresh) or fresh
     self._progress = self._snapshot.progress
-    done, total = self._progress.step, stage.config.epochs * self._per_epoch
-    several = self._experiment.seeds > 1
-    shown = f"seed {stage.networks.seed}: {stage.name}" if several else stage.name
+    done, total = self._progress.step, self._stage.epochs * self._per_epoch
+    shown = f"seed {experiment.seed}: {name}" if self._config.seeds > 1 else name
     if done:
       logging.info("%s: continuing after step %d of %d", shown, done, total)
-    row = jax.local_devices().index(stage.devices[0])
-    self._log = log.StageLog(stage.directory, shown, done, total, row)
+    row = jax.local_devices().index(devices[0])
+    self._log = log.StageLog(directory, shown, done, total, row)
     stack.callback(self._log.close)
-    self._steps = step_lib.make_steps(stage.networks, optimiser, stage.devices)
-    self._predict = step_lib.make_predict(stage.networks.model, stage.devices[:1])
+    self._steps = step_lib.make_steps(self._networks, optimiser, devices)
+    self._predict = step_lib.make_predict(self._networks.model, devices[:1])
     self._acquisitions = {
-      shape: parallel.replicate(acquisition, stage.devices)
-      for shape, acquisition in stage.acquisitions.items()
+      shape: parallel.replicate(acquisition, devices)
+      for shape, acquisition in experiment.dataset.acquisitions.items()
     }
-    self._snapshot.state = parallel.replicate(self._snapshot.state, stage.devices)
+    self._snapshot.state = parallel.replicate(self._snapshot.state, devices)
     self._set_teacher(error_range=0.0)
     self._saved_at = self._counted_until = time.monotonic()
     self._saved_step = done
-    self._cache_left = self._experiment.teacher_cache_mb * 2**20
+    self._cache_left = self._config.teacher_cache_mb * 2**20
+
+  def _fresh(self, optimiser) -> Snapshot:
+    one = batches.take(self._train[0], np.array([0]))
+    key = jax.random.key(self._experiment.seed)
+    key = jax.random.fold_in(key, zlib.crc32(b"guides"))
+    acquisition = self._experiment.dataset.acquisitions[shape_of(one)]
+    params = self._experiment.start_params(self._name)
+    auxiliary = init_auxiliary(
+      self._networks, params, self._teacher_params, one, acquisition, key
+    )
+    params, auxiliary = jax.device_get((params, auxiliary))
+    state = step_lib.init_state(params, auxiliary, optimiser)
+    return Snapshot(state, params, Progress(), auxiliary.get("branches"))
 
   def _set_teacher(self, error_range: float) -> None:
-    teacher = Teacher(self._stage.teacher_params, np.float32(error_range))
-    self._teacher = parallel.replicate(teacher, self._stage.devices)
+    teacher = Teacher(self._teacher_params, np.float32(error_range))
+    self._teacher = parallel.replicate(teacher, self._experiment.devices)
 
   def run(self) -> None:
     """Trains to the last epoch."""
-    stage, progress, per_epoch = self._stage, self._progress, self._per_epoch
-    self._train = parallel.keep(
-      self._with_hints(stage.train, "training"), stage.devices
-    )
-    self._at_once = parallel.at_once(
-      self._experiment.steps_per_dispatch, self._train, stage.devices, per_epoch
-    )
-    parts = self._with_hints(stage.validation, "validation")
-    validated = dataclasses.replace(stage, validation=parts)
+    progress, per_epoch = self._progress, self._per_epoch
+    devices, requested = self._experiment.devices, self._config.steps_per_dispatch
+    self._train = parallel.keep(self._with_hints(self._train, "training"), devices)
+    self._at_once = parallel.at_once(requested, self._train, devices, per_epoch)
     self._validation = Validation(
-      validated, self._steps, self._teacher, self._acquisitions
+      self._experiment,
+      self._with_hints(self._validated, "validation"),
+      self._steps,
+      self._teacher,
+      self._acquisitions,
     )
-    schedule = step_lib.make_schedule(stage.config, per_epoch)
+    schedule = step_lib.make_schedule(self._stage, per_epoch)
     self._counted_until = time.monotonic()
     while not progress.finished:
       epoch, done = divmod(progress.step, per_epoch)
@@ -111,7 +120,7 @@ class _Loop:
       validation = self._validate(epoch)
       best = self._keep_best(validation, epoch)
       self._count_seconds()
-      progress.finished = epoch + 1 >= stage.config.epochs
+      progress.finished = epoch + 1 >= self._stage.epochs
       self._log.epoch(
         {
           "event": "epoch",
@@ -132,7 +141,7 @@ class _Loop:
   def _train_epoch(self, epoch: int, done: int) -> None:
     """Runs the epoch's steps from `done` on; may be stopped before its last one."""
     progress, counts = self._progress, batches.counts(self._train)
-    size, seed = self._experiment.batch_size, self._stage.networks.seed
+    size, seed = self._config.batch_size, self._experiment.seed
     order = batches.epoch_order(counts, size, seed, epoch)
     end = progress.step - done + len(order)
     groups = batches.group(order, done, self._at_once)
@@ -144,7 +153,7 @@ class _Loop:
       self._account(pending)
       pending = progress.step, values
       progress.step += len(group)
-      if progress.step < end and (self._stage.signal.received or self._is_due()):
+      if progress.step < end and (self._signal.received or self._is_due()):
         self._account(pending)
         pending = None
         # Weights that give values that are not finite are not saved.
@@ -160,7 +169,7 @@ class _Loop:
     several = len(group) > 1
     slices = self._train[group[0].part] if several else next(loaded)
     acquisition = self._acquisitions[shape_of(slices)]
-    every, step = self._experiment.audit_every, self._progress.step
+    every, step = self._config.audit_every, self._progress.step
     if every and -step % every < len(group):
       first = batches.take(slices, group[0].rows) if several else slices
       audit = self._steps.audit(self._snapshot.state, self._teacher, first, acquisition)
@@ -188,7 +197,7 @@ class _Loop:
 
   def _check_finite(self, values: dict[str, float], where: str) -> None:
     """Stops at a value that is not finite; terms are named before their sum."""
-    names = [*self._stage.config.terms, *values]
+    names = [*self._stage.terms, *values]
     bad = [n for n in names if not math.isfinite(values.get(n, 0.0))]
     if bad:
       saved = self._checkpoints.progress()
@@ -196,11 +205,11 @@ class _Loop:
       if saved:
         kept = f"The last valid checkpoint, of step {saved.step}, is kept."
       raise UserError(
-        f"stage {self._stage.name}, {where}",
+        f"stage {self._name}, {where}",
         f"{bad[0]} = {values[bad[0]]}",
         "a finite value",
         f"{kept} Look at the weight and the inputs of that term, or start again in a "
-        f"new --workdir with a lower config.stages.{self._stage.name}.learning_rate.",
+        f"new --workdir with a lower config.stages.{self._name}.learning_rate.",
       )
 
   def _validate(self, epoch: int) -> dict[str, float]:
@@ -210,7 +219,7 @@ class _Loop:
     return {**means, "psnr": float(decibels(max(means["mse"], 1e-12)))}
 
   def _keep_best(self, validation: dict[str, float], epoch: int) -> bool:
-    snapshot, value = self._snapshot, validation[self._stage.config.select]
+    snapshot, value = self._snapshot, validation[self._stage.select]
     best = self._progress.best_value
     if best is not None and value >= best:
       return False
@@ -227,7 +236,7 @@ class _Loop:
     self._counted_until = now
 
   def _is_due(self) -> bool:
-    return time.monotonic() - self._saved_at >= self._experiment.checkpoint_seconds
+    return time.monotonic() - self._saved_at >= self._config.checkpoint_seconds
 
   def _save(self) -> None:
     self._checkpoints.save(self._snapshot)
@@ -235,22 +244,22 @@ class _Loop:
 
   def _picture(self) -> None:
     """Shows TensorBoard one validation slice: input | reconstruction | target."""
-    first = self._stage.validation[0]
+    first = self._validated[0]
     slices = batches.take(first, np.array([len(first.target) // 2]))
     params = jax.device_get(self._snapshot.state.params)
-    acquisition = self._stage.acquisitions[shape_of(slices)]
+    acquisition = self._experiment.dataset.acquisitions[shape_of(slices)]
     zero_filled, image, _ = self._predict(params, slices, acquisition)
     panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
     shown = [np.linalg.norm(x, axis=-1) for x in panel]
     self._log.image(np.concatenate(shown, axis=1), self._progress.step)
 
   def _stop_if_asked(self) -> None:
-    if self._stage.signal.received:
+    if self._signal.received:
       if self._saved_step != self._progress.step:
         self._save()
       raise Interrupted(
-        self._stage.signal.received,
-        f"stopped in stage {self._stage.name} at step {self._progress.step}; "
+        self._signal.received,
+        f"stopped in stage {self._name} at step {self._progress.step}; "
         "everything is saved. Start the same command again to continue.",
       )
 
@@ -260,18 +269,18 @@ class _Loop:
     Where every training step varies its slices, hints cannot be kept; the error's range
     is then that of the stored slices.
     """
-    taught_terms = [term for term in self._stage.networks.terms if term.needs_teacher]
+    taught_terms = [term for term in self._networks.terms if term.needs_teacher]
     if not taught_terms:
       return parts
-    varies = what == "training" and self._stage.networks.varies
+    varies = what == "training" and self._networks.varies
     taught = hints.collect(
       lambda batch: self._steps.teach(
         self._teacher, batch, self._acquisitions[shape_of(batch)]
       ),
       parts,
-      self._experiment.batch_size,
+      self._config.batch_size,
       0 if varies else self._cache_left,
-      self._experiment.teacher_cache_type,
+      self._config.teacher_cache_type,
       what == "training" and any(term.uses_context for term in taught_terms),
       self._stop_if_asked,
     )
@@ -282,8 +291,8 @@ class _Loop:
         logging.info(
           "%s: the teacher's outputs on the %s set take %.0f MB or more; computing "
           "them step by step (config.teacher_cache_mb=%d)",
-          *(self._stage.name, what, taught.needed / 2**20),
-          self._experiment.teacher_cache_mb,
+          *(self._name, what, taught.needed / 2**20),
+          self._config.teacher_cache_mb,
         )
       return parts
     self._cache_left -= taught.needed

@@ -145,7 +145,8 @@ class StagePlans:
       found = f"{given}, and training slices that differ from step to step"
       expected = "outputs for the student's own inputs"
       remedy = "Set config.noise.fresh=False and no config.augment, or give a network."
-      raise ArgumentError("teacher", found, expected, remedy)
+      where = "teacher" if stage.teacher else "teachers"
+      raise ArgumentError(where, found, expected, remedy)
     if stage.teacher and len(self._tasks(name)) > 1:
       expected = "a teacher for each task: `teachers`"
       raise ArgumentError("teacher", f"{given}, for several tasks", expected)
@@ -176,20 +177,20 @@ class StagePlans:
       for slices in getattr(self._dataset, split).parts:
         size = "patch" if patch and split == "train" else shape_of(slices)
         examples.setdefault(size, (split, used, slices))
-    found = []
+    fitted = []
     for split, used, slices in examples.values():
       one = batches.take(slices, np.array([0]))
       (one,) = self.assign(split, [one], self._tasks(name)[:1])
       if None in networks.teachers:
         one = one._replace(given=one.target)
       acquisition = self._dataset.acquisitions[shape_of(one)]
-      found.append(fit_terms(used, one, acquisition, name))
-    if any(terms != found[0] for terms in found):
+      fitted.append(fit_terms(used, one, acquisition, name))
+    if any(terms != fitted[0] for terms in fitted):
       found = "layers that are pooled to other sizes for other slices or patches"
       expected = "slices of one shape and no patches, or layers of equal sizes"
       remedy = "Set --config.data.crop=(H,W) and --config.augment.patch=(0,0)."
       raise ArgumentError("terms", found, expected, remedy)
-    return networks._replace(terms=found[0])
+    return networks._replace(terms=fitted[0])
 
 
 def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:

@@ -1,43 +1,44 @@
 """Validates a stage's network, for the choice of its best weights."""
 
 import collections
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
 from kdmri_jax.training import batches, parallel
-from kdmri_jax.training.stage import Stage
+from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.stage_networks import Teacher
 from kdmri_jax.training.step import Steps, TrainState
-from kdmri_jax.types import Acquisition, Shape, shape_of
+from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
 
 
 class Validation:
   """Validates one stage.
 
   Args:
-    stage: the stage; its validation slices with the teacher's hints if these are kept.
-    steps: its compiled functions.
+    experiment: the experiment.
+    parts: the slices, with the teacher's hints if these are kept.
+    steps: the stage's compiled functions.
     teacher: its teacher, on the devices.
-    acquisitions: `stage.acquisitions`, on the devices.
+    acquisitions: how slices of each shape are measured, on the devices.
   """
 
   def __init__(
     self,
-    stage: Stage,
+    experiment: Experiment,
+    parts: Sequence[Slices],
     steps: Steps,
     teacher: Teacher,
     acquisitions: Mapping[Shape, Acquisition],
   ):
     self._steps, self._teacher, self._acquisitions = steps, teacher, acquisitions
-    self._parts = parallel.keep(stage.validation, stage.devices)
-    self._batch_size = stage.experiment.batch_size
-    self._one_device = len(stage.devices) == 1
-    counts = batches.counts(stage.validation)
-    self._order = batches.in_order(counts, self._batch_size)
-    asked, count = stage.experiment.steps_per_dispatch, len(self._order)
-    self._in_groups = parallel.at_once(asked, self._parts, stage.devices, count) > 1
+    devices, config = experiment.devices, experiment.config
+    self._batch_size, self._one_device = config.batch_size, len(devices) == 1
+    self._parts = parallel.keep(tuple(parts), devices)
+    self._order = batches.in_order(batches.counts(parts), config.batch_size)
+    asked, count = config.steps_per_dispatch, len(self._order)
+    self._in_groups = parallel.at_once(asked, self._parts, devices, count) > 1
 
   def first(self, state: TrainState) -> dict[str, float]:
     """The values of the terms in the first batch, or in the first group of batches."""
