@@ -88,7 +88,7 @@ def test_half_precision_takes_half_the_memory(slices):
   np.testing.assert_array_equal(
     found[hints.TEACHER_ERROR], slices.target.max(axis=(1, 2, 3))
   )
-  assert taught.bytes == needed
+  assert taught.needed == needed
 
 
 def test_a_hint_too_large_for_half_precision_is_refused(slices):
