@@ -13,10 +13,7 @@ from kdmri_jax.training.given import Origin, population
 
 # The keys of a training's record about its images and their measurement.
 _SETTINGS = ("mask", "noise", "tasks", "data")
-_DIGESTS = {
-  "train_digest": "other training images",
-  "mask_digest": "another mask",
-}
+_DIGESTS = {"train_digest": "other training images", "mask_digest": "another mask"}
 
 
 def refuse(
@@ -47,10 +44,10 @@ def refuse(
       if same_name or own & slices:
         seen.add(volume.subject)
   if seen:
+    names = records.shortened(sorted(seen), ", ")
     raise UserError(
       f"config.stages.{name}.given",
-      f"{origin.text}, which was trained on "
-      f"{records.shortened(sorted(seen), ', ')}: subjects that this run evaluates",
+      f"{origin.text}, which was trained on {names}: subjects that this run evaluates",
       "weights that were trained without the evaluated subjects",
       "Evaluate others (config.data.test; without it the validation subjects are "
       "evaluated), or give weights that have not seen these.",

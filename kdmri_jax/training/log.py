@@ -113,7 +113,7 @@ class StageLog:
   def image(self, panel: np.ndarray, step: int) -> None:
     """A grey picture [H, W] in 0..1, such as input | reconstruction | target."""
     shown = np.uint8(255 * np.clip(panel, 0, 1))[None]
-    self._board.add(summary.image("validation", shown), step)
+    self._board.write(step, summary=summary.image("validation", shown))
 
   def close(self) -> None:
     """Ends the bar; all entries are already on the disk."""
@@ -131,17 +131,14 @@ class _Board:
       self._writer = event_file_writer.EventsWriter(str(directory / "events"))
     # TensorBoard drops entries of an earlier run after this step.
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._write(event_pb2.Event(step=step + 1, session_log=start))
+    self.write(step + 1, session_log=start)
 
   def scalars(self, values: dict[str, float], step: int) -> None:
     for name, value in values.items():
-      self.add(summary.scalar(name, value), step)
+      self.write(step, summary=summary.scalar(name, value))
 
-  def add(self, item, step: int) -> None:
-    self._write(event_pb2.Event(step=step, summary=item))
-
-  def _write(self, event) -> None:
-    event.wall_time = time.time()
+  def write(self, step: int, **content) -> None:
+    event = event_pb2.Event(step=step, wall_time=time.time(), **content)
     with saving(self._directory):
       self._writer.write_event(event)
       self._writer.flush()

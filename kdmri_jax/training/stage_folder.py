@@ -116,9 +116,9 @@ class StageFolder:
       UserError: lists the differences.
     """
     if given := self.given():
-      found, expected = f"a stage that was given ({given['text']})", "one trained here"
+      found = f"a stage that was given ({given['text']})"
       remedy = "Set the stage's `given` again, or choose another --workdir."
-      raise UserError(self.path / GIVEN, found, expected, remedy)
+      raise UserError(self.path / GIVEN, found, "a stage that this run trains", remedy)
     if self.progress() is None:
       return
     unknown = [key for key, known in expected["weights_of"].items() if not known]

@@ -103,12 +103,9 @@ class _Loop:
     devices, requested = self._experiment.devices, self._config.steps_per_dispatch
     self._train = parallel.keep(self._with_hints(self._train, "training"), devices)
     self._at_once = parallel.at_once(requested, self._train, devices, per_epoch)
+    parts = self._with_hints(self._validated, "validation")
     self._validation = Validation(
-      self._experiment,
-      self._with_hints(self._validated, "validation"),
-      self._steps,
-      self._teacher,
-      self._acquisitions,
+      self._experiment, parts, self._steps, self._teacher, self._acquisitions
     )
     schedule = step_lib.make_schedule(self._stage, per_epoch)
     self._counted_until = time.monotonic()
