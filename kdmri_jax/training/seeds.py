@@ -1,7 +1,8 @@
 """Trains an experiment with one seed or with several, side by side."""
 
 import concurrent.futures
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Sequence
 
 import jax
 from absl import logging
@@ -41,26 +42,28 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
   pending = [each for each in pipelines if not all(map(each.is_finished, names))]
   local = jax.local_devices()
   beside, in_turn = divide(pending, len(local) if config.devices == 0 else 1)
-  errors: list[UserError] = []
   with interrupt.caught() as signal:
-
-    def attempt(each: Experiment) -> None:
-      try:
-        for name in config.pipeline:
-          if name in names and not each.is_finished(name):
-            stage_loop.train(each, name, signal)
-      except UserError as error:
-        errors.append(error)
-
-    if beside:
-      _train_beside(attempt, beside, local)
+    train_one = functools.partial(_train_one, names, signal)
+    found = _train_beside(train_one, beside, local) if beside else []
     if in_turn:
       _say(len(pipeline.devices), local[0].platform)
-    for each in in_turn:
-      attempt(each)
-  if errors:
+    found += map(train_one, in_turn)
+  if errors := [error for error in found if error]:
     raise errors[0]
   return pipelines
+
+
+def _train_one(
+  names: Sequence[str], signal: interrupt.Interrupt, experiment: Experiment
+) -> UserError | None:
+  """Trains the missing stages of one seed; returns the error that ended it."""
+  try:
+    for name in experiment.config.pipeline:
+      if name in names and not experiment.is_finished(name):
+        stage_loop.train(experiment, name, signal)
+  except UserError as error:
+    return error
+  return None
 
 
 def divide(seeds: Sequence, devices: int) -> tuple[Sequence, Sequence]:
@@ -73,25 +76,21 @@ def divide(seeds: Sequence, devices: int) -> tuple[Sequence, Sequence]:
   return seeds[:beside], seeds[beside:]
 
 
-def _train_beside(
-  train: Callable[[Experiment], None],
-  pipelines: Sequence[Experiment],
-  devices: Sequence[jax.Device],
-) -> None:
+def _train_beside(train_one, pipelines, devices) -> list[UserError | None]:
   """Trains each seed on one device."""
   free = list(devices[: len(pipelines)])
   _say(len(free), free[0].platform, [each.seed for each in pipelines])
 
-  def work(each: Experiment) -> None:
+  def work(each: Experiment) -> UserError | None:
     device = free.pop()
     try:
       with jax.default_device(device):
-        train(each.for_seed(each.seed, [device]))
+        return train_one(each.for_seed(each.seed, [device]))
     finally:
       free.append(device)
 
   with concurrent.futures.ThreadPoolExecutor(len(free)) as pool:
-    list(pool.map(work, pipelines))
+    return list(pool.map(work, pipelines))
 
 
 def _say(devices: int, platform: str, seeds: Sequence[int] = ()) -> None:
