@@ -209,13 +209,13 @@ def fit_terms(
     ]
 
   student, teachers = jax.eval_shape(layers, batch)
+  teachers = teachers or [{}]
   with arguments_of("terms."):
     first, *others = (
-      objective.adapt(networks.terms, student, teacher, stage)
-      for teacher in teachers or [{}]
+      objective.adapt(networks.terms, student, teacher, stage) for teacher in teachers
     )
     for term in first:
-      _trace(term, student, teachers[0] if teachers else {}, batch)
+      _trace(term, student, teachers[0], batch)
   if any(terms != first for terms in others):
     found = "teachers whose layers differ in shape"
     raise ArgumentError("teachers", found, "teachers of one network, or another method")
