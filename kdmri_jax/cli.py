@@ -81,27 +81,23 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
   error = _root(error)
   if isinstance(error, UserError):
     return error
-  text = error.args[0] if error.args else error
-  key, *hints = str(text).splitlines() or [""]
-  key = key.strip("'\"")
-  argument = next((a for a in argv if key in a.partition("=")[0].split(".")), None)
-  file = next((a for a in reversed(argv) if a.startswith("--config=")), "command line")
-  if missing := re.findall(r"Flag (--\w+) must have a value other", str(text)):
+  text = str(error.args[0] if error.args else error)
+  if missing := re.findall(r"Flag (--\w+) must have a value other", text):
     found = f"no {' and no '.join(missing)}"
     return UserError("command line", found, "a value for each", "See --help.")
   if isinstance(error, flags.Error):
-    return UserError("command line", str(text), "--flag=value", "See --help.")
-  if argument is None:
-    found = f"{type(error).__name__}: {text} ({_place(error)})"
-    expected = "flags of the form --name=value and a config file without mistakes"
-    return UserError(file, found, expected, "See --help.")
-  hint = f"{hints[0]} " if hints else ""
-  return UserError(
-    argument,
-    f"no setting {key!r} there",
-    "a setting of the experiment",
-    f"{hint}docs/settings.md and kdmri_jax.config.reference() tell all settings.",
-  )
+    return UserError("command line", text, "--flag=value", "See --help.")
+  key, *hints = text.splitlines() or [""]
+  key = key.strip("'\"")
+  for argument in argv:
+    if key in argument.partition("=")[0].split("."):
+      found, expected = f"no setting {key!r} there", "a setting of the experiment"
+      more = "docs/settings.md and kdmri_jax.config.reference() tell all settings."
+      return UserError(argument, found, expected, " ".join([*hints[:1], more]))
+  file = next((a for a in reversed(argv) if a.startswith("--config=")), "command line")
+  found = f"{type(error).__name__}: {text} ({_place(error)})"
+  expected = "flags of the form --name=value and a config file without mistakes"
+  return UserError(file, found, expected, "See --help.")
 
 
 def _root(error: BaseException) -> BaseException:
@@ -123,17 +119,12 @@ def _place(error: BaseException) -> str:
 
 
 def _show_own_messages() -> None:
-  """Shows this package's messages as plain lines, and only warnings of other packages.
-
-  Orbax warns whenever a folder of checkpoints is opened to be read.
-  """
+  """Shows this package's messages as plain lines, and warnings alone of others."""
   here = str(pathlib.Path(__file__).parent)
 
   def shown(record):
-    hidden = standard_logging.INFO
-    if "orbax" in record.pathname:
-      hidden = standard_logging.WARNING
-    return record.pathname.startswith(here) or record.levelno > hidden
+    own = record.pathname.startswith(here)
+    return own or record.levelno > standard_logging.INFO
 
   logging.set_verbosity(logging.INFO)
   handler = logging.get_absl_handler()

@@ -1,7 +1,5 @@
 """The flag --config: a shipped experiment by its name, or a file with get_config()."""
 
-import difflib
-import importlib
 import pathlib
 
 from absl import flags
@@ -9,6 +7,7 @@ from ml_collections import ConfigDict, config_flags
 
 from kdmri_jax.config import complete
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.lookup import suggestion
 
 _SHIPPED = pathlib.Path(__file__).parent / "experiments"
 
@@ -60,24 +59,17 @@ def experiment_file(name: str) -> pathlib.Path:
   if shipped.is_file():
     return shipped
   known = shipped_experiments()
-  close = difflib.get_close_matches(name, known, n=3)
-  remedy = ""
+  remedy = suggestion(name, known)
   if pathlib.Path(f"{name}.py").is_file():
     remedy = f"The file in this folder is {name}.py."
-  names = ", ".join([*close, *(each for each in known if each not in close)])
-  expected = f"the path of a file .py, or one of {names}"
+  expected = f"the path of a file .py, or one of {', '.join(known)}"
   raise ArgumentError("config", f"no such experiment {name!r}", expected, remedy)
 
 
 def shipped_experiments() -> list[str]:
   """The names of the experiments that --config takes, in order."""
-  names = sorted(path.stem for path in _SHIPPED.glob("[!_]*.py"))
-  modules = (importlib.import_module(f"kdmri_jax.experiments.{name}") for name in names)
-  return [
-    name
-    for name, module in zip(names, modules, strict=True)
-    if hasattr(module, "get_config")
-  ]
+  paths = sorted(_SHIPPED.glob("[!_]*.py"))
+  return [path.stem for path in paths if "\ndef get_config(" in path.read_text()]
 
 
 class _Parser(flags.ArgumentParser):

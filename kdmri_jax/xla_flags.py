@@ -1,7 +1,8 @@
 """XLA's flags for CPUs, which are read when JAX is first used."""
 
-import importlib.metadata
 import os
+
+from jaxlib import version
 
 _THREADS = "--xla_cpu_multi_thread_eigen"
 
@@ -22,10 +23,6 @@ def ffts_may_deadlock() -> bool:
 
   In jaxlib 0.11 an FFT on a thread of XLA's pool distributes its work over the same
   pool and waits; as many FFTs at once as threads wait for each other (openxla/xla pull
-  request 46347 removed the guard). An unknown release counts as affected.
+  request 46347 removed the guard).
   """
-  try:
-    release = importlib.metadata.version("jaxlib").split(".")[:2]
-  except importlib.metadata.PackageNotFoundError:
-    return True
-  return tuple(map(int, release)) >= (0, 11)
+  return version.__version_info__ >= (0, 11)

@@ -17,7 +17,6 @@ from kdmri_jax.config.data import (
 from kdmri_jax.config.describe import is_free, reference
 from kdmri_jax.config.parse import complete, defaults, flat, parse, to_dict
 from kdmri_jax.config.schema import (
-  EvaluationConfig,
   ExperimentConfig,
   ModelConfig,
   StageConfig,
@@ -27,7 +26,6 @@ from kdmri_jax.config.schema import (
 __all__ = [
   "AugmentConfig",
   "DataConfig",
-  "EvaluationConfig",
   "ExperimentConfig",
   "MaskConfig",
   "ModelConfig",

@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from kdmri_jax.config.schema import (
   RESERVED,
@@ -39,18 +39,17 @@ def _check_seeds(config: ExperimentConfig) -> None:
 
 def _check_names(config: ExperimentConfig) -> None:
   """Names become folders and keys, and `start_from` joins them by "/"."""
-  groups: dict[str, Iterable[str]]
-  groups = {"stages": config.stages, "models": config.models, "tasks": config.tasks}
-  groups |= {f"stages.{name}.terms": s.terms for name, s in config.stages.items()}
-  for group, names in groups.items():
+  groups: list[tuple[str, Iterable[str], Sequence[str]]]
+  groups = [("stages", config.stages, RESERVED_ROWS), ("models", config.models, ())]
+  groups += [("tasks", config.tasks, ())]
+  groups += [(f"stages.{k}.terms", s.terms, RESERVED) for k, s in config.stages.items()]
+  for group, names, reserved in groups:
     for name in names:
-      if not re.fullmatch(r"\w+", name):
+      if not re.fullmatch(r"\w+", name) or name in reserved:
         expected = "a name of letters, digits and _"
+        if reserved:
+          expected += f", none of {', '.join(reserved)}"
         raise UserError(f"config.{group}", f"{name!r}", expected, "Rename it.")
-  for name in config.stages:
-    if name in RESERVED_ROWS:
-      expected = f"a stage called none of {', '.join(RESERVED_ROWS)}"
-      raise UserError("config.stages", f"{name!r}", expected)
 
 
 def _check_references(config: ExperimentConfig):
@@ -157,10 +156,6 @@ def _check_stage(where: str, stage: StageConfig):
   selectable = ["mse", "l1", "loss", *stage.terms]
   _known(stage.select, selectable, f"{where}.select", "a quantity")
   for name, term in stage.terms.items():
-    if name in RESERVED:
-      found = "a name that the log reserves"
-      expected = f"a term called none of {', '.join(RESERVED)}"
-      raise UserError(f"{where}.terms.{name}", found, expected)
     if len(term.hint) > 1 and len(term.guided) != len(term.hint):
       found = f"{len(term.guided)} guided and {len(term.hint)} hint layers"
       expected = "one hint layer for each guided layer, or one for all"

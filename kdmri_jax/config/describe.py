@@ -6,7 +6,7 @@ import re
 import typing
 
 from kdmri_jax.config.schema import ExperimentConfig
-from kdmri_jax.config.setting import limits
+from kdmri_jax.config.setting import keys
 
 _HEAD = """# Settings
 
@@ -29,29 +29,16 @@ def is_free(key: str) -> bool:
   Args:
     key: dotted, without "config.", such as "stages.kd.epochs".
   """
-  kind, names = ExperimentConfig, iter(key.split("."))
+  kind: type | None = ExperimentConfig
+  names = iter(key.split("."))
   for name in names:
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    if name not in fields:
-      return False
-    if limits(fields[name]).free:
-      return True
-    kind, named = _inner(typing.get_type_hints(kind)[name])
-    if kind is None:
-      return False
-    if named:
+    own = keys(kind).get(name) if kind is not None else None
+    if own is None or own.limits.free:
+      return own is not None
+    if own.is_named:
       next(names, None)
+    kind = own.group
   return False
-
-
-def _inner(kind) -> tuple[type | None, bool]:
-  """The group of settings in a type, if any; whether it holds several, by name."""
-  if dataclasses.is_dataclass(kind):
-    return kind, False
-  if typing.get_origin(kind) is dict:
-    (_, value) = typing.get_args(kind)
-    return (value, True) if dataclasses.is_dataclass(value) else (None, False)
-  return None, False
 
 
 def _section(kind, where: str, free: bool, shown: dict[type, str]) -> list[str]:
@@ -59,20 +46,17 @@ def _section(kind, where: str, free: bool, shown: dict[type, str]) -> list[str]:
   if kind in shown:
     return [f"\n## {where}\n\nAs `{shown[kind]}`.\n"]
   shown[kind] = where
-  types, meanings = typing.get_type_hints(kind), _meanings(kind)
-  summary = (inspect.getdoc(kind) or "").splitlines()[0]
+  summary, meanings = (inspect.getdoc(kind) or "").splitlines()[0], _meanings(kind)
   lines = [f"\n## {where}\n\n{summary}\n"]
   inner = []
-  for field in dataclasses.fields(kind):
-    own = limits(field)
-    key, is_free = f"{where}.{field.name}", free or own.free
-    group, named = _inner(types[field.name])
-    if group:
-      inner += _section(group, f"{key}.NAME" if named else key, is_free, shown)
-    facts = [_type(types[field.name]), _default(field), str(own)]
-    facts.append("*free*" if is_free else "")
-    stated = ", ".join(filter(None, facts))
-    lines.append(f"\n- **{field.name}** ({stated}): {meanings[field.name]}")
+  for name, own in keys(kind).items():
+    key, is_free = f"{where}.{name}", free or own.limits.free
+    if own.group:
+      group = f"{key}.NAME" if own.is_named else key
+      inner += _section(own.group, group, is_free, shown)
+    facts = [_type(own.type), _default(own.default), str(own.limits)]
+    stated = ", ".join(filter(None, [*facts, "*free*" if is_free else ""]))
+    lines.append(f"\n- **{name}** ({stated}): {meanings[name]}")
   return ["".join(lines) + "\n", *inner]
 
 
@@ -83,12 +67,10 @@ def _type(kind) -> str:
   return text.replace("Config]", "]")
 
 
-def _default(field: dataclasses.Field) -> str:
-  if field.default is not dataclasses.MISSING:
-    return f"default `{field.default!r}`"
-  if field.default_factory is dict:
-    return "default `{}`"
-  return "no default" if field.default_factory is dataclasses.MISSING else ""
+def _default(value) -> str:
+  if value is dataclasses.MISSING:
+    return "no default"
+  return "" if dataclasses.is_dataclass(value) else f"default `{value!r}`"
 
 
 def _meanings(kind) -> dict[str, str]:

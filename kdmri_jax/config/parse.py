@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from kdmri_jax.config.check import check
 from kdmri_jax.config.schema import ExperimentConfig, ModelConfig
-from kdmri_jax.config.setting import is_number
+from kdmri_jax.config.setting import is_number, keys
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import suggestion
 
@@ -57,32 +57,16 @@ def complete(config: ConfigDict) -> None:
 
 
 def _complete(kind, config) -> None:
-  types = typing.get_type_hints(kind)
-  for field in dataclasses.fields(kind):
-    value = _default(field)
-    if field.name not in config and value is not dataclasses.MISSING:
-      plain = dataclasses.is_dataclass(value)
-      config[field.name] = dataclasses.asdict(value) if plain else value
-    for inner, part in _parts(types[field.name], config.get(field.name)):
-      if isinstance(part, ConfigDict) and inner is not ModelConfig:
-        _complete(inner, part)
-
-
-def _parts(kind, value) -> list[tuple[Any, Any]]:
-  """The groups of settings in a value, with their types."""
-  if dataclasses.is_dataclass(kind):
-    return [(kind, value)]
-  arguments = typing.get_args(kind)
-  if isinstance(value, ConfigDict) and dataclasses.is_dataclass(arguments[-1]):
-    return [(arguments[-1], part) for part in value.values()]
-  return []
-
-
-def _default(field: dataclasses.Field) -> Any:
-  """The default of a field; MISSING where the key must be set."""
-  if field.default_factory is not dataclasses.MISSING:
-    return field.default_factory()
-  return field.default
+  if not isinstance(config, ConfigDict) or kind is ModelConfig:
+    return
+  for name, key in keys(kind).items():
+    if name not in config and key.default is not dataclasses.MISSING:
+      is_group = dataclasses.is_dataclass(key.default)
+      config[name] = dataclasses.asdict(key.default) if is_group else key.default
+    value = config.get(name)
+    if key.group and isinstance(value, ConfigDict):
+      for part in value.values() if key.is_named else [value]:
+        _complete(key.group, part)
 
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:
@@ -128,28 +112,24 @@ def _build(kind, value, where):
       return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in pairs)
   if kind is float and (value == "inf" or is_number(value)):
     return float(value)
-  if (
-    origin is None
-    and isinstance(value, kind)
-    and not (kind is int and isinstance(value, bool))
-  ):
+  if type(value) is kind:
     return value
   name = str(kind) if origin else kind.__name__
   raise UserError(where, f"{value!r}", f"a value of type {name}")
 
 
 def _build_dataclass(kind, value, where):
-  types = typing.get_type_hints(kind)
+  known = keys(kind)
   if not isinstance(value, Mapping):
-    raise UserError(where, f"{value!r}", f"a group of settings: {', '.join(types)}")
-  for key in value:
-    if key not in types:
-      found, expected = "an unknown key", f"one of {', '.join(types)}"
-      raise UserError(f"{where}.{key}", found, expected, suggestion(key, types))
-  for field in dataclasses.fields(kind):
-    if field.name not in value and _default(field) is dataclasses.MISSING:
-      raise UserError(where, f"no {field.name}", "a value for it")
-  values = {k: _build(types[k], v, f"{where}.{k}") for k, v in value.items()}
+    raise UserError(where, f"{value!r}", f"a group of settings: {', '.join(known)}")
+  for name in value:
+    if name not in known:
+      found, expected = "an unknown key", f"one of {', '.join(known)}"
+      raise UserError(f"{where}.{name}", found, expected, suggestion(name, known))
+  for name, key in known.items():
+    if name not in value and key.default is dataclasses.MISSING:
+      raise UserError(where, f"no {name}", "a value for it")
+  values = {k: _build(known[k].type, v, f"{where}.{k}") for k, v in value.items()}
   with arguments_of(f"{where}."):
     return kind(**values)
 

@@ -5,6 +5,7 @@ reference of all keys, `docs/settings.md`, is made from both.
 """
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from kdmri_jax.config.data import (
@@ -111,6 +112,11 @@ class StageConfig(Settings):
     """The stages that teach, each once."""
     teachers = self.teachers.values() or [self.teacher]
     return tuple(dict.fromkeys(name for name in teachers if name))
+
+  @property
+  def sources(self) -> tuple[str, ...]:
+    """The weights that the training needs, each once: "STAGE" or "STAGE/branches"."""
+    return tuple(dict.fromkeys(filter(None, (*self.all_teachers, self.start_from))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,6 +231,22 @@ class ExperimentConfig(Settings):
   def all_tasks(self) -> dict[str, TaskConfig]:
     """`tasks`, or the single one, whose name is ""."""
     return self.tasks or {"": TaskConfig(self.mask, self.noise)}
+
+  def with_sources(
+    self, names: Iterable[str], is_known: Callable[[str], bool]
+  ) -> list[str]:
+    """Stages, then those whose weights they need, directly or not.
+
+    Args:
+      names: the stages.
+      is_known: whether a stage's weights are known, so that it needs no others.
+    """
+    wanted = list(names)
+    for name in wanted:
+      if not is_known(name):
+        needed = (source.partition("/")[0] for source in self.stages[name].sources)
+        wanted += [each for each in dict.fromkeys(needed) if each not in wanted]
+    return wanted
 
   def of_task(self, task: str) -> "ExperimentConfig":
     """The experiment of one task: its mask, noise, and the models compared on it."""

@@ -13,7 +13,6 @@ from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.models import contract
 from kdmri_jax.physics.acquisition import build
-from kdmri_jax.training import fingerprint
 from kdmri_jax.training.given import find
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
@@ -99,9 +98,8 @@ def load(
     found = "a stage that is not finished"
     remedy = "Repeat the command of its run to finish it."
     raise UserError(trained.path, found, "one trained to its last epoch", remedy)
-  data = read_data(workdir)
-  trained.check(fingerprint.describe(config, data, folder.seed, stage, folder.digest))
-  return Trained(config, model, trained.weights(shapes), acquisition)
+  params = folder.trained(stage).weights(shapes)
+  return Trained(config, model, params, acquisition)
 
 
 def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserError:

@@ -97,11 +97,8 @@ def group(order: Sequence[Rows], start: int, size: int) -> list[Sequence[Rows]]:
 
 def alike(order: Iterable[Rows]) -> list[Sequence[Rows]]:
   """Groups of consecutive batches of one part and one size."""
-
-  def kind(batch: Rows) -> tuple[int, int]:
-    return batch.part, len(batch.rows)
-
-  return [list(group) for _, group in itertools.groupby(order, kind)]
+  groups = itertools.groupby(order, lambda batch: (batch.part, len(batch.rows)))
+  return [list(group) for _, group in groups]
 
 
 def take(slices: Slices, rows: np.ndarray) -> Slices:

@@ -4,7 +4,6 @@ One Orbax checkpoint holds everything, so that no interruption can leave a state
 its best weights. It is complete before the previous one is removed.
 """
 
-import contextlib
 import dataclasses
 import pathlib
 from typing import Any
@@ -15,7 +14,7 @@ from absl import logging
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import require_space, saving
-from kdmri_jax.training import fingerprint
+from kdmri_jax.training import records
 from kdmri_jax.training.step import TrainState
 
 # Orbax warns whenever a folder is opened for reading.
@@ -98,23 +97,18 @@ class Checkpoints:
     Raises:
       UserError: the disk is full or cannot be written; the previous checkpoint is kept.
     """
-    state, best, branches = jax.device_get(
-      (snapshot.state, snapshot.best, snapshot.branches)
-    )
-    if snapshot.progress.finished:
-      kept = {"best": best} | ({"branches": branches} if branches else {})
-      digests = {item: fingerprint.of_weights(each) for item, each in kept.items()}
-      snapshot.progress.weights = digests
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves((state, best, branches)))
+    items, progress = _items(snapshot), snapshot.progress
+    if progress.finished:
+      kept = (name for name in ("best", "branches") if name in items)
+      progress.weights = {name: records.of_weights(items[name]) for name in kept}
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
     require_space(self._directory, 2 * size + _OVERHEAD)
     with saving(self._directory):
       self._manager.save(
-        snapshot.progress.step,
+        progress.step,
         args=ocp.args.Composite(
-          latest=ocp.args.StandardSave(state._asdict()),
-          best=ocp.args.StandardSave(best),
-          progress=ocp.args.JsonSave(dataclasses.asdict(snapshot.progress)),
-          **({"branches": ocp.args.StandardSave(branches)} if branches else {}),
+          progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+          **{name: ocp.args.StandardSave(item) for name, item in items.items()},
         ),
       )
 
@@ -127,32 +121,15 @@ class Checkpoints:
     Raises:
       UserError: the checkpoint is damaged or of another network.
     """
-    step = self._manager.latest_step()
-    if step is None:
+    if self._manager.latest_step() is None:
       return None
-    state, best, branches = jax.device_get((like.state, like.best, like.branches))
-    with self._reading():
-      read = self._manager.restore(
-        step,
-        args=ocp.args.Composite(
-          latest=ocp.args.StandardRestore(state._asdict()),
-          best=ocp.args.StandardRestore(best),
-          progress=ocp.args.JsonRestore(),
-          **({"branches": ocp.args.StandardRestore(branches)} if branches else {}),
-        ),
-      )
-      progress = _progress(read.progress)
-    branches = read.branches if branches else None
-    return Snapshot(TrainState(**read.latest), read.best, progress, branches)
+    read, progress = self._read(_items(like))
+    state = TrainState(**read["latest"])
+    return Snapshot(state, read["best"], progress, read.get("branches"))
 
   def progress(self) -> Progress | None:
     """The progress of the newest checkpoint; None where there is none."""
-    step = self._manager.latest_step()
-    if step is None:
-      return None
-    with self._reading():
-      args = ocp.args.Composite(progress=ocp.args.JsonRestore())
-      return _progress(self._manager.restore(step, args=args).progress)
+    return None if self._manager.latest_step() is None else self._read({})[1]
 
   def best(self, like: Any, item: str = "best") -> Any:
     """The best weights of a finished stage.
@@ -164,34 +141,37 @@ class Checkpoints:
     Raises:
       UserError: the checkpoint is damaged, of another network, or was changed.
     """
-    args = {item: ocp.args.StandardRestore(jax.device_get(like))}
-    args = ocp.args.Composite(**args, progress=ocp.args.JsonRestore())
-    with self._reading():
-      read = self._manager.restore(self._manager.latest_step(), args=args)
-      progress = _progress(read.progress)
-      if fingerprint.of_weights(read[item]) != progress.weights.get(item):
-        raise ValueError("its weights have another digest than those trained here")
+    read, progress = self._read({item: jax.device_get(like)})
+    if records.of_weights(read[item]) != progress.weights.get(item):
+      raise self._unreadable("its weights have another digest than those trained here")
     return read[item]
 
   def close(self) -> None:
     """Releases Orbax's threads."""
     self._manager.close()
 
-  @contextlib.contextmanager
-  def _reading(self):
+  def _read(self, like: dict[str, Any]) -> tuple[dict[str, Any], Progress]:
+    """Items of the newest checkpoint, of these shapes and types, and its progress."""
+    items = {name: ocp.args.StandardRestore(item) for name, item in like.items()}
     try:
-      yield
+      read = self._manager.restore(
+        self._manager.latest_step(),
+        args=ocp.args.Composite(progress=ocp.args.JsonRestore(), **items),
+      )
+      return read, Progress(**read.progress)
     except (ValueError, TypeError, KeyError, OSError) as error:
-      raise UserError(
-        self._directory,
-        f"a checkpoint that cannot be read ({error})",
-        "an intact checkpoint of this network",
-        "Remove this folder to train the stage again.",
-      ) from error
+      raise self._unreadable(error) from error
+
+  def _unreadable(self, reason: object) -> UserError:
+    found = f"a checkpoint that cannot be read ({reason})"
+    expected = "an intact checkpoint of this network"
+    remedy = "Remove this folder to train the stage again."
+    return UserError(self._directory, found, expected, remedy)
 
 
-def _progress(values: dict) -> Progress:
-  names = {field.name for field in dataclasses.fields(Progress)}
-  if set(values) != names:
-    raise ValueError(f"its progress has the keys {sorted(values)}")
-  return Progress(**values)
+def _items(snapshot: Snapshot) -> dict[str, Any]:
+  """The arrays of a checkpoint on the host, by the names of its items."""
+  items = {"latest": snapshot.state._asdict(), "best": snapshot.best}
+  if snapshot.branches:
+    items["branches"] = snapshot.branches
+  return jax.device_get(items)

@@ -1,4 +1,4 @@
-"""An experiment with its data and folder: checks it and trains its stages."""
+"""An experiment with its data and folder: what its stages are trained with."""
 
 import copy
 import dataclasses
@@ -16,12 +16,9 @@ from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, fingerprint, leaks, parallel
-from kdmri_jax.training import stage_loop as stage_lib
+from kdmri_jax.training import batches, leaks, parallel, records
 from kdmri_jax.training.checkpoint import Progress
 from kdmri_jax.training.given import Origin
-from kdmri_jax.training.interrupt import Interrupt
-from kdmri_jax.training.stage import Setting, Stage
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.stage_networks import complete
 from kdmri_jax.training.stage_plans import StagePlans
@@ -32,9 +29,9 @@ from kdmri_jax.types import Acquisition, Shape, shape_of
 class Experiment:
   """An experiment bound to its data and its folder.
 
-  Building one reads and checks everything; nothing is written until `train`. One object
-  trains the networks of one seed, `config.seed` at first; `for_seed` gives an object
-  for another seed.
+  Building one reads and checks everything; nothing is written until `claim`. One object
+  has the networks of one seed, `config.seed` at first; `for_seed` gives an object for
+  another seed.
 
   Args:
     config: from `config.parse`.
@@ -85,9 +82,8 @@ class Experiment:
       devices: other devices to train on; None keeps them.
     """
     other = copy.copy(self)
-    other.seed = seed
-    other.workdir = WorkDir(self.workdir.path, seed, self.task)
-    other.devices = devices or self.devices
+    other.seed, other.devices = seed, devices or self.devices
+    other.workdir = dataclasses.replace(self.workdir, seed=seed)
     return other
 
   def for_task(self, task: str) -> "Experiment":
@@ -96,10 +92,9 @@ class Experiment:
     Its dataset has that task's acquisition and held-out slices; the config's
     `evaluation` keeps the entries of the task.
     """
-    data = self.data  # of all tasks
     other = copy.copy(self)
-    other._data, other.task = data, task
-    other.workdir = WorkDir(self.workdir.path, self.seed, task)
+    other._data, other.task = self.data, task  # the record is of all tasks
+    other.workdir = dataclasses.replace(self.workdir, task=task)
     number = list(self.config.all_tasks).index(task)
     own = {
       shape: Acquisition(*(None if x is None else x[[number]] for x in whole))
@@ -125,43 +120,25 @@ class Experiment:
         with arguments_of("--"):
           raise unknown("stages", name, self.config.pipeline)
     self._check_needs(names)
-    self.workdir.check(self.config, self.data)
-    origins = {name: self.origin(name) for name in self.given}
-    for name in self.config.pipeline:
-      if name in origins:
-        self._folder(name).give(vars(origins[name]), write=False)
-      else:
-        self._folder(name).check(self._record(name))
-    self.workdir.claim(self.config, self.data)
-    for name, origin in origins.items():
-      self._folder(name).give(vars(origin), write=True)
-      logging.info("%s: given: %s", name, origin.text)
+    for write in (False, True):  # nothing is written before all is checked
+      self.workdir.claim(self.config, self.data, write=write)
+      for name in self.config.pipeline:
+        if name in self.given:
+          self._folder(name).give(vars(self.origin(name)), write=write)
+        else:
+          self._folder(name).check(self._record(name))
+    for name in self.given:
+      logging.info("%s: given: %s", name, self.origin(name).text)
     for note in self.given_notes():
       logging.warning("%s", note)
 
-  def train(
-    self, names: Sequence[str], signal: Interrupt, label: str = "", row: int = 0
-  ) -> None:
-    """Trains those of the named stages that are not finished, in pipeline order.
-
-    Args:
-      names: stages, as `claim` has checked them.
-      signal: requests a stop, see `interrupt.caught`.
-      label: precedes the stages' names in messages.
-      row: line of the progress bar, where several are shown.
+  def begin(self, name: str) -> None:
+    """Records what a stage is trained with; checks it when a training continues.
 
     Raises:
-      UserError: see `stage.train`.
-      Interrupted: a signal stopped it; the state was saved.
+      UserError: see `StageFolder.begin`.
     """
-    acquisitions = self.dataset.acquisitions
-    setting = Setting(
-      self.config, acquisitions, self.devices, self.seed, signal, label, row
-    )
-    for name in self.config.pipeline:
-      if name in names and not self.is_finished(name):
-        self._folder(name).begin(self._record(name))
-        stage_lib.train(self._make_stage(name), setting)
+    self._folder(name).begin(self._record(name))
 
   @property
   def data(self) -> dict[str, Any]:
@@ -172,14 +149,8 @@ class Experiment:
     return StageFolder(self.workdir.stage(name))
 
   def _record(self, name: str) -> dict[str, Any]:
-    return fingerprint.describe(self.config, self.data, self.seed, name, self._digest)
-
-  def _digest(self, name: str) -> str:
-    """Digest of the weights of "STAGE" or "STAGE/branches"; "" before the end."""
-    stage, _, item = name.partition("/")
-    if stage not in self.given:
-      return self.workdir.digest(name)
-    return self.origin(stage).digests.get(item or "best", "")
+    digest = self.workdir.digest
+    return records.describe(self.config, self.data, self.seed, name, digest)
 
   def origin(self, name: str) -> Origin:
     """The origin of a given stage."""
@@ -207,8 +178,7 @@ class Experiment:
     Raises:
       UserError: they were trained with other settings, or changed since.
     """
-    shapes = jax.eval_shape(lambda: self.initial_params(name))
-    return self._weights(name, shapes)
+    return self._weights(name, jax.eval_shape(lambda: self.initial_params(name)))
 
   def _weights(self, name: str, shapes: Any, item: str = "best") -> Any:
     if name in self.given:
@@ -230,45 +200,25 @@ class Experiment:
 
   def initial_params(self, name: str) -> Any:
     """Random weights; stages of the same model start from the same ones."""
-    key = jax.random.fold_in(
-      jax.random.key(self.seed),
-      zlib.crc32(self.config.stages[name].model.encode()) % 2**31,
-    )
-    batch = self._example()
+    model = self.config.stages[name].model
+    key = jax.random.key(self.seed)
+    key = jax.random.fold_in(key, zlib.crc32(model.encode()) % 2**31)
+    slices = batches.take(self.dataset.train.parts[0], np.array([0]))
+    masks = self.dataset.acquisitions[shape_of(slices)].masks
+    batch = complete(slices, Acquisition(masks))
     # Not jitted: compiling all the draws takes longer than running them.
     return self.models[name].init(key, batch.zero_filled, batch.measurement)["params"]
 
-  def _example(self):
-    slices = batches.take(self.dataset.train.parts[0], np.array([0]))
-    masks = self.dataset.acquisitions[shape_of(slices)].masks
-    return complete(slices, Acquisition(masks))
-
-  def _make_stage(self, name: str) -> Stage:
-    return Stage(
-      name=name,
-      config=self.config.stages[name],
-      networks=self.plans.networks(name, self.seed),
-      params=self.start_params(name),
-      train=self.plans.slices(name, "train"),
-      validation=self.plans.slices(name, "validation"),
-      teacher_params=tuple(map(self.best, self.config.stages[name].all_teachers)),
-      directory=self.workdir.stage(name),
-    )
-
   def _check_needs(self, names: Sequence[str]) -> None:
     """Refuses stages without those that teach or start them, directly or not."""
-    wanted = list(names)
-    for name in wanted:
-      stage = self.config.stages[name]
-      for needed in (*stage.all_teachers, stage.start_from.partition("/")[0]):
-        if needed and needed not in wanted and not self.is_finished(needed):
-          wanted.append(needed)
-    missing = [n for n in self.config.pipeline if n in wanted and n not in names]
-    if missing:
-      together = [name for name in self.config.pipeline if name in wanted]
-      raise UserError(
-        f"--stages={','.join(names)}",
-        f"no finished stage {', '.join(map(repr, missing))} in {self.workdir.path}",
-        "the stages that teach these ones or that these start from",
-        f"Train them, too: --stages={','.join(together)}.",
-      )
+    wanted = self.config.with_sources(names, self.is_finished)
+    together = [
+      name
+      for name in self.config.pipeline
+      if name in names or (name in wanted and not self.is_finished(name))
+    ]
+    if missing := [repr(name) for name in together if name not in names]:
+      found = f"no finished stage {', '.join(missing)} in {self.workdir.path}"
+      expected = "the stages that teach these ones or that these start from"
+      remedy = f"Train them, too: --stages={','.join(together)}."
+      raise UserError(f"--stages={','.join(names)}", found, expected, remedy)

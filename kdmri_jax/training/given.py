@@ -11,14 +11,14 @@ import numpy as np
 from flax import linen as nn
 
 from kdmri_jax import models
-from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.config import DataConfig, ExperimentConfig
 from kdmri_jax.data import digests
-from kdmri_jax.data.slice_set import SliceSet
+from kdmri_jax.data.slice_set import SliceSet, to_channels
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import CHECKPOINTS
 from kdmri_jax.io.reading import reading
-from kdmri_jax.training import fingerprint
+from kdmri_jax.training import records
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
 
@@ -35,7 +35,7 @@ class Origin:
     text: a description, such as "runs/other/teacher, seed 42".
     digests: of its weights, as `Progress.weights`; for outputs the digest of the
       images.
-    record: of its training, see `fingerprint.describe`; None where unknown.
+    record: of its training, see `records.describe`; None where unknown.
     training_sets: its training subjects, including those of stages that it depends on:
       dicts {"population", "subjects": {name: digests of slices}}.
     complete: whether the list of training subjects is complete, as far as known.
@@ -43,160 +43,137 @@ class Origin:
 
   text: str
   digests: Mapping[str, str]
-  record: Mapping[str, Any] | None
-  training_sets: Sequence[Mapping[str, Any]]
-  complete: bool
+  record: Mapping[str, Any] | None = None
+  training_sets: Sequence[Mapping[str, Any]] = ()
+  complete: bool = False
 
 
-class GivenRun:
+@dataclasses.dataclass
+class Given:
+  """A stage that is not trained here; itself one of which only the weights are known.
+
+  Attributes:
+    text: the setting in the config.
+    where: the config's key.
+    params: the weights, the same for every seed; {} of other stages.
+  """
+
+  text: str
+  where: str
+  params: Any = dataclasses.field(default_factory=dict)
+
+  def weights(self, seed: int, shapes: Any, item: str = "best") -> Any:
+    """The weights for a seed of this run; arguments as `StageFolder.weights`."""
+    del seed, shapes
+    if item != "best":
+      found = f"{self.text!r}, which has no {item}"
+      raise UserError(self.where, found, f"a run's stage, which keeps its {item}")
+    return self.params
+
+  def origin(self, seed: int) -> Origin:
+    """The origin of the weights or images for a seed of this run."""
+    del seed
+    return Origin(self.text, {"best": self.digest})
+
+  @functools.cached_property
+  def digest(self) -> str:
+    """Digest of the weights."""
+    return records.of_weights(self.params)
+
+
+class GivenRun(Given):
   """A stage of another run.
 
   Args:
     text: the setting in the config.
     where: the config's key.
     model: the network of this run's stage.
-    place: the other run's folder, its stage, and the seed where the user chose one.
 
   Raises:
-    UserError: no such run or stage, or a stage of another network.
+    UserError: no such stage, or a stage of another network.
   """
 
-  def __init__(
-    self,
-    text: str,
-    where: str,
-    model: nn.Module,
-    place: tuple[pathlib.Path, str, int | None],
-  ):
-    self.text = text
-    self._where, self._place = where, place
-    path, stage, _ = place
-    self._config, self._data = read_config(path), read_data(path)
-    if stage not in self._config.stages:
+  def __init__(self, text: str, where: str, model: nn.Module):
+    super().__init__(text, where)
+    self._path, self._stage, self._seed = _place(pathlib.Path(text))
+    self._config, self._data = read_config(self._path), read_data(self._path)
+    if self._stage not in self._config.stages:
       known = ", ".join(self._config.stages)
       raise UserError(where, f"{text!r}, and no such stage", f"a stage out of {known}")
-    settings = self._config.models[self._config.stages[stage].model]
-    there = models.build(settings, np.ones((1, 8, 8)))
+    stage = self._config.stages[self._stage]
+    there = models.build(self._config.models[stage.model], np.ones((1, 8, 8)))
     _require_same(model, there, text, where)
-    deeper = self._config.stages[stage].given
-    self._deeper = find(deeper, where, model) if deeper else None
+    self._deeper = find(stage.given, where, model) if stage.given else None
 
   def weights(self, seed: int, shapes: Any, item: str = "best") -> Any:
-    """Its weights for a seed of this run; arguments as `StageFolder.weights`."""
+    """See `Given.weights`."""
     if self._deeper:
       return self._deeper.weights(seed, shapes, item)
-    return self._checked(seed)[0].weights(shapes, item)
+    return self._workdir(seed).trained(self._stage).weights(shapes, item)
 
   def origin(self, seed: int) -> Origin:
-    """The origin of its weights for a seed of this run."""
+    """See `Given.origin`."""
     if self._deeper:
       return dataclasses.replace(
         self._deeper.origin(seed), text=f"{self.text}, given there"
       )
-    folder, chosen = self._checked(seed)
-    record, workdir = folder.record(), WorkDir(self._place[0], chosen)
-    sets, complete = [fingerprint.training_set(self._config.data, self._data)], True
-    for name in needed(self._config, self._place[1]):
+    workdir = self._workdir(seed)
+    folder = workdir.trained(self._stage)
+    own = {"population": population(self._config.data)}
+    sets, complete = [own | {"subjects": self._data["training_slices"]}], True
+
+    def is_given(name: str) -> bool:
+      return bool(self._config.stages[name].given)
+
+    for name in self._config.with_sources([self._stage], is_given):
       if given := StageFolder(workdir.stage(name)).given():
         sets += given["training_sets"]
         complete = complete and given["complete"]
-    text = f"{self.text}, seed {chosen}"
-    return Origin(text, folder.digests(), record, sets, complete)
+    text = f"{self.text}, seed {workdir.seed}"
+    return Origin(text, folder.digests(), folder.record(), sets, complete)
 
-  def _checked(self, seed: int) -> tuple[StageFolder, int]:
-    """The other run's folder and seed for a seed of this run."""
-    path, stage, wanted = self._place
-    begun = WorkDir(path, seed).seeds(stage)
-    folders = {k: StageFolder(WorkDir(path, k).stage(stage)) for k in begun}
-    finished = [k for k, folder in folders.items() if folder.is_finished()]
-    chosen = seed if wanted is None else wanted
-    if chosen not in finished and wanted is None and len(finished) == 1:
-      chosen = finished[0]
-    if chosen not in finished:
-      known = ", ".join(map(str, finished))
-      raise UserError(
-        self._where,
-        f"{self.text!r}, which is not finished with the seed {chosen}"
-        + (f" but with {known}" if known else ""),
-        "a finished stage with this seed, or with one seed alone",
-        f"Choose one of them: {self._where}={path}/seed_{finished[0]}/{stage}."
-        if finished
-        else "Finish that run first.",
-      )
-    workdir = WorkDir(path, chosen)
-    folders[chosen].check(
-      fingerprint.describe(self._config, self._data, chosen, stage, workdir.digest)
-    )
-    return folders[chosen], chosen
+  def _workdir(self, seed: int) -> WorkDir:
+    """The other run's folder, with its seed for a seed of this run."""
+    path, stage, chosen = self._path, self._stage, self._seed
+    runs = [WorkDir(path, k) for k in WorkDir(path, seed).seeds(stage)]
+    done = {r.seed: r for r in runs if StageFolder(r.stage(stage)).is_finished()}
+    if chosen is None:
+      chosen = min(done) if len(done) == 1 else seed
+    if chosen in done:
+      return done[chosen]
+    known = ", ".join(map(str, done)) or "no other"
+    found = f"{self.text!r}, which is not finished with the seed {chosen} but with "
+    expected = "a finished stage with this seed, or with one seed alone"
+    remedy = "Finish that run first."
+    if done:
+      remedy = f"Choose one of them: {self.where}={path}/seed_{min(done)}/{stage}."
+    raise UserError(self.where, found + known, expected, remedy)
 
 
-class GivenFile:
+def _published(text: str, where: str, model: nn.Module) -> Given:
   """A network of the published PyTorch codes.
-
-  Args:
-    text: the file in the config.
-    where: the config's key.
-    model: the network of this run's stage.
 
   Raises:
     UserError: the file cannot be read, or holds another network.
   """
-
-  def __init__(self, text: str, where: str, model: nn.Module):
-    self.text = text
-    self._where = where
-    reader = CHECKPOINTS.get(type(model))
-    if reader is None:
-      kinds = ", ".join(kind.__name__ for kind in CHECKPOINTS)
-      found = f"a file for a stage of the network {type(model).__name__}"
-      raise UserError(where, found, f"one of {kinds}, which published codes have")
-    there, variables = reader(text, model)
-    _require_same(model, there, text, where)
-    self._params = variables["params"]
-
-  def weights(self, seed: int, shapes: Any, item: str = "best") -> Any:
-    """Its weights, the same for every seed."""
-    del seed, shapes
-    if item != "best":
-      found = f"{self.text!r}, which holds the weights of one network"
-      raise UserError(self._where, found, "a run's stage, which keeps its branches")
-    return self._params
-
-  def origin(self, seed: int) -> Origin:
-    """The origin of its weights."""
-    del seed
-    digest = {"best": fingerprint.of_weights(self._params)}
-    return Origin(self.text, digest, None, (), False)
+  reader = CHECKPOINTS.get(type(model))
+  if reader is None:
+    kinds = ", ".join(kind.__name__ for kind in CHECKPOINTS)
+    found = f"a file for a stage of the network {type(model).__name__}"
+    raise UserError(where, found, f"one of {kinds}, which published codes have")
+  there, variables = reader(text, model)
+  _require_same(model, there, text, where)
+  return Given(text, where, variables["params"])
 
 
-class GivenOutputs:
-  """Images of any network, in h5 files named like the volumes.
-
-  Args:
-    text: the folder in the config.
-    where: the config's key.
-  """
-
-  def __init__(self, text: str, where: str):
-    self.text = text
-    self._where, self._folder = where, pathlib.Path(text)
-
-  def weights(self, seed: int, shapes: Any, item: str = "best") -> Any:
-    """{}: outputs have no weights."""
-    del seed, shapes
-    if item != "best":
-      raise UserError(self._where, "a folder of outputs", "a run's stage")
-    return {}
-
-  def origin(self, seed: int) -> Origin:
-    """The origin of the images."""
-    del seed
-    return Origin(self.text, {"best": self._digest}, None, (), False)
+class GivenOutputs(Given):
+  """Images of any network, in h5 files named like the volumes; it has no weights."""
 
   @functools.cached_property
-  def _digest(self) -> str:
+  def digest(self) -> str:
+    """Digest of the images."""
     arrays = []
-    for path in sorted(self._folder.glob("*.h5")):
+    for path in sorted(pathlib.Path(self.text).glob("*.h5")):
       arrays += [path.name.encode(), np.ascontiguousarray(self._read(path)[0])]
     return digests.digest(arrays)
 
@@ -215,20 +192,17 @@ class GivenOutputs:
       found = f"{self.text!r} without {path.name}"
       expected = "an output for every training and validation volume of its students"
       remedy = "Reconstruct that volume, too, or exclude it from the data."
-      raise UserError(self._where, found, expected, remedy)
+      raise UserError(self.where, found, expected, remedy)
     images, units = self._read(path)
     if images.shape != tuple(volume.target.shape):
       expected = f"{tuple(volume.target.shape)}, the shape of the volume in this run"
       raise UserError(path, f"{KEY} of shape {images.shape}", expected)
-    kinds = ("a real", "a complex")
-    if (images.dtype.kind == "c") != (channels == 2):
-      found, expected = f"{kinds[2 - channels]} {KEY}", f"{kinds[channels - 1]} one"
-      raise UserError(path, found, f"{expected}, as the images of this run")
+    if np.iscomplexobj(images) != (channels == 2):
+      found, expected = ("real", "complex")[:: 1 if channels == 2 else -1]
+      raise UserError(path, f"{found} images", f"{expected} ones, as in this run")
     if units == "file":
       images = images / volume.record["scale_factor"]
-    if channels == 1:
-      return np.float32(images)[..., None]
-    return np.stack([images.real, images.imag], axis=-1).astype(np.float32)
+    return to_channels(images, channels).astype(np.float32)
 
   def of_part(self, slices: SliceSet, part: int) -> np.ndarray:
     """The images of a part of a set, float32 [N, H, W, C]."""
@@ -238,7 +212,7 @@ class GivenOutputs:
     )
 
   def _file(self, volume: Volume) -> pathlib.Path:
-    return self._folder / f"{volume.name}.h5"
+    return pathlib.Path(self.text) / f"{volume.name}.h5"
 
   def _read(self, path: pathlib.Path) -> tuple[np.ndarray, str]:
     with reading(path), h5py.File(path) as file:
@@ -249,9 +223,6 @@ class GivenOutputs:
     if not np.isfinite(images).all():
       raise UserError(path, f"NaN or infinite values in {KEY}", "finite intensities")
     return images, units
-
-
-Given = GivenRun | GivenFile | GivenOutputs
 
 
 def find(text: str, where: str, model: nn.Module) -> Given:
@@ -268,10 +239,9 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   """
   path = pathlib.Path(text)
   if path.suffix in (".pt", ".pth"):
-    return GivenFile(text, where, model)
-  place = _place(path)
-  if (place[0] / "config.json").is_file():
-    return GivenRun(text, where, model, place)
+    return _published(text, where, model)
+  if (_place(path)[0] / "config.json").is_file():
+    return GivenRun(text, where, model)
   if path.is_dir() and any(path.glob("*.h5")):
     return GivenOutputs(text, where)
   raise UserError(
@@ -304,15 +274,12 @@ def find_all(
   return found
 
 
-def needed(config: ExperimentConfig, name: str) -> list[str]:
-  """The stages whose weights a stage depends on, directly or not."""
-  wanted = [name]
-  for each in wanted:
-    stage = config.stages[each]
-    if each == name or not stage.given:
-      others = (*stage.all_teachers, stage.start_from.partition("/")[0])
-      wanted += [other for other in others if other and other not in wanted]
-  return wanted[1:]
+def population(data: DataConfig) -> str:
+  """Subjects of one name are the same only within a population.
+
+  Phantoms of another seed are another population.
+  """
+  return f"phantoms of seed {data.phantom.seed}" if data.source == "phantom" else ""
 
 
 def _place(path: pathlib.Path) -> tuple[pathlib.Path, str, int | None]:
@@ -328,13 +295,11 @@ def _require_same(here: nn.Module, there: nn.Module, text: str, where: str) -> N
   if type(here) is not type(there):
     found = f"{text!r}, a {type(there).__name__}"
     raise UserError(where, found, f"a {type(here).__name__}, the stage's network")
-  different = [
-    f"{field.name}: {getattr(there, field.name)!r} there, "
-    f"{getattr(here, field.name)!r} here"
-    for field in dataclasses.fields(here)
-    if field.name not in _FREE
-    and getattr(there, field.name) != getattr(here, field.name)
-  ]
-  if different:
-    found = f"{text!r}, another network ({'; '.join(different)})"
+
+  def settings(network: nn.Module) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(network)}.difference(_FREE)
+    return {name: getattr(network, name) for name in names}
+
+  if different := records.in_words(settings(there), settings(here)):
+    found = f"{text!r}, another network ({different})"
     raise UserError(where, found, "the settings of the stage's network")

@@ -1,6 +1,5 @@
 """Computes the hints of a frozen teacher for a set of slices, once."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,17 +19,12 @@ class TeacherOutputs(NamedTuple):
     hints: for each part its `Slices.hints`; None where they do not fit in memory.
     error_range: largest minus smallest mean squared error of its images; 0 where it is
       not needed and the hints do not fit.
-    needed: lower bound of the hints' bytes where they do not fit.
+    needed: the hints' bytes; a lower bound where they do not fit.
   """
 
   hints: Any
   error_range: float
   needed: int
-
-  @property
-  def bytes(self) -> int:
-    """Bytes in memory."""
-    return self.needed if self.hints is not None else 0
 
 
 def collect(
@@ -73,10 +67,9 @@ def collect(
       kept[part] = jax.tree.map(
         lambda x, n=count: np.empty((n, *x.shape[1:]), x.dtype), found
       )
-    for name, hints in found.items():
-      wholes = jax.tree.leaves(kept[part][name])
-      for whole, some in zip(wholes, jax.tree.leaves(hints), strict=True):
-        whole[rows] = some
+    wholes = jax.tree.leaves({name: kept[part][name] for name in found})
+    for whole, some in zip(wholes, jax.tree.leaves(found), strict=True):
+      whole[rows] = some
     check()
   error_range = float(np.ptp(np.concatenate([hints[TEACHER_ERROR] for hints in kept])))
   return TeacherOutputs(tuple(kept) if needed <= budget else None, error_range, needed)
@@ -84,25 +77,17 @@ def collect(
 
 def _kept_as(kind: str, found: dict[str, Any]) -> dict[str, Any]:
   """Rounds hints to float16 if requested; the errors stay unchanged."""
-  if kind == "float32":
-    return found
   largest = np.finfo(np.float16).max
 
-  def rounded(name, hint):
-    if hint.dtype != np.float32:
+  def rounded(path, hint):
+    name = path[0].key
+    if kind == "float32" or name == TEACHER_ERROR or hint.dtype != np.float32:
       return hint
     if np.abs(hint).max() > largest:
-      raise UserError(
-        "config.teacher_cache_type",
-        f"float16, and a hint of {np.abs(hint).max():.3g} for the term {name}",
-        f"hints of at most {largest:.5g}",
-        "Set --config.teacher_cache_type=float32.",
-      )
+      found = f"float16, and a hint of {np.abs(hint).max():.3g} for the term {name}"
+      expected = f"hints of at most {largest:.5g}"
+      remedy = "Set --config.teacher_cache_type=float32."
+      raise UserError("config.teacher_cache_type", found, expected, remedy)
     return hint.astype(np.float16)
 
-  return {
-    name: hint
-    if name == TEACHER_ERROR
-    else jax.tree.map(functools.partial(rounded, name), hint)
-    for name, hint in found.items()
-  }
+  return jax.tree_util.tree_map_with_path(rounded, found)

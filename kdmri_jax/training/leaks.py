@@ -8,16 +8,12 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data.digests import CONSTANT
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError
-from kdmri_jax.training import fingerprint
-from kdmri_jax.training.given import Origin
+from kdmri_jax.training import records
+from kdmri_jax.training.given import Origin, population
 
 # The keys of a training's record about its images and their measurement.
 _SETTINGS = ("mask", "noise", "tasks", "data")
-_DIGESTS = {
-  "train_digest": "other training images",
-  "mask_digest": "another mask",
-}
-_MOST_NAMED = 5
+_DIGESTS = {"train_digest": "other training images", "mask_digest": "another mask"}
 
 
 def refuse(
@@ -37,7 +33,7 @@ def refuse(
   Raises:
     UserError: names them.
   """
-  here = fingerprint.training_set(config.data, {"training_slices": {}})["population"]
+  here = population(config.data)
   seen = set()
   for there in origin.training_sets:
     subjects = there["subjects"]
@@ -48,12 +44,10 @@ def refuse(
       if same_name or own & slices:
         seen.add(volume.subject)
   if seen:
-    names = sorted(seen)
-    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    names = records.shortened(sorted(seen), ", ")
     raise UserError(
       f"config.stages.{name}.given",
-      f"{origin.text}, which was trained on {', '.join(names[:_MOST_NAMED])}{more}: "
-      "subjects that this run evaluates",
+      f"{origin.text}, which was trained on {names}: subjects that this run evaluates",
       "weights that were trained without the evaluated subjects",
       "Evaluate others (config.data.test; without it the validation subjects are "
       "evaluated), or give weights that have not seen these.",
@@ -76,7 +70,7 @@ def notes(name: str, origin: Origin, here: Mapping[str, Any]) -> list[str]:
     others = [
       text for key, text in _DIGESTS.items() if there["data"][key] != here["data"][key]
     ]
-    if words := fingerprint.in_words(there, here, free, others):
+    if words := records.in_words(there, here, free, others):
       found.append(
         f"The stage {name} is given by {origin.text} and was trained with other "
         f"settings: {words}."

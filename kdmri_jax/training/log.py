@@ -56,14 +56,11 @@ class StageLog:
     self._bar.set_postfix(loss=f"{loss:.3g}", refresh=False)
 
   def epoch(self, entry: dict) -> None:
-    """Writes the line of an epoch: see `stage.train` for its keys."""
+    """Writes the line of an epoch: see `stage_loop.train` for its keys."""
     self._append(entry)
-    values = {
-      f"{group}/{key}": value
-      for group in ("train", "validation")
-      for key, value in entry[group].items()
-    }
-    values["learning_rate"] = entry["learning_rate"]
+    values = {"learning_rate": entry["learning_rate"]}
+    for group in ("train", "validation"):
+      values |= {f"{group}/{key}": value for key, value in entry[group].items()}
     self._board.scalars(values, entry["step"])
     if self._bar.disable:
       logging.info(
@@ -94,17 +91,15 @@ class StageLog:
     self._append({"event": "audit", "step": step, "terms": terms})
     for name, values in terms.items():
       self._board.scalars({f"audit/{name}/{k}": v for k, v in values.items()}, step)
-    if not total:
-      self._warn_once("", "%s: no term has a gradient at step %d", self._name, step)
-      return
-    for name, values in terms.items():
-      if values["share"] < NEGLIGIBLE:
+      if total and values["share"] < NEGLIGIBLE:
         self._warn_once(
           name,
           "%s: the term %s contributes %.1e of the gradient at step %d: in effect it "
           "is absent",
           *(self._name, name, values["share"], step),
         )
+    if not total:
+      self._warn_once("", "%s: no term has a gradient at step %d", self._name, step)
 
   def _warn_once(self, name: str, message: str, *values) -> None:
     if name not in self._called_out:
@@ -118,7 +113,7 @@ class StageLog:
   def image(self, panel: np.ndarray, step: int) -> None:
     """A grey picture [H, W] in 0..1, such as input | reconstruction | target."""
     shown = np.uint8(255 * np.clip(panel, 0, 1))[None]
-    self._board.add(summary.image("validation", shown), step)
+    self._board.write(step, summary=summary.image("validation", shown))
 
   def close(self) -> None:
     """Ends the bar; all entries are already on the disk."""
@@ -136,17 +131,14 @@ class _Board:
       self._writer = event_file_writer.EventsWriter(str(directory / "events"))
     # TensorBoard drops entries of an earlier run after this step.
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self._write(event_pb2.Event(step=step + 1, session_log=start))
+    self.write(step + 1, session_log=start)
 
   def scalars(self, values: dict[str, float], step: int) -> None:
     for name, value in values.items():
-      self.add(summary.scalar(name, value), step)
+      self.write(step, summary=summary.scalar(name, value))
 
-  def add(self, item, step: int) -> None:
-    self._write(event_pb2.Event(step=step, summary=item))
-
-  def _write(self, event) -> None:
-    event.wall_time = time.time()
+  def write(self, step: int, **content) -> None:
+    event = event_pb2.Event(step=step, wall_time=time.time(), **content)
     with saving(self._directory):
       self._writer.write_event(event)
       self._writer.flush()

@@ -38,14 +38,14 @@ def adapt(
   """
 
   def adapted(term: Term) -> Term:
-    guided = feature_lib.pick(student, term.guided, f"{term.name}.guided")
+    guided = _pick(term, "guided", student)
     if not term.is_distillation:
       return term
     source = student if term.own else teacher
-    hint = feature_lib.pick(source, term.hint, f"{term.name}.hint")
+    hint = _pick(term, "hint", source)
     if term.compare.method.reads_image:
-      _require_images(guided, term.guided, student["image"], f"{term.name}.guided")
-      _require_images(hint, term.hint, source["image"], f"{term.name}.hint")
+      _require_images(term, "guided", student)
+      _require_images(term, "hint", source)
     channels, sizes = fit(term.compare.method, guided, hint)
     if channels:
       logging.info(
@@ -63,12 +63,18 @@ def adapt(
   return tuple(map(adapted, terms))
 
 
-def _require_images(layers, names: Sequence[str], image, argument: str) -> None:
-  for layer, name in zip(layers, names, strict=True):
-    if layer.shape != image.shape:
+def _pick(term: Term, part: str, features: Features) -> tuple[Array, ...]:
+  """The "guided" or "hint" layers of a term."""
+  return feature_lib.pick(features, getattr(term, part), f"{term.name}.{part}")
+
+
+def _require_images(term: Term, part: str, features: Features) -> None:
+  image = features["image"]
+  for name in getattr(term, part):
+    if features[name].shape != image.shape:
       raise ArgumentError(
-        argument,
-        f"{name}, maps of {layer.shape[1:]} (rows, columns, channels)",
+        f"{term.name}.{part}",
+        f"{name}, maps of {features[name].shape[1:]} (rows, columns, channels)",
         f"an image of {image.shape[1:]}, which this method compares",
         "Name the layer 'image', or choose a method for feature maps.",
       )
@@ -91,9 +97,7 @@ def represent_teacher(
     ArgumentError: the teacher has no such layer.
   """
   hints = {
-    term.name: term.compare.represent_teacher(
-      feature_lib.pick(features, term.hint, f"{term.name}.hint")
-    )
+    term.name: term.compare.represent_teacher(_pick(term, "hint", features))
     for term in terms
     if term.needs_teacher
   }
@@ -101,25 +105,30 @@ def represent_teacher(
   return {**hints, TEACHER_ERROR: jax.lax.stop_gradient(error)}
 
 
-class Extras(NamedTuple):
-  """Further inputs of a term, besides features, images and hints.
+class Inputs(NamedTuple):
+  """The inputs of the terms, besides the features of the trained network.
 
   Attributes:
+    batch: target and measurement of the images.
+    hints: from `represent_teacher`; None in a stage without a teacher.
     error_range: see `Context`.
     draws: see `Context`.
   """
 
+  batch: Batch
+  hints: Mapping[str, Any] | None
   error_range: Array
   draws: Array
 
 
+def undrawn(batch: Batch, hints: Mapping[str, Any] | None = None) -> Inputs:
+  """The inputs where draws and range do not matter; both are 0."""
+  draws = jnp.zeros(len(batch.target), jnp.uint32)
+  return Inputs(batch, hints, jnp.zeros(()), draws)
+
+
 def make_auxiliary(
-  terms: Sequence[Term],
-  features: Features,
-  batch: Batch,
-  hints: Any,
-  extras: Any,
-  key: Array,
+  terms: Sequence[Term], features: Features, inputs: Inputs, key: Array
 ) -> dict[str, Any]:
   """Initial weights of the terms that have weights: term name -> pytree.
 
@@ -128,7 +137,7 @@ def make_auxiliary(
   auxiliary = {}
   for k, term in enumerate(terms):
     if term.is_distillation:
-      arguments = _arguments(term, features, batch, hints, extras)
+      arguments = _arguments(term, features, inputs)
       variables = term.compare.init(jax.random.fold_in(key, k), *arguments)
       if variables.get("params"):
         auxiliary[term.name] = variables["params"]
@@ -139,9 +148,7 @@ def evaluate(
   terms: Sequence[Term],
   auxiliary: Mapping[str, Any],
   features: Features,
-  batch: Batch,
-  hints: Mapping[str, Any] | None,
-  extras: Extras,
+  inputs: Inputs,
   gather: Callable[[Any], Any] | None = None,
 ) -> dict[str, Array]:
   """The value of every term, without its weight.
@@ -150,9 +157,7 @@ def evaluate(
     terms: from `adapt`.
     auxiliary: weights of the terms, from `make_auxiliary`.
     features: the trained network's features; "image" is its reconstruction.
-    batch: target and measurement of the same images.
-    hints: from `represent_teacher`; None in a stage without a teacher.
-    extras: range of the teacher's error, and random seeds.
+    inputs: of the same images.
     gather: joins a pytree of per-device arrays [B, ...] along the batch; None on
       one device.
 
@@ -166,14 +171,14 @@ def evaluate(
 
   def value(term: Term) -> Array:
     if not term.is_distillation:
-      layers = feature_lib.pick(features, term.guided, f"{term.name}.guided")
       loss: Callable[..., Array] = term.compare
-      values = [loss(layer, batch.target) for layer in layers]
+      target = inputs.batch.target
+      values = [loss(layer, target) for layer in _pick(term, "guided", features)]
       for each in values:
-        _require_shape(each, batch.target.shape[:1], "[B], a number for each image")
+        _require_shape(each, target.shape[:1], "[B], a number for each image")
       return sum(each.mean() for each in values) / len(values)
     params = {"params": auxiliary[term.name]} if term.name in auxiliary else {}
-    arguments = _arguments(term, features, batch, hints, extras)
+    arguments = _arguments(term, features, inputs)
     distance = term.compare.apply(params, *arguments, gather)
     _require_shape(distance, (), "a scalar, the mean over the images")
     return distance
@@ -190,25 +195,17 @@ def _require_shape(value, shape: tuple[int, ...], expected: str) -> None:
 
 
 def _arguments(
-  term: Term, features, batch, hints, extras
+  term: Term, features: Features, inputs: Inputs
 ) -> tuple[tuple[Array, ...], Any, Context]:
-  picked = feature_lib.pick(features, term.guided, f"{term.name}.guided")
+  batch, hints, error_range, draws = inputs
   if term.own:
-    own = feature_lib.pick(features, term.hint, f"{term.name}.hint")
-    hint = term.compare.represent_own(own)
+    hint = term.compare.represent_own(_pick(term, "hint", features))
   else:
     hint = hints[term.name]
-  images = len(batch.target)
-  error = hints[TEACHER_ERROR] if hints else jnp.zeros(images)
-  context = Context(
-    batch.target,
-    features["image"],
-    batch.measurement,
-    error,
-    extras.error_range,
-    extras.draws,
-  )
-  return picked, hint, context
+  error = hints[TEACHER_ERROR] if hints else jnp.zeros(len(batch.target))
+  image, measurement = features["image"], batch.measurement
+  context = Context(batch.target, image, measurement, error, error_range, draws)
+  return _pick(term, "guided", features), hint, context
 
 
 def total(terms: Sequence[Term], values: Mapping[str, Array]) -> Array:

@@ -51,13 +51,10 @@ def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
   if count > len(devices):
     raise UserError("config.devices", f"{count}", f"0 to {len(devices)}, 0 for all")
   if batch_size % count:
-    divisor = _largest_divisor(batch_size, count)
-    raise UserError(
-      "config.batch_size",
-      f"{batch_size} slices for {count} devices",
-      "a batch that divides evenly over the devices",
-      f"Set it to {-(-batch_size // count) * count}, or config.devices to {divisor}.",
-    )
+    size, divisor = -(-batch_size // count) * count, _largest_divisor(batch_size, count)
+    found = f"{batch_size} slices for {count} devices"
+    remedy = f"Set it to {size}, or config.devices to {divisor}."
+    raise UserError("config.batch_size", found, "a batch that divides evenly", remedy)
   return devices[:count]
 
 
@@ -168,7 +165,7 @@ def compile_step(
   def divide(x):
     return x.reshape(local, x.shape[0] // local, *x.shape[1:])
 
-  def join(output, axis):
+  def join(axis, output):
     if axis is None:
       return output
     return jax.tree.map(np.concatenate, jax.device_get(output))
@@ -176,8 +173,6 @@ def compile_step(
   def call(*arguments):
     pairs = zip(arguments, split, strict=True)
     outputs = mapped(*(jax.tree.map(divide, a) if batch else a for a, batch in pairs))
-    if isinstance(out_axes, tuple):
-      return tuple(join(*pair) for pair in zip(outputs, out_axes, strict=True))
-    return join(outputs, out_axes)
+    return jax.tree.map(join, out_axes, outputs, is_leaf=lambda axis: axis is None)
 
   return call

@@ -1,11 +1,26 @@
-"""Reads and writes the JSON files of a run."""
+"""The JSON records of a run: what a stage was trained with, compared in words."""
 
+import functools
 import json
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+import numpy as np
+
+from kdmri_jax import __version__
+from kdmri_jax import config as config_lib
+from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import replacing, saving
+
+# The keys of an experiment and of the data's record that a stage's weights depend on.
+_SETTINGS = ("batch_size", "teacher_cache_type", "vgg_weights", "augment")
+_DATA = ("source", "scaling", "crop", "slices_per_volume", "channels")
+_DATA += ("stored_kspace_used", "mask_digest", "train_digest", "validation_digest")
+_MOST_SHOWN = 8
 
 
 def read(path: pathlib.Path, remedy: str, needed: str = "") -> dict[str, Any]:
@@ -39,3 +54,89 @@ def write(path: pathlib.Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
   with replacing(path) as temporary:
     temporary.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def of_weights(params: Any) -> str:
+  """One digest of all arrays of a network's weights, with their names and shapes."""
+  arrays = jax.tree_util.tree_leaves_with_path(jax.device_get(params))
+  parts = []
+  for path, leaf in arrays:
+    array = np.ascontiguousarray(leaf)
+    head = f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}"
+    parts += [head.encode(), array.tobytes()]
+  return digests.digest(parts)
+
+
+def describe(
+  config: ExperimentConfig,
+  data: Mapping[str, Any],
+  seed: int,
+  name: str,
+  weights_of: Callable[[str], str],
+) -> dict[str, Any]:
+  """The record of a stage: everything that determines its weights.
+
+  Args:
+    config: the experiment.
+    data: record of the data with its digests, as in WORKDIR/dataset.json.
+    seed: seed of the training.
+    name: the stage.
+    weights_of: digest of the weights of another stage, "STAGE" or "STAGE/branches"; ""
+      where it is not known.
+
+  Returns:
+    A JSON object: version, seed, the settings of the stage and of its networks, the
+    ways of measuring, the data, and the digests of its initial weights and its
+    teachers' weights.
+  """
+  settings, stage = config_lib.to_dict(config), config.stages[name]
+  for task in (settings, *settings["tasks"].values()):
+    del task["mask"]["path"]  # the data's record has the mask's digest
+  measured = ("tasks",) if config.tasks else ("mask", "noise")
+  return {
+    "version": __version__,
+    "seed": seed,
+    **{key: settings[key] for key in (*_SETTINGS, *measured)},
+    "stage": settings["stages"][name],
+    "model": settings["models"][stage.model],
+    "branches": settings["models"].get(stage.branches),
+    "data": {key: data.get(key) for key in _DATA},
+    "weights_of": {other: weights_of(other) for other in stage.sources},
+  }
+
+
+def in_words(
+  there: Mapping,
+  here: Mapping,
+  is_free: Callable[[str], Any] = lambda key: False,
+  more: Sequence[str] = (),
+) -> str:
+  """ "KEY: VALUE there, VALUE here" of each difference; "" without any.
+
+  Args:
+    there: nested dicts and sequences, such as an object from a JSON file.
+    here: likewise; an empty group is like none.
+    is_free: whether a key may differ.
+    more: further differences in words.
+  """
+  old, new = _values(there), _values(here)
+  words = [
+    f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"
+    for key in sorted({*old, *new})
+    if old.get(key) != new.get(key) and not is_free(key)
+  ]
+  return shortened([*words, *more], "; ")
+
+
+def shortened(words: Sequence[str], separator: str) -> str:
+  """The words in a row; of many the first ones and their number."""
+  rest = len(words) - _MOST_SHOWN
+  more = [f"and {rest} more"] if rest > 0 else []
+  return separator.join([*words[:_MOST_SHOWN], *more])
+
+
+def _values(tree: Mapping) -> dict[str, Any]:
+  """The values in nested dicts and sequences, by dotted key."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: x is None)
+  keystr = functools.partial(jax.tree_util.keystr, simple=True, separator=".")
+  return {keystr(path): value for path, value in leaves}

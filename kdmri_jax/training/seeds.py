@@ -1,6 +1,7 @@
 """Trains an experiment with one seed or with several, side by side."""
 
 import concurrent.futures
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -8,7 +9,7 @@ from absl import logging
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import native
-from kdmri_jax.training import interrupt
+from kdmri_jax.training import interrupt, stage_loop
 from kdmri_jax.training.experiment import Experiment
 
 
@@ -41,20 +42,28 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
   pending = [each for each in pipelines if not all(map(each.is_finished, names))]
   local = jax.local_devices()
   beside, in_turn = divide(pending, len(local) if config.devices == 0 else 1)
-  errors = []
   with interrupt.caught() as signal:
-    if beside:
-      errors += _train_beside(beside, names, signal, local)
+    train_one = functools.partial(_train_one, names, signal)
+    found = _train_beside(train_one, beside, local) if beside else []
     if in_turn:
       _say(len(pipeline.devices), local[0].platform)
-    for each in in_turn:
-      try:
-        each.train(names, signal, _label(each, config.seeds))
-      except UserError as error:
-        errors.append(error)
-  if errors:
+    found += map(train_one, in_turn)
+  if errors := [error for error in found if error]:
     raise errors[0]
   return pipelines
+
+
+def _train_one(
+  names: Sequence[str], signal: interrupt.Interrupt, experiment: Experiment
+) -> UserError | None:
+  """Trains the missing stages of one seed; returns the error that ended it."""
+  try:
+    for name in experiment.config.pipeline:
+      if name in names and not experiment.is_finished(name):
+        stage_loop.train(experiment, name, signal)
+  except UserError as error:
+    return error
+  return None
 
 
 def divide(seeds: Sequence, devices: int) -> tuple[Sequence, Sequence]:
@@ -67,33 +76,21 @@ def divide(seeds: Sequence, devices: int) -> tuple[Sequence, Sequence]:
   return seeds[:beside], seeds[beside:]
 
 
-def _train_beside(pipelines, names, signal, local) -> list[UserError]:
-  """Trains each seed on one device; returns the errors of failed seeds."""
-  workers = min(len(local), len(pipelines))
-  _say(workers, local[0].platform, [each.seed for each in pipelines])
-  waiting = list(range(workers))
+def _train_beside(train_one, pipelines, devices) -> list[UserError | None]:
+  """Trains each seed on one device."""
+  free = list(devices[: len(pipelines)])
+  _say(len(free), free[0].platform, [each.seed for each in pipelines])
 
-  def work(each: Experiment) -> None:
-    row = waiting.pop()
+  def work(each: Experiment) -> UserError | None:
+    device = free.pop()
     try:
-      with jax.default_device(local[row]):
-        each = each.for_seed(each.seed, [local[row]])
-        each.train(names, signal, _label(each, len(pipelines)), row)
+      with jax.default_device(device):
+        return train_one(each.for_seed(each.seed, [device]))
     finally:
-      waiting.append(row)
+      free.append(device)
 
-  errors = []
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    for future in [pool.submit(work, each) for each in pipelines]:
-      try:
-        future.result()
-      except UserError as error:
-        errors.append(error)
-  return errors
-
-
-def _label(pipeline: Experiment, seeds: int) -> str:
-  return f"seed {pipeline.seed}: " if seeds > 1 else ""
+  with concurrent.futures.ThreadPoolExecutor(len(free)) as pool:
+    return list(pool.map(work, pipelines))
 
 
 def _say(devices: int, platform: str, seeds: Sequence[int] = ()) -> None:

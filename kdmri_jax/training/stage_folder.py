@@ -1,5 +1,6 @@
 """The folder of a stage: its record and its checkpoints."""
 
+import contextlib
 import pathlib
 from typing import Any
 
@@ -7,7 +8,7 @@ import jax
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.training import fingerprint, records
+from kdmri_jax.training import records
 from kdmri_jax.training.checkpoint import Checkpoints, Progress
 
 RECORD = "trained_with.json"
@@ -34,10 +35,8 @@ class StageFolder:
     """The progress of the stage; None when it has not begun."""
     if not self.checkpoints.is_dir():
       return None
-    checkpoints = Checkpoints(self.checkpoints, read_only=True)
-    progress = checkpoints.progress()
-    checkpoints.close()
-    return progress
+    with self._reading() as checkpoints:
+      return checkpoints.progress()
 
   def is_finished(self) -> bool:
     """Whether the stage has been trained to its last epoch."""
@@ -54,11 +53,12 @@ class StageFolder:
     Raises:
       UserError: they cannot be read, or were changed after the training.
     """
-    checkpoints = Checkpoints(self.checkpoints, read_only=True)
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    params = checkpoints.best(like, item)
-    checkpoints.close()
-    return params
+    with self._reading() as checkpoints:
+      return checkpoints.best(like, item)
+
+  def _reading(self) -> contextlib.closing[Checkpoints]:
+    return contextlib.closing(Checkpoints(self.checkpoints, read_only=True))
 
   def digests(self) -> dict[str, str]:
     """Digests of a finished stage's weights, see `Progress.weights`; else {}."""
@@ -83,26 +83,22 @@ class StageFolder:
       UserError: the stage was trained here, or given with other weights.
     """
     if self.progress() is not None:
-      raise UserError(
-        self.path,
-        "a stage that was trained here and shall now be given",
-        "a work directory in which it was given from the beginning",
-        "Choose another --workdir, or leave the stage's `given` empty.",
-      )
+      found = "a stage that was trained here and shall now be given"
+      expected = "a work directory in which it was given from the beginning"
+      remedy = "Choose another --workdir, or leave the stage's `given` empty."
+      raise UserError(self.path, found, expected, remedy)
     before = self.given()
     if before and before["digests"] != origin["digests"]:
-      changed = fingerprint.in_words(before["digests"], origin["digests"])
-      raise UserError(
-        self.path / GIVEN,
-        f"other weights than those of {origin['text']} ({changed})",
-        "the weights that were given when this run began",
-        "Give those, or start again in another --workdir.",
-      )
+      changed = records.in_words(before["digests"], origin["digests"])
+      found = f"other weights than those of {origin['text']} ({changed})"
+      expected = "the weights that were given when this run began"
+      remedy = "Give those, or start again in another --workdir."
+      raise UserError(self.path / GIVEN, found, expected, remedy)
     if write:
       records.write(self.path / GIVEN, origin)
 
   def record(self) -> dict[str, Any]:
-    """The record of the training, see `fingerprint.describe`.
+    """The record of the training, see `records.describe`.
 
     Raises:
       UserError: there is none.
@@ -110,20 +106,31 @@ class StageFolder:
     return records.read(self.path / RECORD, _REMEDY)
 
   def check(self, expected: dict[str, Any]) -> None:
-    """Refuses a stage that was trained with another record than `expected`.
+    """Refuses a stage that was trained with another record.
+
+    Args:
+      expected: the record of this run's stage; weights that are not known yet are not
+        compared.
 
     Raises:
       UserError: lists the differences.
     """
     if given := self.given():
+      found = f"a stage that was given ({given['text']})"
+      remedy = "Set the stage's `given` again, or choose another --workdir."
+      raise UserError(self.path / GIVEN, found, "a stage that this run trains", remedy)
+    if self.progress() is None:
+      return
+    unknown = [key for key, known in expected["weights_of"].items() if not known]
+    free = {"version", *(f"weights_of.{key}" for key in unknown)}
+    if found := records.in_words(self.record(), expected, free.__contains__):
       raise UserError(
-        self.path / GIVEN,
-        f"a stage that was given ({given['text']})",
-        "a stage that this run trains",
-        "Set the stage's `given` again, or choose another --workdir.",
+        self.path,
+        f"a stage that was trained with other settings: {found}",
+        "the stage of this run",
+        "Remove this folder to train the stage again. To use weights of another run, "
+        "set the stage's `given` to that run's WORKDIR/STAGE.",
       )
-    if self.progress() is not None:
-      fingerprint.check(self.path, self.record(), expected)
 
   def begin(self, record: dict[str, Any]) -> None:
     """Writes the record before the first step; checks it when a training continues.

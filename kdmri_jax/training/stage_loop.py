@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -13,105 +13,101 @@ from absl import logging
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.metrics.squared_error import decibels
 from kdmri_jax.training import batches, hints, log, parallel
+from kdmri_jax.training import step as step_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
-from kdmri_jax.training.stage import Setting, Stage
+from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.stage_networks import Teacher, init_auxiliary
-from kdmri_jax.training.step import (
-  init_state,
-  make_optimiser,
-  make_predict,
-  make_schedule,
-  make_steps,
-)
 from kdmri_jax.training.validation import Validation
-from kdmri_jax.types import Acquisition, Slices, shape_of
+from kdmri_jax.types import Slices, shape_of
 
 
-def train(stage: Stage, setting: Setting) -> Progress:
+def train(experiment: Experiment, name: str, signal: Interrupt) -> None:
   """Trains a stage to its last epoch, from its newest checkpoint where there is one.
 
   Each epoch appends a line to metrics.jsonl: event, epoch, step, seconds,
   learning_rate, train (mean of every term, loss, gradient_norm), validation (mse,
   l1, psnr, loss, every term) and best.
 
+  Args:
+    experiment: the experiment, which has claimed its folder.
+    name: the stage; its teachers and the stage it starts from are finished.
+    signal: requests a stop, see `interrupt.caught`.
+
   Raises:
     Interrupted: SIGTERM or Ctrl-C; the state was saved before.
     UserError: a loss became NaN or infinite; or the disk is full.
   """
-  counts = batches.counts(stage.train)
-  per_epoch = batches.steps_per_epoch(counts, setting.config.batch_size)
-  shown = setting.label + stage.name
+  experiment.begin(name)
   with contextlib.ExitStack() as stack:
-    optimiser = make_optimiser(stage.config, per_epoch)
-    fresh = _fresh(stage, setting, optimiser)
-    checkpoints = Checkpoints(stage.directory / "checkpoints")
-    stack.callback(checkpoints.close)
-    snapshot = checkpoints.restore(fresh) or fresh
-    done, total = snapshot.progress.step, stage.config.epochs * per_epoch
-    if done:
-      logging.info("%s: continuing after step %d of %d", shown, done, total)
-    stage_log = log.StageLog(stage.directory, shown, done, total, setting.row)
-    stack.callback(stage_log.close)
-    steps = make_steps(stage.networks, optimiser, setting.devices)
-    loop = _Loop(stage, setting, steps, snapshot, checkpoints, stage_log)
-    loop.run(per_epoch)
-    return snapshot.progress
-
-
-def _fresh(stage: Stage, setting: Setting, optimiser) -> Snapshot:
-  one = batches.take(stage.train[0], np.array([0]))
-  key = jax.random.fold_in(jax.random.key(setting.seed), zlib.crc32(b"guides"))
-  acquisition = setting.acquisitions[shape_of(one)]
-  auxiliary = init_auxiliary(
-    stage.networks, stage.params, stage.teacher_params, one, acquisition, key
-  )
-  params, auxiliary = jax.device_get((stage.params, auxiliary))
-  state = init_state(params, auxiliary, optimiser)
-  return Snapshot(state, params, Progress(), auxiliary.get("branches"))
+    _Loop(experiment, name, signal, stack).run()
 
 
 class _Loop:
   """The state of a stage during training."""
 
-  def __init__(self, stage, setting, steps, snapshot, checkpoints, stage_log):
-    self._stage, self._setting, self._steps = stage, setting, steps
-    self._snapshot, self._checkpoints = snapshot, checkpoints
-    self._log, self._signal = stage_log, setting.signal
+  def __init__(self, experiment: Experiment, name: str, signal: Interrupt, stack):
+    self._experiment, self._name, self._signal = experiment, name, signal
+    self._config, self._stage = experiment.config, experiment.config.stages[name]
+    self._networks = experiment.plans.networks[name]._replace(seed=experiment.seed)
+    self._teacher_params = tuple(map(experiment.best, self._stage.all_teachers))
+    self._train = experiment.plans.slices(name, "train")
+    self._validated = experiment.plans.slices(name, "validation")
+    counts, devices = batches.counts(self._train), experiment.devices
+    self._per_epoch = batches.steps_per_epoch(counts, self._config.batch_size)
+    optimiser = step_lib.make_optimiser(self._stage, self._per_epoch)
+    fresh, directory = self._fresh(optimiser), experiment.workdir.stage(name)
+    self._checkpoints = Checkpoints(directory / "checkpoints")
+    stack.callback(self._checkpoints.close)
+    self._snapshot = self._checkpoints.restore(fresh) or fresh
+    self._progress = self._snapshot.progress
+    done, total = self._progress.step, self._stage.epochs * self._per_epoch
+    shown = f"seed {experiment.seed}: {name}" if self._config.seeds > 1 else name
+    if done:
+      logging.info("%s: continuing after step %d of %d", shown, done, total)
+    row = jax.local_devices().index(devices[0])
+    self._log = log.StageLog(directory, shown, done, total, row)
+    stack.callback(self._log.close)
+    self._steps = step_lib.make_steps(self._networks, optimiser, devices)
+    self._predict = step_lib.make_predict(self._networks.model, devices[:1])
     self._acquisitions = {
-      shape: parallel.replicate(acquisition, setting.devices)
-      for shape, acquisition in setting.acquisitions.items()
+      shape: parallel.replicate(acquisition, devices)
+      for shape, acquisition in experiment.dataset.acquisitions.items()
     }
+    self._snapshot.state = parallel.replicate(self._snapshot.state, devices)
     self._set_teacher(error_range=0.0)
-    snapshot.state = parallel.replicate(snapshot.state, setting.devices)
-    self._predict = make_predict(stage.networks.model, setting.devices[:1])
-    self._saved_at, self._counted_until = time.monotonic(), time.monotonic()
-    self._saved_step = snapshot.progress.step
-    self._cache_left = setting.config.teacher_cache_mb * 2**20
-    self._train, self._at_once, self._validation = None, 1, None
+    self._saved_at = self._counted_until = time.monotonic()
+    self._saved_step = done
+    self._cache_left = self._config.teacher_cache_mb * 2**20
+
+  def _fresh(self, optimiser) -> Snapshot:
+    one = batches.take(self._train[0], np.array([0]))
+    key = jax.random.key(self._experiment.seed)
+    key = jax.random.fold_in(key, zlib.crc32(b"guides"))
+    acquisition = self._experiment.dataset.acquisitions[shape_of(one)]
+    params = self._experiment.start_params(self._name)
+    auxiliary = init_auxiliary(
+      self._networks, params, self._teacher_params, one, acquisition, key
+    )
+    params, auxiliary = jax.device_get((params, auxiliary))
+    state = step_lib.init_state(params, auxiliary, optimiser)
+    return Snapshot(state, params, Progress(), auxiliary.get("branches"))
 
   def _set_teacher(self, error_range: float) -> None:
-    self._one_teacher = Teacher(self._stage.teacher_params, np.float32(error_range))
-    self._teacher = parallel.replicate(self._one_teacher, self._setting.devices)
+    teacher = Teacher(self._teacher_params, np.float32(error_range))
+    self._teacher = parallel.replicate(teacher, self._experiment.devices)
 
-  def run(self, per_epoch: int) -> None:
-    progress = self._snapshot.progress
-    if progress.finished:
-      return
-    stage, setting = self._stage, self._setting
-    self._train = parallel.keep(
-      self._with_hints(stage.train, "training"), setting.devices
-    )
-    self._at_once = parallel.at_once(
-      setting.config.steps_per_dispatch, self._train, setting.devices, per_epoch
-    )
+  def run(self) -> None:
+    """Trains to the last epoch."""
+    progress, per_epoch = self._progress, self._per_epoch
+    devices, requested = self._experiment.devices, self._config.steps_per_dispatch
+    self._train = parallel.keep(self._with_hints(self._train, "training"), devices)
+    self._at_once = parallel.at_once(requested, self._train, devices, per_epoch)
+    parts = self._with_hints(self._validated, "validation")
     self._validation = Validation(
-      self._steps,
-      setting,
-      self._with_hints(stage.validation, "validation"),
-      (self._one_teacher, self._teacher),
-      self._acquisitions,
+      self._experiment, parts, self._steps, self._teacher, self._acquisitions
     )
-    schedule = make_schedule(stage.config, per_epoch)
+    schedule = step_lib.make_schedule(self._stage, per_epoch)
     self._counted_until = time.monotonic()
     while not progress.finished:
       epoch, done = divmod(progress.step, per_epoch)
@@ -121,7 +117,7 @@ class _Loop:
       validation = self._validate(epoch)
       best = self._keep_best(validation, epoch)
       self._count_seconds()
-      progress.finished = epoch + 1 >= stage.config.epochs
+      progress.finished = epoch + 1 >= self._stage.epochs
       self._log.epoch(
         {
           "event": "epoch",
@@ -134,64 +130,53 @@ class _Loop:
           "best": best,
         }
       )
-      if self._save_if_due():
+      if progress.finished or self._is_due():
+        self._save()
         self._picture()
       self._stop_if_asked()
 
   def _train_epoch(self, epoch: int, done: int) -> None:
     """Runs the epoch's steps from `done` on; may be stopped before its last one."""
-    setting, progress = self._setting, self._snapshot.progress
-    counts = batches.counts(self._train)
-    order = batches.epoch_order(counts, setting.config.batch_size, setting.seed, epoch)
+    progress, counts = self._progress, batches.counts(self._train)
+    size, seed = self._config.batch_size, self._experiment.seed
+    order = batches.epoch_order(counts, size, seed, epoch)
     end = progress.step - done + len(order)
     groups = batches.group(order, done, self._at_once)
     singles = [rows for group in groups if len(group) == 1 for rows in group]
     loaded = batches.load(self._train, singles)
     pending = None
     for group in groups:
-      values = self._train_on(group) if len(group) > 1 else self._step(next(loaded))
+      values = self._dispatch(group, loaded)
       self._account(pending)
       pending = progress.step, values
       progress.step += len(group)
       if progress.step < end and (self._signal.received or self._is_due()):
         self._account(pending)
         pending = None
-        self._check_weights()
+        # Weights that give values that are not finite are not saved.
+        values = self._validation.first(self._snapshot.state)
+        self._check_finite(values, f"validation, step {progress.step}")
         self._count_seconds()
-        self._save_if_due()
+        self._save()
         self._stop_if_asked()
     self._account(pending)
 
-  def _step(self, batch: Slices):
-    """One step; its values."""
-    if self._is_audit_due(steps=1):
-      self._audit(batch)
-    self._snapshot.state, values = self._steps.train(
-      self._snapshot.state, self._teacher, batch, self._measured(batch)
+  def _dispatch(self, group: Sequence[batches.Rows], loaded: Iterator[Slices]):
+    """The steps of a group, the next of the loaded batches if it is one; the values."""
+    several = len(group) > 1
+    slices = self._train[group[0].part] if several else next(loaded)
+    acquisition = self._acquisitions[shape_of(slices)]
+    every, step = self._config.audit_every, self._progress.step
+    if every and -step % every < len(group):
+      first = batches.take(slices, group[0].rows) if several else slices
+      audit = self._steps.audit(self._snapshot.state, self._teacher, first, acquisition)
+      self._log.audit(step, jax.device_get(audit))
+    rows = [np.stack([batch.rows for batch in group])] if several else []
+    train = self._steps.train_many if several else self._steps.train
+    self._snapshot.state, values = train(
+      self._snapshot.state, self._teacher, slices, *rows, acquisition
     )
     return values
-
-  def _train_on(self, group: Sequence[batches.Rows]):
-    """The steps of a group in one dispatch; their values."""
-    part = self._train[group[0].part]
-    if self._is_audit_due(steps=len(group)):
-      self._audit(batches.take(part, group[0].rows))
-    rows = np.stack([batch.rows for batch in group])
-    self._snapshot.state, values = self._steps.train_many(
-      self._snapshot.state, self._teacher, part, rows, self._measured(part)
-    )
-    return values
-
-  def _is_audit_due(self, steps: int) -> bool:
-    """Whether one of the next steps is audited."""
-    every, step = self._setting.config.audit_every, self._snapshot.progress.step
-    return bool(every) and -step % every < steps
-
-  def _audit(self, batch: Slices) -> None:
-    measured = self._steps.audit(
-      self._snapshot.state, self._teacher, batch, self._measured(batch)
-    )
-    self._log.audit(self._snapshot.progress.step, jax.device_get(measured))
 
   def _account(self, pending) -> None:
     """Adds the values of a dispatch, which began at a step, to the epoch's sums."""
@@ -199,7 +184,7 @@ class _Loop:
       return
     first, values = pending
     values = {key: np.ravel(value) for key, value in jax.device_get(values).items()}
-    sums = self._snapshot.progress.sums
+    sums = self._progress.sums
     for k in range(len(values["loss"])):
       step = {key: float(value[k]) for key, value in values.items()}
       self._check_finite(step, f"training, step {first + k + 1}")
@@ -209,85 +194,69 @@ class _Loop:
 
   def _check_finite(self, values: dict[str, float], where: str) -> None:
     """Stops at a value that is not finite; terms are named before their sum."""
-    names = [*self._stage.config.terms, *values]
+    names = [*self._stage.terms, *values]
     bad = [n for n in names if not math.isfinite(values.get(n, 0.0))]
     if bad:
       saved = self._checkpoints.progress()
+      kept = "It came before the first checkpoint."
+      if saved:
+        kept = f"The last valid checkpoint, of step {saved.step}, is kept."
       raise UserError(
-        f"stage {self._stage.name}, {where}",
+        f"stage {self._name}, {where}",
         f"{bad[0]} = {values[bad[0]]}",
         "a finite value",
-        (
-          f"The last valid checkpoint, of step {saved.step}, is kept. "
-          if saved
-          else "It came before the first checkpoint. "
-        )
-        + f"Look at the weight and the inputs of that term, or start again in a new "
-        f"--workdir with a lower config.stages.{self._stage.name}.learning_rate.",
+        f"{kept} Look at the weight and the inputs of that term, or start again in a "
+        f"new --workdir with a lower config.stages.{self._name}.learning_rate.",
       )
-
-  def _check_weights(self) -> None:
-    """Refuses to save weights that give values that are not finite."""
-    values = self._validation.first(self._snapshot.state)
-    self._check_finite(values, f"validation, step {self._snapshot.progress.step}")
-
-  def _measured(self, batch: Slices) -> Acquisition:
-    """The acquisition of a batch, on the devices."""
-    return self._acquisitions[shape_of(batch)]
 
   def _validate(self, epoch: int) -> dict[str, float]:
     means = self._validation.whole(self._snapshot.state)
-    step = self._snapshot.progress.step
-    self._check_finite(means, f"validation after epoch {epoch + 1}, step {step}")
+    where = f"validation after epoch {epoch + 1}, step {self._progress.step}"
+    self._check_finite(means, where)
     return {**means, "psnr": float(decibels(max(means["mse"], 1e-12)))}
 
   def _keep_best(self, validation: dict[str, float], epoch: int) -> bool:
-    snapshot, value = self._snapshot, validation[self._stage.config.select]
-    best = snapshot.progress.best_value
+    snapshot, value = self._snapshot, validation[self._stage.select]
+    best = self._progress.best_value
     if best is not None and value >= best:
       return False
     # Copies: a step reuses the memory of the previous state.
     snapshot.best, snapshot.branches = jax.device_get(
       (snapshot.state.params, snapshot.state.auxiliary.get("branches"))
     )
-    snapshot.progress.best_value, snapshot.progress.best_epoch = value, epoch + 1
+    self._progress.best_value, self._progress.best_epoch = value, epoch + 1
     return True
 
   def _count_seconds(self) -> None:
     now = time.monotonic()
-    self._snapshot.progress.seconds += now - self._counted_until
+    self._progress.seconds += now - self._counted_until
     self._counted_until = now
 
   def _is_due(self) -> bool:
-    return time.monotonic() - self._saved_at >= self._setting.config.checkpoint_seconds
+    return time.monotonic() - self._saved_at >= self._config.checkpoint_seconds
 
-  def _save_if_due(self) -> bool:
-    finished = self._snapshot.progress.finished
-    due = self._is_due() or finished or bool(self._signal.received)
-    if due:
-      self._checkpoints.save(self._snapshot)
-      self._saved_at = time.monotonic()
-      self._saved_step = self._snapshot.progress.step
-    return due
+  def _save(self) -> None:
+    self._checkpoints.save(self._snapshot)
+    self._saved_at, self._saved_step = time.monotonic(), self._progress.step
 
   def _picture(self) -> None:
     """Shows TensorBoard one validation slice: input | reconstruction | target."""
-    first = self._stage.validation[0]
+    first = self._validated[0]
     slices = batches.take(first, np.array([len(first.target) // 2]))
     params = jax.device_get(self._snapshot.state.params)
-    acquisition = self._setting.acquisitions[shape_of(slices)]
+    acquisition = self._experiment.dataset.acquisitions[shape_of(slices)]
     zero_filled, image, _ = self._predict(params, slices, acquisition)
     panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
     shown = [np.linalg.norm(x, axis=-1) for x in panel]
-    self._log.image(np.concatenate(shown, axis=1), self._snapshot.progress.step)
+    self._log.image(np.concatenate(shown, axis=1), self._progress.step)
 
   def _stop_if_asked(self) -> None:
     if self._signal.received:
-      if self._saved_step != self._snapshot.progress.step:
-        self._checkpoints.save(self._snapshot)
+      if self._saved_step != self._progress.step:
+        self._save()
       raise Interrupted(
         self._signal.received,
-        f"stopped in stage {self._stage.name} at step {self._snapshot.progress.step}; "
+        f"stopped in stage {self._name} at step {self._progress.step}; "
         "everything is saved. Start the same command again to continue.",
       )
 
@@ -297,30 +266,32 @@ class _Loop:
     Where every training step varies its slices, hints cannot be kept; the error's range
     is then that of the stored slices.
     """
-    taught_terms = [term for term in self._stage.networks.terms if term.needs_teacher]
+    taught_terms = [term for term in self._networks.terms if term.needs_teacher]
     if not taught_terms:
       return parts
-    varies = what == "training" and self._stage.networks.varies
+    varies = what == "training" and self._networks.varies
     taught = hints.collect(
-      lambda batch: self._steps.teach(self._teacher, batch, self._measured(batch)),
+      lambda batch: self._steps.teach(
+        self._teacher, batch, self._acquisitions[shape_of(batch)]
+      ),
       parts,
-      self._setting.config.batch_size,
+      self._config.batch_size,
       0 if varies else self._cache_left,
-      self._setting.config.teacher_cache_type,
+      self._config.teacher_cache_type,
       what == "training" and any(term.uses_context for term in taught_terms),
       self._stop_if_asked,
     )
-    self._cache_left -= taught.bytes
-    if taught.hints is None and not varies:
-      logging.info(
-        "%s: the teacher's outputs on the %s set take %.0f MB or more; computing them "
-        "step by step (config.teacher_cache_mb=%d)",
-        *(self._stage.name, what, taught.needed / 2**20),
-        self._setting.config.teacher_cache_mb,
-      )
     if what == "training":
       self._set_teacher(taught.error_range)
     if taught.hints is None:
+      if not varies:
+        logging.info(
+          "%s: the teacher's outputs on the %s set take %.0f MB or more; computing "
+          "them step by step (config.teacher_cache_mb=%d)",
+          *(self._name, what, taught.needed / 2**20),
+          self._config.teacher_cache_mb,
+        )
       return parts
+    self._cache_left -= taught.needed
     pairs = zip(parts, taught.hints, strict=True)
     return tuple(slices._replace(hints=hints, given=None) for slices, hints in pairs)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.config import AugmentConfig
-from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.errors import ArgumentError, arguments_of
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
@@ -160,17 +160,15 @@ def init_auxiliary(
   if networks.branches is None and not any(t.owns_weights for t in networks.terms):
     return {}
   batch = complete(slices, acquisition)
-  return _init_guides(networks, params, teacher_params, batch, key)
+  return _init_auxiliary(networks, params, teacher_params, batch, key)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _init_guides(networks: Networks, params, teacher_params, batch: Batch, key):
+def _init_auxiliary(networks: Networks, params, teacher_params, batch: Batch, key):
   auxiliary = _init_branches(networks, params, batch, key)
   _, features = forward(networks, params, auxiliary, batch)
-  hints = teach(networks, teacher_params, batch)
-  return auxiliary | objective.make_auxiliary(
-    networks.terms, features, batch, hints, _no_extras(batch), key
-  )
+  inputs = objective.undrawn(batch, teach(networks, teacher_params, batch))
+  return auxiliary | objective.make_auxiliary(networks.terms, features, inputs, key)
 
 
 def _init_branches(networks: Networks, params, batch: Batch, key):
@@ -179,14 +177,6 @@ def _init_branches(networks: Networks, params, batch: Batch, key):
   _, features = _run(networks.model, params, batch)
   variables = networks.branches.init(key, features, batch.measurement)
   return {"branches": variables["params"]}
-
-
-def _no_extras(batch: Batch) -> objective.Extras:
-  return objective.Extras(jnp.zeros(()), _no_draws(batch))
-
-
-def _no_draws(slices: Slices | Batch) -> Array:
-  return jnp.zeros(len(slices.target), jnp.uint32)
 
 
 def fit_terms(
@@ -198,15 +188,14 @@ def fit_terms(
     networks: their terms as from `terms.resolve`.
     slices: any slice, for the shapes.
     acquisition: how it is measured.
-    stage: name of the stage, for the log and for errors.
+    stage: name of the stage, for the log.
 
   Raises:
-    UserError: layers are missing, or a term cannot be computed from them; names it.
+    ArgumentError: layers are missing, or a term cannot be computed from them; names it.
   """
   key = jax.random.key(0)
-  batch = jax.eval_shape(
-    functools.partial(vary, networks), slices, acquisition, _no_draws(slices)
-  )
+  draws = jnp.zeros(len(slices.target), jnp.uint32)
+  batch = jax.eval_shape(functools.partial(vary, networks), slices, acquisition, draws)
 
   def init(model, batch):
     return model.init(key, batch.zero_filled, batch.measurement)["params"]
@@ -220,41 +209,38 @@ def fit_terms(
     ]
 
   student, teachers = jax.eval_shape(layers, batch)
-  teacher = teachers[0] if teachers else {}
-  with arguments_of(f"config.stages.{stage}.terms."):
-    terms = objective.adapt(networks.terms, student, teacher, stage)
-    for other in teachers[1:]:
-      if objective.adapt(networks.terms, student, other, stage) != terms:
-        found = "teachers whose layers differ in shape"
-        expected = "teachers of one network, or another method"
-        raise UserError(f"config.stages.{stage}.teachers", found, expected)
-    for term in terms:
-      _trace(term, student, teacher, batch)
-  return terms
+  teachers = teachers or [{}]
+  with arguments_of("terms."):
+    first, *others = (
+      objective.adapt(networks.terms, student, teacher, stage) for teacher in teachers
+    )
+    for term in first:
+      _trace(term, student, teachers[0], batch)
+  if any(terms != first for terms in others):
+    found = "teachers whose layers differ in shape"
+    raise ArgumentError("teachers", found, "teachers of one network, or another method")
+  return first
 
 
 def _trace(term: Term, student, teacher, batch: Batch) -> None:
   """Refuses a term that cannot be computed from layers of these shapes."""
+
+  def value(student, teacher, batch):
+    hints = None  # without a teacher
+    if teacher:
+      hints = objective.represent_teacher([term], teacher, batch.target)
+    inputs = objective.undrawn(batch, hints)
+    auxiliary = objective.make_auxiliary([term], student, inputs, jax.random.key(0))
+    return objective.evaluate([term], auxiliary, student, inputs)
+
   try:
-    jax.eval_shape(functools.partial(_compute, (term,)), student, teacher, batch)
+    jax.eval_shape(value, student, teacher, batch)
   except Exception as error:  # a loss of the user's may raise anything
     if isinstance(error, ArgumentError) and error.where == "loss":
       where = f"{term.name}.loss"
       raise ArgumentError(where, error.found, error.expected) from error
     layers = ", hint ".join(", ".join(x) for x in (term.guided, term.hint) if x)
-    raise ArgumentError(
-      term.name,
-      f"layers that it cannot compare, guided {layers} "
-      f"({type(error).__name__}: {error})",
-      "layers of matching number and shapes",
-    ) from error
-
-
-def _compute(terms: Sequence[Term], student, teacher, batch: Batch):
-  """The terms' values from features of both networks, {} without a teacher."""
-  hints = objective.represent_teacher(terms, teacher, batch.target) if teacher else None
-  extras = _no_extras(batch)
-  auxiliary = objective.make_auxiliary(
-    terms, student, batch, hints, extras, jax.random.key(0)
-  )
-  return objective.evaluate(terms, auxiliary, student, batch, hints, extras)
+    reason = f"{type(error).__name__}: {error}"
+    found = f"layers that it cannot compare, guided {layers} ({reason})"
+    expected = "layers of matching number and shapes"
+    raise ArgumentError(term.name, found, expected) from error

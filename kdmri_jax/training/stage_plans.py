@@ -5,19 +5,21 @@ from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
+from flax import linen as nn
 
-from kdmri_jax.config import ExperimentConfig
+from kdmri_jax import models
+from kdmri_jax.config import AugmentConfig, ExperimentConfig
 from kdmri_jax.data import tasks
 from kdmri_jax.data.dataset import Dataset
-from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
-from kdmri_jax.models import branches
-from kdmri_jax.training import batches, compatibility, given
+from kdmri_jax.models import branches, contract
+from kdmri_jax.training import batches, given
 from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.stage_networks import Networks, fit_terms
-from kdmri_jax.training.terms import Term, resolve
+from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Slices, shape_of
 
 
@@ -35,41 +37,45 @@ class StagePlans:
   Attributes:
     models: the networks of the stages, by stage.
     given: the stages that are not trained here, by name.
+    networks: the networks and terms of the others, by stage, without seed.
   """
 
   def __init__(self, config: ExperimentConfig, dataset: Dataset, workdir: pathlib.Path):
     self._config, self._dataset = config, dataset
+    acquisitions = dataset.acquisitions.values()
+    self._noisy = any(each.snr is not None for each in acquisitions)
     for slices in dataset.train.parts:
       with arguments_of("config."):
-        compatibility.check_augment(config.augment, slices)
+        _check_augment(config.augment, slices)
       if len(slices.target) < config.batch_size:
         logging.warning(
           "only %d training slices of %dx%d: batches of %d repeat them",
           *(len(slices.target), *shape_of(slices), config.batch_size),
         )
-    stages = config.stages.items()
-    used = {key for _, stage in stages for key in (stage.model, stage.branches) if key}
+    stages = config.stages
+    used = {key for stage in stages.values() for key in (stage.model, stage.branches)}
     networks = {}
-    for key in sorted(used):
+    for key in sorted(used - {""}):
       with arguments_of(f"config.models.{key}."):
-        networks[key] = compatibility.network(config, key, dataset)
-    self.models = {name: networks[stage.model] for name, stage in stages}
+        networks[key] = _network(config, key, dataset)
+    self.models = {name: networks[stage.model] for name, stage in stages.items()}
     self.given = given.find_all(config, self.models, workdir)
+    self._outputs: dict[str, GivenOutputs] = {
+      name: each for name, each in self.given.items() if isinstance(each, GivenOutputs)
+    }
     losses = PIXEL_LOSSES
     if config.vgg_weights:
       losses = {**losses, PERCEPTUAL: Perceptual(load_vgg(config.vgg_weights))}
-    self._branches, self._terms = {}, {}
-    for name, stage in stages:
+    self.networks: dict[str, Networks] = {}
+    for name in config.pipeline:
+      if name in self.given:
+        continue
       with arguments_of(f"config.stages.{name}."):
-        if stage.branches:
-          student, teacher = networks[stage.branches], networks[stage.model]
-          self._branches[name] = branches.build(student, teacher)
-        if name in config.pipeline and name not in self.given:
-          self._terms[name] = resolve(stage, losses)
-    for name in self._terms:
-      self._check_outputs(name)
-      self._terms[name] = self._fit_terms(name)
-      related = [t.name for t in self._terms[name] if t.weight and t.relates_images]
+        self.networks[name] = self._resolve(name, losses, networks)
+        self._check_outputs(name)
+        self.networks[name] = self._fit(name)
+      terms = self.networks[name].terms
+      related = [t.name for t in terms if t.weight and t.relates_images]
       if related and config.batch_size == 1:
         logging.warning(
           "stage %s: the term %s compares the images of a batch and has no effect at "
@@ -77,35 +83,33 @@ class StagePlans:
           *(name, related[0]),
         )
 
-  def networks(self, name: str, seed: int) -> Networks:
-    """The networks of a stage, for one seed of the training."""
-    config, augment = self._config.stages[name], self._config.augment
-    teachers = config.all_teachers
+  def _resolve(self, name: str, losses, networks) -> Networks:
+    """A stage's networks; its terms are not yet fitted to the layers."""
+    config, stage = self._config, self._config.stages[name]
+    model, teachers = self.models[name], stage.all_teachers
+    teaching = self.models | dict.fromkeys(self._outputs)
+    blocks = branches.build(networks[stage.branches], model) if stage.branches else None
     return Networks(
-      model=self.models[name],
-      terms=self._terms[name],
-      teachers=tuple(
-        None if teacher in self._outputs else self.models[teacher]
-        for teacher in teachers
-      ),
+      model=model,
+      terms=resolve(stage, losses),
+      teachers=tuple(teaching[teacher] for teacher in teachers),
       taught_by=tuple(
-        teachers.index(config.teachers[task]) if task in config.teachers else 0
-        for task in self._config.all_tasks
+        teachers.index(stage.teachers[task]) if task in stage.teachers else 0
+        for task in config.all_tasks
       ),
-      branches=self._branches.get(name),
-      seed=seed,
+      branches=blocks,
       fresh=tuple(
-        self._noisy and task.noise.fresh for task in self._config.all_tasks.values()
+        self._noisy and task.noise.fresh for task in config.all_tasks.values()
       ),
-      augment=augment if augment.varies else None,
+      augment=config.augment if config.augment.varies else None,
     )
 
   def slices(self, name: str, split: str) -> tuple[Slices, ...]:
     """The slices of a split ("train", "validation"), once per task of a stage."""
     whole, numbers = getattr(self._dataset, split), self._tasks(name)
     parts = self.assign(split, whole.parts, numbers)
-    config, known = self._config.stages[name], list(self._config.all_tasks)
-    teachers = [config.teachers.get(known[n], config.teacher) for n in numbers]
+    stage, known = self._config.stages[name], list(self._config.all_tasks)
+    teachers = [stage.teachers.get(known[n], stage.teacher) for n in numbers]
     if not self._outputs.keys() & teachers:
       return parts
 
@@ -126,77 +130,123 @@ class StagePlans:
     count = len(self._config.all_tasks)
     return tasks.assign(parts, numbers, count=count, noisy=self._noisy, name=split)
 
-  @property
-  def _outputs(self) -> dict[str, GivenOutputs]:
-    """The stages whose outputs are given."""
-    return {k: v for k, v in self.given.items() if isinstance(v, GivenOutputs)}
-
   def _check_outputs(self, name: str) -> None:
     """Refuses stages that need more than the images of given outputs."""
-    stage, where = self._config.stages[name], f"config.stages.{name}"
+    stage = self._config.stages[name]
     start = stage.start_from.partition("/")[0]
     if start in self._outputs:
       found = f"{start!r}, of which outputs are given"
-      raise UserError(f"{where}.start_from", found, "a stage with weights")
+      raise ArgumentError("start_from", found, "a stage with weights")
     teachers = [t for t in stage.all_teachers if t in self._outputs]
     if not teachers:
       return
-    if self._config.augment.varies or any(self.networks(name, 0).fresh):
-      raise UserError(
-        f"config.stages.{teachers[0]}.given",
-        "outputs, and training slices that differ from step to step",
-        "outputs for the student's own inputs",
-        "Set config.noise.fresh=False and no config.augment, or give a network.",
-      )
+    given = f"{teachers[0]!r}, whose outputs are given"
+    if self._config.augment.varies or any(self.networks[name].fresh):
+      found = f"{given}, and training slices that differ from step to step"
+      expected = "outputs for the student's own inputs"
+      remedy = "Set config.noise.fresh=False and no config.augment, or give a network."
+      where = "teacher" if stage.teacher else "teachers"
+      raise ArgumentError(where, found, expected, remedy)
     if stage.teacher and len(self._tasks(name)) > 1:
-      found = f"{stage.teacher!r}, whose outputs are given, for several tasks"
-      raise UserError(f"{where}.teacher", found, "a teacher for each task: `teachers`")
-    for term in self._terms[name]:
+      expected = "a teacher for each task: `teachers`"
+      raise ArgumentError("teacher", f"{given}, for several tasks", expected)
+    for term in self.networks[name].terms:
       if term.needs_teacher and set(term.hint) != {"image"}:
-        raise UserError(
-          f"{where}.terms.{term.name}.hint",
-          f"{', '.join(term.hint)} of {teachers[0]!r}, whose outputs are given",
-          "'image', the only layer that outputs have",
-          "Remove the term, or give the teacher's weights.",
-        )
+        found = f"{', '.join(term.hint)} of {given}"
+        expected = "'image', the only layer that outputs have"
+        remedy = "Remove the term, or give the teacher's weights."
+        raise ArgumentError(f"terms.{term.name}.hint", found, expected, remedy)
     for split in ("train", "validation"):
       self.slices(name, split)
-
-  @property
-  def _noisy(self) -> bool:
-    return any(each.snr is not None for each in self._dataset.acquisitions.values())
 
   def _tasks(self, name: str) -> list[int]:
     """The indices of a stage's tasks."""
     known, wanted = list(self._config.all_tasks), self._config.stages[name].tasks
     return [known.index(task) for task in wanted or known]
 
-  def _fit_terms(self, name: str) -> tuple[Term, ...]:
+  def _fit(self, name: str) -> Networks:
     """Fits the terms to the layers and traces them, before anything is trained.
 
     They are traced for each size of patches and slices.
     """
-    networks = self.networks(name, self._config.seed)
+    networks = self.networks[name]
     plain = networks._replace(augment=None, fresh=())
     patch = any(self._config.augment.patch)
-    found, seen = [], set()
+    examples = {}
     for split, used in (("train", networks), ("validation", plain)):
       for slices in getattr(self._dataset, split).parts:
         size = "patch" if patch and split == "train" else shape_of(slices)
-        if size in seen:
-          continue
-        seen.add(size)
-        one = batches.take(slices, np.array([0]))
-        (one,) = self.assign(split, [one], self._tasks(name)[:1])
-        if None in networks.teachers:
-          one = one._replace(given=one.target)
-        acquisition = self._dataset.acquisitions[shape_of(one)]
-        found.append(fit_terms(used, one, acquisition, name))
-    if any(terms != found[0] for terms in found):
-      raise UserError(
-        f"config.stages.{name}.terms",
-        "layers that are pooled to another size for each size of slices or patches",
-        "slices of one shape and no patches, or layers of equal sizes",
-        "Set --config.data.crop=(H,W) and --config.augment.patch=(0,0).",
-      )
-    return found[0]
+        examples.setdefault(size, (split, used, slices))
+    fitted = []
+    for split, used, slices in examples.values():
+      one = batches.take(slices, np.array([0]))
+      (one,) = self.assign(split, [one], self._tasks(name)[:1])
+      if None in networks.teachers:
+        one = one._replace(given=one.target)
+      acquisition = self._dataset.acquisitions[shape_of(one)]
+      fitted.append(fit_terms(used, one, acquisition, name))
+    if any(terms != fitted[0] for terms in fitted):
+      found = "layers that are pooled to other sizes for other slices or patches"
+      expected = "slices of one shape and no patches, or layers of equal sizes"
+      remedy = "Set --config.data.crop=(H,W) and --config.augment.patch=(0,0)."
+      raise ArgumentError("terms", found, expected, remedy)
+    return networks._replace(terms=fitted[0])
+
+
+def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:
+  """The network of `config.models[name]`, checked against the data.
+
+  Raises:
+    ArgumentError: settings that do not fit each other or the data, or a network that
+      fails; names the setting.
+    UserError: complex images for a network of real ones; names the file.
+  """
+  channels = dataset.train.parts[0].target.shape[-1]
+  built = [
+    models.build(config.models[name], acquisition.masks)
+    for acquisition in dataset.acquisitions.values()
+  ]
+  model = built[0]
+  if any(other != model for other in built):
+    found = "'auto', with masks of different kinds for the slice shapes"
+    expected = "'rfft' for one channel, 'fft' for two"
+    raise ArgumentError("consistency", found, expected)
+  if models.channels(model) == 1 and channels == 2:
+    raise UserError(
+      dataset.record["complex_file"],
+      "complex images",
+      f"real ones, for config.models.{name}.channels=1",
+      "Store their magnitude, exclude the file with --config.data.include, or set "
+      "channels=2 for every model.",
+    )
+  if models.channels(model) != channels:
+    found = f"{models.channels(model)}, with real images"
+    remedy = "Set it for every model, or choose complex data."
+    raise ArgumentError("channels", found, "1", remedy)
+  for shape in dataset.acquisitions:
+    contract.check(model, shape, channels)
+  if any(config.augment.patch):
+    contract.check(model, config.augment.patch, channels, measured=False)
+  return model
+
+
+def _check_augment(config: AugmentConfig, slices: Slices) -> None:
+  """Refuses an augmentation that the slices do not allow.
+
+  Raises:
+    ArgumentError: names the setting.
+  """
+  size, patch = slices.target.shape[1:3], config.patch
+  if config.varies and slices.kspace is not None:
+    found = "augmentation of data with their own k-space"
+    expected = "no augmentation, or images, from which k-space is simulated"
+    raise ArgumentError("augment", found, expected)
+  if any(patch) and not all(8 <= p <= n for p, n in zip(patch, size, strict=True)):
+    found = f"{patch}, of slices of {size}"
+    expected = f"8 to {size[0]} rows and 8 to {size[1]} columns, or (0, 0) for none"
+    raise ArgumentError("augment.patch", found, expected)
+  turned = patch if any(patch) else size
+  if config.rotations and turned[0] != turned[1]:
+    found = f"quarter turns of {turned[0]}x{turned[1]} pixels"
+    expected = "squares, by augment.patch or data.crop"
+    raise ArgumentError("augment.rotations", found, expected)

@@ -132,28 +132,24 @@ def make_steps(
     if hints is None:
       hints = teach(networks, teacher.params, batch)
     hints = jax.tree.map(_in_float32, hints)
-    return batch, hints, objective.Extras(jnp.asarray(teacher.error_range), draws)
+    return objective.Inputs(batch, hints, jnp.asarray(teacher.error_range), draws)
 
   def prepare_training(state: TrainState, teacher, slices, acquisition):
     draws = draw(state.step, len(slices.target), several)
     batch = vary(networks, slices, acquisition, draws)
     return prepare(teacher, batch, slices.hints, draws)
 
-  def evaluate(trained, terms, prepared, over_devices):
+  def evaluate(trained, terms, inputs, over_devices):
     params, auxiliary = trained
     gather = parallel.gather if over_devices else None
-    batch, hints, extras = prepared
-    outputs, features = forward(networks, params, auxiliary, batch)
-    values = objective.evaluate(
-      terms, auxiliary, features, batch, hints, extras, gather
-    )
-    return outputs, values
+    outputs, features = forward(networks, params, auxiliary, inputs.batch)
+    return outputs, objective.evaluate(terms, auxiliary, features, inputs, gather)
 
   def train(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
-    prepared = prepare_training(state, teacher, slices, acquisition)
+    inputs = prepare_training(state, teacher, slices, acquisition)
 
     def loss(trained):
-      _, values = evaluate(trained, weighted, prepared, several)
+      _, values = evaluate(trained, weighted, inputs, several)
       total = objective.total(weighted, values)
       return total, {**values, "loss": total}
 
@@ -173,12 +169,11 @@ def make_steps(
   def validate_on(over_devices, state: TrainState, teacher, slices, acquisition):
     batch = complete(slices, acquisition)
     draws = draw(0, len(slices.target), over_devices)
-    prepared = prepare(teacher, batch, slices.hints, draws)
+    inputs = prepare(teacher, batch, slices.hints, draws)
     trained = (state.params, state.auxiliary)
-    outputs, values = evaluate(trained, networks.terms, prepared, over_devices)
-    target = prepared[0].target
-    losses = {"mse": pixel.mse, "l1": pixel.l1}
-    errors = {name: loss(outputs.image, target) for name, loss in losses.items()}
+    outputs, values = evaluate(trained, networks.terms, inputs, over_devices)
+    image, target = outputs.image, batch.target
+    errors = {"mse": pixel.mse(image, target), "l1": pixel.l1(image, target)}
     return errors, {**values, "loss": objective.total(networks.terms, values)}
 
   def validate(*arguments):
@@ -195,13 +190,13 @@ def make_steps(
     return jax.lax.map(one, rows)
 
   def audit(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
-    prepared = prepare_training(state, teacher, slices, acquisition)
+    inputs = prepare_training(state, teacher, slices, acquisition)
 
     def values_of(params):
       trained = (params, state.auxiliary)
-      outputs, values = evaluate(trained, weighted, prepared, several)
+      outputs, values = evaluate(trained, weighted, inputs, several)
       terms = {term.name: term.weight * values[term.name] for term in weighted}
-      return terms, pixel.l1(outputs.image, prepared[0].target).mean()
+      return terms, pixel.l1(outputs.image, inputs.batch.target).mean()
 
     (values, _), pull = jax.vjp(values_of, state.params)
     nothing = jax.tree.map(jnp.zeros_like, (values, jnp.zeros(())))

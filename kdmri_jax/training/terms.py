@@ -109,12 +109,9 @@ def find_loss(
   part = variants[variant]
   if isinstance(part, Method) or (callable(part) and not isinstance(part, type)):
     return part
-  raise ArgumentError(
-    "loss",
-    f"{name!r}, of type {type(part).__name__}",
-    "a function (prediction, target) -> [B], a distillation Method, or a dict of "
-    "Methods by variant",
-  )
+  found = f"{name!r}, of type {type(part).__name__}"
+  expected = "a function (prediction, target) -> [B], a Method, or a dict of Methods"
+  raise ArgumentError("loss", found, f"{expected} by variant")
 
 
 def _resolve(name: str, term: TermConfig, losses, has_teacher: bool) -> Term:

@@ -1,12 +1,13 @@
 """Validates a stage's network, for the choice of its best weights."""
 
+import collections
 from collections.abc import Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
 
 from kdmri_jax.training import batches, parallel
-from kdmri_jax.training.stage import Setting
+from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.stage_networks import Teacher
 from kdmri_jax.training.step import Steps, TrainState
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
@@ -16,28 +17,28 @@ class Validation:
   """Validates one stage.
 
   Args:
-    steps: its compiled functions.
-    setting: the settings of the run.
+    experiment: the experiment.
     parts: the slices, with the teacher's hints if these are kept.
-    teachers: its teacher on the host, and on the devices.
-    acquisitions: `setting.acquisitions`, on the devices.
+    steps: the stage's compiled functions.
+    teacher: its teacher, on the devices.
+    acquisitions: how slices of each shape are measured, on the devices.
   """
 
   def __init__(
     self,
-    steps: Steps,
-    setting: Setting,
+    experiment: Experiment,
     parts: Sequence[Slices],
-    teachers: tuple[Teacher, Teacher],
+    steps: Steps,
+    teacher: Teacher,
     acquisitions: Mapping[Shape, Acquisition],
   ):
-    self._steps, self._setting = steps, setting
-    self._parts = parallel.keep(tuple(parts), setting.devices)
-    self._order = batches.in_order(batches.counts(parts), setting.config.batch_size)
-    self._one_teacher, self._teacher = teachers
-    self._acquisitions = acquisitions
-    asked, count = setting.config.steps_per_dispatch, len(self._order)
-    self._in_groups = parallel.at_once(asked, self._parts, setting.devices, count) > 1
+    self._steps, self._teacher, self._acquisitions = steps, teacher, acquisitions
+    devices, config = experiment.devices, experiment.config
+    self._batch_size, self._one_device = config.batch_size, len(devices) == 1
+    self._parts = parallel.keep(tuple(parts), devices)
+    self._order = batches.in_order(batches.counts(parts), config.batch_size)
+    asked, count = config.steps_per_dispatch, len(self._order)
+    self._in_groups = parallel.at_once(asked, self._parts, devices, count) > 1
 
   def first(self, state: TrainState) -> dict[str, float]:
     """The values of the terms in the first batch, or in the first group of batches."""
@@ -50,38 +51,28 @@ class Validation:
     Returns:
       "mse" and "l1" of the images, every term of the loss, and "loss".
     """
-    sums: dict[str, float] = {}
+    sums: dict[str, float] = collections.defaultdict(float)
     for errors, values in map(jax.device_get, self._validated(state)):
-      for key, value in errors.items():
-        sums[key] = sums.get(key, 0.0) + float(np.sum(value))
       size = errors["mse"].shape[-1]
+      for key, value in errors.items():
+        sums[key] += float(np.sum(value))
       for key, value in values.items():
-        sums[key] = sums.get(key, 0.0) + float(np.sum(value)) * size
+        sums[key] += float(np.sum(value)) * size
     count = sum(len(batch.rows) for batch in self._order)
     return {key: value / count for key, value in sums.items()}
 
   def _validated(self, state: TrainState) -> Iterator:
     """Errors and values of each batch, or of each group of equal batches."""
     if self._in_groups:
-      return (self._group(state, group) for group in batches.alike(self._order))
-    loaded = batches.load(self._parts, self._order)
-    return (self._batch(state, batch) for batch in loaded)
-
-  def _batch(self, state: TrainState, batch: Slices):
-    """The errors of its images, and the values of the terms."""
-    shape, one_device = shape_of(batch), len(self._setting.devices) == 1
-    if one_device or len(batch.target) == self._setting.config.batch_size:
-      acquisition = self._acquisitions[shape]
-      return self._steps.validate(state, self._teacher, batch, acquisition)
-    # On one device, so with arrays that are not distributed over several.
-    acquisition = self._setting.acquisitions[shape]
-    return self._steps.validate_rest(
-      jax.device_get(state), self._one_teacher, batch, acquisition
-    )
-
-  def _group(self, state: TrainState, group: Sequence[batches.Rows]):
-    """The same for several batches in one dispatch, with one more axis."""
-    part = self._parts[group[0].part]
-    rows = np.stack([batch.rows for batch in group])
-    acquisition = self._acquisitions[shape_of(part)]
-    return self._steps.validate_many(state, self._teacher, part, rows, acquisition)
+      for group in batches.alike(self._order):
+        part = self._parts[group[0].part]
+        rows = np.stack([batch.rows for batch in group])
+        acquisition = self._acquisitions[shape_of(part)]
+        yield self._steps.validate_many(state, self._teacher, part, rows, acquisition)
+      return
+    for batch in batches.load(self._parts, self._order):
+      arguments = state, self._teacher, batch, self._acquisitions[shape_of(batch)]
+      if self._one_device or len(batch.target) == self._batch_size:
+        yield self._steps.validate(*arguments)
+      else:  # on one device, so with arrays that are not distributed over several
+        yield self._steps.validate_rest(*jax.device_get(arguments))

@@ -1,6 +1,7 @@
 """A run's folder: its config, its lock, and the folders of its stages."""
 
 import contextlib
+import dataclasses
 import fcntl
 import pathlib
 import re
@@ -12,7 +13,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.saving import saving
-from kdmri_jax.training import fingerprint, records
+from kdmri_jax.training import records
 from kdmri_jax.training.stage_folder import StageFolder
 
 # Location and names of the data; digests identify the data.
@@ -24,25 +25,23 @@ _REMEDY = "Choose another --workdir, or remove this file."
 _NAME = "Name the --workdir that `kdmri run` wrote."
 
 
+@dataclasses.dataclass(frozen=True)
 class WorkDir:
   """The folder of a run.
 
   Attributes:
     path: the folder.
     seed: the seed of the weights.
-    seed_path: the folder of the seed.
     task: the task of the results; "" where there is one.
   """
 
-  def __init__(self, path: pathlib.Path, seed: int, task: str = ""):
-    self.path = path
-    self.seed = seed
-    self.seed_path = path / f"seed_{seed}"
-    self.task = task
+  path: pathlib.Path
+  seed: int
+  task: str = ""
 
   def stage(self, name: str) -> pathlib.Path:
     """The folder of a stage, or of another row of the comparison."""
-    return self.seed_path / name
+    return self.path / f"seed_{self.seed}" / name
 
   def results(self, name: str) -> pathlib.Path:
     """Folder of a stage's reconstructions."""
@@ -73,12 +72,9 @@ class WorkDir:
       try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       except BlockingIOError:
-        raise UserError(
-          self.path,
-          "another process that uses this folder",
-          "a work directory that no other process uses",
-          "Wait for it, or choose another --workdir.",
-        ) from None
+        found, expected = "another process that uses this folder", "no other process"
+        remedy = "Wait for it, or choose another --workdir."
+        raise UserError(self.path, found, expected, remedy) from None
       yield
 
   def digest(self, name: str) -> str:
@@ -86,42 +82,50 @@ class WorkDir:
     stage, _, item = name.partition("/")
     return StageFolder(self.stage(stage)).digests().get(item or "best", "")
 
-  def check(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
-    """Refuses the folder of another run.
+  def trained(self, name: str) -> StageFolder:
+    """The folder of a stage that this run has trained.
+
+    Raises:
+      UserError: its record is not that of this run's stage.
+    """
+    config, data = read_config(self.path), read_data(self.path)
+    folder = StageFolder(self.stage(name))
+    folder.check(records.describe(config, data, self.seed, name, self.digest))
+    return folder
+
+  def claim(
+    self, config: ExperimentConfig, dataset: dict[str, Any], *, write: bool
+  ) -> None:
+    """Refuses the folder of another run; records the config and the data.
+
+    Data that have moved are the same data, and are recorded at their new place.
 
     Args:
       config: the experiment.
       dataset: the record of its data, with digests of mask and images.
+      write: False to check only.
 
     Raises:
       UserError: the folder has another config or other data, or was written by a
         version of this package that this one cannot read.
     """
     check_format(self.path)
-    for name, value, is_free, what in _claims(config, dataset):
-      path = self.path / name
-      if not path.exists():
-        continue
-      before = records.read(path, _REMEDY)
-      if different := fingerprint.in_words(before, value, is_free):
-        raise UserError(
-          path,
-          f"other {what} than this run's: {different}",
-          "the ones of this work directory",
-          "Choose another --workdir, or remove this one to start again.",
-        )
-
-  def claim(self, config: ExperimentConfig, dataset: dict[str, Any]) -> None:
-    """Records the config and the data after `check`.
-
-    Data that have moved are the same data, and are recorded at their new place.
-    """
-    self.check(config, dataset)
-    for name, value, *_ in _claims(config, dataset):
-      records.write(self.path / name, value)
-    records.write(
-      self.path / _FORMAT_FILE, {"format": FORMAT, "kdmri_jax": __version__}
+    settings = config_lib.to_dict(config)
+    claims = (
+      (self.path / "config.json", settings, config_lib.is_free),
+      (self.path / "dataset.json", dataset, _FREE_RECORDS.fullmatch),
     )
+    for path, value, is_free in claims:
+      before = records.read(path, _REMEDY) if path.exists() else value
+      if different := records.in_words(before, value, is_free):
+        found = f"another {path.stem} than this run's: {different}"
+        remedy = "Choose another --workdir, or remove this one to start again."
+        raise UserError(path, found, "the one of this work directory", remedy)
+    if write:
+      for path, value, _ in claims:
+        records.write(path, value)
+      version = {"format": FORMAT, "kdmri_jax": __version__}
+      records.write(self.path / _FORMAT_FILE, version)
 
 
 def check_format(path: pathlib.Path) -> None:
@@ -136,14 +140,11 @@ def check_format(path: pathlib.Path) -> None:
   if (path / _FORMAT_FILE).exists():
     there = records.read(path / _FORMAT_FILE, _REMEDY)
   if there.get("format") != FORMAT:
-    version = there.get("kdmri_jax")
-    raise UserError(
-      path,
-      f"a work directory of format {there.get('format')}, which kdmri_jax {version} "
-      "writes",
-      f"format {FORMAT}, that of kdmri_jax {__version__}",
-      f"Use kdmri_jax {version} to read it, or train again in another --workdir.",
-    )
+    version = f"kdmri_jax {there.get('kdmri_jax')}"
+    found = f"a work directory of format {there.get('format')}, which {version} writes"
+    expected = f"format {FORMAT}, that of kdmri_jax {__version__}"
+    remedy = f"Use {version} to read it, or train again in another --workdir."
+    raise UserError(path, found, expected, remedy)
 
 
 def read_config(path: pathlib.Path) -> ExperimentConfig:
@@ -163,11 +164,3 @@ def read_data(path: pathlib.Path) -> dict[str, Any]:
     UserError: there is none, or it cannot be read.
   """
   return records.read(path / "dataset.json", _NAME, "shapes")
-
-
-def _claims(config: ExperimentConfig, dataset: dict[str, Any]):
-  """Name, value, free keys and content of each record of a run."""
-  return (
-    ("config.json", config_lib.to_dict(config), config_lib.is_free, "settings"),
-    ("dataset.json", dataset, _FREE_RECORDS.fullmatch, "data"),
-  )

@@ -13,7 +13,7 @@ from helpers.tiny import final, make, tiny_config, train
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.training import log, parallel
-from kdmri_jax.training import stage_loop as stage_lib
+from kdmri_jax.training import step as step_lib
 from kdmri_jax.training.experiment import Experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -40,8 +40,8 @@ def counts(monkeypatch):
 
     return type(steps)(**{k: count(k, f) for k, f in steps._asdict().items()})
 
-  make_steps = stage_lib.make_steps
-  monkeypatch.setattr(stage_lib, "make_steps", counted)
+  make_steps = step_lib.make_steps
+  monkeypatch.setattr(step_lib, "make_steps", counted)
   found.compilations = lambda: {
     name: function._cache_size()
     for steps in made

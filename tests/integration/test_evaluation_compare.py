@@ -111,7 +111,7 @@ def test_published_numbers_of_other_data_are_left_out_and_the_report_says_so(
 ):
   (pipeline, _), report = trained
   assert "published PSNR" in report.table
-  shutil.copytree(pipeline.workdir.seed_path, tmp_path / "seed_3")
+  shutil.copytree(pipeline.workdir.stage(""), tmp_path / "seed_3")
   evaluation = {**PUBLISHED, "published_on": {"data": {"source": "kdmri"}}}
   other = make(tmp_path, **{**SETTINGS, "evaluation": evaluation})
   report = write_reports.write_reports([other])[0]
@@ -122,7 +122,7 @@ def test_published_numbers_of_other_data_are_left_out_and_the_report_says_so(
 
 def test_one_of_the_seeds_alone_gives_a_report_without_seeds(trained, tmp_path):
   (pipeline, _), _ = trained
-  shutil.copytree(pipeline.workdir.seed_path, tmp_path / "seed_3")
+  shutil.copytree(pipeline.workdir.stage(""), tmp_path / "seed_3")
   shutil.rmtree(tmp_path / "seed_3" / "feature")  # kd started from it
   report = write_reports.write_reports([make(tmp_path, **SETTINGS)])[0]
   assert "seed" not in load(report, "volumes.json")[0]

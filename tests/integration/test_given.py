@@ -16,7 +16,7 @@ from kdmri_jax import interop
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.inference import load, reconstruct
 from kdmri_jax.report import write_reports
-from kdmri_jax.training import experiment, stage_loop
+from kdmri_jax.training import stage_loop
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.step import make_predict
 
@@ -51,12 +51,12 @@ def sweep(tmp_path_factory):
   folder, trained = tmp_path_factory.mktemp("runs"), []
   run = stage_loop.train
 
-  def counting(stage, setting):
-    trained.append(stage.name)
-    return run(stage, setting)
+  def counting(experiment, name, signal):
+    trained.append(name)
+    run(experiment, name, signal)
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(experiment.stage_lib, "train", counting)
+    patch.setattr(stage_loop, "train", counting)
     train(make(folder / "alpha25", alpha=0.25))
     for alpha in (50, 75):
       given = folder / "alpha25" / "teacher"
@@ -118,7 +118,7 @@ class TestSweep:
   def test_a_killed_run_ends_the_same(self, sweep, tmp_path, monkeypatch):
     folder, _ = sweep
     given = folder / "alpha25" / "teacher"
-    step, count = stage_loop._Loop._step, 0
+    step, count = stage_loop._Loop._dispatch, 0
 
     def killing(*arguments):
       nonlocal count
@@ -128,7 +128,7 @@ class TestSweep:
       return step(*arguments)
 
     with monkeypatch.context() as patch:
-      patch.setattr(stage_loop._Loop, "_step", killing)
+      patch.setattr(stage_loop._Loop, "_dispatch", killing)
       with pytest.raises(Interrupted):
         train(make(tmp_path, given=given))
     train(make(tmp_path, given=given))

@@ -197,7 +197,7 @@ def _per_slice_mean(report, model):
 
 
 def _checkpoint_times(pipeline):
-  paths = sorted(pipeline.workdir.seed_path.glob("*/checkpoints/*"))
+  paths = sorted(pipeline.workdir.stage("").glob("*/checkpoints/*"))
   return {path: path.stat().st_mtime_ns for path in paths}
 
 
@@ -231,7 +231,7 @@ def test_data_may_move_but_not_change(tmp_path):
     volume = {"name": "a", "file": f"{root}/a.h5", "scale_factor": scale}
     volume["prepared_from"] = {"file": f"{root}/raw/a.nii"}
     record = {"root": root, "complex_file": f"{root}/a.h5", "volumes": [volume]}
-    WorkDir(tmp_path, 42).claim(config_lib.parse(config), record)
+    WorkDir(tmp_path, 42).claim(config_lib.parse(config), record, write=True)
 
   claim("/old")
   claim("/new")

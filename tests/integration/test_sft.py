@@ -1,7 +1,6 @@
 """SFT-KD-Recon: the teacher trained together with its student's branches."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.tiny import make, tiny_config, train
@@ -38,12 +37,12 @@ def test_outputs_losses_and_gradients_of_the_published_code(golden):
   networks = Networks(model, resolve(stage), branches=Branches(student))
   terms = fit_terms(networks, slices, Acquisition(numbers["mask"][None]), "teacher")
   batch = complete(slices, Acquisition(numbers["mask"][None]))
-  extras = objective.Extras(jnp.zeros(()), jnp.zeros(2, jnp.uint32))
+  inputs = objective.undrawn(batch)
 
   def loss(params, blocks):
     auxiliary = {"branches": {"student": blocks}}
     _, features = forward(networks, params, auxiliary, batch)
-    values = objective.evaluate(terms, auxiliary, features, batch, None, extras)
+    values = objective.evaluate(terms, auxiliary, features, inputs)
     return objective.total(terms, values), (values, features)
 
   blocks = dict(student_variables["params"])

@@ -255,15 +255,15 @@ def test_each_shape_is_compiled_once(tmp_path):
   experiment = two_shapes(tmp_path)
   experiment.devices = 1
   pipeline = Experiment(config_lib.parse(experiment), tmp_path / "run")
-  stage = pipeline._make_stage("teacher")
-  optimiser = step.make_optimiser(stage.config, 1)
-  steps = step.make_steps(stage.networks, optimiser, pipeline.devices)
-  state = step.init_state(stage.params, {}, optimiser)
+  plans, slices = pipeline.plans, pipeline.plans.slices("teacher", "train")
+  optimiser = step.make_optimiser(pipeline.config.stages["teacher"], 1)
+  steps = step.make_steps(plans.networks["teacher"], optimiser, pipeline.devices)
+  state = step.init_state(pipeline.initial_params("teacher"), {}, optimiser)
   state = parallel.replicate(state, pipeline.devices)
   teacher = parallel.replicate(Teacher(error_range=np.float32(0)), pipeline.devices)
   for epoch in range(2):
-    order = batches.epoch_order(batches.counts(stage.train), 4, 0, epoch)
-    for batch in batches.load(stage.train, order):
+    order = batches.epoch_order(batches.counts(slices), 4, 0, epoch)
+    for batch in batches.load(slices, order):
       measured = pipeline.dataset.acquisitions[batch.target.shape[1:3]]
       state, _ = steps.train(state, teacher, batch, measured)
   assert steps.train._cache_size() == 2

@@ -100,7 +100,7 @@ def test_the_noise_of_the_evaluation_is_the_same_for_all(trained):
 
 @pytest.mark.slow
 def test_each_image_is_taught_by_the_expert_of_its_task(trained):
-  networks = trained.plans.networks("kd", trained.seed)
+  networks = trained.plans.networks["kd"]
   parts = trained.plans.slices("kd", "validation")
   slices = batches.take(*parts, np.arange(*batches.counts(parts)))
   batch = complete(slices, trained.dataset.acquisitions[24, 20])
@@ -232,7 +232,7 @@ class TestGivenExperts:
         images = 2 * volume.target[..., None]
         reconstruct.write(tmp_path / "outputs", images, volume, "reconstruction")
     run = Experiment(config_lib.parse(config), tmp_path / "run")
-    networks = run.plans.networks("kd", run.seed)
+    networks = run.plans.networks["kd"]
     assert networks.teachers[1] is None
     (slices,) = run.plans.slices("kd", "validation")
     half = len(slices.target)

@@ -46,14 +46,14 @@ def test_hints_that_fit_are_kept(slices, needs_errors):
   taught = collect(teacher, slices, needed, needs_errors)
   np.testing.assert_array_equal(taught.hints[0]["imitation"], slices.target)
   assert taught.error_range == pytest.approx(true_range(slices))
-  assert taught.needed == taught.bytes == needed
+  assert taught.needed == needed
   assert teacher.batches == 3
 
 
 def test_hints_that_do_not_fit_cost_one_batch(slices):
   teacher = CountingTeacher()
   taught = collect(teacher, slices, COUNT * IMAGE, needs_errors=False)
-  assert taught.hints is None and taught.bytes == 0
+  assert taught.hints is None
   assert teacher.batches == 1
 
 
@@ -88,7 +88,7 @@ def test_half_precision_takes_half_the_memory(slices):
   np.testing.assert_array_equal(
     found[hints.TEACHER_ERROR], slices.target.max(axis=(1, 2, 3))
   )
-  assert taught.bytes == needed
+  assert taught.needed == needed
 
 
 def test_a_hint_too_large_for_half_precision_is_refused(slices):
