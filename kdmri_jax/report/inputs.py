@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdmri_jax.config import EvaluationConfig
+from kdmri_jax.config.schema import EvaluationConfig
 from kdmri_jax.report.roi_snr import Measured
 from kdmri_jax.report.tables import Tables
 
