@@ -24,13 +24,10 @@ def attention_map(feature: Array) -> Array:
   return jnp.square(feature).sum(axis=-1)
 
 
-def normalise(attention: Array) -> Array:
-  """Q / |Q|_2 of each image, float [B, H, W]; an all-zero map stays zero."""
-  return unit(attention, axis=(1, 2))
-
-
 def paper(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
   """sum_layers | Q_S/|Q_S|_2 - Q_T/|Q_T|_2 |_2, mean over the images.
+
+  An all-zero map stays zero.
 
   Args:
     student: attention maps [B, H, W], one per guided layer.
@@ -44,9 +41,7 @@ def paper(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
 
   Source: KD-MRI eq. 3.
   """
-  chex.assert_trees_all_equal_shapes(student, teacher)
-  pairs = zip(student, teacher, strict=True)
-  return sum(norm(normalise(s) - normalise(t), axis=(1, 2)).mean() for s, t in pairs)
+  return _sum_over_layers(student, teacher, (1, 2), lambda x: norm(x, (1, 2)))
 
 
 def reference(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
@@ -56,12 +51,12 @@ def reference(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
   loss of a single image is 0. Averaged over the layers. Arguments and errors as
   `paper`.
   """
-  return _across_batch(student, teacher, jnp.abs)
+  return _sum_over_layers(student, teacher, 0, jnp.abs) / len(student)
 
 
 def reference_square(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
   """As `reference` with the square: the published code's criterion for the best."""
-  return _across_batch(student, teacher, jnp.square)
+  return _sum_over_layers(student, teacher, 0, jnp.square) / len(student)
 
 
 def mean_square(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array:
@@ -73,16 +68,14 @@ def mean_square(student: tuple[Array, ...], teacher: tuple[Array, ...]) -> Array
 
   Source: Zagoruyko & Komodakis 2017, published code.
   """
-  chex.assert_trees_all_equal_shapes(student, teacher)
-  pairs = zip(student, teacher, strict=True)
-  return sum(jnp.square(normalise(s) - normalise(t)).mean() for s, t in pairs)
+  return _sum_over_layers(student, teacher, (1, 2), jnp.square)
 
 
-def _across_batch(student, teacher, measure) -> Array:
+def _sum_over_layers(student, teacher, axes, measure) -> Array:
+  """The mean measure of the difference of maps that are normalised along the axes."""
   chex.assert_trees_all_equal_shapes(student, teacher)
   pairs = zip(student, teacher, strict=True)
-  values = [measure(unit(s, axis=0) - unit(t, axis=0)).mean() for s, t in pairs]
-  return sum(values) / len(student)
+  return sum(measure(unit(s, axes) - unit(t, axes)).mean() for s, t in pairs)
 
 
 def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
