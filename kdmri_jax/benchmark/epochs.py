@@ -6,21 +6,13 @@ outputs.
 """
 
 import copy
-import json
-import pathlib
-import subprocess
-import sys
-import tempfile
 import time
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from kdmri_jax import config as config_lib
-from kdmri_jax import memory
 from kdmri_jax.benchmark.table import markdown
-from kdmri_jax.benchmark.worker import WorkerError
+from kdmri_jax.benchmark.worker import Worker, running
 
 _EPOCHS = 4  # of which the first, with the compilation, is omitted
 _SUBJECTS, _TO_TRAIN = 10, 8  # the others validate
@@ -112,39 +104,11 @@ def _on_phantoms(config: dict, size: tuple[int, int], slices: int, epochs: int):
 
 
 def _train(config: dict, stages: list[str]) -> dict[str, Any]:
-  done = subprocess.run(
-    [sys.executable, "-m", "kdmri_jax.benchmark.epochs", *stages],
-    input=json.dumps(config),
-    capture_output=True,
-    text=True,
-  )
-  if done.returncode:
-    raise WorkerError(f"epochs: {done.stderr.strip().splitlines()[-1]}")
-  return json.loads(done.stdout.splitlines()[-1])
-
-
-def _main() -> None:
-  """Reads a config, trains stages; writes stage -> seconds per epoch, and "devices"."""
-  from kdmri_jax.training import parallel
-
-  memory.keep_freed()
-  parallel.use_cores()
-  from kdmri_jax.training import log, seeds
-  from kdmri_jax.training.experiment import Experiment
-
-  config, stages = config_lib.parse(json.load(sys.stdin)), sys.argv[1:]
-  with tempfile.TemporaryDirectory() as folder:
-    pipelines = seeds.train(Experiment(config, pathlib.Path(folder)), stages)
-    found: dict[str, Any] = {"devices": jax.local_device_count()}
-    for stage in stages:
-      logs = [log.read(p.workdir.stage(stage) / "metrics.jsonl") for p in pipelines]
-      until = [
-        [line["seconds"] for line in lines if line["event"] == "epoch"]
-        for lines in logs
-      ]
-      # Side by side the slowest seed counts.
-      found[stage] = np.diff(until, axis=1, prepend=0).max(axis=0).tolist()
-  print(json.dumps(found))
+  """Stage -> seconds of each epoch, and "devices"."""
+  with running([Worker("jax", config)]) as (worker,):
+    devices = worker.receive()["devices"]
+    worker.send(do="train", stages=stages)
+    return worker.receive() | {"devices": devices}
 
 
 def table(results: list[Epochs]) -> str:
@@ -173,7 +137,3 @@ def table_of_protocol(protocol: Protocol) -> str:
     rows.append([*cells, f"{first + sum(later):.1f}"])
   everything = ["in all, with start and checkpoints", "", "", ""]
   return markdown(heads, [*rows, [*everything, f"{protocol.seconds:.1f}"]])
-
-
-if __name__ == "__main__":
-  _main()

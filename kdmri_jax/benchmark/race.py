@@ -72,9 +72,8 @@ def run(
   Raises:
     WorkerError: JAX itself failed.
   """
-  result = Result(case, 0, 0, {}, {}, {}, {})
+  compile_seconds, failed, racing = {}, {}, []
   tolerance = _TOLERANCE[case.what] if case.precision in ("", "float32") else _ROUGH
-  racing = []
   with tempfile.TemporaryDirectory() as folder:
     file = pathlib.Path(folder, "problem.pickle")
     for worker in workers:
@@ -84,32 +83,29 @@ def run(
       except WorkerError as error:
         if worker is workers[0]:
           raise
-        result.failed[worker.framework] = str(error)
+        failed[worker.framework] = str(error)
         continue
       for runner, about in prepared.items():
-        result.compile_seconds[runner] = about["compile_seconds"]
+        compile_seconds[runner] = about["compile_seconds"]
         if about["deviation"] > tolerance:
-          result.failed[runner] = f"its numbers deviate by {about['deviation']:.2g}"
-          continue
-        racing.append((worker, runner))
+          failed[runner] = f"its numbers deviate by {about['deviation']:.2g}"
+        else:
+          racing.append((worker, runner))
     problem = case_lib.load(file)
   params = problem.params["student" if case.stage != "teacher" else "teacher"]
   times = 3 if case.what == "training" else 1  # forward, and two gradients
-  result = result._replace(
-    operations=times * case_lib.operations(params, case),
-    traffic=times * case_lib.traffic(params, case),
+  result = Result(
+    case,
+    times * case_lib.operations(params, case),
+    times * case_lib.traffic(params, case),
+    {runner: [] for _, runner in racing},
+    compile_seconds,
+    {runner: worker.peak(runner) for worker, runner in racing},
+    failed,
   )
-  return _time(result, racing, repeats, seconds, say)
-
-
-def _time(result: Result, racing, repeats: int, seconds: float, say) -> Result:
-  calls = {}
-  for worker, runner in racing:
-    result.peak_bytes[runner] = worker.peak(runner)
-    calls[runner] = worker.calls(runner, seconds)
-    result.seconds[runner] = []
+  calls = {runner: worker.calls(runner, seconds) for worker, runner in racing}
   for k in range(repeats):
-    say(f"{result.case.name}: round {k + 1} of {repeats}")
+    say(f"{case.name}: round {k + 1} of {repeats}")
     turn = k % len(racing)
     for worker, runner in racing[turn:] + racing[:turn]:
       result.seconds[runner].append(worker.run(runner, calls[runner]))

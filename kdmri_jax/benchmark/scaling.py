@@ -112,7 +112,8 @@ def measure(
       for k in range(repeats):
         say(f"{kind} scaling, round {k + 1} of {repeats}")
         for setup, team in zip(setups, teams, strict=True):
-          times[setup.name].append(_run(team))
+          answers = _ask(team, do="run", runner="jax", calls=1)
+          times[setup.name].append(max(answer["seconds"] for answer in answers))
   return Scaling(setups, results["strong"], results["weak"], (most, each), deviation)
 
 
@@ -129,17 +130,13 @@ def _setups(config: dict, most: int) -> tuple[list[Setup], float]:
 
 
 def _team(setup: Setup, config: dict) -> list[Worker]:
-  address = f"localhost:{_free_port()}" if setup.processes > 1 else ""
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    address = f"localhost:{free.getsockname()[1]}" if setup.processes > 1 else ""
   return [
     Worker("jax", config, devices=setup.devices, address=address, process=k)
     for k in range(setup.processes)
   ]
-
-
-def _free_port() -> int:
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    return free.getsockname()[1]
 
 
 def _receive(team: Sequence[Worker]) -> list[dict]:
@@ -161,12 +158,6 @@ def _prepare(team: Sequence[Worker], case: Case) -> np.ndarray:
       worker.send(do="prepare", case=case._asdict(), file=str(file))
     _receive(team)
     return case_lib.load(files[0]).expected
-
-
-def _run(team: Sequence[Worker]) -> float:
-  """Seconds of a step that the processes of a team run together."""
-  answers = _ask(team, do="run", runner="jax", calls=1)
-  return max(answer["seconds"] for answer in answers)
 
 
 def table(scaling: Scaling) -> str:

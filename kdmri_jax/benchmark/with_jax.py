@@ -1,8 +1,11 @@
 """This project's networks and training steps, as stages run them."""
 
+import contextlib
 import functools
 import importlib.util
+import io
 import pathlib
+import tempfile
 from collections.abc import Callable, Mapping
 
 import jax
@@ -16,7 +19,8 @@ from kdmri_jax.benchmark.case import Case, Problem, Runner, load, save
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.undersample import undersample
-from kdmri_jax.training import batches, parallel
+from kdmri_jax.training import batches, log, parallel, seeds
+from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.stage_networks import Networks, Teacher, fit_terms
 from kdmri_jax.training.step import init_state, make_optimiser, make_predict, make_steps
 from kdmri_jax.training.terms import resolve
@@ -83,6 +87,25 @@ def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]
   if case.what == "inference" and importlib.util.find_spec("onnx"):
     ways["jax, exported"] = functools.partial(_exported, case, file)
   return ways | (machine.prepare(case) if _machine_too else {})
+
+
+def train(stages: list[str]) -> dict[str, list[float]]:
+  """Trains stages of the experiment; stage -> seconds of each epoch."""
+  found = {}
+  with (
+    tempfile.TemporaryDirectory() as folder,
+    contextlib.redirect_stderr(io.StringIO()),  # no bar within the benchmark's own
+  ):
+    for_seeds = seeds.train(Experiment(_config, pathlib.Path(folder)), stages)
+    for stage in stages:
+      logs = [log.read(x.workdir.stage(stage) / "metrics.jsonl") for x in for_seeds]
+      until = [
+        [line["seconds"] for line in lines if line["event"] == "epoch"]
+        for lines in logs
+      ]
+      # Side by side the slowest seed counts.
+      found[stage] = np.diff(until, axis=1, prepend=0).max(axis=0).tolist()
+  return found
 
 
 def _inference(case: Case, file: pathlib.Path):

@@ -55,8 +55,8 @@ class Worker:
     """Sends a request; `receive` waits for the answer.
 
     Requests: "start" (once, by the constructor), "connect" (of the processes of a
-    team, at once), "prepare" (case, file), "run" (runner, calls) and "peak" (runner),
-    see `_serve`.
+    team, at once), "train" (stages), "prepare" (case, file), "run" (runner, calls) and
+    "peak" (runner), see `_serve`.
     """
     with contextlib.suppress(BrokenPipeError):
       self.process.stdin.write(json.dumps(request) + "\n")
@@ -135,8 +135,8 @@ def _serve(framework: str) -> None:
         if do == "start":
           module = importlib.import_module(f"kdmri_jax.benchmark.with_{framework}")
           answer = module.start(**request)
-        elif do == "connect":
-          answer = module.connect()
+        elif do in ("connect", "train"):
+          answer = getattr(module, do)(**request)
         elif do == "prepare":
           runners.clear()
           gc.collect()

@@ -104,11 +104,8 @@ def _measured(metric, target, prediction, peak):
 def _per_slice(metric, measured, peak):
   values = np.asarray(metric.per_slice(measured, peak), np.float64)
   if values.shape != peak.shape:
-    raise ArgumentError(
-      "metrics",
-      f"values of shape {values.shape} from {metric.title}",
-      f"one value for each of {len(peak)} slices",
-    )
+    found = f"values of shape {values.shape} from {metric.title}"
+    raise ArgumentError("metrics", found, f"one value for each of {len(peak)} slices")
   return values
 
 
@@ -118,48 +115,33 @@ def checked(
   """The two volumes [S, H, W] as read-only float64 copies; errors as `measure`."""
   target, prediction = np.asarray(target), np.asarray(prediction)
   if target.ndim not in (2, 3):
-    raise ArgumentError(
-      "target",
-      f"an array of shape {target.shape}",
-      "an image (rows, columns) or a volume (slices, rows, columns)",
-      "Take the magnitude of complex images, and remove the axis of channels.",
-    )
+    expected = "an image (rows, columns) or a volume (slices, rows, columns)"
+    remedy = "Take the magnitude of complex images, and remove the axis of channels."
+    raise ArgumentError("target", f"shape {target.shape}", expected, remedy)
   if prediction.shape != target.shape:
-    raise ArgumentError(
-      "prediction",
-      f"shape {prediction.shape} beside a target of shape {target.shape}",
-      "the same shape",
-      "Compare each reconstruction with its own volume, with the same crop.",
-    )
+    found = f"shape {prediction.shape} beside a target of shape {target.shape}"
+    remedy = "Compare each reconstruction with its own volume, with the same crop."
+    raise ArgumentError("prediction", found, "the same shape", remedy)
   shape = target.shape[-2:]
   largest = max(metrics.values(), key=lambda metric: metric.window)
   if target.size == 0 or min(shape) < largest.window:
-    raise ArgumentError(
-      "target",
-      f"shape {target.shape}",
-      f"at least one slice of at least {largest.window}x{largest.window} pixels, the "
-      f"window of {largest.title}",
-    )
+    pixels = f"{largest.window}x{largest.window} pixels, the window of {largest.title}"
+    expected = f"at least one slice of at least {pixels}"
+    raise ArgumentError("target", f"shape {target.shape}", expected)
   target, prediction = _real("target", target), _real("prediction", prediction)
   if target.max() <= 0:
-    raise ArgumentError(
-      "target",
-      "no signal (its maximum is not above 0)",
-      "an image",
-      "Exclude this volume, or check how it was read.",
-    )
+    remedy = "Exclude this volume, or check how it was read."
+    found = "no signal (its maximum is not above 0)"
+    raise ArgumentError("target", found, "an image", remedy)
   return target.reshape(-1, *shape), prediction.reshape(-1, *shape)
 
 
 def _real(name, volume):
   if volume.dtype.kind not in "fiub" or not np.isfinite(volume).all():
-    found = {"f": "NaN or infinite values", "c": "complex values"}
-    raise ArgumentError(
-      name,
-      f"{found.get(volume.dtype.kind, 'no numbers')} ({volume.dtype})",
-      "finite real intensities",
-      "Take the magnitude: np.abs." if volume.dtype.kind == "c" else "",
-    )
+    kinds = {"f": "NaN or infinite values", "c": "complex values"}
+    found = f"{kinds.get(volume.dtype.kind, 'no numbers')} ({volume.dtype})"
+    remedy = "Take the magnitude: np.abs." if volume.dtype.kind == "c" else ""
+    raise ArgumentError(name, found, "finite real intensities", remedy)
   volume = volume.astype(np.float64)
   volume.setflags(write=False)
   return volume

@@ -1,8 +1,9 @@
 """Checks of settings and images that several networks share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kdmri_jax.errors import ArgumentError
+from kdmri_jax.lookup import suggestion
 from kdmri_jax.types import Array
 
 
@@ -27,11 +28,12 @@ def check_least(**numbers: float) -> None:
       raise ArgumentError(name, repr(number), "a number of at least 0")
 
 
-def check_choice(name: str, value: object, choices: Sequence) -> None:
+def check_choice(name: str, value: object, choices: Collection) -> None:
   """Raises ArgumentError unless the value is among the choices."""
   if value not in choices:
     expected = f"one of {', '.join(map(repr, choices))}"
-    raise ArgumentError(name, repr(value), expected)
+    remedy = suggestion(str(value), map(str, choices))
+    raise ArgumentError(name, repr(value), expected, remedy)
 
 
 def check_mean(mean: Sequence[float], channels: int) -> None:

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.lookup import unknown
 from kdmri_jax.ops import convolution
 from kdmri_jax.types import Array
 
@@ -33,12 +32,6 @@ PRECISIONS = {
   "tensorfloat32": Precision(jnp.float32, jax.lax.Precision.HIGH),
   "bfloat16": Precision(jnp.bfloat16, jax.lax.Precision.HIGHEST),
 }
-
-
-def check_precision(precision: str) -> None:
-  """Raises ArgumentError for a name that is not in `PRECISIONS`."""
-  if precision not in PRECISIONS:
-    raise unknown("precision", precision, PRECISIONS)
 
 
 def _uniform(fan_in: int) -> nn.initializers.Initializer:

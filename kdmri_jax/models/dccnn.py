@@ -10,9 +10,13 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
-from kdmri_jax.lookup import unknown
-from kdmri_jax.models.arguments import check_image, check_least, check_sizes
-from kdmri_jax.models.cnn import CNN, check_precision
+from kdmri_jax.models.arguments import (
+  check_choice,
+  check_image,
+  check_least,
+  check_sizes,
+)
+from kdmri_jax.models.cnn import CNN, PRECISIONS
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Array, Measurement, Outputs
 
@@ -55,9 +59,8 @@ class DCCNN(nn.Module):
     sizes = dict(cascades=self.cascades, convolutions=self.convolutions)
     check_sizes(**sizes, features=self.features)
     check_least(padding=self.padding, lam=self.lam)
-    if self.variant not in self.VARIANTS:
-      raise unknown("variant", self.variant, self.VARIANTS)
-    check_precision(self.precision)
+    check_choice("variant", self.variant, self.VARIANTS)
+    check_choice("precision", self.precision, PRECISIONS)
     super().__post_init__()
 
   @nn.compact

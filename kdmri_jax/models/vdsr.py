@@ -6,8 +6,8 @@ a teacher of 11 (333,569 parameters) and a student of 7 (185,857).
 
 from flax import linen as nn
 
-from kdmri_jax.models.arguments import check_image, check_sizes
-from kdmri_jax.models.cnn import CNN, check_precision
+from kdmri_jax.models.arguments import check_choice, check_image, check_sizes
+from kdmri_jax.models.cnn import CNN, PRECISIONS
 from kdmri_jax.types import Array, Measurement, Outputs
 
 
@@ -31,7 +31,7 @@ class VDSR(nn.Module):
   def __post_init__(self):
     """Raises ArgumentError for settings out of range and an unknown precision."""
     check_sizes(convolutions=self.convolutions, features=self.features)
-    check_precision(self.precision)
+    check_choice("precision", self.precision, PRECISIONS)
     super().__post_init__()
 
   @nn.compact

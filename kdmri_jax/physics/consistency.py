@@ -108,9 +108,7 @@ def choose_form(mask: np.ndarray, channels: int) -> str:
     "rfft" for one channel and "fft" for two.
   """
   axis = phase_encode_axis(np.asarray(mask))
-  if axis is not None:
-    return f"line{axis}"
-  return _general_form(channels)
+  return _general_form(channels) if axis is None else f"line{axis}"
 
 
 def _general_form(channels: int) -> str:
@@ -173,77 +171,50 @@ def line_axis(form: str) -> int | None:
 def _projection(form: str, mask: Array, channels: int) -> Operator:
   """P = F^-1 M F, or its real part for one channel, on [B, H, W, C]."""
   if form == "rfft":
-    return _real_projection(mask)
-  axis = int(form[-1])
-  line = mask[..., 0] if axis == 0 else mask[..., 0, :]
-  if form.startswith("line"):
-    build = _real_line_projection if channels == 1 else _complex_line_projection
-  else:
-    build = _real_matrix_projection if channels == 1 else _complex_matrix_projection
-  return build(line, axis)
-
-
-def _even(mask: Array, axes: tuple[int, ...]) -> Array:
-  """(M(k) + M(-k))/2 over the given axes."""
-  return (mask + jnp.roll(jnp.flip(mask, axes), (1,) * len(axes), axes)) / 2
-
-
-def _real_projection(mask: Array) -> Operator:
-  height, width = mask.shape[-2:]
-  half = _even(mask, (-2, -1))[..., : width // 2 + 1, None]
+    return _real_projection(mask, (-2, -1))
+  axis = int(form[-1]) - 2
+  line = mask[..., :1] if axis == -2 else mask[..., :1, :]
+  if form.startswith("matrix"):
+    return _matrix_projection(line, axis, channels)
+  if channels == 1:
+    return _real_projection(line, (axis,))
 
   def project(image):
-    kspace = jnp.fft.rfft2(image, axes=(1, 2))
-    return jnp.fft.irfft2(half * kspace, s=(height, width), axes=(1, 2))
+    kspace = jnp.fft.fft(fourier.to_complex(image), axis=axis)
+    return fourier.from_complex(jnp.fft.ifft(line * kspace, axis=axis), channels)
 
   return project
 
 
-def _along(line: Array, axis: int) -> Array:
-  """A line of k-space, [N] or [B, N], shaped to multiply an image [B, H, W, C]."""
-  return line[..., :, None, None] if axis == 0 else line[..., None, :, None]
-
-
-def _real_line_projection(line: Array, axis: int) -> Operator:
-  length = line.shape[-1]
-  half = _along(_even(line, (-1,))[..., : length // 2 + 1], axis)
+def _real_projection(mask: Array, axes: tuple[int, ...]) -> Operator:
+  """By the real transform along axes of the mask, which has length 1 along others."""
+  even = (mask + jnp.roll(jnp.flip(mask, axes), (1,) * len(axes), axes)) / 2
+  lengths = [mask.shape[axis] for axis in axes]
+  half = lax.slice_in_dim(even, 0, lengths[-1] // 2 + 1, axis=axes[-1])[..., None]
+  of_image = [axis - 1 for axis in axes]  # the channels follow
 
   def project(image):
-    kspace = jnp.fft.rfft(image, axis=axis + 1)
-    return jnp.fft.irfft(half * kspace, n=length, axis=axis + 1)
+    kspace = jnp.fft.rfftn(image, axes=of_image)
+    return jnp.fft.irfftn(half * kspace, s=lengths, axes=of_image)
 
   return project
 
 
-def _complex_line_projection(line: Array, axis: int) -> Operator:
-  line = _along(line, axis)[..., 0]
+def _matrix_projection(line: Array, axis: int, channels: int) -> Operator:
+  """By F^-1 diag(line) F, a circulant matrix along the axis.
 
-  def project(image):
-    kspace = jnp.fft.fft(fourier.to_complex(image), axis=axis + 1)
-    return fourier.from_complex(jnp.fft.ifft(line * kspace, axis=axis + 1), 2)
-
-  return project
-
-
-def _circulant(line: Array) -> Array:
-  """F^-1 diag(line) F as a complex matrix, [N] -> [N, N] or [B, N] -> [B, N, N]."""
+  The complex product is one real product: [[Re, -Im], [Im, Re]] on the channels.
+  """
+  line = jnp.squeeze(line, -3 - axis)
   index = np.arange(line.shape[-1])
-  return jnp.fft.ifft(line)[..., (index[:, None] - index) % line.shape[-1]]
-
-
-def _real_matrix_projection(line: Array, axis: int) -> Operator:
-  matrix = jnp.real(_circulant(line))
-  batch = "b" * (matrix.ndim - 2)
-  indices = f"{batch}ij,bjwc->biwc" if axis == 0 else f"{batch}ij,bhjc->bhic"
-  return functools.partial(jnp.einsum, indices, matrix, precision=lax.Precision.HIGHEST)
-
-
-def _complex_matrix_projection(line: Array, axis: int) -> Operator:
-  """The complex product as one real product: [[Re, -Im], [Im, Re]] on the channels."""
-  matrix = _circulant(line)
+  matrix = jnp.fft.ifft(line)[..., (index[:, None] - index) % line.shape[-1]]
+  batch, mix, channel = "b" * (line.ndim - 1), "", "c"
   real, imaginary = jnp.real(matrix), jnp.imag(matrix)
-  rows = [jnp.stack([real, -imaginary], -1), jnp.stack([imaginary, real], -1)]
-  matrix = jnp.stack(rows, -2)
-  batch = "b" * (matrix.ndim - 4)
-  indices = f"{batch}ijdc,bjwc->biwd" if axis == 0 else f"{batch}ijdc,bhjc->bhid"
+  if channels == 1:
+    matrix = real
+  else:
+    rows = [jnp.stack([real, -imaginary], -1), jnp.stack([imaginary, real], -1)]
+    matrix, mix, channel = jnp.stack(rows, -2), "dc", "d"
+  image, result = ("bjwc", "biw") if axis == -2 else ("bhjc", "bhi")
+  indices = f"{batch}ij{mix},{image}->{result}{channel}"
   return functools.partial(jnp.einsum, indices, matrix, precision=lax.Precision.HIGHEST)

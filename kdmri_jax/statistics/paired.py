@@ -146,15 +146,16 @@ def compare(
   sign = 1 if higher_is_better else -1
   crossed = sample.values[..., 0] - sample.values[..., 1]
   differences, by_seed = crossed.mean(axis=1), crossed.mean(axis=0)
-  interval = resampling.Interval(None, None)
+  interval, method = None, None
   if len(differences) > 1:
     means = resampling.means(sample, bootstrap, bootstrap_seed)
     resampled = means[:, 0] - means[:, 1]
-    interval = resampling.wider_interval(resampled, differences.mean(), by_seed)
+    centre = differences.mean()
+    interval, method = resampling.wider_interval(resampled, centre, by_seed)
   return Comparison(
     mean_difference=float(differences.mean()),
-    ci95=interval.ends,
-    ci95_method=interval.method,
+    ci95=interval,
+    ci95_method=method,
     wilcoxon_p=_wilcoxon(differences),
     unit="subject" if sample.by_subject else "slice",
     n=len(differences),
@@ -164,7 +165,7 @@ def compare(
     seeds_better=int(np.count_nonzero(sign * by_seed > 0)),
     seed_differences=by_seed.tolist(),
     differences=differences.tolist(),
-    verdict=_verdict(interval.ends, len(differences), sign),
+    verdict=_verdict(interval, len(differences), sign),
     equivalence=None if margin is None else equivalence.within(sample, margin),
   )
 
@@ -216,8 +217,8 @@ def share_of_gap(
     return Share(share, None, len(gap))
   shares = (means[:, 0] - means[:, 2]) / gaps
   linearised = (gain - share * gap) / gap.mean()
-  interval = resampling.wider_interval(shares, share, linearised)
-  return Share(share, interval.ends, len(gap))
+  interval, _ = resampling.wider_interval(shares, share, linearised)
+  return Share(share, interval, len(gap))
 
 
 def _wilcoxon(differences):

@@ -29,18 +29,6 @@ class Sample(NamedTuple):
   left_out: int
 
 
-class Interval(NamedTuple):
-  """An interval of 95%, and its method.
-
-  Attributes:
-    ends: [low, high]; None where there is none.
-    method: "bootstrap", or "t" over the seeds.
-  """
-
-  ends: list[float] | None
-  method: Literal["bootstrap", "t"] | None
-
-
 def sample(
   models: Mapping[str, ArrayLike],
   subjects: ArrayLike | None = None,
@@ -128,7 +116,7 @@ def means(sample: Sample, bootstrap: int, seed: int) -> np.ndarray:
 
 def wider_interval(
   resampled: np.ndarray, centre: float, by_seed: np.ndarray
-) -> Interval:
+) -> tuple[list[float], Literal["bootstrap", "t"]]:
   """The percentile bootstrap interval, or the t interval over seeds where it is wider.
 
   Resampling few seeds underestimates their spread: with three seeds that differ more
@@ -140,14 +128,17 @@ def wider_interval(
     resampled: the resampled values of the quantity.
     centre: its value.
     by_seed: its value with each seed, up to a constant.
+
+  Returns:
+    The interval of 95%, [low, high], and its method.
   """
   low, high = map(float, np.percentile(resampled, [2.5, 97.5]))
   n = len(by_seed)
   if n > 1:
     half = scipy.stats.t.ppf(0.975, n - 1) * np.std(by_seed, ddof=1) / np.sqrt(n)
     if 2 * half > high - low:
-      return Interval([float(centre - half), float(centre + half)], "t")
-  return Interval([low, high], "bootstrap")
+      return [float(centre - half), float(centre + half)], "t"
+  return [low, high], "bootstrap"
 
 
 def _groups(sample):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdmri_jax import report
-from kdmri_jax.config import EvaluationConfig
+from kdmri_jax.config.schema import EvaluationConfig
 from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import paired, tables, wording
 

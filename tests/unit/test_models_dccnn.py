@@ -178,6 +178,6 @@ def test_an_unknown_precision_is_refused():
   image = jnp.zeros((1, 8, 8, 1))
   measurement = Measurement(jnp.zeros((1, 8, 8), jnp.complex64), np.ones((8, 8)))
   with pytest.raises(
-    ValueError, match="precision: found 'half'; expected one of float32, "
+    ValueError, match="precision: found 'half'; expected one of 'float32', "
   ):
     DCCNN(1, 2, 4, precision="half").init(jax.random.key(0), image, measurement)

@@ -93,12 +93,10 @@ def middle(shape: tuple[int, ...], side: int) -> tuple[slice, ...]:
 
 def centre_side(centred: np.ndarray) -> int:
   """Side of the largest fully sampled block about the middle."""
-  sides = range(1, min(centred.shape) + 1)
-  shape = centred.shape
-  full = (centred[middle(shape, side)].all() for side in sides)
-  return next(
-    (side - 1 for side, ok in zip(sides, full, strict=True) if not ok), sides[-1]
-  )
+  side, shape = 0, centred.shape
+  while side < min(shape) and centred[middle(shape, side + 1)].all():
+    side += 1
+  return side
 
 
 def _density(centred: np.ndarray) -> float:

@@ -36,14 +36,9 @@ def load(
     if mask.shape == tuple(shape)[::-1]:
       remedy = "The transposed mask (mask.T) fits: save that."
     raise UserError(path, f"shape {mask.shape}", f"shape {tuple(shape)}", remedy)
-  expected = "the low frequencies sampled about [0, 0]"
-  if is_centred(mask):
-    found = "a centred mask"
-    remedy = "Save numpy.fft.ifftshift(mask), as `kdmri masks convert` does."
-    raise UserError(path, found, expected, remedy)
-  if not mask[0, 0]:
-    found, remedy = "zero frequency not sampled", "Use a mask with a sampled centre."
-    raise UserError(path, found, expected, remedy)
+  check_order(
+    path, mask, "Save numpy.fft.ifftshift(mask), as `kdmri masks convert` does."
+  )
   found = phase_encode_axis(mask)
   if axis is not None and found is not None and not is_cartesian(mask, axis):
     raise UserError(
@@ -53,6 +48,31 @@ def load(
       f"Save mask.T if it is transposed, or set the axis to {found}.",
     )
   return mask
+
+
+def check_order(
+  path: str | os.PathLike, mask: np.ndarray, remedy: str, *, moved: bool = False
+) -> None:
+  """Checks that an uncentred mask samples the low frequencies.
+
+  Args:
+    path: the file, for messages.
+    mask: as it is used, uint8 [H, W].
+    remedy: for a mask with the other order.
+    moved: whether zero frequency is in the middle in the file.
+
+  Raises:
+    UserError: the low frequencies are in the middle of the mask, or zero frequency is
+      not sampled.
+  """
+  places = ("at [0, 0]", "in the middle, at N // 2")
+  own, other = places[moved], places[not moved]
+  if is_centred(mask):
+    found = f"the low frequencies sampled {other}"
+    raise UserError(path, found, f"them {own}", remedy)
+  if not mask[0, 0]:
+    remedy = "Use a mask with a sampled centre."
+    raise UserError(path, "zero frequency not sampled", f"a sample {own}", remedy)
 
 
 def save(path: str | os.PathLike, mask: np.ndarray) -> None:

@@ -92,7 +92,8 @@ def read_mask(
     raise ArgumentError("axis", f"{axis}, but {found} in {path}", "the mask's own axis")
   middle = stored.centred if centred is None else centred
   mask = np.fft.ifftshift(mask) if middle else mask
-  _check_order(path, mask, middle)
+  remedy = f"Say where they are with --{'no' if middle else ''}centred."
+  files.check_order(path, mask, remedy, moved=middle)
   return mask, _sentence(stored, middle, mask)
 
 
@@ -213,18 +214,6 @@ def _real(values: np.ndarray) -> np.ndarray:
   if values.dtype.kind == "c" and not values.imag.any():
     return values.real
   return values
-
-
-def _check_order(path, mask, middle: bool) -> None:
-  if describe.is_centred(mask):
-    places = ("at [0, 0]", "in the middle")
-    found = f"the low frequencies sampled {places[not middle]}"
-    remedy = f"Say where they are with --{'no' if middle else ''}centred."
-    raise UserError(path, found, f"them {places[middle]}", remedy)
-  if not mask[0, 0]:
-    found = "zero frequency not sampled"
-    expected = f"a sample {'in the middle, at N // 2' if middle else 'at [0, 0]'}"
-    raise UserError(path, found, expected, "Use a mask with a sampled centre.")
 
 
 def _sentence(stored: _Stored, middle: bool, mask: np.ndarray) -> str:

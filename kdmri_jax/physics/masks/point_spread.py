@@ -1,9 +1,9 @@
 """The point-spread function of a mask, and its highest side lobe."""
 
-import itertools
 from typing import NamedTuple
 
 import numpy as np
+import scipy.ndimage
 
 _ROUNDING = 1e-12
 
@@ -60,8 +60,7 @@ def side_lobe(spread: np.ndarray) -> SideLobe | None:
     The highest one, or the nearest of equal ones; None where there is no local maximum
     above the rounding error, as for full sampling.
   """
-  shifts = itertools.product((-1, 0, 1), repeat=2)
-  tops = np.all([spread >= np.roll(spread, shift, (0, 1)) for shift in shifts], axis=0)
+  tops = spread >= scipy.ndimage.maximum_filter(spread, 3, mode="wrap")
   tops[0, 0] = False
   height = float(spread[tops].max(initial=0))
   if height <= _ROUNDING:

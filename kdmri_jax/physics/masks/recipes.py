@@ -46,10 +46,8 @@ def cartesian(
   Source: reproduces the distribution of KD-MRI's cardiac and brain masks; Schlemper et
     al. 2017.
   """
-  length = _length(shape, axis)
-  rest = _points_outside_centre(length, acceleration, centre_lines)
-  line = _centre((length,), centre_lines)
-  density = _gaussian(length) + 1 / (2 * acceleration)
+  line, rest = _centre_lines(shape, acceleration, centre_lines, axis)
+  density = _gaussian(len(line)) + 1 / (2 * acceleration)
   return _spread(_draw(line, density, rest, seed), shape, axis)
 
 
@@ -66,9 +64,7 @@ def equispaced(
   `equispaced_fraction` masks. Arguments, result and errors as for `cartesian`; the seed
   draws the offset of the first line.
   """
-  length = _length(shape, axis)
-  rest = _points_outside_centre(length, acceleration, centre_lines)
-  line = _centre((length,), centre_lines)
+  line, rest = _centre_lines(shape, acceleration, centre_lines, axis)
   outside = np.flatnonzero(line == 0)
   offset = _generator(seed).random()
   steps = (np.arange(rest) + offset) * len(outside) / max(rest, 1)
@@ -195,10 +191,14 @@ def _spread(line: np.ndarray, shape: tuple[int, int], axis: int) -> np.ndarray:
   return np.broadcast_to(line[:, None] if axis == 0 else line, shape).copy()
 
 
-def _length(shape: tuple[int, int], axis: int) -> int:
+def _centre_lines(
+  shape: tuple[int, int], acceleration: float, centre_lines: int, axis: int
+) -> tuple[np.ndarray, int]:
+  """The centred line along the axis, and the number of samples still to add to it."""
   if axis not in (0, 1):
     raise ArgumentError("axis", f"{axis}", "0 (rows) or 1 (columns)")
-  return shape[axis]
+  rest = _points_outside_centre(shape[axis], acceleration, centre_lines)
+  return _centre((shape[axis],), centre_lines), rest
 
 
 def _points_outside_centre(
