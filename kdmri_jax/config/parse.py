@@ -112,7 +112,7 @@ def _build(kind, value, where):
       return tuple(_build(k, v, f"{where}[{i}]") for i, (k, v) in pairs)
   if kind is float and (value == "inf" or is_number(value)):
     return float(value)
-  if type(value) is kind:
+  if type(value) is kind or (kind is str and isinstance(value, str)):
     return value
   name = str(kind) if origin else kind.__name__
   raise UserError(where, f"{value!r}", f"a value of type {name}")

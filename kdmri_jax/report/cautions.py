@@ -74,7 +74,7 @@ def _units(inputs, pairs):
 
 
 def _simulated(inputs):
-  if inputs.dataset.get("simulated_kspace", True):
+  if inputs.dataset.get("simulated_kspace") is not False:
     yield (
       "K-space was simulated from processed images, for which every method gives "
       "better results than for raw measurements (Shimron et al., PNAS 2022). Compare "

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ def spread(values: np.ndarray) -> dict:
   }
 
 
-def summary(records: list[dict], protocol: str, metrics: Iterable[str]) -> list[dict]:
+def summary(records: list[dict], protocol: str, metrics: Collection[str]) -> list[dict]:
   """Mean and spread of every metric over volumes and seeds, one row per model.
 
   Args:

@@ -158,6 +158,8 @@ class Checkpoints:
         self._manager.latest_step(),
         args=ocp.args.Composite(progress=ocp.args.JsonRestore(), **items),
       )
+      if missing := vars(Progress()).keys() - read.progress.keys():
+        raise KeyError(f"its progress lacks {', '.join(sorted(missing))}")
       return read, Progress(**read.progress)
     except (ValueError, TypeError, KeyError, OSError) as error:
       raise self._unreadable(error) from error

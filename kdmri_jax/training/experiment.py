@@ -149,8 +149,14 @@ class Experiment:
     return StageFolder(self.workdir.stage(name))
 
   def _record(self, name: str) -> dict[str, Any]:
-    digest = self.workdir.digest
-    return records.describe(self.config, self.data, self.seed, name, digest)
+    return records.describe(self.config, self.data, self.seed, name, self._digest)
+
+  def _digest(self, name: str) -> str:
+    """Digest of the weights of "STAGE" or "STAGE/branches"; "" before the end."""
+    stage, _, item = name.partition("/")
+    if stage in self.given:
+      return self.origin(stage).digests.get(item or "best", "")
+    return self.workdir.digest(name)
 
   def origin(self, name: str) -> Origin:
     """The origin of a given stage."""

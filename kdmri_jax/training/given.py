@@ -50,7 +50,10 @@ class Origin:
 
 @dataclasses.dataclass
 class Given:
-  """A stage that is not trained here; itself one of which only the weights are known.
+  """A stage that is not trained here.
+
+  This class holds weights of which nothing else is known; its subclasses are the stage
+  of a run and a folder of images.
 
   Attributes:
     text: the setting in the config.
@@ -141,8 +144,8 @@ class GivenRun(Given):
       chosen = min(done) if len(done) == 1 else seed
     if chosen in done:
       return done[chosen]
-    known = ", ".join(map(str, done)) or "no other"
-    found = f"{self.text!r}, which is not finished with the seed {chosen} but with "
+    known = ", ".join(map(str, done)) or "none"
+    found = f"{self.text!r}, not finished with seed {chosen}; finished seeds: "
     expected = "a finished stage with this seed, or with one seed alone"
     remedy = "Finish that run first."
     if done:
@@ -275,9 +278,9 @@ def find_all(
 
 
 def population(data: DataConfig) -> str:
-  """Subjects of one name are the same only within a population.
+  """The population of the subjects: "" for all measured ones, one per seed of phantoms.
 
-  Phantoms of another seed are another population.
+  Subjects of one name are the same only within a population.
   """
   return f"phantoms of seed {data.phantom.seed}" if data.source == "phantom" else ""
 

@@ -115,7 +115,7 @@ def in_words(
 
   Args:
     there: nested dicts and sequences, such as an object from a JSON file.
-    here: likewise; an empty group is like none.
+    here: likewise; an empty group is like none, a tuple like a list.
     is_free: whether a key may differ.
     more: further differences in words.
   """
@@ -136,7 +136,15 @@ def shortened(words: Sequence[str], separator: str) -> str:
 
 
 def _values(tree: Mapping) -> dict[str, Any]:
-  """The values in nested dicts and sequences, by dotted key."""
-  leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=lambda x: x is None)
+  """The values in nested dicts and sequences, by dotted key; a flat list is one."""
+  leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_value)
   keystr = functools.partial(jax.tree_util.keystr, simple=True, separator=".")
-  return {keystr(path): value for path, value in leaves}
+  return {
+    keystr(path): list(value) if isinstance(value, tuple) else value
+    for path, value in leaves
+  }
+
+
+def _is_value(node: Any) -> bool:
+  flat = isinstance(node, list | tuple) and jax.tree_util.all_leaves(node)
+  return node is None or flat

@@ -118,9 +118,9 @@ class WorkDir:
     for path, value, is_free in claims:
       before = records.read(path, _REMEDY) if path.exists() else value
       if different := records.in_words(before, value, is_free):
-        found = f"another {path.stem} than this run's: {different}"
+        found = f"another {path.stem}: {different}"
         remedy = "Choose another --workdir, or remove this one to start again."
-        raise UserError(path, found, "the one of this work directory", remedy)
+        raise UserError(path, found, f"the {path.stem} of this run", remedy)
     if write:
       for path, value, _ in claims:
         records.write(path, value)

@@ -255,6 +255,30 @@ class TestRecords:
     with pytest.raises(UserError, match="another digest"):
       make(tmp_path / "other", config).best("teacher")
 
+  def test_a_checkpoint_without_its_progress_is_refused(self, sweep, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(sweep[0] / "alpha25", run)
+    (path,) = run.glob("seed_42/teacher/checkpoints/*/progress/metadata")
+    progress = json.loads(path.read_text())
+    del progress["finished"]
+    path.write_text(json.dumps(progress))
+    with pytest.raises(UserError, match="its progress lacks finished"):
+      make(run, alpha=0.25).progress("teacher")
+
+  def test_another_teacher_is_refused_before_anything_is_written(self, sweep, tmp_path):
+    """Also where the record of the given teacher is gone."""
+    run = tmp_path / "run"
+    shutil.copytree(sweep[0] / "alpha50", run)
+    shutil.rmtree(run / "seed_42" / "teacher")
+    config = sweep_config(alpha=0.5)
+    config.seed = 7
+    train(make(tmp_path / "other", config), ["teacher"])
+    config = sweep_config(given=tmp_path / "other" / "teacher", alpha=0.5)
+    files = sorted(run.rglob("*"))
+    with pytest.raises(UserError, match=r"weights_of\.teacher"):
+      make(run, config).claim(["kd"])
+    assert sorted(run.rglob("*")) == files
+
   def test_a_given_teacher_may_not_change(self, sweep, tmp_path):
     for alpha in (25, 50):
       shutil.copytree(sweep[0] / f"alpha{alpha}", tmp_path / f"alpha{alpha}")

@@ -5,13 +5,15 @@ import html.parser
 import json
 import re
 
+import jinja2
 import numpy as np
 import pytest
 from helpers.measured import BARE, OFFSETS, load, make_input, measure
 
 from kdmri_jax import report
 from kdmri_jax.metrics import METRICS, Metric
-from kdmri_jax.report import comparisons
+from kdmri_jax.report import comparisons, pages
+from kdmri_jax.report.blocks import Document, Section
 from kdmri_jax.report.rows import summary_records
 
 
@@ -243,3 +245,10 @@ def test_a_report_follows_its_metrics(tmp_path):
   assert header == "model,volume,subject,protocol,mae,ssim,other,empty_slices"
   summary = (tmp_path / "report" / "summary.csv").read_text()
   assert "kd,other," in summary and "psnr" not in summary
+
+
+@pytest.mark.parametrize("name", pages.FORMATS)
+def test_a_block_without_a_layout_is_an_error(name):
+  document = Document("A", "b", [Section("c", [3])], {})
+  with pytest.raises(jinja2.UndefinedError):
+    pages.render(name, document)
