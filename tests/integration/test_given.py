@@ -199,7 +199,7 @@ class TestSeeds:
     config.update(seed=1, seeds=2)
     train(make(other, config), ["teacher"])
     config = sweep_config(given=other / "teacher")
-    found = refused("not finished with the seed 42 but with 1, 2", config, tmp_path)
+    found = refused("not finished with seed 42; finished seeds: 1, 2", config, tmp_path)
     assert f"config.stages.teacher.given={other}/seed_1/teacher" in found
     config.seed = 2
     assert make(tmp_path, config).origin("teacher").text.endswith("seed 2")
