@@ -7,6 +7,7 @@ import sys
 
 import kdmri_jax
 from kdmri_jax.lookup import suggestion
+from kdmri_jax.saving import printing
 from kdmri_jax.scripts._missing import explain_missing_packages
 
 _SCRIPTS = pathlib.Path(__file__).parent / "scripts"
@@ -21,7 +22,8 @@ def main() -> None:
   name, *rest = sys.argv[1:] or ["--help"]
   names = sorted(path.stem for path in _SCRIPTS.glob("[!_]*.py"))
   if name in ("--help", "-h", "help"):
-    print(_help(started, names))
+    with printing():
+      print(_help(started, names))
   elif name == "--version":
     print(f"kdmri_jax {kdmri_jax.__version__}")
   elif name in names:

@@ -12,6 +12,7 @@ from absl import app, flags, logging
 
 from kdmri_jax import memory
 from kdmri_jax.errors import Interrupted, UserError
+from kdmri_jax.saving import printing
 
 
 def run_main(main: Callable[[list[str]], None]) -> None:
@@ -28,7 +29,8 @@ def run_main(main: Callable[[list[str]], None]) -> None:
     _show_own_messages()
     memory.keep_freed()
     try:
-      main(argv)
+      with printing():
+        main(argv)
     except UserError as error:
       sys.exit(f"\nerror: {error}")
     except Interrupted as stop:
@@ -39,7 +41,8 @@ def run_main(main: Callable[[list[str]], None]) -> None:
       sys.exit(128 + signal.SIGINT)
 
   if {"--help", "-help", "-h"} & set(sys.argv[1:]):
-    print(help_text(main))
+    with printing():
+      print(help_text(main))
     return
   app.run(guarded, flags_parser=_parse_flags)
 

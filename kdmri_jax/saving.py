@@ -2,10 +2,13 @@
 
 import contextlib
 import errno
+import io
 import os
 import pathlib
 import re
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 
 from kdmri_jax.errors import UserError
@@ -40,6 +43,38 @@ def require_space(directory: str | os.PathLike, size: int) -> None:
   with saving(directory):
     if shutil.disk_usage(directory).free < size:
       raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextlib.contextmanager
+def printing() -> Iterator[None]:
+  """Ends a command in order where its output can no longer be written.
+
+  A name that the terminal's encoding lacks is printed with escapes. Where the reader
+  of a pipe has gone (`kdmri evaluate ... | head -1`), the command ends at once, with
+  the status that shells expect.
+
+  Raises:
+    UserError: standard output is full.
+  """
+  for stream in (sys.stdout, sys.stderr):
+    if isinstance(stream, io.TextIOWrapper):
+      stream.reconfigure(errors="backslashreplace")
+  try:
+    try:
+      yield
+    finally:
+      sys.stdout.flush()
+  except OSError as error:
+    if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO):
+      raise
+    # What is still buffered goes nowhere, or Python complains once more at its end.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    if error.errno == errno.EPIPE:
+      sys.exit(128 + signal.SIGPIPE)
+    found, expected = f"a failed write ({error.strerror})", "room for the output"
+    remedy = "Free space, or let the output go to another place."
+    raise UserError("standard output", found, expected, remedy) from error
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ from kdmri_jax.data.folders import wanted
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.h5 import opened
 from kdmri_jax.io.nifti import SLICES_LAST
-from kdmri_jax.io.reading import reading
 
 SUBJECT, FILE = "subject", "file"
 
@@ -97,7 +97,7 @@ def holds(what: Callable[[h5py.File], bool]) -> Callable[[pathlib.Path], bool]:
   def recognise(path):
     if not by_ending(".h5", ".hdf5")(path):
       return False
-    with reading(path), h5py.File(path) as file:
+    with opened(path) as file:
       return what(file)
 
   return recognise

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.h5 import opened
 from kdmri_jax.optional import require
 
 
@@ -52,7 +52,7 @@ class StoredArray:
     owners = np.searchsorted(ends, numbers, side="right")
     for owner in np.unique(owners):
       path, known = self.files[owner], self.digests[owner]
-      with reading(path), h5py.File(path) as file:
+      with opened(path) as file:
         for k in np.flatnonzero(owners == owner):
           number = numbers[k] - ends[owner] + len(known)
           row = file[self.key][number]

@@ -13,6 +13,7 @@ pickler would have to import; so this module writes the few necessary opcodes it
 Source: the pickle opcodes of Python's `pickletools`; PyTorch's notes on serialization.
 """
 
+import functools
 import io
 import itertools
 import math
@@ -193,6 +194,20 @@ class _Unpickler(pickle.Unpickler):
     return storage
 
 
+def _load(file: io.BytesIO, path: pathlib.Path, storage: Any = None):
+  """Loads the next pickle, after a look at its memo.
+
+  Python's unpickler allocates as many entries as the largest index, whatever it is; a
+  pickler numbers them one by one.
+  """
+  start = file.tell()
+  for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+    if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= argument <= number:
+      raise ValueError(f"the memo index {argument} after {number} operations")
+  file.seek(start)
+  return _Unpickler(file, path, storage).load()
+
+
 def _read_zip(content: bytes, path: pathlib.Path):
   archive = zipfile.ZipFile(io.BytesIO(content))
   names = [n for n in archive.namelist() if n.split("/")[-1] == "data.pkl"]
@@ -208,18 +223,19 @@ def _read_zip(content: bytes, path: pathlib.Path):
   has_order = folder + "byteorder" in archive.namelist()
   order = ">" if has_order and member("byteorder") == b"big" else "<"
 
+  @functools.cache  # tensors may share a storage
   def storage(key, dtype, count):
     array = np.frombuffer(member(f"data/{key}"), dtype.newbyteorder(order))
     if array.size < count:
       raise ValueError(f"storage {key} of {array.size} elements instead of {count}")
     return array.astype(dtype)
 
-  return _Unpickler(io.BytesIO(member("data.pkl")), path, storage).load()
+  return _load(io.BytesIO(member("data.pkl")), path, storage)
 
 
 def _read_legacy(content: bytes, path: pathlib.Path):
   file, storages = io.BytesIO(content), {}
-  load = lambda storage=None: _Unpickler(file, path, storage).load()  # noqa: E731
+  load = lambda storage=None: _load(file, path, storage)  # noqa: E731
   if load() != _MAGIC or load() != _PROTOCOL:
     raise ValueError("no magic number of PyTorch")
   load()  # sizes of C types on the machine that wrote it

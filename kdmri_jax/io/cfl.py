@@ -93,14 +93,14 @@ def pair(path: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
 
 def _shape(header):
   with reading(header):
-    text = header.read_text()
+    text = header.read_text(encoding="utf-8", errors="replace")
   match = re.search(r"^# *Dimensions *\n([^#]*)", text, re.MULTILINE)
   numbers = match.group(1).split() if match else []
-  sizes = [int(number) for number in numbers if number.isdecimal()]
+  sizes = [int(number) for number in numbers if re.fullmatch(r"[0-9]{1,18}", number)]
   problems = {
     "no section '# Dimensions'": not numbers,
     "the dimensions of several arrays in one file": "# MultiDimensions" in text,
-    f"the dimensions {' '.join(numbers)}": len(sizes) < len(numbers) or 0 in sizes,
+    f"the dimensions {' '.join(numbers)[:80]}": len(sizes) < len(numbers) or 0 in sizes,
     f"{len(sizes)} dimensions": any(size > 1 for size in sizes[DIMENSIONS:]),
   }
   if found := next((text for text, is_so in problems.items() if is_so), ""):

@@ -1,14 +1,16 @@
 """HDF5 files: their datasets, plain images and k-space, and the header of raw data."""
 
+import contextlib
+import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.reading import reading, refuse_huge
+from kdmri_jax.io.reading import reading, refuse_huge, refuse_memory
 from kdmri_jax.saving import replacing
 
 IMAGE_KEYS = ("target", "volfs", "reconstruction_rss", "reconstruction_esc")
@@ -33,15 +35,72 @@ class RawHeader(NamedTuple):
 NO_HEADER = RawHeader()
 
 
+@contextlib.contextmanager
+def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
+  """Opens a file to read it; its datasets are in it, and as large as they claim.
+
+  Args:
+    path: the file.
+
+  Raises:
+    UserError: it is damaged, a part of it is in another file (an external link, an
+      external storage, a virtual dataset), or a dataset has far fewer bytes in the
+      file than it claims. Also for any exception in the block, see `reading`.
+  """
+  with reading(path), h5py.File(path) as file:
+    links: list[tuple[str, Any]] = []
+    file.visititems_links(lambda *pair: links.append(pair))
+    for name, link in links:
+      _refuse_link(path, name, link)
+    parts: list[tuple[str, Any]] = []
+    file.visititems(lambda *pair: parts.append(pair))
+    for name, part in parts:
+      _refuse_part(path, name, part)
+    yield file
+
+
+def _refuse_link(path, name, link) -> None:
+  if isinstance(link, h5py.ExternalLink):
+    _refuse_elsewhere(path, f"a link {name!r} into the file {link.filename!r}")
+
+
+def _refuse_part(path, name, part) -> None:
+  if not isinstance(part, h5py.Dataset):
+    return
+  if part.external:
+    file = part.external[0][0]
+    _refuse_elsewhere(path, f"a dataset {name!r} with values in the file {file!r}")
+  if part.is_virtual:
+    for source in part.virtual_sources():
+      if source.file_name != ".":
+        found = f"a dataset {name!r} with values in the file {source.file_name!r}"
+        _refuse_elsewhere(path, found)
+  elif part.shape is not None:
+    stored = part.id.get_storage_size()
+    for shape in (part.shape, part.chunks or ()):
+      refuse_huge(
+        path,
+        shape,
+        part.dtype.itemsize,
+        stored=stored,
+        compressed=part.chunks is not None or not stored,  # or never written
+        at_once=False,
+      )
+
+
+def _refuse_elsewhere(path, found: str) -> None:
+  remedy = "Copy everything into one file, with: h5repack, or h5py's `copy`."
+  raise UserError(path, found, "a file that holds all of its data", remedy)
+
+
 def h5_array(file: h5py.File, key: str) -> np.ndarray:
   """One dataset of an open h5 file.
 
   Raises:
-    UserError: the key is missing; the message lists the keys that there are. Or the
-      dataset is larger than this machine's memory.
+    UserError: the key is missing; the message lists the keys that there are.
   """
   dataset = h5_dataset(file, key)
-  refuse_huge(pathlib.Path(file.filename), dataset.shape or (), dataset.dtype.itemsize)
+  refuse_memory(file.filename, dataset.shape or (), dataset.dtype.itemsize)
   return np.asarray(dataset[()])
 
 
@@ -68,7 +127,7 @@ def read_images(path: pathlib.Path) -> tuple[np.ndarray, str, RawHeader]:
   Raises:
     UserError: a damaged file, or none of the keys.
   """
-  with reading(path), h5py.File(path) as file:
+  with opened(path) as file:
     key = first_key(path, IMAGE_KEYS, file)
     images = _slices_first(h5_array(file, key), key == "volfs")
     return images, key, read_header(file.get("header"), path)
@@ -102,7 +161,7 @@ def read_kspace(path: pathlib.Path, tag: str) -> np.ndarray | None:
     UserError: a damaged file, several "kspace_volus_*" of other tags, real numbers,
       NaN, or another number of dimensions.
   """
-  with reading(path), h5py.File(path) as file:
+  with opened(path) as file:
     key = _kspace_key(file, tag)
     if not key:
       return None

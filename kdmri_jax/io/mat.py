@@ -4,10 +4,17 @@ import pathlib
 
 import h5py
 import numpy as np
+import scipy.sparse
 from scipy import io
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.h5 import h5_array, opened
+from kdmri_jax.io.reading import reading, refuse_huge
+
+# Bytes of a value in memory; 8 for other classes.
+_BYTES = {"logical": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2} | dict.fromkeys(
+  ("single", "int32", "uint32"), 4
+)
 
 
 def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
@@ -28,10 +35,8 @@ def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
       of numbers.
   """
   with reading(path):
-    if h5py.is_hdf5(path):
-      arrays = _version_73(path, names)
-    else:
-      arrays = io.loadmat(path, appendmat=False, variable_names=names)
+    read = _version_73 if h5py.is_hdf5(path) else _version_5
+    arrays = read(path, names)
   for name in names:
     array = arrays.get(name)
     if array is None or array.dtype.kind not in "biufc":
@@ -49,7 +54,7 @@ def contents(path: pathlib.Path) -> str:
   """
   with reading(path):
     if h5py.is_hdf5(path):
-      with h5py.File(path) as file:
+      with opened(path) as file:
         there = {key: (file[key].shape or ())[::-1] for key in _datasets(file)}
     else:
       there = {name: shape for name, shape, _ in io.whosmat(path, appendmat=False)}
@@ -57,9 +62,27 @@ def contents(path: pathlib.Path) -> str:
   return ", ".join(listed) or "none"
 
 
+def _version_5(path, names):
+  for name, shape, kind in io.whosmat(path, appendmat=False):
+    if name in names:
+      itemsize = _BYTES.get(kind, 8)
+      refuse_huge(path, shape, itemsize, compressed=True)
+  arrays = io.loadmat(path, appendmat=False, variable_names=names)
+  return {key: _dense(array) for key, array in arrays.items()}
+
+
+def _dense(array):
+  """A sparse matrix as an array; SciPy does not check its indices when it reads it."""
+  if not scipy.sparse.issparse(array):
+    return array
+  if array.format == "csc":
+    array.check_format(full_check=True)
+  return array.toarray()
+
+
 def _version_73(path, names):
-  with h5py.File(path) as file:
-    stored = {name: file[name][()] for name in names if name in _datasets(file)}
+  with opened(path) as file:
+    stored = {name: h5_array(file, name) for name in names if name in _datasets(file)}
   arrays = (np.ndarray, np.generic)  # text and null datasets are neither
   return {key: _joined(a).T for key, a in stored.items() if isinstance(a, arrays)}
 

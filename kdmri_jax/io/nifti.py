@@ -40,10 +40,11 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
   """
   nibabel = require("nibabel", "data", path, "a NIfTI file")
   with reading(path):
-    _verify(path)
     image = nibabel.load(path)
-    shape = image.shape
-    refuse_huge(path, shape[:3], itemsize=4)
+    shape, packed = image.shape, path.suffix.lower() == ".gz"
+    refuse_huge(path, shape, image.get_data_dtype().itemsize, compressed=packed)
+    if packed:
+      _verify(path)
     codes = _codes(nibabel, image)
     zooms = [abs(float(size)) for size in image.header["pixdim"][1:4]]
     fits = len(shape) > 1 and math.prod(shape[3:]) == 1
@@ -123,7 +124,8 @@ def _codes(nibabel, image) -> tuple[str, ...]:
 
 def _verify(path):
   """Reads a compressed file to its end, to check its checksum; nibabel does not."""
-  if path.suffix == ".gz":
-    with gzip.open(path) as file:
-      while file.read(1 << 20):
-        pass
+  size = 0
+  with gzip.open(path) as file:
+    while count := len(file.read(1 << 20)):
+      size += count
+      refuse_huge(path, (size,), 1, compressed=True, at_once=False)

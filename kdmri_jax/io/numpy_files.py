@@ -1,12 +1,15 @@
 """Files of NumPy: one array (.npy), and archives of slices (.npz)."""
 
+import contextlib
 import os
 import pathlib
+import zipfile
+from collections.abc import Iterator
 
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.reading import reading, refuse_huge
 
 
 def read_npy(path: str | os.PathLike) -> np.ndarray:
@@ -15,8 +18,34 @@ def read_npy(path: str | os.PathLike) -> np.ndarray:
   Raises:
     UserError: the file is damaged, or holds Python objects.
   """
-  with reading(path), open(path, "rb") as file:
-    return np.lib.format.read_array(file, allow_pickle=False)
+  with reading(path):
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # compares the sizes
+    if not isinstance(mapped, np.memmap):
+      raise ValueError("an archive instead of one array")
+    refuse_huge(path, mapped.shape, mapped.itemsize)
+    return np.array(mapped)
+
+
+@contextlib.contextmanager
+def opened_npz(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
+  """Opens an archive to read it; its arrays are not much larger than the file.
+
+  Raises:
+    UserError: the file is damaged, not an archive, or its arrays are far larger than
+      the file or larger than the memory; also for any exception in the block.
+  """
+  with reading(path), path.open("rb") as stream:
+    file = np.load(stream, allow_pickle=False)
+    if not isinstance(file, np.lib.npyio.NpzFile):
+      raise ValueError("one array, as numpy.save writes it, and no archive")
+    for member in file.zip.infolist():
+      stored = member.compress_size
+      if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(
+          f"{member.filename} in a compression that NumPy does not write"
+        )
+      refuse_huge(path, (member.file_size,), 1, stored=stored, compressed=True)
+    yield file
 
 
 def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -29,10 +58,7 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     UserError: the file is damaged or not an archive, `image` is missing, empty or of
       another number of axes, or `subject` does not name each slice.
   """
-  with reading(path), path.open("rb") as stream:
-    file = np.load(stream)
-    if not isinstance(file, np.lib.npyio.NpzFile):
-      raise ValueError("one array, as numpy.save writes it, and no archive")
+  with opened_npz(path) as file:
     keys = sorted(file)
     images = file["image"] if "image" in keys else None
     subjects = _text(file["subject"]) if "subject" in keys else None

@@ -4,9 +4,14 @@ import contextlib
 import math
 import os
 import pathlib
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterator, Sequence
 
 from kdmri_jax.errors import UserError
+
+_MEBIBYTE = 1 << 20
+HARMLESS = 64 * _MEBIBYTE  # bytes below which a claim needs no proof in the file
+MOST_COMPRESSED = 200  # times that compressed images of a scanner may grow
 
 
 @contextlib.contextmanager
@@ -17,7 +22,11 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
 
   Args:
     path: the file that is read inside the `with` block.
+
+  Raises:
+    UserError: also before the block, for a path that `refuse_special` refuses.
   """
+  refuse_special(path)
   try:
     yield
   except UserError:
@@ -31,24 +40,88 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
     raise UserError(path, found, expected, remedy) from error
 
 
-def refuse_huge(path: pathlib.Path, shape: tuple[int, ...], itemsize: int) -> None:
-  """Refuses an array that is larger than this machine's memory, before it is read.
+def refuse_special(path: str | os.PathLike) -> None:
+  """Refuses a pipe, a socket or a device, which may block or never end.
+
+  Raises:
+    UserError: the path is one of these; a file, a folder or no path at all passes.
+  """
+  try:
+    mode = os.stat(path).st_mode
+  except (OSError, ValueError):
+    return
+  if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    kinds = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    found = kinds.get(stat.S_IFMT(mode), "a device")
+    remedy = "Write its content into a file, and name that."
+    raise UserError(path, found, "a regular file", remedy)
+
+
+def refuse_huge(
+  path: str | os.PathLike,
+  shape: Sequence[int],
+  itemsize: int,
+  *,
+  stored: int | None = None,
+  compressed: bool = False,
+  at_once: bool = True,
+) -> None:
+  """Refuses an array that the file cannot hold or the memory cannot, before it is read.
 
   Args:
     path: its file.
     shape: of the array by the file's header.
-    itemsize: bytes of a value in memory.
+    itemsize: bytes of a value.
+    stored: bytes in the file that hold the array; None: up to the whole file.
+    compressed: whether these may be compressed or left out. An array of up to
+      `HARMLESS` bytes then passes, a larger one if it is at most `MOST_COMPRESSED`
+      times as large as the bytes in the file.
+    at_once: whether the whole array is read into memory.
 
   Raises:
-    UserError: it needs more memory than the machine has.
+    UserError: the array is larger.
   """
-  needed = math.prod(shape) * itemsize
-  memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-  if needed > memory:
-    found = f"an array of shape {shape}, {needed / 2**30:.0f} GiB"
-    expected = f"one that fits into this machine's memory of {memory / 2**30:.0f} GiB"
-    remedy = "Divide the volume into several files, or repair a damaged header."
+  needed, size = math.prod(map(int, shape)) * itemsize, os.path.getsize(path)
+  stored = size if stored is None else min(stored, size)
+  most = max(HARMLESS, MOST_COMPRESSED * stored) if compressed else stored
+  text = " x ".join(map(str, shape))
+  if needed > most:
+    found = f"an array of {text} values, {needed} bytes, in {stored} bytes of the file"
+    expected = "as many bytes as the array has"
+    if compressed:
+      expected = f"at most {MOST_COMPRESSED} times as many bytes as the file holds"
+    remedy = "It is truncated, damaged or harmful: copy it again from its source."
     raise UserError(path, found, expected, remedy)
+  if at_once:
+    refuse_memory(path, shape, itemsize)
+
+
+def refuse_memory(path: str | os.PathLike, shape: Sequence[int], itemsize: int) -> None:
+  """Refuses an array that is larger than the available memory, before it is read.
+
+  Args:
+    path: its file.
+    shape: of the array.
+    itemsize: bytes of a value.
+
+  Raises:
+    UserError: the array is larger.
+  """
+  needed = math.prod(map(int, shape)) * itemsize
+  if needed > (memory := available_memory()):
+    found = f"an array of shape {tuple(shape)}, {needed / 2**30:.1f} GiB"
+    expected = f"one that fits into the {memory / 2**30:.1f} GiB of available memory"
+    remedy = "Close other programs, or divide the volume into several files."
+    raise UserError(path, found, expected, remedy)
+
+
+def available_memory() -> int:
+  """Bytes that this machine can give away now, without swapping."""
+  with contextlib.suppress(OSError, ValueError, IndexError):
+    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+      if line.startswith("MemAvailable:"):
+        return int(line.split()[1]) * 1024
+  return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def split_name(path: pathlib.Path) -> tuple[str, str]:

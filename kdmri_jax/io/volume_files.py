@@ -3,14 +3,14 @@
 import os
 import pathlib
 
-import h5py
 import numpy as np
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
-from kdmri_jax.io.h5 import IMAGE_KEYS, first_key, plain
+from kdmri_jax.io.h5 import IMAGE_KEYS, first_key, h5_array, opened, plain
 from kdmri_jax.io.nifti import read_nifti
-from kdmri_jax.io.reading import reading, split_name
+from kdmri_jax.io.numpy_files import opened_npz
+from kdmri_jax.io.reading import split_name
 
 KEYS = ("reconstruction", *IMAGE_KEYS)
 NPZ_KEYS = (*KEYS, "image")
@@ -76,13 +76,13 @@ def read_volume(path: str | os.PathLike, *, key: str = "") -> tuple[np.ndarray, 
 
 
 def _of_h5(path, key):
-  with reading(path), h5py.File(path) as file:
+  with opened(path) as file:
     name = first_key(path, (key,) if key else KEYS, file)
-    return np.asarray(file[name]), name, str(plain(file.attrs.get("subject", "")))
+    return h5_array(file, name), name, str(plain(file.attrs.get("subject", "")))
 
 
 def _of_npz(path, key):
-  with reading(path), np.load(path) as file:
+  with opened_npz(path) as file:
     name = first_key(path, (key,) if key else NPZ_KEYS, file)
     return file[name], name, ""
 

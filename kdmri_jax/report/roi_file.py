@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.io.reading import refuse_special
 from kdmri_jax.metrics import roi_snr
 from kdmri_jax.metrics.roi_snr import Roi
 
@@ -29,6 +30,7 @@ def read(
       within its volume or has fewer than two pixels.
   """
   expected = f"a CSV file with the header {','.join(_FIELDS)}"
+  refuse_special(path)
   try:
     with open(path, newline="", encoding="utf-8") as file:
       reader = csv.DictReader(file)

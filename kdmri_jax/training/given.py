@@ -6,7 +6,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import h5py
 import numpy as np
 from flax import linen as nn
 
@@ -17,7 +16,7 @@ from kdmri_jax.data.slice_set import SliceSet, to_channels
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import CHECKPOINTS
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.h5 import h5_array, opened
 from kdmri_jax.training import records
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
@@ -218,11 +217,11 @@ class GivenOutputs(Given):
     return pathlib.Path(self.text) / f"{volume.name}.h5"
 
   def _read(self, path: pathlib.Path) -> tuple[np.ndarray, str]:
-    with reading(path), h5py.File(path) as file:
+    with opened(path) as file:
       if KEY not in file:
         found = f"the keys {', '.join(file)}"
         raise UserError(path, found, f"the key {KEY} [slices, rows, columns]")
-      images, units = file[KEY][()], str(file.attrs.get("units", ""))
+      images, units = h5_array(file, KEY), str(file.attrs.get("units", ""))
     if not np.isfinite(images).all():
       raise UserError(path, f"NaN or infinite values in {KEY}", "finite intensities")
     return images, units

@@ -4,6 +4,8 @@ import contextlib
 import json
 import pathlib
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import tqdm
@@ -11,6 +13,7 @@ from absl import logging
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
 
+from kdmri_jax.io.reading import reading
 from kdmri_jax.saving import replacing, saving
 
 NEGLIGIBLE = 1e-3  # share of the gradient below which a term gets a warning
@@ -153,10 +156,34 @@ def read(path: pathlib.Path) -> list[dict]:
   if not path.exists():
     return []
   lines = []
-  for text in path.read_text(errors="replace").splitlines():
-    with contextlib.suppress(json.JSONDecodeError):
-      lines.append(json.loads(text))
-  return [line for line in lines if isinstance(line, dict) and "step" in line]
+  with reading(path):
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+      with contextlib.suppress(ValueError, RecursionError):
+        lines.append(json.loads(text))
+  return [line for line in lines if _is_line(line)]
+
+
+def _is_line(line: Any) -> bool:
+  """Whether a JSON value is a line that `StageLog` writes, with all of its parts."""
+  if not isinstance(line, dict) or not _is_number(line.get("step")):
+    return False
+  if line.get("event") == "audit":
+    terms = line.get("terms")
+    known = ("value", "share", "cosine")
+    return isinstance(terms, dict) and all(_has(term, known) for term in terms.values())
+  if line.get("event") == "epoch":
+    own = _has(line, ("epoch", "seconds", "learning_rate"))
+    return own and _has(line.get("train"), ("loss",)) and _has(line.get("validation"))
+  return True
+
+
+def _has(group: Any, keys: Sequence[str] = ()) -> bool:
+  """Whether a JSON value is an object with numbers under these keys."""
+  return isinstance(group, dict) and all(_is_number(group.get(key)) for key in keys)
+
+
+def _is_number(value: Any) -> bool:
+  return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_past(line: dict, step: int) -> bool:

@@ -14,6 +14,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.reading import refuse_special
 from kdmri_jax.saving import replacing, saving
 
 # The keys of an experiment and of the data's record that a stage's weights depend on.
@@ -34,12 +35,13 @@ def read(path: pathlib.Path, remedy: str, needed: str = "") -> dict[str, Any]:
   Raises:
     UserError: there is no such file, or it holds something else.
   """
+  refuse_special(path)
   try:
-    found = dict(json.loads(path.read_text()))
+    found = dict(json.loads(path.read_text(encoding="utf-8")))
     if needed and needed not in found:
       raise ValueError(f"no {needed!r} in it")
     return found
-  except (OSError, ValueError, TypeError) as error:
+  except (OSError, ValueError, TypeError, RecursionError) as error:
     expected = "the JSON file that a run wrote"
     raise UserError(path, f"no readable record ({error})", expected, remedy) from error
 

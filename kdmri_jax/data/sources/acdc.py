@@ -69,8 +69,10 @@ def _frames(patient: pathlib.Path) -> list[tuple[str, int]]:
   text = ""
   if info.is_file():
     with reading(info):
-      text = info.read_text()
-  numbers = dict(re.findall(r"^\s*(E[DS])\s*:\s*([1-9]\d*)\s*$", text, re.MULTILINE))
+      text = info.read_text(encoding="utf-8")
+  numbers = dict(
+    re.findall(r"^\s*(E[DS])\s*:\s*([1-9][0-9]{0,8})\s*$", text, re.MULTILINE)
+  )
   if missing := {"ED", "ES"} - set(numbers):
     phase = min(missing)
     found = f"no line '{phase}: <frame>'" if text else "no such file, or an empty one"

@@ -15,7 +15,7 @@ from kdmri_jax.data.measured import RawScan
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.h5 import h5_dataset
+from kdmri_jax.io.h5 import h5_dataset, opened
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.io.reading import reading
@@ -211,7 +211,7 @@ def multi_volumes(config: DataConfig) -> Iterator[Volume]:
   coils.chosen(config.combine, "rss")
   folders.choose(config, "T1", ["T1"], folders.root_folder(config))
   for path, split in folders.files_of_parts(config, _MULTI_PARTS, _MULTI_LAYOUT):
-    with reading(path), h5py.File(path) as file:
+    with opened(path) as file:
       yield _volume(config, _multi_scan(path, file), "rss", split)
 
 
@@ -257,7 +257,7 @@ def read_multi(path: pathlib.Path, config: DataConfig) -> Scan:
     UserError: a damaged file or one of another layout, slices that were sampled
       differently, or several coils without sensitivities.
   """
-  with reading(path), h5py.File(path) as file:
+  with opened(path) as file:
     scan = _multi_scan(path, file)
     if scan.has_gaps():
       return scan.measured(config)

@@ -16,8 +16,7 @@ from kdmri_jax.data.measured import RawScan
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.h5 import h5_dataset, read_header
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.h5 import h5_array, h5_dataset, opened, read_header
 from kdmri_jax.physics import coils
 
 CITATION = (
@@ -91,7 +90,7 @@ def _parts(root: pathlib.Path) -> dict[str, str]:
 @contextlib.contextmanager
 def _opened(path: pathlib.Path) -> Iterator[RawScan]:
   """Opens a file, which is undersampled if it has `mask`, one value per column."""
-  with reading(path), h5py.File(path) as file:
+  with opened(path) as file:
     header = read_header(file, path)
     kspace = h5_dataset(file, "kspace")
     slices, *shape = _shape(path, kspace)
@@ -101,7 +100,7 @@ def _opened(path: pathlib.Path) -> Iterator[RawScan]:
     details["note"] = f"{CITATION} {EMULATED}" if kspace.ndim == 3 else CITATION
     sampled = None
     if "mask" in file:
-      columns = np.asarray(file["mask"][()]) != 0
+      columns = h5_array(file, "mask") != 0
       if columns.shape != (shape[-1],):
         raise UserError(
           path, f"'mask' of shape {columns.shape}", f"{shape[-1]} columns"

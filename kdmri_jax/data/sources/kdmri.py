@@ -3,7 +3,6 @@
 import pathlib
 from collections.abc import Iterator
 
-import h5py
 import numpy as np
 
 from kdmri_jax.config import DataConfig
@@ -12,8 +11,7 @@ from kdmri_jax.data.source import FILE, Source
 from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.h5 import h5_array
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.h5 import h5_array, opened
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -61,7 +59,7 @@ def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
 def _volume(config, path, split):
   tag = config.acceleration_tag
   keys = {"target": "volfs"}
-  with reading(path), h5py.File(path) as file:
+  with opened(path) as file:
     if any(key.startswith(("kspace_volus_", "img_volus_")) for key in file):
       keys |= {"kspace": f"kspace_volus_{tag}", "zero_filled": f"img_volus_{tag}"}
     arrays = {name: h5_array(file, key) for name, key in keys.items()}

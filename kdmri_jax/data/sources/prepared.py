@@ -16,8 +16,7 @@ from kdmri_jax.data.source import FILE, SUBJECT, Source
 from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import ARRAYS, Volume, is_scaled, untouched
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.h5 import NO_HEADER, h5_array, read_header, write_header
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.h5 import NO_HEADER, h5_array, opened, read_header, write_header
 from kdmri_jax.physics.masks import coverage
 from kdmri_jax.saving import saving
 
@@ -131,14 +130,14 @@ def _h5_bytes(volume: Volume) -> memoryview:
 
 
 def _bytes(path) -> int:
-  with reading(path), h5py.File(path) as file:
+  with opened(path) as file:
     arrays = [file[key] for key in ARRAYS if isinstance(file.get(key), h5py.Dataset)]
     return sum(array.size * array.dtype.itemsize for array in arrays)
 
 
 def _read(config, path, stay: bool):
   found, peak = {}, None
-  with reading(path), h5py.File(path) as file:
+  with opened(path) as file:
     there = [key for key in ARRAYS if key in file or key == "target"]
     if stay:
       peak, found = _peak(path, file), _digests(config, path, file)

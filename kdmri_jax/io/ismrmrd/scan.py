@@ -12,8 +12,8 @@ import numpy as np
 
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import RawHeader, plain
+from kdmri_jax.io.h5 import opened as h5_opened
 from kdmri_jax.io.ismrmrd import grid as grids
-from kdmri_jax.io.reading import reading
 from kdmri_jax.optional import require
 
 _LEFT_OUT = (
@@ -89,7 +89,7 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
       allow, another trajectory, 3-D, several phases, repetitions or sets.
   """
   package = require("ismrmrd", "data", path, "ISMRM raw data")
-  with reading(path), h5py.File(path) as file:
+  with h5_opened(path) as file:
     group = _group(path, file)
     text = group["xml"][0]
     header = package.xsd.CreateFromDocument(text)

@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-import scipy.sparse
 
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.cfl import read_cfl
-from kdmri_jax.io.h5 import h5_array
+from kdmri_jax.io.h5 import h5_array, opened
 from kdmri_jax.io.mat import read_mat
 from kdmri_jax.io.numpy_files import read_npy
-from kdmri_jax.io.reading import reading
 from kdmri_jax.physics.masks import describe, files
 
 
@@ -157,11 +155,11 @@ def _matlab(path, key):
       raise
     remedy = "Name the variable of the mask as key."
     raise UserError(path, error.found, error.expected, remedy) from error
-  return np.squeeze(values.toarray() if scipy.sparse.issparse(values) else values)
+  return np.squeeze(values)
 
 
 def _fastmri(path, key) -> _Stored:
-  with reading(path), h5py.File(path) as file:
+  with opened(path) as file:
     if not isinstance(file.get(key), h5py.Dataset):
       keys = ", ".join(sorted(file)) or "none"
       found = f"no dataset {key!r} (the keys are: {keys})"
