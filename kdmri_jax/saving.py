@@ -52,9 +52,7 @@ def printing() -> Iterator[None]:
   A name that the terminal's encoding lacks is printed with escapes. Where the reader
   of a pipe has gone (`kdmri evaluate ... | head -1`), the command ends at once, with
   the status that shells expect.
-
-  Raises:
-    UserError: standard output is full.
+  Where there is no room for the output, it ends with an error of one paragraph.
   """
   for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):
@@ -74,7 +72,7 @@ def printing() -> Iterator[None]:
       sys.exit(128 + signal.SIGPIPE)
     found, expected = f"a failed write ({error.strerror})", "room for the output"
     remedy = "Free space, or let the output go to another place."
-    raise UserError("standard output", found, expected, remedy) from error
+    sys.exit(f"\nerror: {UserError('standard output', found, expected, remedy)}")
 
 
 @contextlib.contextmanager

@@ -24,13 +24,15 @@ _DATA += ("stored_kspace_used", "mask_digest", "train_digest", "validation_diges
 _MOST_SHOWN = 8
 
 
-def read(path: pathlib.Path, remedy: str, needed: str = "") -> dict[str, Any]:
+def read(
+  path: pathlib.Path, remedy: str, needed: Mapping[str, type] = {}
+) -> dict[str, Any]:
   """The object in a file.
 
   Args:
     path: the file.
     remedy: how to resolve it where there is none.
-    needed: a key that the object must have.
+    needed: keys that the object must have, and the types of their values.
 
   Raises:
     UserError: there is no such file, or it holds something else.
@@ -38,8 +40,9 @@ def read(path: pathlib.Path, remedy: str, needed: str = "") -> dict[str, Any]:
   refuse_special(path)
   try:
     found = dict(json.loads(path.read_text(encoding="utf-8")))
-    if needed and needed not in found:
-      raise ValueError(f"no {needed!r} in it")
+    for key, kind in needed.items():
+      if not isinstance(found.get(key), kind):
+        raise ValueError(f"no {kind.__name__} {key!r} in it")
     return found
   except (OSError, ValueError, TypeError, RecursionError) as error:
     expected = "the JSON file that a run wrote"

@@ -13,6 +13,7 @@ from kdmri_jax.training.checkpoint import Checkpoints, Progress
 
 RECORD = "trained_with.json"
 GIVEN = "given.json"
+_OF_GIVEN = {"digests": dict, "text": str}
 _REMEDY = "Remove the stage's folder to train it again."
 
 
@@ -70,7 +71,7 @@ class StageFolder:
   def given(self) -> dict[str, Any] | None:
     """The record of a stage that was given, see `give`; None for other stages."""
     path = self.path / GIVEN
-    return records.read(path, _REMEDY) if path.exists() else None
+    return records.read(path, _REMEDY, _OF_GIVEN) if path.exists() else None
 
   def give(self, origin: dict[str, Any], *, write: bool) -> None:
     """Records the origin of a given stage, or checks it against the record.

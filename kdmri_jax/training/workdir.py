@@ -154,7 +154,7 @@ def read_config(path: pathlib.Path) -> ExperimentConfig:
     UserError: there is none, or it cannot be read.
   """
   check_format(path)
-  return config_lib.parse(records.read(path / "config.json", _NAME, "stages"))
+  return config_lib.parse(records.read(path / "config.json", _NAME, {"stages": dict}))
 
 
 def read_data(path: pathlib.Path) -> dict[str, Any]:
@@ -163,4 +163,9 @@ def read_data(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: there is none, or it cannot be read.
   """
-  return records.read(path / "dataset.json", _NAME, "shapes")
+  record = records.read(path / "dataset.json", _NAME, {"shapes": dict})
+  for size in record["shapes"]:
+    if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", size):
+      expected = "sizes such as 256x256"
+      raise UserError(path / "dataset.json", f"the shape {size!r}", expected, _NAME)
+  return record
