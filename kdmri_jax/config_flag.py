@@ -69,7 +69,11 @@ def experiment_file(name: str) -> pathlib.Path:
 def shipped_experiments() -> list[str]:
   """The names of the experiments that --config takes, in order."""
   paths = sorted(_SHIPPED.glob("[!_]*.py"))
-  return [path.stem for path in paths if "\ndef get_config(" in path.read_text()]
+  return [
+    path.stem
+    for path in paths
+    if "\ndef get_config(" in path.read_text(encoding="utf-8")
+  ]
 
 
 class _Parser(flags.ArgumentParser):

@@ -31,7 +31,7 @@ def find(kind: str, name: str, registered: Mapping[str, Any]) -> Any:
     part: Any = importlib.import_module(module)
     for step in attribute.split("."):
       part = getattr(part, step)
-  except Exception as error:  # the module is the user's own
+  except (Exception, SystemExit) as error:  # the module is the user's own
     found = f"{name!r} ({type(error).__name__}: {error})"
     expected = "an import path package.module:name"
     remedy = "Install the package, or add its folder to PYTHONPATH."

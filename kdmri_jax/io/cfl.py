@@ -67,7 +67,7 @@ def write_cfl(path: str | os.PathLike, array: np.ndarray) -> None:
   shape = array.shape + (1,) * (DIMENSIONS - array.ndim)
   text = "".join(f"{size} " for size in shape)
   with replacing(header) as new_header, replacing(data) as new_data:
-    new_header.write_text(f"# Dimensions\n{text}\n")
+    new_header.write_text(f"# Dimensions\n{text}\n", encoding="utf-8")
     array.astype(_TYPE, order="F").T.tofile(new_data)
 
 

@@ -156,7 +156,7 @@ def write_tables(folder: str | os.PathLike, tables: Tables) -> list[pathlib.Path
 def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes a file completely or not at all."""
   with replacing(path) as temporary:
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def plain(value: Any) -> Any:

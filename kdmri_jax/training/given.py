@@ -99,6 +99,10 @@ class GivenRun(Given):
     super().__init__(text, where)
     self._path, self._stage, self._seed = _place(pathlib.Path(text))
     self._config, self._data = read_config(self._path), read_data(self._path)
+    if not isinstance(self._data.get("training_slices"), dict):
+      expected = "`training_slices`, as a run records them"
+      remedy = "Name a folder that `kdmri run` wrote."
+      raise UserError(self._path / "dataset.json", "none in it", expected, remedy)
     if self._stage not in self._config.stages:
       known = ", ".join(self._config.stages)
       raise UserError(where, f"{text!r}, and no such stage", f"a stage out of {known}")
