@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.reading import reading, refuse_huge
 from kdmri_jax.optional import require
 
 # MR Image Storage, Enhanced MR Image Storage, Legacy Converted Enhanced MR.
@@ -144,6 +144,7 @@ def read_header(path: pathlib.Path) -> DicomHeader | None:
     kind = dataset.file_meta.MediaStorageSOPClassUID
     if kind not in MR_CLASSES:
       return DicomHeader(path, kind.name)
+    _refuse_huge(path, dataset)
     return _header(path, kind, dataset)
 
 
@@ -157,6 +158,7 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
   pydicom = require("pydicom", "data", path, "a folder of DICOM files")
   with reading(path):
     dataset = pydicom.dcmread(path)
+    _refuse_huge(path, dataset, at_once=True)
     syntax = dataset.file_meta.TransferSyntaxUID
     able = False
     with contextlib.suppress(NotImplementedError):
@@ -179,6 +181,14 @@ def subject_code(patient: str) -> str:
   """
   digest = hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()
   return f"subject_{digest}"
+
+
+def _refuse_huge(path, dataset, *, at_once=False):
+  """Refuses more frames, rows or columns than the file can hold, even compressed."""
+  names = ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel")
+  shape = [int(dataset.get(name) or 1) for name in names]
+  itemsize = -(-int(dataset.get("BitsAllocated") or 16) // 8)
+  refuse_huge(path, shape, itemsize, compressed=True, at_once=at_once)
 
 
 def _header(path, kind, dataset):

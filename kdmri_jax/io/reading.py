@@ -86,7 +86,8 @@ def refuse_huge(
   most = max(HARMLESS, MOST_COMPRESSED * stored) if compressed else stored
   text = " x ".join(map(str, shape))
   if needed > most:
-    found = f"an array of {text} values, {needed} bytes, in {stored} bytes of the file"
+    claimed = f"{stored} bytes for an array of {text} values, {needed} bytes"
+    found = f"a file that cannot be read ({claimed})"
     expected = "as many bytes as the array has"
     if compressed:
       expected = f"at most {MOST_COMPRESSED} times as many bytes as the file holds"
