@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.reading import reading, refuse_huge
 from kdmri_jax.saving import replacing
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -210,6 +210,8 @@ def _load(file: io.BytesIO, path: pathlib.Path, storage: Any = None):
 
 def _read_zip(content: bytes, path: pathlib.Path):
   archive = zipfile.ZipFile(io.BytesIO(content))
+  total = sum(info.file_size for info in archive.infolist())
+  refuse_huge(path, (total,), 1, compressed=True)
   names = [n for n in archive.namelist() if n.split("/")[-1] == "data.pkl"]
   if len(names) != 1:
     raise ValueError(f"a zip archive with {len(names)} files data.pkl")
@@ -241,8 +243,9 @@ def _read_legacy(content: bytes, path: pathlib.Path):
   load()  # sizes of C types on the machine that wrote it
 
   def storage(key, dtype, count):
-    if not 0 <= count * dtype.itemsize <= len(content):
-      raise ValueError(f"storage {key} is larger than the whole file")
+    others = sum(array.nbytes for name, array in storages.items() if name != key)
+    if not 0 <= count * dtype.itemsize <= len(content) - others:
+      raise ValueError(f"storage {key} is larger than the rest of the file")
     return storages.setdefault(key, np.zeros(count, dtype))
 
   checkpoint = load(storage)

@@ -1,6 +1,8 @@
 """Arrays from MATLAB files of version 5 and of version 7.3, which is HDF5."""
 
 import pathlib
+import struct
+import zlib
 
 import h5py
 import numpy as np
@@ -11,6 +13,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import h5_array, opened
 from kdmri_jax.io.reading import reading, refuse_huge
 
+_COMPRESSED = 15  # miCOMPRESSED of version 5
 # Bytes of a value in memory; 8 for other classes.
 _BYTES = {"logical": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2} | dict.fromkeys(
   ("single", "int32", "uint32"), 4
@@ -63,12 +66,32 @@ def contents(path: pathlib.Path) -> str:
 
 
 def _version_5(path, names):
+  _refuse_bomb(path)
   for name, shape, kind in io.whosmat(path, appendmat=False):
     if name in names:
       itemsize = _BYTES.get(kind, 8)
       refuse_huge(path, shape, itemsize, compressed=True)
   arrays = io.loadmat(path, appendmat=False, variable_names=names)
   return {key: _dense(array) for key, array in arrays.items()}
+
+
+def _refuse_bomb(path) -> None:
+  """Refuses variables that unpack to far more than the file; unpacks piece by piece."""
+  size, total = path.stat().st_size, 0
+  with path.open("rb") as file:
+    head = file.read(128)
+    order = "<" if head[126:128] == b"IM" else ">"
+    while len(tag := file.read(8)) == 8 and head[126:128] in (b"IM", b"MI"):
+      kind, count = struct.unpack(f"{order}II", tag)
+      end = min(file.tell() + count, size)
+      unpacker = zlib.decompressobj()
+      while kind == _COMPRESSED and file.tell() < end and not unpacker.eof:
+        packed = file.read(min(1 << 14, end - file.tell()))
+        while packed and not unpacker.eof:
+          total += len(unpacker.decompress(packed, 1 << 20))
+          refuse_huge(path, (total,), 1, compressed=True, at_once=False)
+          packed = unpacker.unconsumed_tail
+      file.seek(end)
 
 
 def _dense(array):

@@ -1,0 +1,221 @@
+"""Damaged and hostile files: each is refused, in little time and memory."""
+
+import gzip
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse
+
+from kdmri_jax import lookup
+from kdmri_jax.errors import UserError
+from kdmri_jax.inference.load import read_shapes
+from kdmri_jax.interop import torch_file
+from kdmri_jax.io import h5, volume_files
+from kdmri_jax.io.cfl import read_cfl
+from kdmri_jax.io.mat import read_mat
+from kdmri_jax.io.nifti import read_nifti
+from kdmri_jax.io.numpy_files import read_npy, read_npz
+from kdmri_jax.training import log, records
+
+HUGE = (1500, 1500, 1500)
+IMAGES = np.random.default_rng(0).uniform(0.1, 1, (4, 8, 8))
+
+
+def refused(read, path, found):
+  with pytest.raises(UserError, match=found) as error:
+    read(path)
+  assert str(path) in str(error.value)
+
+
+def h5_with(path, make):
+  with h5py.File(path, "w") as file:
+    make(file)
+  return path
+
+
+def test_sparse_matrix_of_matlab(tmp_path):
+  path, matrix = tmp_path / "mask.mat", scipy.sparse.csc_matrix(np.eye(8))
+  scipy.io.savemat(path, {"mask": matrix})
+  np.testing.assert_array_equal(read_mat(path, "mask")[0], np.eye(8))
+  for wrong in (8, -1, 10**6):
+    matrix.indices[3] = wrong
+    scipy.io.savemat(path, {"mask": matrix})
+    refused(lambda p: read_mat(p, "mask"), path, "cannot be read")
+  scipy.io.savemat(path, {"mask": scipy.sparse.csc_matrix((10**5, 10**5))})
+  refused(lambda p: read_mat(p, "mask"), path, "100000 x 100000 values")
+
+
+@pytest.mark.parametrize("opcode", [b"r" + struct.pack("<I", 2**28), b"p99999999\n"])
+def test_memo_of_a_pickle(tmp_path, opcode):
+  path = tmp_path / "weights.pt"
+  path.write_bytes(b"\x80\x02]" + opcode + b".")
+  refused(torch_file.read, path, "the memo index")
+
+
+def test_tensors_of_a_checkpoint_share_their_storage(tmp_path):
+  path = tmp_path / "weights.pt"
+  torch_file.write(path, {"a": np.float32(IMAGES[0])})
+  np.testing.assert_array_equal(torch_file.read(path)["a"], np.float32(IMAGES[0]))
+
+
+@pytest.mark.parametrize("chunks", [None, (10, 100, 100)])
+def test_h5_that_was_never_written(tmp_path, chunks):
+  path = h5_with(
+    tmp_path / "a.h5", lambda file: file.create_dataset("target", HUGE, "f4", chunks)
+  )
+  refused(h5.read_images, path, "0 bytes for an array")
+  refused(volume_files.read_volume, path, "0 bytes for an array")
+
+
+def test_h5_with_parts_in_other_files(tmp_path):
+  own = h5_with(tmp_path / "own.h5", lambda file: file.update(target=IMAGES))
+  np.testing.assert_array_equal(h5.read_images(own)[0], IMAGES)
+
+  def link(file):
+    file["target"] = h5py.ExternalLink("own.h5", "target")
+
+  def hidden_link(file):
+    file["target"] = h5py.SoftLink("/group/there")
+    file["group/there"] = h5py.ExternalLink("own.h5", "target")
+
+  def storage(file):
+    place = [(str(own), 0, h5py.h5f.UNLIMITED)]
+    file.create_dataset("target", IMAGES.shape, "f8", external=place)
+
+  def virtual(file):
+    layout = h5py.VirtualLayout(IMAGES.shape, "f8")
+    layout[:] = h5py.VirtualSource(own, "target", IMAGES.shape)
+    file.create_virtual_dataset("target", layout)
+
+  for k, make in enumerate((link, hidden_link, storage, virtual)):
+    path = h5_with(tmp_path / f"{k}.h5", make)
+    refused(h5.read_images, path, "(into|in) the file '.*own.h5'")
+
+
+def test_h5_with_links_inside(tmp_path):
+  def make(file):
+    file.create_dataset("images", data=IMAGES, compression="gzip")
+    file["target"], file["empty"] = h5py.SoftLink("/images"), h5py.Empty("f4")
+
+  path = h5_with(tmp_path / "a.h5", make)
+  np.testing.assert_array_equal(h5.read_images(path)[0], IMAGES)
+
+
+def test_archive_that_unpacks_to_gigabytes(tmp_path):
+  path = tmp_path / "a.npz"
+  np.savez_compressed(path, image=np.zeros((100, 1000, 1000), "u1"))
+  refused(read_npz, path, "for an array of")
+  refused(volume_files.read_volume, path, "for an array of")
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_nifti_that_claims_gigabytes(tmp_path, name):
+  path, header = tmp_path / name, nibabel.Nifti1Header()
+  header.set_data_shape(HUGE)
+  content = header.binaryblock + bytes(400)
+  path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+  refused(read_nifti, path, "bytes for an array of 1500 x 1500 x 1500 values")
+
+
+@pytest.mark.parametrize(
+  "shape", [b"(-4, 8, 8)", b"(40000, 8, 8)", b"(True, 8)", b"(9**9**9,)", b"((((((("]
+)
+def test_header_of_npy(tmp_path, shape):
+  path = tmp_path / "a.npy"
+  np.save(path, IMAGES)
+  np.testing.assert_array_equal(read_npy(path), IMAGES)
+  content = path.read_bytes()
+  path.write_bytes(content.replace(b"(4, 8, 8)", shape.ljust(9)))
+  refused(read_npy, path, "cannot be read")
+
+
+def test_numbers_of_thousands_of_digits(tmp_path):
+  (tmp_path / "a.hdr").write_text(f"# Dimensions\n{'9' * 5000} 1\n")
+  (tmp_path / "a.cfl").write_bytes(bytes(8))
+  refused(read_cfl, tmp_path / "a.hdr", "the dimensions 999")
+
+
+@pytest.mark.parametrize(
+  ("name", "read"),
+  [
+    ("a.h5", h5.read_images),
+    ("a.npz", read_npz),
+    ("a.npy", read_npy),
+    ("a.nii", read_nifti),
+    ("a.hdr", read_cfl),
+    ("a.mat", lambda path: read_mat(path, "mask")),
+    ("a.pt", torch_file.read),
+    ("a.json", lambda path: records.read(path, "")),
+    ("a.jsonl", log.read),
+  ],
+)
+def test_named_pipe(tmp_path, name, read):
+  os.mkfifo(tmp_path / name)
+  refused(read, tmp_path / name, "a named pipe")
+
+
+def test_damaged_lines_of_a_log(tmp_path):
+  good = '{"event": "audit", "step": 3, "terms": {}}'
+  lines = ['{"step": "a"}', '{"step": [1]}', "[" * 10**5, '{"step": 1', "5"]
+  lines += ['{"step": %s}' % ("9" * 5000), '{"event": "epoch", "step": 1}', good]
+  (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
+  assert log.read(tmp_path / "metrics.jsonl") == [
+    {"event": "audit", "step": 3, "terms": {}}
+  ]
+
+
+@pytest.mark.parametrize(
+  "text", ['{"shapes": [1]}', '{"shapes": {"a": 1}}', '{"shapes": ' + "[" * 10**5]
+)
+def test_damaged_record_of_the_data(tmp_path, text):
+  (tmp_path / "dataset.json").write_text(text)
+  with pytest.raises(UserError, match=r"dataset\.json: found"):
+    read_shapes(tmp_path)
+
+
+@pytest.mark.parametrize("name", [".x:Y", "..:a", "antigravity_:x", "json:nothing"])
+def test_import_path_that_is_none(name):
+  with pytest.raises(UserError, match="an import path"):
+    lookup.find("network", name, {})
+
+
+def run(command, **changes):
+  root = str(pathlib.Path(__file__).parents[2])
+  environment = os.environ | {"PYTHONPATH": root} | changes
+  return subprocess.run(
+    ["bash", "-c", f"{sys.executable} -m kdmri_jax {command}"],
+    capture_output=True,
+    text=True,
+    env=environment,
+    check=False,
+  )
+
+
+@pytest.mark.parametrize("command", ["--help", "evaluate --help"])
+def test_output_that_cannot_be_written(command):
+  full = run(f"{command} > /dev/full")
+  assert full.returncode == 1
+  assert full.stderr.startswith("\nerror: standard output: found a failed write")
+  closed = run(f"{command} | true; exit ${{PIPESTATUS[0]}}")
+  assert closed.returncode in (0, 141) and not closed.stderr
+
+
+def test_path_that_the_encoding_of_the_terminal_lacks(tmp_path):
+  folder = tmp_path / "hürde"
+  folder.mkdir()
+  with h5py.File(folder / "a.h5", "w") as file:
+    file["target"] = IMAGES
+  changes = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+  done = run(
+    f"evaluate --target={folder} --prediction=ö={folder} --out={folder}/ä", **changes
+  )
+  assert done.returncode == 0, done.stderr
+  assert "1.0000" in done.stdout
