@@ -93,7 +93,7 @@ def pair(path: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
 
 def _shape(header):
   with reading(header):
-    text = header.read_text(encoding="utf-8", errors="replace")
+    text = header.read_text(encoding="utf-8")
   match = re.search(r"^# *Dimensions *\n([^#]*)", text, re.MULTILINE)
   numbers = match.group(1).split() if match else []
   sizes = [int(number) for number in numbers if re.fullmatch(r"[0-9]{1,18}", number)]

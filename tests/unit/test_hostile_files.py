@@ -69,7 +69,8 @@ def test_tensors_of_a_checkpoint_share_their_storage(tmp_path):
 @pytest.mark.parametrize("chunks", [None, (10, 100, 100)])
 def test_h5_that_was_never_written(tmp_path, chunks):
   path = h5_with(
-    tmp_path / "a.h5", lambda file: file.create_dataset("target", HUGE, "f4", chunks)
+    tmp_path / "a.h5",
+    lambda file: file.create_dataset("target", HUGE, "f4", chunks=chunks),
   )
   refused(h5.read_images, path, "0 bytes for an array")
   refused(volume_files.read_volume, path, "0 bytes for an array")

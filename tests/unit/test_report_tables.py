@@ -1,7 +1,9 @@
 """Folders of h5 volumes -> tables of metrics."""
 
 import csv
+import errno
 import json
+import os
 
 import h5py
 import numpy as np
@@ -197,13 +199,23 @@ def test_files_hold_the_records(folders, tmp_path):
           assert row[key] == str(value) and entry[key] == value
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
   path = tmp_path / "table.json"
   tables.write_json(path, {"old": 1})
-  with pytest.raises(UnicodeEncodeError):
-    tables.write_text(path, "\ud800")
+
+  def full(*_):
+    raise OSError(errno.ENOSPC, "full")
+
+  with monkeypatch.context() as patch, pytest.raises(UserError, match="no space"):
+    patch.setattr(os, "replace", full)
+    tables.write_text(path, "new")
   assert json.loads(path.read_text()) == {"old": 1}
   assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_name_that_is_not_unicode_is_written_with_escapes(tmp_path):
+  tables.write_text(tmp_path / "a.md", "caf\udce9")
+  assert (tmp_path / "a.md").read_text() == r"caf\udce9"
 
 
 def test_plain_has_only_json_types(tmp_path):
