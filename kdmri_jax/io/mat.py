@@ -27,11 +27,11 @@ def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
     UserError: the file is missing or damaged, or a variable is missing or not an array
       of numbers.
   """
-  with reading(path):
+  with reading(path), path.open("rb") as stream:
     if h5py.is_hdf5(path):
       arrays = _version_73(path, names)
     else:
-      arrays = io.loadmat(path, appendmat=False, variable_names=names)
+      arrays = io.loadmat(stream, variable_names=names)
   for name in names:
     array = arrays.get(name)
     if array is None or array.dtype.kind not in "biufc":
@@ -47,12 +47,12 @@ def contents(path: pathlib.Path) -> str:
   Raises:
     UserError: the file is missing or damaged.
   """
-  with reading(path):
+  with reading(path), path.open("rb") as stream:
     if h5py.is_hdf5(path):
       with h5py.File(path) as file:
         there = {key: (file[key].shape or ())[::-1] for key in _datasets(file)}
     else:
-      there = {name: shape for name, shape, _ in io.whosmat(path, appendmat=False)}
+      there = {name: shape for name, shape, _ in io.whosmat(stream)}
   listed = (f"{name} {tuple(shape)}" for name, shape in sorted(there.items()))
   return ", ".join(listed) or "none"
 
