@@ -51,8 +51,8 @@ def files_of(
     UserError: there is none.
   """
   paths = sorted(root.rglob("[!.]*") if below else root.glob("[!.]*"))
-  paths = [path for path in paths if path.name.endswith(tuple(endings)) and use(path)]
-  paths = [path for path in paths if path.is_file()]
+  paths = [path for path in paths if path.name.endswith(tuple(endings))]
+  paths = [path for path in paths if path.is_file() and use(path)]
   if not paths:
     kinds = " or ".join(f"*{ending}" for ending in endings)
     raise not_there(root, f"file {kinds} in it{' or below' if below else ''}", holding)

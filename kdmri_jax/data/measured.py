@@ -48,12 +48,12 @@ class Sensitivities(NamedTuple):
   """The sensitivities of a scan's coils.
 
   Attributes:
-    file: their file, or the first of several.
+    files: their file, or one per slice.
     read: reads those of each slice, complex [C, H, W].
     remedy: the way to obtain a missing file, without a full stop.
   """
 
-  file: pathlib.Path
+  files: Sequence[pathlib.Path]
   read: Callable[[], Iterable[np.ndarray]]
   remedy: str
 
@@ -65,7 +65,8 @@ class RawScan:
   Attributes:
     path: its file or folder.
     count: number of slices, at least 1.
-    read: reads slice k, complex64 [C, H, W], centred; called in the order of k.
+    read: reads slice k, complex64 [C, H, W], centred; called in the order of k, with 0
+      several times; `has_gaps` reads the middle slice first.
     record: entries for the record of its volume or measurement.
     details: further entries for that of its volume.
     sampled: the sampled points of each slice, bool [S, H, W]; None where the points
@@ -122,8 +123,9 @@ class RawScan:
     if count > 1 and config.combine != "sense":
       found = f"undersampled k-space of {count} coils"
       expected = "k-space of one coil: no coil measured a root sum of squares"
-      name = self._own_sensitivities.file.name
-      remedy = f"Put the sensitivities into {name} beside it and combine by 'sense'."
+      first, *more = self._own_sensitivities.files
+      files = f"{first} to {more[-1].name}" if more else first
+      remedy = f"Put the sensitivities into {files} and combine by 'sense'."
       raise UserError(self.path, found, expected, remedy)
     for k, (kspace, maps) in enumerate(self.pairs(sensitivities=count > 1)):
       points = (kspace != 0).any(0) if self.sampled is None else self.sampled[k]
@@ -150,20 +152,23 @@ class RawScan:
     if not sensitivities:
       yield from zip(slices, itertools.repeat(None), strict=False)
       return
-    file, read, remedy = self._own_sensitivities
-    if not file.is_file():
-      name = self.path.name
-      expected = f"the coil sensitivities of {name}, which combine='sense' needs"
-      remedy = f"{remedy}, or combine the coils by 'rss'."
-      raise UserError(file, "no such file", expected, remedy)
-    with reading(file):
+    files, read, remedy = self._own_sensitivities
+    for file in files:
+      if not file.is_file():
+        expected = f"the coil sensitivities of {self.path}, which combine='sense' needs"
+        remedy = f"{remedy}, or combine the coils by 'rss'."
+        raise UserError(file, "no such file", expected, remedy)
+    with reading(files[0]):
       pairs = itertools.zip_longest(slices, read(), fillvalue=np.empty(0))
     for k, (kspace, maps) in enumerate(pairs):
       if maps.shape != kspace.shape or maps.dtype.kind != "c":
         found = f"{maps.dtype} numbers of shape {maps.shape} for slice {k}"
         expected = f"complex numbers in the shape of its k-space, {kspace.shape}"
-        remedy = f"Estimate the sensitivities from {self.path.name}."
-        raise UserError(file, found, expected, remedy)
+        if not maps.size or not kspace.size:
+          found = f"{'more' if maps.size else 'fewer'} slices than the k-space has"
+          expected = "the sensitivities of each slice"
+        remedy = f"Estimate the sensitivities from {self.path}."
+        raise UserError(files[min(k, len(files) - 1)], found, expected, remedy)
       yield kspace, maps
 
   @property
@@ -171,7 +176,7 @@ class RawScan:
     file = self.path.with_name(f"{self.path.stem}_sens.npy")
     remedy = "Estimate them (ESPIRiT, for instance) and save them with numpy.save"
     read = functools.partial(np.load, file, mmap_mode="r", allow_pickle=False)
-    return self.sensitivities or Sensitivities(file, read, remedy)
+    return self.sensitivities or Sensitivities([file], read, remedy)
 
 
 def _check(path, kspace, sampled):

@@ -61,7 +61,7 @@ def load(
     stage: "teacher", "student", "kd", ...
     size: rows and columns of the slices to reconstruct.
     mask: how they were sampled, [H, W]; None takes the experiment's mask.
-    task: the experiment's task; "" for the first, None for a network for all.
+    task: the experiment's task; "" for the first, None for all of them.
     seed: seed of the training; None takes the experiment's first.
 
   Raises:
@@ -78,7 +78,9 @@ def load(
     raise _not_trained(config, stage, folder)
   kind = config.mask.kind if mask is None else "full"
   recipe = dataclasses.replace(config.mask, kind=kind)
-  tasks = config.all_tasks if task is None else {"": TaskConfig(recipe, config.noise)}
+  tasks = {"": TaskConfig(recipe, config.noise)}
+  if task is None and mask is None:
+    tasks = config.all_tasks
   with arguments_of("config."):
     acquisition = build(tasks, size)
   if mask is not None:

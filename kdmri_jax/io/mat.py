@@ -55,23 +55,24 @@ def contents(path: pathlib.Path) -> str:
   Raises:
     UserError: the file is missing or damaged.
   """
-  with reading(path):
+  with reading(path), path.open("rb") as stream:
     if h5py.is_hdf5(path):
       with opened(path) as file:
         there = {key: (file[key].shape or ())[::-1] for key in _datasets(file)}
     else:
-      there = {name: shape for name, shape, _ in io.whosmat(path, appendmat=False)}
+      there = {name: shape for name, shape, _ in io.whosmat(stream)}
   listed = (f"{name} {tuple(shape)}" for name, shape in sorted(there.items()))
   return ", ".join(listed) or "none"
 
 
 def _version_5(path, names):
   _refuse_bomb(path)
-  for name, shape, kind in io.whosmat(path, appendmat=False):
-    if name in names:
-      itemsize = _BYTES.get(kind, 8)
-      refuse_huge(path, shape, itemsize, compressed=True)
-  arrays = io.loadmat(path, appendmat=False, variable_names=names)
+  with path.open("rb") as stream:
+    for name, shape, kind in io.whosmat(stream):
+      if name in names:
+        refuse_huge(path, shape, _BYTES.get(kind, 8), compressed=True)
+    stream.seek(0)
+    arrays = io.loadmat(stream, variable_names=names)
   return {key: _dense(array) for key, array in arrays.items()}
 
 

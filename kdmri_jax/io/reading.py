@@ -29,14 +29,14 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
   refuse_special(path)
   try:
     yield
-  except UserError:
+  except (UserError, ImportError):
     raise
   except Exception as error:
     found = f"a file that cannot be read ({type(error).__name__}: {error})"
     expected = "a complete file of the format of its name"
     remedy = "It is probably truncated or damaged: copy or download it again."
-    if isinstance(error, FileNotFoundError):
-      remedy = "Check its name."
+    if isinstance(error, FileNotFoundError | PermissionError):
+      remedy = "Check its name and its permissions."
     raise UserError(path, found, expected, remedy) from error
 
 

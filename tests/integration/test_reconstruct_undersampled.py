@@ -275,7 +275,7 @@ def test_coils_are_combined_by_their_sensitivities(mask, kspace, tmp_path, weigh
     np.testing.assert_array_equal(scan.mask, mask)
     assert "approximates" in scan.record["note"]
   np.save(tmp_path / "f_sens.npy", maps[:2])
-  with pytest.raises(UserError, match=r"f_sens.npy: found .* for slice 2; .*\(2, 10,"):
+  with pytest.raises(UserError, match=r"f_sens.npy: found fewer slices than the k-sp"):
     read(tmp_path / "f.h5", combine="sense")
   np.save(tmp_path / "f_sens.npy", maps[:, :1])
   with pytest.raises(UserError, match=r"f_sens.npy: found complex128 .*\(1, 10, 9\)"):

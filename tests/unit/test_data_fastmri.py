@@ -132,7 +132,11 @@ def test_contrast_is_the_acquisition(tmp_path):
   assert len(read("fastmri", tmp_path)) == 2
   (volume,) = read("fastmri", tmp_path, contrast="CORPDFS_FBK")
   assert volume.name == "b"
-  with pytest.raises(UserError, match=r"'AXT2', of .*CORPDFS_FBK, CORPD_FBK; '' tak"):
+  save(tmp_path / "c.h5", np.ones((2, 4, 4), np.float32), acquisition="AXT1")
+  assert len(read("fastmri", tmp_path, contrast="CORPDFS_FBK")) == 1
+  with pytest.raises(
+    UserError, match=r"'AXT2', of .*AXT1, CORPDFS_FBK, CORPD_FBK; '' tak"
+  ):
     read("fastmri", tmp_path, contrast="AXT2")
 
 

@@ -55,6 +55,14 @@ def test_nifti_folders_are_the_split(tmp_path):
   assert got == {("p0", "train"), ("p1", "validation"), ("p2", "test")}
 
 
+def test_an_empty_folder_of_a_split_is_no_split(tmp_path):
+  for k, part in enumerate(("train", "validation")):
+    save_nifti(tmp_path / part / f"p{k}.nii", stack(k))
+  (tmp_path / "test").mkdir()
+  got = {(v.name, v.split) for v in read("nifti", tmp_path)}
+  assert got == {("p0", "train"), ("p1", "validation")}
+
+
 def test_each_nifti_file_counts_as_a_subject(tmp_path):
   paths = ("scan.1.nii", "p0/T1.nii.gz", "p1/T1.nii", "p1/T1.a.nii")
   for k, name in enumerate(paths):

@@ -28,15 +28,16 @@ def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, or one that is not three-dimensional.
   """
   root = folders.root_folder(config)
-  parts = [split for split in sorted(folders.SPLITS) if (root / split).is_dir()]
-  divided = {"train", "validation"} <= set(parts)
-  for split in parts if divided else [None]:
-    folder = root / split if split else root
-    found = folders.named_files(config, [".nii", ".nii.gz"], "NIfTI volumes", folder)
+  divided = all((root / split).is_dir() for split in ("train", "validation"))
+  parts = sorted(folders.SPLITS) if divided else []
+  parts = [split for split in parts if any((root / split).rglob("*.nii*"))]
+  for split in parts or [""]:
+    endings, folder = [".nii", ".nii.gz"], root / split
+    found = folders.named_files(config, endings, "NIfTI volumes", folder)
     for path, name, subject in found:
       images, record = read_nifti(path)
       record["note"] = note_of(config)
-      yield Volume(name, subject, images, split=split, record=record)
+      yield Volume(name, subject, images, split=split or None, record=record)
 
 
 def npz_volumes(config: DataConfig) -> Iterator[Volume]:

@@ -108,7 +108,7 @@ def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
     return _stack(maps, along)
 
   remedy = f"Write them with: bart ecalib -m 1 {path.stem} {file.stem}"
-  maps = Sensitivities(file, read_maps, remedy)
+  maps = Sensitivities([file], read_maps, remedy)
   record = {"file": str(path), "slices_along_dimension": along}
   read_slice, notes = stack.__getitem__, [note_of(config)]
   return RawScan(path, len(stack), read_slice, record, details, None, maps, notes=notes)

@@ -212,7 +212,8 @@ def multi_volumes(config: DataConfig) -> Iterator[Volume]:
   folders.choose(config, "T1", ["T1"], folders.root_folder(config))
   for path, split in folders.files_of_parts(config, _MULTI_PARTS, _MULTI_LAYOUT):
     with opened(path) as file:
-      yield _volume(config, _multi_scan(path, file), "rss", split)
+      volume = _volume(config, _multi_scan(path, file), "rss", split)
+    yield volume
 
 
 def _multi_scan(path: pathlib.Path, file: h5py.File) -> RawScan:

@@ -59,22 +59,25 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   root = root_folder(config)
   acquisitions = set()
   for path, split in files_of_parts(config, _parts(root), _LAYOUT):
+    acquisition = _acquisition(path)
+    acquisitions.add(acquisition)
+    if config.contrast not in ("", acquisition):
+      continue
     with _opened(path) as scan:
-      acquisitions.add(_acquisition(scan))
-      if config.contrast not in ("", _acquisition(scan)):
-        continue
       if scan.sampled is not None:
         found = "a sampling mask: undersampled k-space of a test or challenge set"
         expected = "fully sampled k-space, from which the target is made"
         remedy = "Use the training and validation files."
         raise UserError(path, found, expected, remedy)
-      yield _volume(config, scan, split)
+      volume = _volume(config, scan, split)
+    yield volume
   if acquisitions:
     choose(config, "", sorted(acquisitions), root)
 
 
-def _acquisition(scan: RawScan) -> str:
-  return str(scan.details["attributes"].get("acquisition"))
+def _acquisition(path: pathlib.Path) -> str:
+  with opened(path) as file:
+    return str(read_header(file, path).attributes.get("acquisition"))
 
 
 def _parts(root: pathlib.Path) -> dict[str, str]:
@@ -198,7 +201,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   with _opened(path) as scan:
     if scan.sampled is not None:
       return scan.measured(config)
-    choose(config, "", [_acquisition(scan)], path)
+    choose(config, "", [_acquisition(path)], path)
     return _volume(config, scan)
 
 

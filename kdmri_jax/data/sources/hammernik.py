@@ -81,7 +81,7 @@ def _scan(path: pathlib.Path, numbers: list[int], note: str = "") -> RawScan:
   details = {"file": str(folder), "file_slices": numbers, "note": note}
   files = [folder / f"espirit{k}.mat" for k in numbers]
   read_maps = lambda: (_read(file, "sensitivities") for file in files)  # noqa: E731
-  maps = Sensitivities(files[0], read_maps, "Copy it from the official data")
+  maps = Sensitivities(files, read_maps, "Copy it from the official data")
   return RawScan(path, len(numbers), read_slice, record, details, sensitivities=maps)
 
 
