@@ -44,6 +44,9 @@ def opened_npz(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
         raise ValueError(
           f"{member.filename} in a compression that NumPy does not write"
         )
+      with file.zip.open(member) as content:
+        if content.read(6) != b"\x93NUMPY":  # NumPy would give its bytes
+          raise ValueError(f"{member.filename}, which is no array")
       refuse_huge(path, (member.file_size,), 1, stored=stored, compressed=True)
     yield file
 
