@@ -9,7 +9,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
 from kdmri_jax.io.h5 import IMAGE_KEYS, first_key, h5_array, opened, plain
 from kdmri_jax.io.nifti import read_nifti
-from kdmri_jax.io.numpy_files import opened_npz
+from kdmri_jax.io.numpy_files import npz_array, opened_npz
 from kdmri_jax.io.reading import split_name
 
 KEYS = ("reconstruction", *IMAGE_KEYS)
@@ -84,7 +84,7 @@ def _of_h5(path, key):
 def _of_npz(path, key):
   with opened_npz(path) as file:
     name = first_key(path, (key,) if key else NPZ_KEYS, file)
-    return file[name], name, ""
+    return npz_array(file, name), name, ""
 
 
 def _of_cfl(path):

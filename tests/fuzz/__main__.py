@@ -31,7 +31,6 @@ import tempfile
 import time
 
 import numpy as np
-
 from fuzz import mutate
 from fuzz.process import DEADLINE, FAILURES, Outcome, Worker, judge
 

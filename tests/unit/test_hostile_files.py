@@ -120,12 +120,12 @@ def test_archive_that_unpacks_to_gigabytes(tmp_path):
 
 def test_archive_with_a_member_that_is_no_array(tmp_path):
   path = tmp_path / "a.npz"
-  for name in ("image.npy", "other.npy"):
-    np.savez(path, target=IMAGES)
-    with zipfile.ZipFile(path, "a") as archive:
-      archive.writestr(name, b"\x93NUMPX" + bytes(200))
-    refused(read_npz, path, f"{name}, which is no array")
-    refused(volume_files.read_volume, path, f"{name}, which is no array")
+  np.savez(path, other=IMAGES)
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("image.npy", b"\x93NUMPX" + bytes(200))
+  refused(read_npz, path, "'image', which is no array")
+  refused(volume_files.read_volume, path, "'image', which is no array")
+  np.testing.assert_array_equal(volume_files.read_volume(path, key="other")[0], IMAGES)
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
