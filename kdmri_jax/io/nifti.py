@@ -16,6 +16,7 @@ from kdmri_jax.saving import replacing
 # The axes of a file that hold rows, columns and slices of [S, H, W].
 SLICES_LAST = (1, 2, 0)
 ENDINGS = (".nii", ".nii.gz")
+_GZIP = b"\x1f\x8b"  # the first bytes of compressed data
 
 
 def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray, Any]:
@@ -28,7 +29,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
 
   Args:
     path: a file of three dimensions, of two, or of more where those after the third
-      have one entry.
+      have one entry. Its content tells whether it is compressed, not its name.
     frame: index, from 0, along the fourth dimension of a file with four dimensions;
       None for other files.
 
@@ -42,7 +43,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
   nibabel = require("nibabel", "data", path, "a NIfTI file")
   with reading(path):
     image = _load(nibabel, path)
-    shape, packed = image.shape, path.suffix.lower() == ".gz"
+    shape, packed = image.shape, _is_packed(path)
     refuse_huge(path, shape, image.get_data_dtype().itemsize, compressed=packed)
     if packed:
       _verify(path)
@@ -115,11 +116,23 @@ def _content(nibabel, image, record, axes) -> bytes:
 
 
 def _load(nibabel, path):
-  """The image; `nibabel.load` does not find a file whose name ends in .Nii."""
+  """The image; `nibabel.load` trusts the ending of the name and its case."""
+  packed = _is_packed(path)
+  stream = gzip.open(path) if packed else path.open("rb")
+  with stream:
+    header = stream.read(nibabel.Nifti2Image.header_class.sizeof_hdr)
+  holder = nibabel.FileHolder(path)
+  if packed != (path.suffix.lower() == ".gz"):
+    holder.fileobj = gzip.open(path) if packed else path.open("rb")
   for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
-    if kind.path_maybe_image(path)[0]:
-      return kind.from_file_map({"image": nibabel.FileHolder(path)})
+    if kind.header_class.may_contain_header(header):
+      return kind.from_file_map({"image": holder})
   return nibabel.load(path)
+
+
+def _is_packed(path) -> bool:
+  with path.open("rb") as file:
+    return file.read(len(_GZIP)) == _GZIP
 
 
 def _codes(nibabel, image) -> tuple[str, ...]:
