@@ -59,7 +59,7 @@ def main(argv):
   from kdmri_jax import report
   from kdmri_jax.metrics import METRICS, resolve
   from kdmri_jax.report import tables
-  from kdmri_jax.saving import saving
+  from kdmri_jax.saving import make_folder, replacing
 
   out = _new_folder(_OUT.value) if _OUT.value else None
   with arguments_of("--"):
@@ -75,8 +75,9 @@ def main(argv):
   if left_out:
     print(f"{left_out} undefined or infinite values were omitted from the means.")
   if out:
-    with saving(out):
-      tables.write_tables(out, measured)
+    make_folder(out.parent)
+    with replacing(out) as folder:
+      tables.write_tables(folder, measured)
     print(f"tables: {out}")
 
 

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
 import h5py
@@ -18,7 +17,7 @@ from kdmri_jax.data.volume import ARRAYS, Volume, is_scaled, untouched
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import NO_HEADER, h5_array, opened, read_header, write_header
 from kdmri_jax.physics.masks import coverage
-from kdmri_jax.saving import saving
+from kdmri_jax.saving import make_folder, replacing
 
 _PEAK = "kspace_peak"  # to check a mask without reading all of k-space
 _MOST_PICTURES = 36
@@ -76,15 +75,10 @@ def write_folder(
     found = "existing files there"
     remedy = "Choose another folder; nothing was overwritten."
     raise UserError(out, found, "a folder that does not exist yet or is empty", remedy)
-  partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-  with saving(out):
-    try:
-      partial.mkdir(parents=True)
-      names = _write_all(items, partial, settings)
-      os.replace(partial, out)
-    finally:
-      shutil.rmtree(partial, ignore_errors=True)
-  return names
+  make_folder(out.parent)
+  with replacing(out) as partial:
+    partial.mkdir()
+    return _write_all(items, partial, settings)
 
 
 def _write_all(items, folder, settings):
