@@ -1,8 +1,8 @@
 """Measures reconstructed volumes against their targets.
 
-Reads two folders of files with equal names except for the ending (.h5, .nii, .nii.gz,
-.npz or .cfl); prints the table, and with --out writes the metrics of every volume and
-slice to CSV and JSON files:
+Reads two folders of files with equal names except for the ending (.h5, .hdf5, .nii,
+.nii.gz, .npz or .cfl); prints the table, and with --out writes the metrics of every
+volume and slice to CSV and JSON files:
 
   kdmri evaluate --target=data/validation --prediction=results/kd
   kdmri evaluate --target=data/validation \\

@@ -2,14 +2,16 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
 from kdmri_jax.io.h5 import IMAGE_KEYS, first_key, h5_array, opened, plain
 from kdmri_jax.io.nifti import read_nifti
-from kdmri_jax.io.numpy_files import opened_npz
+from kdmri_jax.io.numpy_files import npz_array, opened_npz
 from kdmri_jax.io.reading import split_name
 
 KEYS = ("reconstruction", *IMAGE_KEYS)
@@ -18,16 +20,22 @@ NPZ_KEYS = (*KEYS, "image")
 _REMEDY = "Make this file again, or remove it from the folder."
 
 
-def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+def find(
+  folder: str | os.PathLike, endings: Sequence[str] = ()
+) -> dict[str, pathlib.Path]:
   """The volumes of a folder: name without ending -> file.
+
+  Args:
+    folder: the folder; folders in it are not read.
+    endings: of the files; () for those of all formats that `read_volume` reads.
 
   Raises:
     UserError: there is no such folder, no volume in it, or two of one name.
   """
   folder, files = pathlib.Path(folder), {}
-  for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-    name, suffix = split_name(path)
-    if path.name[0] == "." or suffix not in _READERS or name.endswith(SENSITIVITIES):
+  for path in walk.files(folder, endings or tuple(_READERS), below=False):
+    name, _ = split_name(path)
+    if name.endswith(SENSITIVITIES):
       continue
     if name in files:
       found = f"{files[name].name} and {path.name}"
@@ -84,7 +92,7 @@ def _of_h5(path, key):
 def _of_npz(path, key):
   with opened_npz(path) as file:
     name = first_key(path, (key,) if key else NPZ_KEYS, file)
-    return file[name], name, ""
+    return npz_array(file, name), name, ""
 
 
 def _of_cfl(path):
@@ -101,6 +109,7 @@ def _of_cfl(path):
 
 _READERS = {
   ".h5": _of_h5,
+  ".hdf5": _of_h5,
   ".nii": lambda path, _: (read_nifti(path)[0], "the image", ""),
   ".nii.gz": lambda path, _: (read_nifti(path)[0], "the image", ""),
   ".npz": _of_npz,

@@ -6,6 +6,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import zipfile
 
 import h5py
 import nibabel
@@ -115,6 +116,16 @@ def test_archive_that_unpacks_to_gigabytes(tmp_path):
   np.savez_compressed(path, image=np.zeros((100, 1000, 1000), "u1"))
   refused(read_npz, path, "for an array of")
   refused(volume_files.read_volume, path, "for an array of")
+
+
+def test_archive_with_a_member_that_is_no_array(tmp_path):
+  path = tmp_path / "a.npz"
+  np.savez(path, other=IMAGES)
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("image.npy", b"\x93NUMPX" + bytes(200))
+  refused(read_npz, path, "'image', which is no array")
+  refused(volume_files.read_volume, path, "'image', which is no array")
+  np.testing.assert_array_equal(volume_files.read_volume(path, key="other")[0], IMAGES)
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
