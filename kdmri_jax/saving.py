@@ -99,6 +99,27 @@ def make_folder(path: str | os.PathLike) -> None:
       raise UserError(part, found, "a folder, or a new name", remedy) from None
 
 
+def new_folder(path: str | os.PathLike) -> pathlib.Path:
+  """The folder behind the links of a path, which a new one will replace as a whole.
+
+  Raises:
+    UserError: something is in it; or it cannot be replaced.
+  """
+  folder, found = pathlib.Path(os.path.realpath(path)), ""
+  with saving(folder):
+    if os.path.lexists(folder) and not folder.is_dir():
+      found = "a file"
+    elif folder.is_dir() and any(folder.iterdir()):
+      found = "a folder that is not empty"
+    elif folder.is_mount() or folder == pathlib.Path.cwd():
+      found = "the root of a disk, or the folder of this command"
+  if found:
+    expected = "a folder that does not exist yet or is empty"
+    remedy = "Choose another folder; nothing was overwritten."
+    raise UserError(path, found, expected, remedy)
+  return folder
+
+
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
   """Gives a temporary path that replaces `path`, a file or folder, after the block.

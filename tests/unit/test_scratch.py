@@ -12,7 +12,7 @@ import pytest
 from kdmri_jax import scratch
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.h5 import write_h5
-from kdmri_jax.saving import make_folder, replacing
+from kdmri_jax.saving import make_folder, new_folder, replacing
 from kdmri_jax.training import checkpoint
 from kdmri_jax.training.log import StageLog
 from kdmri_jax.training.workdir import WorkDir
@@ -251,6 +251,35 @@ class TestFolders:
     for path in (tmp_path / "here", tmp_path / "here" / "deep" / "er"):
       with pytest.raises(UserError, match=r"here: found a file; expected a folder"):
         make_folder(path)
+
+
+class TestNewFolders:
+  def test_the_folder_behind_a_link(self, tmp_path):
+    (tmp_path / "here").symlink_to("there")
+    assert new_folder(tmp_path / "here") == tmp_path / "there"
+    (tmp_path / "there").mkdir()
+    with replacing(new_folder(tmp_path / "here")) as fresh:
+      fresh.mkdir()
+      (fresh / "a").touch()
+    assert names(tmp_path / "here") == ["a"]
+
+  @pytest.mark.parametrize(
+    ("name", "found"),
+    [
+      ("loop", "a file"),
+      ("file", "a file"),
+      ("full", "a folder that is not empty"),
+      ("empty", "the root of a disk, or the folder of this command"),
+    ],
+  )
+  def test_others_are_refused(self, tmp_path, monkeypatch, name, found):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    (tmp_path / "full" / "x").mkdir(parents=True)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(UserError, match=f"{name}: found {found}; expected a folder"):
+      new_folder(tmp_path / name)
 
 
 def test_two_starts_in_one_folder(tmp_path):

@@ -24,7 +24,7 @@ from kdmri_jax.io.h5 import (
   write_header,
 )
 from kdmri_jax.physics.masks import coverage
-from kdmri_jax.saving import make_folder, replacing
+from kdmri_jax.saving import make_folder, new_folder, replacing
 
 _PEAK = "kspace_peak"  # to check a mask without reading all of k-space
 _MOST_PICTURES = 36
@@ -77,11 +77,7 @@ def write_folder(
   Raises:
     UserError: `out` is not empty, names collide, or the disk is full.
   """
-  out = out.expanduser().resolve()
-  if out.exists() and (not out.is_dir() or any(out.iterdir())):
-    found = "existing files there"
-    remedy = "Choose another folder; nothing was overwritten."
-    raise UserError(out, found, "a folder that does not exist yet or is empty", remedy)
+  out = new_folder(out.expanduser())
   make_folder(out.parent)
   with replacing(out) as partial:
     partial.mkdir()
