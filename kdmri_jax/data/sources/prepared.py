@@ -109,7 +109,7 @@ def _write_all(items, folder, settings):
 
 
 def _h5_bytes(volume: Volume) -> memoryview:
-  buffer, known = io.BytesIO(), digests.add(volume).digests
+  buffer, known = io.BytesIO(), volume.with_digests().digests
   with h5py.File(buffer, "w") as file:
     for key, array in volume.arrays.items():
       file[key] = array
