@@ -175,6 +175,9 @@ def mask(ending):
       save_h5(path, mask=np.fft.fftshift(array)[0])
     elif ending == "cfl":
       scan_files.save_cfl(path, np.fft.fftshift(array).astype(np.complex64))
+    elif ending == "4.mat":
+      more = scipy.sparse.csc_matrix(array.astype(float))
+      scipy.io.savemat(path, {"other": more, "mask": array}, format="4")
     elif ending == "7.3.mat":
       _save_mat_73(path, mask=array.astype(float))
     else:

@@ -147,6 +147,7 @@ READERS: dict[str, Reader] = {
   "mask mat": Reader(files.mask("mat"), {"mask": _mask()}, 2),
   "mask mat packed": Reader(files.mask("packed.mat"), {"mask": _mask()}),
   "mask mat sparse": Reader(files.mask("sparse.mat"), {"mask": _mask()}, 2),
+  "mask mat 4": Reader(files.mask("4.mat"), {"mask": _mask()}, 0.5),
   "mask mat 7.3": Reader(files.mask("7.3.mat"), {"mask": _mask()}),
   "mask h5": Reader(files.mask("h5"), {"mask": _mask(size=(12, 10))}),
   "mask cfl": Reader(files.mask("cfl"), {"mask": _mask()}, 0.5),

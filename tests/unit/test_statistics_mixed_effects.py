@@ -49,9 +49,10 @@ def test_a_balanced_design_gives_the_paired_means_and_their_error():
 def dense(values, models, subjects, regions):
   """Differences, their errors and deviance of REML, by the whole covariance."""
   names = list(dict.fromkeys(models))
-  fixed = np.stack([models == name for name in names], axis=1) @ np.vstack(
-    [np.ones(len(names)), np.eye(len(names))[1:]]
-  ).T
+  fixed = (
+    np.stack([models == name for name in names], axis=1)
+    @ np.vstack([np.ones(len(names)), np.eye(len(names))[1:]]).T
+  )
   owner = np.equal.outer(subjects, subjects)
   unit = owner & np.equal.outer(regions, regions)
 
@@ -66,7 +67,10 @@ def dense(values, models, subjects, regions):
     deviance += left @ inverse @ left
     return effects, np.sqrt(np.diag(np.linalg.inv(information))), deviance
 
-  single = len(np.unique(subjects)) in (1, len(set(zip(subjects, regions, strict=True))))
+  single = len(np.unique(subjects)) in (
+    1,
+    len(set(zip(subjects, regions, strict=True))),
+  )
 
   def cost(free):  # unit and owner cannot be told apart: the owner's level is left out
     return solve([*free, 0.0] if single else free)[2]
