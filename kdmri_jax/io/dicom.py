@@ -3,12 +3,12 @@
 import contextlib
 import dataclasses
 import hashlib
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading, refuse_huge
 from kdmri_jax.optional import require
@@ -208,7 +208,7 @@ def _header(path, kind, dataset):
     colours="" if colours == "1 x MONOCHROME2" else colours,
     mosaic="MOSAIC" in _texts(dataset.get("ImageType")),
     syntax=dataset.file_meta.TransferSyntaxUID.name,
-    attributes=json.loads(json.dumps(attributes, default=list)),
+    attributes=json_text.plain(attributes),
     frames=tuple(_frames(path, dataset)),
   )
 

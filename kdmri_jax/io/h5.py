@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from kdmri_jax.saving import replacing
 
 IMAGE_KEYS = ("target", "volfs", "reconstruction_rss", "reconstruction_esc")
 _HEADER = "ismrmrd_header"
+_CHECKSUM = "kdmri_jax_crc32"  # attribute of datasets that `write_h5` wrote
 
 
 class RawHeader(NamedTuple):
@@ -44,8 +46,9 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
 
   Raises:
     UserError: it is damaged, a part of it is in another file (an external link, an
-      external storage, a virtual dataset), or a dataset has far fewer bytes in the
-      file than it claims. Also for any exception in the block, see `reading`.
+      external storage, a virtual dataset), a dataset has far fewer bytes in the file
+      than it claims, or the file has changed since `write_h5` wrote it. Also for any
+      exception in the block, see `reading`.
   """
   with reading(path), h5py.File(path) as file:
     links: list[tuple[str, Any]] = []
@@ -56,6 +59,12 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
     file.visititems(lambda *pair: parts.append(pair))
     for name, part in parts:
       _refuse_part(path, name, part)
+    known = {part.attrs[_CHECKSUM] for _, part in parts if _CHECKSUM in part.attrs}
+    if known and known != {_checksum(file, parts)}:
+      found = "content that is not what kdmri_jax wrote"
+      remedy = "Restore it from a backup, or make it again. Where you have changed it "
+      remedy += f"yourself, delete the attribute {_CHECKSUM!r} of its datasets."
+      raise UserError(path, found, "the content of its checksum", remedy)
     yield file
 
 
@@ -193,6 +202,8 @@ def write_h5(
 ) -> None:
   """Writes arrays and the header of raw data completely, or not at all.
 
+  Each array has a checksum of all content among its attributes; `opened` compares it.
+
   Raises:
     UserError: the file cannot be written.
   """
@@ -200,6 +211,24 @@ def write_h5(
     for key, array in arrays.items():
       file[key] = array
     write_header(file, header)
+    checksum = _checksum(file, file.items())
+    for key in arrays:
+      file[key].attrs[_CHECKSUM] = checksum
+
+
+def _checksum(file: h5py.File, parts: Iterable[tuple[str, Any]]) -> str:
+  """Checksum of a file's attributes, and of the names and contents of its parts."""
+  found = 0
+  for name, part in [("", file), *sorted(parts, key=lambda pair: pair[0])]:
+    head = [name, sorted(_attributes(part).items())]
+    rows: Iterable[Any] = ()
+    if isinstance(part, h5py.Dataset):
+      head += [part.shape, str(part.dtype)]
+      rows = part if part.shape else [part[()]]
+    found = zlib.crc32(repr(head).encode(errors="backslashreplace"), found)
+    for row in rows:
+      found = zlib.crc32(np.ascontiguousarray(row).tobytes(), found)
+  return f"{found:08x}"
 
 
 def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
@@ -220,7 +249,11 @@ def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
     found = f"{_HEADER!r} that is not text"
     expected = "the XML text of an ISMRMRD header"
     raise UserError(path, found, expected, "Check that the file is one of fastMRI.")
-  return RawHeader(text, {name: plain(value) for name, value in group.attrs.items()})
+  return RawHeader(text, _attributes(group))
+
+
+def _attributes(part: h5py.Group | h5py.Dataset) -> dict[str, Any]:
+  return {key: plain(part.attrs[key]) for key in part.attrs if key != _CHECKSUM}
 
 
 def write_header(group: h5py.Group, header: RawHeader) -> None:
