@@ -10,7 +10,7 @@ from kdmri_jax.data.source import only
 from kdmri_jax.data.sources import SOURCES, find_source
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.reading import split_name
+from kdmri_jax.io.reading import refuse_missing, split_name
 
 _ANY_SIZE = 2**40
 _KNOWN = ", ".join(source.files for source in SOURCES.values() if source.files)
@@ -46,6 +46,7 @@ def read(
     UserError: it cannot be read, or holds several volumes.
   """
   path = path.expanduser()
+  refuse_missing(path)
   if not path.exists():
     raise UserError(path, "no such file or folder", _KNOWN)
   source = source or source_of(path, config.source)

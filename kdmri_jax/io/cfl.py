@@ -8,6 +8,7 @@ import re
 import numpy as np
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.reading import reading
 from kdmri_jax.saving import replacing
 
@@ -33,7 +34,7 @@ def read_cfl(path: str | os.PathLike) -> np.memmap:
 
   Source: BART's description of its data format.
   """
-  header, data = pair(path)
+  header, data = map(walk.present, pair(path))
   shape = _shape(header)
   size = math.prod(shape) * _TYPE.itemsize
   with reading(data):
@@ -87,7 +88,7 @@ def image_in_bart_order(image: np.ndarray, along: int = 13) -> np.ndarray:
 def pair(path: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
   """NAME.hdr and NAME.cfl, from either of them or from NAME."""
   path = pathlib.Path(path)
-  name = path.name.removesuffix(".hdr").removesuffix(".cfl")
+  name = re.sub(r"(\.cfl)?(\.hdr)?$", "", path.name, flags=re.IGNORECASE)
   return path.with_name(f"{name}.hdr"), path.with_name(f"{name}.cfl")
 
 

@@ -14,6 +14,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading, refuse_huge, refuse_memory
 from kdmri_jax.saving import replacing
 
+ENDINGS = (".h5", ".hdf5")
 IMAGE_KEYS = ("target", "volfs", "reconstruction_rss", "reconstruction_esc")
 _HEADER = "ismrmrd_header"
 _CHECKSUM = "kdmri_jax_crc32"  # attribute of datasets that `write_h5` wrote

@@ -15,6 +15,7 @@ from kdmri_jax.saving import replacing
 
 # The axes of a file that hold rows, columns and slices of [S, H, W].
 SLICES_LAST = (1, 2, 0)
+ENDINGS = (".nii", ".nii.gz")
 
 
 def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray, Any]:
@@ -40,7 +41,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
   """
   nibabel = require("nibabel", "data", path, "a NIfTI file")
   with reading(path):
-    image = nibabel.load(path)
+    image = _load(nibabel, path)
     shape, packed = image.shape, path.suffix.lower() == ".gz"
     refuse_huge(path, shape, image.get_data_dtype().itemsize, compressed=packed)
     if packed:
@@ -96,8 +97,8 @@ def write_nifti(
 
 def _content(nibabel, image, record, axes) -> bytes:
   original = str(record.get("file", ""))
-  if original.endswith((".nii", ".nii.gz")):
-    model = nibabel.load(original)
+  if original.lower().endswith(ENDINGS):
+    model = _load(nibabel, pathlib.Path(original))
     array = image.transpose(axes)
     if math.prod(model.shape) == array.size:
       array = array.reshape(model.shape)  # add axes with one entry
@@ -111,6 +112,14 @@ def _content(nibabel, image, record, axes) -> bytes:
   if "affine" in record:
     result.set_sform(np.array(record["affine"]), code="scanner")
   return result.to_bytes()
+
+
+def _load(nibabel, path):
+  """The image; `nibabel.load` does not find a file whose name ends in .Nii."""
+  for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+    if kind.path_maybe_image(path)[0]:
+      return kind.from_file_map({"image": nibabel.FileHolder(path)})
+  return nibabel.load(path)
 
 
 def _codes(nibabel, image) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from kdmri_jax.errors import UserError
 
 _MEBIBYTE = 1 << 20
 HARMLESS = 64 * _MEBIBYTE  # bytes below which a claim needs no proof in the file
+_POINTER = 1024  # bytes that a pointer file of git-annex or Git LFS has at most
 MOST_COMPRESSED = 200  # times that compressed images of a scanner may grow
 
 
@@ -44,8 +45,10 @@ def refuse_special(path: str | os.PathLike) -> None:
   """Refuses a pipe, a socket or a device, which may block or never end.
 
   Raises:
-    UserError: the path is one of these; a file, a folder or no path at all passes.
+    UserError: the path is one of these, or as `refuse_missing`; a file, a folder or no
+      path at all passes.
   """
+  refuse_missing(path)
   try:
     mode = os.stat(path).st_mode
   except (OSError, ValueError):
@@ -55,6 +58,32 @@ def refuse_special(path: str | os.PathLike) -> None:
     found = kinds.get(stat.S_IFMT(mode), "a device")
     remedy = "Write its content into a file, and name that."
     raise UserError(path, found, "a regular file", remedy)
+
+
+def refuse_missing(path: str | os.PathLike) -> None:
+  """Refuses a link to nothing, and what git-annex or Git LFS put in a file's place.
+
+  Raises:
+    UserError: the path is one of these; the remedy fetches the content.
+  """
+  path = pathlib.Path(path)
+  found = content = ""
+  with contextlib.suppress(OSError, ValueError):
+    if path.is_symlink() and not os.path.exists(path):
+      content = os.readlink(path)
+      found = f"a link to {content}, where no file is found"
+    elif path.is_file() and path.stat().st_size <= _POINTER:
+      content = path.read_bytes()[:_POINTER].decode(errors="replace")
+      if content.startswith(("/annex/objects/", "version https://git-lfs")):
+        found = "a pointer to content that has not been fetched"
+  if not found:
+    return
+  remedy = "Restore what it points to, or remove the link."
+  if "annex/objects/" in content:
+    remedy = f"Fetch its content with: git annex get {path.name} (or datalad get)."
+  elif found.startswith("a pointer"):
+    remedy = "Fetch its content with: git lfs pull."
+  raise UserError(path, found, "the file itself", remedy)
 
 
 def refuse_huge(

@@ -121,6 +121,8 @@ def checked(
   if prediction.shape != target.shape:
     found = f"shape {prediction.shape} beside a target of shape {target.shape}"
     remedy = "Compare each reconstruction with its own volume, with the same crop."
+    if sorted(prediction.shape) == sorted(target.shape):
+      remedy = "Its axes are in another order: transpose one of the two."
     raise ArgumentError("prediction", found, "the same shape", remedy)
   shape = target.shape[-2:]
   largest = max(metrics.values(), key=lambda metric: metric.window)

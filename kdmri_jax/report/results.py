@@ -10,6 +10,7 @@ import numpy as np
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import arguments_of
 from kdmri_jax.inference import reconstruct
+from kdmri_jax.io.volume_files import RESULT
 from kdmri_jax.metrics import Metric, resolve
 from kdmri_jax.report import example_slice, tables
 from kdmri_jax.training.experiment import Experiment
@@ -75,7 +76,8 @@ def measure(
   if len(finished) == 1:
     measured = {name: next(iter(paths.values())) for name, paths in measured.items()}
   targets, metrics = first.workdir.path / "targets", metrics_of(first)
-  return tables.evaluate_folders(targets, measured, metrics=metrics), images[0]
+  pairs = tables.pairs(targets, measured, target_key="target", prediction_key=RESULT)
+  return tables.evaluate(pairs, metrics), images[0]
 
 
 def owners(finished: Sequence[Finished]) -> dict[str, list[Experiment]]:

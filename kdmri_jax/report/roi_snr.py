@@ -8,7 +8,7 @@ import numpy as np
 
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError, arguments_of
-from kdmri_jax.io.volume_files import read_volume
+from kdmri_jax.io.volume_files import PREDICTION, read_volume
 from kdmri_jax.metrics import roi_snr
 from kdmri_jax.metrics.roi_snr import Roi
 from kdmri_jax.report import roi_file
@@ -78,7 +78,7 @@ def measure(
   """
 
   def target(name):
-    return read_volume(target_dir / f"{name}.h5")[0]
+    return read_volume(target_dir / f"{name}.h5").images
 
   regions = _regions(choice, evaluated, target)
   subjects = {volume.name: volume.subject for volume in evaluated.volumes}
@@ -111,7 +111,7 @@ def _values(folders, regions) -> np.ndarray:
   for folder in folders.values():
     ratios = []
     for name, each in regions.items():
-      volume = read_volume(folder / f"{name}.h5")[0]
+      volume = read_volume(folder / f"{name}.h5", PREDICTION).images
       ratios += [roi_snr.snr(volume, roi) for roi in each]
     found.append(ratios)
   return np.mean(found, axis=0)

@@ -1,8 +1,9 @@
 """Tables of metrics: one record per volume and one per slice, for every model.
 
 A record is a dict: model, seed (of the training, where there are several), volume
-(file name without ending), subject, protocol, the metrics by name, `empty_slices`
-(volumes) or `slice` (slices, from 0).
+(file name without ending), subject, protocol, the metrics by name, and of volumes
+`empty_slices`, `target_key` and `prediction_key` (the arrays that were read), of slices
+`slice` (from 0).
 Undefined values are NaN here and null in JSON files, empty in CSV files. Infinite ones
 are "inf" or "-inf" in both.
 """
@@ -12,7 +13,7 @@ import io
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from kdmri_jax import json_text
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.io import volume_files
+from kdmri_jax.io.volume_files import PREDICTION, TARGET, StoredVolume, read_volume
 from kdmri_jax.metrics import METRICS, Metric, quality
 from kdmri_jax.saving import replacing
 
@@ -43,22 +45,37 @@ class Tables(NamedTuple):
     return self.volumes + self.slices
 
 
+class Pair(NamedTuple):
+  """One reconstructed volume and its target.
+
+  Attributes:
+    label: model, seed where there are several, volume and subject.
+    file: of the reconstruction.
+    target: the target.
+    prediction: the reconstruction.
+  """
+
+  label: dict[str, Any]
+  file: pathlib.Path
+  target: StoredVolume
+  prediction: StoredVolume
+
+
 def evaluate_folders(
   target_dir: str | os.PathLike,
   prediction_dirs: Mapping[str, str | os.PathLike],
   *,
-  key: str = "",
+  target_key: str = "",
+  prediction_key: str = "",
   metrics: Mapping[str, Metric] = METRICS,
 ) -> Tables:
   """Measures every reconstructed volume of every model.
 
   Args:
-    target_dir: folder of the fully sampled volumes, see `volume_files`.
-    prediction_dirs: model name -> folder of files named like the targets, with any
-      ending; or for every model a dict seed -> folder, with the seed None where no
-      training was needed. Then every record has its "seed".
-    key: array to read from every h5 and npz file; "" takes the first of
-      `volume_files.KEYS` present.
+    target_dir: see `pairs`.
+    prediction_dirs: see `pairs`.
+    target_key: see `pairs`.
+    prediction_key: see `pairs`.
     metrics: name -> metric.
 
   Returns:
@@ -66,21 +83,59 @@ def evaluate_folders(
     ending if there is none.
 
   Raises:
-    UserError: a folder is missing or empty, a file lacks its counterpart, cannot
-      be read, holds NaN or another shape, or has no signal.
+    UserError: as `pairs` and `metrics.all`.
+  """
+  found = pairs(
+    target_dir, prediction_dirs, target_key=target_key, prediction_key=prediction_key
+  )
+  return evaluate(found, metrics)
+
+
+def pairs(
+  target_dir: str | os.PathLike,
+  prediction_dirs: Mapping[str, str | os.PathLike],
+  *,
+  target_key: str = "",
+  prediction_key: str = "",
+) -> Iterator[Pair]:
+  """Reads every target and its reconstructions, one volume at a time.
+
+  Args:
+    target_dir: folder of the fully sampled volumes, see `volume_files`.
+    prediction_dirs: model name -> folder of files named like the targets, with any
+      ending; or for every model a dict seed -> folder, with the seed None where no
+      training was needed. Then every record has its "seed".
+    target_key: array of the target in h5 and npz files; "" see `read_volume`.
+    prediction_key: array of the reconstruction, likewise.
+
+  Raises:
+    UserError: a folder is missing or empty, a file lacks its counterpart, or cannot be
+      read, see `read_volume`.
   """
   targets, models = volume_files.find(target_dir), []
   for label, folder in _labelled(prediction_dirs):
     files = volume_files.find(folder)
     _same_names(target_dir, targets, folder, files)
     models.append((label, files))
-  tables = Tables([], [], metrics)
   for name, path in targets.items():
-    target, subject = volume_files.read_volume(path, key=key)
+    target = read_volume(path, TARGET, key=target_key)
     for label, files in models:
-      prediction, _ = volume_files.read_volume(files[name], key=key)
-      label = {**label, "volume": name, "subject": subject or name}
-      add_volume(tables, label, target, prediction, where=files[name])
+      prediction = read_volume(files[name], PREDICTION, key=prediction_key)
+      label = {**label, "volume": name, "subject": target.subject or name}
+      yield Pair(label, files[name], target, prediction)
+
+
+def evaluate(found: Iterable[Pair], metrics: Mapping[str, Metric] = METRICS) -> Tables:
+  """Measures pairs of volumes.
+
+  Raises:
+    UserError: as `metrics.all`.
+  """
+  tables = Tables([], [], metrics)
+  for label, file, target, prediction in found:
+    keys = {"target_key": target.key, "prediction_key": prediction.key}
+    images = target.images, prediction.images
+    add_volume(tables, label, *images, where=file, more=keys)
   return tables
 
 
@@ -99,6 +154,7 @@ def add_volume(
   prediction: np.ndarray,
   *,
   where: object,
+  more: Mapping[str, str] = {},
 ) -> None:
   """Measures one volume and appends its records.
 
@@ -108,6 +164,7 @@ def add_volume(
     target: fully sampled magnitude, [S, H, W].
     prediction: reconstruction, [S, H, W].
     where: the name of the pair in error messages.
+    more: further entries of the volume's record.
 
   Raises:
     UserError: as `metrics.all`.
@@ -117,7 +174,7 @@ def add_volume(
   empty = quality.empty_slices(target)
   for protocol, found in measured.items():
     head = {**label, "protocol": protocol}
-    tables.volumes.append({**head, **found.volume, "empty_slices": empty})
+    tables.volumes.append({**head, **found.volume, "empty_slices": empty, **more})
     for index in range(len(target)):
       values = {name: float(column[index]) for name, column in found.slices.items()}
       tables.slices.append({**head, "slice": index, **values})

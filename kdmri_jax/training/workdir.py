@@ -16,8 +16,8 @@ from kdmri_jax.saving import saving
 from kdmri_jax.training import records
 from kdmri_jax.training.stage_folder import StageFolder
 
-# Location and names of the data; digests identify the data.
-_FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule)")
+# Location and names of the data, and sentences; digests identify the data.
+_FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule|notes)")
 
 FORMAT = 2  # of work directories; changes when a version cannot read earlier ones
 _FORMAT_FILE = "workdir.json"

@@ -6,6 +6,7 @@ import pathlib
 import struct
 import subprocess
 import sys
+import zipfile
 
 import h5py
 import nibabel
@@ -20,7 +21,7 @@ from kdmri_jax.inference.load import read_shapes
 from kdmri_jax.interop import torch_file
 from kdmri_jax.io import h5, volume_files
 from kdmri_jax.io.cfl import read_cfl
-from kdmri_jax.io.mat import read_mat
+from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.training import log, records
@@ -48,9 +49,54 @@ def test_sparse_matrix_of_matlab(tmp_path):
   for wrong in (8, -1, 10**6):
     matrix.indices[3] = wrong
     scipy.io.savemat(path, {"mask": matrix})
-    refused(lambda p: read_mat(p, "mask"), path, "cannot be read")
+    refused(lambda p: read_mat(p, "mask"), path, "entries outside")
+  matrix = scipy.sparse.csc_matrix(np.eye(8))
+  for place, wrong, found in ((2, 9, "columns"), (0, 1, "columns"), (8, 9, "outside")):
+    matrix.indptr[:] = range(9)
+    matrix.indptr[place] = wrong
+    scipy.io.savemat(path, {"mask": matrix})
+    refused(lambda p: read_mat(p, "mask"), path, found)
   scipy.io.savemat(path, {"mask": scipy.sparse.csc_matrix((10**5, 10**5))})
   refused(lambda p: read_mat(p, "mask"), path, "100000 x 100000 values")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_matlab_files_are_read_as_scipy_reads_them(tmp_path, packed):
+  path, rng = tmp_path / "a.mat", np.random.default_rng(0)
+  for kind in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "f4", "f8", "c8", "c16"):
+    for shape in ((3, 4), (2, 3, 5), (0, 3)):
+      array = (50 * rng.normal(size=shape)).astype(kind)
+      array = array + array.dtype.type(1j) if kind[0] == "c" else array
+      others = {"text": "abc", "cells": np.array([1, "a"], object), "more": {"x": 1}}
+      scipy.io.savemat(path, {"a": array} | others, do_compression=packed)
+      (found,), expected = read_mat(path, "a"), scipy.io.loadmat(path)["a"]
+      assert found.dtype == expected.dtype
+      np.testing.assert_array_equal(found, expected)
+    assert contents(path) == "a (0, 3), cells (1, 2), more (1, 1), text (1, 3)"
+    refused(lambda p: read_mat(p, "text"), path, "no array 'text'")
+  for kind in ("f8", "c16"):
+    matrix = scipy.sparse.random(30, 20, 0.2, "csc", kind, rng=rng)
+    scipy.io.savemat(path, {"a": matrix}, do_compression=packed)
+    np.testing.assert_array_equal(read_mat(path, "a")[0], matrix.toarray())
+
+
+def test_matlab_file_of_a_machine_with_the_other_byte_order(tmp_path):
+  path, tag = tmp_path / "a.mat", struct.Struct(">II").pack
+  flags, sizes = tag(6, 8) + tag(6, 0), tag(5, 8) + tag(2, 3)
+  values = tag(9, 48) + np.arange(6, dtype=">f8").tobytes()
+  body = flags + sizes + struct.pack(">HHs3x", 1, 1, b"a") + values
+  path.write_bytes(
+    b"MATLAB 5.0 MAT-file".ljust(124) + b"\1\0MI" + tag(14, len(body)) + body
+  )
+  np.testing.assert_array_equal(read_mat(path, "a")[0], [[0, 2, 4], [1, 3, 5]])
+
+
+def test_matlab_file_of_version_4(tmp_path):
+  path, matrix = tmp_path / "a.mat", scipy.sparse.random(9, 8, 0.3, rng=0)
+  scipy.io.savemat(path, {"a": IMAGES[0], "b": matrix}, format="4")
+  first, second = read_mat(path, "a", "b")
+  np.testing.assert_array_equal(first, IMAGES[0])
+  np.testing.assert_array_equal(second, matrix.toarray())
 
 
 @pytest.mark.parametrize("opcode", [b"r" + struct.pack("<I", 2**28), b"p99999999\n"])
@@ -115,6 +161,16 @@ def test_archive_that_unpacks_to_gigabytes(tmp_path):
   np.savez_compressed(path, image=np.zeros((100, 1000, 1000), "u1"))
   refused(read_npz, path, "for an array of")
   refused(volume_files.read_volume, path, "for an array of")
+
+
+def test_archive_with_a_member_that_is_no_array(tmp_path):
+  path = tmp_path / "a.npz"
+  np.savez(path, other=IMAGES)
+  with zipfile.ZipFile(path, "a") as archive:
+    archive.writestr("image.npy", b"\x93NUMPX" + bytes(200))
+  refused(read_npz, path, "'image', which is no array")
+  refused(volume_files.read_volume, path, "'image', which is no array")
+  np.testing.assert_array_equal(volume_files.read_volume(path, key="other")[0], IMAGES)
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
@@ -213,10 +269,10 @@ def test_path_that_the_encoding_of_the_terminal_lacks(tmp_path):
   folder = tmp_path / "hürde"
   folder.mkdir()
   with h5py.File(folder / "a.h5", "w") as file:
-    file["target"] = IMAGES
+    file["target"], file["reconstruction"] = IMAGES, IMAGES[:, ::-1]
   changes = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
   done = run(
     f"evaluate --target={folder} --prediction=ö={folder} --out={folder}/ä", **changes
   )
   assert done.returncode == 0, done.stderr
-  assert "1.0000" in done.stdout
+  assert "protocol kdmri" in done.stdout

@@ -64,6 +64,8 @@ def test_a_record_for_each_model_volume_slice_and_protocol(folders):
       "protocol": protocol,
       **expected,
       "empty_slices": 0,
+      "target_key": "target",
+      "prediction_key": "reconstruction",
     } in found.volumes
     slices = metrics.per_slice(target, prediction, protocol)
     values = {name: column[2] for name, column in slices.items()}
@@ -74,22 +76,29 @@ def test_the_original_layout_is_turned(folders):
   target = read(folders / "target/a.h5", "target")
   expected = evaluate(folders)
   write_volume(folders / "target/a.h5", target.transpose(1, 2, 0), "volfs")
-  assert evaluate(folders) == expected
+  found = evaluate(folders)
+  for record in found.volumes:
+    assert record.pop("target_key") == (
+      "volfs" if record["volume"] == "a" else "target"
+    )
+  for record in expected.volumes:
+    del record["target_key"]
+  assert found == expected
 
 
 def test_single_images_and_complex_values(tmp_path):
   image = np.random.default_rng(0).random((9, 11))
   write_volume(tmp_path / "knee.h5", image * np.exp(0.3j), "volfs")
-  volume, subject = volume_files.read_volume(tmp_path / "knee.h5")
-  np.testing.assert_allclose(volume, image[None])
-  assert subject == ""
+  stored = volume_files.read_volume(tmp_path / "knee.h5")
+  np.testing.assert_allclose(stored.images, image[None])
+  assert (stored.subject, stored.key, stored.is_complex) == ("", "volfs", True)
 
 
 def test_a_named_key_is_read(folders):
   for path in folders.glob("*/*.h5"):
     with h5py.File(path, "a") as file:
       file["other"] = np.random.default_rng(1).random((2, 8, 8))
-  found = evaluate(folders, key="other")
+  found = evaluate(folders, target_key="other", prediction_key="other")
   assert all(np.isinf(record["psnr"]) for record in found.volumes)
 
 
@@ -106,7 +115,7 @@ def spoil_key(folders):
 
 def spoil_shape(folders):
   write_volume(folders / "kd/b.h5", np.ones((3, 10, 12)))
-  return r"kd/b.h5: prediction: found shape \(3, 10, 12\)"
+  return r"kd/b.h5: prediction: found shape \(3, 10, 12\).* axes are in another order"
 
 
 def spoil_nan(folders):

@@ -12,7 +12,8 @@ from kdmri_jax.data.measured import RawScan, Sensitivities
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
+from kdmri_jax.io import walk
+from kdmri_jax.io.cfl import SENSITIVITIES, pair, read_cfl
 from kdmri_jax.physics import coils
 
 _MOSTLY = 2 / 3
@@ -73,7 +74,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
     UserError: a damaged file, another dimension in use, non-Cartesian k-space, slices
       that were sampled differently, or missing or unfitting sensitivities.
   """
-  path = path.with_suffix(".cfl")
+  path = walk.present(pair(path)[1])
   if config.contrast not in ("kspace", "image"):
     found = f"{config.contrast!r} for {path}, which does not tell what it holds"
     raise ArgumentError("contrast", found, "'kspace' or 'image'")
@@ -96,7 +97,7 @@ def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
   if config.contrast != "image" and along != _READOUT:
     details["phase_encode_axis"] = 1
   stack = _stack(_image_along_readout(data) if along == _READOUT else data, along)
-  file = path.with_name(f"{path.stem}{SENSITIVITIES}.cfl")
+  file = walk.present(path.with_name(f"{path.stem}{SENSITIVITIES}.cfl"))
 
   def read_maps():
     maps, _ = _five_dimensions(file)

@@ -14,6 +14,7 @@ from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
 from kdmri_jax.data.source import Scan, Source, no_single_file, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.dicom import DicomHeader, Frame, is_dicom, read_header, read_pixels
 
 NOTE = (
@@ -46,8 +47,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = root_folder(config)
   series, others = {}, collections.Counter()
-  for path in sorted(path for path in root.rglob("*") if path.is_file()):
-    header = None if path.name.startswith(".") else read_header(path)
+  for path in walk.files(root):
+    header = read_header(path)
     if header and header.series:
       series.setdefault(header.series, []).append(header)
     elif header:
@@ -226,7 +227,7 @@ def _towards(direction) -> str:
 def recognise(path: pathlib.Path) -> bool:
   """Whether a file is DICOM, or a folder holds such a file."""
   if path.is_dir():
-    return any(map(recognise, filter(pathlib.Path.is_file, sorted(path.rglob("*")))))
+    return any(map(is_dicom, filter(pathlib.Path.is_file, walk.files(path))))
   return is_dicom(path)
 
 

@@ -11,7 +11,8 @@ from kdmri_jax.data.source import FILE, Source
 from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.h5 import h5_array, opened
+from kdmri_jax.io import walk
+from kdmri_jax.io.h5 import ENDINGS, h5_array, opened
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -46,9 +47,9 @@ def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
   """The h5 files of one split, 2 before 10; none where the split has no folder."""
   if not folder.is_dir():
     return []
-  files = list((folder / f"acc_{tag}").glob("[!.]*.h5"))
+  files = walk.files(folder / f"acc_{tag}", ENDINGS, below=False)
   if not files:
-    names = sorted(path.name for path in folder.glob("acc_*"))
+    names = [path.name for path in walk.folders(folder)]
     found = f"no h5 file there (beside it: {', '.join(names) or 'nothing'})"
     remedy = "Name an acceleration_tag that the data has, such as 4x."
     raise UserError(folder / f"acc_{tag}", found, "files N.h5", remedy)

@@ -16,7 +16,14 @@ from kdmri_jax.data.source import FILE, SUBJECT, Source
 from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import ARRAYS, Volume, is_scaled, untouched
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.h5 import NO_HEADER, h5_array, opened, read_header, write_header
+from kdmri_jax.io.h5 import (
+  ENDINGS,
+  NO_HEADER,
+  h5_array,
+  opened,
+  read_header,
+  write_header,
+)
 from kdmri_jax.physics.masks import coverage
 from kdmri_jax.saving import saving
 
@@ -43,7 +50,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = folders.root_folder(config)
   holding = "volumes written by `kdmri prepare`"
-  paths = folders.files_of(root, [".h5"], holding, below=False)
+  paths = folders.files_of(root, ENDINGS, holding, below=False)
   paths = [path for path in paths if folders.wanted(config, path.stem)]
   stay = sum(map(_bytes, paths)) > config.memory_mb * 2**20
   if stay:
@@ -112,7 +119,7 @@ def _write_all(items, folder, settings):
 
 
 def _h5_bytes(volume: Volume) -> memoryview:
-  buffer, known = io.BytesIO(), digests.add(volume).digests
+  buffer, known = io.BytesIO(), volume.with_digests().digests
   with h5py.File(buffer, "w") as file:
     for key, array in volume.arrays.items():
       file[key] = array
