@@ -49,7 +49,7 @@ def number(value: Any) -> float:
 def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
   """The record in JSON's types, with a checksum of its content."""
   found = plain(record)
-  return found | {_CHECKSUM: _checksum(found)}
+  return found | {_CHECKSUM: checksum(found)}
 
 
 def unsealed(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,13 +59,13 @@ def unsealed(record: Mapping[str, Any]) -> dict[str, Any]:
     ValueError: the content is not that of the checksum.
   """
   found = dict(record)
-  if _CHECKSUM in found and found.pop(_CHECKSUM) != _checksum(found):
+  if _CHECKSUM in found and found.pop(_CHECKSUM) != checksum(found):
     raise ValueError("its content has changed since it was written")
   return found
 
 
-def _checksum(value: Mapping[str, Any]) -> str:
-  """Checksum of the value itself: white space in its file does not count."""
+def checksum(value: Any) -> str:
+  """CRC-32 of a value as JSON."""
   return f"{zlib.crc32(dumps(value).encode()):08x}"
 
 

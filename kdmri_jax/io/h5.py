@@ -3,13 +3,13 @@
 import contextlib
 import os
 import pathlib
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading, refuse_huge, refuse_memory
 from kdmri_jax.saving import replacing
@@ -17,7 +17,7 @@ from kdmri_jax.saving import replacing
 ENDINGS = (".h5", ".hdf5")
 IMAGE_KEYS = ("target", "volfs", "reconstruction_rss", "reconstruction_esc")
 _HEADER = "ismrmrd_header"
-_CHECKSUM = "kdmri_jax_crc32"  # attribute of datasets that `write_h5` wrote
+_CHECKSUM = "kdmri_jax_crc32"  # attribute of files that `write_h5` wrote
 
 
 class RawHeader(NamedTuple):
@@ -48,8 +48,8 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
   Raises:
     UserError: it is damaged, a part of it is in another file (an external link, an
       external storage, a virtual dataset), a dataset has far fewer bytes in the file
-      than it claims, or the file has changed since `write_h5` wrote it. Also for any
-      exception in the block, see `reading`.
+      than it claims, or attributes have changed since `write_h5` wrote them. Also for
+      any exception in the block, see `reading`.
   """
   with reading(path), h5py.File(path) as file:
     links: list[tuple[str, Any]] = []
@@ -60,12 +60,15 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
     file.visititems(lambda *pair: parts.append(pair))
     for name, part in parts:
       _refuse_part(path, name, part)
-    known = {part.attrs[_CHECKSUM] for _, part in parts if _CHECKSUM in part.attrs}
-    if known and known != {_checksum(file, parts)}:
-      found = "content that is not what kdmri_jax wrote"
-      remedy = "Restore it from a backup, or make it again. Where you have changed it "
-      remedy += f"yourself, delete the attribute {_CHECKSUM!r} of its datasets."
-      raise UserError(path, found, "the content of its checksum", remedy)
+    if _CHECKSUM in file.attrs:
+      known = str(file.attrs[_CHECKSUM])
+      if known != _checksum(file, json_text.loads(known)["of"]):
+        found = "attributes or a header that are not those that were written"
+        remedy = (
+          "Restore it from a backup, or make it again. Where you have changed it "
+        )
+        remedy += f"yourself, delete its attribute {_CHECKSUM!r}."
+        raise UserError(path, found, "the attributes of its checksum", remedy)
     yield file
 
 
@@ -203,33 +206,34 @@ def write_h5(
 ) -> None:
   """Writes arrays and the header of raw data completely, or not at all.
 
-  Each array has a checksum of all content among its attributes; `opened` compares it.
+  HDF5 compares what it reads with checksums: of arrays (the filter fletcher32; an array
+  that is lost is NaN) and of its own structures (which version 1.8 introduced). What it
+  leaves out are texts, so the attributes have a checksum, which `opened` compares.
 
   Raises:
     UserError: the file cannot be written.
   """
-  with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+  versions = "v108", "v108"
+  with (
+    replacing(path) as temporary,
+    h5py.File(temporary, "w", libver=versions) as file,
+  ):
     for key, array in arrays.items():
-      file[key] = array
+      whole = array.shape if array.ndim < 3 else (1, *array.shape[1:])
+      fill = array.dtype.type(np.nan) if array.dtype.kind in "fc" else None
+      file.create_dataset(
+        key, data=array, chunks=whole, fletcher32=True, fillvalue=fill
+      )
     write_header(file, header)
-    checksum = _checksum(file, file.items())
-    for key in arrays:
-      file[key].attrs[_CHECKSUM] = checksum
+    file.attrs[_CHECKSUM] = _checksum(file, list(file.attrs))
 
 
-def _checksum(file: h5py.File, parts: Iterable[tuple[str, Any]]) -> str:
-  """Checksum of a file's attributes, and of the names and contents of its parts."""
-  found = 0
-  for name, part in [("", file), *sorted(parts, key=lambda pair: pair[0])]:
-    head = [name, sorted(_attributes(part).items())]
-    rows: Iterable[Any] = ()
-    if isinstance(part, h5py.Dataset):
-      head += [part.shape, str(part.dtype)]
-      rows = part if part.shape else [part[()]]
-    found = zlib.crc32(repr(head).encode(errors="backslashreplace"), found)
-    for row in rows:
-      found = zlib.crc32(np.ascontiguousarray(row).tobytes(), found)
-  return f"{found:08x}"
+def _checksum(file: h5py.File, names: Iterable[str]) -> str:
+  """The names of attributes, and a checksum of their values and the header's text."""
+  values = {name: plain(file.attrs.get(name)) for name in names}
+  if _HEADER in file:
+    values[_HEADER] = plain(file[_HEADER][()])
+  return json_text.dumps({"of": list(names), "crc32": json_text.checksum(values)})
 
 
 def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
@@ -250,11 +254,8 @@ def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
     found = f"{_HEADER!r} that is not text"
     expected = "the XML text of an ISMRMRD header"
     raise UserError(path, found, expected, "Check that the file is one of fastMRI.")
-  return RawHeader(text, _attributes(group))
-
-
-def _attributes(part: h5py.Group | h5py.Dataset) -> dict[str, Any]:
-  return {key: plain(part.attrs[key]) for key in part.attrs if key != _CHECKSUM}
+  names = [name for name in group.attrs if name != _CHECKSUM]
+  return RawHeader(text, {name: plain(group.attrs[name]) for name in names})
 
 
 def write_header(group: h5py.Group, header: RawHeader) -> None:

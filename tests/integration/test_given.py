@@ -360,7 +360,7 @@ class TestFiles:
     config = sweep_config(given=file)
     config.models.teacher.update(convolutions=4, lam=3.0)
     found = refused("another network", config, tmp_path)
-    assert "convolutions: 5 there, 4 here" in found and "lam: inf there" in found
+    assert "convolutions: 5 there, 4 here" in found and "lam: 'inf' there" in found
 
   def test_a_run_s_stage_of_another_network(self, sweep, tmp_path):
     config = sweep_config(given=sweep[0] / "alpha25" / "kd")
