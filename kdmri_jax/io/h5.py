@@ -17,7 +17,7 @@ from kdmri_jax.saving import replacing
 ENDINGS = (".h5", ".hdf5")
 IMAGE_KEYS = ("target", "volfs", "reconstruction_rss", "reconstruction_esc")
 _HEADER = "ismrmrd_header"
-_CHECKSUM = "kdmri_jax_crc32"  # attribute of files that `write_h5` wrote
+_CHECKSUMS = "kdmri_jax_crc32"  # attribute of datasets that `write_h5` wrote
 
 
 class RawHeader(NamedTuple):
@@ -60,15 +60,8 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
     file.visititems(lambda *pair: parts.append(pair))
     for name, part in parts:
       _refuse_part(path, name, part)
-    if _CHECKSUM in file.attrs:
-      known = str(file.attrs[_CHECKSUM])
-      if known != _checksum(file, json_text.loads(known)["of"]):
-        found = "attributes or a header that are not those that were written"
-        remedy = (
-          "Restore it from a backup, or make it again. Where you have changed it "
-        )
-        remedy += f"yourself, delete its attribute {_CHECKSUM!r}."
-        raise UserError(path, found, "the attributes of its checksum", remedy)
+    for _, part in parts:
+      _refuse_changed(path, file, part)
     yield file
 
 
@@ -99,6 +92,14 @@ def _refuse_part(path, name, part) -> None:
         compressed=part.chunks is not None or not stored,  # or never written
         at_once=False,
       )
+
+
+def _refuse_changed(path, file, part) -> None:
+  for name, known in json_text.loads(part.attrs.get(_CHECKSUMS, "{}")).items():
+    if name in {*file, *file.attrs} and _checksum(file, name) != known:
+      remedy = "Restore the file from a backup, or make it again. If you changed it "
+      remedy += f"yourself, delete {_CHECKSUMS!r} of the dataset {part.name!r}."
+      raise UserError(path, f"{name!r} changed", "what kdmri_jax wrote there", remedy)
 
 
 def _refuse_elsewhere(path, found: str) -> None:
@@ -207,8 +208,8 @@ def write_h5(
   """Writes arrays and the header of raw data completely, or not at all.
 
   HDF5 compares what it reads with checksums: of arrays (the filter fletcher32; an array
-  that is lost is NaN) and of its own structures (which version 1.8 introduced). What it
-  leaves out are texts, so the attributes have a checksum, which `opened` compares.
+  that is lost is NaN) and of its own structures (since its version 1.8). It has none of
+  texts, so each array has those of attributes and header, which `opened` compares.
 
   Raises:
     UserError: the file cannot be written.
@@ -225,15 +226,16 @@ def write_h5(
         key, data=array, chunks=whole, fletcher32=True, fillvalue=fill
       )
     write_header(file, header)
-    file.attrs[_CHECKSUM] = _checksum(file, list(file.attrs))
+    texts = [*file.attrs, *(file.keys() - arrays.keys())]
+    checksums = {name: _checksum(file, name) for name in texts}
+    for key in arrays:
+      file[key].attrs[_CHECKSUMS] = json_text.dumps(checksums)
 
 
-def _checksum(file: h5py.File, names: Iterable[str]) -> str:
-  """The names of attributes, and a checksum of their values and the header's text."""
-  values = {name: plain(file.attrs.get(name)) for name in names}
-  if _HEADER in file:
-    values[_HEADER] = plain(file[_HEADER][()])
-  return json_text.dumps({"of": list(names), "crc32": json_text.checksum(values)})
+def _checksum(file: h5py.File, name: str) -> str:
+  """Checksum of an attribute, or of the header's text."""
+  value = file.attrs[name] if name in file.attrs else file[name][()]
+  return json_text.checksum(plain(value))
 
 
 def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
@@ -254,8 +256,7 @@ def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:
     found = f"{_HEADER!r} that is not text"
     expected = "the XML text of an ISMRMRD header"
     raise UserError(path, found, expected, "Check that the file is one of fastMRI.")
-  names = [name for name in group.attrs if name != _CHECKSUM]
-  return RawHeader(text, {name: plain(group.attrs[name]) for name in names})
+  return RawHeader(text, {name: plain(value) for name, value in group.attrs.items()})
 
 
 def write_header(group: h5py.Group, header: RawHeader) -> None:
