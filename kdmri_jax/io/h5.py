@@ -208,13 +208,13 @@ def write_h5(
   """Writes arrays and the header of raw data completely, or not at all.
 
   HDF5 compares what it reads with checksums: of arrays (the filter fletcher32; an array
-  that is lost is NaN) and of its own structures (since its version 1.8). It has none of
+  that is lost is NaN) and of its own structures (since its version 1.10). It has none of
   texts, so each array has those of attributes and header, which `opened` compares.
 
   Raises:
     UserError: the file cannot be written.
   """
-  versions = "v108", "v108"
+  versions = "v110", "v110"
   with (
     replacing(path) as temporary,
     h5py.File(temporary, "w", libver=versions) as file,
