@@ -207,9 +207,9 @@ def write_h5(
 ) -> None:
   """Writes arrays and the header of raw data completely, or not at all.
 
-  HDF5 compares what it reads with checksums: of arrays (the filter fletcher32; an array
-  that is lost is NaN) and of its own structures (since its version 1.10). It has none of
-  texts, so each array has those of attributes and header, which `opened` compares.
+  HDF5 compares what it reads with checksums: of arrays (the filter fletcher32) and of
+  its own structures (since version 1.10). It has none of texts, so each array has those
+  of attributes and header, which `opened` compares.
 
   Raises:
     UserError: the file cannot be written.
@@ -220,11 +220,8 @@ def write_h5(
     h5py.File(temporary, "w", libver=versions) as file,
   ):
     for key, array in arrays.items():
-      whole = array.shape if array.ndim < 3 else (1, *array.shape[1:])
-      fill = array.dtype.type(np.nan) if array.dtype.kind in "fc" else None
-      file.create_dataset(
-        key, data=array, chunks=whole, fletcher32=True, fillvalue=fill
-      )
+      chunk = array.shape if array.ndim < 3 else (1, *array.shape[1:])
+      file.create_dataset(key, data=array, chunks=chunk, fletcher32=True)
     write_header(file, header)
     texts = [*file.attrs, *(file.keys() - arrays.keys())]
     checksums = {name: _checksum(file, name) for name in texts}

@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +13,9 @@ from absl import logging
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
 
-from kdmri_jax import json_text
+from kdmri_jax import json_text, scratch
 from kdmri_jax.io.reading import reading
-from kdmri_jax.saving import replacing, saving
+from kdmri_jax.saving import make_folder, replacing, saving
 
 NEGLIGIBLE = 1e-3  # share of the gradient below which a term gets a warning
 
@@ -116,7 +117,10 @@ class StageLog:
       logging.warning(message, *values)
 
   def _append(self, entry: dict) -> None:
-    with saving(self._path), self._path.open("a") as file:
+    with (
+      saving(self._path),
+      open(self._path, "a", opener=scratch.without_links) as file,
+    ):
       file.write(json_text.dumps(json_text.sealed(entry)) + "\n")
 
   def image(self, panel: np.ndarray, step: int) -> None:
@@ -135,9 +139,12 @@ class _Board:
 
   def __init__(self, directory: pathlib.Path, step: int):
     self._directory = directory
+    make_folder(directory)
     with saving(directory):
-      directory.mkdir(parents=True, exist_ok=True)
-      self._writer = event_file_writer.EventsWriter(str(directory / "events"))
+      # Its own ending, as a second start within a second would have the same name.
+      self._writer = event_file_writer.EventsWriter(
+        str(directory / "events"), f".{secrets.token_hex(8)}"
+      )
     # TensorBoard drops entries of an earlier run after this step.
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self.write(step + 1, session_log=start)

@@ -25,6 +25,7 @@ ORDER = (
     "optional",
     "json_text",
     "memory",
+    "scratch",
     "saving",
     "xla_flags",
     "protocols",

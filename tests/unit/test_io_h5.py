@@ -46,15 +46,6 @@ def test_a_flipped_bit_is_refused(path, part):
   assert read > 30
 
 
-@pytest.mark.parametrize("dtype", ["float32", "complex64", "int16"])
-def test_an_array_that_is_lost_is_not_zero(tmp_path, dtype):
-  """Where the address of a slice is damaged, HDF5 gives what was never written."""
-  h5.write_h5(tmp_path / "a.h5", {"target": IMAGES.astype(dtype)})
-  with h5py.File(tmp_path / "a.h5") as file:
-    assert np.isnan(file["target"].fillvalue) == (dtype != "int16")
-    assert file["target"].fletcher32
-
-
 def test_changes_on_purpose_are_read(path):
   with h5py.File(path, "a") as file:
     file["reconstruction"][0] = 7
