@@ -89,10 +89,9 @@ def main(argv):
 
   from kdmri_jax.benchmark import epochs, race, scaling, table
   from kdmri_jax.benchmark.worker import Worker, WorkerError, running
-  from kdmri_jax.saving import replacing, saving
+  from kdmri_jax.saving import make_folder, replacing
 
-  with saving(out):
-    out.mkdir(parents=True, exist_ok=True)
+  make_folder(out)
   settings = config.to_dict(experiment)
   parts, texts = {"results": []}, {}
 

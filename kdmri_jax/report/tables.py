@@ -22,7 +22,9 @@ from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.io import volume_files
 from kdmri_jax.io.volume_files import PREDICTION, TARGET, StoredVolume, read_volume
 from kdmri_jax.metrics import METRICS, Metric, quality
-from kdmri_jax.saving import replacing
+from kdmri_jax.saving import make_folder, replacing
+
+FILES = ("volumes.csv", "volumes.json", "slices.csv", "slices.json")
 
 
 class Tables(NamedTuple):
@@ -199,9 +201,9 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def write_tables(folder: str | os.PathLike, tables: Tables) -> list[pathlib.Path]:
-  """Writes volumes.csv, volumes.json, slices.csv and slices.json; their paths."""
+  """Writes the `FILES`, volumes.csv and the others; returns their paths."""
   folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
+  make_folder(folder)
   paths = []
   for name, records in (("volumes", tables.volumes), ("slices", tables.slices)):
     write_csv(folder / f"{name}.csv", records)

@@ -6,7 +6,6 @@ import importlib
 import os
 import pathlib
 import platform
-import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 
 import kdmri_jax
 from kdmri_jax import config as config_lib
-from kdmri_jax import report
+from kdmri_jax import report, scratch
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError, arguments_of
@@ -24,6 +23,7 @@ from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.report import (
   example_slice,
+  files,
   gradient_audit,
   results,
   roi_snr,
@@ -31,7 +31,7 @@ from kdmri_jax.report import (
   training_cost,
 )
 from kdmri_jax.report.results import Finished
-from kdmri_jax.saving import saving
+from kdmri_jax.saving import make_folder, saving
 from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import GivenOutputs
@@ -73,10 +73,15 @@ def check(pipeline: Experiment) -> None:
     with arguments_of(f"{volume.name}: "):
       quality.checked(target, target, metrics)
   roi_snr.check(pipeline.config.evaluation.rois, evaluated)
-  for folder in (workdir / "targets", workdir / "report"):
-    with saving(folder):
-      if folder.exists():
-        tempfile.TemporaryFile(dir=folder).close()
+  tasks = pipeline.config.all_tasks
+  reports = [dataclasses.replace(pipeline.workdir, task=t).report for t in tasks]
+  for folder in (workdir / "targets", *reports):
+    if os.path.lexists(folder):
+      make_folder(folder)  # refuses a file, and a link that leads nowhere
+      with saving(folder), scratch.folder_in(folder):
+        pass
+  for folder in reports:
+    files.check_folder(folder)
 
 
 def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
@@ -167,8 +172,7 @@ def _write_report(finished: list[Finished]) -> Report:
     timing=_timing(pipeline, params),
   )
   analysis = report.analyse(inputs)
-  with saving(workdir.report):
-    path = report.write(workdir.report, inputs, analysis=analysis)
+  path = report.write(workdir.report, inputs, analysis=analysis)
   table = report.format_table(analysis["rows"], measured.metrics)
   return Report(path, table, "\n".join(analysis["answer"]))
 

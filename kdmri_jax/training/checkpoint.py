@@ -5,7 +5,9 @@ its best weights. It is complete before the previous one is removed.
 """
 
 import dataclasses
+import os
 import pathlib
+import shutil
 from typing import Any
 
 import jax
@@ -13,7 +15,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.saving import require_space, saving
+from kdmri_jax.saving import make_folder, require_space, saving
 from kdmri_jax.training import records
 from kdmri_jax.training.step import TrainState
 
@@ -23,6 +25,10 @@ logging.get_absl_logger().addFilter(
 )
 
 _OVERHEAD = 2**20  # bytes of Orbax's own files
+_ITEMS = ("latest", "best", "progress", "branches")
+_UNFINISHED = ".orbax-checkpoint-tmp"  # ending of the folder of what is being written
+_PARTS = {*_ITEMS, *(f"{name}{_UNFINISHED}" for name in _ITEMS)}
+_PARTS |= {"_CHECKPOINT_METADATA", "commit_success.txt"}
 
 
 @dataclasses.dataclass
@@ -73,14 +79,23 @@ class Checkpoints:
   Args:
     directory: their folder; created when missing, unless `read_only`.
     read_only: True to read only, also while another process trains here.
+
+  Raises:
+    UserError: the folder cannot be written, or a link is in it.
   """
 
   def __init__(self, directory: pathlib.Path, *, read_only: bool = False):
     self._directory = directory.absolute()
+    if not read_only:
+      make_folder(self._directory)
+      # Orbax empties the folders that it removes, also where a link leads.
+      if links := [path for path in directory.iterdir() if path.is_symlink()]:
+        expected, remedy = "the checkpoints themselves", "Remove the link."
+        raise UserError(links[0], "a symbolic link", expected, remedy)
     with saving(self._directory):
       self._manager = ocp.CheckpointManager(
         self._directory,
-        item_names=("latest", "best", "progress", "branches"),
+        item_names=_ITEMS,
         options=ocp.CheckpointManagerOptions(
           max_to_keep=None if read_only else 1,
           create=not read_only,
@@ -169,6 +184,27 @@ class Checkpoints:
     expected = "an intact checkpoint of this network"
     remedy = "Remove this folder to train the stage again."
     return UserError(self._directory, found, expected, remedy)
+
+
+def sweep(directory: pathlib.Path) -> None:
+  """Removes what a killed process left of a checkpoint that it wrote or removed.
+
+  Args:
+    directory: the folder of a stage's checkpoints; nobody else writes there now.
+  """
+  known = [
+    path
+    for path in directory.glob("[0-9]*")
+    if path.is_dir() and not path.is_symlink() and {*os.listdir(path)} <= _PARTS
+  ]
+  steps = [path for path in known if path.name.isdecimal()]
+  newest = max(steps, key=lambda path: int(path.name), default=None)
+  is_whole = newest and (newest / "progress").is_dir()
+  for path in known:
+    if path.name.endswith(_UNFINISHED) or (
+      is_whole and path in steps and path != newest
+    ):
+      shutil.rmtree(path, ignore_errors=True)
 
 
 def _items(snapshot: Snapshot) -> dict[str, Any]:

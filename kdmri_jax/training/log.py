@@ -3,6 +3,7 @@
 import contextlib
 import json
 import pathlib
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,8 +14,9 @@ from absl import logging
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
 
+from kdmri_jax import scratch
 from kdmri_jax.io.reading import reading
-from kdmri_jax.saving import replacing, saving
+from kdmri_jax.saving import make_folder, replacing, saving
 
 NEGLIGIBLE = 1e-3  # share of the gradient below which a term gets a warning
 
@@ -110,7 +112,10 @@ class StageLog:
       logging.warning(message, *values)
 
   def _append(self, entry: dict) -> None:
-    with saving(self._path), self._path.open("a") as file:
+    with (
+      saving(self._path),
+      open(self._path, "a", opener=scratch.without_links) as file,
+    ):
       file.write(json.dumps(entry) + "\n")
 
   def image(self, panel: np.ndarray, step: int) -> None:
@@ -129,9 +134,12 @@ class _Board:
 
   def __init__(self, directory: pathlib.Path, step: int):
     self._directory = directory
+    make_folder(directory)
     with saving(directory):
-      directory.mkdir(parents=True, exist_ok=True)
-      self._writer = event_file_writer.EventsWriter(str(directory / "events"))
+      # Its own ending, as a second start within a second would have the same name.
+      self._writer = event_file_writer.EventsWriter(
+        str(directory / "events"), f".{secrets.token_hex(8)}"
+      )
     # TensorBoard drops entries of an earlier run after this step.
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self.write(step + 1, session_log=start)

@@ -15,7 +15,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import refuse_special
-from kdmri_jax.saving import replacing, saving
+from kdmri_jax.saving import make_folder, replacing
 
 # The keys of an experiment and of the data's record that a stage's weights depend on.
 _SETTINGS = ("batch_size", "teacher_cache_type", "vgg_weights", "augment")
@@ -55,8 +55,7 @@ def write(path: pathlib.Path, value: Any) -> None:
   Raises:
     UserError: it cannot be written; the file is then as it was.
   """
-  with saving(path.parent):
-    path.parent.mkdir(parents=True, exist_ok=True)
+  make_folder(path.parent)
   with replacing(path) as temporary:
     temporary.write_text(json.dumps(value, indent=2) + "\n")
 

@@ -8,16 +8,16 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from kdmri_jax import __version__
+from kdmri_jax import __version__, scratch
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.saving import saving
-from kdmri_jax.training import records
+from kdmri_jax.saving import make_folder, saving
+from kdmri_jax.training import checkpoint, records
 from kdmri_jax.training.stage_folder import StageFolder
 
-# Location and names of the data; digests identify the data.
-_FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule)")
+# Location and names of the data, and sentences; digests identify the data.
+_FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule|notes)")
 
 FORMAT = 2  # of work directories; changes when a version cannot read earlier ones
 _FORMAT_FILE = "workdir.json"
@@ -62,19 +62,25 @@ class WorkDir:
   def locked(self) -> Iterator[None]:
     """Locks the folder for this process; the system releases it even after a crash.
 
+    What killed processes left in it is removed.
+
     Raises:
       UserError: another process works here, or the folder cannot be written.
     """
-    with saving(self.path):
-      self.path.mkdir(parents=True, exist_ok=True)
-      lock = (self.path / ".lock").open("w")
-    with lock:
-      try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        found, expected = "another process that uses this folder", "no other process"
-        remedy = "Wait for it, or choose another --workdir."
-        raise UserError(self.path, found, expected, remedy) from None
+    make_folder(self.path)
+    path = self.path / ".lock"
+    with contextlib.ExitStack() as stack:
+      with saving(path):
+        lock = stack.enter_context(open(path, "a", opener=scratch.without_links))
+        try:
+          fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+          found, expected = "another process that uses this folder", "no other process"
+          remedy = "Wait for it, or choose another --workdir."
+          raise UserError(self.path, found, expected, remedy) from None
+      scratch.sweep_below(self.path)
+      for folder in self.path.glob("seed_*/*/checkpoints"):
+        checkpoint.sweep(folder)
       yield
 
   def digest(self, name: str) -> str:

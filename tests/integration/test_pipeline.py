@@ -14,7 +14,6 @@ from helpers.tiny import make, run_file, tiny_config, train
 from tensorboardX.proto import event_pb2
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 from kdmri_jax.physics.masks import recipes
 from kdmri_jax.report import write_reports
@@ -164,7 +163,7 @@ class TestFinishedRun:
     )
 
     def use(volume):
-      volume = digests.add(dataclasses.replace(volume, digests={}))
+      volume = dataclasses.replace(volume, digests={}).with_digests()
       train_set = dataclasses.replace(pipeline.dataset.train, volumes=(volume, *others))
       pipeline.dataset = dataclasses.replace(pipeline.dataset, train=train_set)
 

@@ -24,6 +24,7 @@ ORDER = (
     "lookup",
     "optional",
     "memory",
+    "scratch",
     "saving",
     "xla_flags",
     "protocols",

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
 import h5py
@@ -25,7 +24,7 @@ from kdmri_jax.io.h5 import (
   write_header,
 )
 from kdmri_jax.physics.masks import coverage
-from kdmri_jax.saving import saving
+from kdmri_jax.saving import make_folder, new_folder, replacing
 
 _PEAK = "kspace_peak"  # to check a mask without reading all of k-space
 _MOST_PICTURES = 36
@@ -78,20 +77,11 @@ def write_folder(
   Raises:
     UserError: `out` is not empty, names collide, or the disk is full.
   """
-  out = out.expanduser().resolve()
-  if out.exists() and (not out.is_dir() or any(out.iterdir())):
-    found = "existing files there"
-    remedy = "Choose another folder; nothing was overwritten."
-    raise UserError(out, found, "a folder that does not exist yet or is empty", remedy)
-  partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-  with saving(out):
-    try:
-      partial.mkdir(parents=True)
-      names = _write_all(items, partial, settings)
-      os.replace(partial, out)
-    finally:
-      shutil.rmtree(partial, ignore_errors=True)
-  return names
+  out = new_folder(out.expanduser())
+  make_folder(out.parent)
+  with replacing(out) as partial:
+    partial.mkdir()
+    return _write_all(items, partial, settings)
 
 
 def _write_all(items, folder, settings):
@@ -119,7 +109,7 @@ def _write_all(items, folder, settings):
 
 
 def _h5_bytes(volume: Volume) -> memoryview:
-  buffer, known = io.BytesIO(), digests.add(volume).digests
+  buffer, known = io.BytesIO(), volume.with_digests().digests
   with h5py.File(buffer, "w") as file:
     for key, array in volume.arrays.items():
       file[key] = array
