@@ -75,6 +75,10 @@ class _Process:
       self._process.stdin.flush()
     return self._process.stdout.readline()
 
+  def has_ended(self) -> bool:
+    """Whether something ended the process while it had nothing to do."""
+    return self._process.poll() is not None
+
   def close(self) -> int:
     """Ends the process; returns its exit status."""
     with contextlib.suppress(BrokenPipeError):
@@ -98,6 +102,8 @@ def _ask(path) -> list[str] | None:
   """What is wrong with a file: found, expected and remedy."""
   if _processes and _processes[0].owner != os.getpid():
     _processes.clear()  # this process was forked from the owner
+  if _processes and _processes[0].has_ended():
+    _processes.pop().close()
   if not _processes:
     _processes.append(_Process())
   if line := _processes[0].ask(os.path.abspath(path)):
