@@ -89,6 +89,13 @@ def mean_sd(moments: dict, metric: Metric) -> str:
   return text
 
 
+def spread(moments: dict, decimals: int, scale: float = 1.0) -> str:
+  """Likewise, with these decimals, of values that are multiplied by `scale`."""
+  found = [moments["mean"], moments["sd"]]
+  texts = [f"{scale * value:.{decimals}f}" for value in found if value is not None]
+  return " ± ".join(texts) or ABSENT
+
+
 def interval(pair: dict, metric: Metric) -> str:
   """The 95% interval of a - b in brackets; a dash where there is none."""
   if pair["ci95"] is None:

@@ -63,8 +63,7 @@ def check(pipeline: Experiment) -> None:
 
   Raises:
     UserError: a metric is unknown; an image cannot be measured; regions of interest
-      cannot be used, or their statistics are not installed; an earlier report cannot be
-      replaced.
+      cannot be used; an earlier report cannot be replaced.
   """
   metrics = results.metrics_of(pipeline)
   evaluated, workdir = pipeline.dataset.test, pipeline.workdir.path
@@ -208,11 +207,11 @@ def _check_alike(pipelines):
 
 
 def _snr(finished: list[Finished]):
-  """SNR in regions, where the config asks for it and two networks can be compared."""
+  """SNR in regions, where the config asks for it."""
   pipeline, folders = finished[0].pipeline, results.folders(finished)
   roles, targets = pipeline.config.evaluation, pipeline.workdir.path / "targets"
   reference = roles.control or roles.student
-  if not roles.rois or reference not in folders:
+  if not roles.rois:
     return None
   return roi_snr.measure(roles.rois, pipeline.dataset.test, targets, folders, reference)
 
