@@ -49,9 +49,9 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
   Raises:
     UserError: it is damaged, a part of it is in another file (an external link, an
       external storage, a virtual dataset), a dataset has far fewer bytes in the file
-      than it claims, the HDF5 library does not survive it, see `h5_check`, or attributes
-      have changed since `write_h5` wrote them. Also for any exception in the block, see
-      `reading`.
+      than it claims, the HDF5 library does not survive it, see `h5_check`, or
+      attributes have changed since `write_h5` wrote them. Also for any exception in the
+      block, see `reading`.
   """
   with reading(path):
     h5_check.check(path)
