@@ -71,9 +71,9 @@ def main(argv):
   from kdmri_jax import report
   from kdmri_jax.metrics import METRICS, resolve
   from kdmri_jax.report import mismatch, tables
-  from kdmri_jax.saving import saving
+  from kdmri_jax.saving import make_folder, new_folder, replacing
 
-  out = _new_folder(_OUT.value) if _OUT.value else None
+  out = new_folder(_OUT.value) if _OUT.value else None
   with arguments_of("--"):
     metrics = METRICS if _METRICS.value is None else resolve(_METRICS.value)
   folders, signs = _named_folders(_PREDICTION.value), mismatch.Signs()
@@ -98,8 +98,9 @@ def main(argv):
   for sentence in signs.sentences():
     print(f"caution: {sentence}")
   if out:
-    with saving(out):
-      tables.write_tables(out, measured)
+    make_folder(out.parent)
+    with replacing(out) as fresh:
+      tables.write_tables(fresh, measured)
     print(f"tables: {out}")
 
 
@@ -139,18 +140,6 @@ def _refuse_equal(folder, read):
     "--target_key, --prediction_key."
   )
   raise UserError(folder, found, expected, remedy)
-
-
-def _new_folder(value):
-  folder = pathlib.Path(value)
-  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-    raise UserError(
-      folder,
-      "a folder that is not empty" if folder.is_dir() else "a file",
-      "a new or empty folder, so that nothing is overwritten",
-      "Choose another --out.",
-    )
-  return folder
 
 
 if __name__ == "__main__":

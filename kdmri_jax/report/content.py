@@ -1,8 +1,8 @@
 """The report's sections, from the results to the details."""
 
-import json
 from collections.abc import Collection
 
+from kdmri_jax import json_text
 from kdmri_jax.data.source import SUBJECT
 from kdmri_jax.data.split import plural
 from kdmri_jax.report import blocks, comparisons, networks, signal, speed, wording
@@ -10,7 +10,6 @@ from kdmri_jax.report.blocks import Document, Picture, Section
 from kdmri_jax.report.figures import colours
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.rows import cells, count, further, main
-from kdmri_jax.report.tables import plain
 
 _MANY = 12
 
@@ -205,7 +204,7 @@ def _files(inputs):
   return [
     blocks.Links(links),
     blocks.Facts(_facts(inputs.environment)),
-    blocks.Folded("Configuration", json.dumps(plain(inputs.config), indent=2)),
+    blocks.Folded("Configuration", json_text.dumps(inputs.config, indent=2)),
   ]
 
 

@@ -6,7 +6,6 @@ import importlib
 import os
 import pathlib
 import platform
-import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import numpy as np
 
 import kdmri_jax
 from kdmri_jax import config as config_lib
-from kdmri_jax import report
+from kdmri_jax import report, scratch
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError, arguments_of
@@ -24,6 +23,7 @@ from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.report import (
   example_slice,
+  files,
   gradient_audit,
   results,
   roi_snr,
@@ -31,7 +31,7 @@ from kdmri_jax.report import (
   training_cost,
 )
 from kdmri_jax.report.results import Finished
-from kdmri_jax.saving import saving
+from kdmri_jax.saving import make_folder, saving
 from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import GivenOutputs
@@ -63,8 +63,7 @@ def check(pipeline: Experiment) -> None:
 
   Raises:
     UserError: a metric is unknown; an image cannot be measured; regions of interest
-      cannot be used, or their statistics are not installed; an earlier report cannot be
-      replaced.
+      cannot be used; an earlier report cannot be replaced.
   """
   metrics = results.metrics_of(pipeline)
   evaluated, workdir = pipeline.dataset.test, pipeline.workdir.path
@@ -73,10 +72,15 @@ def check(pipeline: Experiment) -> None:
     with arguments_of(f"{volume.name}: "):
       quality.checked(target, target, metrics)
   roi_snr.check(pipeline.config.evaluation.rois, evaluated)
-  for folder in (workdir / "targets", workdir / "report"):
-    with saving(folder):
-      if folder.exists():
-        tempfile.TemporaryFile(dir=folder).close()
+  tasks = pipeline.config.all_tasks
+  reports = [dataclasses.replace(pipeline.workdir, task=t).report for t in tasks]
+  for folder in (workdir / "targets", *reports):
+    if os.path.lexists(folder):
+      make_folder(folder)  # refuses a file, and a link that leads nowhere
+      with saving(folder), scratch.folder_in(folder):
+        pass
+  for folder in reports:
+    files.check_folder(folder)
 
 
 def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
@@ -167,8 +171,7 @@ def _write_report(finished: list[Finished]) -> Report:
     timing=_timing(pipeline, params),
   )
   analysis = report.analyse(inputs)
-  with saving(workdir.report):
-    path = report.write(workdir.report, inputs, analysis=analysis)
+  path = report.write(workdir.report, inputs, analysis=analysis)
   table = report.format_table(analysis["rows"], measured.metrics)
   return Report(path, table, "\n".join(analysis["answer"]))
 
@@ -204,11 +207,11 @@ def _check_alike(pipelines):
 
 
 def _snr(finished: list[Finished]):
-  """SNR in regions, where the config asks for it and two networks can be compared."""
+  """SNR in regions, where the config asks for it."""
   pipeline, folders = finished[0].pipeline, results.folders(finished)
   roles, targets = pipeline.config.evaluation, pipeline.workdir.path / "targets"
   reference = roles.control or roles.student
-  if not roles.rois or reference not in folders:
+  if not roles.rois:
     return None
   return roi_snr.measure(roles.rois, pipeline.dataset.test, targets, folders, reference)
 
@@ -237,7 +240,7 @@ def _origin(pipelines: Sequence[Experiment], name: str) -> str:
 
 
 def _notes(finished: list[Finished]) -> list[str]:
-  """Notes on stages that are given."""
+  """Notes on stages that are given, and on logs that are damaged."""
   pipeline = finished[0].pipeline
   left_out = [
     f"The outputs that are given as {name} do not cover the evaluated volumes: it is "
@@ -246,6 +249,14 @@ def _notes(finished: list[Finished]) -> list[str]:
     if isinstance(given, GivenOutputs) and not given.covers(pipeline.dataset.test)
   ]
   notes = [note for each in finished for note in each.pipeline.given_notes()]
+  for each in (each.pipeline for each in finished):
+    for name in each.config.pipeline:
+      path = each.workdir.stage(name) / "metrics.jsonl"
+      if damaged := log.damaged(path):
+        notes.append(
+          f"Lines of {path} are damaged and left out of the learning curves and the "
+          f"gradients: {damaged}."
+        )
   return [*left_out, *notes]
 
 

@@ -72,7 +72,7 @@ def test_an_empty_folder_is_filled_and_another_is_left_alone(tmp_path):
   out.mkdir()
   prepare(config(), out)
   before = {path: path.read_bytes() for path in out.iterdir()}
-  with pytest.raises(UserError, match=r"out: found existing files there"):
+  with pytest.raises(UserError, match=r"out: found a folder that is not empty"):
     prepare(config(), out)
   assert {path: path.read_bytes() for path in out.iterdir()} == before
 

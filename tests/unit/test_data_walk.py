@@ -164,6 +164,35 @@ def test_a_link_that_may_have_been_a_folder_is_refused(tmp_path):
     read("nifti", tmp_path)
 
 
+LAYOUTS = {
+  "nifti": "validation",
+  "acdc": "testing",
+  "mrbrains13": "TestData",
+  "kdmri": "validation",
+  "fastmri": "singlecoil_val",
+  "calgary_multi": "Val",
+  "hammernik": "coronal_pd/3",
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_missing_folder_of_a_layout_is_refused(tmp_path, name):
+  root = tmp_path / "data"
+  options = BUILDERS[name](root) or {}
+  path = root / LAYOUTS[name]
+  if path.exists():
+    path.rename(tmp_path / "elsewhere")
+  path.symlink_to("/media/disk")
+  with pytest.raises(UserError, match=rf"{path.name}: found a link to /media/disk"):
+    read(name, root, **options)
+
+
+def test_a_text_that_git_annex_has_not_fetched_does_not_matter(tmp_path):
+  save_nifti(tmp_path / "a.nii", stack())
+  (tmp_path / "README").symlink_to(".git/annex/objects/x/y/MD5E-s1--1/MD5E-s1--1")
+  assert len(read("nifti", tmp_path)) == 1
+
+
 def test_links_in_a_circle_are_refused(tmp_path):
   (tmp_path / "a.nii").symlink_to("b.nii")
   (tmp_path / "b.nii").symlink_to("a.nii")

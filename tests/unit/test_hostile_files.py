@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
+from helpers.marks import slow
 
 from kdmri_jax import lookup
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference.load import read_shapes
 from kdmri_jax.interop import torch_file
-from kdmri_jax.io import h5, volume_files
+from kdmri_jax.io import h5, h5_check, volume_files
 from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.io.nifti import read_nifti
@@ -156,6 +157,52 @@ def test_h5_with_links_inside(tmp_path):
   np.testing.assert_array_equal(h5.read_images(path)[0], IMAGES)
 
 
+@pytest.mark.parametrize(
+  ("change", "found"),
+  [
+    slow(lambda at: (struct.pack("<QQ", 1, 60), bytes(16)), "reads without end"),
+    (lambda at: (struct.pack("<IQ", 60, at), struct.pack("<IQ", 2**31, at)), "memory"),
+    (lambda at: (struct.pack("<II", 148, 0), bytes(8)), "ends a process .* status -11"),
+  ],
+)
+def test_h5_that_its_library_does_not_survive(tmp_path, change, found):
+  def make(file):
+    file["text"] = "abc" * 20
+    file.create_dataset("target", data=np.ones((4, 6, 6)), chunks=(1, 3, 6), **packed)
+
+  packed = {"fletcher32": True}  # four bytes more per chunk
+  path = h5_with(tmp_path / "a.h5", make)
+  with h5.opened(path) as file:
+    np.testing.assert_array_equal(file["target"], np.ones((4, 6, 6)))
+  content = path.read_bytes()
+  old, new = change(content.index(b"GCOL"))
+  assert old in content
+  path.write_bytes(content.replace(old, new, 1))
+  refused(h5.read_images, path, found)
+  path.write_bytes(content)  # the next file is checked by a new process
+  np.testing.assert_array_equal(h5.read_images(path)[0], np.ones((4, 6, 6)))
+
+
+def test_h5_is_checked_once_while_it_stays_the_same(tmp_path):
+  path = h5_with(tmp_path / "a.h5", lambda file: file.update(target=IMAGES))
+  for _ in range(2):
+    with h5.opened(path):
+      pass
+  with h5py.File(path, "a") as file:
+    file["elsewhere"] = h5py.ExternalLink("own.h5", "target")
+  refused(h5.read_images, path, "into the file 'own.h5'")
+
+
+def test_h5_after_the_checking_process_was_ended(tmp_path):
+  path = h5_with(tmp_path / "a.h5", lambda file: file.update(target=IMAGES))
+  with h5.opened(path):
+    pass
+  os.utime(path, (1, 1))
+  h5_check._processes[0]._process.kill()
+  h5_check._processes[0]._process.wait()
+  np.testing.assert_array_equal(h5.read_images(path)[0], IMAGES)
+
+
 def test_archive_that_unpacks_to_gigabytes(tmp_path):
   path = tmp_path / "a.npz"
   np.savez_compressed(path, image=np.zeros((100, 1000, 1000), "u1"))
@@ -171,6 +218,14 @@ def test_archive_with_a_member_that_is_no_array(tmp_path):
   refused(read_npz, path, "'image', which is no array")
   refused(volume_files.read_volume, path, "'image', which is no array")
   np.testing.assert_array_equal(volume_files.read_volume(path, key="other")[0], IMAGES)
+
+
+def test_archive_with_texts_of_no_characters(tmp_path):
+  path, subjects = tmp_path / "a.npz", np.array(["a", "b", "c", "d"])
+  for number in (0x110000, 0xD800):
+    subjects.view(np.uint32)[2] = number
+    np.savez(path, image=IMAGES, subject=subjects)
+    refused(read_npz, path, "cannot be read")
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])

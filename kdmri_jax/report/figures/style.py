@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from kdmri_jax.saving import replacing
+from kdmri_jax.saving import make_folder, replacing
 
 INK = "#222222"
 QUIET = "#767676"
@@ -108,8 +108,8 @@ def save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
     UserError: it cannot be written, or its folder cannot be made.
   """
   path = pathlib.Path(path)
+  make_folder(path.parent)
   with replacing(path) as temporary:
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(temporary, format="png")
   return path
 
