@@ -1,9 +1,10 @@
 """NIfTI files."""
 
+import contextlib
 import gzip
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
     UserError: nibabel is not installed, or the file is damaged or has other dimensions.
   """
   nibabel = require("nibabel", "data", path, "a NIfTI file")
-  with reading(path):
-    image = _load(nibabel, path)
+  with reading(path), _opened(nibabel, path) as image:
     shape, packed = image.shape, _is_packed(path)
     refuse_huge(path, shape, image.get_data_dtype().itemsize, compressed=packed)
     if packed:
@@ -99,13 +99,13 @@ def write_nifti(
 def _content(nibabel, image, record, axes) -> bytes:
   original = str(record.get("file", ""))
   if original.lower().endswith(ENDINGS):
-    model = _load(nibabel, pathlib.Path(original))
     array = image.transpose(axes)
-    if math.prod(model.shape) == array.size:
-      array = array.reshape(model.shape)  # add axes with one entry
-    header = model.header.copy()
-    header.set_data_dtype(np.float32)
-    return type(model)(array, model.affine, header).to_bytes()
+    with _opened(nibabel, pathlib.Path(original)) as model:
+      if math.prod(model.shape) == array.size:
+        array = array.reshape(model.shape)  # add axes with one entry
+      header = model.header.copy()
+      header.set_data_dtype(np.float32)
+      return type(model)(array, model.affine, header).to_bytes()
   result = nibabel.Nifti1Image(image.transpose(SLICES_LAST), None)
   if "zooms" in record:
     result.header.set_zooms(record["zooms"])
@@ -115,19 +115,16 @@ def _content(nibabel, image, record, axes) -> bytes:
   return result.to_bytes()
 
 
-def _load(nibabel, path):
+@contextlib.contextmanager
+def _opened(nibabel, path) -> Iterator[Any]:
   """The image; `nibabel.load` trusts the ending of the name and its case."""
-  packed = _is_packed(path)
-  stream = gzip.open(path) if packed else path.open("rb")
-  with stream:
+  with gzip.open(path) if _is_packed(path) else path.open("rb") as stream:
     header = stream.read(nibabel.Nifti2Image.header_class.sizeof_hdr)
-  holder = nibabel.FileHolder(path)
-  if packed != (path.suffix.lower() == ".gz"):
-    holder.fileobj = gzip.open(path) if packed else path.open("rb")
-  for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
-    if kind.header_class.may_contain_header(header):
-      return kind.from_file_map({"image": holder})
-  return nibabel.load(path)
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+      if kind.header_class.may_contain_header(header):
+        yield kind.from_file_map({"image": nibabel.FileHolder(path, stream)})
+        return
+    yield nibabel.load(path)
 
 
 def _is_packed(path) -> bool:
