@@ -25,6 +25,7 @@ from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
+from kdmri_jax.io.reading import available_memory
 from kdmri_jax.training import log, records
 
 HUGE = (1500, 1500, 1500)
@@ -331,3 +332,46 @@ def test_path_that_the_encoding_of_the_terminal_lacks(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert "protocol kdmri" in done.stdout
+
+
+def folder_of(root, files):
+  for name, text in files.items():
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+  return root
+
+
+V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
+MACHINE = {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 5000 kB\n"}
+GROUP = {
+  f"{V2}/a/memory.max": "3000000\n",
+  f"{V2}/a/memory.current": "1000000\n",
+  f"{V2}/a/memory.stat": "anon 5\ninactive_file 500000\n",
+  f"{V2}/a/b/memory.max": "max\n",
+  f"{V2}/a/b/memory.current": "900000\n",
+}
+OLDER = {
+  f"{V1}/memory.limit_in_bytes": "3000000\n",
+  f"{V1}/memory.usage_in_bytes": "1000000\n",
+  f"{V1}/memory.stat": "total_inactive_file 250000\n",
+}
+
+
+@pytest.mark.parametrize(
+  ("files", "expected"),
+  [
+    (MACHINE, 5_120_000),
+    (MACHINE | GROUP, 5_120_000),  # groups of other processes
+    (MACHINE | GROUP | {"proc/self/cgroup": "0::/a/b\n"}, 2_500_000),
+    (
+      MACHINE | OLDER | {"proc/self/cgroup": "7:cpu:/\n4:memory:/docker/x\n"},
+      2_250_000,
+    ),
+  ],
+)
+def test_memory_that_a_container_leaves(tmp_path, files, expected):
+  assert available_memory(folder_of(tmp_path, files)) == expected
+
+
+def test_memory_of_this_machine():
+  assert 2**20 < available_memory() < 2**50
