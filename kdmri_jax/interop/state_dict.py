@@ -50,6 +50,9 @@ class StateDict(dict[str, Any]):
     common = os.path.commonprefix([_wrapper(str(key)) for key in state])
     wrapper = common[: common.rfind(".") + 1]
     super().__init__({str(k).removeprefix(wrapper): v for k, v in state.items()})
+    for key, value in self.items():
+      if isinstance(value, list | tuple | Mapping):  # of any depth: not a weight
+        self[key] = type(value).__name__
 
   def refusal(self, found: str) -> UserError:
     """The error for what was found in the file or dict."""

@@ -3,6 +3,7 @@
 import gzip
 import os
 import pathlib
+import pickle
 import struct
 import subprocess
 import sys
@@ -19,12 +20,13 @@ from helpers.marks import slow
 from kdmri_jax import lookup
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference.load import read_shapes
-from kdmri_jax.interop import torch_file
+from kdmri_jax.interop import load_vgg, torch_file
 from kdmri_jax.io import h5, h5_check, volume_files
 from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
+from kdmri_jax.io.reading import available_memory
 from kdmri_jax.training import log, records
 
 HUGE = (1500, 1500, 1500)
@@ -104,7 +106,34 @@ def test_matlab_file_of_version_4(tmp_path):
 def test_memo_of_a_pickle(tmp_path, opcode):
   path = tmp_path / "weights.pt"
   path.write_bytes(b"\x80\x02]" + opcode + b".")
-  refused(torch_file.read, path, "the memo index")
+  refused(torch_file.read, path, "no magic number")
+
+
+def doubled(last):
+  """A pickle's opcodes of 60 pairs, each of which holds the one before twice."""
+  begin = {"t": b")", "l": b"]"}[last] + b"q\0"
+  pair = {"t": b"h%ch%c\x86q%c", "l": b"](h%ch%ceq%c"}[last]
+  return begin + b"".join(pair % (k, k, k + 1) for k in range(60))
+
+
+def test_pickle_of_a_few_bytes_that_takes_years(tmp_path):
+  path = tmp_path / "weights.pt"
+  keys = {
+    "a key of a dict": b"}h\x3cNs",
+    "keys": b"}(h\x3cNu",
+    "another dict": b"(h\x3cNd",
+    "a set": b"\x8f(h\x3c\x90",
+    "a frozen set": b"(h\x3c\x91",
+    "a storage": b"(X\7\0\0\0storagectorch\nFloatStorage\nh\x3cX\3\0\0\0cpuK\1tQ",
+  }
+  magic = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {})]
+  for key in keys.values():
+    body = b"\x80\4" + doubled("t") + key + b"."
+    path.write_bytes(b"".join([*magic, body]))
+    refused(torch_file.read, path, "a key of type tuple")
+  body = b"\x80\4" + doubled("l") + b"}X\x11\0\0\0features.0.weighth\x3cs."
+  path.write_bytes(b"".join([*magic, body, pickle.dumps([], 2)]))
+  refused(load_vgg, path, "no features.0.weight")
 
 
 def test_tensors_of_a_checkpoint_share_their_storage(tmp_path):
@@ -331,3 +360,46 @@ def test_path_that_the_encoding_of_the_terminal_lacks(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert "protocol kdmri" in done.stdout
+
+
+def folder_of(root, files):
+  for name, text in files.items():
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_text(text)
+  return root
+
+
+V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
+MACHINE = {"proc/meminfo": "MemTotal: 9000 kB\nMemAvailable: 5000 kB\n"}
+GROUP = {
+  f"{V2}/a/memory.max": "3000000\n",
+  f"{V2}/a/memory.current": "1000000\n",
+  f"{V2}/a/memory.stat": "anon 5\ninactive_file 500000\n",
+  f"{V2}/a/b/memory.max": "max\n",
+  f"{V2}/a/b/memory.current": "900000\n",
+}
+OLDER = {
+  f"{V1}/memory.limit_in_bytes": "3000000\n",
+  f"{V1}/memory.usage_in_bytes": "1000000\n",
+  f"{V1}/memory.stat": "total_inactive_file 250000\n",
+}
+
+
+@pytest.mark.parametrize(
+  ("files", "expected"),
+  [
+    (MACHINE, 5_120_000),
+    (MACHINE | GROUP, 5_120_000),  # groups of other processes
+    (MACHINE | GROUP | {"proc/self/cgroup": "0::/a/b\n"}, 2_500_000),
+    (
+      MACHINE | OLDER | {"proc/self/cgroup": "7:cpu:/\n4:memory:/docker/x\n"},
+      2_250_000,
+    ),
+  ],
+)
+def test_memory_that_a_container_leaves(tmp_path, files, expected):
+  assert available_memory(folder_of(tmp_path, files)) == expected
+
+
+def test_memory_of_this_machine():
+  assert 2**20 < available_memory() < 2**50
