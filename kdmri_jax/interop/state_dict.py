@@ -1,7 +1,6 @@
 """PyTorch state dicts: names, shapes, axes and errors."""
 
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -47,8 +46,9 @@ class StateDict(dict[str, Any]):
       state = next(iter(inner.values()), state)
     if not isinstance(state, Mapping):
       raise self.refusal(f"a {type(state).__name__}")
-    common = os.path.commonprefix([_wrapper(str(key)) for key in state])
-    wrapper = common[: common.rfind(".") + 1]
+    wrapper = min((_wrapper(str(key)) for key in state), key=len, default="")
+    if not all(str(key).startswith(wrapper) for key in state):
+      wrapper = ""
     super().__init__({str(k).removeprefix(wrapper): v for k, v in state.items()})
     for key, value in self.items():
       if isinstance(value, list | tuple | Mapping):  # of any depth: not a weight

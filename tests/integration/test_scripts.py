@@ -285,7 +285,7 @@ def test_evaluate_the_results_of_a_run(workdir):
     (("--config.data.crop=(24,6)",), r"shape \(3, 24, 6\).* 7x7 pixels"),
     (
       ("--config.data.crop=(24,8)", "--config.evaluation.rois=auto"),
-      "config.evaluation.rois: found 0 in the targets",
+      "config.evaluation.rois=auto: found 0 in the targets",
     ),
     (("--stages=kd",), "no finished stage 'teacher'"),
     (("--stages=tutor",), "--stages: found 'tutor'"),
@@ -301,8 +301,7 @@ def test_bad_input_is_one_paragraph_and_writes_nothing(tmp_path, arguments, mess
 def test_a_report_that_cannot_be_written_is_refused_before_training(tmp_path):
   (tmp_path / "report").write_text("a file")
   text = refused("run", *TINY, f"--workdir={tmp_path}")
-  report = tmp_path / "report"
-  assert f"{report}: found a file {report} in the place of a folder" in text
+  assert f"{tmp_path / 'report'}: found a file; expected a folder" in text
   assert not list(tmp_path.glob("seed_*"))
 
 

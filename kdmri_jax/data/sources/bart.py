@@ -177,7 +177,7 @@ def _is_cartesian(kspace) -> bool:
   """Whether k-space [1, P1, P2, C, 1] is a plane, and not lines through its centre.
 
   BART stores the samples of radial and spiral lines as [1, samples, lines, coils]. Each
-  of these passes the centre; of Cartesian lines the middle ones have most of the energy.
+  of these passes the centre. Of Cartesian lines the middle ones have most energy.
   """
   energy = np.zeros(kspace.shape[2])
   for coil in range(kspace.shape[3]):
