@@ -3,6 +3,7 @@
 import json
 import struct
 
+import nibabel
 import numpy as np
 import pytest
 from helpers.centred import complex_images, dft
@@ -89,6 +90,24 @@ def test_other_headers_are_refused(tmp_path, header, message):
   (tmp_path / "a.hdr").write_bytes(header.encode("latin-1"))
   with pytest.raises(UserError, match=rf"a\.hdr: found .*{message}"):
     read_cfl(tmp_path / "a")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_pair_of_nifti_is_named(tmp_path, order):
+  header = nibabel.Nifti1Pair(np.ones((3, 2, 1), np.float32), np.eye(4)).header
+  (tmp_path / "a.hdr").write_bytes(header.as_byteswapped(order).binaryblock)
+  (tmp_path / "a.img").write_bytes(bytes(24))
+  with pytest.raises(UserError, match=r"a.hdr: found the header of a pair of NIfTI or"):
+    bart.read(tmp_path / "a.hdr", DataConfig(contrast="image"))
+
+
+def test_a_header_with_a_byte_order_mark(tmp_path):
+  array = complex_images((3, 2))
+  save(tmp_path / "a", array)
+  header = (tmp_path / "a.hdr").read_bytes().replace(b"\n", b"\r\n")
+  (tmp_path / "a.hdr").write_bytes(b"\xef\xbb\xbf" + header)
+  found = read_cfl(tmp_path / "a").squeeze()
+  np.testing.assert_array_equal(found, array.astype(np.complex64))
 
 
 def test_the_size_is_checked_before_memory_is_spent(tmp_path):
