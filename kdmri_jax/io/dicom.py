@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import hashlib
-import json
+import math
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading, refuse_huge
 from kdmri_jax.optional import require
@@ -28,12 +30,25 @@ _ATTRIBUTES = (
   "FlipAngle",
   "AcquisitionMatrix",
 )
-_floats = lambda values: tuple(map(float, values))  # noqa: E731
+
+
+def _floats(count: int) -> Callable[[Sequence[Any]], tuple[float, ...]]:
+  """A function that reads so many finite numbers."""
+
+  def read(values):
+    numbers = tuple(map(float, values))
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+      raise ValueError(f"{list(values)} in the place of {count} numbers")
+    return numbers
+
+  return read
+
+
 # Fields of `Frame`: the attribute, its sequence in a multi-frame file, the type.
 _FIELDS = {
-  "position": ("ImagePositionPatient", "PlanePositionSequence", _floats),
-  "orientation": ("ImageOrientationPatient", "PlaneOrientationSequence", _floats),
-  "spacing": ("PixelSpacing", "PixelMeasuresSequence", _floats),
+  "position": ("ImagePositionPatient", "PlanePositionSequence", _floats(3)),
+  "orientation": ("ImageOrientationPatient", "PlaneOrientationSequence", _floats(6)),
+  "spacing": ("PixelSpacing", "PixelMeasuresSequence", _floats(2)),
   "thickness": ("SliceThickness", "PixelMeasuresSequence", float),
   "slope": ("RescaleSlope", "PixelValueTransformationSequence", float),
   "intercept": ("RescaleIntercept", "PixelValueTransformationSequence", float),
@@ -208,7 +223,7 @@ def _header(path, kind, dataset):
     colours="" if colours == "1 x MONOCHROME2" else colours,
     mosaic="MOSAIC" in _texts(dataset.get("ImageType")),
     syntax=dataset.file_meta.TransferSyntaxUID.name,
-    attributes=json.loads(json.dumps(attributes, default=list)),
+    attributes=json_text.plain(attributes),
     frames=tuple(_frames(path, dataset)),
   )
 

@@ -1,8 +1,8 @@
 """The report's sections, from the results to the details."""
 
-import json
 from collections.abc import Collection, Sequence
 
+from kdmri_jax import json_text
 from kdmri_jax.data.source import SUBJECT
 from kdmri_jax.data.split import plural
 from kdmri_jax.report import (
@@ -19,7 +19,6 @@ from kdmri_jax.report.figures import colours
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import Failure
 from kdmri_jax.report.rows import cells, count, further, main
-from kdmri_jax.report.tables import plain
 
 _MANY = 12
 
@@ -258,7 +257,7 @@ def _environment(inputs, analysis):
 
 def _configuration(inputs, analysis):
   del analysis
-  return [blocks.Folded("Configuration", json.dumps(plain(inputs.config), indent=2))]
+  return [blocks.Folded("Configuration", json_text.dumps(inputs.config, indent=2))]
 
 
 def _facts(value, name=""):

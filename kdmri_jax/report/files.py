@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from kdmri_jax import scratch
+from kdmri_jax import json_text, scratch
 from kdmri_jax.errors import UserError
 from kdmri_jax.report import comparisons, content, figures, pages, parts, tables
 from kdmri_jax.report.analysis import analyse
@@ -111,10 +111,10 @@ def _fill(folder, inputs, analysis):
   whole = {**analysis, "failed": failed}
   bare = {"protocol_definition": analysis["protocol_definition"], "failed": failed}
   text = inputs.parts.make(
-    *(parts.FILES, "report.json", tables.json_text, whole),
-    otherwise=tables.json_text(bare),
+    *(parts.FILES, "report.json", json_text.dumps, whole, 2),
+    otherwise=json_text.dumps(bare),
   )
-  tables.write_text(folder / "report.json", text)
+  tables.write_text(folder / "report.json", f"{text}\n")
   records = summary_records(analysis["rows"], inputs.tables.metrics)
   tables.write_csv(folder / "summary.csv", records)
   tables.write_tables(folder, inputs.tables)

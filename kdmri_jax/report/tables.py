@@ -4,12 +4,12 @@ A record is a dict: model, seed (of the training, where there are several), volu
 (file name without ending), subject, protocol, the metrics by name, and of volumes
 `empty_slices`, `target_key` and `prediction_key` (the arrays that were read), of slices
 `slice` (from 0).
-Undefined values are NaN here and null in JSON files, empty in CSV files.
+Undefined values are NaN here and null in JSON files, empty in CSV files. Infinite ones
+are "inf" or "-inf" in both.
 """
 
 import csv
 import io
-import json
 import math
 import os
 import pathlib
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.io import volume_files
 from kdmri_jax.io.volume_files import PREDICTION, TARGET, StoredVolume, read_volume
@@ -235,13 +236,8 @@ def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes strictly valid JSON: values that are not finite become null."""
-  write_text(path, json_text(value))
-
-
-def json_text(value: Any) -> str:
-  """The text that `write_json` writes."""
-  return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
+  """Writes strictly valid JSON, see `json_text`."""
+  write_text(path, json_text.dumps(value, indent=2) + "\n")
 
 
 def write_tables(folder: str | os.PathLike, tables: Tables) -> list[pathlib.Path]:
@@ -260,18 +256,6 @@ def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes a file completely or not at all."""
   with replacing(path) as temporary:
     temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def plain(value: Any) -> Any:
-  """A copy in JSON's types; numbers that are not finite become None."""
-  return json.loads(json.dumps(value, default=_known), parse_constant=lambda _: None)
-
-
-def _known(value: Any) -> Any:
-  """A value of another type as one that JSON knows."""
-  if isinstance(value, (set, frozenset)):
-    return list(value)
-  return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _same_names(target_dir, targets, folder, files):

@@ -119,13 +119,15 @@ def exponent(value: float) -> str:
 
 
 def share(value: float) -> str:
-  """A share of the gradient: per cent, or a power of ten for small values."""
+  """A share of the gradient: per cent, a power of ten if small, a dash for NaN."""
+  if math.isnan(value):
+    return ABSENT
   return f"{100 * value:.1f}%" if value >= 1e-3 else exponent(value)
 
 
 def cosine(value: float) -> str:
-  """A cosine with its sign."""
-  return _fixed(value, 2)
+  """A cosine with its sign; a dash for NaN."""
+  return ABSENT if math.isnan(value) else _fixed(value, 2)
 
 
 def p_value(p: float | None) -> str:

@@ -250,7 +250,7 @@ def _origin(pipelines: Sequence[Experiment], name: str) -> str:
 
 
 def _notes(finished: list[Finished]) -> list[str]:
-  """Notes on stages that are given."""
+  """Notes on stages that are given, and on logs that are damaged."""
   pipeline = finished[0].pipeline
   left_out = [
     f"The outputs that are given as {name} do not cover the evaluated volumes: it is "
@@ -259,6 +259,14 @@ def _notes(finished: list[Finished]) -> list[str]:
     if isinstance(given, GivenOutputs) and not given.covers(pipeline.dataset.test)
   ]
   notes = [note for each in finished for note in each.pipeline.given_notes()]
+  for each in (each.pipeline for each in finished):
+    for name in each.config.pipeline:
+      path = each.workdir.stage(name) / "metrics.jsonl"
+      if damaged := log.damaged(path):
+        notes.append(
+          f"Lines of {path} are damaged and left out of the learning curves and the "
+          f"gradients: {damaged}."
+        )
   return [*left_out, *notes]
 
 

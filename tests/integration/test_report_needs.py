@@ -91,7 +91,7 @@ def test_a_volume_without_signal_is_refused_before_training(tmp_path):
   np.savez(tmp_path / "heads.npz", image=image, subject=subject)
   config = small((12, 10))
   config.data.update(source="npz", root=str(tmp_path), validation=("4",))
-  with pytest.raises(UserError, match="signal|zero"):
+  with pytest.raises(UserError, match=r"signal|zero"):
     kd.train(config, tmp_path / "run")
   assert not (tmp_path / "run").exists()
 
