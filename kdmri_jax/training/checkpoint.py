@@ -10,6 +10,7 @@ import os
 import pathlib
 import shutil
 import sys
+import textwrap
 from typing import Any
 
 import jax
@@ -200,6 +201,7 @@ class Checkpoints:
       raise self._unreadable(error) from error
 
   def _unreadable(self, reason: object) -> UserError:
+    reason = textwrap.shorten(str(reason), 300, placeholder=" ...")  # Orbax tells all
     found = f"a checkpoint that cannot be read ({reason})"
     expected = "an intact checkpoint of this network"
     remedy = (
