@@ -7,6 +7,7 @@ import math
 import pathlib
 import re
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from kdmri_jax.optional import require
 
 # MR Image Storage, Enhanced MR Image Storage, Legacy Converted Enhanced MR.
 MR_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.4{end}" for end in ("", ".1", ".4"))
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax of packed files
+_HEAD = 1 << 16  # bytes that hold the group with the transfer syntax
 
 _ATTRIBUTES = (
   "Manufacturer",
@@ -158,6 +162,7 @@ def read_header(path: pathlib.Path) -> DicomHeader | None:
   if not is_dicom(path):
     return None
   with reading(path):
+    _refuse_bomb(path)
     dataset = _read(pydicom, path, stop_before_pixels=True)
     kind = dataset.file_meta.MediaStorageSOPClassUID
     if kind not in MR_CLASSES:
@@ -226,6 +231,26 @@ def subject_code(patient: str) -> str:
   """
   digest = hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()
   return f"subject_{digest}"
+
+
+def _refuse_bomb(path) -> None:
+  """Refuses a deflated file that unpacks to far more; pydicom unpacks it whole."""
+  with path.open("rb") as file:
+    head = file.read(_HEAD)
+    if _DEFLATED not in head:
+      return
+    place = 132 if head[128:132] == b"DICM" else 0
+    while head[place : place + 2] == b"\2\0":  # the group that is not packed
+      long = head[place + 4 : place + 6] in (b"OB", b"OW", b"UN", b"UT", b"SQ")
+      form, start = ("<I", 8) if long else ("<H", 6)
+      (count,) = struct.unpack_from(form, head, place + start)
+      place += start + struct.calcsize(form) + count
+    file.seek(place)
+    packed, unpacker, total = file.read(), zlib.decompressobj(-zlib.MAX_WBITS), 0
+  while packed and not unpacker.eof:
+    total += len(unpacker.decompress(packed, 1 << 20))
+    refuse_huge(path, (total,), 1, compressed=True, at_once=False)
+    packed = unpacker.unconsumed_tail
 
 
 def _refuse_huge(path, dataset, *, at_once=False):

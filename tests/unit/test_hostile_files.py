@@ -12,17 +12,20 @@ import zipfile
 import h5py
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import scipy.io
 import scipy.sparse
+from helpers import ismrmrd_files, scan_files
 from helpers.marks import slow
 
 from kdmri_jax import lookup
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference.load import read_shapes
 from kdmri_jax.interop import load_vgg, torch_file
-from kdmri_jax.io import h5, h5_check, volume_files
+from kdmri_jax.io import dicom, h5, h5_check, volume_files
 from kdmri_jax.io.cfl import read_cfl
+from kdmri_jax.io.ismrmrd import scan
 from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
@@ -264,6 +267,63 @@ def test_nifti_that_claims_gigabytes(tmp_path, name):
   content = header.binaryblock + bytes(400)
   path.write_bytes(gzip.compress(content) if name.endswith("gz") else content)
   refused(read_nifti, path, "bytes for an array of 1500 x 1500 x 1500 values")
+
+
+def series(folder, **elements):
+  """One file of a series of images, and a reader of both of its parts."""
+  phantom = scan_files.PHANTOM[:1]
+  folder.mkdir(exist_ok=True)
+  scan_files.save_dicom(folder / "series", phantom, **elements)
+  return next((folder / "series").iterdir())
+
+
+def read_dicom(path):
+  dicom.read_header(path)
+  return dicom.read_pixels(path)
+
+
+def test_dicom_that_claims_gigabytes(tmp_path):
+  path = series(tmp_path / "whole", Rows=10)
+  np.testing.assert_array_equal(read_dicom(path), scan_files.PHANTOM[:1])
+  for k, claims in enumerate(
+    ({"Rows": 65535, "Columns": 65535}, {"NumberOfFrames": 2**31 - 1})
+  ):
+    refused(read_dicom, series(tmp_path / str(k), **claims), "bytes for an array of")
+
+
+def test_dicom_that_unpacks_to_gigabytes(tmp_path):
+  path = series(tmp_path)
+  file = pydicom.dcmread(path)
+  file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+  file.save_as(path, enforce_file_format=True)
+  np.testing.assert_array_equal(read_dicom(path), scan_files.PHANTOM[:1])
+  file.add_new(0x00091001, "OB", bytes(150 << 20))
+  file.save_as(path, enforce_file_format=True)
+  assert path.stat().st_size < 1 << 20
+  refused(read_dicom, path, "bytes for an array of")
+
+
+@pytest.mark.parametrize(
+  "elements",
+  [
+    {"ImagePositionPatient": [1, 2]},
+    {"ImageOrientationPatient": [1, 0, 0]},
+    {"PixelSpacing": [1, 1, 1]},
+  ],
+)
+def test_dicom_with_too_few_numbers_or_too_many(tmp_path, elements):
+  refused(read_dicom, series(tmp_path, **elements), r"in the place of \d numbers")
+
+
+@pytest.mark.parametrize(
+  ("slices", "limits"), [(1, (0, 10**8, 5 * 10**7)), (30, (0, 50000, 25000))]
+)
+def test_raw_data_that_claims_gigabytes(tmp_path, slices, limits):
+  lines = np.ones((slices, 1, 1, 6), np.complex64)
+  head = ismrmrd_files.header((6, 5), (6, 5), limits)
+  ismrmrd_files.save(tmp_path / "a.h5", head, ismrmrd_files.readouts(lines))
+  with pytest.raises(UserError, match="bytes for an array of"):
+    scan.opened(tmp_path / "a.h5", "", partial=True).__enter__()
 
 
 @pytest.mark.parametrize(
