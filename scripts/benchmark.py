@@ -31,14 +31,13 @@ if __name__ == "__main__":
 
 import importlib.util
 import itertools
-import json
 import pathlib
 import sys
 from collections.abc import Iterable
 
 from absl import flags
 
-from kdmri_jax import cli, config, config_flag
+from kdmri_jax import cli, config, config_flag, json_text
 from kdmri_jax.errors import UserError
 
 _CONFIG = config_flag.define(
@@ -97,7 +96,7 @@ def main(argv):
 
   def write():
     with replacing(out / "benchmark.json") as path:
-      path.write_text(json.dumps(parts, indent=1))
+      path.write_text(json_text.dumps(parts, indent=1))
     with replacing(out / "benchmark.md") as path:
       path.write_text("\n\n".join(texts.values()) + "\n")
     bar.update()

@@ -20,11 +20,22 @@ def of_slices(images: np.ndarray) -> tuple[str, ...]:
   )
 
 
+def known_by(*found: Sequence[str]) -> list[tuple[str, ...]]:
+  """The digests by which each slice is known; () of a constant one.
+
+  Args:
+    found: the digests of all slices, once or several times, as of other scalings.
+  """
+  return [
+    () if own[0].startswith(CONSTANT) else own for own in zip(*found, strict=True)
+  ]
+
+
 def repeats(volumes: Iterable[tuple[str, Sequence[Sequence[str]]]]) -> str:
   """The slices that are there more than once, in words; "" without any.
 
   Args:
-    volumes: name of each volume, and its slices by `Volume.slice_digests`.
+    volumes: name of each volume, and `known_by` of its slices.
   """
   first: dict[str, str] = {}
   pairs: collections.Counter[tuple[str, str]] = collections.Counter()

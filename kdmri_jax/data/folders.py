@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import h5, walk
-from kdmri_jax.io.reading import refuse_missing, split_name
+from kdmri_jax.io.reading import split_name
 
 SPLITS = ("train", "validation", "test")
 
@@ -22,8 +22,7 @@ def root_folder(config: DataConfig) -> pathlib.Path:
   if not config.root:
     raise ArgumentError("root", "no folder", "the folder of the images")
   root = pathlib.Path(config.root).expanduser()
-  refuse_missing(root)
-  if not root.is_dir():
+  if not walk.is_folder(root):
     found = "a file" if root.exists() else "no such folder"
     raise UserError(root, found, "the folder of the images, as root")
   if walk.is_empty(root):
@@ -115,7 +114,7 @@ def files_of_parts(
     UserError: there is no file.
   """
   root = root_folder(config)
-  folders = [root / name for name in parts if (root / name).is_dir()]
+  folders = [root / name for name in parts if walk.is_folder(root / name)]
   paths = [
     (path, parts[folder.name] if len(folders) == len(parts) else None)
     for folder in folders or [root]

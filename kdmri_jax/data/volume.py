@@ -71,10 +71,9 @@ class Volume:
 
   @property
   def slice_digests(self) -> list[tuple[str, ...]]:
-    """The digests by which each slice of the target is known; () of a constant one."""
+    """The digests by which each slice of the target is known: `digests.known_by`."""
     scaled = self.digests["target"]
-    pairs = zip(scaled, self.unscaled or scaled, strict=True)
-    return [() if own[0].startswith(digests.CONSTANT) else own for own in pairs]
+    return digests.known_by(scaled, self.unscaled or scaled)
 
 
 def prepare(volume: Volume, config: DataConfig) -> Volume:

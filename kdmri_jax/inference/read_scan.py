@@ -10,6 +10,7 @@ from kdmri_jax.data.source import only
 from kdmri_jax.data.sources import SOURCES, find_source
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.reading import refuse_missing, split_name
 
 _ANY_SIZE = 2**40
@@ -101,6 +102,8 @@ def source_of(path: pathlib.Path, own: str = "") -> str:
     raise ArgumentError("source", found, " or ".join(names))
   if names:
     return names[0]
+  for file in walk.files(path):
+    refuse_missing(file)
   found = "a folder that no source recognises"
   if not path.is_dir():
     _, suffix = split_name(path)

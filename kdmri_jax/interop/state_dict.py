@@ -37,6 +37,9 @@ class StateDict(dict[str, Any]):
     if not isinstance(state, Mapping):
       raise self.refusal(f"a {type(state).__name__}")
     super().__init__({str(k).removeprefix("module."): v for k, v in state.items()})
+    for key, value in self.items():
+      if isinstance(value, list | tuple | Mapping):  # of any depth: not a weight
+        self[key] = type(value).__name__
 
   def refusal(self, found: str) -> UserError:
     """The error for what was found in the file or dict."""

@@ -93,4 +93,6 @@ def _text(subjects: np.ndarray) -> np.ndarray:
   whole = subjects.dtype.kind == "f" and np.isfinite(subjects).all()
   if whole and (subjects == np.floor(subjects)).all():
     subjects = subjects.astype(np.int64)
-  return subjects.astype(str)
+  texts = subjects.astype(str)
+  "".join(texts.ravel().tolist()).encode()  # refuses what is no character
+  return texts

@@ -145,13 +145,46 @@ def refuse_memory(path: str | os.PathLike, shape: Sequence[int], itemsize: int) 
     raise UserError(path, found, expected, remedy)
 
 
-def available_memory() -> int:
-  """Bytes that this machine can give away now, without swapping."""
+def available_memory(root: pathlib.Path = pathlib.Path("/")) -> int:
+  """Bytes that this process can still take, without swapping.
+
+  Args:
+    root: of the file system that tells it.
+
+  Returns:
+    What the machine can give away or, where that is less, what is left of the limits of
+    a container or a batch system (control groups).
+  """
+  free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
   with contextlib.suppress(OSError, ValueError, IndexError):
-    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+    for line in (root / "proc/meminfo").read_text().splitlines():
       if line.startswith("MemAvailable:"):
-        return int(line.split()[1]) * 1024
-  return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = int(line.split()[1]) * 1024
+  return min([free, *_left_in_groups(root)])
+
+
+def _left_in_groups(root: pathlib.Path) -> Iterator[int]:
+  """Bytes left in each control group of this process that has a limit."""
+  lines = []
+  with contextlib.suppress(OSError):
+    lines = (root / "proc/self/cgroup").read_text().splitlines()
+  for line in lines:
+    number, kinds, name = line.split(":", 2)
+    base, keys = root / "sys/fs/cgroup", ("memory.max", "memory.current")
+    cache = "inactive_file"  # which the kernel gives back
+    if number != "0":
+      if "memory" not in kinds.split(","):
+        continue
+      base, keys = base / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+      cache = "total_inactive_file"
+    own = base / name.strip("/")
+    for folder in (own, *own.parents):
+      if not folder.is_relative_to(base):
+        break
+      with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        limit, used = (int((folder / key).read_text()) for key in keys)
+        stat = dict(map(str.split, (folder / "memory.stat").read_text().splitlines()))
+        yield max(0, limit - used + int(stat.get(cache, 0)))
 
 
 def split_name(path: pathlib.Path) -> tuple[str, str]:

@@ -55,8 +55,8 @@ def files(
         own.append(path)
       elif entry.name.lower().endswith(tuple(endings)):
         found.append(path)
-      elif below and not path.suffix:
-        refuse_missing(path)  # it may have been a folder
+      elif below:
+        _refuse_lost_folder(path)
     if not below:
       break
   return sorted(found)
@@ -68,17 +68,33 @@ def is_empty(folder: str | os.PathLike) -> bool:
   Raises:
     UserError: it cannot be read.
   """
-  return not _entries(pathlib.Path(folder))
+  return not _entries(folder)
+
+
+def is_folder(path: str | os.PathLike) -> bool:
+  """Whether there is such a folder.
+
+  Raises:
+    UserError: the path is a link to one that is missing.
+  """
+  refuse_missing(path)
+  return os.path.isdir(path)
 
 
 def folders(folder: str | os.PathLike) -> list[pathlib.Path]:
   """The folders in a folder, sorted; without names that begin with a dot.
 
   Raises:
-    UserError: the folder cannot be read.
+    UserError: the folder cannot be read, or has a link that may have been a folder.
   """
-  top = pathlib.Path(folder)
-  return [top / entry.name for entry in _entries(top) if (top / entry.name).is_dir()]
+  found = []
+  for entry in _entries(folder):
+    path = pathlib.Path(folder, entry.name)
+    if path.is_dir():
+      found.append(path)
+    else:
+      _refuse_lost_folder(path)
+  return found
 
 
 def present(path: str | os.PathLike) -> pathlib.Path:
@@ -95,10 +111,16 @@ def present(path: str | os.PathLike) -> pathlib.Path:
   return path.with_name(next(same, path.name))
 
 
-def _entries(folder: pathlib.Path) -> list[os.DirEntry]:
+def _refuse_lost_folder(path: pathlib.Path) -> None:
+  """Refuses a link to a missing folder, as far as a name can tell that it is one."""
+  if path.is_symlink() and not path.suffix and "annex/objects" not in os.readlink(path):
+    refuse_missing(path)
+
+
+def _entries(folder: str | os.PathLike) -> list[os.DirEntry]:
   """What is in a folder, sorted by name; without names that begin with a dot."""
   try:
-    with os.scandir(folder) as entries:
+    with os.scandir(os.fspath(folder)) as entries:
       there = sorted(entries, key=lambda entry: entry.name)
   except OSError as error:
     found = f"a folder that cannot be read ({error.strerror})"

@@ -1,4 +1,4 @@
-"""Signs that reconstructions and their targets do not belong together.
+"""Signs that reconstructions and their targets do not belong together, or count twice.
 
 Nothing is corrected: every number is that of the arrays as they were read.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from kdmri_jax.data import digests
 from kdmri_jax.io.volume_files import PREDICTION, RESULT, TARGET
 from kdmri_jax.report.tables import Pair
 
@@ -42,16 +43,17 @@ class Signs:
   def __init__(self) -> None:
     self.keys: dict[str, collections.Counter] = {}
     self._found: dict[tuple[str, str], dict[str, str]] = {}
-    self._volumes: set[str] = set()
+    self._slices: dict[str, list[tuple[str, ...]]] = {}
 
   def watch(self, pairs: Iterable[Pair]) -> Iterator[Pair]:
     """Yields the pairs unchanged, and notes their signs."""
     for pair in pairs:
       model, volume = str(pair.label["model"]), pair.label["volume"]
       owners = [(model, pair.prediction, of_pair(pair))]
-      if volume not in self._volumes:
+      if volume not in self._slices:
+        known = digests.known_by(digests.of_slices(pair.target.images))
+        self._slices[volume] = known
         owners.insert(0, (TARGETS, pair.target, {}))
-      self._volumes.add(volume)
       for owner, stored, signs in owners:
         self.keys.setdefault(owner, collections.Counter())[stored.key] += 1
         role = TARGET if stored is pair.target else PREDICTION
@@ -63,7 +65,7 @@ class Signs:
   def equal(self) -> list[str]:
     """The models whose reconstructions are the targets themselves, all of them."""
     found = self._found.items()
-    count = len(self._volumes)
+    count = len(self._slices)
     return [who for (who, sign), own in found if sign == _EQUAL and len(own) == count]
 
   def sentences(self) -> list[str]:
@@ -72,8 +74,10 @@ class Signs:
     for (owner, sign), volumes in self._found.items():
       first, detail = next(iter(volumes.items()))
       detail = f": {detail}" if detail else ""
-      many = f"{len(volumes)} of {len(self._volumes)} volumes, such as {first}"
+      many = f"{len(volumes)} of {len(self._slices)} volumes, such as {first}"
       lines.append(f"{owner}: {sign} ({many}{detail}).")
+    if words := digests.repeats(self._slices.items()):
+      lines.append(f"{TARGETS}: equal images, which count more than once: {words}.")
     return lines
 
 

@@ -4,12 +4,12 @@ A record is a dict: model, seed (of the training, where there are several), volu
 (file name without ending), subject, protocol, the metrics by name, and of volumes
 `empty_slices`, `target_key` and `prediction_key` (the arrays that were read), of slices
 `slice` (from 0).
-Undefined values are NaN here and null in JSON files, empty in CSV files.
+Undefined values are NaN here and null in JSON files, empty in CSV files. Infinite ones
+are "inf" or "-inf" in both.
 """
 
 import csv
 import io
-import json
 import math
 import os
 import pathlib
@@ -18,10 +18,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.io import volume_files
 from kdmri_jax.io.volume_files import PREDICTION, TARGET, StoredVolume, read_volume
 from kdmri_jax.metrics import METRICS, Metric, quality
+from kdmri_jax.protocols import PROTOCOLS
+from kdmri_jax.report.parts import RESULTS, Parts
 from kdmri_jax.saving import make_folder, replacing
 
 FILES = ("volumes.csv", "volumes.json", "slices.csv", "slices.json")
@@ -126,8 +129,17 @@ def pairs(
       yield Pair(label, files[name], target, prediction)
 
 
-def evaluate(found: Iterable[Pair], metrics: Mapping[str, Metric] = METRICS) -> Tables:
+def evaluate(
+  found: Iterable[Pair],
+  metrics: Mapping[str, Metric] = METRICS,
+  parts: Parts | None = None,
+) -> Tables:
   """Measures pairs of volumes.
+
+  Args:
+    found: the pairs.
+    metrics: name -> metric.
+    parts: is told of metrics that fail, whose values are then NaN; None for errors.
 
   Raises:
     UserError: as `metrics.all`.
@@ -136,7 +148,7 @@ def evaluate(found: Iterable[Pair], metrics: Mapping[str, Metric] = METRICS) -> 
   for label, file, target, prediction in found:
     keys = {"target_key": target.key, "prediction_key": prediction.key}
     images = target.images, prediction.images
-    add_volume(tables, label, *images, where=file, more=keys)
+    add_volume(tables, label, *images, where=file, more=keys, parts=parts)
   return tables
 
 
@@ -156,6 +168,7 @@ def add_volume(
   *,
   where: object,
   more: Mapping[str, str] = {},
+  parts: Parts | None = None,
 ) -> None:
   """Measures one volume and appends its records.
 
@@ -166,12 +179,17 @@ def add_volume(
     prediction: reconstruction, [S, H, W].
     where: the name of the pair in error messages.
     more: further entries of the volume's record.
+    parts: see `evaluate`.
 
   Raises:
     UserError: as `metrics.all`.
   """
   with arguments_of(f"{where}: "):
-    measured = quality.measure(target, prediction, tables.metrics)
+    images = quality.checked(target, prediction, tables.metrics)
+    if parts is None:
+      measured = quality.measure(*images, tables.metrics)
+    else:
+      measured = _measure_each(parts, tables.metrics, images, where)
   empty = quality.empty_slices(target)
   for protocol, found in measured.items():
     head = {**label, "protocol": protocol}
@@ -179,6 +197,28 @@ def add_volume(
     for index in range(len(target)):
       values = {name: float(column[index]) for name, column in found.slices.items()}
       tables.slices.append({**head, "slice": index, **values})
+
+
+def _measure_each(parts, metrics, images, where) -> dict[str, quality.Quality]:
+  """The values of all metrics; those of a metric that fails are NaN."""
+  target, prediction = images
+  try:
+    return quality.measure(target, prediction, metrics)
+  except Exception:  # which one is found below
+    undefined = np.full(len(target), np.nan)
+  whole = {protocol: quality.Quality({}, {}) for protocol in PROTOCOLS}
+
+  def measured(name):
+    return quality.measure(target, prediction, {name: metrics[name]})
+
+  for name, metric in metrics.items():
+    part = f"the metric {metric.title} (all or some of its values)"
+    nothing = dict.fromkeys(whole, quality.Quality({name: np.nan}, {name: undefined}))
+    own = parts.make(RESULTS, part, measured, name, otherwise=nothing, where=where)
+    for protocol, found in whole.items():
+      found.volume.update(own[protocol].volume)
+      found.slices.update(own[protocol].slices)
+  return whole
 
 
 def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
@@ -196,8 +236,8 @@ def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes strictly valid JSON: values that are not finite become null."""
-  write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+  """Writes strictly valid JSON, see `json_text`."""
+  write_text(path, json_text.dumps(value, indent=2) + "\n")
 
 
 def write_tables(folder: str | os.PathLike, tables: Tables) -> list[pathlib.Path]:
@@ -216,18 +256,6 @@ def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes a file completely or not at all."""
   with replacing(path) as temporary:
     temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def plain(value: Any) -> Any:
-  """A copy in JSON's types; numbers that are not finite become None."""
-  return json.loads(json.dumps(value, default=_known), parse_constant=lambda _: None)
-
-
-def _known(value: Any) -> Any:
-  """A value of another type as one that JSON knows."""
-  if isinstance(value, (set, frozenset)):
-    return list(value)
-  return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _same_names(target_dir, targets, folder, files):

@@ -21,7 +21,8 @@ _FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule|note
 
 FORMAT = 2  # of work directories; changes when a version cannot read earlier ones
 _FORMAT_FILE = "workdir.json"
-_REMEDY = "Choose another --workdir, or remove this file."
+_ALL = "Restore it from a backup. Or remove it and config.json: the command of its run "
+_ALL += "writes both anew."
 _NAME = "Name the --workdir that `kdmri run` wrote."
 
 
@@ -122,7 +123,7 @@ class WorkDir:
       (self.path / "dataset.json", dataset, _FREE_RECORDS.fullmatch),
     )
     for path, value, is_free in claims:
-      before = records.read(path, _REMEDY) if path.exists() else value
+      before = records.read(path, records.ANEW) if path.exists() else value
       if different := records.in_words(before, value, is_free):
         found = f"another {path.stem}: {different}"
         remedy = "Choose another --workdir, or remove this one to start again."
@@ -144,7 +145,7 @@ def check_format(path: pathlib.Path) -> None:
     return
   there = {"format": 1, "kdmri_jax": "0.1"}
   if (path / _FORMAT_FILE).exists():
-    there = records.read(path / _FORMAT_FILE, _REMEDY)
+    there = records.read(path / _FORMAT_FILE, _ALL)
   if there.get("format") != FORMAT:
     version = f"kdmri_jax {there.get('kdmri_jax')}"
     found = f"a work directory of format {there.get('format')}, which {version} writes"
@@ -160,7 +161,7 @@ def read_config(path: pathlib.Path) -> ExperimentConfig:
     UserError: there is none, or it cannot be read.
   """
   check_format(path)
-  return config_lib.parse(records.read(path / "config.json", _NAME, {"stages": dict}))
+  return config_lib.parse(_read(path / "config.json", {"stages": dict}))
 
 
 def read_data(path: pathlib.Path) -> dict[str, Any]:
@@ -169,9 +170,13 @@ def read_data(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: there is none, or it cannot be read.
   """
-  record = records.read(path / "dataset.json", _NAME, {"shapes": dict})
+  record = _read(path / "dataset.json", {"shapes": dict})
   for size in record["shapes"]:
     if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", size):
       expected = "sizes such as 256x256"
       raise UserError(path / "dataset.json", f"the shape {size!r}", expected, _NAME)
   return record
+
+
+def _read(path: pathlib.Path, needed: dict[str, type]) -> dict[str, Any]:
+  return records.read(path, records.ANEW if path.exists() else _NAME, needed)

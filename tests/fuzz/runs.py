@@ -1,5 +1,7 @@
 """A tiny finished run, and what reads its work directory."""
 
+import atexit
+import functools
 import pathlib
 import shutil
 import tempfile
@@ -15,7 +17,6 @@ from kdmri_jax.training import seeds
 from kdmri_jax.training.experiment import Experiment
 
 STAGES = ("teacher", "feature")
-_MADE = []
 
 
 def _config():
@@ -25,12 +26,17 @@ def _config():
   return config
 
 
+@functools.cache
+def _run():
+  """The run that all readers of work directories share."""
+  folder = pathlib.Path(tempfile.mkdtemp(prefix="fuzz-run-"))
+  atexit.register(shutil.rmtree, folder, ignore_errors=True)
+  kdmri_jax.train(_config(), folder / "run", STAGES)
+  return folder / "run"
+
+
 def make(folder):
-  """Trains once, then copies: the readers of work directories share their run."""
-  if not _MADE:
-    _MADE.append(tempfile.TemporaryDirectory())
-    kdmri_jax.train(_config(), pathlib.Path(_MADE[0].name) / "run", STAGES)
-  shutil.copytree(pathlib.Path(_MADE[0].name) / "run", folder / "run")
+  shutil.copytree(_run(), folder / "run")
 
 
 def load(folder):

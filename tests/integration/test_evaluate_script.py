@@ -219,6 +219,21 @@ def test_one_equal_volume_is_told(tmp_path, images):
   assert "(1 of 2 volumes, such as w)" in text
 
 
+def test_volumes_that_count_twice_are_told(tmp_path, images):
+  for k, name in enumerate("uvw"):
+    target = images["target"] * 2.5**k
+    target[0] = 0
+    save(tmp_path / f"a/{name}.h5", target=target)
+    save(tmp_path / f"b/{name}.h5", reconstruction=target + (target > 0))
+  assert "more than once" not in evaluated(tmp_path)[0]
+  (tmp_path / "a/w.h5").unlink()
+  (tmp_path / "a/w.h5").symlink_to("u.h5")
+  (tmp_path / "out").rename(tmp_path / "before")
+  text, _ = evaluated(tmp_path)
+  words = "count more than once: 2 slices of w also in u."
+  assert f"caution: the targets: equal images, which {words}" in text
+
+
 def test_an_open_choice_is_refused_or_told(tmp_path, images):
   target = images["target"]
   save(tmp_path / "a/v.h5", reconstruction_rss=target, reconstruction_esc=target + 1)

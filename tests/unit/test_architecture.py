@@ -23,6 +23,7 @@ ORDER = (
     "image_layout",
     "lookup",
     "optional",
+    "json_text",
     "memory",
     "scratch",
     "saving",

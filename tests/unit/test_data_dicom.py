@@ -314,6 +314,18 @@ def test_several_images_of_a_slice_are_refused(tmp_path):
     read("dicom", tmp_path)
 
 
+def test_a_file_is_read_once_and_its_copy_is_refused(tmp_path):
+  plain(tmp_path)
+  (expected,) = read("dicom", tmp_path)
+  (tmp_path / "latest").symlink_to("IM2")
+  (tmp_path / "A").symlink_to("IM0")
+  (volume,) = read("dicom", tmp_path)
+  np.testing.assert_array_equal(volume.target, expected.target)
+  shutil.copy(tmp_path / "IM1", tmp_path / "copy")
+  with pytest.raises(UserError, match=r"the same place as in IM1.* if it is a copy"):
+    read("dicom", tmp_path)
+
+
 def test_directions_and_sizes_of_a_series(tmp_path):
   plain(tmp_path)
   position = {"ImagePositionPatient": [0, 0, 50], "InstanceNumber": 9}

@@ -9,10 +9,12 @@ import pytest
 from helpers.data_files import images, read, save_h5, save_nifti, stack
 from helpers.source_files import BUILDERS
 
+from kdmri_jax.data import Volume
 from kdmri_jax.data.sources import TRAINING
 from kdmri_jax.errors import UserError
 from kdmri_jax.io import volume_files, walk
 from kdmri_jax.physics.masks import formats
+from kdmri_jax.training import given
 
 WITHOUT_FILES = {"phantom", "mni152"}
 OF_H5 = ("fastmri", "calgary_multi", "kdmri", "ismrmrd", "prepared")
@@ -164,6 +166,35 @@ def test_a_link_that_may_have_been_a_folder_is_refused(tmp_path):
     read("nifti", tmp_path)
 
 
+LAYOUTS = {
+  "nifti": "validation",
+  "acdc": "testing",
+  "mrbrains13": "TestData",
+  "kdmri": "validation",
+  "fastmri": "singlecoil_val",
+  "calgary_multi": "Val",
+  "hammernik": "coronal_pd/3",
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_missing_folder_of_a_layout_is_refused(tmp_path, name):
+  root = tmp_path / "data"
+  options = BUILDERS[name](root) or {}
+  path = root / LAYOUTS[name]
+  if path.exists():
+    path.rename(tmp_path / "elsewhere")
+  path.symlink_to("/media/disk")
+  with pytest.raises(UserError, match=rf"{path.name}: found a link to /media/disk"):
+    read(name, root, **options)
+
+
+def test_a_text_that_git_annex_has_not_fetched_does_not_matter(tmp_path):
+  save_nifti(tmp_path / "a.nii", stack())
+  (tmp_path / "README").symlink_to(".git/annex/objects/x/y/MD5E-s1--1/MD5E-s1--1")
+  assert len(read("nifti", tmp_path)) == 1
+
+
 def test_links_in_a_circle_are_refused(tmp_path):
   (tmp_path / "a.nii").symlink_to("b.nii")
   (tmp_path / "b.nii").symlink_to("a.nii")
@@ -238,6 +269,19 @@ def test_evaluated_folders(tmp_path):
   (tmp_path / "a.hdf5").unlink()
   with pytest.raises(UserError, match=r"d.h5: found a link to .*, where no file"):
     volume_files.read_volume(volume_files.find(tmp_path)["d"])
+
+
+def test_given_outputs(tmp_path):
+  save_h5(tmp_path / "a.HDF5", reconstruction=images(0))
+  save_h5(tmp_path / ".store" / "b.h5", reconstruction=images(1))
+  (tmp_path / "b.h5").symlink_to(tmp_path / ".store" / "b.h5")
+  found = given.find(str(tmp_path), "given", None)
+  for seed, name in enumerate("ab"):
+    volume = Volume(name, name, images(seed))
+    np.testing.assert_allclose(found.images(volume, 1)[..., 0], images(seed), rtol=1e-6)
+  (tmp_path / ".store" / "b.h5").unlink()
+  with pytest.raises(UserError, match=r"b.h5: found a link to .*where no file"):
+    given.find(str(tmp_path), "given", None).images(volume, 1)
 
 
 def test_two_endings_of_one_volume_are_refused(tmp_path):

@@ -32,7 +32,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no patient folder, no `Info.cfg`, or a frame that no file holds.
   """
   root = root_folder(config)
-  groups = [root / name for name in ("training", "testing") if (root / name).is_dir()]
+  groups = [root / name for name in ("training", "testing")]
+  groups = [group for group in groups if walk.is_folder(group)]
   patients = [
     path
     for group in groups or [root]

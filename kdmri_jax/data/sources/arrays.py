@@ -28,7 +28,7 @@ def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, or one that is not three-dimensional.
   """
   root = folders.root_folder(config)
-  divided = all((root / split).is_dir() for split in ("train", "validation"))
+  divided = all(walk.is_folder(root / split) for split in ("train", "validation"))
   parts = sorted(folders.SPLITS) if divided else []
   parts = [split for split in parts if walk.files(root / split, ENDINGS)]
   for split in parts or [""]:

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import fnmatch
 import hashlib
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -47,7 +48,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = root_folder(config)
   series, others = {}, collections.Counter()
-  for path in walk.files(root):
+  files = {os.path.realpath(path): path for path in reversed(walk.files(root))}
+  for path in sorted(files.values()):  # each once, also where a link shows it again
     header = read_header(path)
     if header and header.series:
       series.setdefault(header.series, []).append(header)
@@ -155,7 +157,8 @@ def _sorted_frames(frames: list[Frame]):
   for earlier, later, step in zip(frames, frames[1:], np.diff(keys), strict=False):
     if step < _SAME_PLACE:
       what = "place" if placed else "InstanceNumber"
-      _refuse_unsorted(later, f"the same {what} as in {earlier.path.name}")
+      copy = "Remove one of the two if it is a copy. "
+      _refuse_unsorted(later, f"the same {what} as in {earlier.path.name}", copy)
   return frames, keys if placed else None
 
 
@@ -171,8 +174,8 @@ def _normal(frames):
   return np.cross(directions[0, :3], directions[0, 3:])
 
 
-def _refuse_unsorted(frame, found):
-  remedy = "Export echoes, phases and directions as series of their own."
+def _refuse_unsorted(frame, found, remedy=""):
+  remedy += "Export echoes, phases and directions as series of their own."
   expected = "one image per slice in a series"
   raise UserError(frame.path, found, expected, f"{remedy} {_LEAVE_OUT}.")
 

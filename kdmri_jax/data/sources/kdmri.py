@@ -34,7 +34,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
   for base in (root / kind, root / "datasets" / kind):
-    if any((base / split).is_dir() for split in ("train", "validation")):
+    if any(walk.is_folder(base / split) for split in ("train", "validation")):
       return base
   where = f"{kind}/train" if kind else "train"
   found = f"no folder {where} {folders_in(root)}"
@@ -45,7 +45,7 @@ def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
 
 def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
   """The h5 files of one split, 2 before 10; none where the split has no folder."""
-  if not folder.is_dir():
+  if not walk.is_folder(folder):
     return []
   files = walk.files(folder / f"acc_{tag}", ENDINGS, below=False)
   if not files:

@@ -74,7 +74,7 @@ def _volumes(config, groups, usual, images_of, note) -> Iterator[Volume]:
 
 def _subjects(root: pathlib.Path, groups) -> list[tuple[str, pathlib.Path]]:
   """Group and numbered folder, in the groups or in the root where it has no group."""
-  found = {name: root / name for name in groups if (root / name).is_dir()}
+  found = {name: root / name for name in groups if walk.is_folder(root / name)}
   own = root.name if root.name in groups else root.resolve().name
   subjects = [
     (name, path)

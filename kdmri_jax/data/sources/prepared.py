@@ -1,7 +1,6 @@
 """Prepared volumes: one h5 file each, written once, read by every experiment."""
 
 import io
-import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import h5py
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import digests, folders, stored
 from kdmri_jax.data.source import FILE, SUBJECT, Source
@@ -102,7 +102,7 @@ def _write_all(items, folder, settings):
   folders.refuse_equal_names(names, files)
   for k, name in enumerate(names):
     os.replace(folder / f"{k}.tmp", folder / f"{name}.h5")
-  text = json.dumps({"settings": settings, "volumes": listed}, indent=2)
+  text = json_text.dumps({"settings": settings, "volumes": listed}, indent=2)
   (folder / "prepared.json").write_text(text + "\n")
   (folder / "montage.png").write_bytes(_montage_png(names, pictures))
   return names
@@ -120,7 +120,7 @@ def _h5_bytes(volume: Volume) -> memoryview:
     file.attrs["maximum"] = float(np.abs(volume.target).max())
     file.attrs["subject"] = volume.subject
     file.attrs["split"] = volume.split or ""
-    file.attrs["record"] = json.dumps(volume.record)
+    file.attrs["record"] = json_text.dumps(volume.record)
     if volume.header != NO_HEADER:
       write_header(file.create_group("header"), volume.header)
   return buffer.getbuffer()
@@ -145,7 +145,7 @@ def _read(config, path, stay: bool):
     unit = SUBJECT if "subject" in file.attrs else FILE
     split = str(file.attrs.get("split", "")) or None
     kept = read_header(file.get("header"), path)
-    earlier = json.loads(file.attrs.get("record", "{}"))
+    earlier = json_text.loads(file.attrs.get("record", "{}"))
     if not isinstance(earlier, dict):
       raise ValueError("the attribute `record` is no JSON object")
   if split not in (None, *folders.SPLITS):
