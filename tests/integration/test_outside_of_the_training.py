@@ -14,7 +14,8 @@ from helpers.tiny import tiny_config, train
 
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
-from kdmri_jax.inference import account
+from kdmri_jax.inference import account, load
+from kdmri_jax.training import records
 from kdmri_jax.training.experiment import Experiment
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -115,11 +116,15 @@ def test_the_library_warns_alike(workdir):
 
 
 def test_an_earlier_work_directory_has_no_record(workdir, tmp_path):
-  config = net = kd.load(workdir, "student")
-  data = {key: value for key, value in net.training.data.items() if key != "inputs"}
-  known = net.training._replace(data=data)
-  (text,) = account.outside(known, None, volume(100) / 300)
-  assert "no record of them" in text and config is net
+  """This is said, and repeating the command of its run adds it."""
+  path = workdir / "dataset.json"
+  record = records.read(path, "")
+  records.write(path, {k: v for k, v in record.items() if k != "inputs"})
+  save(tmp_path / "a.nii", volume(100))
+  text, _ = reconstruct(workdir, tmp_path / "a.nii")
+  assert "warning: It is not known whether the images resemble those" in text
+  Experiment(load.read_config(workdir), workdir).claim(["student"])
+  assert records.read(path, "") == record
 
 
 def test_worse_than_its_input_is_said():

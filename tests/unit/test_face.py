@@ -362,6 +362,7 @@ def test_train_says_when_it_cannot_have_all_cores(monkeypatch):
   assert counts == [jax.local_device_count(), 64]
 
 
+@pytest.mark.filterwarnings("ignore:The images differ")  # noise is no phantom
 def test_load_reconstructs_as_the_command_does(trained, tmp_path, caplog):
   folder, _ = trained
   net = kd.load(folder, "student")
