@@ -474,3 +474,24 @@ def test_memory_that_a_container_leaves(tmp_path, files, expected):
 
 def test_memory_of_this_machine():
   assert 2**20 < available_memory() < 2**50
+
+
+@pytest.mark.parametrize(
+  "name", ["a.h5", "a.nii.gz", "a.npz", "a.npy", "a.mat", "a.pt"]
+)
+@pytest.mark.parametrize(
+  ("content", "text"),
+  [
+    (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "a web page. .*signing in"),
+    (b"\xef\xbb\xbf\n<HTML>", "a web page"),
+    (b"7z\xbc\xaf\x27\x1c" + bytes(200), "a 7z archive. .*unpack it"),
+  ],
+)
+def test_content_of_another_format_is_named(tmp_path, name, content, text):
+  path = tmp_path / name
+  path.write_bytes(content)
+  readers = {".pt": torch_file.read, ".mat": lambda path: read_mat(path, "a")}
+  readers |= {".npy": read_npy, ".npz": read_npz, ".gz": read_nifti}
+  text = text.replace(". ", "; expected .* ", 1)
+  with pytest.raises(UserError, match=rf"{name}: found .* begins as {text}"):
+    readers.get(path.suffix, h5.read_images)(path)
