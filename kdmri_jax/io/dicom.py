@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import math
 import pathlib
+import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -136,7 +137,7 @@ class DicomHeader:
 
 
 def is_dicom(path: pathlib.Path) -> bool:
-  """Whether a file is DICOM by name or content.
+  """Whether a file is DICOM by name or content, with or without a preamble.
 
   Raises:
     UserError: it cannot be read.
@@ -144,7 +145,8 @@ def is_dicom(path: pathlib.Path) -> bool:
   if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
     return True
   with reading(path), path.open("rb") as file:
-    return file.read(132)[128:] == b"DICM"
+    head = file.read(132)
+  return head[128:] == b"DICM" or _is_bare(head)
 
 
 def read_header(path: pathlib.Path) -> DicomHeader | None:
@@ -161,7 +163,7 @@ def read_header(path: pathlib.Path) -> DicomHeader | None:
     return None
   with reading(path):
     _refuse_bomb(path)
-    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    dataset = _read(pydicom, path, stop_before_pixels=True)
     kind = dataset.file_meta.MediaStorageSOPClassUID
     if kind not in MR_CLASSES:
       return DicomHeader(path, kind.name)
@@ -178,7 +180,7 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
   """
   pydicom = require("pydicom", "data", path, "a folder of DICOM files")
   with reading(path):
-    dataset = pydicom.dcmread(path)
+    dataset = _read(pydicom, path)
     _refuse_huge(path, dataset, at_once=True)
     syntax = dataset.file_meta.TransferSyntaxUID
     able = False
@@ -192,6 +194,33 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
       raise UserError(path, found, expected, remedy)
     array = dataset.pixel_array
     return array.reshape(-1, *array.shape[-2:])
+
+
+def _read(pydicom, path, **options):
+  """The content; a file without preamble states neither its class nor its syntax."""
+  with path.open("rb") as file:
+    bare = _is_bare(file.read(132))
+  dataset = pydicom.dcmread(path, force=bare, **options)
+  meta = dataset.file_meta
+  if bare and "TransferSyntaxUID" not in meta:
+    kinds = (pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.ImplicitVRLittleEndian)
+    meta.TransferSyntaxUID = kinds[dataset.original_encoding[0]]
+  if bare and "MediaStorageSOPClassUID" not in meta:
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+  return dataset
+
+
+def _is_bare(head: bytes) -> bool:
+  """Whether a file begins with the first elements of a data set, without a preamble.
+
+  Their group is 2 or 8, their number at most 0x18, SOPInstanceUID. Then follow two
+  letters, the type of the value, and its length, or its length alone.
+  """
+  if len(head) < 132 or head[128:] == b"DICM":
+    return False
+  group, element, length = struct.unpack("<HHI", head[:8])
+  explicit = re.fullmatch(rb"[A-Z]{2}", head[4:6])
+  return group in (2, 8) and element <= 0x18 and (bool(explicit) or length < 128)
 
 
 def subject_code(patient: str) -> str:

@@ -31,6 +31,7 @@ from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.io.reading import available_memory
 from kdmri_jax.training import log, records
+from kdmri_jax.training.checkpoint import Checkpoints
 
 HUGE = (1500, 1500, 1500)
 IMAGES = np.random.default_rng(0).uniform(0.1, 1, (4, 8, 8))
@@ -56,11 +57,13 @@ def test_sparse_matrix_of_matlab(tmp_path):
     matrix.indices[3] = wrong
     scipy.io.savemat(path, {"mask": matrix})
     refused(lambda p: read_mat(p, "mask"), path, "entries outside")
-  matrix = scipy.sparse.csc_matrix(np.eye(8))
+  scipy.io.savemat(path, {"mask": scipy.sparse.csc_matrix(np.eye(8))})
+  content, starts = path.read_bytes(), list(range(9))
   for place, wrong, found in ((2, 9, "columns"), (0, 1, "columns"), (8, 9, "outside")):
-    matrix.indptr[:] = range(9)
-    matrix.indptr[place] = wrong
-    scipy.io.savemat(path, {"mask": matrix})
+    changed = [*starts[:place], wrong, *starts[place + 1 :]]
+    old, new = (struct.pack("<9i", *numbers) for numbers in (starts, changed))
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
     refused(lambda p: read_mat(p, "mask"), path, found)
   scipy.io.savemat(path, {"mask": scipy.sparse.csc_matrix((10**5, 10**5))})
   refused(lambda p: read_mat(p, "mask"), path, "100000 x 100000 values")
@@ -363,6 +366,14 @@ def test_named_pipe(tmp_path, name, read):
   refused(read, tmp_path / name, "a named pipe")
 
 
+def test_named_pipe_in_a_checkpoint(tmp_path):
+  path = tmp_path / "1" / "best" / "manifest.ocdbt"
+  path.parent.mkdir(parents=True)
+  os.mkfifo(path)
+  with pytest.raises(UserError, match=r"manifest\.ocdbt: found a named pipe"):
+    Checkpoints(tmp_path, read_only=True)
+
+
 def test_damaged_lines_of_a_log(tmp_path):
   good = '{"event": "audit", "step": 3, "terms": {}}'
   lines = ['{"step": "a"}', '{"step": [1]}', "[" * 10**5, '{"step": 1', "5"]
@@ -463,3 +474,24 @@ def test_memory_that_a_container_leaves(tmp_path, files, expected):
 
 def test_memory_of_this_machine():
   assert 2**20 < available_memory() < 2**50
+
+
+@pytest.mark.parametrize(
+  "name", ["a.h5", "a.nii.gz", "a.npz", "a.npy", "a.mat", "a.pt"]
+)
+@pytest.mark.parametrize(
+  ("content", "text"),
+  [
+    (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "a web page. .*signing in"),
+    (b"\xef\xbb\xbf\n<HTML>", "a web page"),
+    (b"7z\xbc\xaf\x27\x1c" + bytes(200), "a 7z archive. .*unpack it"),
+  ],
+)
+def test_content_of_another_format_is_named(tmp_path, name, content, text):
+  path = tmp_path / name
+  path.write_bytes(content)
+  readers = {".pt": torch_file.read, ".mat": lambda path: read_mat(path, "a")}
+  readers |= {".npy": read_npy, ".npz": read_npz, ".gz": read_nifti}
+  text = text.replace(". ", "; expected .* ", 1)
+  with pytest.raises(UserError, match=rf"{name}: found .* begins as {text}"):
+    readers.get(path.suffix, h5.read_images)(path)

@@ -124,7 +124,11 @@ def _shape(path, kspace):
   if kspace.dtype.kind != "c" or len(shape) not in (3, 4) or 0 in shape:
     found = f"'kspace' of type {kspace.dtype} and shape {shape}"
     expected = "complex (slices, rows, columns) or (slices, coils, rows, columns)"
-    raise UserError(path, found, expected, "Check that the file is one of fastMRI.")
+    remedy = "Check that the file is one of fastMRI."
+    if 0 in shape:
+      expected += ", at least one of each"
+      remedy = "The file holds no k-space: copy it again, or exclude it."
+    raise UserError(path, found, expected, remedy)
   return shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
 
 
