@@ -18,12 +18,14 @@ def refuse_pairs(path: str | os.PathLike, what: str, array: np.ndarray) -> None:
     array: the array, or a dataset of h5, which is not read.
 
   Raises:
-    UserError: three or four axes, the last of them of size 2; or four axes, the last
-      of them of an even size, as the parts of several coils.
+    UserError: three or four axes, the last of them of size 2 beside larger ones; or
+      four axes, the last of them of an even size, as the parts of several coils.
   """
   shape = array.shape
   if array.dtype.kind == "c" or len(shape) not in (3, 4) or shape[-1] % 2:
     return
+  if len(shape) == 3 and min(shape[:2]) < _THIN:
+    return  # small images of 2 columns
   found = f"{what} of type {array.dtype} and shape {shape}"
   if shape[-1] == 2:
     found += ", whose last axis fits the real and imaginary part of one coil or image"

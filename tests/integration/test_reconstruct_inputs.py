@@ -182,7 +182,7 @@ def test_one_slice_of_a_knee(tmp_path):
   np.testing.assert_allclose(scan.target, PHANTOM[1:2], rtol=1e-5, atol=1e-3)
 
 
-def test_calgary_campinas_by_its_shape(tmp_path):
+def test_calgary_campinas_by_its_name_and_shape(tmp_path):
   pairs = np.random.default_rng(0).normal(size=(1, 256, 256, 2)).astype(np.float32)
   np.save(tmp_path / "e13991s3_P01536.7.npy", pairs)
   scan = read(tmp_path / "e13991s3_P01536.7.npy", combine="rss")
