@@ -12,7 +12,7 @@ from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, by_ending, note_o
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import h5, layout, walk
-from kdmri_jax.io.nifti import ENDINGS, read_nifti
+from kdmri_jax.io.nifti import ENDINGS, is_pair, read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.io.reading import refuse_missing, split_name
 
@@ -102,7 +102,7 @@ def read_images(path: pathlib.Path) -> Volume:
   if not path.is_file():
     raise UserError(path, "no such file", "an image or k-space file")
   _, ending = split_name(path)
-  if ending in ENDINGS:
+  if ending in ENDINGS or is_pair(path):
     images, record = read_nifti(path)
     return Volume(path.name.split(".")[0], path.stem, images, record=record)
   record = {"file": str(path)}
@@ -162,7 +162,7 @@ NIFTI = Source(
   nifti_volumes,
   unit=FILE,
   files="NIfTI (.nii, .nii.gz)",
-  recognise=by_ending(*ENDINGS),
+  recognise=lambda path: by_ending(*ENDINGS)(path) or is_pair(path),
   read=lambda path, config: read_images(path),
 )
 NPZ = Source(
