@@ -11,7 +11,7 @@ from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, by_ending, note_of, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io import h5, walk
+from kdmri_jax.io import h5, layout, walk
 from kdmri_jax.io.nifti import ENDINGS, read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.io.reading import refuse_missing, split_name
@@ -139,7 +139,8 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
 
   Raises:
     ArgumentError: another `contrast`, or none for complex numbers.
-    UserError: a damaged file, or k-space that is not complex or finite.
+    UserError: a damaged file, k-space that is not complex or finite, or another
+      layout, such as real and imaginary part in the last axis.
   """
   array = read_npy(path)
   array = array[None] if array.ndim == 2 else array
@@ -152,6 +153,8 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
   if config.contrast == "kspace":
     kspace = h5.checked_kspace(path, "an array", array)
     return Measured(kspace, None, {"file": str(path)})
+  layout.refuse_pairs(path, "an array", array)
+  layout.refuse_transposed(path, "an array", array.shape)
   return Volume(path.stem, path.stem, array, record={"file": str(path)})
 
 
