@@ -28,11 +28,24 @@ def saving(path: str | os.PathLike) -> Iterator[None]:
       expected = "a file or folder of its own"
       remedy = "Remove the link, then start the same command again."
       raise UserError(path, "a symbolic link", expected, remedy) from error
-    text, full = os.strerror(code), code in (errno.ENOSPC, errno.EDQUOT)
-    found = "no space left on the disk" if full else f"a failed write ({text})"
-    remedy = "Files saved before are intact: free space or choose another folder, then "
-    remedy += "start the same command again."
+    found, remedy = f"a failed write ({os.strerror(code)})", "Choose another folder"
+    if code in (errno.ENOSPC, errno.EDQUOT):
+      found, remedy = "no space left on the disk", "Free space or choose another folder"
+    elif code in (errno.ENOENT, errno.ENOTDIR):
+      found, remedy = _in_the_way(pathlib.Path(path))
+    elif code in (errno.EACCES, errno.EPERM, errno.EROFS):
+      remedy = "Correct its permissions or choose another folder"
+    remedy += ", then start the same command again. Files saved before are intact."
     raise UserError(path, found, "a folder that can be written", remedy) from error
+
+
+def _in_the_way(path: pathlib.Path) -> tuple[str, str]:
+  """The first part of a path that is missing or no folder, and the remedy."""
+  parts = [*reversed(path.absolute().parents), path]
+  first = next((part for part in parts if not part.is_dir()), path)
+  if first.exists():
+    return f"a file {first} in the place of a folder", "Rename the file"
+  return f"no folder {first}", "Create this folder"
 
 
 def require_space(directory: str | os.PathLike, size: int) -> None:

@@ -71,19 +71,21 @@ def main(argv):
   from kdmri_jax import report
   from kdmri_jax.metrics import METRICS, resolve
   from kdmri_jax.report import mismatch, tables
+  from kdmri_jax.report.parts import Parts
   from kdmri_jax.saving import make_folder, new_folder, replacing
 
   out = new_folder(_OUT.value) if _OUT.value else None
   with arguments_of("--"):
     metrics = METRICS if _METRICS.value is None else resolve(_METRICS.value)
   folders, signs = _named_folders(_PREDICTION.value), mismatch.Signs()
+  parts = Parts()
   pairs = tables.pairs(
     _TARGET.value,
     folders,
     target_key=_TARGET_KEY.value or _KEY.value,
     prediction_key=_PREDICTION_KEY.value or _KEY.value,
   )
-  measured = tables.evaluate(signs.watch(pairs), metrics)
+  measured = tables.evaluate(signs.watch(pairs), metrics, parts)
   for name in signs.equal:
     own, others = (_in_words(signs.keys[key]) for key in (name, mismatch.TARGETS))
     _refuse_equal(folders[name], f"{own} here, {others} of {_TARGET.value}")
@@ -102,6 +104,9 @@ def main(argv):
     with replacing(out) as fresh:
       tables.write_tables(fresh, measured)
     print(f"tables: {out}")
+  if parts.failed:
+    found = f"metrics that failed ({'; '.join(map(str, parts.failed))})"
+    raise UserError("--metrics", found, "a value of each metric for every volume")
 
 
 def _named_folders(values):

@@ -1,9 +1,10 @@
 """NIfTI files."""
 
+import contextlib
 import gzip
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from kdmri_jax.saving import replacing
 # The axes of a file that hold rows, columns and slices of [S, H, W].
 SLICES_LAST = (1, 2, 0)
 ENDINGS = (".nii", ".nii.gz")
+_GZIP = b"\x1f\x8b"  # the first bytes of compressed data
 
 
 def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray, Any]:
@@ -28,7 +30,8 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
 
   Args:
     path: a file of three dimensions, of two, or of more where those after the third
-      have one entry.
+      have one entry, or one of a pair .hdr and .img. Its content tells whether it is
+      compressed, not its name.
     frame: index, from 0, along the fourth dimension of a file with four dimensions;
       None for other files.
 
@@ -40,9 +43,9 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
     UserError: nibabel is not installed, or the file is damaged or has other dimensions.
   """
   nibabel = require("nibabel", "data", path, "a NIfTI file")
-  with reading(path):
-    image = _load(nibabel, path)
-    shape, packed = image.shape, path.suffix.lower() == ".gz"
+  path = path.with_suffix(".img") if is_pair(path) else path
+  with reading(path), _opened(nibabel, path) as image:
+    shape, packed = image.shape, _is_packed(path)
     refuse_huge(path, shape, image.get_data_dtype().itemsize, compressed=packed)
     if packed:
       _verify(path)
@@ -98,13 +101,13 @@ def write_nifti(
 def _content(nibabel, image, record, axes) -> bytes:
   original = str(record.get("file", ""))
   if original.lower().endswith(ENDINGS):
-    model = _load(nibabel, pathlib.Path(original))
     array = image.transpose(axes)
-    if math.prod(model.shape) == array.size:
-      array = array.reshape(model.shape)  # add axes with one entry
-    header = model.header.copy()
-    header.set_data_dtype(np.float32)
-    return type(model)(array, model.affine, header).to_bytes()
+    with _opened(nibabel, pathlib.Path(original)) as model:
+      if math.prod(model.shape) == array.size:
+        array = array.reshape(model.shape)  # add axes with one entry
+      header = model.header.copy()
+      header.set_data_dtype(np.float32)
+      return type(model)(array, model.affine, header).to_bytes()
   result = nibabel.Nifti1Image(image.transpose(SLICES_LAST), None)
   if "zooms" in record:
     result.header.set_zooms(record["zooms"])
@@ -114,12 +117,36 @@ def _content(nibabel, image, record, axes) -> bytes:
   return result.to_bytes()
 
 
-def _load(nibabel, path):
-  """The image; `nibabel.load` does not find a file whose name ends in .Nii."""
-  for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
-    if kind.path_maybe_image(path)[0]:
-      return kind.from_file_map({"image": nibabel.FileHolder(path)})
-  return nibabel.load(path)
+def is_pair(path: pathlib.Path) -> bool:
+  """Whether a file is one of a pair .hdr and .img whose header is that of NIfTI.
+
+  Raises:
+    UserError: the header cannot be read.
+  """
+  if path.suffix not in (".hdr", ".img") or not path.is_file():
+    return False
+  header, image = path.with_suffix(".hdr"), path.with_suffix(".img")
+  if not (header.is_file() and image.is_file()):
+    return False
+  with reading(header), header.open("rb") as file:
+    return file.read(348)[344:] == b"ni1\0"
+
+
+@contextlib.contextmanager
+def _opened(nibabel, path) -> Iterator[Any]:
+  """The image; `nibabel.load` trusts the ending of the name and its case."""
+  with gzip.open(path) if _is_packed(path) else path.open("rb") as stream:
+    header = stream.read(nibabel.Nifti2Image.header_class.sizeof_hdr)
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+      if kind.header_class.may_contain_header(header):
+        yield kind.from_file_map({"image": nibabel.FileHolder(path, stream)})
+        return
+    yield nibabel.load(path)
+
+
+def _is_packed(path) -> bool:
+  with path.open("rb") as file:
+    return file.read(len(_GZIP)) == _GZIP
 
 
 def _codes(nibabel, image) -> tuple[str, ...]:

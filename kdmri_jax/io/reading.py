@@ -12,6 +12,27 @@ from kdmri_jax.errors import UserError
 _MEBIBYTE = 1 << 20
 HARMLESS = 64 * _MEBIBYTE  # bytes below which a claim needs no proof in the file
 _POINTER = 1024  # bytes that a pointer file of git-annex or Git LFS has at most
+# How the content of files begins that often bear another format's name.
+_BEGINNINGS = {
+  b"<!doctype html": "a web page",
+  b"<html": "a web page",
+  b"PK\x03\x04": "a zip archive",
+  b"\x1f\x8b": "gzip data",
+  b"7z\xbc\xaf": "a 7z archive",
+  b"Rar!": "a RAR archive",
+  b"\x89HDF\r\n": "HDF5",
+  b"CDF\x01": "netCDF",
+  b"MATLAB 5.0": "a MATLAB file",
+  b"\x93NUMPY": "a NumPy array (.npy)",
+}
+# The endings of files that do begin so.
+_ENDINGS = {
+  "a zip archive": (".npz", ".pt", ".pth"),
+  "gzip data": (".gz", ".nii"),
+  "HDF5": (".h5", ".hdf5", ".mat", ".mrd", ".nc"),
+  "a MATLAB file": (".mat",),
+  "a NumPy array (.npy)": (".npy",),
+}
 MOST_COMPRESSED = 200  # times that compressed images of a scanner may grow
 
 
@@ -38,7 +59,22 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
     remedy = "It is probably truncated or damaged: copy or download it again."
     if isinstance(error, FileNotFoundError | PermissionError):
       remedy = "Check its name and its permissions."
+    elif content := _content(path):
+      found += f", whose content begins as {content}"
+      remedy = "Give it the name of its format, or unpack it, if it is an archive."
+      if content == "a web page":
+        remedy = "The download went wrong, perhaps without signing in: repeat it."
     raise UserError(path, found, expected, remedy) from error
+
+
+def _content(path) -> str:
+  """What a file that cannot be read seems to be; "" where it may be as it is named."""
+  with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+    head = file.read(512).lstrip(b"\xef\xbb\xbf \r\n\t")
+    for beginning, content in _BEGINNINGS.items():
+      if head.lower().startswith(beginning.lower()):
+        return "" if str(path).lower().endswith(_ENDINGS.get(content, ())) else content
+  return ""
 
 
 def refuse_special(path: str | os.PathLike) -> None:

@@ -129,7 +129,8 @@ def checked(
   if target.size == 0 or min(shape) < largest.window:
     pixels = f"{largest.window}x{largest.window} pixels, the window of {largest.title}"
     expected = f"at least one slice of at least {pixels}"
-    raise ArgumentError("target", f"shape {target.shape}", expected)
+    remedy = "Pad the images with zeros, or choose metrics without this window."
+    raise ArgumentError("target", f"shape {target.shape}", expected, remedy)
   target, prediction = _real("target", target), _real("prediction", prediction)
   if target.max() <= 0:
     remedy = "Exclude this volume, or check how it was read."

@@ -5,25 +5,23 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from matplotlib.figure import Figure
-
-from kdmri_jax import scratch
+from kdmri_jax import json_text, scratch
 from kdmri_jax.errors import UserError
-from kdmri_jax.report import comparisons, content, figures, pages, tables
+from kdmri_jax.report import comparisons, content, figures, pages, parts, tables
 from kdmri_jax.report.analysis import analyse
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.rows import main, summary_records
-from kdmri_jax.saving import make_folder, saving
+from kdmri_jax.saving import make_folder, replacing, saving
 
-_FIGURES = (
-  figures.comparison,
-  figures.differences,
-  figures.mask,
-  figures.regions,
-  figures.learning_curves,
-  figures.audit,
-  figures.attention_maps,
-)
+_FIGURES = {  # and the place of each
+  figures.comparison: parts.RESULTS,
+  figures.differences: parts.PAIRED,
+  figures.mask: parts.MEASURED,
+  figures.regions: parts.SIGNAL,
+  figures.learning_curves: parts.TRAINED,
+  figures.audit: parts.AUDIT,
+  figures.attention_maps: parts.ATTENTION,
+}
 _PICTURES = "figures"
 # The files of a report in the order in which they take their places: of a replacement
 # that was killed, the page is missing. They are removed in the opposite order.
@@ -48,6 +46,8 @@ def write(
   of two reports. Other files in `directory` are kept. `directory` may be a link; a link
   with the name of one of the files is replaced, not what it leads to.
 
+  A part of the report that fails is told in its place and in `inputs.parts`.
+
   Args:
     directory: folder of the report; its parents are created when missing.
     inputs: the inputs of the report.
@@ -57,8 +57,7 @@ def write(
     The path of index.html.
 
   Raises:
-    UserError: models were not measured on the same images; see `check_folder`; or the
-      folder cannot be written or the disk is full.
+    UserError: see `check_folder`; or the folder cannot be written or the disk is full.
   """
   directory = pathlib.Path(directory)
   analysis = analysis or analyse(inputs)
@@ -92,20 +91,41 @@ def check_folder(directory: pathlib.Path) -> None:
 
 def _fill(folder, inputs, analysis):
   drawn = []
-  for name, figure in _figures(inputs, analysis):
-    figures.save(figure, folder / _PICTURES / f"{name}.png")
-    drawn.append(name)
+  for draw, data, options in _figures(inputs, analysis):
+    name, place = draw.__name__, _FIGURES[draw]
+    part = f"the figure of {name.replace('_', ' ')}"
+    image = inputs.parts.make(place, part, _drawn, draw, data, options, otherwise=b"")
+    if image:
+      make_folder(folder / _PICTURES)
+      with replacing(folder / _PICTURES / f"{name}.png") as temporary:
+        temporary.write_bytes(image)
+      drawn.append(name)
   document = content.document(inputs, analysis, drawn)
   for name in pages.FORMATS:
-    tables.write_text(folder / name, pages.render(name, document))
-  tables.write_json(folder / "report.json", analysis)
+    text = inputs.parts.make(
+      *(parts.FILES, name, pages.render, name, document), otherwise=""
+    )
+    if text:
+      tables.write_text(folder / name, text)
+  failed = [failure._asdict() for failure in inputs.parts.failed]
+  whole = {**analysis, "failed": failed}
+  bare = {"protocol_definition": analysis["protocol_definition"], "failed": failed}
+  text = inputs.parts.make(
+    *(parts.FILES, "report.json", json_text.dumps, whole, 2),
+    otherwise=json_text.dumps(bare),
+  )
+  tables.write_text(folder / "report.json", f"{text}\n")
   records = summary_records(analysis["rows"], inputs.tables.metrics)
   tables.write_csv(folder / "summary.csv", records)
   tables.write_tables(folder, inputs.tables)
 
 
-def _figures(inputs: ReportInput, analysis: dict) -> Iterator[tuple[str, Figure]]:
-  """The figures that have data, each with the name of its function."""
+def _drawn(draw, data, options) -> bytes:
+  return figures.png(draw(data, **options))
+
+
+def _figures(inputs: ReportInput, analysis: dict) -> Iterator[tuple]:
+  """The figures that have data: function, data and options."""
   shown = main(inputs.tables.metrics)
   pairs = [p for p in comparisons.drawn_pairs(analysis) if p["metric"] in shown]
   maps = inputs.attention and inputs.attention.maps
@@ -122,7 +142,7 @@ def _figures(inputs: ReportInput, analysis: dict) -> Iterator[tuple[str, Figure]
   )
   for draw, (data, options) in zip(_FIGURES, contents, strict=True):
     if data is not None and len(data):
-      yield draw.__name__, draw(data, **options)
+      yield draw, data, options
 
 
 def _take_place(fresh, directory):

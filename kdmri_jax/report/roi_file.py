@@ -32,7 +32,7 @@ def read(
   expected = f"a CSV file with the header {','.join(_FIELDS)}"
   refuse_special(path)
   try:
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
       reader = csv.DictReader(file)
       header, lines = reader.fieldnames or ["(none)"], list(reader)
   except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -42,6 +42,8 @@ def read(
   regions: dict[str, list[Roi]] = {}
   for number, line in enumerate(lines, 2):
     where = f"{path}, line {number}"
+    if None in line:
+      raise UserError(where, f"{len(line[None])} more entries", ",".join(_FIELDS))
     if line["volume"] not in shapes:
       raise UserError(where, repr(line["volume"]), f"one of {', '.join(shapes)}")
     try:

@@ -23,6 +23,8 @@ from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.io import volume_files
 from kdmri_jax.io.volume_files import PREDICTION, TARGET, StoredVolume, read_volume
 from kdmri_jax.metrics import METRICS, Metric, quality
+from kdmri_jax.protocols import PROTOCOLS
+from kdmri_jax.report.parts import RESULTS, Parts
 from kdmri_jax.saving import make_folder, replacing
 
 FILES = ("volumes.csv", "volumes.json", "slices.csv", "slices.json")
@@ -127,8 +129,17 @@ def pairs(
       yield Pair(label, files[name], target, prediction)
 
 
-def evaluate(found: Iterable[Pair], metrics: Mapping[str, Metric] = METRICS) -> Tables:
+def evaluate(
+  found: Iterable[Pair],
+  metrics: Mapping[str, Metric] = METRICS,
+  parts: Parts | None = None,
+) -> Tables:
   """Measures pairs of volumes.
+
+  Args:
+    found: the pairs.
+    metrics: name -> metric.
+    parts: is told of metrics that fail, whose values are then NaN; None for errors.
 
   Raises:
     UserError: as `metrics.all`.
@@ -137,7 +148,7 @@ def evaluate(found: Iterable[Pair], metrics: Mapping[str, Metric] = METRICS) -> 
   for label, file, target, prediction in found:
     keys = {"target_key": target.key, "prediction_key": prediction.key}
     images = target.images, prediction.images
-    add_volume(tables, label, *images, where=file, more=keys)
+    add_volume(tables, label, *images, where=file, more=keys, parts=parts)
   return tables
 
 
@@ -157,6 +168,7 @@ def add_volume(
   *,
   where: object,
   more: Mapping[str, str] = {},
+  parts: Parts | None = None,
 ) -> None:
   """Measures one volume and appends its records.
 
@@ -167,12 +179,17 @@ def add_volume(
     prediction: reconstruction, [S, H, W].
     where: the name of the pair in error messages.
     more: further entries of the volume's record.
+    parts: see `evaluate`.
 
   Raises:
     UserError: as `metrics.all`.
   """
   with arguments_of(f"{where}: "):
-    measured = quality.measure(target, prediction, tables.metrics)
+    images = quality.checked(target, prediction, tables.metrics)
+    if parts is None:
+      measured = quality.measure(*images, tables.metrics)
+    else:
+      measured = _measure_each(parts, tables.metrics, images, where)
   empty = quality.empty_slices(target)
   for protocol, found in measured.items():
     head = {**label, "protocol": protocol}
@@ -180,6 +197,28 @@ def add_volume(
     for index in range(len(target)):
       values = {name: float(column[index]) for name, column in found.slices.items()}
       tables.slices.append({**head, "slice": index, **values})
+
+
+def _measure_each(parts, metrics, images, where) -> dict[str, quality.Quality]:
+  """The values of all metrics; those of a metric that fails are NaN."""
+  target, prediction = images
+  try:
+    return quality.measure(target, prediction, metrics)
+  except Exception:  # which one is found below
+    undefined = np.full(len(target), np.nan)
+  whole = {protocol: quality.Quality({}, {}) for protocol in PROTOCOLS}
+
+  def measured(name):
+    return quality.measure(target, prediction, {name: metrics[name]})
+
+  for name, metric in metrics.items():
+    part = f"the metric {metric.title} (all or some of its values)"
+    nothing = dict.fromkeys(whole, quality.Quality({name: np.nan}, {name: undefined}))
+    own = parts.make(RESULTS, part, measured, name, otherwise=nothing, where=where)
+    for protocol, found in whole.items():
+      found.volume.update(own[protocol].volume)
+      found.slices.update(own[protocol].slices)
+  return whole
 
 
 def write_csv(path: str | os.PathLike, records: list[dict]) -> None:

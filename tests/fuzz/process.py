@@ -70,6 +70,11 @@ class Worker:
       self.stop()
     return outcome
 
+  @property
+  def pid(self) -> int:
+    """Of the process that has read the last case."""
+    return self._process.pid
+
   def stop(self):
     """Ends the process."""
     if self._process is not None:
@@ -107,6 +112,7 @@ def _serve(pipe, log):
   file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
   os.dup2(file, 1)
   os.dup2(file, 2)
+  os.environ.setdefault("JAX_PLATFORMS", "cpu")
   import faulthandler
   import warnings
 

@@ -1,5 +1,8 @@
 """A tiny finished run, and what reads its work directory."""
 
+import atexit
+import contextlib
+import functools
 import pathlib
 import shutil
 import tempfile
@@ -10,12 +13,14 @@ from helpers import tiny
 
 import kdmri_jax
 from kdmri_jax import config as config_lib
+from kdmri_jax.errors import UserError
 from kdmri_jax.inference import network
 from kdmri_jax.training import seeds
+from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.step import init_state, make_optimiser
 
 STAGES = ("teacher", "feature")
-_MADE = []
 
 
 def _config():
@@ -25,21 +30,43 @@ def _config():
   return config
 
 
+@functools.cache
+def _run():
+  """The run that all readers of work directories share."""
+  folder = pathlib.Path(tempfile.mkdtemp(prefix="fuzz-run-"))
+  atexit.register(shutil.rmtree, folder, ignore_errors=True)
+  kdmri_jax.train(_config(), folder / "run", STAGES)
+  return folder / "run"
+
+
 def make(folder):
-  """Trains once, then copies: the readers of work directories share their run."""
-  if not _MADE:
-    _MADE.append(tempfile.TemporaryDirectory())
-    kdmri_jax.train(_config(), pathlib.Path(_MADE[0].name) / "run", STAGES)
-  shutil.copytree(pathlib.Path(_MADE[0].name) / "run", folder / "run")
+  shutil.copytree(_run(), folder / "run")
 
 
 def load(folder):
   return [network.load(folder / "run", stage).parameters for stage in STAGES]
 
 
+@functools.cache
+def _like(stage):
+  """A fresh snapshot of a stage, for the shapes of its checkpoint."""
+  with tempfile.TemporaryDirectory() as folder:
+    experiment = Experiment(config_lib.parse(_config()), pathlib.Path(folder))
+  params = experiment.initial_params(stage)
+  optimiser = make_optimiser(experiment.config.stages[stage], steps_per_epoch=1)
+  return Snapshot(init_state(params, {}, optimiser), params, Progress())
+
+
 def state(folder):
-  snapshots = [tiny.final(folder / "run", stage) for stage in STAGES]
-  return [jax.tree.map(np.asarray, (s.state, s.best)) for s in snapshots]
+  found = []
+  for stage in STAGES:
+    directory = folder / "run" / "seed_42" / stage / "checkpoints"
+    with contextlib.closing(Checkpoints(directory, read_only=True)) as checkpoints:
+      snapshot = checkpoints.restore(_like(stage))
+    if snapshot is None:  # the stage would be trained again
+      raise UserError(directory, "no checkpoint", "one")
+    found.append(jax.tree.map(np.asarray, (snapshot.state, snapshot.best)))
+  return found
 
 
 def resume(folder):

@@ -267,6 +267,28 @@ class TestRefusing:
     assert not (tmp_path / "config.json").exists()
     pipeline.claim(["teacher", "student", "feature", "kd"])
 
+  def test_a_report_that_could_not_be_written_is_refused_before_training(
+    self, tmp_path
+  ):
+    pipeline = make(tmp_path / "run")
+    folder = pipeline.workdir.report
+    folder.parent.mkdir()
+    folder.symlink_to(tmp_path / "there")
+    with pytest.raises(
+      UserError, match=r"report: found a link to .*there, which is no"
+    ):
+      write_reports.check(pipeline)
+    (tmp_path / "there").mkdir()
+    write_reports.check(pipeline)
+    (tmp_path / "there" / "index.html").write_text("mine")
+    with pytest.raises(UserError, match=r"index\.html: found a file that no report wr"):
+      write_reports.check(pipeline)
+    folder.unlink()
+    folder.write_text("mine")
+    with pytest.raises(UserError, match="report: found a file; expected a folder"):
+      write_reports.check(pipeline)
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["index.html"]
+
   def test_two_processes_in_one_work_directory(self, tmp_path):
     pipeline = make(tmp_path)
     with pipeline.workdir.locked(), pytest.raises(UserError, match="another process"):

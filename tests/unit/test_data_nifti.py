@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from helpers.data_files import read, save_nifti, stack
 
+from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import UserError
+from kdmri_jax.inference import read_scan
+from kdmri_jax.io.nifti import read_nifti, write_nifti
 
 # NIfTI
 
@@ -117,6 +120,23 @@ def test_nifti_truncated(tmp_path, suffix, keep):
     read("nifti", tmp_path)
 
 
+@pytest.mark.parametrize("image", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize(
+  ("name", "other"), [("a.nii", "a.nii.gz"), ("a.nii.gz", "a.nii")]
+)
+def test_the_content_tells_whether_a_file_is_compressed(tmp_path, image, name, other):
+  array = stack(shape=(9, 8, 3))
+  nibabel.save(image(array, np.diag([2, 3, 4, 1])), tmp_path / name)
+  expected, record = read_nifti(tmp_path / name)
+  (tmp_path / name).rename(tmp_path / other)
+  images, moved = read_nifti(tmp_path / other)
+  np.testing.assert_array_equal(images, expected)
+  assert moved == record | {"file": str(tmp_path / other)}
+  write_nifti(tmp_path / f"out_{other}", np.ones((3, 9, 8), np.float32), moved)
+  again = nibabel.load(tmp_path / f"out_{other}")
+  np.testing.assert_array_equal(again.affine, np.diag([2, 3, 4, 1]))
+
+
 def test_nifti_damaged_in_the_middle(tmp_path):
   path = tmp_path / "a.nii.gz"
   save_nifti(path, stack(shape=(32, 32, 9)))
@@ -186,6 +206,13 @@ def test_acdc_info(tmp_path, text):
     read("acdc", tmp_path)
 
 
+def test_acdc_info_with_a_byte_order_mark(tmp_path):
+  info = acdc_patient(tmp_path, 1) / "Info.cfg"
+  info.write_bytes(b"\xef\xbb\xbf" + info.read_bytes().replace(b"\n", b"\r\n"))
+  names = [volume.name for volume in read("acdc", tmp_path)]
+  assert names == ["patient001_frame01", "patient001_frame09"]
+
+
 # Real images
 
 
@@ -211,3 +238,13 @@ def test_nibabel_may_be_absent(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "nibabel", None)
   with pytest.raises(UserError, match=r"nibabel is not installed.*'\.\[data\]'"):
     read("nifti", tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".hdr", ".img"])
+def test_a_pair_of_header_and_image_is_nifti(tmp_path, ending):
+  array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+  nibabel.save(nibabel.Nifti1Pair(array, np.eye(4)), tmp_path / "a.img")
+  path = tmp_path / f"a{ending}"
+  assert read_scan.source_of(path) == "nifti"
+  scan = read_scan.read(path, DataConfig(source="phantom"))
+  np.testing.assert_array_equal(scan.target, np.moveaxis(array, 2, 0))

@@ -12,22 +12,26 @@ import zipfile
 import h5py
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import scipy.io
 import scipy.sparse
+from helpers import ismrmrd_files, scan_files
 from helpers.marks import slow
 
 from kdmri_jax import lookup
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference.load import read_shapes
 from kdmri_jax.interop import load_vgg, torch_file
-from kdmri_jax.io import h5, h5_check, volume_files
+from kdmri_jax.io import dicom, h5, h5_check, volume_files
 from kdmri_jax.io.cfl import read_cfl
+from kdmri_jax.io.ismrmrd import scan
 from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.io.reading import available_memory
 from kdmri_jax.training import log, records
+from kdmri_jax.training.checkpoint import Checkpoints
 
 HUGE = (1500, 1500, 1500)
 IMAGES = np.random.default_rng(0).uniform(0.1, 1, (4, 8, 8))
@@ -53,11 +57,13 @@ def test_sparse_matrix_of_matlab(tmp_path):
     matrix.indices[3] = wrong
     scipy.io.savemat(path, {"mask": matrix})
     refused(lambda p: read_mat(p, "mask"), path, "entries outside")
-  matrix = scipy.sparse.csc_matrix(np.eye(8))
+  scipy.io.savemat(path, {"mask": scipy.sparse.csc_matrix(np.eye(8))})
+  content, starts = path.read_bytes(), list(range(9))
   for place, wrong, found in ((2, 9, "columns"), (0, 1, "columns"), (8, 9, "outside")):
-    matrix.indptr[:] = range(9)
-    matrix.indptr[place] = wrong
-    scipy.io.savemat(path, {"mask": matrix})
+    changed = [*starts[:place], wrong, *starts[place + 1 :]]
+    old, new = (struct.pack("<9i", *numbers) for numbers in (starts, changed))
+    assert content.count(old) == 1
+    path.write_bytes(content.replace(old, new))
     refused(lambda p: read_mat(p, "mask"), path, found)
   scipy.io.savemat(path, {"mask": scipy.sparse.csc_matrix((10**5, 10**5))})
   refused(lambda p: read_mat(p, "mask"), path, "100000 x 100000 values")
@@ -266,6 +272,63 @@ def test_nifti_that_claims_gigabytes(tmp_path, name):
   refused(read_nifti, path, "bytes for an array of 1500 x 1500 x 1500 values")
 
 
+def series(folder, **elements):
+  """One file of a series of images, and a reader of both of its parts."""
+  phantom = scan_files.PHANTOM[:1]
+  folder.mkdir(exist_ok=True)
+  scan_files.save_dicom(folder / "series", phantom, **elements)
+  return next((folder / "series").iterdir())
+
+
+def read_dicom(path):
+  dicom.read_header(path)
+  return dicom.read_pixels(path)
+
+
+def test_dicom_that_claims_gigabytes(tmp_path):
+  path = series(tmp_path / "whole", Rows=10)
+  np.testing.assert_array_equal(read_dicom(path), scan_files.PHANTOM[:1])
+  for k, claims in enumerate(
+    ({"Rows": 65535, "Columns": 65535}, {"NumberOfFrames": 2**31 - 1})
+  ):
+    refused(read_dicom, series(tmp_path / str(k), **claims), "bytes for an array of")
+
+
+def test_dicom_that_unpacks_to_gigabytes(tmp_path):
+  path = series(tmp_path)
+  file = pydicom.dcmread(path)
+  file.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+  file.save_as(path, enforce_file_format=True)
+  np.testing.assert_array_equal(read_dicom(path), scan_files.PHANTOM[:1])
+  file.add_new(0x00091001, "OB", bytes(150 << 20))
+  file.save_as(path, enforce_file_format=True)
+  assert path.stat().st_size < 1 << 20
+  refused(read_dicom, path, "bytes for an array of")
+
+
+@pytest.mark.parametrize(
+  "elements",
+  [
+    {"ImagePositionPatient": [1, 2]},
+    {"ImageOrientationPatient": [1, 0, 0]},
+    {"PixelSpacing": [1, 1, 1]},
+  ],
+)
+def test_dicom_with_too_few_numbers_or_too_many(tmp_path, elements):
+  refused(read_dicom, series(tmp_path, **elements), r"in the place of \d numbers")
+
+
+@pytest.mark.parametrize(
+  ("slices", "limits"), [(1, (0, 10**8, 5 * 10**7)), (30, (0, 50000, 25000))]
+)
+def test_raw_data_that_claims_gigabytes(tmp_path, slices, limits):
+  lines = np.ones((slices, 1, 1, 6), np.complex64)
+  head = ismrmrd_files.header((6, 5), (6, 5), limits)
+  ismrmrd_files.save(tmp_path / "a.h5", head, ismrmrd_files.readouts(lines))
+  with pytest.raises(UserError, match="bytes for an array of"):
+    scan.opened(tmp_path / "a.h5", "", partial=True).__enter__()
+
+
 @pytest.mark.parametrize(
   "shape", [b"(-4, 8, 8)", b"(40000, 8, 8)", b"(True, 8)", b"(9**9**9,)", b"((((((("]
 )
@@ -301,6 +364,14 @@ def test_numbers_of_thousands_of_digits(tmp_path):
 def test_named_pipe(tmp_path, name, read):
   os.mkfifo(tmp_path / name)
   refused(read, tmp_path / name, "a named pipe")
+
+
+def test_named_pipe_in_a_checkpoint(tmp_path):
+  path = tmp_path / "1" / "best" / "manifest.ocdbt"
+  path.parent.mkdir(parents=True)
+  os.mkfifo(path)
+  with pytest.raises(UserError, match=r"manifest\.ocdbt: found a named pipe"):
+    Checkpoints(tmp_path, read_only=True)
 
 
 def test_damaged_lines_of_a_log(tmp_path):
@@ -403,3 +474,24 @@ def test_memory_that_a_container_leaves(tmp_path, files, expected):
 
 def test_memory_of_this_machine():
   assert 2**20 < available_memory() < 2**50
+
+
+@pytest.mark.parametrize(
+  "name", ["a.h5", "a.nii.gz", "a.npz", "a.npy", "a.mat", "a.pt"]
+)
+@pytest.mark.parametrize(
+  ("content", "text"),
+  [
+    (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "a web page. .*signing in"),
+    (b"\xef\xbb\xbf\n<HTML>", "a web page"),
+    (b"7z\xbc\xaf\x27\x1c" + bytes(200), "a 7z archive. .*unpack it"),
+  ],
+)
+def test_content_of_another_format_is_named(tmp_path, name, content, text):
+  path = tmp_path / name
+  path.write_bytes(content)
+  readers = {".pt": torch_file.read, ".mat": lambda path: read_mat(path, "a")}
+  readers |= {".npy": read_npy, ".npz": read_npz, ".gz": read_nifti}
+  text = text.replace(". ", "; expected .* ", 1)
+  with pytest.raises(UserError, match=rf"{name}: found .* begins as {text}"):
+    readers.get(path.suffix, h5.read_images)(path)

@@ -1,9 +1,9 @@
 """The report's files, and what writing them never destroys."""
 
+import errno
 import os
 import pathlib
 
-import numpy as np
 import pytest
 from helpers.measured import BARE, load, make_input
 
@@ -28,12 +28,17 @@ def test_an_earlier_report_is_replaced_and_other_files_are_kept(tmp_path):
   assert not [name for name in os.listdir(folder) if name.startswith(".")]
 
 
-def test_a_failing_report_leaves_the_earlier_one(tmp_path):
+def full_disk(*arguments):
+  raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_failing_report_leaves_the_earlier_one(monkeypatch, tmp_path):
   folder = tmp_path / "report"
   report.write(folder, make_input(("zero_filled", "teacher"), **BARE))
   before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-  with pytest.raises(KeyError, match="target"):
-    report.write(folder, make_input(comparison_images={"kd": np.ones((9, 9))}))
+  monkeypatch.setattr(files.tables, "write_tables", full_disk)
+  with pytest.raises(UserError, match="no space left"):
+    report.write(folder, make_input(**BARE))
   after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
   assert after == before
   assert [path.name for path in tmp_path.iterdir()] == ["report"]

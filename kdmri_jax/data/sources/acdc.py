@@ -75,7 +75,7 @@ def _frames(patient: pathlib.Path) -> list[tuple[str, int]]:
   text = ""
   if os.path.lexists(info):
     with reading(info):
-      text = info.read_text(encoding="utf-8")
+      text = info.read_text(encoding="utf-8-sig")
   numbers = dict(
     re.findall(r"^\s*(E[DS])\s*:\s*([1-9][0-9]{0,8})\s*$", text, re.MULTILINE)
   )
