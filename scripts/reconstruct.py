@@ -15,6 +15,11 @@ The output, in the input's units, is h5 with `reconstruction`, `zero_filled` (th
 network's input) and, for input that was undersampled first, `target`, (slices, rows,
 columns); or the reconstruction alone as NIfTI, in the position of a NIfTI or DICOM
 input, or as cfl. The section "Reconstructions" of docs/data.md describes each format.
+
+The command prints what it did and what the network was trained on, and warns where the
+scan lies outside of that (size, mask, statistics of the images), and where the result
+is worse than its input. The same text is in the attribute `provenance` of h5, and in
+NAME.json beside NIfTI and cfl.
 """
 
 if __name__ == "__main__":
@@ -108,9 +113,11 @@ def main(argv):
       task=_TASK.value,
       as_is=_AS_IS.value,
     )
-  write_scan.write(out, result, scan.record, form, scan.header)
-  shape = np.shape(result["reconstruction"])
+  record = result.account.record()
+  write_scan.write(out, result.images, scan.record, form, scan.header, record)
+  shape = np.shape(result.images["reconstruction"])
   print(f"{out}: {shape[0]} slices of {shape[1]}x{shape[2]}")
+  print(result.account)
   if note := scan.record.get("note"):
     print(note)
 

@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import warnings
 from typing import Any
 
 import jax
@@ -15,8 +16,9 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data.slice_set import from_channels
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.image_layout import described, to_batch
+from kdmri_jax.inference import account, reconstruct
 from kdmri_jax.inference import load as load_lib
-from kdmri_jax.inference import reconstruct
+from kdmri_jax.inference.account import Training
 from kdmri_jax.models import features
 from kdmri_jax.physics.masks import coverage
 from kdmri_jax.training.step import make_predict
@@ -32,12 +34,18 @@ class Network:
     model: the linen module, for masks like the run's: any mask if that is 2-D, else
       Cartesian masks of its phase-encode axis.
     parameters: its best weights, a pytree; `model.apply` takes {"params": parameters}.
+    training: what it was trained on; None where unknown.
   """
 
   def __init__(
-    self, config: ExperimentConfig, stage: str, model: nn.Module, parameters: Any
+    self,
+    config: ExperimentConfig,
+    stage: str,
+    model: nn.Module,
+    parameters: Any,
+    training: Training | None = None,
   ) -> None:
-    self.config, self.stage = config, stage
+    self.config, self.stage, self.training = config, stage, training
     self.model, self.parameters = model, parameters
     self._compiled = functools.cache(make_predict)
 
@@ -87,6 +95,10 @@ class Network:
   ) -> np.ndarray:
     """Reconstructs measured k-space, as `kdmri reconstruct` does.
 
+    A `UserWarning` tells where the scan lies outside of the training data: its size,
+    its mask, the statistics of its images; and where the training itself was no more
+    than a demonstration.
+
     The k-space may have any scale; if the network was trained on images divided by
     their maximum, the zero-filled image's maximum is the divisor, and the result is
     multiplied by it.
@@ -132,6 +144,10 @@ class Network:
       name="k-space",
       compile_by=self._compiled,
     )
+    if self.training:
+      inputs = np.linalg.norm(found.zero_filled, axis=-1)
+      for text in account.outside(self.training, mask, inputs):
+        warnings.warn(text, stacklevel=2)
     image = from_channels(scale * found.image)
     return image if kspace.ndim == 3 else image[0]
 
@@ -157,4 +173,7 @@ def load(
   size = load_lib.read_shapes(folder)[0]
   trained = load_lib.load(folder, stage, size, task=task, seed=seed)
   parameters = jax.tree.map(np.asarray, trained.params)
-  return Network(trained.config, stage, trained.model, parameters)
+  seed = trained.config.seed if seed is None else seed
+  name = task or next(iter(load_lib.read_config(folder).all_tasks))
+  training = account.training(folder, trained.config, stage, seed, name)
+  return Network(trained.config, stage, trained.model, parameters, training)

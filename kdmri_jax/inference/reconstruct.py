@@ -18,7 +18,8 @@ from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.slice_set import SliceSet, Span, to_channels
 from kdmri_jax.data.volume import Volume, prepare
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.inference import load
+from kdmri_jax.inference import account, load
+from kdmri_jax.inference.account import Account
 from kdmri_jax.io.h5 import RawHeader, write_h5
 from kdmri_jax.physics.masks import coverage, files, recipes
 from kdmri_jax.saving import make_folder
@@ -154,6 +155,20 @@ def write(
   write_h5(directory / f"{volume.name}.h5", {key: real_image(images)}, header)
 
 
+class Result(NamedTuple):
+  """A reconstructed scan.
+
+  Attributes:
+    images: "reconstruction", "zero_filled" (the network's input) and, for images that
+      are measured first, "target": float32 [S, H, W], in the units of the file;
+      magnitudes.
+    account: what was done, with warnings.
+  """
+
+  images: dict[str, np.ndarray]
+  account: Account
+
+
 def run_scan(
   workdir: pathlib.Path,
   stage: str,
@@ -164,7 +179,7 @@ def run_scan(
   seed: int | None = None,
   task: str = "",
   as_is: bool = False,
-) -> dict[str, np.ndarray]:
+) -> Result:
   """Reconstructs one scan with a trained stage.
 
   Args:
@@ -181,15 +196,12 @@ def run_scan(
     as_is: enhances images without undersampling them first, for networks without data
       consistency.
 
-  Returns:
-    "reconstruction", "zero_filled" (the network's input) and, for images that are
-    measured first, "target": float32 [S, H, W], in the units of the file; magnitudes.
-
   Raises:
     UserError: the scan, the mask or the run cannot be used; for instance k-space of a
       complex image for a network for real images.
   """
-  config = load.of_task(load.read_config(workdir), task)
+  config = load.read_config(workdir)
+  first, config = next(iter(config.all_tasks)), load.of_task(config, task)
   path, measured = scan.record["file"], isinstance(scan, Measured)
   if as_is and (measured or mask_path):
     found = "k-space" if measured else "a mask for images that are not measured"
@@ -230,7 +242,37 @@ def run_scan(
   images = {"reconstruction": found.image, "zero_filled": found.zero_filled}
   if not measured and not as_is:
     images["target"] = slices.target
-  return {key: scale * real_image(image) for key, image in images.items()}
+  images = {key: scale * real_image(image) for key, image in images.items()}
+  seed = config.seed if seed is None else seed
+  known = account.training(workdir, config, stage, seed, task or first)
+  own = None if as_is else acquisition.masks[0]
+  shape_text = "{} slices of {}x{}".format(*images["reconstruction"].shape)
+  facts = {
+    "scan": f"{path}, {shape_text}, {'k-space' if measured else 'images'}, read as "
+    f"{scan.record.get('source', 'images')}",
+    "sampling": _sampling(own, measured, mask_path, acquisition.snr),
+    "network": account.of_network(config, stage, seed, network.params),
+    "trained on": known.text,
+  }
+  inputs = np.linalg.norm(found.zero_filled, axis=-1)
+  warned, values = account.outside(known, own, inputs), {}
+  if "target" in images:
+    three = images["target"], images["zero_filled"], images["reconstruction"]
+    values, facts["input -> output"], worse = account.compared(*three)
+    warned += worse
+  return Result(images, Account(facts, warned, values))
+
+
+def _sampling(mask, measured: bool, mask_path: str, snr) -> str:
+  """How the network's input was sampled, in words."""
+  if mask is None:
+    return "the images are enhanced as they are"
+  whose = f"the mask {mask_path}" if mask_path else "the mask of the run"
+  if measured:
+    return f"the scan's own, {account.in_words(mask)}"
+  noise = "" if snr is None else ", with the run's noise"
+  text = account.in_words(mask)
+  return f"undersampled in simulation with {whose}{noise}: {text}"
 
 
 def slices_of_kspace(

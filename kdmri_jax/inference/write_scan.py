@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.data.sources import find_source
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import cfl
@@ -14,6 +15,7 @@ from kdmri_jax.io.nifti import SLICES_LAST, write_nifti
 from kdmri_jax.io.reading import split_name
 from kdmri_jax.lookup import unknown
 from kdmri_jax.optional import require
+from kdmri_jax.saving import replacing
 
 FORMATS = {
   "h5": (".h5", ".hdf5"),
@@ -42,7 +44,8 @@ def check_target(path: pathlib.Path, form: str) -> str:
     endings = " or ".join(FORMATS[form])
     expected = f"{named or 'h5'}, or a name that ends in {endings}"
     raise ArgumentError("format", f"{form} for {path.name}", expected)
-  for file in [path] if form != "cfl" else cfl.pair(path):
+  files = list(cfl.pair(path)) if form == "cfl" else [path]
+  for file in files if form == "h5" else [*files, sidecar(path)]:
     if file.exists():
       raise UserError(file, "a file there", "a new file", "Choose another name.")
   if form == "nifti":
@@ -56,6 +59,7 @@ def write(
   record: Mapping[str, Any],
   form: str,
   header: RawHeader = NO_HEADER,
+  provenance: Mapping[str, Any] = {},
 ) -> None:
   """Writes a scan completely, or not at all.
 
@@ -72,6 +76,8 @@ def write(
       affine and slices_along_dimension.
     form: one of `FORMATS`.
     header: metadata of the input file.
+    provenance: how the images were made, see `account.Account.record`; JSON in the
+      attribute "provenance" of h5, and in the file of `sidecar` beside others.
 
   Raises:
     UserError: it cannot be written, or nibabel is not installed.
@@ -79,6 +85,8 @@ def write(
   image = images["reconstruction"]
   if form == "h5":
     attributes = {"units": "file"} | dict(header.attributes)
+    if provenance:
+      attributes["provenance"] = json_text.dumps(provenance)
     write_h5(path, images, header._replace(attributes=attributes))
   elif form == "nifti":
     name = record.get("source")
@@ -87,3 +95,11 @@ def write(
   else:
     along = record.get("slices_along_dimension", 13)
     cfl.write_cfl(path, cfl.image_in_bart_order(image, along))
+  if provenance and form != "h5":
+    with replacing(sidecar(path)) as temporary:
+      temporary.write_text(json_text.dumps(provenance, indent=2) + "\n")
+
+
+def sidecar(path: pathlib.Path) -> pathlib.Path:
+  """The JSON file beside a NIfTI or cfl file: NAME.json."""
+  return path.with_name(f"{split_name(path)[0]}.json")

@@ -11,7 +11,7 @@ import numpy as np
 
 from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
-from kdmri_jax.io import h5_check
+from kdmri_jax.io import h5_check, layout
 from kdmri_jax.io.reading import reading, refuse_memory
 from kdmri_jax.saving import replacing
 
@@ -102,11 +102,14 @@ def read_images(path: pathlib.Path) -> tuple[np.ndarray, str, RawHeader]:
     `header` of a prepared volume.
 
   Raises:
-    UserError: a damaged file, or none of the keys.
+    UserError: a damaged file, none of the keys, or another layout, see `layout`.
   """
   with opened(path) as file:
     key = first_key(path, IMAGE_KEYS, file)
     images = _slices_first(h5_array(file, key), key == "volfs")
+    if key != "volfs":
+      layout.refuse_pairs(path, repr(key), images)
+    layout.refuse_transposed(path, repr(key), images.shape)
     return images, key, read_header(file.get("header"), path)
 
 
@@ -155,13 +158,16 @@ def checked_kspace(path: pathlib.Path, key: str, kspace: np.ndarray) -> np.ndarr
     kspace: the array.
 
   Raises:
-    UserError: it is not [S, H, W], complex and finite.
+    UserError: it is not [S, H, W], complex and finite, or fits another layout.
   """
+  layout.refuse_pairs(path, key, kspace)
+  layout.refuse_transposed(path, key, kspace.shape)
   if kspace.ndim != 3 or kspace.dtype.kind != "c" or not np.isfinite(kspace).all():
     found = f"{key} of type {kspace.dtype} and shape {kspace.shape}, or with NaN"
     expected = "finite complex numbers (slices, rows, columns)"
     remedy = "Several coils are read by the sources of raw data, such as fastmri."
     raise UserError(path, found, expected, remedy)
+  layout.refuse_centred(path, key, kspace)
   return kspace.astype(np.complex64)
 
 

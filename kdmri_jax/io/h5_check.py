@@ -194,10 +194,12 @@ def _refuse_elsewhere(path, found: str) -> None:
 
 
 @contextlib.contextmanager
-def _errors_later(path, name):
+def _errors_later(path, name, but: type[Exception] | tuple[()] = ()):
   """An error in the block is told when the part is used, but for one of memory."""
   try:
     yield
+  except but:
+    raise
   except Exception as error:
     if isinstance(error, MemoryError) or "memory allocation failed" in str(error):
       found = f"{name!r}, which takes far more memory than the file has bytes"
@@ -209,10 +211,11 @@ def _read(path, name, part) -> None:
   with _errors_later(path, name):
     attributes += part.attrs
   for key in attributes:
-    with _errors_later(path, key):
+    # Damage to texts and lists may have another effect in another process.
+    with _errors_later(path, key, but=OSError):
       part.attrs[key]
   if isinstance(part, h5py.Dataset) and part.shape is not None:
-    with _errors_later(path, name):
+    with _errors_later(path, name, but=OSError if part.dtype.hasobject else ()):
       _read_values(part)
 
 

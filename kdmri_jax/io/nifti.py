@@ -30,7 +30,8 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
 
   Args:
     path: a file of three dimensions, of two, or of more where those after the third
-      have one entry. Its content tells whether it is compressed, not its name.
+      have one entry, or one of a pair .hdr and .img. Its content tells whether it is
+      compressed, not its name.
     frame: index, from 0, along the fourth dimension of a file with four dimensions;
       None for other files.
 
@@ -42,6 +43,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
     UserError: nibabel is not installed, or the file is damaged or has other dimensions.
   """
   nibabel = require("nibabel", "data", path, "a NIfTI file")
+  path = path.with_suffix(".img") if is_pair(path) else path
   with reading(path), _opened(nibabel, path) as image:
     shape, packed = image.shape, _is_packed(path)
     refuse_huge(path, shape, image.get_data_dtype().itemsize, compressed=packed)
@@ -113,6 +115,21 @@ def _content(nibabel, image, record, axes) -> bytes:
   if "affine" in record:
     result.set_sform(np.array(record["affine"]), code="scanner")
   return result.to_bytes()
+
+
+def is_pair(path: pathlib.Path) -> bool:
+  """Whether a file is one of a pair .hdr and .img whose header is that of NIfTI.
+
+  Raises:
+    UserError: the header cannot be read.
+  """
+  if path.suffix not in (".hdr", ".img") or not path.is_file():
+    return False
+  header, image = path.with_suffix(".hdr"), path.with_suffix(".img")
+  if not (header.is_file() and image.is_file()):
+    return False
+  with reading(header), header.open("rb") as file:
+    return file.read(348)[344:] == b"ni1\0"
 
 
 @contextlib.contextmanager

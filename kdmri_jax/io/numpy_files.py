@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import layout
 from kdmri_jax.io.reading import reading, refuse_huge
 
 
@@ -67,12 +68,15 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
 
   Raises:
     UserError: the file is damaged or not an archive, `image` is missing, empty or of
-      another number of axes, or `subject` does not name each slice.
+      another layout, or `subject` does not name each slice.
   """
   with opened_npz(path) as file:
     keys = sorted(file)
     images = npz_array(file, "image") if "image" in keys else None
     subjects = _text(npz_array(file, "subject")) if "subject" in keys else None
+  if images is not None:
+    layout.refuse_pairs(path, "'image'", images)
+    layout.refuse_transposed(path, "'image'", images.shape)
   found = ""
   if images is None:
     found = f"no array 'image' (the arrays are: {', '.join(keys) or 'none'})"

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.io import walk
+from kdmri_jax.io import layout, walk
 from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
-from kdmri_jax.io.h5 import IMAGE_KEYS, h5_array, opened, plain
+from kdmri_jax.io.h5 import ENDINGS, IMAGE_KEYS, h5_array, opened, plain
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.numpy_files import npz_array, opened_npz
 from kdmri_jax.io.reading import split_name
@@ -103,6 +103,9 @@ def read_volume(
   if volume.dtype.kind in "fc" and not np.isfinite(volume).all():
     found = f"NaN or infinite values in {name}"
     raise UserError(path, found, "finite intensities", _REMEDY)
+  if split_name(path)[1] in (*ENDINGS, ".npz") and name != "volfs":
+    layout.refuse_pairs(path, name, volume)
+    layout.refuse_transposed(path, name, volume.shape)
   volume = np.abs(volume) if is_complex else volume
   if volume.ndim == 2:
     volume = volume[None]

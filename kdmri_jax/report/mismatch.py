@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from kdmri_jax.data import digests
-from kdmri_jax.io.volume_files import PREDICTION, RESULT, TARGET
+from kdmri_jax.io.volume_files import PREDICTION, RESULT, TARGET, StoredVolume
 from kdmri_jax.report.tables import Pair
 
 TARGETS = "the targets"
@@ -81,7 +81,7 @@ class Signs:
     return lines
 
 
-def of_array(stored, role: str) -> dict[str, str]:
+def of_array(stored: StoredVolume, role: str) -> dict[str, str]:
   """Signs in one array, with details."""
   signs = {}
   if not stored.fits:

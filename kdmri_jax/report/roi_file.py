@@ -42,6 +42,8 @@ def read(
   regions: dict[str, list[Roi]] = {}
   for number, line in enumerate(lines, 2):
     where = f"{path}, line {number}"
+    if None in line:
+      raise UserError(where, f"{len(line[None])} more entries", ",".join(_FIELDS))
     if line["volume"] not in shapes:
       raise UserError(where, repr(line["volume"]), f"one of {', '.join(shapes)}")
     try:

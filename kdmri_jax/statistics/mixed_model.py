@@ -64,8 +64,8 @@ def mixed_effects(
 
   Raises:
     ArgumentError: the arrays differ in length, there are fewer than two networks, or
-      the regions are too few to tell differences from noise: fewer than two, or each
-      measured with a single network.
+      the regions do not identify a model: fewer than two, or without networks that
+      share them.
 
   Source: Shou et al. (ISMRM), SNR ~ model + (1 | subject / ROI), by restricted maximum
     likelihood (Patterson and Thompson, Biometrika 58, 1971).
@@ -91,7 +91,10 @@ def mixed_effects(
   owners = {name: k for k, name in enumerate(dict.fromkeys(columns["subjects"]))}
   if len(units) < 2:
     raise ArgumentError("regions", "fewer than two", "two regions or more")
-  scale = values.std() or 1.0
+  with np.errstate(over="ignore"):
+    scale = values.std() or 1.0
+  if not np.isfinite(scale):
+    raise ArgumentError("values", "a spread that is not finite", "finite values")
   # The reference's mean, the other networks' differences from it, and the values.
   table = np.stack(
     [np.ones(len(values))]
@@ -102,7 +105,15 @@ def mixed_effects(
   nested = _Nested(
     table, np.array([units[p] for p in pairs]), np.array([owners[s] for s, _ in units])
   )
-  differences, errors = nested.fit()
+  try:
+    with np.errstate(invalid="ignore"):
+      differences, errors = nested.fit()
+    singular = not np.isfinite(errors).all()
+  except np.linalg.LinAlgError:
+    singular = True
+  if singular:
+    found = "values without spread, or networks that share too few regions"
+    raise ArgumentError("values", found, "values from which a model can be fitted")
   half = scipy.stats.norm.ppf(0.975) * errors
   with np.errstate(divide="ignore", invalid="ignore"):
     p = 2 * scipy.stats.norm.sf(np.abs(differences) / errors)

@@ -62,7 +62,8 @@ def sample(
   names = np.unique(owners)
   by_subject = subjects is None or len(names) >= ENOUGH
   if by_subject:
-    values = np.array([values[owners == name].mean(axis=0) for name in names])
+    with np.errstate(invalid="ignore", over="ignore"):  # not finite: left out below
+      values = np.array([values[owners == name].mean(axis=0) for name in names])
     owners = names
   keep = np.isfinite(values).all(axis=(1, 2))
   return Sample(values[keep], owners[keep], by_subject, int(np.count_nonzero(~keep)))

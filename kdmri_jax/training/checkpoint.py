@@ -19,6 +19,7 @@ from absl import logging
 
 from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.reading import refuse_special
 from kdmri_jax.saving import make_folder, require_space, saving
 from kdmri_jax.training import records
 from kdmri_jax.training.step import TrainState
@@ -95,11 +96,14 @@ class Checkpoints:
     read_only: True to read only, also while another process trains here.
 
   Raises:
-    UserError: the folder cannot be written, or a link is in it.
+    UserError: the folder cannot be written, or a link or a pipe is in it.
   """
 
   def __init__(self, directory: pathlib.Path, *, read_only: bool = False):
     self._directory = directory.absolute()
+    for folder, _, names in os.walk(self._directory):
+      for name in names:
+        refuse_special(pathlib.Path(folder, name))  # Orbax would wait for ever
     if not read_only:
       make_folder(self._directory)
       # Orbax empties the folders that it removes, also where a link leads.

@@ -16,7 +16,7 @@ from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, leaks, parallel, records
+from kdmri_jax.training import batches, leaks, parallel, records, training_inputs
 from kdmri_jax.training.checkpoint import Progress
 from kdmri_jax.training.given import Origin
 from kdmri_jax.training.stage_folder import StageFolder
@@ -120,8 +120,9 @@ class Experiment:
         with arguments_of("--"):
           raise unknown("stages", name, self.config.pipeline)
     self._check_needs(names)
+    data = {**self.data, "inputs": training_inputs.describe(self.config, self.dataset)}
     for write in (False, True):  # nothing is written before all is checked
-      self.workdir.claim(self.config, self.data, write=write)
+      self.workdir.claim(self.config, data, write=write)
       for name in self.config.pipeline:
         if name in self.given:
           self._folder(name).give(vars(self.origin(name)), write=write)

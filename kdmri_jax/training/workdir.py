@@ -17,7 +17,9 @@ from kdmri_jax.training import checkpoint, records
 from kdmri_jax.training.stage_folder import StageFolder
 
 # Location and names of the data, and sentences; digests identify the data.
-_FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule|notes)")
+_FREE_RECORDS = re.compile(
+  r"(.*\.)?(root|file|complex_file|unit|split_rule|notes)|inputs(\..*)?"
+)
 
 FORMAT = 2  # of work directories; changes when a version cannot read earlier ones
 _FORMAT_FILE = "workdir.json"

@@ -42,6 +42,7 @@ class Fuzzer:
     for name, reader in self.readers.items():
       (self._root / "whole" / name).mkdir(parents=True)
       reader.make(self._root / "whole" / name)
+    self._all = sorted(p for p in self._root.rglob("*") if p.is_file())
 
   def count(self, cases: int, minutes: float = math.inf, say=print) -> dict:
     """Counts of the outcomes of so many cases, by reader.
@@ -96,8 +97,7 @@ class Fuzzer:
     folder = self._copy(name)
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     path = _one(rng, paths)
-    donors = sorted(p for p in (self._root / "whole").rglob("*") if p.is_file())
-    other = _one(rng, paths if rng.random() < 0.5 else donors)
+    other = _one(rng, paths if rng.random() < 0.5 else self._all)
     content = path.read_bytes()
     damaged = mutate.mutate(rng, path.name, content, other.read_bytes())
     path.write_bytes(damaged)

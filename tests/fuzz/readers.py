@@ -189,9 +189,9 @@ READERS: dict[str, Reader] = {
     runs.make, {"load": runs.load, "state": runs.state}, 2, checked=True
   ),
   "work directory: resume": Reader(
-    runs.make, {"resume": runs.resume}, 0.5, checked=True
+    runs.make, {"resume": runs.resume}, 0.1, checked=True
   ),
   "work directory: report": Reader(
-    runs.make, {"report": runs.report}, 0.02, checked=True
+    runs.make, {"report": runs.report}, 0.01, checked=True
   ),
 }

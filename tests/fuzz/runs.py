@@ -1,6 +1,7 @@
 """A tiny finished run, and what reads its work directory."""
 
 import atexit
+import contextlib
 import functools
 import pathlib
 import shutil
@@ -12,9 +13,12 @@ from helpers import tiny
 
 import kdmri_jax
 from kdmri_jax import config as config_lib
+from kdmri_jax.errors import UserError
 from kdmri_jax.inference import network
 from kdmri_jax.training import seeds
+from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.step import init_state, make_optimiser
 
 STAGES = ("teacher", "feature")
 
@@ -43,9 +47,26 @@ def load(folder):
   return [network.load(folder / "run", stage).parameters for stage in STAGES]
 
 
+@functools.cache
+def _like(stage):
+  """A fresh snapshot of a stage, for the shapes of its checkpoint."""
+  with tempfile.TemporaryDirectory() as folder:
+    experiment = Experiment(config_lib.parse(_config()), pathlib.Path(folder))
+  params = experiment.initial_params(stage)
+  optimiser = make_optimiser(experiment.config.stages[stage], steps_per_epoch=1)
+  return Snapshot(init_state(params, {}, optimiser), params, Progress())
+
+
 def state(folder):
-  snapshots = [tiny.final(folder / "run", stage) for stage in STAGES]
-  return [jax.tree.map(np.asarray, (s.state, s.best)) for s in snapshots]
+  found = []
+  for stage in STAGES:
+    directory = folder / "run" / "seed_42" / stage / "checkpoints"
+    with contextlib.closing(Checkpoints(directory, read_only=True)) as checkpoints:
+      snapshot = checkpoints.restore(_like(stage))
+    if snapshot is None:  # the stage would be trained again
+      raise UserError(directory, "no checkpoint", "one")
+    found.append(jax.tree.map(np.asarray, (snapshot.state, snapshot.best)))
+  return found
 
 
 def resume(folder):

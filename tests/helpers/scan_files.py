@@ -44,7 +44,7 @@ def read(path, **options):
 
 
 def run(workdir, scan):
-  return reconstruct.run_scan(workdir, "student", scan, batch_size=3)
+  return reconstruct.run_scan(workdir, "student", scan, batch_size=3).images
 
 
 def save_nifti(path, phantom, image=nibabel.Nifti1Image):

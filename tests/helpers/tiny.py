@@ -79,4 +79,4 @@ def edited(path: pathlib.Path):
 def run_file(workdir: pathlib.Path, stage: str, path: pathlib.Path, **options):
   """Reconstructs a file as its run's own data settings read it."""
   scan = read_scan.read(path, load.read_config(workdir).data)
-  return reconstruct.run_scan(workdir, stage, scan, **options)
+  return reconstruct.run_scan(workdir, stage, scan, **options).images

@@ -30,6 +30,36 @@ def volumes(tmp_path):
   return tmp_path, arrays
 
 
+def test_a_metric_that_fails_takes_no_other_number_along(volumes):
+  folder, arrays = volumes
+  arguments = ("--target=target", "--prediction=kd")
+  names = "--metrics=psnr,helpers.failing:SINGLE,mse"
+  done = run(*arguments, names, "--out=metrics", cwd=folder)
+  assert done.returncode == 1
+  assert "the metric Single (all or some of its values) is missing" in done.stderr
+  assert "RuntimeError: one slice, please (kd/v.h5)" in done.stderr
+  assert "Traceback" not in done.stderr
+  expected = metrics.all(arrays["target"], arrays["kd"], "kdmri")
+  assert f"{expected['psnr']:.2f}" in done.stdout
+  with (folder / "metrics" / "volumes.csv").open() as file:
+    row = next(csv.DictReader(file))
+  assert (float(row["psnr"]), float(row["mse"])) == (expected["psnr"], expected["mse"])
+  assert row["SINGLE"] == ""
+
+
+def test_images_below_a_window_are_named_with_their_size(tmp_path):
+  for name in ("target", "kd"):
+    (tmp_path / name).mkdir()
+    with h5py.File(tmp_path / name / "v.h5", "w") as file:
+      file["reconstruction"] = np.random.default_rng(len(name)).random((3, 6, 9))
+  arguments = ("--target=target", "--prediction=kd")
+  text = commands.refused("evaluate", *arguments, cwd=tmp_path)
+  assert "kd/v.h5" in text and "shape (3, 6, 9)" in text
+  assert "at least 7x7 pixels, the window of SSIM" in text
+  done = run(*arguments, "--metrics=psnr,nmse", cwd=tmp_path)
+  assert done.returncode == 0 and "PSNR" in done.stdout
+
+
 def test_table_and_files(volumes):
   folder, arrays = volumes
   done = run(

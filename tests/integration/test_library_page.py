@@ -12,6 +12,7 @@ PAGE = pathlib.Path(__file__).parents[2] / "docs" / "library.md"
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the network of phantoms
 def test_the_code_blocks_run(tmp_path, monkeypatch, capsys):
   monkeypatch.chdir(tmp_path)
   blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.M | re.S)

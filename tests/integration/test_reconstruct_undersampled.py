@@ -207,13 +207,13 @@ def test_zeros_of_calgary_multi_are_the_mask(tmp_path):
   """The last 15% of the columns count as not sampled."""
   weights = (0.6, 0.8j)
   mask, _ = rows(LINES)
-  with h5py.File(tmp_path / "e1.h5", "w") as file:
+  with h5py.File(tmp_path / "e1s3_P1.h5", "w") as file:
     file["kspace"] = calgary_channels(mask, weights).astype(np.float32)
-  with pytest.raises(UserError, match=r"of 2 coils.*e1_sens.npy"):
-    read(tmp_path / "e1.h5")
+  with pytest.raises(UserError, match=r"of 2 coils.*e1s3_P1_sens.npy"):
+    read(tmp_path / "e1s3_P1.h5")
   maps = np.broadcast_to(np.array(weights)[:, None, None], (SHAPE[0], 2, *SHAPE[1:]))
-  np.save(tmp_path / "e1_sens.npy", maps)
-  scan = read(tmp_path / "e1.h5", combine="sense")
+  np.save(tmp_path / "e1s3_P1_sens.npy", maps)
+  scan = read(tmp_path / "e1s3_P1.h5", combine="sense")
   mask[:, 4] = 0
   np.testing.assert_array_equal(scan.mask, mask)
   expected = np.fft.fft2(PHANTOM, norm="ortho") * mask
@@ -225,8 +225,8 @@ def test_zeros_of_the_single_channel_of_calgary_are_the_mask(tmp_path):
   stored = rng.normal(size=(2, 256, 256, 2)).astype(np.float32)
   mask = rng.random((256, 256)) < 0.2
   stored *= mask[..., None]
-  np.save(tmp_path / "e1.npy", stored)
-  scan = read(tmp_path / "e1.npy")
+  np.save(tmp_path / "e1s3_P1.npy", stored)
+  scan = read(tmp_path / "e1s3_P1.npy")
   np.testing.assert_array_equal(scan.mask, mask)
   expected = (stored[..., 0] + 1j * stored[..., 1]) / 256**2
   np.testing.assert_allclose(scan.kspace, expected, atol=1e-9)

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers import commands
 from helpers.tiny import make, tiny_config, train
 
 import kdmri_jax as kd
@@ -192,3 +193,19 @@ class TestAfterTraining:
     (failure,) = report.failed
     assert failure.section == "Signal and noise" and "none.csv" in failure.reason
     assert "Signal and noise" in report.path.read_text()
+
+  def test_the_command_says_so_in_its_status(self, trained, tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(
+      "from helpers.tiny import tiny_config\n"
+      "def get_config():\n"
+      "  metrics = ('psnr', 'helpers.failing:SINGLE')\n"
+      "  config = tiny_config()\n"
+      "  config.evaluation.metrics = metrics\n"
+      "  return config\n"
+    )
+    done = commands.run("run", f"--config={file}", f"--workdir={trained.workdir.path}")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "the metric Single (all or some of its values) is missing" in done.stdout
+    assert "report/index.html: found parts that failed" in done.stderr
+    assert (trained.workdir.path / "report" / "index.html").is_file()

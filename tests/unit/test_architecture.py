@@ -120,6 +120,13 @@ def test_no_module_imports_itself_through_others():
     visit(name, [])
 
 
+def test_one_module_writes_json():
+  """So that no JSON has NaN, which is no JSON."""
+  for name, path in FILES.items():
+    found = {"json", "orjson", "simplejson"} & set(imports(path))
+    assert not found or name == "kdmri_jax.json_text", path
+
+
 def test_the_package_links_to_the_one_copy_of_experiments_and_scripts():
   for name in LINKED:
     assert (PACKAGE / name).readlink() == pathlib.Path("..", name)

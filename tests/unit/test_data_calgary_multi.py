@@ -50,8 +50,8 @@ def test_channels_become_one_image(tmp_path):
 
 def test_the_image_stands_where_the_challenge_has_it(tmp_path):
   """A point at row 2, column 3 of the magnitude of the plain inverse FFT."""
-  point = np.zeros((1, 1, 9, 10))
-  point[..., 2, 3] = 1
+  point = np.zeros((1, 2, 9, 10))  # the second coil sees nothing
+  point[:, 0, 2, 3] = 1
   kspace = to_kspace(point, centred_image=False)
   save_h5(tmp_path / "a.h5", kspace=interleaved(kspace).astype(np.float32))
   (volume,) = read("calgary_multi", tmp_path)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from helpers.data_files import read, save_nifti, stack
 
+from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import UserError
+from kdmri_jax.inference import read_scan
 from kdmri_jax.io.nifti import read_nifti, write_nifti
 
 # NIfTI
@@ -236,3 +238,13 @@ def test_nibabel_may_be_absent(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "nibabel", None)
   with pytest.raises(UserError, match=r"nibabel is not installed.*'\.\[data\]'"):
     read("nifti", tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".hdr", ".img"])
+def test_a_pair_of_header_and_image_is_nifti(tmp_path, ending):
+  array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+  nibabel.save(nibabel.Nifti1Pair(array, np.eye(4)), tmp_path / "a.img")
+  path = tmp_path / f"a{ending}"
+  assert read_scan.source_of(path) == "nifti"
+  scan = read_scan.read(path, DataConfig(source="phantom"))
+  np.testing.assert_array_equal(scan.target, np.moveaxis(array, 2, 0))

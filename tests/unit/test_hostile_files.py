@@ -31,6 +31,7 @@ from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.io.reading import available_memory
 from kdmri_jax.training import log, records
+from kdmri_jax.training.checkpoint import Checkpoints
 
 HUGE = (1500, 1500, 1500)
 IMAGES = np.random.default_rng(0).uniform(0.1, 1, (4, 8, 8))
@@ -363,6 +364,14 @@ def test_numbers_of_thousands_of_digits(tmp_path):
 def test_named_pipe(tmp_path, name, read):
   os.mkfifo(tmp_path / name)
   refused(read, tmp_path / name, "a named pipe")
+
+
+def test_named_pipe_in_a_checkpoint(tmp_path):
+  path = tmp_path / "1" / "best" / "manifest.ocdbt"
+  path.parent.mkdir(parents=True)
+  os.mkfifo(path)
+  with pytest.raises(UserError, match=r"manifest\.ocdbt: found a named pipe"):
+    Checkpoints(tmp_path, read_only=True)
 
 
 def test_damaged_lines_of_a_log(tmp_path):

@@ -1,9 +1,7 @@
 """JSON that is valid everywhere, and records with a checksum."""
 
-import ast
 import json
 import math
-import pathlib
 
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
 from kdmri_jax.training import records
 
-ROOT = pathlib.Path(__file__).parents[2]
 STRANGE = {
   "zooms": [1.0, math.nan, math.inf, -math.inf],
   "note": "caf\udce9",
@@ -87,17 +84,3 @@ def test_every_flipped_bit_of_a_record_is_refused_or_without_effect(tmp_path):
       assert {key: found[key] for key in RECORD} == RECORD, position
       same += 1
   assert refused > 10 * same > 0
-
-
-def test_nobody_else_writes_json():
-  for folder in ("kdmri_jax", "scripts", "experiments"):
-    for path in sorted((ROOT / folder).rglob("*.py")):
-      if path.name == "json_text.py":
-        continue
-      for node in ast.walk(ast.parse(path.read_text())):
-        names = [getattr(node, "module", ""), *map(_name, getattr(node, "names", []))]
-        assert not {"json", "orjson", "simplejson"} & {*names}, path
-
-
-def _name(alias):
-  return getattr(alias, "name", "")

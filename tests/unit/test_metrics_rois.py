@@ -59,9 +59,10 @@ def test_air_has_no_region():
   assert roi_snr.find(np.ones((2, 6, 30))) == []
 
 
-def test_regions_from_a_file(tmp_path):
+@pytest.mark.parametrize("mark", ["", "\ufeff"])  # as spreadsheets write it
+def test_regions_from_a_file(tmp_path, mark):
   path = tmp_path / "rois.csv"
-  path.write_text(HEADER + "head,0,1,2,3,4\nhead,2,36,46,4,4\n")
+  path.write_text(mark + HEADER + "head,0,1,2,3,4\nhead,2,36,46,4,4\n")
   assert roi_file.read(path, SHAPES) == {
     "head": [Roi(0, 1, 2, 3, 4), Roi(2, 36, 46, 4, 4)]
   }
@@ -76,6 +77,7 @@ def test_regions_from_a_file(tmp_path):
     (HEADER + "foot,0,1,2,3,4\n", "'foot'"),
     (HEADER + "head,0,1,2,3,x\n", "'x'"),
     (HEADER + "head,0,1,2,3\n", "line 2"),
+    (HEADER + "head,0,1,2,3,4,5\n", "1 more entries"),
     (HEADER + "head,3,1,2,3,4\n", "slice=3"),
     (HEADER + "head,0,38,2,3,4\n", "row=38"),
     (HEADER + "head,0,-1,2,3,4\n", "row=-1"),

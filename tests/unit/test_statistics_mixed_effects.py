@@ -161,6 +161,25 @@ def test_the_unit_of_the_values_does_not_matter():
     assert other.p == pytest.approx(kd.p, rel=1e-4)
 
 
+def test_any_values_give_finite_results_or_a_reason():
+  rng = np.random.default_rng(0)
+  pool = [0.0, 1.0, np.nan, np.inf, 1e-300, 1e300, 30.0, 30.0000001]
+  outcomes = set()
+  for trial in range(300):
+    n = rng.integers(1, 13)
+    values = rng.choice(pool, n) if trial % 2 else rng.integers(0, 3, n)
+    models, subjects, regions = rng.integers(0, 3, (3, n)).astype(str)
+    try:
+      found = mixed_effects(values, models, subjects, regions, reference="0")
+    except ArgumentError:
+      outcomes.add("reason")
+      continue
+    for effect in found:
+      assert np.isfinite([effect.difference, *effect.ci95, effect.p]).all()
+      outcomes.add(effect.levels)
+  assert outcomes == {"reason", "subject / region", "subject", "region"}
+
+
 @pytest.mark.slow
 def test_no_effect_is_seldom_claimed():
   false = [

@@ -11,8 +11,8 @@ from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, by_ending, note_of, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io import h5, walk
-from kdmri_jax.io.nifti import ENDINGS, read_nifti
+from kdmri_jax.io import h5, layout, walk
+from kdmri_jax.io.nifti import ENDINGS, is_pair, read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.io.reading import refuse_missing, split_name
 
@@ -102,7 +102,7 @@ def read_images(path: pathlib.Path) -> Volume:
   if not path.is_file():
     raise UserError(path, "no such file", "an image or k-space file")
   _, ending = split_name(path)
-  if ending in ENDINGS:
+  if ending in ENDINGS or is_pair(path):
     images, record = read_nifti(path)
     return Volume(path.name.split(".")[0], path.stem, images, record=record)
   record = {"file": str(path)}
@@ -139,7 +139,8 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
 
   Raises:
     ArgumentError: another `contrast`, or none for complex numbers.
-    UserError: a damaged file, or k-space that is not complex or finite.
+    UserError: a damaged file, k-space that is not complex or finite, or another
+      layout, such as real and imaginary part in the last axis.
   """
   array = read_npy(path)
   array = array[None] if array.ndim == 2 else array
@@ -152,6 +153,8 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
   if config.contrast == "kspace":
     kspace = h5.checked_kspace(path, "an array", array)
     return Measured(kspace, None, {"file": str(path)})
+  layout.refuse_pairs(path, "an array", array)
+  layout.refuse_transposed(path, "an array", array.shape)
   return Volume(path.stem, path.stem, array, record={"file": str(path)})
 
 
@@ -159,7 +162,7 @@ NIFTI = Source(
   nifti_volumes,
   unit=FILE,
   files="NIfTI (.nii, .nii.gz)",
-  recognise=by_ending(*ENDINGS),
+  recognise=lambda path: by_ending(*ENDINGS)(path) or is_pair(path),
   read=lambda path, config: read_images(path),
 )
 NPZ = Source(

@@ -14,6 +14,7 @@ from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import walk
 from kdmri_jax.io.cfl import SENSITIVITIES, pair, read_cfl
+from kdmri_jax.io.nifti import is_pair
 from kdmri_jax.physics import coils
 
 _MOSTLY = 2 / 3
@@ -208,6 +209,6 @@ SOURCE = Source(
   takes=("contrast", "combine"),
   unit=FILE,
   files="BART (.cfl)",
-  recognise=by_ending(".cfl", ".hdr"),
+  recognise=lambda path: by_ending(".cfl", ".hdr")(path) and not is_pair(path),
   read=read,
 )

@@ -34,6 +34,7 @@ _IMAGE = re.compile(
   r"(?P<volume>(?P<subject>CC\d{4})_(?P<vendor>[a-z]+)_(?P<field>15|3)_(?P<age>\d+)_"
   r"(?P<sex>[FM]))(?i:\.nii(\.gz)?)"
 )
+_SCAN = re.compile(r"(e\d+)s\d+_")
 _ORIGINAL = re.compile(r"CC\d{4}_.+\.nii(\.gz)?", re.IGNORECASE)
 _TESLA = {"15": 1.5, "3": 3.0}
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -144,7 +145,7 @@ def _from_kspace(config: DataConfig, scan: RawScan, split: str | None = None) ->
 def _volume(config: DataConfig, scan: RawScan, way: str, split: str | None) -> Volume:
   """The volume of k-space; e13991s3_P01536.7 names a scan of the subject e13991."""
   name = scan.path.stem
-  match = re.match(r"(e\d+)s\d+_", name)
+  match = _SCAN.match(name)
   subject = folders.subject_of(config, scan.path, match[1] if match else name)
   volume = scan.volume(name, subject, way, split)
   volume.record["unit"] = SUBJECT if match else FILE
@@ -158,11 +159,13 @@ def _split(relative: pathlib.Path) -> str | None:
 
 
 def recognise(path: pathlib.Path) -> bool:
-  """Whether a file is named like an original, or holds pairs of 256x256 numbers."""
+  """Whether a file is named like an original, or as k-space and holds it."""
   if _ORIGINAL.fullmatch(path.name):
     return True
   if path.suffix.lower() != ".npy" or not path.is_file():
     return False
+  if not _SCAN.match(path.name):
+    return False  # any image or k-space of 256x256 may have this shape
   with reading(path):
     return _is_pairs(np.load(path, mmap_mode="r", allow_pickle=False))
 
@@ -219,12 +222,15 @@ def multi_volumes(config: DataConfig) -> Iterator[Volume]:
 
 def _multi_scan(path: pathlib.Path, file: h5py.File) -> RawScan:
   kspace = h5_dataset(file, "kspace")
-  shape, is_real = kspace.shape, kspace.dtype.kind == "f"
-  fits = len(shape) == 4 and 0 not in shape and shape[3] % 2 == 0
-  if not is_real or not fits or shape[3] > min(shape[1:3]):
+  shape = kspace.shape
+  if not _is_of_coils(kspace):
     found = f"'kspace' of type {kspace.dtype} and shape {shape}"
+    remedy = ""
+    if len(shape) == 4 and shape[3] == 2:
+      found += ", whose last axis fits the real and imaginary part of one coil"
+      remedy = "Store one coil as complex numbers, in the layout of fastmri."
     expected = "real numbers (slices, rows, columns, 2 x coils)"
-    raise UserError(path, found, f"{expected}, such as (256, 218, 170, 24)")
+    raise UserError(path, found, f"{expected}, such as (256, 218, 170, 24)", remedy)
   acquired = [0, math.ceil(ACQUIRED * shape[2])]
 
   def read_slice(k):
@@ -238,10 +244,22 @@ def _multi_scan(path: pathlib.Path, file: h5py.File) -> RawScan:
   return RawScan(path, shape[0], read_slice, record, details, centred_image=False)
 
 
-def _has_real_kspace(file: h5py.File) -> bool:
+def _is_of_coils(kspace: h5py.Dataset) -> bool:
+  """Whether it has the real and imaginary parts of several coils in its last axis."""
+  shape = kspace.shape
+  if kspace.dtype.kind != "f" or len(shape) != 4 or 0 in shape or shape[3] % 2:
+    return False
+  return 4 <= shape[3] <= min(shape[1:3])
+
+
+def _is_multi(file: h5py.File) -> bool:
+  """Whether a file has such k-space, and the data set's name or size of slices."""
   kspace = file.get("kspace")
-  is_dataset = isinstance(kspace, h5py.Dataset)
-  return is_dataset and kspace.ndim == 4 and kspace.dtype.kind == "f"
+  if not isinstance(kspace, h5py.Dataset) or not _is_of_coils(kspace):
+    return False
+  rows, columns = kspace.shape[1:3]
+  name = pathlib.Path(file.filename).name
+  return bool(_SCAN.match(name)) or (rows == 218 and 170 <= columns <= 180)
 
 
 def read_multi(path: pathlib.Path, config: DataConfig) -> Scan:
@@ -274,6 +292,6 @@ MULTI = Source(
   multi_volumes,
   takes=("contrast", "combine"),
   files="Calgary-Campinas of several coils (.h5)",
-  recognise=holds(_has_real_kspace),
+  recognise=holds(_is_multi),
   read=read_multi,
 )

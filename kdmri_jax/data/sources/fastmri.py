@@ -16,7 +16,7 @@ from kdmri_jax.data.measured import RawScan
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
-from kdmri_jax.io import walk
+from kdmri_jax.io import layout, walk
 from kdmri_jax.io.h5 import h5_array, h5_dataset, opened, read_header
 from kdmri_jax.physics import coils
 
@@ -98,6 +98,7 @@ def _opened(path: pathlib.Path) -> Iterator[RawScan]:
     header = read_header(file, path)
     kspace = h5_dataset(file, "kspace")
     slices, *shape = _shape(path, kspace)
+    _refuse_other_layout(path, file, slices, shape)
     known = {k: header.attributes[k] for k in _ATTRIBUTES if k in header.attributes}
     details = {"file_shape": list(kspace.shape), "attributes": known}
     details["unit"] = SUBJECT if header.attributes.get("patient_id") else FILE
@@ -129,6 +130,22 @@ def _shape(path, kspace):
       remedy = "The file holds no k-space: copy it again, or exclude it."
     raise UserError(path, found, expected, remedy)
   return shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
+
+
+def _refuse_other_layout(path, file, slices, shape):
+  """Refuses coils as slices, and coils in the last axis."""
+  coil_count, *size = shape
+  found = ""
+  for key in ("reconstruction_rss", "reconstruction_esc"):
+    images = file.get(key)
+    if isinstance(images, h5py.Dataset) and images.ndim == 3 and len(images) != slices:
+      found = f"{slices} slices of 'kspace', but {len(images)} of {key!r}"
+  if coil_count > min(size):
+    found = f"'kspace' of {coil_count} coils for {size[0]} rows and {size[1]} columns"
+  if found:
+    expected = "(slices, rows, columns) of one coil or (slices, coils, rows, columns)"
+    raise UserError(path, found, expected, "Store the axes as fastMRI does.")
+  layout.refuse_transposed(path, "'kspace'", (slices, *size))
 
 
 def _volume(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:

@@ -11,7 +11,7 @@ from kdmri_jax.data.source import FILE, Source
 from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
-from kdmri_jax.io import walk
+from kdmri_jax.io import layout, walk
 from kdmri_jax.io.h5 import ENDINGS, h5_array, opened
 
 
@@ -74,6 +74,7 @@ def _volume(config, path, split):
   for name, array in arrays.items():
     if array.ndim in (2, 3):  # (rows, columns, slices), or one slice
       arrays[name] = np.moveaxis(np.atleast_3d(array), 2, 0)
+      layout.refuse_transposed(path, repr(keys[name]), arrays[name].shape)
   subject = subject_of(config, path, f"{split}/{path.stem}")
   return Volume(path.stem, subject, **arrays, split=split, record=record)
 

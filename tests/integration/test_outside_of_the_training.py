@@ -1,0 +1,146 @@
+"""`kdmri reconstruct` and `kd.load` say what they did and warn outside of the training.
+
+The networks are trained on NIfTI files of random ellipses, as a user's own images are.
+"""
+
+import json
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+from helpers import commands
+from helpers.tiny import tiny_config, train
+
+import kdmri_jax as kd
+from kdmri_jax import config as config_lib
+from kdmri_jax.inference import account, load
+from kdmri_jax.training import records
+from kdmri_jax.training.experiment import Experiment
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SIZE = (32, 28)
+
+
+def volume(seed, size=SIZE, texture=0.0):
+  """Slices of a body with some organs, [3, H, W], as one subject has them."""
+  rng = np.random.default_rng(seed)
+  y, x = (np.linspace(-1, 1, n) for n in size)
+  image = np.zeros((3, *size), np.float32)
+  for k in range(3):
+    for organ in range(5):
+      centre = rng.uniform(-0.3, 0.3, 2) * (organ > 0)
+      radius = rng.uniform(0.1, 0.3, 2) if organ else rng.uniform(0.6, 0.8, 2)
+      inside = ((y - centre[0]) / radius[0])[:, None] ** 2
+      inside = inside + ((x - centre[1]) / radius[1]) ** 2 < 1
+      image[k][inside] += rng.uniform(50, 150)
+  return image + texture * rng.random(image.shape)
+
+
+def save(path, images):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  nibabel.save(nibabel.Nifti1Image(np.moveaxis(images, 0, 2), np.eye(4)), path)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+  folder = tmp_path_factory.mktemp("own")
+  for seed in range(8):
+    save(folder / f"data/s{seed}.nii", volume(seed))
+  config = tiny_config(epochs=1, devices=1)
+  config.data.update(source="nifti", root=str(folder / "data"))
+  train(Experiment(config_lib.parse(config), folder / "run"), ["student"])
+  return folder / "run"
+
+
+def reconstruct(workdir, path, *flags, out="out.h5"):
+  """The printed text, and the record in the file."""
+  out = path.with_name(out)
+  flags = ("--stage=student", f"--input={path}", f"--out={out}", *flags)
+  done = commands.run("reconstruct", f"--workdir={workdir}", *flags)
+  assert done.returncode == 0, done.stderr
+  if out.suffix == ".h5":
+    with h5py.File(out) as file:
+      record = json.loads(file.attrs["provenance"])
+  else:
+    record = json.loads(out.with_suffix(".json").read_text())
+  assert [f"warning: {text}" for text in record["warnings"]] == [
+    line for line in done.stdout.splitlines() if line.startswith("warning: ")
+  ]
+  return done.stdout, record
+
+
+@pytest.mark.parametrize("out", ["out.h5", "out.nii"])
+def test_a_scan_like_the_training_gives_no_warning(workdir, tmp_path, out):
+  save(tmp_path / "a.nii", volume(100))
+  text, record = reconstruct(workdir, tmp_path / "a.nii", out=out)
+  assert [w for w in record["warnings"] if "worse" not in w] == []
+  assert "undersampled in simulation with the mask of the run: 10 of 32 rows" in text
+  assert "trained on: 18 slices of 6 files (nifti), 32x28, each volume div" in text
+  assert "acceleration 3; 1 epochs" in text
+  assert record["quality"]["input"].keys() == {"psnr", "ssim", "nmse"}
+
+
+def test_another_size(workdir, tmp_path):
+  save(tmp_path / "a.nii", volume(100, (40, 28)))
+  text, _ = reconstruct(workdir, tmp_path / "a.nii")
+  assert "warning: The slices are 40x28; the network was trained on 32x28" in text
+
+
+def test_another_acceleration_and_other_lines(workdir, tmp_path):
+  save(tmp_path / "a.nii", volume(100))
+  for name, settings in {"b": {"acceleration": 2}, "c": {"seed": 9}}.items():
+    given = {"acceleration": 3, "centre_lines": 4, **settings}
+    np.save(tmp_path / f"{name}.npy", kd.masks.cartesian(SIZE, **given))
+    text, _ = reconstruct(
+      workdir, tmp_path / "a.nii", f"--mask={tmp_path / name}.npy", out=f"{name}.h5"
+    )
+    assert "warning: The scan is sampled at" in text and "10 of 32 rows" in text
+
+
+def test_other_images(workdir, tmp_path):
+  save(tmp_path / "a.nii", volume(100, texture=900))
+  text, _ = reconstruct(workdir, tmp_path / "a.nii")
+  assert "warning: The images differ in their statistics" in text
+
+
+def test_the_library_warns_alike(workdir):
+  net = kd.load(workdir, "student")
+  mask = kd.masks.cartesian(SIZE, acceleration=3, centre_lines=4)
+  kspace = np.fft.fft2(volume(100), norm="ortho") * mask
+  net.reconstruct(kspace, mask)  # pytest makes a warning an error
+  with pytest.warns(UserWarning, match="differ in their statistics"):
+    noisy = np.fft.fft2(volume(100, texture=900), norm="ortho") * mask
+    net.reconstruct(noisy, mask)
+
+
+def test_an_earlier_work_directory_has_no_record(workdir, tmp_path):
+  """This is said, and repeating the command of its run adds it."""
+  path = workdir / "dataset.json"
+  record = records.read(path, "")
+  records.write(path, {k: v for k, v in record.items() if k != "inputs"})
+  save(tmp_path / "a.nii", volume(100))
+  text, _ = reconstruct(workdir, tmp_path / "a.nii")
+  assert "warning: It is not known whether the images resemble those" in text
+  Experiment(load.read_config(workdir), workdir).claim(["student"])
+  assert records.read(path, "") == record
+
+
+def test_worse_than_its_input_is_said():
+  target = volume(1)
+  noise = np.random.default_rng(0).normal(size=target.shape)
+  near, far = target + noise, target + 3 * noise
+  values, text, (warning,) = account.compared(target, near, far)
+  assert warning.startswith("The reconstruction is worse than its input: PSNR, dB ")
+  assert values["output"]["psnr"] < values["input"]["psnr"]
+  assert "worse in 3 of 3 slices" in text
+  assert account.compared(target, far, near)[2] == []
+
+
+def test_networks_of_phantoms_and_of_one_head():
+  for source, words in {"phantom": "phantoms", "mni152": "one head"}.items():
+    for entry in ({"source": source}, {"prepared_from": {"source": source}}):
+      (text,) = account._limits({"volumes": [entry]}, ["a", "b"])
+      assert words in text
+  assert account._limits({"volumes": [{"source": "nifti"}]}, ["a", "b"]) == []
