@@ -16,7 +16,7 @@ from tensorboardX.proto import event_pb2
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
 from kdmri_jax.physics.masks import recipes
-from kdmri_jax.report import write_reports
+from kdmri_jax.report import checks, write_reports
 from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.workdir import WorkDir
@@ -277,16 +277,16 @@ class TestRefusing:
     with pytest.raises(
       UserError, match=r"report: found a link to .*there, which is no"
     ):
-      write_reports.check(pipeline)
+      checks.check(pipeline)
     (tmp_path / "there").mkdir()
-    write_reports.check(pipeline)
+    checks.check(pipeline)
     (tmp_path / "there" / "index.html").write_text("mine")
     with pytest.raises(UserError, match=r"index\.html: found a file that no report wr"):
-      write_reports.check(pipeline)
+      checks.check(pipeline)
     folder.unlink()
     folder.write_text("mine")
     with pytest.raises(UserError, match="report: found a file; expected a folder"):
-      write_reports.check(pipeline)
+      checks.check(pipeline)
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["index.html"]
 
   def test_two_processes_in_one_work_directory(self, tmp_path):

@@ -282,7 +282,7 @@ def test_evaluate_the_results_of_a_run(workdir):
       "config.evaluation.metrics: found 'psrn'",
     ),
     (("--config.evaluation.rois=no.csv",), "no.csv: found a file that cannot be read"),
-    (("--config.data.crop=(24,6)",), r"shape \(3, 24, 6\).* 7x7 pixels"),
+    (("--config.data.crop=(24,6)",), "slices of 24x6 pixels; expected at least 7x7"),
     (
       ("--config.data.crop=(24,8)", "--config.evaluation.rois=auto"),
       "config.evaluation.rois=auto: found 0 in the targets",
