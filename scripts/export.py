@@ -41,6 +41,7 @@ from absl import flags
 
 from kdmri_jax import cli
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.lookup import unknown
 
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Work directory of a run.", required=True
@@ -49,16 +50,21 @@ _STAGE = flags.DEFINE_string("stage", "kd", "Stage whose best weights to write."
 _SEED = flags.DEFINE_integer(
   "seed", None, "Seed whose weights to write; default: the first of the run."
 )
-_FORMAT = flags.DEFINE_string("format", "kdmri", "jax, onnx or kdmri.")
+_FORMAT = flags.DEFINE_string(
+  "format", "", "jax, onnx or kdmri; default: that of the ending of --out, else kdmri."
+)
 _SIZE = flags.DEFINE_list(
   "size", [], "Rows and columns of the slices; default: those of the run's data."
 )
 _OUT = flags.DEFINE_string("out", None, "File to write; must not exist.", required=True)
 
 
+_ENDINGS = {".jax": "jax", ".onnx": "onnx", ".pt": "kdmri", ".pth": "kdmri"}
+
+
 def main(argv):
   cli.refuse_arguments(argv)
-  from kdmri_jax import interop, lookup
+  from kdmri_jax import interop
   from kdmri_jax.inference import load
 
   out = pathlib.Path(_OUT.value)
@@ -66,18 +72,29 @@ def main(argv):
     raise UserError(out, "a file there", "a new file", "Choose another --out.")
   workdir = pathlib.Path(_WORKDIR.value)
   with arguments_of("--"):
-    if _FORMAT.value not in interop.EXPORTS:
-      raise lookup.unknown("format", _FORMAT.value, interop.EXPORTS)
-    size = _size(load.read_shapes(workdir))
+    form = _format(out, interop.EXPORTS)
+    size = _size(load.read_shapes(workdir), form)
   network = load.load(workdir, _STAGE.value, size, task=None, seed=_SEED.value)
   scaled = network.config.data.scaling == "volume_max"
-  write = interop.EXPORTS[_FORMAT.value]
+  write = interop.EXPORTS[form]
   print(write(out, network.model, network.params, size, scaled))
 
 
-def _size(shapes):
+def _format(out, known):
+  """The requested format, or that of the file's ending."""
+  named = _ENDINGS.get(out.suffix.lower(), "")
+  form = _FORMAT.value or named or "kdmri"
+  if form not in known:
+    raise unknown("format", form, known)
+  if named and named != form:
+    expected = f"{named}, or a file with another ending"
+    raise ArgumentError("format", f"{form} for {out.name}", expected)
+  return form
+
+
+def _size(shapes, form):
   """The requested size, or the size of the run's slices."""
-  if not _SIZE.value and (len(shapes) == 1 or _FORMAT.value == "kdmri"):
+  if not _SIZE.value and (len(shapes) == 1 or form == "kdmri"):
     return shapes[0]
   numbers = [int(text) if text.strip().isdecimal() else 0 for text in _SIZE.value]
   if len(numbers) != 2 or min(numbers) < 1:

@@ -210,13 +210,15 @@ def test_export(workdir, tmp_path):
   assert (model.variant, model.cascades) == ("paper", 2)
   jax.tree.map(np.testing.assert_array_equal, variables["params"], network.params)
   assert "a file there" in refused("export", *arguments)
-  elsewhere = (*arguments[:2], f"--out={tmp_path / 'b.pt'}")
+  elsewhere = (*arguments[:2], f"--out={tmp_path / 'b.onnx'}")
   assert "one of jax, kdmri" in refused("export", *elsewhere, "--format=tf")
   message = refused("export", *elsewhere, "--format=onnx", "--size=24")
   assert "--size: found '24'; expected rows and columns, such as the run's 24,20" in (
     message
   )
-  assert not (tmp_path / "b.pt").exists()
+  message = refused("export", *elsewhere, "--format=kdmri")
+  assert "--format: found kdmri for b.onnx; expected onnx, or a file with" in message
+  assert not (tmp_path / "b.onnx").exists()
 
 
 @pytest.mark.slow
@@ -230,10 +232,8 @@ def test_an_exported_network_reconstructs_as_the_script_does(workdir, tmp_path, 
   with h5py.File(tmp_path / "measured.h5", "w") as file:
     file["kspace"] = kspace
   expected = run_file(workdir, "kd", tmp_path / "measured.h5")
-  path = tmp_path / "exported"
-  done = run(
-    "export", f"--workdir={workdir}", "--stage=kd", f"--format={form}", f"--out={path}"
-  )
+  path = tmp_path / f"exported.{form}"
+  done = run("export", f"--workdir={workdir}", "--stage=kd", f"--out={path}")
   assert done.returncode == 0, done.stderr
   assert "mask uint8 [24, 20]" in done.stdout
   if form == "jax":
