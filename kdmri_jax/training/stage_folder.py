@@ -124,7 +124,8 @@ class StageFolder:
       return
     unknown = [key for key, known in expected["weights_of"].items() if not known]
     free = {"version", *(f"weights_of.{key}" for key in unknown)}
-    if found := records.in_words(self.record(), expected, free.__contains__):
+    there = records.completed(self.record())
+    if found := records.in_words(there, expected, free.__contains__):
       raise UserError(
         self.path,
         f"a stage that was trained with other settings: {found}",
