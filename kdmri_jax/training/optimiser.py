@@ -149,7 +149,7 @@ def adamw(
 def muon(
   learning_rate: optax.Schedule,
   momentum: float = 0.95,
-  rms: float = 0.2,
+  rms: float = 1.0,
   weight_decay: float = 0.0,
   b1: float = 0.9,
   b2: float = 0.999,
@@ -159,9 +159,9 @@ def muon(
 
   A kernel [..., I, O] is a matrix with O columns. Its update is the momentum of its
   gradient (Nesterov), all singular values brought near 1 by five Newton-Schulz steps,
-  times learning_rate * rms * sqrt(larger side). So a weight changes by about
-  rms * learning_rate per step, whatever the kernel's shape, and a learning rate that
-  suits Adam suits Muon.
+  times learning_rate * rms * sqrt(larger side). So the weights of a kernel of any shape
+  change by about rms * learning_rate per step, and a rate that suits Adam suits Muon.
+  Liu et al. have an rms of 0.2 for language models; a student learns faster with 1.
 
   Args:
     learning_rate: of both.

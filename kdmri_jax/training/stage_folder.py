@@ -101,10 +101,12 @@ class StageFolder:
   def record(self) -> dict[str, Any]:
     """The record of the training, see `records.describe`.
 
+    Settings that its version did not have have their defaults.
+
     Raises:
       UserError: there is none.
     """
-    return records.read(self.path / RECORD, _REMEDY)
+    return records.completed(records.read(self.path / RECORD, _REMEDY))
 
   def check(self, expected: dict[str, Any]) -> None:
     """Refuses a stage that was trained with another record.
@@ -124,8 +126,7 @@ class StageFolder:
       return
     unknown = [key for key, known in expected["weights_of"].items() if not known]
     free = {"version", *(f"weights_of.{key}" for key in unknown)}
-    there = records.completed(self.record())
-    if found := records.in_words(there, expected, free.__contains__):
+    if found := records.in_words(self.record(), expected, free.__contains__):
       raise UserError(
         self.path,
         f"a stage that was trained with other settings: {found}",

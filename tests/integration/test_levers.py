@@ -77,7 +77,7 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
   differences = jax.tree.map(
     lambda a, b: np.abs(a - b).max(), average, end.state.params
   )
-  assert min(jax.tree.leaves(differences)) > 0
+  assert max(jax.tree.leaves(differences)) > 1e-4
 
 
 @pytest.mark.slow

@@ -142,7 +142,7 @@ def test_the_control_takes_the_place_of_the_warning(study):
 
 
 def test_a_control_with_another_optimiser_is_told():
-  stages = dict.fromkeys(NETWORKS, {"optimiser": "adam", "clip": 0.0})
+  stages = {name: {"optimiser": "adam", "clip": 0.0} for name in NETWORKS}
   config = {"stages": {**stages, "kd": {"optimiser": "muon", "clip": 1.0}}}
   found = report.analyse(study_input(config=config))["cautions"]
   told = [text for text in found if "not one of distillation alone" in text]
