@@ -1,6 +1,9 @@
 # make demo       trains, compares and pictures teacher, student and distilled student
 # make test       runs the quick checks, in about 5 minutes on two cores
 # make test-all   runs these, then the slow ones
+# make fuzz       damages files of every format, reads them and counts what happens;
+#                 CASES=20000, SEED=0; make fuzz OPTIONS=--help tells more
+# make kills      kills a run of four stages KILLS=100 times; it must end as one undisturbed
 # make lint       checks style and types
 #
 # Each makes the virtual environment .venv first; PYTHON chooses the interpreter.
@@ -14,7 +17,11 @@ CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.t
 PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 NATIVE := $(wildcard kdmri_jax/ops/native/*.cc kdmri_jax/ops/native/*.h)
 
-.PHONY: demo test test-all lint clean
+CASES ?= 20000
+KILLS ?= 100
+SEED ?= 0
+
+.PHONY: demo test test-all fuzz kills lint clean
 
 demo: $(READY)
 	$(VENV)/bin/kdmri run --config=demo --workdir=$(DEMO)
@@ -24,6 +31,13 @@ test: $(READY)
 
 test-all: test
 	$(PYTEST) -m slow
+
+fuzz: $(READY)
+	PYTHONPATH=.:tests JAX_PLATFORMS=cpu $(VENV)/bin/python -m fuzz \
+	  --cases=$(CASES) --seed=$(SEED) $(OPTIONS)
+
+kills: $(READY)
+	KILLS=$(KILLS) SEED=$(SEED) $(VENV)/bin/python -m pytest -s tests/integration/test_kills.py
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

@@ -13,7 +13,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config_flag import experiment_file
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.report import write_reports
+from kdmri_jax.report import checks, write_reports
 from kdmri_jax.training import parallel, seeds
 from kdmri_jax.training.experiment import Experiment
 
@@ -55,7 +55,7 @@ def train(
     raise ArgumentError("stages", "none", expected, "Leave it out to train them all.")
   _use_cores(at_least=experiment.devices)
   pipeline = Experiment(experiment, pathlib.Path(workdir))
-  write_reports.check(pipeline)
+  checks.check(pipeline)
   with pipeline.workdir.locked():
     return write_reports.write_reports(seeds.train(pipeline, names))
 

@@ -31,14 +31,13 @@ if __name__ == "__main__":
 
 import importlib.util
 import itertools
-import json
 import pathlib
 import sys
 from collections.abc import Iterable
 
 from absl import flags
 
-from kdmri_jax import cli, config, config_flag
+from kdmri_jax import cli, config, config_flag, json_text
 from kdmri_jax.errors import UserError
 
 _CONFIG = config_flag.define(
@@ -89,16 +88,15 @@ def main(argv):
 
   from kdmri_jax.benchmark import epochs, race, scaling, table
   from kdmri_jax.benchmark.worker import Worker, WorkerError, running
-  from kdmri_jax.saving import replacing, saving
+  from kdmri_jax.saving import make_folder, replacing
 
-  with saving(out):
-    out.mkdir(parents=True, exist_ok=True)
+  make_folder(out)
   settings = config.to_dict(experiment)
   parts, texts = {"results": []}, {}
 
   def write():
     with replacing(out / "benchmark.json") as path:
-      path.write_text(json.dumps(parts, indent=1))
+      path.write_text(json_text.dumps(parts, indent=1))
     with replacing(out / "benchmark.md") as path:
       path.write_text("\n\n".join(texts.values()) + "\n")
     bar.update()

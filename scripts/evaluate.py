@@ -1,18 +1,24 @@
 """Measures reconstructed volumes against their targets.
 
-Reads two folders of files with equal names except for the ending (.h5, .nii, .nii.gz,
-.npz or .cfl); prints the table, and with --out writes the metrics of every volume and
-slice to CSV and JSON files:
+Reads two folders of files with equal names except for the ending (.h5, .hdf5, .nii,
+.nii.gz, .npz or .cfl); prints the table, and with --out writes the metrics of every
+volume and slice to CSV and JSON files:
 
   kdmri evaluate --target=data/validation --prediction=results/kd
   kdmri evaluate --target=data/validation \\
     --prediction=teacher=results/teacher,kd=results/kd --protocol=slice --out=metrics
 
-Volumes in h5 and npz are (slices, rows, columns); the first of the keys reconstruction,
+Volumes in h5 and npz are (slices, rows, columns). Of a target the first of the arrays
 target, volfs (rows, columns, slices), reconstruction_rss, reconstruction_esc and, in
-npz, image is read unless --key names another. Those in NIfTI and cfl are (rows,
-columns, slices). Undefined values (a slice without signal) are omitted from means and
-empty in the files.
+npz, image is read; of a reconstruction, the array `reconstruction`. The output says
+what was read; --target_key and --prediction_key name other arrays. Volumes in NIfTI and
+cfl are (rows, columns, slices). Undefined values (a slice without signal) are omitted
+from means and empty in the files.
+
+Reconstructions that are their targets themselves are refused. A caution is printed
+where the two do not seem to belong together: intensities that differ by a factor,
+images that fit better mirrored or turned, other subjects, arrays that may be others
+than meant.
 """
 
 if __name__ == "__main__":
@@ -51,33 +57,56 @@ _METRICS = flags.DEFINE_list(
 _OUT = flags.DEFINE_string(
   "out", None, "New or empty folder for volumes.csv, slices.csv and the same as JSON."
 )
-_KEY = flags.DEFINE_string("key", "", "Array to read from every h5 and npz file.")
+_KEY = flags.DEFINE_string(
+  "key", "", "Array to read from every h5 and npz file, of both sides."
+)
+_TARGET_KEY = flags.DEFINE_string("target_key", "", "Array that holds the target.")
+_PREDICTION_KEY = flags.DEFINE_string(
+  "prediction_key", "", "Array that holds the reconstruction."
+)
 
 
 def main(argv):
   cli.refuse_arguments(argv)
   from kdmri_jax import report
   from kdmri_jax.metrics import METRICS, resolve
-  from kdmri_jax.report import tables
-  from kdmri_jax.saving import saving
+  from kdmri_jax.report import mismatch, tables
+  from kdmri_jax.report.parts import Parts
+  from kdmri_jax.saving import make_folder, new_folder, replacing
 
-  out = _new_folder(_OUT.value) if _OUT.value else None
+  out = new_folder(_OUT.value) if _OUT.value else None
   with arguments_of("--"):
     metrics = METRICS if _METRICS.value is None else resolve(_METRICS.value)
-  folders = _named_folders(_PREDICTION.value)
-  measured = tables.evaluate_folders(
-    _TARGET.value, folders, key=_KEY.value, metrics=metrics
+  folders, signs = _named_folders(_PREDICTION.value), mismatch.Signs()
+  parts = Parts()
+  pairs = tables.pairs(
+    _TARGET.value,
+    folders,
+    target_key=_TARGET_KEY.value or _KEY.value,
+    prediction_key=_PREDICTION_KEY.value or _KEY.value,
   )
+  measured = tables.evaluate(signs.watch(pairs), metrics, parts)
+  for name in signs.equal:
+    own, others = (_in_words(signs.keys[key]) for key in (name, mismatch.TARGETS))
+    _refuse_equal(folders[name], f"{own} here, {others} of {_TARGET.value}")
   rows = report.summary_rows(measured, _PROTOCOL.value, {})
   print(report.format_table(rows, metrics))
   print(f"\nprotocol {_PROTOCOL.value}: {PROTOCOLS[_PROTOCOL.value].definition}")
   left_out = sum(row[name]["left_out"] for row in rows for name in metrics)
   if left_out:
     print(f"{left_out} undefined or infinite values were omitted from the means.")
+  for name, folder in {mismatch.TARGETS: _TARGET.value, **folders}.items():
+    print(f"{name}: {_in_words(signs.keys[name])} of {folder}")
+  for sentence in signs.sentences():
+    print(f"caution: {sentence}")
   if out:
-    with saving(out):
-      tables.write_tables(out, measured)
+    make_folder(out.parent)
+    with replacing(out) as fresh:
+      tables.write_tables(fresh, measured)
     print(f"tables: {out}")
+  if parts.failed:
+    found = f"metrics that failed ({'; '.join(map(str, parts.failed))})"
+    raise UserError("--metrics", found, "a value of each metric for every volume")
 
 
 def _named_folders(values):
@@ -100,16 +129,22 @@ def _named_folders(values):
   return folders
 
 
-def _new_folder(value):
-  folder = pathlib.Path(value)
-  if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-    raise UserError(
-      folder,
-      "a folder that is not empty" if folder.is_dir() else "a file",
-      "a new or empty folder, so that nothing is overwritten",
-      "Choose another --out.",
-    )
-  return folder
+def _in_words(keys):
+  """What was read: "reconstruction", or "target (3 files) and volfs (1 file)"."""
+  if len(keys) == 1:
+    return next(iter(keys))
+  counted = (f"{key} ({n} file{'s' * (n > 1)})" for key, n in keys.items())
+  return " and ".join(counted)
+
+
+def _refuse_equal(folder, read):
+  found = f"the targets themselves in every volume ({read})"
+  expected = "reconstructions, which differ from their targets"
+  remedy = (
+    "Name the folder of the reconstructions, or the arrays of both sides: "
+    "--target_key, --prediction_key."
+  )
+  raise UserError(folder, found, expected, remedy)
 
 
 if __name__ == "__main__":

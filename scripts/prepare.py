@@ -80,34 +80,40 @@ def main(argv: list[str]) -> None:
   """Reads the flags, writes the folder and prints the next step."""
   cli.refuse_arguments(argv)
   from kdmri_jax import lookup
-  from kdmri_jax.data import dataset
+  from kdmri_jax.data import dataset, digests
   from kdmri_jax.data.sources import TRAINING, prepared
 
   kinds = {name: source for name, source in TRAINING.items() if name != "prepared"}
   out = pathlib.Path(_OUT.value)
-  notes = collections.Counter()
+  notes, known = collections.Counter(), {}
   try:
     config = _config()
     volumes = tqdm(dataset.read(config), unit=" volumes")
     settings = dataclasses.asdict(config)
     lookup.find("source", config.source, kinds)
-    names = prepared.write_folder(_noted(volumes, notes), out, settings)
+    noted = _noted(volumes, notes, known)
+    names = prepared.write_folder(noted, out, settings)
   except ArgumentError as error:
     flag = f"--{error.where.replace('.', '_')}"
     raise UserError(flag, error.found, error.expected, error.remedy) from error
   for note, count in notes.items():
     print(f"{count} of {len(names)} volumes: {note}")
+  if words := digests.repeats(known.items()):
+    print(f"Equal images, which count more than once: {words}.")
   print(
     f"{len(names)} volumes in {_OUT.value}; check montage.png there. Use them with\n"
     f"  --config.data.source=prepared --config.data.root={_OUT.value}"
   )
 
 
-def _noted(volumes: Iterable, notes: collections.Counter) -> Iterator:
-  """The volumes; counts the notes in their records."""
+def _noted(volumes: Iterable, notes: collections.Counter, known: dict) -> Iterator:
+  """The volumes; counts the notes in their records, and keeps their digests."""
   for volume in volumes:
     if note := volume.record.get("note"):
       notes[note] += 1
+    volume = volume.with_digests()
+    name = "/".join(filter(None, (volume.split, volume.name)))
+    known[name] = volume.slice_digests
     yield volume
 
 

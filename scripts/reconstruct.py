@@ -23,7 +23,6 @@ if __name__ == "__main__":
   explain_missing_packages()
 
 import pathlib
-import tempfile
 
 from absl import flags
 
@@ -80,13 +79,14 @@ def main(argv):
   parallel.use_cores()
   import numpy as np
 
+  from kdmri_jax import scratch
   from kdmri_jax.inference import load, read_scan, reconstruct, write_scan
   from kdmri_jax.saving import saving
 
   out = pathlib.Path(_OUT.value)
   with arguments_of("--"):
     form = write_scan.check_target(out, _FORMAT.value)
-  with saving(out), tempfile.TemporaryFile(dir=out.parent):
+  with saving(out), scratch.folder_in(out.parent):
     pass  # checks that its folder can be written, before the work
   workdir = pathlib.Path(_WORKDIR.value)
   with arguments_of("--"):

@@ -21,7 +21,7 @@ if __name__ == "__main__":
 from absl import flags, logging
 
 from kdmri_jax import cli, config, config_flag
-from kdmri_jax.errors import arguments_of
+from kdmri_jax.errors import UserError, arguments_of
 
 _CONFIG = config_flag.define(purpose="Experiment to train and compare.")
 _WORKDIR = flags.DEFINE_string(
@@ -41,6 +41,12 @@ def main(argv):
   logging.flush()
   for report in reports:
     print(f"\n{report}")
+  for report in reports:
+    if report.failed:
+      names = "; ".join(failure.part for failure in report.failed)
+      remedy = "The networks and their results are complete: start the same command "
+      remedy += "again to write the report alone, after the causes have been removed."
+      raise UserError(report.path, f"parts that failed ({names})", "all parts", remedy)
 
 
 if __name__ == "__main__":

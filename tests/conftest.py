@@ -32,6 +32,9 @@ def pytest_addoption(parser):
     metavar="GB",
     help="fail where a process that ran tests has held more memory than this",
   )
+  parser.addoption(
+    "--flips", type=int, default=1, help="bits to flip in each file of a work directory"
+  )
 
 
 def pytest_configure(config):

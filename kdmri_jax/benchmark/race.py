@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.benchmark import case as case_lib
 from kdmri_jax.benchmark import machine
 from kdmri_jax.benchmark.case import Case
@@ -87,8 +88,9 @@ def run(
         continue
       for runner, about in prepared.items():
         compile_seconds[runner] = about["compile_seconds"]
-        if about["deviation"] > tolerance:
-          failed[runner] = f"its numbers deviate by {about['deviation']:.2g}"
+        deviation = json_text.number(about["deviation"])
+        if not deviation <= tolerance:  # nor NaN
+          failed[runner] = f"its numbers deviate by {deviation:.2g}"
         else:
           racing.append((worker, runner))
     problem = case_lib.load(file)

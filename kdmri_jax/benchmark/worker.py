@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import gc
 import importlib
-import json
 import os
 import pathlib
 import subprocess
@@ -17,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from kdmri_jax import json_text
 from kdmri_jax.benchmark.case import Case, Runner
 
 FRAMEWORKS = ("jax", "torch", "onnxruntime")  # each has a module with_...
@@ -59,7 +59,7 @@ class Worker:
     "peak" (runner), see `_serve`.
     """
     with contextlib.suppress(BrokenPipeError):
-      self.process.stdin.write(json.dumps(request) + "\n")
+      self.process.stdin.write(json_text.dumps(request) + "\n")
       self.process.stdin.flush()
 
   def receive(self) -> dict:
@@ -71,7 +71,7 @@ class Worker:
     answer = self.process.stdout.readline()
     if not answer:
       raise WorkerError(f"the {self.framework} process ended ({self.process.wait()})")
-    answer = json.loads(answer)
+    answer = json_text.loads(answer)
     if "error" in answer:
       raise WorkerError(f"{self.framework}: {answer['error']}")
     return answer
@@ -129,7 +129,7 @@ def _serve(framework: str) -> None:
     module: Any = None
     runners: dict[str, Any] = {}
     for line in sys.stdin:
-      request = json.loads(line)
+      request = json_text.loads(line)
       do = request.pop("do")
       try:
         if do == "start":
@@ -159,7 +159,7 @@ def _serve(framework: str) -> None:
           answer = {"bytes": _peak(runners[request["runner"]])}
       except Exception as error:  # a framework may raise any exception
         answer = {"error": f"{type(error).__name__}: {error}"}
-      answers.write(json.dumps(answer) + "\n")
+      answers.write(json_text.dumps(answer) + "\n")
       answers.flush()
 
 

@@ -52,7 +52,8 @@ class Dataset:
     masks = (np.ascontiguousarray(a.masks) for a in self.acquisitions.values())
     found: dict[str, Any] = {"mask_digest": digests.digest(masks)}
     for name in SPLITS:
-      found[f"{name}_digest"] = digests.of_volumes(getattr(self, name).volumes)
+      volumes = getattr(self, name).volumes
+      found[f"{name}_digest"] = digests.of_volumes(v.digests for v in volumes)
     slices = collections.defaultdict(list)
     for volume in self.train.volumes:
       slices[volume.subject] += volume.digests["target"]
@@ -110,11 +111,14 @@ def load(
     name: slice_set.make(part, acquisitions, channels, measured)
     for name, part in split.parts.items()
   }
+  repeated = splitting.repeated_slices(split)
   record = _record(config, split, sets, volumes, measured)
+  record["notes"] += repeated
   for size, count in record["shapes"].items():
     logging.info("data: slices of %s: %s", size, count)
   for note in record["notes"]:
-    logging.info("data: %s", note)
+    level = logging.WARNING if note in repeated else logging.INFO
+    logging.log(level, "data: %s", note)
   return Dataset(acquisitions, **({"test": sets["validation"]} | sets), record=record)
 
 
@@ -143,7 +147,7 @@ def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Vo
       found = f"images that together need more memory than memory_mb={config.memory_mb}"
       remedy = "Prepare volumes, which can stay in their files, or raise memory_mb."
       raise UserError(volume.file, found, "data that fits", remedy)
-    yield digests.add(volume)
+    yield volume.with_digests()
 
 
 def _shapes(volumes: Sequence[Volume]) -> list[Shape]:

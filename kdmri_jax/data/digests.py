@@ -1,15 +1,14 @@
 """Digests of slices, to find equal images without comparing pixels."""
 
-import dataclasses
+import collections
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from kdmri_jax.data.volume import Volume
-
 CONSTANT = "="
+_MOST_SHOWN = 4
 
 
 def of_slices(images: np.ndarray) -> tuple[str, ...]:
@@ -21,20 +20,46 @@ def of_slices(images: np.ndarray) -> tuple[str, ...]:
   )
 
 
-def add(volume: Volume) -> Volume:
-  """The volume with the digests of its arrays, unless it has them already."""
-  if volume.digests:
-    return volume
-  found = {key: of_slices(array) for key, array in volume.arrays.items()}
-  return dataclasses.replace(volume, digests=found)
+def known_by(*found: Sequence[str]) -> list[tuple[str, ...]]:
+  """The digests by which each slice is known; () of a constant one.
+
+  Args:
+    found: the digests of all slices, once or several times, as of other scalings.
+  """
+  return [
+    () if own[0].startswith(CONSTANT) else own for own in zip(*found, strict=True)
+  ]
 
 
-def of_volumes(volumes: Iterable[Volume]) -> str:
-  """One digest of all the arrays of some volumes, in their order."""
+def repeats(volumes: Iterable[tuple[str, Sequence[Sequence[str]]]]) -> str:
+  """The slices that are there more than once, in words; "" without any.
+
+  Args:
+    volumes: name of each volume, and `known_by` of its slices.
+  """
+  first: dict[str, str] = {}
+  pairs: collections.Counter[tuple[str, str]] = collections.Counter()
+  for name, slices in volumes:
+    for own in slices:
+      if known := [first[digest] for digest in own if digest in first]:
+        pairs[name, known[0]] += 1
+      for digest in own:
+        first.setdefault(digest, name)
+  words = [
+    f"{count} slice{'s' * (count > 1)} of {name} "
+    + ("repeated in it" if name == other else f"also in {other}")
+    for (name, other), count in pairs.items()
+  ]
+  more = len(words) - _MOST_SHOWN
+  return ", ".join(words[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def of_volumes(volumes: Iterable[Mapping[str, Sequence[str]]]) -> str:
+  """One digest of all the arrays of some volumes, from `Volume.digests` of each."""
   return digest(
     f"{key}:{digest}\n".encode()
-    for volume in volumes
-    for key, digests in sorted(volume.digests.items())
+    for arrays in volumes
+    for key, digests in sorted(arrays.items())
     for digest in digests
   )
 

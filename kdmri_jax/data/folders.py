@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io import h5, walk
 from kdmri_jax.io.reading import split_name
 
 SPLITS = ("train", "validation", "test")
@@ -21,10 +22,10 @@ def root_folder(config: DataConfig) -> pathlib.Path:
   if not config.root:
     raise ArgumentError("root", "no folder", "the folder of the images")
   root = pathlib.Path(config.root).expanduser()
-  if not root.is_dir():
+  if not walk.is_folder(root):
     found = "a file" if root.exists() else "no such folder"
     raise UserError(root, found, "the folder of the images, as root")
-  if next(root.iterdir(), None) is None:
+  if walk.is_empty(root):
     raise UserError(root, "an empty folder", "a folder with images, as root")
   return root
 
@@ -41,8 +42,7 @@ def files_of(
 
   Args:
     root: their folder.
-    endings: of their names, such as ".nii" and ".nii.gz"; names that begin with a dot
-      are ignored.
+    endings: of their names, such as ".nii" and ".nii.gz", see `io.walk.files`.
     holding: their expected content, for the message.
     below: whether files in folders below are included.
     use: whether to include a file with such an ending.
@@ -50,11 +50,10 @@ def files_of(
   Raises:
     UserError: there is none.
   """
-  paths = sorted(root.rglob("[!.]*") if below else root.glob("[!.]*"))
-  paths = [path for path in paths if path.name.endswith(tuple(endings))]
-  paths = [path for path in paths if path.is_file() and use(path)]
+  paths = [path for path in walk.files(root, endings, below=below) if use(path)]
   if not paths:
-    kinds = " or ".join(f"*{ending}" for ending in endings)
+    *first, last = (f"*{ending}" for ending in endings)
+    kinds = f"{', '.join(first)} or {last}" if first else last
     raise not_there(root, f"file {kinds} in it{' or below' if below else ''}", holding)
   return paths
 
@@ -93,7 +92,7 @@ def not_there(root: pathlib.Path, what: str, holding: str) -> UserError:
 
 def folders_in(root: pathlib.Path) -> str:
   """The folders in a folder, for errors."""
-  names = sorted(path.name for path in root.iterdir() if path.is_dir())
+  names = [path.name for path in walk.folders(root)]
   return f"(the folders are: {', '.join(names) or 'none'})"
 
 
@@ -103,7 +102,7 @@ def files_of_parts(
   """The wanted h5 files of a data set's own folders, or of the root where it has none.
 
   Args:
-    config: its root; a volume's name is the file's without ".h5".
+    config: its root; a volume's name is the file's without its ending.
     parts: name of a folder in the root -> its split.
     holding: the expected layout, for the message.
 
@@ -115,11 +114,11 @@ def files_of_parts(
     UserError: there is no file.
   """
   root = root_folder(config)
-  folders = [root / name for name in parts if (root / name).is_dir()]
+  folders = [root / name for name in parts if walk.is_folder(root / name)]
   paths = [
     (path, parts[folder.name] if len(folders) == len(parts) else None)
     for folder in folders or [root]
-    for path in sorted(folder.glob("[!.]*.h5"))
+    for path in walk.files(folder, h5.ENDINGS, below=False)
   ]
   if not paths:
     what = f"file *.h5, nor any in {' or '.join(parts)} {folders_in(root)}"

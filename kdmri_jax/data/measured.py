@@ -12,8 +12,9 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
-from kdmri_jax.io.reading import reading
+from kdmri_jax.io.reading import reading, refuse_missing
 from kdmri_jax.physics import coils
 
 COMBINED = (
@@ -154,6 +155,7 @@ class RawScan:
       return
     files, read, remedy = self._own_sensitivities
     for file in files:
+      refuse_missing(file)
       if not file.is_file():
         expected = f"the coil sensitivities of {self.path}, which combine='sense' needs"
         remedy = f"{remedy}, or combine the coils by 'rss'."
@@ -173,7 +175,7 @@ class RawScan:
 
   @property
   def _own_sensitivities(self) -> Sensitivities:
-    file = self.path.with_name(f"{self.path.stem}_sens.npy")
+    file = walk.present(self.path.with_name(f"{self.path.stem}_sens.npy"))
     remedy = "Estimate them (ESPIRiT, for instance) and save them with numpy.save"
     read = functools.partial(np.load, file, mmap_mode="r", allow_pickle=False)
     return self.sensitivities or Sensitivities([file], read, remedy)

@@ -11,7 +11,7 @@ from kdmri_jax.data.folders import wanted
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.h5 import opened
+from kdmri_jax.io import h5
 from kdmri_jax.io.nifti import SLICES_LAST
 
 SUBJECT, FILE = "subject", "file"
@@ -95,9 +95,9 @@ def holds(what: Callable[[h5py.File], bool]) -> Callable[[pathlib.Path], bool]:
   """For `Source.recognise`: h5 files of which `what` is true."""
 
   def recognise(path):
-    if not by_ending(".h5", ".hdf5")(path):
+    if not by_ending(*h5.ENDINGS)(path):
       return False
-    with opened(path) as file:
+    with h5.opened(path) as file:
       return what(file)
 
   return recognise

@@ -2,12 +2,13 @@
 
 import dataclasses
 import fnmatch
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.digests import CONSTANT
+from kdmri_jax.data import digests
 from kdmri_jax.data.folders import SPLITS, refuse_equal_names
 from kdmri_jax.data.source import FILE
 from kdmri_jax.data.volume import Volume
@@ -91,14 +92,31 @@ def refuse_shared_slices(split: Split) -> None:
   seen: dict[str, tuple[str, Volume]] = {}
   for name, part in split.parts.items():
     for volume in part:
-      for digest in volume.digests["target"]:
-        if digest.startswith(CONSTANT):
-          continue
+      for digest in itertools.chain(*volume.slice_digests):
         other_name, other = seen.setdefault(digest, (name, volume))
         if other_name != name:
           found = f"an image that is in {other.file} of the {other_name} set, too"
           remedy = "Put both files into one split, or exclude one."
           raise UserError(volume.file, found, _ONCE, remedy)
+
+
+def repeated_slices(split: Split) -> list[str]:
+  """A sentence on the equal images of each part that has some.
+
+  Args:
+    split: its volumes with the digests of their slices.
+  """
+  names = {"train": "training"}
+  found = {
+    name: digests.repeats((v.name, v.slice_digests) for v in part)
+    for name, part in split.parts.items()
+  }
+  return [
+    f"Equal images in the {names.get(name, name)} set, which count more than once: "
+    f"{words}. Exclude one of each pair."
+    for name, words in found.items()
+    if words
+  ]
 
 
 def _by_globs(subjects, config):

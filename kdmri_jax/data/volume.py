@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data import digests
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 
@@ -31,6 +32,8 @@ class Volume:
       its subject in reports: "subject", "file", "slab of one head".
     digests: name of an array -> a digest of each of its slices, see `data.digests`;
       empty until they are computed.
+    unscaled: digests of the slices of the target before it was scaled; () where
+      unknown.
     header: metadata of its file; not part of records or reports.
     peak: of k-space that stays in its file, see `physics.masks.coverage`; None where
       unknown.
@@ -44,6 +47,7 @@ class Volume:
   split: str | None = None
   record: dict[str, Any] = dataclasses.field(default_factory=dict)
   digests: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+  unscaled: tuple[str, ...] = ()
   header: RawHeader = NO_HEADER
   peak: np.ndarray | None = None
 
@@ -57,6 +61,19 @@ class Volume:
     """The arrays that the volume has, by the names in `ARRAYS`."""
     arrays = {name: getattr(self, name) for name in ARRAYS}
     return {name: array for name, array in arrays.items() if array is not None}
+
+  def with_digests(self) -> "Volume":
+    """The volume with the digests of its arrays, unless it has them already."""
+    if self.digests:
+      return self
+    found = {key: digests.of_slices(array) for key, array in self.arrays.items()}
+    return dataclasses.replace(self, digests=found)
+
+  @property
+  def slice_digests(self) -> list[tuple[str, ...]]:
+    """The digests by which each slice of the target is known: `digests.known_by`."""
+    scaled = self.digests["target"]
+    return digests.known_by(scaled, self.unscaled or scaled)
 
 
 def prepare(volume: Volume, config: DataConfig) -> Volume:
@@ -84,6 +101,7 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
   size = _crop_size(volume, shape, config)
   for name, array in arrays.items():
     arrays[name] = crop(array[start : start + count], size)
+  unscaled = digests.of_slices(arrays["target"])
   factor = _divisor(volume, arrays["target"], config)
   arrays = {name: array / np.float32(factor) for name, array in arrays.items()}
   if size != shape and record.get("simulated_kspace") is False:
@@ -96,7 +114,7 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
     "shape": list(arrays["target"].shape),
     "scale_factor": factor,
   }
-  return dataclasses.replace(volume, **arrays, record=record)
+  return dataclasses.replace(volume, **arrays, unscaled=unscaled, record=record)
 
 
 def untouched(shape: tuple[int, ...], config: DataConfig) -> dict[str, Any]:

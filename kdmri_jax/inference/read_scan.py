@@ -10,7 +10,8 @@ from kdmri_jax.data.source import only
 from kdmri_jax.data.sources import SOURCES, find_source
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.reading import split_name
+from kdmri_jax.io import walk
+from kdmri_jax.io.reading import refuse_missing, split_name
 
 _ANY_SIZE = 2**40
 _KNOWN = ", ".join(source.files for source in SOURCES.values() if source.files)
@@ -46,6 +47,7 @@ def read(
     UserError: it cannot be read, or holds several volumes.
   """
   path = path.expanduser()
+  refuse_missing(path)
   if not path.exists():
     raise UserError(path, "no such file or folder", _KNOWN)
   source = source or source_of(path, config.source)
@@ -100,6 +102,8 @@ def source_of(path: pathlib.Path, own: str = "") -> str:
     raise ArgumentError("source", found, " or ".join(names))
   if names:
     return names[0]
+  for file in walk.files(path):
+    refuse_missing(file)
   found = "a folder that no source recognises"
   if not path.is_dir():
     _, suffix = split_name(path)

@@ -21,7 +21,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import load
 from kdmri_jax.io.h5 import RawHeader, write_h5
 from kdmri_jax.physics.masks import coverage, files, recipes
-from kdmri_jax.saving import saving
+from kdmri_jax.saving import make_folder
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
@@ -149,8 +149,7 @@ def write(
   Raises:
     UserError: the disk is full or the folder cannot be written.
   """
-  with saving(directory):
-    directory.mkdir(parents=True, exist_ok=True)
+  make_folder(directory)
   header = RawHeader(attributes={"subject": volume.subject})
   write_h5(directory / f"{volume.name}.h5", {key: real_image(images)}, header)
 

@@ -16,27 +16,43 @@ from kdmri_jax.models import contract
 # (pattern, replacement) for re.sub; the replacement may be a function of the match.
 Rules = Sequence[tuple[str, Any]]
 
+# What DataParallel, torch.compile and trainers put before all names.
+_WRAPPER = re.compile(r"((module|_orig_mod|model|net|network)\.)*")
+
 _COMMON: Rules = ((r"/(kernel|scale)$", ".weight"), ("/", "."))
 
 
 class StateDict(dict[str, Any]):
-  """PyTorch's name -> array, without the prefix `module.` of PyTorch's DataParallel.
+  """PyTorch's name -> array.
+
+  A prefix that all names have, such as `module.` of PyTorch's DataParallel, is dropped.
 
   Args:
-    state: the state dict.
+    state: the state dict, or a checkpoint with one state dict among its entries.
     where: the file or dict, for errors.
     source: the networks that it may be of, such as "the published EDSR".
     keys: their names of weights, in words.
 
   Raises:
-    UserError: it is no dict.
+    UserError: it is no dict, or has several state dicts among its entries.
   """
 
   def __init__(self, state: Any, where: Any, source: str, keys: str):
     self._where, self._source, self._keys = where, source, keys
+    if isinstance(state, Mapping) and not _is_of_arrays(state):
+      inner = {key: value for key, value in state.items() if _is_of_arrays(value)}
+      if len(inner) > 1:
+        raise self.refusal(f"several state dicts, {some(map(str, inner))}")
+      state = next(iter(inner.values()), state)
     if not isinstance(state, Mapping):
       raise self.refusal(f"a {type(state).__name__}")
-    super().__init__({str(k).removeprefix("module."): v for k, v in state.items()})
+    wrapper = min((_wrapper(str(key)) for key in state), key=len, default="")
+    if not all(str(key).startswith(wrapper) for key in state):
+      wrapper = ""
+    super().__init__({str(k).removeprefix(wrapper): v for k, v in state.items()})
+    for key, value in self.items():
+      if isinstance(value, list | tuple | Mapping):  # of any depth: not a weight
+        self[key] = type(value).__name__
 
   def refusal(self, found: str) -> UserError:
     """The error for what was found in the file or dict."""
@@ -124,6 +140,17 @@ class StateDict(dict[str, Any]):
       elif array.dtype.kind != "f" or not np.isfinite(array).all():
         problems.append(f"{key} of type {array.dtype} or with NaN or infinite values")
     return sorted(problems)
+
+
+def _is_of_arrays(state: Any) -> bool:
+  """Whether it is a dict of arrays alone, as state dicts are."""
+  return isinstance(state, Mapping) and all(
+    isinstance(value, np.ndarray) for value in state.values() or [None]
+  )
+
+
+def _wrapper(name: str) -> str:
+  return next(_WRAPPER.finditer(name)).group()
 
 
 def arrays(params: Mapping[str, Any], rules: Rules) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ import pickle
 import pickletools
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -167,8 +167,15 @@ _NAMES = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-  """Knows `_NAMES` and storages, which `storage(key, dtype, count)` delivers."""
+class _Unpickler(pickle._Unpickler):
+  """Knows `_NAMES` and storages, which `storage(key, dtype, count)` delivers.
+
+  It is Python's unpickler in Python: the compiled one allocates a memo as long as the
+  largest index in it. Tuples of tuples are no keys here, because a few bytes of them
+  take years to hash.
+  """
+
+  dispatch: ClassVar[dict] = dict(pickle._Unpickler.dispatch)
 
   def __init__(self, file: io.BytesIO, path: pathlib.Path, storage: Any = None):
     super().__init__(file)
@@ -186,7 +193,9 @@ class _Unpickler(pickle.Unpickler):
   def persistent_load(self, pid):
     kind, storage_type, key, _, count, *view = pid
     if kind != "storage" or not isinstance(storage_type, _StorageType):
-      raise ValueError(f"a persistent object of kind {kind!r}")
+      raise ValueError("a persistent object that is no storage")
+    for part in (key, count):
+      _refuse_key(part)
     storage = self._storage(key, np.dtype(storage_type.arguments[0]), count)
     if view and view[0] is not None:
       _, offset, size = view[0]
@@ -194,18 +203,32 @@ class _Unpickler(pickle.Unpickler):
     return storage
 
 
-def _load(file: io.BytesIO, path: pathlib.Path, storage: Any = None):
-  """Loads the next pickle, after a look at its memo.
+def _refuse_key(key: Any) -> None:
+  parts = key if isinstance(key, tuple) else (key,)
+  if not all(isinstance(k, str | bytes | int | float | None) for k in parts):
+    raise ValueError(f"a key of type {type(key).__name__} with others in it")
 
-  Python's unpickler allocates as many entries as the largest index, whatever it is; a
-  pickler numbers them one by one.
-  """
-  start = file.tell()
-  for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
-    if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= argument <= number:
-      raise ValueError(f"the memo index {argument} after {number} operations")
-  file.seek(start)
-  return _Unpickler(file, path, storage).load()
+
+def _checking(opcode: bytes, keys: slice):
+  """The method for an opcode that hashes these of the values on the stack."""
+  load = pickle._Unpickler.dispatch[opcode[0]]
+
+  def checked(unpickler):
+    for key in unpickler.stack[keys]:
+      _refuse_key(key)
+    load(unpickler)
+
+  return checked
+
+
+for _opcode, _keys in {
+  pickle.SETITEM: slice(-2, -1),
+  pickle.SETITEMS: slice(None, None, 2),
+  pickle.DICT: slice(None, None, 2),
+  pickle.ADDITEMS: slice(None),
+  pickle.FROZENSET: slice(None),
+}.items():
+  _Unpickler.dispatch[_opcode[0]] = _checking(_opcode, _keys)
 
 
 def _read_zip(content: bytes, path: pathlib.Path):
@@ -232,12 +255,12 @@ def _read_zip(content: bytes, path: pathlib.Path):
       raise ValueError(f"storage {key} of {array.size} elements instead of {count}")
     return array.astype(dtype)
 
-  return _load(io.BytesIO(member("data.pkl")), path, storage)
+  return _Unpickler(io.BytesIO(member("data.pkl")), path, storage).load()
 
 
 def _read_legacy(content: bytes, path: pathlib.Path):
   file, storages = io.BytesIO(content), {}
-  load = lambda storage=None: _load(file, path, storage)  # noqa: E731
+  load = lambda storage=None: _Unpickler(file, path, storage).load()  # noqa: E731
   if load() != _MAGIC or load() != _PROTOCOL:
     raise ValueError("no magic number of PyTorch")
   load()  # sizes of C types on the machine that wrote it
@@ -250,6 +273,7 @@ def _read_legacy(content: bytes, path: pathlib.Path):
 
   checkpoint = load(storage)
   for key in load():
+    _refuse_key(key)
     array = storages[key]
     count = int.from_bytes(file.read(8), "little")
     raw = file.read(array.nbytes)

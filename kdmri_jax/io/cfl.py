@@ -8,12 +8,14 @@ import re
 import numpy as np
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.reading import reading
 from kdmri_jax.saving import replacing
 
 DIMENSIONS = 16
 SENSITIVITIES = "_sens"  # at the end of the name of a pair with coil sensitivities
 _TYPE = np.dtype("<c8")
+_NIFTI = (b"\x5c\x01\0\0", b"\0\0\x01\x5c")  # 348, the length of its header
 _REMEDY = "Write the pair again with BART or with kdmri_jax.io.cfl.write_cfl."
 
 
@@ -33,7 +35,7 @@ def read_cfl(path: str | os.PathLike) -> np.memmap:
 
   Source: BART's description of its data format.
   """
-  header, data = pair(path)
+  header, data = map(walk.present, pair(path))
   shape = _shape(header)
   size = math.prod(shape) * _TYPE.itemsize
   with reading(data):
@@ -87,13 +89,19 @@ def image_in_bart_order(image: np.ndarray, along: int = 13) -> np.ndarray:
 def pair(path: str | os.PathLike) -> tuple[pathlib.Path, pathlib.Path]:
   """NAME.hdr and NAME.cfl, from either of them or from NAME."""
   path = pathlib.Path(path)
-  name = path.name.removesuffix(".hdr").removesuffix(".cfl")
+  name = re.sub(r"(\.cfl)?(\.hdr)?$", "", path.name, flags=re.IGNORECASE)
   return path.with_name(f"{name}.hdr"), path.with_name(f"{name}.cfl")
 
 
 def _shape(header):
   with reading(header):
-    text = header.read_text(encoding="utf-8")
+    content = header.read_bytes()
+    if content[:4] in _NIFTI:
+      remedy = "Convert the pair with nibabel: nibabel.save(nibabel.load('NAME.img'), "
+      remedy += "'NAME.nii')."
+      found = "the header of a pair of NIfTI or Analyze files"
+      raise UserError(header, found, "a header of BART", remedy)
+    text = content.decode("utf-8-sig").replace("\r\n", "\n")
   match = re.search(r"^# *Dimensions *\n([^#]*)", text, re.MULTILINE)
   numbers = match.group(1).split() if match else []
   sizes = [int(number) for number in numbers if re.fullmatch(r"[0-9]{1,18}", number)]

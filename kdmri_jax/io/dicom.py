@@ -3,18 +3,26 @@
 import contextlib
 import dataclasses
 import hashlib
-import json
+import math
 import pathlib
+import re
+import struct
+import zlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import reading, refuse_huge
 from kdmri_jax.optional import require
 
 # MR Image Storage, Enhanced MR Image Storage, Legacy Converted Enhanced MR.
 MR_CLASSES = tuple(f"1.2.840.10008.5.1.4.1.1.4{end}" for end in ("", ".1", ".4"))
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # transfer syntax of packed files
+_HEAD = 1 << 16  # bytes that hold the group with the transfer syntax
 
 _ATTRIBUTES = (
   "Manufacturer",
@@ -28,12 +36,25 @@ _ATTRIBUTES = (
   "FlipAngle",
   "AcquisitionMatrix",
 )
-_floats = lambda values: tuple(map(float, values))  # noqa: E731
+
+
+def _floats(count: int) -> Callable[[Sequence[Any]], tuple[float, ...]]:
+  """A function that reads so many finite numbers."""
+
+  def read(values):
+    numbers = tuple(map(float, values))
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+      raise ValueError(f"{list(values)} in the place of {count} numbers")
+    return numbers
+
+  return read
+
+
 # Fields of `Frame`: the attribute, its sequence in a multi-frame file, the type.
 _FIELDS = {
-  "position": ("ImagePositionPatient", "PlanePositionSequence", _floats),
-  "orientation": ("ImageOrientationPatient", "PlaneOrientationSequence", _floats),
-  "spacing": ("PixelSpacing", "PixelMeasuresSequence", _floats),
+  "position": ("ImagePositionPatient", "PlanePositionSequence", _floats(3)),
+  "orientation": ("ImageOrientationPatient", "PlaneOrientationSequence", _floats(6)),
+  "spacing": ("PixelSpacing", "PixelMeasuresSequence", _floats(2)),
   "thickness": ("SliceThickness", "PixelMeasuresSequence", float),
   "slope": ("RescaleSlope", "PixelValueTransformationSequence", float),
   "intercept": ("RescaleIntercept", "PixelValueTransformationSequence", float),
@@ -116,7 +137,7 @@ class DicomHeader:
 
 
 def is_dicom(path: pathlib.Path) -> bool:
-  """Whether a file is DICOM by name or content.
+  """Whether a file is DICOM by name or content, with or without a preamble.
 
   Raises:
     UserError: it cannot be read.
@@ -124,7 +145,8 @@ def is_dicom(path: pathlib.Path) -> bool:
   if path.suffix.lower() in (".dcm", ".ima", ".dicom"):
     return True
   with reading(path), path.open("rb") as file:
-    return file.read(132)[128:] == b"DICM"
+    head = file.read(132)
+  return head[128:] == b"DICM" or _is_bare(head)
 
 
 def read_header(path: pathlib.Path) -> DicomHeader | None:
@@ -140,7 +162,8 @@ def read_header(path: pathlib.Path) -> DicomHeader | None:
   if not is_dicom(path):
     return None
   with reading(path):
-    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    _refuse_bomb(path)
+    dataset = _read(pydicom, path, stop_before_pixels=True)
     kind = dataset.file_meta.MediaStorageSOPClassUID
     if kind not in MR_CLASSES:
       return DicomHeader(path, kind.name)
@@ -157,7 +180,7 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
   """
   pydicom = require("pydicom", "data", path, "a folder of DICOM files")
   with reading(path):
-    dataset = pydicom.dcmread(path)
+    dataset = _read(pydicom, path)
     _refuse_huge(path, dataset, at_once=True)
     syntax = dataset.file_meta.TransferSyntaxUID
     able = False
@@ -173,6 +196,33 @@ def read_pixels(path: pathlib.Path) -> np.ndarray:
     return array.reshape(-1, *array.shape[-2:])
 
 
+def _read(pydicom, path, **options):
+  """The content; a file without preamble states neither its class nor its syntax."""
+  with path.open("rb") as file:
+    bare = _is_bare(file.read(132))
+  dataset = pydicom.dcmread(path, force=bare, **options)
+  meta = dataset.file_meta
+  if bare and "TransferSyntaxUID" not in meta:
+    kinds = (pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.ImplicitVRLittleEndian)
+    meta.TransferSyntaxUID = kinds[dataset.original_encoding[0]]
+  if bare and "MediaStorageSOPClassUID" not in meta:
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+  return dataset
+
+
+def _is_bare(head: bytes) -> bool:
+  """Whether a file begins with the first elements of a data set, without a preamble.
+
+  Their group is 2 or 8, their number at most 0x18, SOPInstanceUID. Then follow two
+  letters, the type of the value, and its length, or its length alone.
+  """
+  if len(head) < 132 or head[128:] == b"DICM":
+    return False
+  group, element, length = struct.unpack("<HHI", head[:8])
+  explicit = re.fullmatch(rb"[A-Z]{2}", head[4:6])
+  return group in (2, 8) and element <= 0x18 and (bool(explicit) or length < 128)
+
+
 def subject_code(patient: str) -> str:
   """A short code, the same for every file of a patient.
 
@@ -181,6 +231,26 @@ def subject_code(patient: str) -> str:
   """
   digest = hashlib.blake2b(patient.encode(), digest_size=4).hexdigest()
   return f"subject_{digest}"
+
+
+def _refuse_bomb(path) -> None:
+  """Refuses a deflated file that unpacks to far more; pydicom unpacks it whole."""
+  with path.open("rb") as file:
+    head = file.read(_HEAD)
+    if _DEFLATED not in head:
+      return
+    place = 132 if head[128:132] == b"DICM" else 0
+    while head[place : place + 2] == b"\2\0":  # the group that is not packed
+      long = head[place + 4 : place + 6] in (b"OB", b"OW", b"UN", b"UT", b"SQ")
+      form, start = ("<I", 8) if long else ("<H", 6)
+      (count,) = struct.unpack_from(form, head, place + start)
+      place += start + struct.calcsize(form) + count
+    file.seek(place)
+    packed, unpacker, total = file.read(), zlib.decompressobj(-zlib.MAX_WBITS), 0
+  while packed and not unpacker.eof:
+    total += len(unpacker.decompress(packed, 1 << 20))
+    refuse_huge(path, (total,), 1, compressed=True, at_once=False)
+    packed = unpacker.unconsumed_tail
 
 
 def _refuse_huge(path, dataset, *, at_once=False):
@@ -208,7 +278,7 @@ def _header(path, kind, dataset):
     colours="" if colours == "1 x MONOCHROME2" else colours,
     mosaic="MOSAIC" in _texts(dataset.get("ImageType")),
     syntax=dataset.file_meta.TransferSyntaxUID.name,
-    attributes=json.loads(json.dumps(attributes, default=list)),
+    attributes=json_text.plain(attributes),
     frames=tuple(_frames(path, dataset)),
   )
 

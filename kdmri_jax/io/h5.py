@@ -9,12 +9,16 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.reading import reading, refuse_huge, refuse_memory
+from kdmri_jax.io import h5_check
+from kdmri_jax.io.reading import reading, refuse_memory
 from kdmri_jax.saving import replacing
 
+ENDINGS = (".h5", ".hdf5")
 IMAGE_KEYS = ("target", "volfs", "reconstruction_rss", "reconstruction_esc")
 _HEADER = "ismrmrd_header"
+_CHECKSUMS = "kdmri_jax_crc32"  # attribute of datasets that `write_h5` wrote
 
 
 class RawHeader(NamedTuple):
@@ -44,53 +48,26 @@ def opened(path: str | os.PathLike) -> Iterator[h5py.File]:
 
   Raises:
     UserError: it is damaged, a part of it is in another file (an external link, an
-      external storage, a virtual dataset), or a dataset has far fewer bytes in the
-      file than it claims. Also for any exception in the block, see `reading`.
+      external storage, a virtual dataset), a dataset has far fewer bytes in the file
+      than it claims, the HDF5 library does not survive it, see `h5_check`, or
+      attributes have changed since `write_h5` wrote them. Also for any exception in the
+      block, see `reading`.
   """
-  with reading(path), h5py.File(path) as file:
-    links: list[tuple[str, Any]] = []
-    file.visititems_links(lambda *pair: links.append(pair))
-    for name, link in links:
-      _refuse_link(path, name, link)
-    parts: list[tuple[str, Any]] = []
-    file.visititems(lambda *pair: parts.append(pair))
-    for name, part in parts:
-      _refuse_part(path, name, part)
-    yield file
+  with reading(path):
+    h5_check.check(path)
+    with h5py.File(path) as file:
+      for key in file:
+        if isinstance(part := file.get(key), h5py.Dataset):
+          _refuse_changed(path, file, part)
+      yield file
 
 
-def _refuse_link(path, name, link) -> None:
-  if isinstance(link, h5py.ExternalLink):
-    _refuse_elsewhere(path, f"a link {name!r} into the file {link.filename!r}")
-
-
-def _refuse_part(path, name, part) -> None:
-  if not isinstance(part, h5py.Dataset):
-    return
-  if part.external:
-    file = part.external[0][0]
-    _refuse_elsewhere(path, f"a dataset {name!r} with values in the file {file!r}")
-  if part.is_virtual:
-    for source in part.virtual_sources():
-      if source.file_name != ".":
-        found = f"a dataset {name!r} with values in the file {source.file_name!r}"
-        _refuse_elsewhere(path, found)
-  elif part.shape is not None:
-    stored = part.id.get_storage_size()
-    for shape in (part.shape, part.chunks or ()):
-      refuse_huge(
-        path,
-        shape,
-        part.dtype.itemsize,
-        stored=stored,
-        compressed=part.chunks is not None or not stored,  # or never written
-        at_once=False,
-      )
-
-
-def _refuse_elsewhere(path, found: str) -> None:
-  remedy = "Copy everything into one file, with: h5repack, or h5py's `copy`."
-  raise UserError(path, found, "a file that holds all of its data", remedy)
+def _refuse_changed(path, file, part) -> None:
+  for name, known in json_text.loads(part.attrs.get(_CHECKSUMS, "{}")).items():
+    if name in {*file, *file.attrs} and _checksum(file, name) != known:
+      remedy = "Restore the file from a backup, or make it again. If you changed it "
+      remedy += f"yourself, delete {_CHECKSUMS!r} of the dataset {part.name!r}."
+      raise UserError(path, f"{name!r} changed", "what kdmri_jax wrote there", remedy)
 
 
 def h5_array(file: h5py.File, key: str) -> np.ndarray:
@@ -193,13 +170,32 @@ def write_h5(
 ) -> None:
   """Writes arrays and the header of raw data completely, or not at all.
 
+  HDF5 compares what it reads with checksums: of arrays (the filter fletcher32) and of
+  its own structures (since version 1.10). It has none of texts, so each array has those
+  of attributes and header, which `opened` compares.
+
   Raises:
     UserError: the file cannot be written.
   """
-  with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+  versions = "v110", "v110"
+  with (
+    replacing(path) as temporary,
+    h5py.File(temporary, "w", libver=versions) as file,
+  ):
     for key, array in arrays.items():
-      file[key] = array
+      chunk = array.shape if array.ndim < 3 else (1, *array.shape[1:])
+      file.create_dataset(key, data=array, chunks=chunk, fletcher32=True)
     write_header(file, header)
+    texts = [*file.attrs, *(file.keys() - arrays.keys())]
+    checksums = {name: _checksum(file, name) for name in texts}
+    for key in arrays:
+      file[key].attrs[_CHECKSUMS] = json_text.dumps(checksums)
+
+
+def _checksum(file: h5py.File, name: str) -> str:
+  """Checksum of an attribute, or of the header's text."""
+  value = file.attrs[name] if name in file.attrs else file[name][()]
+  return json_text.checksum(plain(value))
 
 
 def read_header(group: h5py.Group | None, path: pathlib.Path) -> RawHeader:

@@ -1,8 +1,6 @@
-"""Arrays from MATLAB files of version 5 and of version 7.3, which is HDF5."""
+"""Arrays from MATLAB files of versions 4 and 5, and of version 7.3, which is HDF5."""
 
 import pathlib
-import struct
-import zlib
 
 import h5py
 import numpy as np
@@ -10,14 +8,9 @@ import scipy.sparse
 from scipy import io
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import mat5
 from kdmri_jax.io.h5 import h5_array, opened
 from kdmri_jax.io.reading import reading, refuse_huge
-
-_COMPRESSED = 15  # miCOMPRESSED of version 5
-# Bytes of a value in memory; 8 for other classes.
-_BYTES = {"logical": 1, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2} | dict.fromkeys(
-  ("single", "int32", "uint32"), 4
-)
 
 
 def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
@@ -38,8 +31,12 @@ def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
       of numbers.
   """
   with reading(path):
-    read = _version_73 if h5py.is_hdf5(path) else _version_5
-    arrays = read(path, names)
+    if h5py.is_hdf5(path):
+      arrays = _version_73(path, names)
+    elif mat5.is_version_5(path):
+      _, arrays = mat5.read(path, names)
+    else:
+      arrays = _version_4(path, names)
   for name in names:
     array = arrays.get(name)
     if array is None or array.dtype.kind not in "biufc":
@@ -55,53 +52,28 @@ def contents(path: pathlib.Path) -> str:
   Raises:
     UserError: the file is missing or damaged.
   """
-  with reading(path), path.open("rb") as stream:
+  with reading(path):
     if h5py.is_hdf5(path):
       with opened(path) as file:
         there = {key: (file[key].shape or ())[::-1] for key in _datasets(file)}
+    elif mat5.is_version_5(path):
+      there, _ = mat5.read(path)
     else:
-      there = {name: shape for name, shape, _ in io.whosmat(stream)}
+      there = {name: shape for name, shape, _ in io.whosmat(path)}
   listed = (f"{name} {tuple(shape)}" for name, shape in sorted(there.items()))
   return ", ".join(listed) or "none"
 
 
-def _version_5(path, names):
-  _refuse_bomb(path)
-  with path.open("rb") as stream:
-    for name, shape, kind in io.whosmat(stream):
-      if name in names:
-        refuse_huge(path, shape, _BYTES.get(kind, 8), compressed=True)
-    stream.seek(0)
-    arrays = io.loadmat(stream, variable_names=names)
-  return {key: _dense(array) for key, array in arrays.items()}
-
-
-def _refuse_bomb(path) -> None:
-  """Refuses variables that unpack to far more than the file; unpacks piece by piece."""
-  size, total = path.stat().st_size, 0
-  with path.open("rb") as file:
-    head = file.read(128)
-    order = "<" if head[126:128] == b"IM" else ">"
-    while len(tag := file.read(8)) == 8 and head[126:128] in (b"IM", b"MI"):
-      kind, count = struct.unpack(f"{order}II", tag)
-      end = min(file.tell() + count, size)
-      unpacker = zlib.decompressobj()
-      while kind == _COMPRESSED and file.tell() < end and not unpacker.eof:
-        packed = file.read(min(1 << 14, end - file.tell()))
-        while packed and not unpacker.eof:
-          total += len(unpacker.decompress(packed, 1 << 20))
-          refuse_huge(path, (total,), 1, compressed=True, at_once=False)
-          packed = unpacker.unconsumed_tail
-      file.seek(end)
+def _version_4(path, names):
+  for name, shape, _ in io.whosmat(path):
+    if name in names:
+      refuse_huge(path, shape, 8, compressed=True)
+  arrays = io.loadmat(path, variable_names=names)
+  return {key: _dense(array) for key, array in arrays.items() if key in names}
 
 
 def _dense(array):
-  """A sparse matrix as an array; SciPy does not check its indices when it reads it."""
-  if not scipy.sparse.issparse(array):
-    return array
-  if array.format == "csc":
-    array.check_format(full_check=True)
-  return array.toarray()
+  return array.toarray() if scipy.sparse.issparse(array) else array
 
 
 def _version_73(path, names):

@@ -1,9 +1,10 @@
 """NIfTI files."""
 
+import contextlib
 import gzip
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from kdmri_jax.saving import replacing
 
 # The axes of a file that hold rows, columns and slices of [S, H, W].
 SLICES_LAST = (1, 2, 0)
+ENDINGS = (".nii", ".nii.gz")
+_GZIP = b"\x1f\x8b"  # the first bytes of compressed data
 
 
 def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray, Any]:
@@ -27,7 +30,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
 
   Args:
     path: a file of three dimensions, of two, or of more where those after the third
-      have one entry.
+      have one entry. Its content tells whether it is compressed, not its name.
     frame: index, from 0, along the fourth dimension of a file with four dimensions;
       None for other files.
 
@@ -39,9 +42,8 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
     UserError: nibabel is not installed, or the file is damaged or has other dimensions.
   """
   nibabel = require("nibabel", "data", path, "a NIfTI file")
-  with reading(path):
-    image = nibabel.load(path)
-    shape, packed = image.shape, path.suffix.lower() == ".gz"
+  with reading(path), _opened(nibabel, path) as image:
+    shape, packed = image.shape, _is_packed(path)
     refuse_huge(path, shape, image.get_data_dtype().itemsize, compressed=packed)
     if packed:
       _verify(path)
@@ -96,14 +98,14 @@ def write_nifti(
 
 def _content(nibabel, image, record, axes) -> bytes:
   original = str(record.get("file", ""))
-  if original.endswith((".nii", ".nii.gz")):
-    model = nibabel.load(original)
+  if original.lower().endswith(ENDINGS):
     array = image.transpose(axes)
-    if math.prod(model.shape) == array.size:
-      array = array.reshape(model.shape)  # add axes with one entry
-    header = model.header.copy()
-    header.set_data_dtype(np.float32)
-    return type(model)(array, model.affine, header).to_bytes()
+    with _opened(nibabel, pathlib.Path(original)) as model:
+      if math.prod(model.shape) == array.size:
+        array = array.reshape(model.shape)  # add axes with one entry
+      header = model.header.copy()
+      header.set_data_dtype(np.float32)
+      return type(model)(array, model.affine, header).to_bytes()
   result = nibabel.Nifti1Image(image.transpose(SLICES_LAST), None)
   if "zooms" in record:
     result.header.set_zooms(record["zooms"])
@@ -111,6 +113,23 @@ def _content(nibabel, image, record, axes) -> bytes:
   if "affine" in record:
     result.set_sform(np.array(record["affine"]), code="scanner")
   return result.to_bytes()
+
+
+@contextlib.contextmanager
+def _opened(nibabel, path) -> Iterator[Any]:
+  """The image; `nibabel.load` trusts the ending of the name and its case."""
+  with gzip.open(path) if _is_packed(path) else path.open("rb") as stream:
+    header = stream.read(nibabel.Nifti2Image.header_class.sizeof_hdr)
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+      if kind.header_class.may_contain_header(header):
+        yield kind.from_file_map({"image": nibabel.FileHolder(path, stream)})
+        return
+    yield nibabel.load(path)
+
+
+def _is_packed(path) -> bool:
+  with path.open("rb") as file:
+    return file.read(len(_GZIP)) == _GZIP
 
 
 def _codes(nibabel, image) -> tuple[str, ...]:

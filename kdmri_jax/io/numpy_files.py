@@ -48,6 +48,17 @@ def opened_npz(path: pathlib.Path) -> Iterator[np.lib.npyio.NpzFile]:
     yield file
 
 
+def npz_array(file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
+  """One array of an open archive.
+
+  Raises:
+    ValueError: the member is no array; NumPy would give its bytes.
+  """
+  if not isinstance(array := file[key], np.ndarray):
+    raise ValueError(f"{key!r}, which is no array")
+  return array
+
+
 def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
   """Reads one archive: the array `image` and optionally `subject`.
 
@@ -60,8 +71,8 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
   """
   with opened_npz(path) as file:
     keys = sorted(file)
-    images = file["image"] if "image" in keys else None
-    subjects = _text(file["subject"]) if "subject" in keys else None
+    images = npz_array(file, "image") if "image" in keys else None
+    subjects = _text(npz_array(file, "subject")) if "subject" in keys else None
   found = ""
   if images is None:
     found = f"no array 'image' (the arrays are: {', '.join(keys) or 'none'})"
@@ -82,4 +93,6 @@ def _text(subjects: np.ndarray) -> np.ndarray:
   whole = subjects.dtype.kind == "f" and np.isfinite(subjects).all()
   if whole and (subjects == np.floor(subjects)).all():
     subjects = subjects.astype(np.int64)
-  return subjects.astype(str)
+  texts = subjects.astype(str)
+  "".join(texts.ravel().tolist()).encode()  # refuses what is no character
+  return texts

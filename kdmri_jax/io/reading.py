@@ -11,6 +11,28 @@ from kdmri_jax.errors import UserError
 
 _MEBIBYTE = 1 << 20
 HARMLESS = 64 * _MEBIBYTE  # bytes below which a claim needs no proof in the file
+_POINTER = 1024  # bytes that a pointer file of git-annex or Git LFS has at most
+# How the content of files begins that often bear another format's name.
+_BEGINNINGS = {
+  b"<!doctype html": "a web page",
+  b"<html": "a web page",
+  b"PK\x03\x04": "a zip archive",
+  b"\x1f\x8b": "gzip data",
+  b"7z\xbc\xaf": "a 7z archive",
+  b"Rar!": "a RAR archive",
+  b"\x89HDF\r\n": "HDF5",
+  b"CDF\x01": "netCDF",
+  b"MATLAB 5.0": "a MATLAB file",
+  b"\x93NUMPY": "a NumPy array (.npy)",
+}
+# The endings of files that do begin so.
+_ENDINGS = {
+  "a zip archive": (".npz", ".pt", ".pth"),
+  "gzip data": (".gz", ".nii"),
+  "HDF5": (".h5", ".hdf5", ".mat", ".mrd", ".nc"),
+  "a MATLAB file": (".mat",),
+  "a NumPy array (.npy)": (".npy",),
+}
 MOST_COMPRESSED = 200  # times that compressed images of a scanner may grow
 
 
@@ -37,15 +59,32 @@ def reading(path: str | os.PathLike) -> Iterator[None]:
     remedy = "It is probably truncated or damaged: copy or download it again."
     if isinstance(error, FileNotFoundError | PermissionError):
       remedy = "Check its name and its permissions."
+    elif content := _content(path):
+      found += f", whose content begins as {content}"
+      remedy = "Give it the name of its format, or unpack it, if it is an archive."
+      if content == "a web page":
+        remedy = "The download went wrong, perhaps without signing in: repeat it."
     raise UserError(path, found, expected, remedy) from error
+
+
+def _content(path) -> str:
+  """What a file that cannot be read seems to be; "" where it may be as it is named."""
+  with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+    head = file.read(512).lstrip(b"\xef\xbb\xbf \r\n\t")
+    for beginning, content in _BEGINNINGS.items():
+      if head.lower().startswith(beginning.lower()):
+        return "" if str(path).lower().endswith(_ENDINGS.get(content, ())) else content
+  return ""
 
 
 def refuse_special(path: str | os.PathLike) -> None:
   """Refuses a pipe, a socket or a device, which may block or never end.
 
   Raises:
-    UserError: the path is one of these; a file, a folder or no path at all passes.
+    UserError: the path is one of these, or as `refuse_missing`; a file, a folder or no
+      path at all passes.
   """
+  refuse_missing(path)
   try:
     mode = os.stat(path).st_mode
   except (OSError, ValueError):
@@ -55,6 +94,32 @@ def refuse_special(path: str | os.PathLike) -> None:
     found = kinds.get(stat.S_IFMT(mode), "a device")
     remedy = "Write its content into a file, and name that."
     raise UserError(path, found, "a regular file", remedy)
+
+
+def refuse_missing(path: str | os.PathLike) -> None:
+  """Refuses a link to nothing, and what git-annex or Git LFS put in a file's place.
+
+  Raises:
+    UserError: the path is one of these; the remedy fetches the content.
+  """
+  path = pathlib.Path(path)
+  found = content = ""
+  with contextlib.suppress(OSError, ValueError):
+    if path.is_symlink() and not os.path.exists(path):
+      content = os.readlink(path)
+      found = f"a link to {content}, where no file is found"
+    elif path.is_file() and path.stat().st_size <= _POINTER:
+      content = path.read_bytes()[:_POINTER].decode(errors="replace")
+      if content.startswith(("/annex/objects/", "version https://git-lfs")):
+        found = "a pointer to content that has not been fetched"
+  if not found:
+    return
+  remedy = "Restore what it points to, or remove the link."
+  if "annex/objects/" in content:
+    remedy = f"Fetch its content with: git annex get {path.name} (or datalad get)."
+  elif found.startswith("a pointer"):
+    remedy = "Fetch its content with: git lfs pull."
+  raise UserError(path, found, "the file itself", remedy)
 
 
 def refuse_huge(
@@ -116,13 +181,46 @@ def refuse_memory(path: str | os.PathLike, shape: Sequence[int], itemsize: int) 
     raise UserError(path, found, expected, remedy)
 
 
-def available_memory() -> int:
-  """Bytes that this machine can give away now, without swapping."""
+def available_memory(root: pathlib.Path = pathlib.Path("/")) -> int:
+  """Bytes that this process can still take, without swapping.
+
+  Args:
+    root: of the file system that tells it.
+
+  Returns:
+    What the machine can give away or, where that is less, what is left of the limits of
+    a container or a batch system (control groups).
+  """
+  free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
   with contextlib.suppress(OSError, ValueError, IndexError):
-    for line in pathlib.Path("/proc/meminfo").read_text().splitlines():
+    for line in (root / "proc/meminfo").read_text().splitlines():
       if line.startswith("MemAvailable:"):
-        return int(line.split()[1]) * 1024
-  return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = int(line.split()[1]) * 1024
+  return min([free, *_left_in_groups(root)])
+
+
+def _left_in_groups(root: pathlib.Path) -> Iterator[int]:
+  """Bytes left in each control group of this process that has a limit."""
+  lines = []
+  with contextlib.suppress(OSError):
+    lines = (root / "proc/self/cgroup").read_text().splitlines()
+  for line in lines:
+    number, kinds, name = line.split(":", 2)
+    base, keys = root / "sys/fs/cgroup", ("memory.max", "memory.current")
+    cache = "inactive_file"  # which the kernel gives back
+    if number != "0":
+      if "memory" not in kinds.split(","):
+        continue
+      base, keys = base / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+      cache = "total_inactive_file"
+    own = base / name.strip("/")
+    for folder in (own, *own.parents):
+      if not folder.is_relative_to(base):
+        break
+      with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+        limit, used = (int((folder / key).read_text()) for key in keys)
+        stat = dict(map(str.split, (folder / "memory.stat").read_text().splitlines()))
+        yield max(0, limit - used + int(stat.get(cache, 0)))
 
 
 def split_name(path: pathlib.Path) -> tuple[str, str]:

@@ -2,32 +2,44 @@
 
 import os
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
-from kdmri_jax.io.h5 import IMAGE_KEYS, first_key, h5_array, opened, plain
+from kdmri_jax.io.h5 import IMAGE_KEYS, h5_array, opened, plain
 from kdmri_jax.io.nifti import read_nifti
-from kdmri_jax.io.numpy_files import opened_npz
+from kdmri_jax.io.numpy_files import npz_array, opened_npz
 from kdmri_jax.io.reading import split_name
 
-KEYS = ("reconstruction", *IMAGE_KEYS)
-NPZ_KEYS = (*KEYS, "image")
+TARGET, PREDICTION = "target", "prediction"
+RESULT, IMAGE = "reconstruction", "the image"
+_INPUTS = ("zero_filled", "img_volus_")  # beginnings of names
+_SLICES_LAST = ("volfs", "img_volus_")
+_NOTHING = np.empty(0)
 
 _REMEDY = "Make this file again, or remove it from the folder."
 
 
-def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+def find(
+  folder: str | os.PathLike, endings: Sequence[str] = ()
+) -> dict[str, pathlib.Path]:
   """The volumes of a folder: name without ending -> file.
+
+  Args:
+    folder: the folder; folders in it are not read.
+    endings: of the files; () for those of all formats that `read_volume` reads.
 
   Raises:
     UserError: there is no such folder, no volume in it, or two of one name.
   """
   folder, files = pathlib.Path(folder), {}
-  for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-    name, suffix = split_name(path)
-    if path.name[0] == "." or suffix not in _READERS or name.endswith(SENSITIVITIES):
+  for path in walk.files(folder, endings or tuple(_READERS), below=False):
+    name, _ = split_name(path)
+    if name.endswith(SENSITIVITIES):
       continue
     if name in files:
       found = f"{files[name].name} and {path.name}"
@@ -42,49 +54,99 @@ def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
   return files
 
 
-def read_volume(path: str | os.PathLike, *, key: str = "") -> tuple[np.ndarray, str]:
+class StoredVolume(NamedTuple):
+  """A volume, and what is known of its array.
+
+  Attributes:
+    images: the magnitude, float64 [S, H, W].
+    key: name of the array in its file; "the image" where the file holds only one.
+    others: further arrays of the file that may have been meant.
+    fits: whether the name is one of the role, or was asked for.
+    subject: the attribute "subject" of h5; "" without.
+    is_complex: whether the array holds complex numbers.
+  """
+
+  images: np.ndarray
+  key: str = IMAGE
+  others: tuple[str, ...] = ()
+  fits: bool = True
+  subject: str = ""
+  is_complex: bool = False
+
+
+def read_volume(
+  path: str | os.PathLike, role: str = TARGET, *, key: str = ""
+) -> StoredVolume:
   """Reads one volume.
 
   Args:
-    path: h5 or npz, (slices, rows, columns), but "volfs" (rows, columns, slices);
-      NIfTI or cfl, (rows, columns, slices), of cfl in BART's dimension 2 or 13; or a
-      single image (rows, columns).
-    key: array to read from h5 and npz; "" takes the first of `KEYS` or `NPZ_KEYS`
-      present.
-
-  Returns:
-    The magnitude, float64 [S, H, W], and the attribute "subject" of h5 ("" without).
+    path: h5 or npz, (slices, rows, columns), but "volfs" and "img_volus_*" of the
+      published code (rows, columns, slices); NIfTI or cfl, (rows, columns, slices), of
+      cfl in BART's dimension 2 or 13; or a single image (rows, columns).
+    role: `TARGET` or `PREDICTION`, which selects the array of h5 and npz. The target is
+      the first of target, volfs, reconstruction_rss, reconstruction_esc and, in npz,
+      image; without these, reconstruction. A prediction is reconstruction; without it,
+      the only one of the names of a target, zero_filled and img_volus_*.
+    key: array to read from h5 and npz; "" takes that of the role.
 
   Raises:
-    UserError: the file is damaged or cut short, lacks the key, or holds no volume of
-      finite numbers.
+    UserError: the file is damaged or cut short, lacks the array, has several that may
+      be the prediction and no `reconstruction`, or holds no volume of finite numbers.
   """
   path = pathlib.Path(path)
-  volume, name, subject = _READERS[split_name(path)[1]](path, key)
+  stored = _READERS[split_name(path)[1]](path, role, key)
+  volume, name = stored.images, stored.key
   if volume.dtype.kind not in "fiubc" or volume.ndim not in (2, 3):
     found = f"{name} of type {volume.dtype} and shape {volume.shape}"
     raise UserError(path, found, "numbers (slices, rows, columns)", _REMEDY)
+  is_complex = volume.dtype.kind == "c"
   if volume.dtype.kind in "fc" and not np.isfinite(volume).all():
     found = f"NaN or infinite values in {name}"
     raise UserError(path, found, "finite intensities", _REMEDY)
-  volume = np.abs(volume) if volume.dtype.kind == "c" else volume
+  volume = np.abs(volume) if is_complex else volume
   if volume.ndim == 2:
     volume = volume[None]
-  elif name == "volfs":
+  elif name.startswith(_SLICES_LAST):
     volume = volume.transpose(2, 0, 1)
-  return np.ascontiguousarray(volume, np.float64), subject
+  images = np.ascontiguousarray(volume, np.float64)
+  return stored._replace(images=images, is_complex=is_complex)
 
 
-def _of_h5(path, key):
+def _choose(path, there: Iterable[str], role, key, more=()) -> StoredVolume:
+  """The array of a role, by its name alone."""
+  there = sorted(there)
+  targets = [name for name in (*IMAGE_KEYS, *more) if name in there]
+  results = [RESULT] if RESULT in there else []
+  inputs = [name for name in there if name.startswith(_INPUTS)]
+  own, rest = (results, [*targets, *inputs])
+  if role == TARGET:
+    own, rest = targets, results
+  if key:
+    own = [key] if key in there else []
+    rest = []
+  if own:
+    return StoredVolume(_NOTHING, own[0], tuple(own[1:]))
+  if not rest:
+    expected = key or " or ".join((RESULT, *IMAGE_KEYS, *more))
+    raise UserError(path, f"the keys {', '.join(there) or 'none'}", expected)
+  if len(rest) > 1:
+    found = f"{', '.join(rest)} and no {RESULT}, so that it is open which one is meant"
+    remedy = f"Name one of these arrays as {role}_key."
+    raise UserError(path, found, f"the array {RESULT}, or one other", remedy)
+  return StoredVolume(_NOTHING, rest[0], fits=rest[0] in more)
+
+
+def _of_h5(path, role, key):
   with opened(path) as file:
-    name = first_key(path, (key,) if key else KEYS, file)
-    return h5_array(file, name), name, str(plain(file.attrs.get("subject", "")))
+    chosen = _choose(path, file, role, key)
+    subject = str(plain(file.attrs.get("subject", "")))
+    return chosen._replace(images=h5_array(file, chosen.key), subject=subject)
 
 
-def _of_npz(path, key):
+def _of_npz(path, role, key):
   with opened_npz(path) as file:
-    name = first_key(path, (key,) if key else NPZ_KEYS, file)
-    return file[name], name, ""
+    chosen = _choose(path, file, role, key, ("image",))
+    return chosen._replace(images=npz_array(file, chosen.key))
 
 
 def _of_cfl(path):
@@ -101,8 +163,9 @@ def _of_cfl(path):
 
 _READERS = {
   ".h5": _of_h5,
-  ".nii": lambda path, _: (read_nifti(path)[0], "the image", ""),
-  ".nii.gz": lambda path, _: (read_nifti(path)[0], "the image", ""),
+  ".hdf5": _of_h5,
+  ".nii": lambda path, *_: StoredVolume(read_nifti(path)[0]),
+  ".nii.gz": lambda path, *_: StoredVolume(read_nifti(path)[0]),
   ".npz": _of_npz,
-  ".cfl": lambda path, _: (_of_cfl(path), "the image", ""),
+  ".cfl": lambda path, *_: StoredVolume(_of_cfl(path)),
 }

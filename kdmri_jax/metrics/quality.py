@@ -121,13 +121,16 @@ def checked(
   if prediction.shape != target.shape:
     found = f"shape {prediction.shape} beside a target of shape {target.shape}"
     remedy = "Compare each reconstruction with its own volume, with the same crop."
+    if sorted(prediction.shape) == sorted(target.shape):
+      remedy = "Its axes are in another order: transpose one of the two."
     raise ArgumentError("prediction", found, "the same shape", remedy)
   shape = target.shape[-2:]
   largest = max(metrics.values(), key=lambda metric: metric.window)
   if target.size == 0 or min(shape) < largest.window:
     pixels = f"{largest.window}x{largest.window} pixels, the window of {largest.title}"
     expected = f"at least one slice of at least {pixels}"
-    raise ArgumentError("target", f"shape {target.shape}", expected)
+    remedy = "Pad the images with zeros, or choose metrics without this window."
+    raise ArgumentError("target", f"shape {target.shape}", expected, remedy)
   target, prediction = _real("target", target), _real("prediction", prediction)
   if target.max() <= 0:
     remedy = "Exclude this volume, or check how it was read."

@@ -25,6 +25,7 @@ METRICS: dict[str, Metric] = {
 # Other columns of the tables with metrics.
 _TAKEN = {"model", "seed", "volume", "subject", "protocol", "slice", "empty_slices"}
 _TAKEN |= {"parameters", "steps", "minutes", "n_seeds", "published"}
+_TAKEN |= {"target_key", "prediction_key"}
 
 
 def resolve(metrics: Sequence[str]) -> dict[str, Metric]:

@@ -7,6 +7,15 @@ from kdmri_jax.protocols import PROTOCOLS
 from kdmri_jax.report import gradient_audit, paired, signal, speed, wording
 from kdmri_jax.report.cautions import cautions
 from kdmri_jax.report.inputs import ReportInput
+from kdmri_jax.report.parts import (
+  AUDIT,
+  FURTHER,
+  PAIRED,
+  RESULTS,
+  SIGNAL,
+  TIME,
+  TRAINED,
+)
 from kdmri_jax.report.rows import compared, count, main, ranked, summary_rows
 
 # Copied to report.json as they are.
@@ -16,7 +25,9 @@ _FROM_ROLES = ("protocol", "control", "published_source", "bootstrap")
 
 
 def analyse(inputs: ReportInput) -> dict[str, Any]:
-  """The content of report.json.
+  """The content of report.json, but for the parts that failed.
+
+  An entry that fails is told to `inputs.parts` and empty here.
 
   Returns:
     A dict with title, protocol, protocol_definition, dataset, evaluated_on, mask; rows:
@@ -32,25 +43,27 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     `speed.summary`; control; published_source; seconds; kept_epochs (stage -> a list,
     the epoch for each seed); bootstrap, seed, seeds, config, environment.
   """
-  roles, metrics = inputs.roles, inputs.tables.metrics
-  rows = summary_rows(
-    inputs.tables,
-    roles.protocol,
-    inputs.parameters,
-    budgets=inputs.budgets,
-    published=roles.published,
-  )
-  pairs = _compare(inputs, rows, _wanted(roles), compared(metrics))
-  further = _compare(inputs, rows, roles.pairs, list(metrics)[:1])
+  roles, metrics, make = inputs.roles, inputs.tables.metrics, inputs.parts.make
+  rows = make(RESULTS, "the table of results", _rows, inputs, otherwise=[])
+  pairs = _compare(inputs, rows, PAIRED, _wanted(roles), compared(metrics))
+  further = _compare(inputs, rows, FURTHER, roles.pairs, list(metrics)[:1])
   order = ranked(rows, roles.distilled, metrics)
-  audit = gradient_audit.summarise(inputs.audits)
+  every = [*pairs, *further]
+  audit = make(
+    AUDIT, "the audit", gradient_audit.summarise, inputs.audits, otherwise=[]
+  )
   networks = [*(row["model"] for row in rows), *inputs.histories]
   return {
     **{name: getattr(inputs, name) for name in _FROM_INPUT},
     **{name: getattr(roles, name) for name in _FROM_ROLES},
     "protocol_definition": PROTOCOLS[roles.protocol].definition,
-    "answer": _answer(inputs, rows, pairs, order),
-    "cautions": cautions(inputs, rows, [*pairs, *further], audit),
+    "answer": make(
+      *(RESULTS, "the answer", _answer, inputs, rows, pairs, order), otherwise=[]
+    ),
+    "cautions": make(
+      *(RESULTS, "the list of cautions", cautions, inputs, rows, every, audit),
+      otherwise=[],
+    ),
     "rows": rows,
     "networks": list(dict.fromkeys(networks)),
     "leading": order[0] if order else None,
@@ -58,13 +71,25 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     "best": _best(inputs, rows),
     "paired": pairs,
     "further": further,
-    "kept_epochs": {
-      name: [_kept(lines) for lines in runs] for name, runs in inputs.histories.items()
-    },
+    "kept_epochs": make(
+      TRAINED, "the epochs of the weights", _kept_epochs, inputs.histories, otherwise={}
+    ),
     "audit": audit,
-    "snr": signal.summary(inputs.snr),
-    "timing": speed.summary(inputs.timing, roles.teacher),
+    "snr": make(SIGNAL, "the table", signal.summary, inputs.snr, otherwise=None),
+    "timing": make(
+      *(TIME, "the table", speed.summary, inputs.timing, roles.teacher), otherwise=[]
+    ),
   }
+
+
+def _rows(inputs):
+  return summary_rows(
+    inputs.tables,
+    inputs.roles.protocol,
+    inputs.parameters,
+    budgets=inputs.budgets,
+    published=inputs.roles.published,
+  )
 
 
 def _wanted(roles):
@@ -73,7 +98,7 @@ def _wanted(roles):
   return [*pairs, (roles.teacher, roles.student)]
 
 
-def _compare(inputs, rows, wanted, metrics):
+def _compare(inputs, rows, section, wanted, metrics):
   roles, means = inputs.roles, {row["model"]: row for row in rows}
   seeds: dict[str, set] = {roles.teacher: set()}
   for record in inputs.tables.volumes:
@@ -86,24 +111,34 @@ def _compare(inputs, rows, wanted, metrics):
       continue
     bounded = b in (roles.student, roles.control)
     bounded = bounded and seeds[a] & seeds[b] & seeds[roles.teacher]
-    metric = inputs.tables.metrics[name]
-    pair = paired.paired(
-      inputs.tables.records,
-      a,
-      b,
-      name,
-      bootstrap=roles.bootstrap,
-      seed=inputs.seed,
-      protocol=roles.protocol,
-      teacher=roles.teacher if bounded else None,
-      group=inputs.unit,
-      higher_is_better=metric.higher_is_better,
+    part = f"the comparison of {a} and {b} in {inputs.tables.metrics[name].title}"
+    teacher = roles.teacher if bounded else None
+    pairs.append(
+      inputs.parts.make(section, part, _pair, inputs, a, b, name, teacher, otherwise={})
     )
-    pairs.append({**pair, "sentence": wording.sentence(pair, metric)})
-  return pairs
+  return list(filter(None, pairs))
+
+
+def _pair(inputs, a, b, name, teacher):
+  roles, metric = inputs.roles, inputs.tables.metrics[name]
+  pair = paired.paired(
+    inputs.tables.records,
+    a,
+    b,
+    name,
+    bootstrap=roles.bootstrap,
+    seed=inputs.seed,
+    protocol=roles.protocol,
+    teacher=teacher,
+    group=inputs.unit,
+    higher_is_better=metric.higher_is_better,
+  )
+  return {**pair, "sentence": wording.sentence(pair, metric)}
 
 
 def _answer(inputs, rows, pairs, order):
+  if not rows:
+    return []
   roles = inputs.roles
   found = {(p["a"], p["b"], p["metric"]): p["sentence"] for p in pairs}
   first, *second = main(inputs.tables.metrics)
@@ -147,6 +182,11 @@ def _best(inputs, rows):
   return order[0] if len(order) > 1 else None
 
 
-def _kept(lines):
-  """The epoch whose weights were kept."""
-  return max((x["epoch"] for x in lines if x.get("best")), default=None)
+def _kept_epochs(histories):
+  """Stage -> for each seed the epoch whose weights were kept."""
+  return {
+    name: [
+      max((x["epoch"] for x in lines if x.get("best")), default=None) for lines in runs
+    ]
+    for name, runs in histories.items()
+  }

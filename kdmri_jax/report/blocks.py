@@ -22,6 +22,12 @@ class Cautions(NamedTuple):
   items: list[str]
 
 
+class Missing(NamedTuple):
+  """Says that a part of the document is missing, and why."""
+
+  text: str
+
+
 class Table(NamedTuple):
   """Rows of text; the first column names the row.
 

@@ -1,16 +1,24 @@
 """The report's sections, from the results to the details."""
 
-import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from kdmri_jax import json_text
 from kdmri_jax.data.source import SUBJECT
 from kdmri_jax.data.split import plural
-from kdmri_jax.report import blocks, comparisons, networks, signal, speed, wording
+from kdmri_jax.report import (
+  blocks,
+  comparisons,
+  networks,
+  parts,
+  signal,
+  speed,
+  wording,
+)
 from kdmri_jax.report.blocks import Document, Picture, Section
 from kdmri_jax.report.figures import colours
 from kdmri_jax.report.inputs import ReportInput
+from kdmri_jax.report.parts import Failure
 from kdmri_jax.report.rows import cells, count, further, main
-from kdmri_jax.report.tables import plain
 
 _MANY = 12
 
@@ -23,22 +31,28 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     analysis: from `analysis.analyse`.
     drawn: names of the figures that exist.
   """
-  sections = {
-    "Results": _results(inputs, analysis),
-    "Is the difference real?": comparisons.main(analysis, inputs.tables.metrics),
-    "Further comparisons": comparisons.further(analysis, inputs.tables.metrics),
-    "Signal and noise": signal.blocks_of(analysis["snr"]),
-    "Inference time": speed.blocks_of(analysis["timing"]),
-    "How it was measured": _how_measured(inputs, analysis),
-    "How the networks were trained": networks.training(inputs, analysis),
-    "Contribution of each term": networks.audit(analysis["audit"]),
-    "Attention maps": networks.attention(inputs),
-    "Files, environment, configuration": _files(inputs),
-  }
-  for title, parts in sections.items():
+  metrics = inputs.tables.metrics
+  sections = {}
+  for title, makers in {
+    parts.RESULTS: (_answer, _cautions, _table, _further, _comparison),
+    parts.PAIRED: (lambda *_: comparisons.main(analysis, metrics),),
+    parts.FURTHER: (lambda *_: comparisons.further(analysis, metrics),),
+    parts.SIGNAL: (lambda *_: signal.blocks_of(analysis["snr"]),),
+    parts.TIME: (lambda *_: speed.blocks_of(analysis["timing"]),),
+    parts.MEASURED: (_protocol, _split, _data, _mask),
+    parts.TRAINED: (networks.training,),
+    parts.AUDIT: (lambda *_: networks.audit(analysis["audit"]),),
+    parts.ATTENTION: (lambda *_: networks.attention(inputs),),
+    parts.FILES: (_files, _environment, _configuration),
+  }.items():
+    made = []
+    for number, maker in enumerate(makers, 1):
+      name = f"block {number} of this section"
+      made += inputs.parts.make(title, name, maker, inputs, analysis, otherwise=[])
     sections[title] = [
-      part for part in parts if not isinstance(part, Picture) or part.name in drawn
+      block for block in made if not isinstance(block, Picture) or block.name in drawn
     ]
+  _tell_failures(sections, inputs.parts.failed)
   source = inputs.dataset.get("source")
   subtitle = f"Protocol {inputs.roles.protocol}"
   subtitle += f", data: {source}" if source else ""
@@ -46,12 +60,33 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
   return Document(
     inputs.title,
     subtitle,
-    [Section(title, parts) for title, parts in sections.items() if parts],
+    [Section(title, found) for title, found in sections.items() if found],
     colours(analysis["networks"]),
   )
 
 
-def _results(inputs, analysis):
+def _tell_failures(sections: dict[str, list], failed: Sequence[Failure]) -> None:
+  """Tells what is missing in its place, at the head of the report, and in detail."""
+  if not failed:
+    return
+  for failure in failed:
+    sections[failure.section].append(blocks.Missing(f"{failure}."))
+  names = "; ".join(f"{failure.part} ({failure.section})" for failure in failed)
+  head = f"This report is not complete. Missing: {names}. The reasons are told there."
+  sections[parts.RESULTS].insert(0, blocks.Missing(head))
+  text = "\n".join(f"{failure.part}\n{failure.traceback}" for failure in failed)
+  sections[parts.FILES].append(blocks.Folded("Errors", text))
+
+
+def _answer(inputs, analysis):
+  return [blocks.Answer(analysis["answer"], _numbers(inputs, analysis))]
+
+
+def _cautions(inputs, analysis):
+  return [blocks.Cautions(analysis["cautions"])]
+
+
+def _comparison(inputs, analysis):
   shown = " and ".join(m.title for m in main(inputs.tables.metrics).values())
   range_text = "volume's" if inputs.comparison_range else "slice's"
   caption = (
@@ -61,13 +96,7 @@ def _results(inputs, analysis):
     "which the input's may saturate."
   )
   alt = "Input, target and reconstructions, an enlarged region, and residues."
-  return [
-    blocks.Answer(analysis["answer"], _numbers(inputs, analysis)),
-    blocks.Cautions(analysis["cautions"]),
-    _table(inputs, analysis),
-    _further(inputs, analysis),
-    Picture("comparison", alt, caption),
-  ]
+  return [Picture("comparison", alt, caption)]
 
 
 def _numbers(inputs, analysis):
@@ -106,9 +135,8 @@ def _table(inputs, analysis):
   metrics = inputs.tables.metrics
   header, rows = cells(analysis["rows"], _titles(main(metrics)), metrics)
   models, best = [row["model"] for row in analysis["rows"]], analysis["best"]
-  return blocks.Table(
-    header, rows, _note(inputs, best), models.index(best) if best else None
-  )
+  highlight = models.index(best) if best else None
+  return [blocks.Table(header, rows, _note(inputs, best), highlight)]
 
 
 def _note(inputs, best):
@@ -154,7 +182,7 @@ def _further(inputs, analysis):
   left_out = sum(row[name]["left_out"] for row in analysis["rows"] for name in names)
   note = f"{left_out} values are undefined or infinite and were omitted from means."
   header = ("model", *_titles(metrics).values())
-  return blocks.Table(header, rows, note if left_out else "")
+  return [blocks.Table(header, rows, note if left_out else "")]
 
 
 def _titles(metrics):
@@ -164,37 +192,54 @@ def _titles(metrics):
   }
 
 
-def _how_measured(inputs, analysis):
-  many = plural(inputs.unit)
-  dataset = {
-    key.replace("subjects", many): value
-    for key, value in inputs.dataset.items()
-    if key not in ("notes", "volumes")
-  }
-  never = "slice" if inputs.unit == SUBJECT else "subject"
+def _protocol(inputs, analysis):
   definitions = [
     f"{metric.title} is {metric.definition}"
     for metric in inputs.tables.metrics.values()
     if metric.definition
   ]
   more = f"{'; '.join(definitions)}. " if definitions else ""
-  caption = "The sampling mask, zero frequency at the centre; white is measured."
   return [
     blocks.Paragraph(
       f"Protocol {analysis['protocol']}: {analysis['protocol_definition']} "
       f"{more}The tables beside this report hold all three protocols."
-    ),
+    )
+  ]
+
+
+def _split(inputs, analysis):
+  del analysis
+  never = "slice" if inputs.unit == SUBJECT else "subject"
+  return [
     blocks.Paragraph(
-      f"The data are split by {inputs.unit}, not by {never}; evaluated are the {many} "
-      f"of the {inputs.evaluated_on} split."
-    ),
-    blocks.Facts(_facts(dataset)),
+      f"The data are split by {inputs.unit}, not by {never}; evaluated are the "
+      f"{plural(inputs.unit)} of the {inputs.evaluated_on} split."
+    )
+  ]
+
+
+def _data(inputs, analysis):
+  del analysis
+  many = plural(inputs.unit)
+  dataset = {
+    key.replace("subjects", many): value
+    for key, value in inputs.dataset.items()
+    if key not in ("notes", "volumes")
+  }
+  return [blocks.Facts(_facts(dataset))]
+
+
+def _mask(inputs, analysis):
+  del analysis
+  caption = "The sampling mask, zero frequency at the centre; white is measured."
+  return [
     Picture("mask", "Sampling mask.", caption, narrow=True),
     blocks.Facts(_facts(inputs.mask, "mask")),
   ]
 
 
-def _files(inputs):
+def _files(inputs, analysis):
+  del inputs, analysis
   links = [
     ("summary.csv", "the table of results, one line per network and metric"),
     ("volumes.csv", "metrics of every volume, all protocols (also volumes.json)"),
@@ -202,11 +247,17 @@ def _files(inputs):
     ("report.json", "everything in this report for programs"),
     ("report.md", "this report as Markdown"),
   ]
-  return [
-    blocks.Links(links),
-    blocks.Facts(_facts(inputs.environment)),
-    blocks.Folded("Configuration", json.dumps(plain(inputs.config), indent=2)),
-  ]
+  return [blocks.Links(links)]
+
+
+def _environment(inputs, analysis):
+  del analysis
+  return [blocks.Facts(_facts(inputs.environment))]
+
+
+def _configuration(inputs, analysis):
+  del analysis
+  return [blocks.Folded("Configuration", json_text.dumps(inputs.config, indent=2))]
 
 
 def _facts(value, name=""):

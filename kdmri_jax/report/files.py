@@ -1,16 +1,38 @@
 """Writes the report's files, all of them or none."""
 
+import contextlib
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 
-from matplotlib.figure import Figure
-
-from kdmri_jax.report import comparisons, content, figures, pages, tables
+from kdmri_jax import json_text, scratch
+from kdmri_jax.errors import UserError
+from kdmri_jax.report import comparisons, content, figures, pages, parts, tables
 from kdmri_jax.report.analysis import analyse
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.rows import main, summary_records
+from kdmri_jax.saving import make_folder, replacing, saving
+
+_FIGURES = {  # and the place of each
+  figures.comparison: parts.RESULTS,
+  figures.differences: parts.PAIRED,
+  figures.mask: parts.MEASURED,
+  figures.regions: parts.SIGNAL,
+  figures.learning_curves: parts.TRAINED,
+  figures.audit: parts.AUDIT,
+  figures.attention_maps: parts.ATTENTION,
+}
+_PICTURES = "figures"
+# The files of a report in the order in which they take their places: of a replacement
+# that was killed, the page is missing. They are removed in the opposite order.
+_FILES = (
+  "report.json",
+  "summary.csv",
+  *tables.FILES,
+  *(f"{_PICTURES}/{draw.__name__}.png" for draw in _FIGURES),
+  *reversed(pages.FORMATS),
+)
+_MARK = b'"protocol_definition"'  # in the report.json of every report
 
 
 def write(
@@ -18,9 +40,13 @@ def write(
 ) -> pathlib.Path:
   """Writes index.html, report.md, report.json, figures/ and the tables.
 
-  All files are written to a new folder beside `directory`, which replaces it at the
-  end; until then an earlier report stays unchanged. Files in `directory` that no report
-  writes are kept.
+  All files are written to a temporary folder in `directory` first; until the last one
+  is complete, an earlier report stays unchanged. Then all its files are removed before
+  the first new one takes its place, and index.html comes last: a page never shows parts
+  of two reports. Other files in `directory` are kept. `directory` may be a link; a link
+  with the name of one of the files is replaced, not what it leads to.
+
+  A part of the report that fails is told in its place and in `inputs.parts`.
 
   Args:
     directory: folder of the report; its parents are created when missing.
@@ -31,64 +57,104 @@ def write(
     The path of index.html.
 
   Raises:
-    UserError: models were not measured on the same images.
-    OSError: the folder cannot be written or the disk is full.
+    UserError: see `check_folder`; or the folder cannot be written or the disk is full.
   """
   directory = pathlib.Path(directory)
   analysis = analysis or analyse(inputs)
-  fresh = directory.with_name(f".{directory.name}.{os.getpid()}.new")
-  shutil.rmtree(fresh, ignore_errors=True)
-  fresh.mkdir(parents=True)
-  try:
+  make_folder(directory)
+  with saving(directory), scratch.folder_in(directory) as fresh:
     _fill(fresh, inputs, analysis)
+    check_folder(directory)
     _take_place(fresh, directory)
-  finally:
-    shutil.rmtree(fresh, ignore_errors=True)
   return directory / "index.html"
+
+
+def check_folder(directory: pathlib.Path) -> None:
+  """Refuses a folder in which a report would replace files of somebody else.
+
+  Raises:
+    UserError: such a file; or a folder with the name of a file of the report, or a file
+      with the name of its folder.
+  """
+  remedy = "Move it, or choose another folder."
+  pictures, mark = directory / _PICTURES, directory / "report.json"
+  if pictures.exists() and not pictures.is_dir():
+    raise UserError(pictures, "a file", "a folder, or nothing of this name", remedy)
+  there = [directory / name for name in _FILES if os.path.lexists(directory / name)]
+  for path in there:
+    if path.is_dir() and not path.is_symlink():
+      raise UserError(path, "a folder", "a file, or nothing of this name", remedy)
+  if there and not (mark.is_file() and _MARK in mark.read_bytes()):
+    expected = "files of an earlier report, or none of their names"
+    raise UserError(there[0], "a file that no report wrote", expected, remedy)
 
 
 def _fill(folder, inputs, analysis):
   drawn = []
-  for name, figure in _figures(inputs, analysis):
-    figures.save(figure, folder / "figures" / f"{name}.png")
-    drawn.append(name)
+  for draw, data, options in _figures(inputs, analysis):
+    name, place = draw.__name__, _FIGURES[draw]
+    part = f"the figure of {name.replace('_', ' ')}"
+    image = inputs.parts.make(place, part, _drawn, draw, data, options, otherwise=b"")
+    if image:
+      make_folder(folder / _PICTURES)
+      with replacing(folder / _PICTURES / f"{name}.png") as temporary:
+        temporary.write_bytes(image)
+      drawn.append(name)
   document = content.document(inputs, analysis, drawn)
   for name in pages.FORMATS:
-    tables.write_text(folder / name, pages.render(name, document))
-  tables.write_json(folder / "report.json", analysis)
+    text = inputs.parts.make(
+      *(parts.FILES, name, pages.render, name, document), otherwise=""
+    )
+    if text:
+      tables.write_text(folder / name, text)
+  failed = [failure._asdict() for failure in inputs.parts.failed]
+  whole = {**analysis, "failed": failed}
+  bare = {"protocol_definition": analysis["protocol_definition"], "failed": failed}
+  text = inputs.parts.make(
+    *(parts.FILES, "report.json", json_text.dumps, whole, 2),
+    otherwise=json_text.dumps(bare),
+  )
+  tables.write_text(folder / "report.json", f"{text}\n")
   records = summary_records(analysis["rows"], inputs.tables.metrics)
   tables.write_csv(folder / "summary.csv", records)
   tables.write_tables(folder, inputs.tables)
 
 
-def _figures(inputs: ReportInput, analysis: dict) -> Iterator[tuple[str, Figure]]:
-  """The figures that have data, each with the name of its function."""
+def _drawn(draw, data, options) -> bytes:
+  return figures.png(draw(data, **options))
+
+
+def _figures(inputs: ReportInput, analysis: dict) -> Iterator[tuple]:
+  """The figures that have data: function, data and options."""
   shown = main(inputs.tables.metrics)
   pairs = [p for p in comparisons.drawn_pairs(analysis) if p["metric"] in shown]
   maps = inputs.attention and inputs.attention.maps
   look = {"colours": figures.colours(analysis["networks"])}
   beside = {"metrics": tuple(shown.values()), "data_range": inputs.comparison_range}
-  for draw, data, options in (
-    (figures.comparison, inputs.comparison_images, {**beside, **look}),
-    (figures.differences, pairs, {"metrics": shown, **look}),
-    (figures.mask, inputs.mask_image, {}),
-    (figures.regions, inputs.snr and inputs.snr.pictures, {}),
-    (figures.learning_curves, inputs.epochs, look),
-    (figures.audit, inputs.audits, {}),
-    (figures.attention_maps, maps, look),
-  ):
+  contents = (
+    (inputs.comparison_images, {**beside, **look}),
+    (pairs, {"metrics": shown, **look}),
+    (inputs.mask_image, {}),
+    (inputs.snr and inputs.snr.pictures, {}),
+    (inputs.epochs, look),
+    (inputs.audits, {}),
+    (maps, look),
+  )
+  for draw, (data, options) in zip(_FIGURES, contents, strict=True):
     if data is not None and len(data):
-      yield draw.__name__, draw(data, **options)
+      yield draw, data, options
 
 
 def _take_place(fresh, directory):
-  """Replaces a report; keeps the files of the folder that no report writes."""
-  old = directory.with_name(f".{directory.name}.{os.getpid()}.old")
-  if directory.exists():
-    os.rename(directory, old)
-  os.rename(fresh, directory)
-  if old.exists():
-    written = {"figures", *os.listdir(directory)}
-    for name in set(os.listdir(old)) - written:
-      os.rename(old / name, directory / name)
-    shutil.rmtree(old)
+  """Replaces the files of a report, and no others."""
+  pictures = directory / _PICTURES
+  if pictures.is_symlink():
+    pictures.unlink()
+  for name in reversed(_FILES):
+    (directory / name).unlink(missing_ok=True)
+  pictures.mkdir(exist_ok=True)
+  for name in _FILES:
+    if (fresh / name).exists():
+      os.replace(fresh / name, directory / name)
+  with contextlib.suppress(OSError):  # other files, or figures, are in it
+    pictures.rmdir()

@@ -6,6 +6,9 @@ gradients' norms, and the cosine of its gradient with that of the L1 error of th
 reconstruction.
 """
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 
 from kdmri_jax.config import ExperimentConfig
@@ -40,14 +43,17 @@ def summarise(audits: Histories) -> list[dict]:
   Returns:
     A list of {"stage", "term", "audits" (their number), "share" and "cosine" (their
     medians), "smallest_share", "largest_share", "absent" (whether the share stayed
-    under `training.log.NEGLIGIBLE` throughout)}.
+    under `training.log.NEGLIGIBLE` throughout)}. Gradients that are not finite are left
+    out of all but the number.
   """
   entries = []
   for stage, runs in audits.items():
     lines = [line["terms"] for lines in runs for line in lines]
     for term in dict.fromkeys(name for terms in lines for name in terms):
       values = [terms[term] for terms in lines if term in terms]
-      shares = [entry["share"] for entry in values]
+      shares, cosines = (
+        _defined(e[key] for e in values) for key in ("share", "cosine")
+      )
       entries.append(
         {
           "stage": stage,
@@ -56,8 +62,13 @@ def summarise(audits: Histories) -> list[dict]:
           "share": float(np.median(shares)),
           "smallest_share": min(shares),
           "largest_share": max(shares),
-          "cosine": float(np.median([entry["cosine"] for entry in values])),
+          "cosine": float(np.median(cosines)),
           "absent": max(shares) < NEGLIGIBLE,
         }
       )
   return entries
+
+
+def _defined(values: Iterable[float]) -> list[float]:
+  """The values without NaN; one NaN if there are no others."""
+  return [value for value in values if not math.isnan(value)] or [math.nan]

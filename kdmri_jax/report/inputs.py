@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.config.schema import EvaluationConfig
+from kdmri_jax.report.parts import Parts
 from kdmri_jax.report.roi_snr import Measured
 from kdmri_jax.report.tables import Tables
 
@@ -100,6 +101,7 @@ class ReportInput:
     attention: maps of the slice shown, or None.
     snr: signal-to-noise ratio in regions, or None.
     timing: model -> seconds of each repetition; {} where none was measured.
+    parts: makes the parts of the report, and knows which ones failed.
   """
 
   title: str
@@ -124,6 +126,7 @@ class ReportInput:
   attention: Attention | None = None
   snr: Measured | None = None
   timing: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  parts: Parts = dataclasses.field(default_factory=Parts)
 
   @property
   def epochs(self) -> dict[str, list[list[dict]]]:

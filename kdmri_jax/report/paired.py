@@ -13,11 +13,12 @@ from kdmri_jax.statistics.resampling import ENOUGH
 
 
 def spread(values: np.ndarray) -> dict:
-  """Mean, sample standard deviation and number of values."""
+  """Mean, sample standard deviation and number of values; None where undefined."""
+  n = len(values)
   return {
-    "mean": float(np.mean(values)),
-    "sd": float(np.std(values, ddof=1)),
-    "n": len(values),
+    "mean": float(np.mean(values)) if n else None,
+    "sd": float(np.std(values, ddof=1)) if n > 1 else None,
+    "n": n,
   }
 
 

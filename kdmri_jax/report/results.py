@@ -8,10 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.config.schema import ZERO_FILLED
-from kdmri_jax.errors import arguments_of
+from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import reconstruct
+from kdmri_jax.io.volume_files import RESULT
 from kdmri_jax.metrics import Metric, resolve
 from kdmri_jax.report import example_slice, tables
+from kdmri_jax.report.parts import RESULTS, Parts
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.step import make_predict
@@ -53,29 +55,48 @@ def read(pipeline: Experiment) -> Finished:
 
 
 def measure(
-  finished: Sequence[Finished],
+  finished: list[Finished], parts: Parts
 ) -> tuple[tables.Tables, dict[str, np.ndarray]]:
   """Writes and measures all results; the tables, and a slice of each with one seed.
 
   Args:
-    finished: the finished models of each seed.
+    finished: the finished models of each seed; those that fail are removed.
+    parts: is told of models and metrics that fail.
 
   Returns:
     `tables.Tables`, the records with their seed where there are several; and the
-    slice of the first seed's results that is shown, name -> [H, W].
+    slice of the first seed's results that is shown, name -> [H, W]. Metrics without
+    any value come last, so that the first one ranks the networks.
+
+  Raises:
+    UserError: no model is left; or the disk is full.
   """
   first = finished[0].pipeline
   predict = functools.cache(  # compiled once for all seeds
     lambda name: make_predict(first.models[name], first.devices)
   )
-  images = [
-    _reconstruct(each, predict, with_input=each is finished[0]) for each in finished
-  ]
+  images: list[dict] = []
+  for each in finished:
+    made = _reconstruct(each, predict, parts, with_input=not any(images))
+    images.append(made)
+  finished[:] = [each for each in finished if each.params]
+  if not any(images):
+    failed = "; ".join(failure.reason for failure in parts.failed)
+    found = f"no network that could reconstruct the evaluated volumes ({failed})"
+    raise UserError(first.workdir.path, found, "one or more")
   measured = folders(finished)
   if len(finished) == 1:
     measured = {name: next(iter(paths.values())) for name, paths in measured.items()}
   targets, metrics = first.workdir.path / "targets", metrics_of(first)
-  return tables.evaluate_folders(targets, measured, metrics=metrics), images[0]
+  pairs = tables.pairs(targets, measured, target_key="target", prediction_key=RESULT)
+  whole = tables.evaluate(pairs, metrics, parts)
+
+  def is_empty(name):
+    return not any(np.isfinite(record[name]) for record in whole.volumes)
+
+  order = sorted(metrics, key=is_empty)
+  whole = whole._replace(metrics={name: metrics[name] for name in order})
+  return whole, next(filter(None, images))
 
 
 def owners(finished: Sequence[Finished]) -> dict[str, list[Experiment]]:
@@ -103,40 +124,61 @@ def metrics_of(pipeline: Experiment) -> dict[str, Metric]:
     return resolve(pipeline.config.evaluation.metrics)
 
 
-def _reconstruct(finished: Finished, predict, *, with_input: bool) -> dict:
+def _reconstruct(finished: Finished, predict, parts: Parts, *, with_input) -> dict:
   """Writes the h5 files of one seed; the shown slice [H, W] of each by name.
 
   `predict`: name -> the compiled network; `with_input`: writes also the files of the
-  targets and of the zero-filled images.
+  targets and of the zero-filled images. Models that fail are removed from `finished`.
   """
   pipeline, params, outputs = finished
   data, workdir = pipeline.dataset, pipeline.workdir
   shown_volume, shown_slice = example_slice.choose(pipeline)
-  images = {}
+  images: dict[str, np.ndarray] = {}
 
-  def write(name, folder, volume, image, key):
+  def write(shown, name, folder, volume, image, key):
+    if not np.isfinite(image).all():
+      where = f"{name}, {volume.file}"
+      raise UserError(where, "NaN or infinite values in its image", "finite values")
     reconstruct.write(folder, image, volume, key)
     if volume is shown_volume:
-      images[name] = reconstruct.real_image(image[shown_slice])
+      shown[name] = reconstruct.real_image(image[shown_slice])
 
-  for number, (name, weights) in enumerate(params.items()):
+  def with_network(name, with_input):
+    shown: dict[str, np.ndarray] = {}
     slices = reconstruct.run(
       predict(name),
-      weights,
+      params[name],
       data.test.parts,
       data.acquisitions,
       pipeline.config.batch_size,
       f"reconstructing with {name}, seed {pipeline.seed}",
     )
     for volume, span, result in reconstruct.by_volume(slices, data.test):
-      if with_input and not number:
+      if with_input:
         target = data.test.parts[span.part].target[span.start : span.stop]
         inputs = workdir.results(ZERO_FILLED)
-        write("target", workdir.path / "targets", volume, target, "target")
-        write(ZERO_FILLED, inputs, volume, result.zero_filled, "reconstruction")
-      write(name, workdir.results(name), volume, result.image, "reconstruction")
-  for name, given in outputs.items():
+        write(shown, "target", workdir.path / "targets", volume, target, "target")
+        write(shown, ZERO_FILLED, inputs, volume, result.zero_filled, RESULT)
+      write(shown, name, workdir.results(name), volume, result.image, RESULT)
+    return shown
+
+  def with_outputs(name):
+    shown: dict[str, np.ndarray] = {}
     for volume in data.test.volumes:
-      image = given.images(volume, data.test.parts[0].target.shape[-1])
-      write(name, workdir.results(name), volume, image, "reconstruction")
+      image = outputs[name].images(volume, data.test.parts[0].target.shape[-1])
+      write(shown, name, workdir.results(name), volume, image, RESULT)
+    return shown
+
+  def made(models, name, function, *arguments):
+    part = f"{name} with seed {pipeline.seed}"
+    shown = parts.make(RESULTS, part, function, name, *arguments, otherwise={})
+    if not shown:
+      del models[name]
+    images.update(shown)
+
+  for name in list(params):
+    made(params, name, with_network, with_input and not images)
+  if images or not with_input:  # the inputs have been written
+    for name in list(outputs):
+      made(outputs, name, with_outputs)
   return images

@@ -32,7 +32,7 @@ def read(
   expected = f"a CSV file with the header {','.join(_FIELDS)}"
   refuse_special(path)
   try:
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:
       reader = csv.DictReader(file)
       header, lines = reader.fieldnames or ["(none)"], list(reader)
   except (OSError, UnicodeDecodeError, csv.Error) as error:

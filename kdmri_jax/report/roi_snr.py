@@ -7,13 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from kdmri_jax.data.slice_set import SliceSet
-from kdmri_jax.errors import UserError, arguments_of
-from kdmri_jax.io.volume_files import read_volume
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io.volume_files import PREDICTION, read_volume
 from kdmri_jax.metrics import roi_snr
 from kdmri_jax.metrics.roi_snr import Roi
 from kdmri_jax.report import roi_file
 from kdmri_jax.statistics import Effect, mixed_effects
-from kdmri_jax.statistics.mixed_model import formula_api
 
 AUTO = "auto"
 
@@ -24,7 +23,8 @@ class Measured(NamedTuple):
   Attributes:
     regions: volume -> its regions.
     values: model -> SNR of each region, mean over seeds, in the order of `regions`.
-    effects: differences of the networks from the reference.
+    effects: differences of the networks from the reference; () where `note` says why.
+    note: why no difference was tested, as a sentence, or "".
     reference: the network to compare the others with.
     pictures: for some of the slices with regions, (title, target, regions).
   """
@@ -32,6 +32,7 @@ class Measured(NamedTuple):
   regions: dict[str, list[Roi]]
   values: dict[str, np.ndarray]
   effects: tuple[Effect, ...]
+  note: str
   reference: str
   pictures: tuple[tuple[str, np.ndarray, list[Roi]], ...]
 
@@ -43,17 +44,17 @@ def check(choice: str, evaluated: SliceSet) -> None:
   """Checks the inputs of `measure` before any training.
 
   Raises:
-    UserError: the file of regions cannot be used, there are fewer than two regions, or
-      statsmodels is not installed.
+    UserError: the file of regions cannot be used, or there are fewer than two regions.
   """
   if choice:
-    formula_api()
     volumes = {volume.name: volume for volume in evaluated.volumes}
     regions = _regions(choice, evaluated, lambda name: np.abs(volumes[name].target[:]))
     found = sum(map(len, regions.values()))
     if found < 2:
-      expected = "two regions of homogeneous tissue or more"
-      raise UserError("config.evaluation.rois", f"{found} in the targets", expected)
+      expected = "two regions of homogeneous tissue or more, to compare networks in"
+      remedy = 'Name them in a CSV file, or measure none: --config.evaluation.rois="".'
+      where = f"config.evaluation.rois={choice}"
+      raise UserError(where, f"{found} in the targets", expected, remedy)
 
 
 def measure(
@@ -71,28 +72,42 @@ def measure(
     evaluated: the volumes.
     target_dir: folder with the target of each, NAME.h5.
     folders: model -> seed -> folder with its results, NAME.h5.
-    reference: the model to compare the others with.
+    reference: the model to compare the others with; "" for none.
 
   Raises:
-    UserError: the file cannot be used, or there are too few regions or networks.
+    UserError: the file cannot be used, or no region is found.
   """
 
   def target(name):
-    return read_volume(target_dir / f"{name}.h5")[0]
+    return read_volume(target_dir / f"{name}.h5").images
 
   regions = _regions(choice, evaluated, target)
-  subjects = {volume.name: volume.subject for volume in evaluated.volumes}
-  places = [(name, k) for name, found in regions.items() for k in range(len(found))]
+  if not regions:
+    expected = "regions of homogeneous tissue"
+    raise UserError("config.evaluation.rois", "none in the targets", expected)
   values = {model: _values(paths, regions) for model, paths in folders.items()}
-  with arguments_of("the linear mixed-effects model of SNR, "):
+  owners = {volume.name: volume.subject for volume in evaluated.volumes}
+  effects, note = _effects(values, regions, owners, reference)
+  return Measured(regions, values, effects, note, reference, _pictures(target, regions))
+
+
+def _effects(values, regions, owners, reference) -> tuple[tuple[Effect, ...], str]:
+  """The differences from the reference, or why there are none."""
+  if reference not in values:
+    missing = f"the results of {reference}" if reference else "a student or control"
+    return (), f"No difference is tested: {missing} would be the reference."
+  places = [(name, k) for name, found in regions.items() for k in range(len(found))]
+  try:
     effects = mixed_effects(
       np.concatenate(list(values.values())),
       np.repeat(list(values), len(places)),
-      [subjects[name] for name, _ in places] * len(values),
+      [owners[name] for name, _ in places] * len(values),
       [f"{name}/{k}" for name, k in places] * len(values),
       reference=reference,
     )
-  return Measured(regions, values, effects, reference, _pictures(target, regions))
+  except ArgumentError as error:
+    return (), f"No difference can be tested: {error}"
+  return effects, ""
 
 
 def _regions(choice, evaluated, target) -> dict[str, list[Roi]]:
@@ -111,7 +126,7 @@ def _values(folders, regions) -> np.ndarray:
   for folder in folders.values():
     ratios = []
     for name, each in regions.items():
-      volume = read_volume(folder / f"{name}.h5")[0]
+      volume = read_volume(folder / f"{name}.h5", PREDICTION).images
       ratios += [roi_snr.snr(volume, roi) for roi in each]
     found.append(ratios)
   return np.mean(found, axis=0)

@@ -1,5 +1,7 @@
 """The report's blocks on signal and noise."""
 
+import numpy as np
+
 from kdmri_jax.report import blocks, wording
 from kdmri_jax.report.paired import spread
 from kdmri_jax.report.roi_snr import Measured
@@ -14,12 +16,19 @@ def summary(measured: Measured | None) -> dict | None:
     "regions": {
       name: [roi._asdict() for roi in found] for name, found in measured.regions.items()
     },
-    "rows": [{"model": m, **spread(found)} for m, found in measured.values.items()],
+    "rows": [_row(model, found) for model, found in measured.values.items()],
+    "note": measured.note,
     "effects": [
       {**effect._asdict(), "sentence": _sentence(effect, measured.reference)}
       for effect in measured.effects
     ],
   }
+
+
+def _row(model: str, found: np.ndarray) -> dict:
+  finite = found[np.isfinite(found)]
+  left_out = len(found) - len(finite)
+  return {"model": model, **spread(finite), "left_out": left_out}
 
 
 def blocks_of(found: dict | None) -> list:
@@ -34,27 +43,41 @@ def blocks_of(found: dict | None) -> list:
     for effect in found["effects"]
   }
   rows = [
-    (
-      row["model"],
-      f"{row['mean']:.2f} ± {row['sd']:.2f}",
-      *tested.get(row["model"], ("", "")),
-    )
+    (row["model"], wording.spread(row, 2), *tested.get(row["model"], ("", "")))
     for row in found["rows"]
   ]
   header = ("model", "SNR ↑", f"difference to {found['reference']}, 95% interval", "p")
-  note = f"{found['rows'][0]['n']} regions of {len(found['regions'])} volumes"
+  if not tested:
+    header, rows = header[:2], [row[:2] for row in rows]
+  first, volumes = found["rows"][0], len(found["regions"])
+  note = f"{first['n'] + first['left_out']} regions of {volumes} volumes"
+  if left_out := sum(row["left_out"] for row in found["rows"]):
+    note += f"; {left_out} values, of regions whose pixels are equal, were omitted"
   caption = "Targets of some of the slices, with the regions that were measured."
+  text = (
+    "SNR is the mean over the standard deviation of the pixels of a region of "
+    "homogeneous tissue; a network that blurs raises it, too, so read it beside PSNR "
+    "and SSIM."
+  )
+  if found["effects"]:
+    levels = found["effects"][0]["levels"]
+    text += (
+      " The differences come from the linear mixed-effects model "
+      f"SNR ~ network + (1 | {levels}){_WHY[levels]}."
+    )
   return [
-    blocks.Paragraph(
-      "SNR is the mean over the standard deviation of the pixels of a region of "
-      "homogeneous tissue; a network that blurs raises it, too, so read it beside PSNR "
-      "and SSIM. The differences come from the linear mixed-effects model "
-      "SNR ~ network + (1 | subject / region)."
-    ),
+    blocks.Paragraph(" ".join(filter(None, (text, found["note"])))),
     *(blocks.Paragraph(effect["sentence"]) for effect in found["effects"]),
     blocks.Table(header, rows, note),
     blocks.Picture("regions", "Regions.", caption),
   ]
+
+
+_WHY = {
+  "subject / region": "",
+  "subject": "; levels of subjects and of their single regions cannot be told apart",
+  "region": "; all regions are of one subject, and the differences hold for it alone",
+}
 
 
 def _sentence(effect, reference: str) -> str:

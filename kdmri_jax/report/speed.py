@@ -42,11 +42,17 @@ def summary(seconds: dict[str, np.ndarray], reference: str) -> list[dict]:
       **dict.fromkeys(("reference", "share", "p")),
     }
     if base is not None and model != reference:
-      p = float(scipy.stats.ttest_rel(found, base).pvalue)
       share = float(found.mean() / base.mean())
-      row |= {"reference": reference, "share": share, "p": p}
+      row |= {"reference": reference, "share": share, "p": _p(found - base)}
     rows.append(row)
   return rows
+
+
+def _p(differences: np.ndarray) -> float | None:
+  """The p-value of a t-test; None where the differences have no spread."""
+  if len(differences) < 2 or np.ptp(differences) == 0:
+    return None
+  return float(scipy.stats.ttest_1samp(differences, 0.0).pvalue)
 
 
 def blocks_of(rows: list[dict]) -> list:
@@ -56,7 +62,7 @@ def blocks_of(rows: list[dict]) -> list:
   cells = [
     (
       row["model"],
-      f"{1e3 * row['mean']:.1f} ± {1e3 * row['sd']:.1f}",
+      wording.spread(row, 1, scale=1e3),
       wording.percent(row["share"]) if row["reference"] else "",
       wording.p_value(row["p"]) if row["reference"] else "",
     )

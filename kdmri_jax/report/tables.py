@@ -1,26 +1,33 @@
 """Tables of metrics: one record per volume and one per slice, for every model.
 
 A record is a dict: model, seed (of the training, where there are several), volume
-(file name without ending), subject, protocol, the metrics by name, `empty_slices`
-(volumes) or `slice` (slices, from 0).
-Undefined values are NaN here and null in JSON files, empty in CSV files.
+(file name without ending), subject, protocol, the metrics by name, and of volumes
+`empty_slices`, `target_key` and `prediction_key` (the arrays that were read), of slices
+`slice` (from 0).
+Undefined values are NaN here and null in JSON files, empty in CSV files. Infinite ones
+are "inf" or "-inf" in both.
 """
 
 import csv
 import io
-import json
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.io import volume_files
+from kdmri_jax.io.volume_files import PREDICTION, TARGET, StoredVolume, read_volume
 from kdmri_jax.metrics import METRICS, Metric, quality
-from kdmri_jax.saving import replacing
+from kdmri_jax.protocols import PROTOCOLS
+from kdmri_jax.report.parts import RESULTS, Parts
+from kdmri_jax.saving import make_folder, replacing
+
+FILES = ("volumes.csv", "volumes.json", "slices.csv", "slices.json")
 
 
 class Tables(NamedTuple):
@@ -42,22 +49,37 @@ class Tables(NamedTuple):
     return self.volumes + self.slices
 
 
+class Pair(NamedTuple):
+  """One reconstructed volume and its target.
+
+  Attributes:
+    label: model, seed where there are several, volume and subject.
+    file: of the reconstruction.
+    target: the target.
+    prediction: the reconstruction.
+  """
+
+  label: dict[str, Any]
+  file: pathlib.Path
+  target: StoredVolume
+  prediction: StoredVolume
+
+
 def evaluate_folders(
   target_dir: str | os.PathLike,
   prediction_dirs: Mapping[str, str | os.PathLike],
   *,
-  key: str = "",
+  target_key: str = "",
+  prediction_key: str = "",
   metrics: Mapping[str, Metric] = METRICS,
 ) -> Tables:
   """Measures every reconstructed volume of every model.
 
   Args:
-    target_dir: folder of the fully sampled volumes, see `volume_files`.
-    prediction_dirs: model name -> folder of files named like the targets, with any
-      ending; or for every model a dict seed -> folder, with the seed None where no
-      training was needed. Then every record has its "seed".
-    key: array to read from every h5 and npz file; "" takes the first of
-      `volume_files.KEYS` present.
+    target_dir: see `pairs`.
+    prediction_dirs: see `pairs`.
+    target_key: see `pairs`.
+    prediction_key: see `pairs`.
     metrics: name -> metric.
 
   Returns:
@@ -65,21 +87,68 @@ def evaluate_folders(
     ending if there is none.
 
   Raises:
-    UserError: a folder is missing or empty, a file lacks its counterpart, cannot
-      be read, holds NaN or another shape, or has no signal.
+    UserError: as `pairs` and `metrics.all`.
+  """
+  found = pairs(
+    target_dir, prediction_dirs, target_key=target_key, prediction_key=prediction_key
+  )
+  return evaluate(found, metrics)
+
+
+def pairs(
+  target_dir: str | os.PathLike,
+  prediction_dirs: Mapping[str, str | os.PathLike],
+  *,
+  target_key: str = "",
+  prediction_key: str = "",
+) -> Iterator[Pair]:
+  """Reads every target and its reconstructions, one volume at a time.
+
+  Args:
+    target_dir: folder of the fully sampled volumes, see `volume_files`.
+    prediction_dirs: model name -> folder of files named like the targets, with any
+      ending; or for every model a dict seed -> folder, with the seed None where no
+      training was needed. Then every record has its "seed".
+    target_key: array of the target in h5 and npz files; "" see `read_volume`.
+    prediction_key: array of the reconstruction, likewise.
+
+  Raises:
+    UserError: a folder is missing or empty, a file lacks its counterpart, or cannot be
+      read, see `read_volume`.
   """
   targets, models = volume_files.find(target_dir), []
   for label, folder in _labelled(prediction_dirs):
     files = volume_files.find(folder)
     _same_names(target_dir, targets, folder, files)
     models.append((label, files))
-  tables = Tables([], [], metrics)
   for name, path in targets.items():
-    target, subject = volume_files.read_volume(path, key=key)
+    target = read_volume(path, TARGET, key=target_key)
     for label, files in models:
-      prediction, _ = volume_files.read_volume(files[name], key=key)
-      label = {**label, "volume": name, "subject": subject or name}
-      add_volume(tables, label, target, prediction, where=files[name])
+      prediction = read_volume(files[name], PREDICTION, key=prediction_key)
+      label = {**label, "volume": name, "subject": target.subject or name}
+      yield Pair(label, files[name], target, prediction)
+
+
+def evaluate(
+  found: Iterable[Pair],
+  metrics: Mapping[str, Metric] = METRICS,
+  parts: Parts | None = None,
+) -> Tables:
+  """Measures pairs of volumes.
+
+  Args:
+    found: the pairs.
+    metrics: name -> metric.
+    parts: is told of metrics that fail, whose values are then NaN; None for errors.
+
+  Raises:
+    UserError: as `metrics.all`.
+  """
+  tables = Tables([], [], metrics)
+  for label, file, target, prediction in found:
+    keys = {"target_key": target.key, "prediction_key": prediction.key}
+    images = target.images, prediction.images
+    add_volume(tables, label, *images, where=file, more=keys, parts=parts)
   return tables
 
 
@@ -98,6 +167,8 @@ def add_volume(
   prediction: np.ndarray,
   *,
   where: object,
+  more: Mapping[str, str] = {},
+  parts: Parts | None = None,
 ) -> None:
   """Measures one volume and appends its records.
 
@@ -107,19 +178,47 @@ def add_volume(
     target: fully sampled magnitude, [S, H, W].
     prediction: reconstruction, [S, H, W].
     where: the name of the pair in error messages.
+    more: further entries of the volume's record.
+    parts: see `evaluate`.
 
   Raises:
     UserError: as `metrics.all`.
   """
   with arguments_of(f"{where}: "):
-    measured = quality.measure(target, prediction, tables.metrics)
+    images = quality.checked(target, prediction, tables.metrics)
+    if parts is None:
+      measured = quality.measure(*images, tables.metrics)
+    else:
+      measured = _measure_each(parts, tables.metrics, images, where)
   empty = quality.empty_slices(target)
   for protocol, found in measured.items():
     head = {**label, "protocol": protocol}
-    tables.volumes.append({**head, **found.volume, "empty_slices": empty})
+    tables.volumes.append({**head, **found.volume, "empty_slices": empty, **more})
     for index in range(len(target)):
       values = {name: float(column[index]) for name, column in found.slices.items()}
       tables.slices.append({**head, "slice": index, **values})
+
+
+def _measure_each(parts, metrics, images, where) -> dict[str, quality.Quality]:
+  """The values of all metrics; those of a metric that fails are NaN."""
+  target, prediction = images
+  try:
+    return quality.measure(target, prediction, metrics)
+  except Exception:  # which one is found below
+    undefined = np.full(len(target), np.nan)
+  whole = {protocol: quality.Quality({}, {}) for protocol in PROTOCOLS}
+
+  def measured(name):
+    return quality.measure(target, prediction, {name: metrics[name]})
+
+  for name, metric in metrics.items():
+    part = f"the metric {metric.title} (all or some of its values)"
+    nothing = dict.fromkeys(whole, quality.Quality({name: np.nan}, {name: undefined}))
+    own = parts.make(RESULTS, part, measured, name, otherwise=nothing, where=where)
+    for protocol, found in whole.items():
+      found.volume.update(own[protocol].volume)
+      found.slices.update(own[protocol].slices)
+  return whole
 
 
 def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
@@ -137,14 +236,14 @@ def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-  """Writes strictly valid JSON: values that are not finite become null."""
-  write_text(path, json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+  """Writes strictly valid JSON, see `json_text`."""
+  write_text(path, json_text.dumps(value, indent=2) + "\n")
 
 
 def write_tables(folder: str | os.PathLike, tables: Tables) -> list[pathlib.Path]:
-  """Writes volumes.csv, volumes.json, slices.csv and slices.json; their paths."""
+  """Writes the `FILES`, volumes.csv and the others; returns their paths."""
   folder = pathlib.Path(folder)
-  folder.mkdir(parents=True, exist_ok=True)
+  make_folder(folder)
   paths = []
   for name, records in (("volumes", tables.volumes), ("slices", tables.slices)):
     write_csv(folder / f"{name}.csv", records)
@@ -157,18 +256,6 @@ def write_text(path: str | os.PathLike, text: str) -> None:
   """Writes a file completely or not at all."""
   with replacing(path) as temporary:
     temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def plain(value: Any) -> Any:
-  """A copy in JSON's types; numbers that are not finite become None."""
-  return json.loads(json.dumps(value, default=_known), parse_constant=lambda _: None)
-
-
-def _known(value: Any) -> Any:
-  """A value of another type as one that JSON knows."""
-  if isinstance(value, (set, frozenset)):
-    return list(value)
-  return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def _same_names(target_dir, targets, folder, files):

@@ -89,6 +89,13 @@ def mean_sd(moments: dict, metric: Metric) -> str:
   return text
 
 
+def spread(moments: dict, decimals: int, scale: float = 1.0) -> str:
+  """Likewise, with these decimals, of values that are multiplied by `scale`."""
+  found = [moments["mean"], moments["sd"]]
+  texts = [f"{scale * value:.{decimals}f}" for value in found if value is not None]
+  return " ± ".join(texts) or ABSENT
+
+
 def interval(pair: dict, metric: Metric) -> str:
   """The 95% interval of a - b in brackets; a dash where there is none."""
   if pair["ci95"] is None:
@@ -112,13 +119,15 @@ def exponent(value: float) -> str:
 
 
 def share(value: float) -> str:
-  """A share of the gradient: per cent, or a power of ten for small values."""
+  """A share of the gradient: per cent, a power of ten if small, a dash for NaN."""
+  if math.isnan(value):
+    return ABSENT
   return f"{100 * value:.1f}%" if value >= 1e-3 else exponent(value)
 
 
 def cosine(value: float) -> str:
-  """A cosine with its sign."""
-  return _fixed(value, 2)
+  """A cosine with its sign; a dash for NaN."""
+  return ABSENT if math.isnan(value) else _fixed(value, 2)
 
 
 def p_value(p: float | None) -> str:

@@ -6,32 +6,29 @@ import importlib
 import os
 import pathlib
 import platform
-import tempfile
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 import kdmri_jax
 from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config.schema import ZERO_FILLED
-from kdmri_jax.errors import UserError, arguments_of
-from kdmri_jax.metrics import quality
+from kdmri_jax.errors import UserError
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.report import (
   example_slice,
   gradient_audit,
+  parts,
   results,
   roi_snr,
   speed,
   training_cost,
 )
 from kdmri_jax.report.results import Finished
-from kdmri_jax.saving import saving
 from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import GivenOutputs
@@ -48,35 +45,18 @@ class Report(NamedTuple):
     path: index.html.
     table: the comparison as plain text.
     sentence: what came out, in words.
+    failed: the parts that could not be made; the report tells them in their places.
   """
 
   path: pathlib.Path
   table: str
   sentence: str
+  failed: tuple[parts.Failure, ...] = ()
 
   def __str__(self) -> str:
-    return f"{self.table}\n\n{self.sentence}\n\nreport: {self.path}"
-
-
-def check(pipeline: Experiment) -> None:
-  """Refuses, before anything is trained, what the report would refuse afterwards.
-
-  Raises:
-    UserError: a metric is unknown; an image cannot be measured; regions of interest
-      cannot be used, or their statistics are not installed; an earlier report cannot be
-      replaced.
-  """
-  metrics = results.metrics_of(pipeline)
-  evaluated, workdir = pipeline.dataset.test, pipeline.workdir.path
-  for volume in evaluated.volumes:
-    target = np.abs(volume.target[:])
-    with arguments_of(f"{volume.name}: "):
-      quality.checked(target, target, metrics)
-  roi_snr.check(pipeline.config.evaluation.rois, evaluated)
-  for folder in (workdir / "targets", workdir / "report"):
-    with saving(folder):
-      if folder.exists():
-        tempfile.TemporaryFile(dir=folder).close()
+    missing = "\n".join(f"{failure}." for failure in self.failed)
+    shown = self.table, self.sentence, missing, f"report: {self.path}"
+    return "\n\n".join(filter(None, shown))
 
 
 def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
@@ -115,7 +95,8 @@ def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
 
 
 def _write_report(finished: list[Finished]) -> Report:
-  measured, images = results.measure(finished)
+  made = parts.Parts()
+  measured, images = results.measure(finished, made)
   pipelines = [each.pipeline for each in finished]
   pipeline, params, _ = finished[0]
   config, workdir, record = pipeline.config, pipeline.workdir, pipeline.dataset.record
@@ -125,7 +106,9 @@ def _write_report(finished: list[Finished]) -> Report:
   best = report.ranked(rows, roles.distilled, measured.metrics)[:_SHOWN_DISTILLED]
   shown = dict.fromkeys([ZERO_FILLED, "target", roles.teacher, roles.student, *best])
   histories = {
-    name: [log.read(p.workdir.stage(name) / "metrics.jsonl") for p in pipelines]
+    name: made.make(
+      *(parts.TRAINED, f"the log of {name}", _histories, pipelines, name), otherwise=[]
+    )
     for name in config.pipeline
   }
   mask = example_slice.acquisition(pipeline).masks[0]
@@ -135,7 +118,10 @@ def _write_report(finished: list[Finished]) -> Report:
     tables=measured,
     dataset={**record, "notes": [*record["notes"], *notes, *_notes(finished)]},
     evaluated_on="test" if record["held_out_test"] else "validation",
-    mask={**describe.describe(mask), "kind": config.mask.kind},
+    mask=made.make(
+      *(parts.MEASURED, "the description of the mask", _mask, config, mask),
+      otherwise={},
+    ),
     parameters={
       name: feature_lib.count_parameters(weights)
       for each in finished
@@ -143,16 +129,22 @@ def _write_report(finished: list[Finished]) -> Report:
     },
     seed=config.seed,
     config=config_lib.to_dict(config),
-    environment=environment(pipeline.devices),
+    environment=made.make(
+      *(parts.FILES, "the environment", environment, pipeline.devices), otherwise={}
+    ),
     seeds=tuple(each.seed for each in pipelines),
     histories=histories,
     given={name: _origin(pipelines, name) for name in pipeline.given},
-    seconds=training_cost.seconds(pipelines),
-    budgets={
-      name: training_cost.budget(having, name)
-      for name, having in results.owners(finished).items()
-    },
-    audits=gradient_audit.collect(config, histories),
+    seconds=made.make(
+      *(parts.TRAINED, "the times", training_cost.seconds, pipelines), otherwise={}
+    ),
+    budgets=made.make(
+      *(parts.RESULTS, "the training costs", _budgets, finished), otherwise={}
+    ),
+    audits=made.make(
+      *(parts.AUDIT, "the audit", gradient_audit.collect, config, histories),
+      otherwise={},
+    ),
     mask_image=mask,
     comparison_images={
       "input" if name == ZERO_FILLED else name: images[name]
@@ -160,17 +152,38 @@ def _write_report(finished: list[Finished]) -> Report:
       if name in images
     },
     comparison_range=example_slice.volume_range(pipeline),
-    attention=example_slice.attention_maps(
-      pipeline, {name: params[name] for name in shown if name in params}
+    attention=made.make(
+      *(parts.ATTENTION, "the maps", example_slice.attention_maps, pipeline),
+      {name: params[name] for name in shown if name in params},
+      otherwise=None,
     ),
-    snr=_snr(finished),
-    timing=_timing(pipeline, params),
+    snr=made.make(
+      *(parts.SIGNAL, "the signal-to-noise ratio", _snr, finished), otherwise=None
+    ),
+    timing=made.make(
+      *(parts.TIME, "the time", _timing, pipeline, params), otherwise={}
+    ),
+    parts=made,
   )
   analysis = report.analyse(inputs)
-  with saving(workdir.report):
-    path = report.write(workdir.report, inputs, analysis=analysis)
+  path = report.write(workdir.report, inputs, analysis=analysis)
   table = report.format_table(analysis["rows"], measured.metrics)
-  return Report(path, table, "\n".join(analysis["answer"]))
+  return Report(path, table, "\n".join(analysis["answer"]), made.failed)
+
+
+def _histories(pipelines, name):
+  return [log.read(p.workdir.stage(name) / "metrics.jsonl") for p in pipelines]
+
+
+def _mask(config, mask):
+  return {**describe.describe(mask), "kind": config.mask.kind}
+
+
+def _budgets(finished):
+  return {
+    name: training_cost.budget(having, name)
+    for name, having in results.owners(finished).items()
+  }
 
 
 def comparable_numbers(
@@ -204,11 +217,11 @@ def _check_alike(pipelines):
 
 
 def _snr(finished: list[Finished]):
-  """SNR in regions, where the config asks for it and two networks can be compared."""
+  """SNR in regions, where the config asks for it."""
   pipeline, folders = finished[0].pipeline, results.folders(finished)
   roles, targets = pipeline.config.evaluation, pipeline.workdir.path / "targets"
   reference = roles.control or roles.student
-  if not roles.rois or reference not in folders:
+  if not roles.rois:
     return None
   return roi_snr.measure(roles.rois, pipeline.dataset.test, targets, folders, reference)
 
@@ -237,7 +250,7 @@ def _origin(pipelines: Sequence[Experiment], name: str) -> str:
 
 
 def _notes(finished: list[Finished]) -> list[str]:
-  """Notes on stages that are given."""
+  """Notes on stages that are given, and on logs that are damaged."""
   pipeline = finished[0].pipeline
   left_out = [
     f"The outputs that are given as {name} do not cover the evaluated volumes: it is "
@@ -246,6 +259,14 @@ def _notes(finished: list[Finished]) -> list[str]:
     if isinstance(given, GivenOutputs) and not given.covers(pipeline.dataset.test)
   ]
   notes = [note for each in finished for note in each.pipeline.given_notes()]
+  for each in (each.pipeline for each in finished):
+    for name in each.config.pipeline:
+      path = each.workdir.stage(name) / "metrics.jsonl"
+      if damaged := log.damaged(path):
+        notes.append(
+          f"Lines of {path} are damaged and left out of the learning curves and the "
+          f"gradients: {damaged}."
+        )
   return [*left_out, *notes]
 
 

@@ -1,19 +1,25 @@
 """Saves and restores a stage: latest state, best weights and progress, all at once.
 
 One Orbax checkpoint holds everything, so that no interruption can leave a state without
-its best weights. It is complete before the previous one is removed.
+its best weights. It is complete before the previous one is removed. The progress has a
+checksum and the digests of all arrays, which are compared whenever these are read.
 """
 
 import dataclasses
+import os
 import pathlib
+import shutil
+import sys
+import textwrap
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
-from kdmri_jax.saving import require_space, saving
+from kdmri_jax.saving import make_folder, require_space, saving
 from kdmri_jax.training import records
 from kdmri_jax.training.step import TrainState
 
@@ -22,7 +28,20 @@ logging.get_absl_logger().addFilter(
   lambda record: "is read only" not in str(record.msg)
 )
 
+
+def _hook(unraisable: Any, shown: Any = sys.unraisablehook) -> None:
+  """Shows an exception, unless it is a read that Orbax gave up when another failed."""
+  if str(unraisable.exc_value) != "Event loop is closed":
+    shown(unraisable)
+
+
+sys.unraisablehook = _hook
+
 _OVERHEAD = 2**20  # bytes of Orbax's own files
+_ITEMS = ("latest", "best", "progress", "branches")
+_UNFINISHED = ".orbax-checkpoint-tmp"  # ending of the folder of what is being written
+_PARTS = {*_ITEMS, *(f"{name}{_UNFINISHED}" for name in _ITEMS)}
+_PARTS |= {"_CHECKPOINT_METADATA", "commit_success.txt"}
 
 
 @dataclasses.dataclass
@@ -36,8 +55,9 @@ class Progress:
     best_epoch: the epoch after which it was reached, counted from 1.
     sums: sums of the training values over the steps of the unfinished epoch.
     seconds: time spent in training so far.
-    weights: once finished, the digests of the best weights ("best") and of the blocks
-      kept with them ("branches").
+    weights: the digests of what was saved with it: "latest" state, "best" weights and
+      the "branches" kept with them. Earlier versions left out "latest", and all of them
+      before the stage was finished.
   """
 
   step: int = 0
@@ -73,14 +93,23 @@ class Checkpoints:
   Args:
     directory: their folder; created when missing, unless `read_only`.
     read_only: True to read only, also while another process trains here.
+
+  Raises:
+    UserError: the folder cannot be written, or a link is in it.
   """
 
   def __init__(self, directory: pathlib.Path, *, read_only: bool = False):
     self._directory = directory.absolute()
+    if not read_only:
+      make_folder(self._directory)
+      # Orbax empties the folders that it removes, also where a link leads.
+      if links := [path for path in directory.iterdir() if path.is_symlink()]:
+        expected, remedy = "the checkpoints themselves", "Remove the link."
+        raise UserError(links[0], "a symbolic link", expected, remedy)
     with saving(self._directory):
       self._manager = ocp.CheckpointManager(
         self._directory,
-        item_names=("latest", "best", "progress", "branches"),
+        item_names=_ITEMS,
         options=ocp.CheckpointManagerOptions(
           max_to_keep=None if read_only else 1,
           create=not read_only,
@@ -98,16 +127,14 @@ class Checkpoints:
       UserError: the disk is full or cannot be written; the previous checkpoint is kept.
     """
     items, progress = _items(snapshot), snapshot.progress
-    if progress.finished:
-      kept = (name for name in ("best", "branches") if name in items)
-      progress.weights = {name: records.of_weights(items[name]) for name in kept}
+    progress.weights = {name: records.of_weights(item) for name, item in items.items()}
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
     require_space(self._directory, 2 * size + _OVERHEAD)
     with saving(self._directory):
       self._manager.save(
         progress.step,
         args=ocp.args.Composite(
-          progress=ocp.args.JsonSave(dataclasses.asdict(progress)),
+          progress=ocp.args.JsonSave(json_text.sealed(dataclasses.asdict(progress))),
           **{name: ocp.args.StandardSave(item) for name, item in items.items()},
         ),
       )
@@ -119,7 +146,7 @@ class Checkpoints:
       like: a fresh snapshot of the same network, for shapes and types.
 
     Raises:
-      UserError: the checkpoint is damaged or of another network.
+      UserError: the checkpoint is damaged, of another network, or was changed.
     """
     if self._manager.latest_step() is None:
       return None
@@ -142,8 +169,8 @@ class Checkpoints:
       UserError: the checkpoint is damaged, of another network, or was changed.
     """
     read, progress = self._read({item: jax.device_get(like)})
-    if records.of_weights(read[item]) != progress.weights.get(item):
-      raise self._unreadable("its weights have another digest than those trained here")
+    if item not in progress.weights:
+      raise self._unreadable(f"no digest of its {item} weights")
     return read[item]
 
   def close(self) -> None:
@@ -151,24 +178,58 @@ class Checkpoints:
     self._manager.close()
 
   def _read(self, like: dict[str, Any]) -> tuple[dict[str, Any], Progress]:
-    """Items of the newest checkpoint, of these shapes and types, and its progress."""
+    """Items of the newest checkpoint, of these shapes and types, and its progress.
+
+    They are compared with their digests, as far as the progress has these.
+    """
     items = {name: ocp.args.StandardRestore(item) for name, item in like.items()}
     try:
       read = self._manager.restore(
         self._manager.latest_step(),
         args=ocp.args.Composite(progress=ocp.args.JsonRestore(), **items),
       )
-      if missing := vars(Progress()).keys() - read.progress.keys():
+      record = json_text.unsealed(read.progress)
+      if missing := vars(Progress()).keys() - record.keys():
         raise KeyError(f"its progress lacks {', '.join(sorted(missing))}")
-      return read, Progress(**read.progress)
-    except (ValueError, TypeError, KeyError, OSError) as error:
+      progress = Progress(**record)
+      for name in like:
+        known = progress.weights.get(name)
+        if known is not None and known != records.of_weights(read[name]):
+          raise ValueError(f"{name}: another digest than that of the arrays saved here")
+      return read, progress
+    except Exception as error:  # damaged files make Orbax raise nearly any type
       raise self._unreadable(error) from error
 
   def _unreadable(self, reason: object) -> UserError:
+    reason = textwrap.shorten(str(reason), 300, placeholder=" ...")  # Orbax tells all
     found = f"a checkpoint that cannot be read ({reason})"
     expected = "an intact checkpoint of this network"
-    remedy = "Remove this folder to train the stage again."
+    remedy = (
+      "Restore the stage's folder from a backup, or remove this one to train the "
+    )
+    remedy += "stage again."
     return UserError(self._directory, found, expected, remedy)
+
+
+def sweep(directory: pathlib.Path) -> None:
+  """Removes what a killed process left of a checkpoint that it wrote or removed.
+
+  Args:
+    directory: the folder of a stage's checkpoints; nobody else writes there now.
+  """
+  known = [
+    path
+    for path in directory.glob("[0-9]*")
+    if path.is_dir() and not path.is_symlink() and {*os.listdir(path)} <= _PARTS
+  ]
+  steps = [path for path in known if path.name.isdecimal()]
+  newest = max(steps, key=lambda path: int(path.name), default=None)
+  is_whole = newest and (newest / "progress").is_dir()
+  for path in known:
+    if path.name.endswith(_UNFINISHED) or (
+      is_whole and path in steps and path != newest
+    ):
+      shutil.rmtree(path, ignore_errors=True)
 
 
 def _items(snapshot: Snapshot) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from kdmri_jax.data.slice_set import SliceSet, to_channels
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import CHECKPOINTS
-from kdmri_jax.io.h5 import h5_array, opened
+from kdmri_jax.io import volume_files, walk
+from kdmri_jax.io.h5 import ENDINGS, h5_array, opened
 from kdmri_jax.training import records
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
@@ -179,13 +180,13 @@ class GivenOutputs(Given):
   def digest(self) -> str:
     """Digest of the images."""
     arrays = []
-    for path in sorted(pathlib.Path(self.text).glob("*.h5")):
+    for path in self._files.values():
       arrays += [path.name.encode(), np.ascontiguousarray(self._read(path)[0])]
     return digests.digest(arrays)
 
   def covers(self, slices: SliceSet) -> bool:
     """Whether there is a file for each volume of a set."""
-    return all(self._file(volume).is_file() for volume in slices.volumes)
+    return all(volume.name in self._files for volume in slices.volumes)
 
   def images(self, volume: Volume, channels: int) -> np.ndarray:
     """The images of a volume, float32 [S, H, W, C], scaled as its targets are.
@@ -193,9 +194,9 @@ class GivenOutputs(Given):
     Raises:
       UserError: there is no file for it, or it holds other images.
     """
-    path = self._file(volume)
-    if not path.is_file():
-      found = f"{self.text!r} without {path.name}"
+    path = self._files.get(volume.name)
+    if path is None:
+      found = f"{self.text!r} without {volume.name}.h5"
       expected = "an output for every training and validation volume of its students"
       remedy = "Reconstruct that volume, too, or exclude it from the data."
       raise UserError(self.where, found, expected, remedy)
@@ -217,8 +218,9 @@ class GivenOutputs(Given):
       [self.images(volume, channels) for volume, _ in slices.of_part(part)]
     )
 
-  def _file(self, volume: Volume) -> pathlib.Path:
-    return pathlib.Path(self.text) / f"{volume.name}.h5"
+  @functools.cached_property
+  def _files(self) -> dict[str, pathlib.Path]:
+    return volume_files.find(self.text, ENDINGS)
 
   def _read(self, path: pathlib.Path) -> tuple[np.ndarray, str]:
     with opened(path) as file:
@@ -244,11 +246,11 @@ def find(text: str, where: str, model: nn.Module) -> Given:
     UserError: it is none of these, or cannot be used for this network.
   """
   path = pathlib.Path(text)
-  if path.suffix in (".pt", ".pth"):
+  if path.suffix.lower() in (".pt", ".pth"):
     return _published(text, where, model)
   if (_place(path)[0] / "config.json").is_file():
     return GivenRun(text, where, model)
-  if path.is_dir() and any(path.glob("*.h5")):
+  if walk.files(path, ENDINGS, below=False):
     return GivenOutputs(text, where)
   raise UserError(
     where,

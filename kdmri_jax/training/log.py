@@ -1,8 +1,8 @@
 """A stage's log: JSON lines, TensorBoard and a progress bar."""
 
 import contextlib
-import json
 import pathlib
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +13,17 @@ from absl import logging
 from tensorboardX import event_file_writer, summary
 from tensorboardX.proto import event_pb2
 
+from kdmri_jax import json_text, scratch
 from kdmri_jax.io.reading import reading
-from kdmri_jax.saving import replacing, saving
+from kdmri_jax.saving import make_folder, replacing, saving
 
 NEGLIGIBLE = 1e-3  # share of the gradient below which a term gets a warning
 
 
 class StageLog:
   """Logs one stage; drops entries of an earlier run after its last checkpoint.
+
+  Damaged lines stay in the file, where `damaged` finds them.
 
   Args:
     directory: the stage's folder.
@@ -38,9 +41,13 @@ class StageLog:
   ):
     self._name = name
     self._path = directory / "metrics.jsonl"
-    kept = [line for line in read(self._path) if _is_past(line, step)]
+    kept = [
+      f"{text}\n"
+      for text, entry in _lines(self._path)
+      if entry is None or _is_past(entry, step)
+    ]
     with replacing(self._path) as temporary:
-      temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+      temporary.write_bytes("".join(kept).encode(errors="surrogateescape"))
     self._called_out: set[str] = set()
     self._board = _Board(directory / "tensorboard", step)
     self._bar = tqdm.tqdm(
@@ -110,8 +117,11 @@ class StageLog:
       logging.warning(message, *values)
 
   def _append(self, entry: dict) -> None:
-    with saving(self._path), self._path.open("a") as file:
-      file.write(json.dumps(entry) + "\n")
+    with (
+      saving(self._path),
+      open(self._path, "a", opener=scratch.without_links) as file,
+    ):
+      file.write(json_text.dumps(json_text.sealed(entry)) + "\n")
 
   def image(self, panel: np.ndarray, step: int) -> None:
     """A grey picture [H, W] in 0..1, such as input | reconstruction | target."""
@@ -129,9 +139,12 @@ class _Board:
 
   def __init__(self, directory: pathlib.Path, step: int):
     self._directory = directory
+    make_folder(directory)
     with saving(directory):
-      directory.mkdir(parents=True, exist_ok=True)
-      self._writer = event_file_writer.EventsWriter(str(directory / "events"))
+      # Its own ending, as a second start within a second would have the same name.
+      self._writer = event_file_writer.EventsWriter(
+        str(directory / "events"), f".{secrets.token_hex(8)}"
+      )
     # TensorBoard drops entries of an earlier run after this step.
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
     self.write(step + 1, session_log=start)
@@ -152,40 +165,71 @@ class _Board:
 
 
 def read(path: pathlib.Path) -> list[dict]:
-  """The lines of a metrics.jsonl without lines damaged by a crash."""
+  """The entries of a metrics.jsonl; warns of damaged lines, which are left out."""
+  if found := damaged(path):
+    logging.warning("%s: damaged lines are left out: %s", path, found)
+  return [entry for _, entry in _lines(path) if entry is not None]
+
+
+def damaged(path: pathlib.Path) -> str:
+  """The numbers of the damaged lines of a metrics.jsonl, in words; "" without any."""
+  lines = enumerate(_lines(path), start=1)
+  return ", ".join(str(number) for number, (_, entry) in lines if entry is None)
+
+
+def _lines(path: pathlib.Path) -> list[tuple[str, dict | None]]:
+  """The lines of a file, each with its entry, None where it is damaged.
+
+  A last line without its end was not written completely, and is omitted.
+  """
   if not path.exists():
     return []
-  lines = []
   with reading(path):
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-      with contextlib.suppress(ValueError, RecursionError):
-        lines.append(json.loads(text))
-  return [line for line in lines if _is_line(line)]
+    text = path.read_bytes().decode(errors="surrogateescape")
+  *lines, last = text.split("\n")
+  found = [(line, _entry(line)) for line in lines]
+  for whole in (last, last[:-1]):  # its end may be what is damaged
+    if entry := _entry(whole):
+      return [*found, (whole, entry)]
+  return found
 
 
-def _is_line(line: Any) -> bool:
-  """Whether a JSON value is a line that `StageLog` writes, with all of its parts."""
-  if not isinstance(line, dict) or not _is_number(line.get("step")):
+def _entry(text: str) -> dict | None:
+  with contextlib.suppress(ValueError, TypeError, RecursionError):
+    entry = _numbers(json_text.unsealed(json_text.loads(text)))
+    return entry if _is_entry(entry) else None
+  return None
+
+
+def _numbers(value: Any) -> Any:
+  """The value of a line with its numbers, also those that are not finite."""
+  if isinstance(value, dict):
+    return {key: _numbers(each) for key, each in value.items()}
+  finite = isinstance(value, int) or not json_text.is_number(value)
+  return value if finite else json_text.number(value)
+
+
+def _is_entry(entry: dict) -> bool:
+  """Whether these are the contents of a line of `StageLog`, with all parts."""
+  if not isinstance(entry.get("step"), int):
     return False
-  if line.get("event") == "audit":
-    terms = line.get("terms")
+  if entry.get("event") == "audit":
+    terms = entry.get("terms")
     known = ("value", "share", "cosine")
     return isinstance(terms, dict) and all(_has(term, known) for term in terms.values())
-  if line.get("event") == "epoch":
-    own = _has(line, ("epoch", "seconds", "learning_rate"))
-    return own and _has(line.get("train"), ("loss",)) and _has(line.get("validation"))
+  if entry.get("event") == "epoch":
+    own = _has(entry, ("epoch", "seconds", "learning_rate"))
+    return own and _has(entry.get("train"), ("loss",)) and _has(entry.get("validation"))
   return True
 
 
 def _has(group: Any, keys: Sequence[str] = ()) -> bool:
-  """Whether a JSON value is an object with numbers under these keys."""
-  return isinstance(group, dict) and all(_is_number(group.get(key)) for key in keys)
+  """Whether a value is an object with numbers under these keys."""
+  return isinstance(group, dict) and all(
+    key in group and json_text.is_number(group[key]) for key in keys
+  )
 
 
-def _is_number(value: Any) -> bool:
-  return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_past(line: dict, step: int) -> bool:
-  """Whether a line belongs to the completed steps; an audit precedes its step."""
-  return line["step"] < step + (line.get("event") != "audit")
+def _is_past(entry: dict, step: int) -> bool:
+  """Whether an entry belongs to the completed steps; an audit precedes its step."""
+  return entry["step"] < step + (entry.get("event") != "audit")

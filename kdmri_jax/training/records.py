@@ -1,7 +1,6 @@
 """The JSON records of a run: what a stage was trained with, compared in words."""
 
 import functools
-import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,19 +8,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdmri_jax import __version__
+from kdmri_jax import __version__, json_text
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import AugmentConfig, ExperimentConfig, StageConfig
 from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import refuse_special
-from kdmri_jax.saving import replacing, saving
+from kdmri_jax.saving import make_folder, replacing
 
 # The keys of an experiment and of the data's record that a stage's weights depend on.
 _SETTINGS = ("batch_size", "teacher_cache_type", "vgg_weights", "augment")
 _DATA = ("source", "scaling", "crop", "slices_per_volume", "channels")
 _DATA += ("stored_kspace_used", "mask_digest", "train_digest", "validation_digest")
 _MOST_SHOWN = 8
+
+ANEW = "Restore it from a backup, or remove it: the command of its run writes it anew."
 
 
 def read(
@@ -35,11 +36,11 @@ def read(
     needed: keys that the object must have, and the types of their values.
 
   Raises:
-    UserError: there is no such file, or it holds something else.
+    UserError: there is no such file, it holds something else, or was changed.
   """
   refuse_special(path)
   try:
-    found = dict(json.loads(path.read_text(encoding="utf-8")))
+    found = json_text.unsealed(json_text.loads(path.read_text(encoding="utf-8")))
     for key, kind in needed.items():
       if not isinstance(found.get(key), kind):
         raise ValueError(f"no {kind.__name__} {key!r} in it")
@@ -49,16 +50,15 @@ def read(
     raise UserError(path, f"no readable record ({error})", expected, remedy) from error
 
 
-def write(path: pathlib.Path, value: Any) -> None:
-  """Writes a value; creates the folder.
+def write(path: pathlib.Path, value: Mapping[str, Any]) -> None:
+  """Writes a record with its checksum; creates the folder.
 
   Raises:
     UserError: it cannot be written; the file is then as it was.
   """
-  with saving(path.parent):
-    path.parent.mkdir(parents=True, exist_ok=True)
+  make_folder(path.parent)
   with replacing(path) as temporary:
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
+    temporary.write_text(json_text.dumps(json_text.sealed(value), indent=2) + "\n")
 
 
 def of_weights(params: Any) -> str:
@@ -130,11 +130,12 @@ def in_words(
 
   Args:
     there: nested dicts and sequences, such as an object from a JSON file.
-    here: likewise; an empty group is like none, a tuple like a list.
+    here: likewise; an empty group is like none, and a value like its form in JSON: a
+      tuple like a list, NaN like None.
     is_free: whether a key may differ.
     more: further differences in words.
   """
-  old, new = _values(there), _values(here)
+  old, new = (_values(json_text.plain(tree)) for tree in (there, here))
   words = [
     f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"
     for key in sorted({*old, *new})
@@ -154,12 +155,10 @@ def _values(tree: Mapping) -> dict[str, Any]:
   """The values in nested dicts and sequences, by dotted key; a flat list is one."""
   leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_value)
   keystr = functools.partial(jax.tree_util.keystr, simple=True, separator=".")
-  return {
-    keystr(path): list(value) if isinstance(value, tuple) else value
-    for path, value in leaves
-  }
+  return {keystr(path): value for path, value in leaves}
 
 
 def _is_value(node: Any) -> bool:
-  flat = isinstance(node, list | tuple) and jax.tree_util.all_leaves(node)
-  return node is None or flat
+  if isinstance(node, list):
+    return not any(isinstance(each, dict | list) for each in node)
+  return node is None

@@ -14,7 +14,7 @@ from kdmri_jax.training.checkpoint import Checkpoints, Progress
 RECORD = "trained_with.json"
 GIVEN = "given.json"
 _OF_GIVEN = {"digests": dict, "text": str}
-_REMEDY = "Remove the stage's folder to train it again."
+_REMEDY = "Restore it from a backup, or remove the stage's folder to train it again."
 
 
 class StageFolder:
@@ -62,16 +62,18 @@ class StageFolder:
     return contextlib.closing(Checkpoints(self.checkpoints, read_only=True))
 
   def digests(self) -> dict[str, str]:
-    """Digests of a finished stage's weights, see `Progress.weights`; else {}."""
+    """Digests of a finished stage's "best" weights and "branches"; else {}."""
     if given := self.given():
       return given["digests"]
     progress = self.progress()
-    return progress.weights if progress else {}
+    if not (progress and progress.finished):
+      return {}
+    return {name: one for name, one in progress.weights.items() if name != "latest"}
 
   def given(self) -> dict[str, Any] | None:
     """The record of a stage that was given, see `give`; None for other stages."""
     path = self.path / GIVEN
-    return records.read(path, _REMEDY, _OF_GIVEN) if path.exists() else None
+    return records.read(path, records.ANEW, _OF_GIVEN) if path.exists() else None
 
   def give(self, origin: dict[str, Any], *, write: bool) -> None:
     """Records the origin of a given stage, or checks it against the record.

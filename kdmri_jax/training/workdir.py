@@ -8,20 +8,21 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from kdmri_jax import __version__
+from kdmri_jax import __version__, scratch
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.saving import saving
-from kdmri_jax.training import records
+from kdmri_jax.saving import make_folder, saving
+from kdmri_jax.training import checkpoint, records
 from kdmri_jax.training.stage_folder import StageFolder
 
-# Location and names of the data; digests identify the data.
-_FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule)")
+# Location and names of the data, and sentences; digests identify the data.
+_FREE_RECORDS = re.compile(r"(.*\.)?(root|file|complex_file|unit|split_rule|notes)")
 
 FORMAT = 2  # of work directories; changes when a version cannot read earlier ones
 _FORMAT_FILE = "workdir.json"
-_REMEDY = "Choose another --workdir, or remove this file."
+_ALL = "Restore it from a backup. Or remove it and config.json: the command of its run "
+_ALL += "writes both anew."
 _NAME = "Name the --workdir that `kdmri run` wrote."
 
 
@@ -62,19 +63,25 @@ class WorkDir:
   def locked(self) -> Iterator[None]:
     """Locks the folder for this process; the system releases it even after a crash.
 
+    What killed processes left in it is removed.
+
     Raises:
       UserError: another process works here, or the folder cannot be written.
     """
-    with saving(self.path):
-      self.path.mkdir(parents=True, exist_ok=True)
-      lock = (self.path / ".lock").open("w")
-    with lock:
-      try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      except BlockingIOError:
-        found, expected = "another process that uses this folder", "no other process"
-        remedy = "Wait for it, or choose another --workdir."
-        raise UserError(self.path, found, expected, remedy) from None
+    make_folder(self.path)
+    path = self.path / ".lock"
+    with contextlib.ExitStack() as stack:
+      with saving(path):
+        lock = stack.enter_context(open(path, "a", opener=scratch.without_links))
+        try:
+          fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+          found, expected = "another process that uses this folder", "no other process"
+          remedy = "Wait for it, or choose another --workdir."
+          raise UserError(self.path, found, expected, remedy) from None
+      scratch.sweep_below(self.path)
+      for folder in self.path.glob("seed_*/*/checkpoints"):
+        checkpoint.sweep(folder)
       yield
 
   def digest(self, name: str) -> str:
@@ -116,7 +123,7 @@ class WorkDir:
       (self.path / "dataset.json", dataset, _FREE_RECORDS.fullmatch),
     )
     for path, value, is_free in claims:
-      before = records.read(path, _REMEDY) if path.exists() else value
+      before = records.read(path, records.ANEW) if path.exists() else value
       if value is settings:
         before = config_lib.with_defaults(before)
       if different := records.in_words(before, value, is_free):
@@ -140,7 +147,7 @@ def check_format(path: pathlib.Path) -> None:
     return
   there = {"format": 1, "kdmri_jax": "0.1"}
   if (path / _FORMAT_FILE).exists():
-    there = records.read(path / _FORMAT_FILE, _REMEDY)
+    there = records.read(path / _FORMAT_FILE, _ALL)
   if there.get("format") != FORMAT:
     version = f"kdmri_jax {there.get('kdmri_jax')}"
     found = f"a work directory of format {there.get('format')}, which {version} writes"
@@ -156,7 +163,7 @@ def read_config(path: pathlib.Path) -> ExperimentConfig:
     UserError: there is none, or it cannot be read.
   """
   check_format(path)
-  return config_lib.parse(records.read(path / "config.json", _NAME, {"stages": dict}))
+  return config_lib.parse(_read(path / "config.json", {"stages": dict}))
 
 
 def read_data(path: pathlib.Path) -> dict[str, Any]:
@@ -165,9 +172,13 @@ def read_data(path: pathlib.Path) -> dict[str, Any]:
   Raises:
     UserError: there is none, or it cannot be read.
   """
-  record = records.read(path / "dataset.json", _NAME, {"shapes": dict})
+  record = _read(path / "dataset.json", {"shapes": dict})
   for size in record["shapes"]:
     if not re.fullmatch(r"[1-9][0-9]{0,8}x[1-9][0-9]{0,8}", size):
       expected = "sizes such as 256x256"
       raise UserError(path / "dataset.json", f"the shape {size!r}", expected, _NAME)
   return record
+
+
+def _read(path: pathlib.Path, needed: dict[str, type]) -> dict[str, Any]:
+  return records.read(path, records.ANEW if path.exists() else _NAME, needed)

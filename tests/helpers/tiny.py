@@ -1,14 +1,16 @@
 """A whole experiment small enough for a test."""
 
+import contextlib
 import pathlib
 
 import jax
 import numpy as np
 
 from kdmri_jax import config as config_lib
+from kdmri_jax import json_text
 from kdmri_jax.experiments import base
 from kdmri_jax.inference import load, read_scan, reconstruct
-from kdmri_jax.training import seeds
+from kdmri_jax.training import records, seeds
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.optimiser import make_optimiser
@@ -65,6 +67,14 @@ def assert_same_end(a: Snapshot, b: Snapshot):
   """Bit for bit the same, but for the time it took."""
   jax.tree.map(np.testing.assert_array_equal, (a.state, a.best), (b.state, b.best))
   assert {**vars(a.progress), "seconds": 0} == {**vars(b.progress), "seconds": 0}
+
+
+@contextlib.contextmanager
+def edited(path: pathlib.Path):
+  """The record of a run in a file, to be changed; it is written with a new checksum."""
+  record = json_text.unsealed(json_text.loads(path.read_text()))
+  yield record
+  records.write(path, record)
 
 
 def run_file(workdir: pathlib.Path, stage: str, path: pathlib.Path, **options):

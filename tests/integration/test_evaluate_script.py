@@ -69,6 +69,7 @@ def test_chosen_metrics(volumes):
   assert row[:2] == ["kd", f"{nmse:.5f}"]
   written = (folder / "metrics" / "volumes.csv").read_text()
   expected = "model,volume,subject,protocol,nmse,ssim,empty_slices"
+  expected += ",target_key,prediction_key"
   assert written.splitlines()[0] == expected
 
 
@@ -93,3 +94,194 @@ def test_bad_input_is_one_paragraph(volumes):
   assert "--metrics: found 'psrn'" in done.stderr and "mean 'psnr'" in done.stderr
   done = run("--target=target", "--prediction=kd,kd", cwd=folder)
   assert done.returncode == 1 and "a second folder called 'kd'" in done.stderr
+
+
+# The array of each side
+
+
+def save(path, **arrays):
+  path.parent.mkdir(parents=True, exist_ok=True)
+  if path.suffix == ".npz":
+    np.savez(path, **arrays)
+  else:
+    with h5py.File(path, "w") as file:
+      file.attrs["subject"] = arrays.pop("subject", "")
+      for key, array in arrays.items():
+        file[key] = array
+
+
+@pytest.fixture
+def images():
+  """Target, zero-filled image and reconstruction, [3, 16, 16]."""
+  rows, columns = np.mgrid[:16, :16] / 16
+  target = np.stack([1 + k + rows + columns**2 for k in range(3)])
+  noise = np.random.default_rng(0).normal(0, 0.1, (2, *target.shape))
+  return {
+    "target": target,
+    "zero_filled": target + 2 * noise[0],
+    "reconstruction": target + noise[1],
+  }
+
+
+def read_rows(folder):
+  with (folder / "out" / "volumes.csv").open() as file:
+    return [row for row in csv.DictReader(file) if row["protocol"] == "kdmri"]
+
+
+def evaluated(folder, *flags):
+  """The printed text, and the records under the protocol kdmri."""
+  done = run("--target=a", "--prediction=m=b", "--out=out", *flags, cwd=folder)
+  assert done.returncode == 0, done.stderr
+  return done.stdout, read_rows(folder)
+
+
+@pytest.mark.parametrize("ending", ["h5", "npz"])
+@pytest.mark.parametrize("same_folder", [False, True])
+def test_files_of_reconstruct_on_both_sides(tmp_path, images, ending, same_folder):
+  """The target of the first and the reconstruction of the second are compared."""
+  save(tmp_path / f"a/v.{ending}", **images)
+  if same_folder:
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+  else:
+    save(tmp_path / f"b/v.{ending}", **images)
+  text, (row,) = evaluated(tmp_path)
+  expected = metrics.all(images["target"], images["reconstruction"], "kdmri")
+  assert float(row["psnr"]) == expected["psnr"]
+  assert float(row["ssim"]) == expected["ssim"]
+  assert (row["target_key"], row["prediction_key"]) == ("target", "reconstruction")
+  assert "the targets: target of a\nm: reconstruction of b\n" in text
+  assert "caution" not in text
+
+
+@pytest.mark.parametrize(
+  "key", ["volfs", "reconstruction_rss", "reconstruction_esc", "image"]
+)
+def test_every_target_key_precedes_a_reconstruction(tmp_path, images, key):
+  kind = "npz" if key == "image" else "h5"
+  target = images["target"]
+  stored = np.moveaxis(target, 0, 2) if key == "volfs" else target
+  save(tmp_path / f"a/v.{kind}", **{key: stored}, reconstruction=target + 1)
+  save(tmp_path / "b/v.h5", **images)
+  text, (row,) = evaluated(tmp_path)
+  assert row["target_key"] == key and f"the targets: {key} of a" in text
+  expected = metrics.psnr(target, images["reconstruction"])
+  assert float(row["psnr"]) == pytest.approx(expected)
+
+
+def test_keys_are_named(tmp_path, images):
+  save(tmp_path / "a/v.h5", **images)
+  save(tmp_path / "b/v.h5", **images)
+  text, (row,) = evaluated(tmp_path, "--prediction_key=zero_filled")
+  expected = metrics.psnr(images["target"], images["zero_filled"])
+  assert float(row["psnr"]) == expected and "m: zero_filled of b" in text
+  done = run("--target=a", "--prediction=b", "--target_key=x", cwd=tmp_path)
+  assert done.returncode == 1 and "reconstruction, target, zero_filled" in done.stderr
+
+
+def as_a_copy(folder, target):
+  save(folder / "b/v.h5", target=target)
+
+
+def as_a_reconstruction(folder, target):
+  save(folder / "b/v.h5", reconstruction=target)
+
+
+def as_a_link(folder, target):
+  del target
+  (folder / "b").symlink_to(folder / "a")
+
+
+def as_another_format(folder, target):
+  save(folder / "b/v.npz", image=target)
+
+
+@pytest.mark.parametrize(
+  "give", [as_a_copy, as_a_reconstruction, as_a_link, as_another_format]
+)
+def test_the_same_array_on_both_sides_is_refused(tmp_path, images, give):
+  save(tmp_path / "a/v.h5", target=images["target"])
+  give(tmp_path, images["target"])
+  done = run("--target=a", "--prediction=b", "--out=out", cwd=tmp_path)
+  assert done.returncode == 1 and not (tmp_path / "out").exists()
+  assert "b: found the targets themselves in every volume" in done.stderr
+  assert "--prediction_key" in done.stderr and "Traceback" not in done.stderr
+  same = run("--target=a", "--prediction=a", cwd=tmp_path)
+  assert same.returncode == 1 and "the targets themselves" in same.stderr
+
+
+def test_one_equal_volume_is_told(tmp_path, images):
+  for name in "vw":
+    save(tmp_path / f"a/{name}.h5", target=images["target"])
+    save(tmp_path / f"b/{name}.h5", **images)
+  save(tmp_path / "b/w.h5", reconstruction=images["target"])
+  text, _ = evaluated(tmp_path)
+  assert "caution: m: the reconstruction is the target itself, number by" in text
+  assert "(1 of 2 volumes, such as w)" in text
+
+
+def test_volumes_that_count_twice_are_told(tmp_path, images):
+  for k, name in enumerate("uvw"):
+    target = images["target"] * 2.5**k
+    target[0] = 0
+    save(tmp_path / f"a/{name}.h5", target=target)
+    save(tmp_path / f"b/{name}.h5", reconstruction=target + (target > 0))
+  assert "more than once" not in evaluated(tmp_path)[0]
+  (tmp_path / "a/w.h5").unlink()
+  (tmp_path / "a/w.h5").symlink_to("u.h5")
+  (tmp_path / "out").rename(tmp_path / "before")
+  text, _ = evaluated(tmp_path)
+  words = "count more than once: 2 slices of w also in u."
+  assert f"caution: the targets: equal images, which {words}" in text
+
+
+def test_an_open_choice_is_refused_or_told(tmp_path, images):
+  target = images["target"]
+  save(tmp_path / "a/v.h5", reconstruction_rss=target, reconstruction_esc=target + 1)
+  save(tmp_path / "b/v.h5", reconstruction=images["reconstruction"])
+  text, _ = evaluated(tmp_path)
+  assert "'reconstruction_rss' was read, not reconstruction_esc" in text
+  save(tmp_path / "b/v.h5", target=target, zero_filled=images["zero_filled"])
+  done = run("--target=a", "--prediction=b", cwd=tmp_path)
+  assert done.returncode == 1 and "b/v.h5: found target, zero_filled" in done.stderr
+  assert "prediction_key" in done.stderr
+
+
+def test_arrays_of_the_other_role_are_told(tmp_path, images):
+  save(tmp_path / "a/v.h5", reconstruction=images["target"])
+  save(tmp_path / "b/v.h5", target=images["reconstruction"])
+  text, _ = evaluated(tmp_path)
+  assert "caution: the targets: the target is read from the array 'reconstr" in text
+  assert "caution: m: the reconstruction is read from an array that is not" in text
+
+
+@pytest.mark.parametrize(
+  ("change", "words"),
+  [
+    (lambda x: 255 * x, "the target is 0.00392 times the reconstruction"),
+    (lambda x: 0.9 * x, "the target is 1.11 times the reconstruction"),
+    (lambda x: x[::-1], "with slices reversed"),
+    (lambda x: x[:, ::-1], "with rows reversed"),
+    (lambda x: x[:, :, ::-1], "with columns reversed"),
+    (lambda x: x[:, ::-1, ::-1], "with rows and columns reversed"),
+    (lambda x: x.swapaxes(1, 2), "rows and columns exchanged"),
+    (lambda x: x - 3, "clearly negative intensities"),
+    (lambda x: x.astype(complex), "the magnitude of complex numbers"),
+  ],
+)
+def test_what_does_not_belong_together_is_told(tmp_path, images, change, words):
+  shape = np.random.default_rng(3).random((3, 16, 16))  # no symmetry
+  for name, array in images.items():
+    images[name] = shape + array / 4
+  save(tmp_path / "a/v.h5", target=images["target"])
+  save(tmp_path / "b/v.h5", reconstruction=images["reconstruction"])
+  assert "caution" not in evaluated(tmp_path)[0]
+  save(tmp_path / "b/v.h5", reconstruction=change(images["reconstruction"]))
+  done = run("--target=a", "--prediction=m=b", cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert "caution: m: " in done.stdout and words in done.stdout
+
+
+def test_other_subjects_are_told(tmp_path, images):
+  save(tmp_path / "a/v.h5", subject="patient01", target=images["target"])
+  save(tmp_path / "b/v.h5", subject="patient02", **images)
+  assert "'patient01' and 'patient02'" in evaluated(tmp_path)[0]

@@ -9,7 +9,7 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from helpers.tiny import assert_same_end, final, tiny_config, train
+from helpers.tiny import assert_same_end, edited, final, tiny_config, train
 
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
@@ -228,9 +228,8 @@ class TestRecords:
     run = tmp_path / "run"
     shutil.copytree(sweep[0] / "alpha25", run)
     path = run / "seed_42" / "kd" / "trained_with.json"
-    record = json.loads(path.read_text())
-    record["weights_of"]["teacher"] = "0123"
-    path.write_text(json.dumps(record))
+    with edited(path) as record:
+      record["weights_of"]["teacher"] = "0123"
     message = r"weights_of\.teacher: '0123' there"
     with pytest.raises(UserError, match=message):
       make(run, alpha=0.25).claim(["kd"])
@@ -246,10 +245,9 @@ class TestRecords:
     run = tmp_path / "run"
     shutil.copytree(sweep[0] / "alpha25", run)
     (path,) = run.glob("seed_42/teacher/checkpoints/*/progress/metadata")
-    progress = json.loads(path.read_text())
-    progress["weights"]["best"] = "0123"
-    path.write_text(json.dumps(progress))
-    with pytest.raises(UserError, match="another digest than those trained here"):
+    with edited(path) as progress:
+      progress["weights"]["best"] = "0123"
+    with pytest.raises(UserError, match="best: another digest than that of the arrays"):
       load.load(run, "teacher", (24, 20))
     config = sweep_config(given=run / "teacher")
     with pytest.raises(UserError, match="another digest"):
@@ -259,9 +257,8 @@ class TestRecords:
     run = tmp_path / "run"
     shutil.copytree(sweep[0] / "alpha25", run)
     (path,) = run.glob("seed_42/teacher/checkpoints/*/progress/metadata")
-    progress = json.loads(path.read_text())
-    del progress["finished"]
-    path.write_text(json.dumps(progress))
+    with edited(path) as progress:
+      del progress["finished"]
     with pytest.raises(UserError, match="its progress lacks finished"):
       make(run, alpha=0.25).progress("teacher")
 
@@ -283,9 +280,8 @@ class TestRecords:
     for alpha in (25, 50):
       shutil.copytree(sweep[0] / f"alpha{alpha}", tmp_path / f"alpha{alpha}")
     path = tmp_path / "alpha50" / "seed_42" / "teacher" / "given.json"
-    record = json.loads(path.read_text())
-    record["digests"] = {"best": "0123"}
-    path.write_text(json.dumps(record))
+    with edited(path) as record:
+      record["digests"] = {"best": "0123"}
     with pytest.raises(UserError, match=r"found other weights.*best: '0123' there"):
       again(tmp_path).claim(["kd"])
     with pytest.raises(UserError, match=r"found other weights.*best: '0123' there"):
@@ -316,11 +312,10 @@ class TestLeaks:
     run = tmp_path / "run"
     shutil.copytree(sweep[0] / "alpha25", run)
     path = run / "dataset.json"
-    data = json.loads(path.read_text())
-    slices = data["training_slices"]
-    name = sorted(slices)[0]
-    slices["someone"] = slices.pop(name)
-    path.write_text(json.dumps(data))
+    with edited(path) as data:
+      slices = data["training_slices"]
+      name = sorted(slices)[0]
+      slices["someone"] = slices.pop(name)
     config = sweep_config(given=run / "teacher")
     config.data.validation, config.data.test = (name,), ()
     refused(f"which was trained on {name}", config, tmp_path / "new")
@@ -340,10 +335,9 @@ class TestLeaks:
     for alpha in (25, 50):
       shutil.copytree(sweep[0] / f"alpha{alpha}", tmp_path / f"alpha{alpha}")
     path = tmp_path / "alpha50" / "dataset.json"
-    data = json.loads(path.read_text())
-    name = sorted(data["training_slices"])[0]
-    data["training_slices"] = {}
-    path.write_text(json.dumps(data))
+    with edited(path) as data:
+      name = sorted(data["training_slices"])[0]
+      data["training_slices"] = {}
     config = sweep_config(given=sweep[0] / "alpha25" / "teacher")
     config.pipeline = ("teacher", "student", "kd")
     config.stages.student.given = str(tmp_path / "alpha50" / "kd")
@@ -366,7 +360,7 @@ class TestFiles:
     config = sweep_config(given=file)
     config.models.teacher.update(convolutions=4, lam=3.0)
     found = refused("another network", config, tmp_path)
-    assert "convolutions: 5 there, 4 here" in found and "lam: inf there" in found
+    assert "convolutions: 5 there, 4 here" in found and "lam: 'inf' there" in found
 
   def test_a_run_s_stage_of_another_network(self, sweep, tmp_path):
     config = sweep_config(given=sweep[0] / "alpha25" / "kd")

@@ -106,7 +106,7 @@ def test_every_sample_is_drawn_with_zero_frequency_in_the_middle(tmp_path):
 def test_a_folder_that_cannot_be_made(tmp_path):
   (tmp_path / "file").touch()
   full = figures.sampling({"full": recipes.full((20, 16))})
-  with pytest.raises(UserError, match=r"m.png: found a failed write"):
+  with pytest.raises(UserError, match=r"file: found a file; expected a folder"):
     figures.save(full, tmp_path / "file" / "m.png")
   assert figures.save(full, tmp_path / "a" / "b" / "m.png").is_file()
 

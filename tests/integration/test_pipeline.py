@@ -14,7 +14,6 @@ from helpers.tiny import make, run_file, tiny_config, train
 from tensorboardX.proto import event_pb2
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 from kdmri_jax.physics.masks import recipes
 from kdmri_jax.report import write_reports
@@ -164,7 +163,7 @@ class TestFinishedRun:
     )
 
     def use(volume):
-      volume = digests.add(dataclasses.replace(volume, digests={}))
+      volume = dataclasses.replace(volume, digests={}).with_digests()
       train_set = dataclasses.replace(pipeline.dataset.train, volumes=(volume, *others))
       pipeline.dataset = dataclasses.replace(pipeline.dataset, train=train_set)
 
@@ -267,6 +266,28 @@ class TestRefusing:
     assert caught.value.remedy == remedy
     assert not (tmp_path / "config.json").exists()
     pipeline.claim(["teacher", "student", "feature", "kd"])
+
+  def test_a_report_that_could_not_be_written_is_refused_before_training(
+    self, tmp_path
+  ):
+    pipeline = make(tmp_path / "run")
+    folder = pipeline.workdir.report
+    folder.parent.mkdir()
+    folder.symlink_to(tmp_path / "there")
+    with pytest.raises(
+      UserError, match=r"report: found a link to .*there, which is no"
+    ):
+      write_reports.check(pipeline)
+    (tmp_path / "there").mkdir()
+    write_reports.check(pipeline)
+    (tmp_path / "there" / "index.html").write_text("mine")
+    with pytest.raises(UserError, match=r"index\.html: found a file that no report wr"):
+      write_reports.check(pipeline)
+    folder.unlink()
+    folder.write_text("mine")
+    with pytest.raises(UserError, match="report: found a file; expected a folder"):
+      write_reports.check(pipeline)
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["index.html"]
 
   def test_two_processes_in_one_work_directory(self, tmp_path):
     pipeline = make(tmp_path)

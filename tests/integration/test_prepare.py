@@ -72,7 +72,7 @@ def test_an_empty_folder_is_filled_and_another_is_left_alone(tmp_path):
   out.mkdir()
   prepare(config(), out)
   before = {path: path.read_bytes() for path in out.iterdir()}
-  with pytest.raises(UserError, match=r"out: found existing files there"):
+  with pytest.raises(UserError, match=r"out: found a folder that is not empty"):
     prepare(config(), out)
   assert {path: path.read_bytes() for path in out.iterdir()} == before
 
@@ -153,6 +153,23 @@ def test_the_script_prepares(tmp_path):
     assert file.attrs["subject"] == "XI002"
   settings = json.loads((tmp_path / "out" / "prepared.json").read_text())["settings"]
   assert settings["crop"] == [6, 4]
+
+
+def test_the_script_tells_equal_images(tmp_path):
+  for part, name, seed in (
+    ("train", "a", 0),
+    ("train", "b", 1),
+    ("validation", "c", 0),
+  ):
+    save_nifti(tmp_path / "raw" / part / f"{name}.nii", stack(seed))
+  flags = ("--source=nifti", f"--root={tmp_path / 'raw'}")
+  done = run(*flags, f"--out={tmp_path / 'out'}")
+  assert (
+    "count more than once: 3 slices of validation/c also in train/a." in done.stdout
+  )
+  (tmp_path / "raw" / "validation" / "c.nii").unlink()
+  done = run(*flags, f"--out={tmp_path / 'again'}")
+  assert "more than once" not in done.stdout
 
 
 def test_the_script_explains_bad_input_in_one_paragraph(tmp_path):

@@ -21,6 +21,7 @@ from scipy import io
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference import read_scan
+from kdmri_jax.io.reading import split_name
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -121,6 +122,26 @@ def test_fully_sampled_files_hold_the_phantom(tmp_path, save):
   assert isinstance(scan, Volume) and not np.iscomplexobj(scan.target)
   np.testing.assert_allclose(scan.target, PHANTOM, rtol=1e-5, atol=1e-3)
   assert scan.record["file"]
+
+
+@pytest.mark.parametrize("change", [str.upper, str.title])
+@pytest.mark.parametrize("save", FORMATS, ids=lambda save: save.__name__[3:])
+def test_endings_count_in_any_case_and_links_are_followed(tmp_path, save, change):
+  store = tmp_path / ".git" / "annex" / "objects"
+  store.mkdir(parents=True)
+  path, options = save(tmp_path, PHANTOM)
+  for number, file in enumerate(p for p in sorted(tmp_path.rglob("*")) if p.is_file()):
+    _, suffix = split_name(file)
+    link = file.with_name(file.name.removesuffix(suffix) + change(suffix))
+    file.rename(store / str(number))
+    link.symlink_to(store / str(number))
+    path = link if file == path else path
+  scan = read(path, **options)
+  np.testing.assert_allclose(scan.target, PHANTOM, rtol=1e-5, atol=1e-3)
+  for content in store.iterdir():
+    content.unlink()
+  with pytest.raises(UserError, match="git annex get"):
+    read(path, **options)
 
 
 @pytest.mark.parametrize("save", [as_nifti, as_npz, as_cfl_image, as_dicom])

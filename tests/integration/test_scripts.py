@@ -251,7 +251,11 @@ def test_an_output_folder_that_is_not_there_is_noticed_first(tmp_path):
   out = tmp_path / "gone" / "out.h5"
   arguments = (f"--workdir={tmp_path}", f"--input={tmp_path / 'none.h5'}")
   message = refused("reconstruct", *arguments, f"--out={out}")
-  assert f"{out}: found a failed write (No such file or directory)" in message
+  assert f"{out}: found no folder {out.parent}; expected" in message
+  assert "Create this folder, then start the same command again." in message
+  (tmp_path / "gone").write_text("a file")
+  message = refused("reconstruct", *arguments, f"--out={out}")
+  assert f"{out}: found a file {out.parent} in the place of a folder" in message
 
 
 @pytest.mark.slow
@@ -281,7 +285,7 @@ def test_evaluate_the_results_of_a_run(workdir):
     (("--config.data.crop=(24,6)",), r"shape \(3, 24, 6\).* 7x7 pixels"),
     (
       ("--config.data.crop=(24,8)", "--config.evaluation.rois=auto"),
-      "config.evaluation.rois: found 0 in the targets",
+      "config.evaluation.rois=auto: found 0 in the targets",
     ),
     (("--stages=kd",), "no finished stage 'teacher'"),
     (("--stages=tutor",), "--stages: found 'tutor'"),
@@ -297,7 +301,7 @@ def test_bad_input_is_one_paragraph_and_writes_nothing(tmp_path, arguments, mess
 def test_a_report_that_cannot_be_written_is_refused_before_training(tmp_path):
   (tmp_path / "report").write_text("a file")
   text = refused("run", *TINY, f"--workdir={tmp_path}")
-  assert f"{tmp_path / 'report'}: found a failed write (Not a directory)" in text
+  assert f"{tmp_path / 'report'}: found a file; expected a folder" in text
   assert not list(tmp_path.glob("seed_*"))
 
 

@@ -117,8 +117,9 @@ class TestStopping:
 
   def test_what_a_crash_left_of_the_log_is_dropped(self, tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 5}\n\xff\xfe\n3\n{"step": 10}\n{"st')
+    path.write_bytes(b'{"step": 5}\n\xff\xfe\n{"step": 10}\n{"st')
     log.StageLog(tmp_path, "teacher", 5, 20).close()
+    assert path.read_bytes() == b'{"step": 5}\n\xff\xfe\n'
     assert log.read(path) == [{"step": 5}]
 
 

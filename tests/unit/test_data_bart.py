@@ -3,13 +3,17 @@
 import json
 import struct
 
+import nibabel
 import numpy as np
 import pytest
 from helpers.centred import complex_images, dft
 from helpers.data_files import all_sampled, config, read
 
+from kdmri_jax.config import DataConfig
 from kdmri_jax.data import load
+from kdmri_jax.data.sources import bart
 from kdmri_jax.errors import UserError
+from kdmri_jax.inference.write_scan import write
 from kdmri_jax.io.cfl import read_cfl, write_cfl
 
 HEADER = (
@@ -86,6 +90,24 @@ def test_other_headers_are_refused(tmp_path, header, message):
   (tmp_path / "a.hdr").write_bytes(header.encode("latin-1"))
   with pytest.raises(UserError, match=rf"a\.hdr: found .*{message}"):
     read_cfl(tmp_path / "a")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_pair_of_nifti_is_named(tmp_path, order):
+  header = nibabel.Nifti1Pair(np.ones((3, 2, 1), np.float32), np.eye(4)).header
+  (tmp_path / "a.hdr").write_bytes(header.as_byteswapped(order).binaryblock)
+  (tmp_path / "a.img").write_bytes(bytes(24))
+  with pytest.raises(UserError, match=r"a.hdr: found the header of a pair of NIfTI or"):
+    bart.read(tmp_path / "a.hdr", DataConfig(contrast="image"))
+
+
+def test_a_header_with_a_byte_order_mark(tmp_path):
+  array = complex_images((3, 2))
+  save(tmp_path / "a", array)
+  header = (tmp_path / "a.hdr").read_bytes().replace(b"\n", b"\r\n")
+  (tmp_path / "a.hdr").write_bytes(b"\xef\xbb\xbf" + header)
+  found = read_cfl(tmp_path / "a").squeeze()
+  np.testing.assert_array_equal(found, array.astype(np.complex64))
 
 
 def test_the_size_is_checked_before_memory_is_spent(tmp_path):
@@ -196,6 +218,47 @@ def test_3d_kspace_is_divided_along_the_readout(tmp_path):
   np.testing.assert_allclose(got.target, np.ones((5, 4, 3)), atol=1e-5)
 
 
+@pytest.mark.parametrize("contrast", ["kspace", "image"])
+@pytest.mark.parametrize("sampled", [1, 2])
+def test_one_entry_of_readout_leaves_a_plane_of_both_phases(
+  tmp_path, contrast, sampled
+):
+  coils = complex_images((1, 3, 16, 12)) * np.hanning(14)[1:-1]
+  stored = coils
+  if contrast == "kspace":
+    coils[..., 4:12, 3:9] += 5  # an object: its k-space has most energy in the middle
+    stored = dft(coils, 2, 3)
+    stored[..., 1::sampled, :] *= sampled == 1
+  arguments = DataConfig(source="bart", contrast=contrast, combine="sense")
+  found = {}
+  for name, array in (
+    ("plane", placed(stored)),
+    ("readout", stored.transpose(0, 2, 3, 1)),
+  ):
+    save(tmp_path / name, array)
+    save(tmp_path / f"{name}_sens", np.ones_like(array))
+    found[name] = bart.read(tmp_path / f"{name}.cfl", arguments)
+  for name in ("target", "kspace", "mask"):
+    one, other = (getattr(scan, name, None) for scan in found.values())
+    np.testing.assert_array_equal(other, one)
+  assert hasattr(found["readout"], "mask") == (contrast == "kspace" and sampled == 2)
+  record = found["readout"].record
+  write(tmp_path / "out.cfl", {"reconstruction": np.ones((1, 16, 12))}, record, "cfl")
+  assert read_cfl(tmp_path / "out.cfl").shape == (1, 16, 12, *[1] * 13)
+
+
+@pytest.mark.parametrize("angle", [0.0, 1.94])
+def test_lines_through_the_centre_are_not_a_plane(tmp_path, angle):
+  """Radial lines of a disc and a square, [1, samples, lines, coils]."""
+  radius = np.linspace(-0.5, 0.5, 64, endpoint=False)
+  turns = (angle or np.pi / 30) * np.arange(30)
+  x, y = np.outer(radius, np.cos(turns)), np.outer(radius, np.sin(turns))
+  kspace = np.sinc(20 * x) * np.sinc(20 * y) + 0.5 * np.sinc(8 * x) * np.sinc(5 * y)
+  save(tmp_path / "a", kspace[None, :, :, None].astype(complex))
+  with pytest.raises(UserError, match=r"lines along dimension 1 .*gridded"):
+    read("bart", tmp_path)
+
+
 def test_3d_images_are_divided_along_dimension_2(tmp_path):
   volume = complex_images((5, 4, 3))
   save(tmp_path / "a", volume)
@@ -218,7 +281,7 @@ def test_3d_images_are_divided_along_dimension_2(tmp_path):
     ((4, 5, *[1] * 8, 3), r"3 entries in dimension 10 \(time\).*bart slice 10 0"),
     ((4, 5, *[1] * 12, 2), r"2 entries in dimension 14 \(averages\)"),
     ((4, 5, 2, *[1] * 10, 3), r"2 entries in dimension 2 and 3 in dimension 13"),
-    ((1, 5, 4), r"the dimensions \[1, 5, 4\].*gridded"),
+    ((6, 1, 4), r"the dimensions \[6, 1, 4\].*bart transpose"),
     ((20,), r"the dimensions \[20, 1, 1\]"),
   ],
 )

@@ -18,7 +18,8 @@ from helpers.data_files import (
   stack,
 )
 
-from kdmri_jax.data import load
+from kdmri_jax.data import load, read
+from kdmri_jax.data.sources.prepared import write_folder
 from kdmri_jax.errors import UserError
 from kdmri_jax.types import Acquisition
 
@@ -193,6 +194,34 @@ def test_refuses_one_image_in_both_splits(tmp_path):
     save_nifti(tmp_path / part / f"{part}{seed}.nii", stack(seed))
   with pytest.raises(UserError, match=r"validation1.nii.*train1.nii.*in both splits"):
     load(config(source="nifti", root=str(tmp_path)), all_sampled)
+
+
+@pytest.mark.parametrize("memory_mb", [100, 0])
+def test_equal_images_of_one_set_are_told_at_the_start_and_in_the_report(
+  tmp_path, caplog, memory_mb
+):
+  """A copy in another format, a link, and one slice in another volume."""
+  raw = tmp_path / "raw"
+  for k, name in enumerate("abcd"):
+    save_nifti(raw / f"{name}.nii", stack(k))
+  save_nifti(raw / "copy.nii.gz", stack(0).astype(np.float32))
+  (raw / "link.nii").symlink_to("b.nii")
+  settings = config(source="nifti", root=str(raw), validation=("[ab]", "copy", "link"))
+  write_folder(read(settings), tmp_path / "out", {})
+  again = {"source": "prepared", "root": str(tmp_path / "out"), "memory_mb": memory_mb}
+  for each in (settings, dataclasses.replace(settings, **again)):
+    caplog.clear()
+    data = load(each, all_sampled)
+    (note,) = [note for note in data.record["notes"] if "Equal images" in note]
+    assert "validation set" in note
+    assert "3 slices of copy also in a, 3 slices of link also in b" in note
+    (told,) = [r for r in caplog.records if "Equal images" in r.getMessage()]
+    assert told.levelname == "WARNING" and note in told.getMessage()
+
+
+def test_volumes_without_equal_images_have_no_such_note():
+  data = load(config(), all_sampled)
+  assert not any("Equal images" in note for note in data.record["notes"])
 
 
 def test_refuses_an_unknown_source_and_an_idle_include():

@@ -15,6 +15,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
   EnhancedMRImageStorage,
+  ExplicitVRBigEndian,
   ExplicitVRLittleEndian,
   ImplicitVRLittleEndian,
   MRImageStorage,
@@ -103,6 +104,63 @@ def test_slices_are_sorted_by_their_place(tmp_path):
   }
   assert record["transfer_syntax"] == "Explicit VR Little Endian"
   assert record["simulated_kspace"] is True
+
+
+@pytest.mark.parametrize("ending", ["", ".dcm"])
+@pytest.mark.parametrize(
+  ("syntax", "meta"),
+  [
+    (ExplicitVRLittleEndian, True),
+    (ExplicitVRLittleEndian, False),
+    (ImplicitVRLittleEndian, True),
+    (ImplicitVRLittleEndian, False),
+    (ExplicitVRBigEndian, True),
+  ],
+)
+def test_files_without_preamble_are_read(tmp_path, ending, syntax, meta):
+  array = plain(tmp_path, syntax=ExplicitVRLittleEndian)
+  for path in sorted(tmp_path.iterdir())[:2]:
+    image = pydicom.dcmread(path)
+    path.unlink()
+    image.preamble = None
+    little = syntax is not ExplicitVRBigEndian
+    if not little:
+      image.PixelData = image.pixel_array.astype(">i2").tobytes()
+    image.file_meta.TransferSyntaxUID = syntax
+    with path.with_name(f"{path.name}{ending}").open("wb") as file:
+      if meta:
+        pydicom.filewriter.write_file_meta_info(file, image.file_meta)
+      del image.file_meta
+      kind = {"implicit_vr": syntax is ImplicitVRLittleEndian, "little_endian": little}
+      pydicom.dcmwrite(file, image, **kind)
+  (volume,) = read("dicom", tmp_path)
+  np.testing.assert_array_equal(volume.target, array)
+  assert "Left out" not in volume.record["note"]
+
+
+@pytest.mark.parametrize("content", [b"", b"lost", bytes(4000)])
+def test_what_may_be_a_damaged_image_is_told(tmp_path, content):
+  plain(tmp_path)
+  (tmp_path / "notes.txt").write_text("no image")
+  assert "Left out" not in read("dicom", tmp_path)[0].record["note"]
+  (tmp_path / "IM3").write_bytes(content)
+  (volume,) = read("dicom", tmp_path)
+  note = volume.record["note"]
+  assert "Left out as no DICOM by content: 1 of the files" in note
+  assert "3 mm is usual, but 6 mm lie between slices 0 and 1" in note
+  assert "zooms" not in volume.record and "affine" not in volume.record
+
+
+def test_numbers_that_are_left_out_are_told(tmp_path):
+  array = stored()
+  for k, number in enumerate((1, 2, 4, 5)):
+    save(tmp_path / f"IM{k}", array[k], InstanceNumber=number)
+  (volume,) = read("dicom", tmp_path)
+  np.testing.assert_array_equal(volume.target, array)
+  assert (
+    "slices 1 and 2 (from 0) have the InstanceNumbers 2 and 4"
+    in (volume.record["note"])
+  )
 
 
 def test_nothing_about_the_patient_goes_into_the_record(tmp_path):
@@ -311,6 +369,18 @@ def test_several_images_of_a_slice_are_refused(tmp_path):
   with pytest.raises(
     UserError, match=r"found the same place as in (IM0|echo2).*echoes"
   ):
+    read("dicom", tmp_path)
+
+
+def test_a_file_is_read_once_and_its_copy_is_refused(tmp_path):
+  plain(tmp_path)
+  (expected,) = read("dicom", tmp_path)
+  (tmp_path / "latest").symlink_to("IM2")
+  (tmp_path / "A").symlink_to("IM0")
+  (volume,) = read("dicom", tmp_path)
+  np.testing.assert_array_equal(volume.target, expected.target)
+  shutil.copy(tmp_path / "IM1", tmp_path / "copy")
+  with pytest.raises(UserError, match=r"the same place as in IM1.* if it is a copy"):
     read("dicom", tmp_path)
 
 

@@ -289,7 +289,7 @@ def test_damaged_and_other_files(tmp_path):
 
 def test_folders_and_the_package(tmp_path, monkeypatch):
   (tmp_path / "a.dat").touch()
-  with pytest.raises(UserError, match=r"no file \*.h5 or \*.mrd in it"):
+  with pytest.raises(UserError, match=r"no file \*.h5, \*.hdf5 or \*.mrd in it"):
     read("ismrmrd", tmp_path)
   plain(tmp_path / "a.h5")
   plain(tmp_path / "b.mrd")

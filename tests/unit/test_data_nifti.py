@@ -10,6 +10,7 @@ import pytest
 from helpers.data_files import read, save_nifti, stack
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io.nifti import read_nifti, write_nifti
 
 # NIfTI
 
@@ -117,6 +118,23 @@ def test_nifti_truncated(tmp_path, suffix, keep):
     read("nifti", tmp_path)
 
 
+@pytest.mark.parametrize("image", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize(
+  ("name", "other"), [("a.nii", "a.nii.gz"), ("a.nii.gz", "a.nii")]
+)
+def test_the_content_tells_whether_a_file_is_compressed(tmp_path, image, name, other):
+  array = stack(shape=(9, 8, 3))
+  nibabel.save(image(array, np.diag([2, 3, 4, 1])), tmp_path / name)
+  expected, record = read_nifti(tmp_path / name)
+  (tmp_path / name).rename(tmp_path / other)
+  images, moved = read_nifti(tmp_path / other)
+  np.testing.assert_array_equal(images, expected)
+  assert moved == record | {"file": str(tmp_path / other)}
+  write_nifti(tmp_path / f"out_{other}", np.ones((3, 9, 8), np.float32), moved)
+  again = nibabel.load(tmp_path / f"out_{other}")
+  np.testing.assert_array_equal(again.affine, np.diag([2, 3, 4, 1]))
+
+
 def test_nifti_damaged_in_the_middle(tmp_path):
   path = tmp_path / "a.nii.gz"
   save_nifti(path, stack(shape=(32, 32, 9)))
@@ -184,6 +202,13 @@ def test_acdc_info(tmp_path, text):
     info.write_text(text)
   with pytest.raises(UserError, match=r"Info.cfg: found no"):
     read("acdc", tmp_path)
+
+
+def test_acdc_info_with_a_byte_order_mark(tmp_path):
+  info = acdc_patient(tmp_path, 1) / "Info.cfg"
+  info.write_bytes(b"\xef\xbb\xbf" + info.read_bytes().replace(b"\n", b"\r\n"))
+  names = [volume.name for volume in read("acdc", tmp_path)]
+  assert names == ["patient001_frame01", "patient001_frame09"]
 
 
 # Real images

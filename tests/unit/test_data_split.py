@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from helpers.data_files import config
 
-from kdmri_jax.data import digests
-from kdmri_jax.data.split import divide, refuse_shared_slices
-from kdmri_jax.data.volume import Volume
+from kdmri_jax.data.split import (
+  Split,
+  divide,
+  refuse_shared_slices,
+  repeated_slices,
+)
+from kdmri_jax.data.volume import Volume, prepare
 from kdmri_jax.errors import UserError
 
 
@@ -28,7 +32,7 @@ def volumes(*names, split=None, unit="subject"):
 
 
 def with_digests(people):
-  return [digests.add(volume) for volume in people]
+  return [volume.with_digests() for volume in people]
 
 
 PEOPLE = volumes(*(f"p{k}" for k in range(8)))
@@ -150,6 +154,40 @@ def test_finds_the_same_image_under_two_names():
   with pytest.raises(UserError, match=r"b_1.h5.*a_0.h5 of the train set") as caught:
     refuse_shared_slices(divide(with_digests(people), config()))
   assert "subjects in both splits" in str(caught.value)
+
+
+def test_equal_images_within_a_part_are_told():
+  people = volumes("a", "b", "c", split="train") + volumes("d", split="validation")
+  assert repeated_slices(divide(with_digests(people), config())) == []
+  people[2].target[:] = people[0].target
+  people[3].target[0] = people[3].target[1]
+  (sentence,) = repeated_slices(divide(with_digests(people), config()))
+  assert sentence.startswith("Equal images in the training set, which count more than")
+  assert "2 slices of b_0 also in a_0, 1 slice of b_1 repeated in it." in sentence
+  people[7].target[0] = people[6].target[1]
+  assert "validation set" in repeated_slices(divide(with_digests(people), config()))[1]
+
+
+def test_constant_slices_are_no_repetition():
+  people = volumes("a", split="train") + volumes("b", split="validation")
+  people[0].target[0] = people[1].target[1] = 0
+  people[2].target[1] = people[3].target[0] = 0.25
+  assert repeated_slices(divide(with_digests(people), config())) == []
+
+
+def test_a_slice_is_known_in_a_volume_of_another_scale():
+  """One slice in two volumes of other maxima; and a whole volume times 4."""
+  a, b, c, d = volumes("a", "b")
+  c.target[1] = a.target[0]
+  c.target[0, 0, 0] = 9
+  d.target[:] = 4 * b.target
+  ready = tuple(prepare(volume, config()).with_digests() for volume in (a, b, c, d))
+  (sentence,) = repeated_slices(Split({"train": ready}, (), ""))
+  assert "1 slice of b_0 also in a_0, 2 slices of b_1 also in a_1." in sentence
+  for other in (2, 3):
+    parts = {"train": ready[:2], "validation": (ready[other],)}
+    with pytest.raises(UserError, match=r"b_.*: found an image that is in a_.*"):
+      refuse_shared_slices(Split(parts, (), ""))
 
 
 def test_empty_slices_may_be_in_both_splits():

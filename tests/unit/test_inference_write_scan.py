@@ -162,9 +162,10 @@ def test_folders_of_all_formats_are_measured_alike(tmp_path):
     write(tmp_path / f"a.{form}", PHANTOM, {})
   np.savez(tmp_path / "a.npz", image=PHANTOM * 1j)
   for form in ("h5", "nii.gz", "cfl", "npz"):
-    volume, subject = volume_files.read_volume(tmp_path / f"a.{form}")
-    np.testing.assert_array_equal(volume, PHANTOM)
-    assert volume.dtype == np.float64 and subject == ""
+    for role in (volume_files.TARGET, volume_files.PREDICTION):
+      stored = volume_files.read_volume(tmp_path / f"a.{form}", role)
+      np.testing.assert_array_equal(stored.images, PHANTOM)
+      assert stored.images.dtype == np.float64 and stored.subject == ""
   with pytest.raises(
     UserError, match=r"found a.cfl and a.h5; expected one file per vol"
   ):

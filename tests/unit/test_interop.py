@@ -208,6 +208,29 @@ def test_state_dicts_that_do_not_fit_are_refused(golden, change, found):
   assert found in str(caught.value)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.net.", ""])
+@pytest.mark.parametrize("key", ["state_dict", "model_state", "model", ""])
+def test_wrapped_state_dicts_are_unwrapped(golden, tmp_path, torch_names, prefix, key):
+  state = state_dict(golden(NAMES[0]), "student")
+  expected = interop.from_kdmri_state_dict(state)
+  wrapped = {prefix + name: array for name, array in state.items()}
+  if key:
+    moments = {"0": {"exp_avg": np.ones(2, np.float32)}}
+    wrapped = {key: wrapped, "epoch": 3, "best": np.ones(1, np.float32)}
+    wrapped["optimizer"] = {"state": moments, "settings": {"lr": 1e-3}}
+  chex.assert_trees_all_equal(interop.from_kdmri_state_dict(wrapped), expected)
+  torch_file.write(tmp_path / "a.pt", wrapped)
+  chex.assert_trees_all_equal(
+    interop.load_kdmri_checkpoint(tmp_path / "a.pt"), expected
+  )
+
+
+def test_of_several_state_dicts_none_is_chosen(golden):
+  state = state_dict(golden(NAMES[0]), "student")
+  with pytest.raises(UserError, match=r"found several state dicts, ema, net"):
+    interop.from_kdmri_state_dict({"net": state, "ema": state})
+
+
 def test_what_is_no_state_dict_is_refused():
   for state in ({}, [1, 2], {"epoch": 3}):
     with pytest.raises(UserError, match="state dict: found"):

@@ -77,7 +77,7 @@ def test_json_holds_rows_and_pairs(written):
   assert first["wilcoxon_p"] < 0.05 and first["sentence"].startswith("kd beats student")
   assert found["paired"][3]["gap_closed"] is None
   assert found["best"] == "kd"
-  assert found["config"]["models"]["teacher"]["lam"] is None
+  assert found["config"]["models"]["teacher"]["lam"] == "inf"
 
 
 def test_page_is_whole_and_needs_nothing_else(written):

@@ -7,7 +7,7 @@ from helpers.measured import make_records, normal, seeded
 from matplotlib import image as image_lib
 
 from kdmri_jax.metrics import METRICS
-from kdmri_jax.report import figures, paired
+from kdmri_jax.report import figures, gradient_audit, networks, paired, wording
 from kdmri_jax.report.figures.grid import Grid
 from kdmri_jax.report.figures.images import interesting_box
 from kdmri_jax.report.inputs import events
@@ -214,6 +214,22 @@ def test_audit_draws_share_above_cosine(tmp_path, seeds):
   for part in (slice(0, half), slice(half, None)):
     rows = [np.argmax(colour[part].sum(axis=1)) for colour in (blue, red)]
     assert rows[0] < rows[1]
+
+
+@pytest.mark.parametrize("left", [0, 2])
+def test_gradients_that_are_not_finite_leave_gaps(tmp_path, left):
+  """As logged in the step before a training failed."""
+  bad = {"value": np.inf, "share": np.nan, "cosine": np.nan}
+  good = {"value": 1.0, "share": 0.5, "cosine": 1.0}
+  lines = [{"step": s, "terms": {"l1": good if s < left else bad}} for s in range(3)]
+  pixels(figures.audit({"kd": [lines]}), tmp_path)
+  (entry,) = gradient_audit.summarise({"kd": [lines]})
+  table = networks.audit([entry])[2]
+  dash = wording.ABSENT
+  cells = ("50.0%", "50.0% to 50.0%", "1.00")
+  cells = cells if left else (dash, f"{dash} to {dash}", dash)
+  assert table.rows == [("kd: l1", *cells, "3")]
+  assert not entry["absent"]
 
 
 def test_audit_and_curves_wrap_after_five_stages(tmp_path):

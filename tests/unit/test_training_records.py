@@ -2,7 +2,11 @@
 
 import pytest
 
+from kdmri_jax.config import parse
+from kdmri_jax.errors import UserError
+from kdmri_jax.experiments import base
 from kdmri_jax.training.records import in_words
+from kdmri_jax.training.workdir import WorkDir
 
 OLD = {"data": {"train": ["a"], "pairs": [[1, 2], [3]]}, "lam": None, "empty": {}}
 
@@ -28,6 +32,14 @@ def test_free_keys_may_differ():
   assert in_words({"a": 1, "b": 2}, {"a": 3, "b": 4}, "a".__eq__) == (
     "b: 2 there, 4 here"
   )
+
+
+def test_a_run_continues_where_another_sentence_on_its_data_is_new(tmp_path):
+  workdir, settings = WorkDir(tmp_path, 42), parse(base.get_config())
+  workdir.claim(settings, {"notes": [], "train_digest": "1"}, write=True)
+  workdir.claim(settings, {"notes": ["New."], "train_digest": "1"}, write=False)
+  with pytest.raises(UserError, match="train_digest: '1' there, '2' here"):
+    workdir.claim(settings, {"notes": [], "train_digest": "2"}, write=False)
 
 
 def test_of_many_differences_the_first_are_shown():

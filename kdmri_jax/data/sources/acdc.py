@@ -1,5 +1,6 @@
 """The ACDC challenge in its official layout: short-axis cardiac cine MRI."""
 
+import os
 import pathlib
 import re
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from kdmri_jax.data.folders import not_there, root_folder, subject_of, wanted
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.nifti import read_nifti
 from kdmri_jax.io.reading import reading
 
@@ -30,12 +32,13 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no patient folder, no `Info.cfg`, or a frame that no file holds.
   """
   root = root_folder(config)
-  groups = [root / name for name in ("training", "testing") if (root / name).is_dir()]
+  groups = [root / name for name in ("training", "testing")]
+  groups = [group for group in groups if walk.is_folder(group)]
   patients = [
     path
     for group in groups or [root]
-    for path in sorted(group.glob("patient*"))
-    if path.is_dir()
+    for path in walk.folders(group)
+    if path.name.lower().startswith("patient")
   ]
   if not patients:
     expected = "the official layout, training/patient001/patient001_frame01.nii.gz"
@@ -48,9 +51,12 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 
 def _volume(config, patient, name, phase, frame):
-  own = [patient / f"{name}{suffix}" for suffix in (".nii.gz", ".nii")]
-  series = [patient / f"{patient.name}_4d{suffix}" for suffix in (".nii.gz", ".nii")]
-  path = next((path for path in own + series if path.is_file()), None)
+  own, series = (
+    [walk.present(patient / f"{each}{suffix}") for suffix in (".nii.gz", ".nii")]
+    for each in (name, f"{patient.name}_4d")
+  )
+  there = [path for path in own + series if os.path.lexists(path)]
+  path = min(there, key=lambda path: not path.exists(), default=None)
   if path is None:
     found = f"neither {own[0].name} nor {series[0].name}"
     expected = f"a file of frame {frame}, which Info.cfg names as {phase}"
@@ -65,11 +71,11 @@ def _volume(config, patient, name, phase, frame):
 
 def _frames(patient: pathlib.Path) -> list[tuple[str, int]]:
   """(phase, frame) of end diastole and end systole; frames count from 1."""
-  info = patient / "Info.cfg"
+  info = walk.present(patient / "Info.cfg")
   text = ""
-  if info.is_file():
+  if os.path.lexists(info):
     with reading(info):
-      text = info.read_text(encoding="utf-8")
+      text = info.read_text(encoding="utf-8-sig")
   numbers = dict(
     re.findall(r"^\s*(E[DS])\s*:\s*([1-9][0-9]{0,8})\s*$", text, re.MULTILINE)
   )

@@ -11,10 +11,10 @@ from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, by_ending, note_of, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io import h5
-from kdmri_jax.io.nifti import read_nifti
+from kdmri_jax.io import h5, walk
+from kdmri_jax.io.nifti import ENDINGS, read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
-from kdmri_jax.io.reading import split_name
+from kdmri_jax.io.reading import refuse_missing, split_name
 
 
 def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
@@ -28,12 +28,12 @@ def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, a damaged one, or one that is not three-dimensional.
   """
   root = folders.root_folder(config)
-  divided = all((root / split).is_dir() for split in ("train", "validation"))
+  divided = all(walk.is_folder(root / split) for split in ("train", "validation"))
   parts = sorted(folders.SPLITS) if divided else []
-  parts = [split for split in parts if any((root / split).rglob("*.nii*"))]
+  parts = [split for split in parts if walk.files(root / split, ENDINGS)]
   for split in parts or [""]:
-    endings, folder = [".nii", ".nii.gz"], root / split
-    found = folders.named_files(config, endings, "NIfTI volumes", folder)
+    folder = root / split
+    found = folders.named_files(config, ENDINGS, "NIfTI volumes", folder)
     for path, name, subject in found:
       images, record = read_nifti(path)
       record["note"] = note_of(config)
@@ -98,10 +98,11 @@ def read_images(path: pathlib.Path) -> Volume:
   Raises:
     UserError: no such file, another type of file, a damaged one, or none of the keys.
   """
+  refuse_missing(path)
   if not path.is_file():
     raise UserError(path, "no such file", "an image or k-space file")
   _, ending = split_name(path)
-  if ending in (".nii", ".nii.gz"):
+  if ending in ENDINGS:
     images, record = read_nifti(path)
     return Volume(path.name.split(".")[0], path.stem, images, record=record)
   record = {"file": str(path)}
@@ -158,7 +159,7 @@ NIFTI = Source(
   nifti_volumes,
   unit=FILE,
   files="NIfTI (.nii, .nii.gz)",
-  recognise=by_ending(".nii", ".nii.gz"),
+  recognise=by_ending(*ENDINGS),
   read=lambda path, config: read_images(path),
 )
 NPZ = Source(
@@ -168,7 +169,7 @@ NPZ = Source(
   recognise=by_ending(".npz"),
   read=lambda path, config: only(path, _npz_volumes(config, path, path.stem), config),
 )
-H5 = Source(None, files="h5", recognise=by_ending(".h5", ".hdf5"), read=read_scan_h5)
+H5 = Source(None, files="h5", recognise=by_ending(*h5.ENDINGS), read=read_scan_h5)
 NPY = Source(
   None,
   takes=("contrast",),

@@ -12,10 +12,12 @@ from kdmri_jax.data.measured import RawScan, Sensitivities
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
+from kdmri_jax.io import walk
+from kdmri_jax.io.cfl import SENSITIVITIES, pair, read_cfl
 from kdmri_jax.physics import coils
 
 _MOSTLY = 2 / 3
+_PEAK = 10  # times the usual energy of a line that the strongest Cartesian one has
 _DIMENSIONS = (
   "readout, phase 1, phase 2, coils, maps, echo times, coefficients, coefficients 2, "
   "iterations, cyclic shifts, time, time 2, levels, slices, averages, batch"
@@ -38,7 +40,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   k-space was then acquired in 3-D, and an inverse FFT along the readout, which is
   always fully sampled, divides it into slices of dimensions 1 (rows) and 2 (columns),
   both phase-encoded. Memory then holds the whole k-space of the volume, otherwise the
-  k-space of one slice.
+  k-space of one slice. A readout of one entry gives one slice of dimensions 1 and 2, if
+  its k-space is not that of radial or spiral lines.
 
   Several coils, dimension 3, become their root sum of squares, or, by
   `config.combine="sense"`, one complex image, with the coils' sensitivities in
@@ -73,7 +76,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
     UserError: a damaged file, another dimension in use, non-Cartesian k-space, slices
       that were sampled differently, or missing or unfitting sensitivities.
   """
-  path = path.with_suffix(".cfl")
+  path = walk.present(pair(path)[1])
   if config.contrast not in ("kspace", "image"):
     found = f"{config.contrast!r} for {path}, which does not tell what it holds"
     raise ArgumentError("contrast", found, "'kspace' or 'image'")
@@ -88,7 +91,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
 def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
   """The k-space of a file, or its images in place of k-space."""
   data, shape = _five_dimensions(path)
-  along = _slices_along(path, data.shape, config.contrast == "image")
+  along = _slices_along(path, data, config.contrast == "image")
   details: dict[str, Any] = {"file_shape": shape}
   if not config.contrast:
     note = "The files are read as k-space, because data.contrast is not set."
@@ -96,7 +99,7 @@ def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
   if config.contrast != "image" and along != _READOUT:
     details["phase_encode_axis"] = 1
   stack = _stack(_image_along_readout(data) if along == _READOUT else data, along)
-  file = path.with_name(f"{path.stem}{SENSITIVITIES}.cfl")
+  file = walk.present(path.with_name(f"{path.stem}{SENSITIVITIES}.cfl"))
 
   def read_maps():
     maps, _ = _five_dimensions(file)
@@ -148,20 +151,39 @@ def _five_dimensions(path: pathlib.Path) -> tuple[np.ndarray, list[int]]:
   return data.reshape(sizes, order="F"), list(data.shape)
 
 
-def _slices_along(path, shape, is_image):
+def _slices_along(path, data, is_image):
   """The dimension of the slices; refuses arrays that are not a stack of planes."""
+  shape = data.shape
   if shape[2] > 1 and shape[4] > 1:
     found = f"{shape[2]} entries in dimension 2 and {shape[4]} in dimension 13"
     remedy = "Take one slab with: bart slice 13 0 INPUT OUTPUT"
     raise UserError(path, found, "slices along one of them", remedy)
+  if shape[0] == 1 and min(shape[1:3]) > 1 and (is_image or _is_cartesian(data)):
+    return _READOUT
   if min(shape[:2]) == 1:
     found = f"the dimensions {list(shape[:3])} (readout and phase encoding 1 and 2)"
-    expected = "Cartesian planes: dimensions 0 and 1 larger than 1"
-    remedy = "Non-Cartesian samples must be gridded first, as by: bart nufft -a"
+    expected = "Cartesian planes: dimensions 0 and 1, or 1 and 2, larger than 1"
+    remedy = "Move the plane there with: bart transpose A B INPUT OUTPUT"
+    if shape[0] == 1 and min(shape[1:3]) > 1:
+      found += ", in which all lines along dimension 1 have similar energy"
+      remedy = "Non-Cartesian samples must be gridded first, as by: bart nufft -a"
     raise UserError(path, found, expected, remedy)
   if shape[2] == 1:
     return _SLICES
   return _PHASE_2 if is_image else _READOUT
+
+
+def _is_cartesian(kspace) -> bool:
+  """Whether k-space [1, P1, P2, C, 1] is a plane, and not lines through its centre.
+
+  BART stores the samples of radial and spiral lines as [1, samples, lines, coils]. Each
+  of these passes the centre. Of Cartesian lines the middle ones have most energy.
+  """
+  energy = np.zeros(kspace.shape[2])
+  for coil in range(kspace.shape[3]):
+    energy += np.sum(np.abs(kspace[0, :, :, coil, 0]) ** 2, axis=0, dtype=np.float64)
+  measured = energy[energy > 0]
+  return measured.size > 0 and measured.max() > _PEAK * np.median(measured)
 
 
 def _stack(data, along):

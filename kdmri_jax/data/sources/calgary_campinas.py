@@ -15,8 +15,9 @@ from kdmri_jax.data.measured import RawScan
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io import h5, walk
 from kdmri_jax.io.h5 import h5_dataset, opened
-from kdmri_jax.io.nifti import read_nifti
+from kdmri_jax.io.nifti import ENDINGS, read_nifti
 from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.io.reading import reading
 from kdmri_jax.physics import coils
@@ -31,7 +32,7 @@ SIZE = 256
 
 _IMAGE = re.compile(
   r"(?P<volume>(?P<subject>CC\d{4})_(?P<vendor>[a-z]+)_(?P<field>15|3)_(?P<age>\d+)_"
-  r"(?P<sex>[FM]))\.nii(\.gz)?"
+  r"(?P<sex>[FM]))(?i:\.nii(\.gz)?)"
 )
 _ORIGINAL = re.compile(r"CC\d{4}_.+\.nii(\.gz)?", re.IGNORECASE)
 _TESLA = {"15": 1.5, "3": 3.0}
@@ -70,9 +71,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = folders.root_folder(config)
   folders.choose(config, "T1", ["T1"], root)
-  paths = [path for path in sorted(root.rglob("CC*")) if path.is_file()]
+  paths = walk.files(root, ENDINGS)
   images = {path: name for path in paths if (name := _IMAGE.fullmatch(path.name))}
-  kspaces = sorted(root.rglob("[!.]*.npy"))
+  kspaces = walk.files(root, [".npy"])
   if bool(images) == bool(kspaces):
     raise _not_one_kind(root, *[*images][:1], *kspaces[:1])
   if images and config.combine not in ("", "rss"):
@@ -91,7 +92,7 @@ def _not_one_kind(root: pathlib.Path, *examples: pathlib.Path) -> UserError:
   if examples:
     found = f"images and k-space ({' and '.join(path.name for path in examples)})"
     return UserError(root, found, "one of them", "Name the folder of either as root.")
-  if next(root.rglob("*.h5"), None):
+  if walk.files(root, h5.ENDINGS):
     found = "h5 files, which hold the k-space of several coils"
     expected = "NIfTI originals or single-channel *.npy"
     return UserError(root, found, expected, "Read them with the source calgary_multi.")
@@ -184,7 +185,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   Raises:
     UserError: a damaged file, another shape, or slices with different masks.
   """
-  if path.suffix != ".npy":
+  if path.suffix.lower() != ".npy":
     name = _IMAGE.fullmatch(path.name)
     if name is None:
       expected = "the originals' own, CC0001_philips_15_55_M.nii.gz"

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import fnmatch
 import hashlib
+import os
 import pathlib
 from collections.abc import Iterator, Sequence
 
@@ -14,13 +15,19 @@ from kdmri_jax.data.folders import root_folder, safe_name, subject_of, wanted
 from kdmri_jax.data.source import Scan, Source, no_single_file, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.dicom import DicomHeader, Frame, is_dicom, read_header, read_pixels
 
 NOTE = (
   "The scanner has processed DICOM images (filtered, corrected, often interpolated), "
   "and only their magnitude is used: k-space is simulated from them."
 )
-_UNEVEN = 0.01  # of the distance of slices
+_STRANGE = (
+  "Left out as no DICOM by content: {} of the files whose names have no ending. A "
+  "damaged image may be among them."
+)
+_OFF_THE_LINE = 0.01  # of the distance of slices
+_UNEVEN = 0.05  # of the usual distance
 _SAME_PLACE = 1e-3  # mm along the slice normal, and in direction cosines
 _LEAVE_OUT = "Exclude the series by include or contrast"
 
@@ -45,13 +52,16 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       images at one place, or a file without PatientID.
   """
   root = root_folder(config)
-  series, others = {}, collections.Counter()
-  for path in sorted(path for path in root.rglob("*") if path.is_file()):
-    header = None if path.name.startswith(".") else read_header(path)
+  series, others, strange = {}, collections.Counter(), 0
+  files = {os.path.realpath(path): path for path in reversed(walk.files(root))}
+  for path in sorted(files.values()):  # each once, also where a link shows it again
+    header = read_header(path)
     if header and header.series:
       series.setdefault(header.series, []).append(header)
     elif header:
       others[header.kind] += 1
+    elif path.suffix.strip(".0123456789") == "":  # no .txt or .inf of an archive
+      strange += 1
   if not series:
     listed = ", ".join(f"{count} of {kind}" for kind, count in others.items())
     found = f"no DICOM file of MR images in it or below (others: {listed or 'none'})"
@@ -59,7 +69,10 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     raise UserError(root, found, expected, "Name the folder that holds them as root.")
   for name, subject, headers in _named(config, _chosen(config, root, series.values())):
     if wanted(config, name):
-      yield _volume(root, name, subject, headers)
+      volume = _volume(root, name, subject, headers)
+      if strange:
+        volume.record["note"] += f" {_STRANGE.format(strange)}"
+      yield volume
 
 
 def _chosen(config, root, series):
@@ -101,7 +114,8 @@ def _named(config, series):
 def _volume(root, name, subject, headers: Sequence[DicomHeader]) -> Volume:
   first = headers[0]
   _refuse_unusable(headers)
-  frames, positions = _sorted_frames([frame for h in headers for frame in h.frames])
+  frames, keys, placed = _sorted_frames([f for h in headers for f in h.frames])
+  positions = keys if placed else None
   images = np.empty((len(frames), *first.shape), np.float32)
   place = {frame: k for k, frame in enumerate(frames)}
   for header in headers:
@@ -116,7 +130,7 @@ def _volume(root, name, subject, headers: Sequence[DicomHeader]) -> Volume:
     "series_number": first.number,
     "transfer_syntax": first.syntax,
     "attributes": first.attributes,
-    "note": NOTE,
+    "note": " ".join(filter(None, (NOTE, _gaps(keys, placed)))),
   }
   return Volume(name, subject, images, record=record | _geometry(frames, positions))
 
@@ -140,7 +154,11 @@ def _refuse_unusable(headers):
 
 
 def _sorted_frames(frames: list[Frame]):
-  """The frames from the first slice to the last, and their positions in mm or None."""
+  """The frames from the first slice to the last, and what sorts them.
+
+  Returns:
+    The frames; their positions in mm, or their numbers; whether these are positions.
+  """
   placed = all(frame.position and frame.orientation for frame in frames)
   if placed:
     keys = np.array([frame.position for frame in frames]) @ _normal(frames)
@@ -154,8 +172,9 @@ def _sorted_frames(frames: list[Frame]):
   for earlier, later, step in zip(frames, frames[1:], np.diff(keys), strict=False):
     if step < _SAME_PLACE:
       what = "place" if placed else "InstanceNumber"
-      _refuse_unsorted(later, f"the same {what} as in {earlier.path.name}")
-  return frames, keys if placed else None
+      copy = "Remove one of the two if it is a copy. "
+      _refuse_unsorted(later, f"the same {what} as in {earlier.path.name}", copy)
+  return frames, keys, placed
 
 
 def _normal(frames):
@@ -170,10 +189,28 @@ def _normal(frames):
   return np.cross(directions[0, :3], directions[0, 3:])
 
 
-def _refuse_unsorted(frame, found):
-  remedy = "Export echoes, phases and directions as series of their own."
+def _refuse_unsorted(frame, found, remedy=""):
+  remedy += "Export echoes, phases and directions as series of their own."
   expected = "one image per slice in a series"
   raise UserError(frame.path, found, expected, f"{remedy} {_LEAVE_OUT}.")
+
+
+def _gaps(keys, placed) -> str:
+  """A note on slices that are not equally spaced, or on numbers that are left out."""
+  steps = np.diff(keys)
+  usual = np.quantile(steps, 0.5, method="lower") if len(steps) else 1
+  if not (np.abs(steps - usual) > _UNEVEN * usual).any():
+    return ""
+  first = int(np.argmax(np.abs(steps - usual)))
+  between = f"slices {first} and {first + 1} (from 0)"
+  if not placed:
+    numbers = f"{keys[first]} and {keys[first + 1]}"
+    return f"Slices may be missing: {between} have the InstanceNumbers {numbers}."
+  return (
+    f"Slices are not equally spaced, or some are missing: {usual:g} mm is usual, but "
+    f"{steps[first]:g} mm lie between {between}. No slice distance and no matrix are "
+    "recorded."
+  )
 
 
 def _geometry(frames, positions):
@@ -189,6 +226,8 @@ def _geometry(frames, positions):
     geometry["axes_increase_towards"] = {k: _towards(v) for k, v in towards.items()}
     if len(frames) > 1:
       distance = round(float(np.median(np.diff(positions))), 6)
+    if _gaps(positions, True):
+      distance = None
   if frame.spacing and distance:
     geometry["zooms"] = [*frame.spacing, distance]
     if positions is not None:
@@ -207,7 +246,7 @@ def _affine(frames, step, rows, columns):
   if len(frames) > 1:
     step = (corners[-1] - corners[0]) / (len(frames) - 1)
   apart = np.abs(corners - corners[0] - np.arange(len(frames))[:, None] * step)
-  if apart.max() > _UNEVEN * np.linalg.norm(step):
+  if apart.max() > _OFF_THE_LINE * np.linalg.norm(step):
     return {}
   between_rows, between_columns = frames[0].spacing
   affine = np.eye(4)
@@ -226,7 +265,7 @@ def _towards(direction) -> str:
 def recognise(path: pathlib.Path) -> bool:
   """Whether a file is DICOM, or a folder holds such a file."""
   if path.is_dir():
-    return any(map(recognise, filter(pathlib.Path.is_file, sorted(path.rglob("*")))))
+    return any(map(is_dicom, filter(pathlib.Path.is_file, walk.files(path))))
   return is_dicom(path)
 
 

@@ -16,6 +16,7 @@ from kdmri_jax.data.measured import RawScan
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, holds
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.h5 import h5_array, h5_dataset, opened, read_header
 from kdmri_jax.physics import coils
 
@@ -82,7 +83,7 @@ def _acquisition(path: pathlib.Path) -> str:
 
 def _parts(root: pathlib.Path) -> dict[str, str]:
   """The folders of the existing track, and their splits."""
-  there = [any((root / name).is_dir() for name in parts) for parts in _TRACKS]
+  there = [any(walk.is_folder(root / name) for name in parts) for parts in _TRACKS]
   if all(there):
     found = "folders of single coils and of several, which show the same patients"
     remedy = "Put one track, or links to it, into a separate folder."
@@ -122,7 +123,11 @@ def _shape(path, kspace):
   if kspace.dtype.kind != "c" or len(shape) not in (3, 4) or 0 in shape:
     found = f"'kspace' of type {kspace.dtype} and shape {shape}"
     expected = "complex (slices, rows, columns) or (slices, coils, rows, columns)"
-    raise UserError(path, found, expected, "Check that the file is one of fastMRI.")
+    remedy = "Check that the file is one of fastMRI."
+    if 0 in shape:
+      expected += ", at least one of each"
+      remedy = "The file holds no k-space: copy it again, or exclude it."
+    raise UserError(path, found, expected, remedy)
   return shape if len(shape) == 4 else (shape[0], 1, *shape[1:])
 
 

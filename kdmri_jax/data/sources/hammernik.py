@@ -12,12 +12,13 @@ from kdmri_jax.data.measured import RawScan, Sensitivities
 from kdmri_jax.data.source import Scan, Source, by_ending, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.mat import contents, read_mat
 from kdmri_jax.physics import coils
 
 CITATION = "Knees of Hammernik et al., Magnetic Resonance in Medicine 79, 2018."
 USUAL = "coronal_pd"
-_SLICE = re.compile(r"rawdata(\d+)\.mat")
+_SLICE = re.compile(r"rawdata(\d+)\.mat", re.IGNORECASE)
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -39,17 +40,16 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   for number, path in _subjects(folder):
     name = f"{folder.resolve().name}_{number:02d}"
     if wanted(config, name):
-      numbers = slice_numbers(path)
-      first = path / f"rawdata{numbers[0]}.mat"
-      subject = subject_of(config, first, f"{number:02d}")
-      yield _volume(config, _scan(path, numbers, CITATION), name, subject)
+      slices = slices_of(path)
+      subject = subject_of(config, next(iter(slices.values())), f"{number:02d}")
+      yield _volume(config, _scan(path, slices, CITATION), name, subject)
 
 
 def _sequence(config: DataConfig, root: pathlib.Path) -> pathlib.Path:
   """The folder that holds the folders of the subjects."""
   usual, found = root.resolve().name, {root.resolve().name: root}
   if not _subjects(root):
-    found = {path.name: path for path in sorted(root.iterdir()) if _subjects(path)}
+    found = {path.name: path for path in walk.folders(root) if _subjects(path)}
     usual = USUAL
   if not found:
     holding = "the folders of the sequences, or one, with a numbered folder per subject"
@@ -61,25 +61,37 @@ def _subjects(folder: pathlib.Path) -> list[tuple[int, pathlib.Path]]:
   """Numbers and folders, in the order of the numbers."""
   return sorted(
     (int(path.name), path)
-    for path in folder.glob("*")
-    if path.name.isdecimal() and slice_numbers(path)
+    for path in walk.folders(folder)
+    if path.name.isdecimal() and slices_of(path)
   )
 
 
-def slice_numbers(folder: pathlib.Path) -> list[int]:
-  """The k of a folder's files rawdata<k>.mat, sorted."""
-  matches = (_SLICE.fullmatch(path.name) for path in folder.glob("rawdata*.mat"))
-  return sorted(int(match[1]) for match in matches if match)
+def slices_of(folder: pathlib.Path) -> dict[int, pathlib.Path]:
+  """The files rawdata<k>.mat of a folder by their k, sorted.
+
+  Raises:
+    UserError: two of one k, such as rawdata1.mat and rawdata01.mat.
+  """
+  slices: dict[int, pathlib.Path] = {}
+  for path in walk.files(folder, [".mat"], below=False):
+    match = _SLICE.fullmatch(path.name)
+    if match and (other := slices.setdefault(int(match[1]), path)) != path:
+      found = f"slice {match[1]}, which {other.name} is, too"
+      raise UserError(path, found, "one file per slice", "Remove one of them.")
+  return dict(sorted(slices.items()))
 
 
-def _scan(path: pathlib.Path, numbers: list[int], note: str = "") -> RawScan:
-  """The slices rawdata<k>.mat of a folder, or of the folder of one of them."""
+def _scan(
+  path: pathlib.Path, slices: dict[int, pathlib.Path], note: str = ""
+) -> RawScan:
+  """The slices rawdata<k>.mat of a folder, or one of them."""
   folder = path if path.is_dir() else path.parent
+  numbers = list(slices)
 
-  read_slice = lambda k: _read(folder / f"rawdata{numbers[k]}.mat", "rawdata")  # noqa: E731
+  read_slice = lambda k: _read(slices[numbers[k]], "rawdata")  # noqa: E731
   record = {"file": str(path), "phase_encode_axis": 1}
   details = {"file": str(folder), "file_slices": numbers, "note": note}
-  files = [folder / f"espirit{k}.mat" for k in numbers]
+  files = [walk.present(folder / f"espirit{k}.mat") for k in numbers]
   read_maps = lambda: (_read(file, "sensitivities") for file in files)  # noqa: E731
   maps = Sensitivities(files, read_maps, "Copy it from the official data")
   return RawScan(path, len(numbers), read_slice, record, details, sensitivities=maps)
@@ -106,7 +118,7 @@ def _read(path: pathlib.Path, name: str) -> np.ndarray:
 
 def recognise(path: pathlib.Path) -> bool:
   """Whether a folder holds files rawdata<k>.mat, or a file is MATLAB's."""
-  return by_ending(".mat")(path) or (path.is_dir() and bool(slice_numbers(path)))
+  return by_ending(".mat")(path) or (path.is_dir() and bool(slices_of(path)))
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
@@ -124,7 +136,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
     UserError: a damaged file, slices that were sampled differently, or several coils
       without sensitivities.
   """
-  numbers = slice_numbers(path)
+  slices = slices_of(path)
   if not path.is_dir():
     match = _SLICE.fullmatch(path.name)
     if match is None:
@@ -134,8 +146,8 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
         "rawdata<k>.mat, slice k as `rawdata` (readout, phase encode, coils)",
         "Save the slices like that, or in BART's order by kdmri_jax.io.cfl.write_cfl.",
       )
-    numbers = [int(match[1])]
-  scan = _scan(path, numbers)
+    slices = {int(match[1]): path}
+  scan = _scan(path, slices)
   if scan.has_gaps():
     return scan.measured(config)
   return _volume(config, scan, path.stem, path.stem)
@@ -143,7 +155,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
 
 def read_subjects(path: pathlib.Path, config: DataConfig) -> Scan:
   """Reads the slices of a folder, or the only subject of the folders in it."""
-  if slice_numbers(path):
+  if slices_of(path):
     return read(path, config)
   return only(path, volumes(config), config)
 

@@ -12,8 +12,11 @@ from kdmri_jax.data.folders import named_files, safe_name
 from kdmri_jax.data.measured import RawScan
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, holds, note_of
 from kdmri_jax.data.volume import Volume
+from kdmri_jax.io import h5
 from kdmri_jax.io.ismrmrd import scan as scans
 from kdmri_jax.physics import coils
+
+_ENDINGS = (*h5.ENDINGS, ".mrd")
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -35,7 +38,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       samples (undersampling, partial Fourier, partial echo), another trajectory, 3-D,
       several phases, repetitions or sets, or an unknown echo.
   """
-  for path, *names in named_files(config, [".h5", ".mrd"], "ISMRM raw data"):
+  for path, *names in named_files(config, _ENDINGS, "ISMRM raw data"):
     yield _volume(config, path, *names)
 
 

@@ -7,13 +7,14 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import choose, not_there, root_folder, subject_of, wanted
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.io.nifti import read_nifti
+from kdmri_jax.io import walk
+from kdmri_jax.io.nifti import ENDINGS, read_nifti
 
 NOTE = "IXI (brain-development.org), CC BY-SA 3.0."
 
 _NAME = re.compile(
   r"(?P<volume>(?P<subject>IXI\d+)-(?P<site>\w+)-\d+-(?P<contrast>[A-Z]+\d?)(-\d+)?)"
-  r"\.nii(\.gz)?"
+  r"(?i:\.nii(\.gz)?)"
 )
 
 
@@ -29,8 +30,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no such file, none of the contrast, or a damaged one.
   """
   root = root_folder(config)
-  found = [(path, _NAME.fullmatch(path.name)) for path in sorted(root.rglob("IXI*"))]
-  scans = [(path, name.groupdict()) for path, name in found if name and path.is_file()]
+  found = [(path, _NAME.fullmatch(path.name)) for path in walk.files(root, ENDINGS)]
+  scans = [(path, name.groupdict()) for path, name in found if name]
   if not scans:
     holding = "the unpacked files of IXI-PD.tar or another under their own names"
     raise not_there(root, "file named like IXI002-Guys-0828-PD.nii.gz in it", holding)

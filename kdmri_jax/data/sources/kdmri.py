@@ -11,7 +11,8 @@ from kdmri_jax.data.source import FILE, Source
 from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.h5 import h5_array, opened
+from kdmri_jax.io import walk
+from kdmri_jax.io.h5 import ENDINGS, h5_array, opened
 
 
 def volumes(config: DataConfig) -> Iterator[Volume]:
@@ -33,7 +34,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
 def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
   for base in (root / kind, root / "datasets" / kind):
-    if any((base / split).is_dir() for split in ("train", "validation")):
+    if any(walk.is_folder(base / split) for split in ("train", "validation")):
       return base
   where = f"{kind}/train" if kind else "train"
   found = f"no folder {where} {folders_in(root)}"
@@ -44,11 +45,11 @@ def _base(root: pathlib.Path, kind: str) -> pathlib.Path:
 
 def _files(folder: pathlib.Path, tag: str) -> list[pathlib.Path]:
   """The h5 files of one split, 2 before 10; none where the split has no folder."""
-  if not folder.is_dir():
+  if not walk.is_folder(folder):
     return []
-  files = list((folder / f"acc_{tag}").glob("[!.]*.h5"))
+  files = walk.files(folder / f"acc_{tag}", ENDINGS, below=False)
   if not files:
-    names = sorted(path.name for path in folder.glob("acc_*"))
+    names = [path.name for path in walk.folders(folder)]
     found = f"no h5 file there (beside it: {', '.join(names) or 'nothing'})"
     remedy = "Name an acceleration_tag that the data has, such as 4x."
     raise UserError(folder / f"acc_{tag}", found, "files N.h5", remedy)

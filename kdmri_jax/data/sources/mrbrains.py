@@ -8,7 +8,9 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.data import folders
 from kdmri_jax.data.source import Source, no_single_file
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.io.nifti import read_nifti
+from kdmri_jax.io import walk
+from kdmri_jax.io.nifti import ENDINGS, read_nifti
+from kdmri_jax.io.reading import split_name
 
 NOTE_13 = (
   "MRBrainS13 (Mendrik et al., Computational Intelligence and Neuroscience 2015; "
@@ -72,13 +74,13 @@ def _volumes(config, groups, usual, images_of, note) -> Iterator[Volume]:
 
 def _subjects(root: pathlib.Path, groups) -> list[tuple[str, pathlib.Path]]:
   """Group and numbered folder, in the groups or in the root where it has no group."""
-  found = {name: root / name for name in groups if (root / name).is_dir()}
+  found = {name: root / name for name in groups if walk.is_folder(root / name)}
   own = root.name if root.name in groups else root.resolve().name
   subjects = [
     (name, path)
     for name, group in (found or {own: root}).items()
-    for path in sorted(group.iterdir(), key=lambda path: (len(path.name), path.name))
-    if path.is_dir() and path.name.isdecimal()
+    for path in sorted(walk.folders(group), key=lambda path: len(path.name))
+    if path.name.isdecimal()
   ]
   if not subjects:
     what = f"numbered folder of a subject {folders.folders_in(root)}"
@@ -89,11 +91,8 @@ def _subjects(root: pathlib.Path, groups) -> list[tuple[str, pathlib.Path]]:
 
 def _niftis(folder: pathlib.Path) -> dict[str, pathlib.Path]:
   """The images of a folder by name, without segmentations and masks."""
-  paths = {
-    path.name.removesuffix(".gz").removesuffix(".nii"): path
-    for path in sorted(folder.glob("[!.]*"))
-    if path.name.endswith((".nii", ".nii.gz")) and path.is_file()
-  }
+  files = walk.files(folder, ENDINGS, below=False)
+  paths = {split_name(path)[0]: path for path in files}
   return {name: path for name, path in paths.items() if not _LABELS.search(name)}
 
 

@@ -1,24 +1,30 @@
 """Prepared volumes: one h5 file each, written once, read by every experiment."""
 
 import io
-import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 
 import h5py
 import numpy as np
 
+from kdmri_jax import json_text
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import digests, folders, stored
 from kdmri_jax.data.source import FILE, SUBJECT, Source
 from kdmri_jax.data.sources import arrays
 from kdmri_jax.data.volume import ARRAYS, Volume, is_scaled, untouched
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.h5 import NO_HEADER, h5_array, opened, read_header, write_header
+from kdmri_jax.io.h5 import (
+  ENDINGS,
+  NO_HEADER,
+  h5_array,
+  opened,
+  read_header,
+  write_header,
+)
 from kdmri_jax.physics.masks import coverage
-from kdmri_jax.saving import saving
+from kdmri_jax.saving import make_folder, new_folder, replacing
 
 _PEAK = "kspace_peak"  # to check a mask without reading all of k-space
 _MOST_PICTURES = 36
@@ -43,7 +49,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """
   root = folders.root_folder(config)
   holding = "volumes written by `kdmri prepare`"
-  paths = folders.files_of(root, [".h5"], holding, below=False)
+  paths = folders.files_of(root, ENDINGS, holding, below=False)
   paths = [path for path in paths if folders.wanted(config, path.stem)]
   stay = sum(map(_bytes, paths)) > config.memory_mb * 2**20
   if stay:
@@ -71,20 +77,11 @@ def write_folder(
   Raises:
     UserError: `out` is not empty, names collide, or the disk is full.
   """
-  out = out.expanduser().resolve()
-  if out.exists() and (not out.is_dir() or any(out.iterdir())):
-    found = "existing files there"
-    remedy = "Choose another folder; nothing was overwritten."
-    raise UserError(out, found, "a folder that does not exist yet or is empty", remedy)
-  partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
-  with saving(out):
-    try:
-      partial.mkdir(parents=True)
-      names = _write_all(items, partial, settings)
-      os.replace(partial, out)
-    finally:
-      shutil.rmtree(partial, ignore_errors=True)
-  return names
+  out = new_folder(out.expanduser())
+  make_folder(out.parent)
+  with replacing(out) as partial:
+    partial.mkdir()
+    return _write_all(items, partial, settings)
 
 
 def _write_all(items, folder, settings):
@@ -105,14 +102,14 @@ def _write_all(items, folder, settings):
   folders.refuse_equal_names(names, files)
   for k, name in enumerate(names):
     os.replace(folder / f"{k}.tmp", folder / f"{name}.h5")
-  text = json.dumps({"settings": settings, "volumes": listed}, indent=2)
+  text = json_text.dumps({"settings": settings, "volumes": listed}, indent=2)
   (folder / "prepared.json").write_text(text + "\n")
   (folder / "montage.png").write_bytes(_montage_png(names, pictures))
   return names
 
 
 def _h5_bytes(volume: Volume) -> memoryview:
-  buffer, known = io.BytesIO(), digests.add(volume).digests
+  buffer, known = io.BytesIO(), volume.with_digests().digests
   with h5py.File(buffer, "w") as file:
     for key, array in volume.arrays.items():
       file[key] = array
@@ -123,7 +120,7 @@ def _h5_bytes(volume: Volume) -> memoryview:
     file.attrs["maximum"] = float(np.abs(volume.target).max())
     file.attrs["subject"] = volume.subject
     file.attrs["split"] = volume.split or ""
-    file.attrs["record"] = json.dumps(volume.record)
+    file.attrs["record"] = json_text.dumps(volume.record)
     if volume.header != NO_HEADER:
       write_header(file.create_group("header"), volume.header)
   return buffer.getbuffer()
@@ -148,7 +145,7 @@ def _read(config, path, stay: bool):
     unit = SUBJECT if "subject" in file.attrs else FILE
     split = str(file.attrs.get("split", "")) or None
     kept = read_header(file.get("header"), path)
-    earlier = json.loads(file.attrs.get("record", "{}"))
+    earlier = json_text.loads(file.attrs.get("record", "{}"))
     if not isinstance(earlier, dict):
       raise ValueError("the attribute `record` is no JSON object")
   if split not in (None, *folders.SPLITS):

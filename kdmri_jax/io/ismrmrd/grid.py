@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.io.reading import refuse_huge
+from kdmri_jax.io.reading import refuse_huge, refuse_memory
 
 _REMEDY = "Undersampled data cannot be a target; exclude the file."
 
@@ -64,7 +64,10 @@ def grid(
   limits = encoding.encodingLimits.kspace_encoding_step_1
   first, count, phase_shift = _phase(path, limits, encoded.matrixSize.y, partial)
   samples = used.stop - used.start
-  refuse_huge(path, (count, samples), itemsize=8, compressed=True)
+  numbers = len(np.unique(heads["idx"]["slice"]))
+  slice_shape = (int(heads["active_channels"].max()), count, samples)
+  refuse_huge(path, (numbers, *slice_shape), 8, compressed=True, at_once=False)
+  refuse_memory(path, slice_shape, 8)
   share = recon.fieldOfView_mm.x / encoded.fieldOfView_mm.x
   columns = round(samples * min(share, 1))
   measured = np.stack([heads["idx"]["slice"], heads["idx"]["kspace_encode_step_1"]])

@@ -9,10 +9,12 @@ import h5py
 import numpy as np
 
 from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.io import h5, walk
 from kdmri_jax.io.cfl import read_cfl
 from kdmri_jax.io.h5 import h5_array, opened
 from kdmri_jax.io.mat import read_mat
 from kdmri_jax.io.numpy_files import read_npy
+from kdmri_jax.io.reading import refuse_missing
 from kdmri_jax.physics.masks import describe, files
 
 
@@ -132,17 +134,19 @@ def _names(paths) -> list[str]:
 
 
 def _stored(path, key) -> _Stored:
-  if path.suffix in (".cfl", ".hdr") or path.with_name(f"{path.name}.cfl").is_file():
+  suffix = path.suffix.lower()
+  if suffix in (".cfl", ".hdr") or walk.present(f"{path}.cfl").is_file():
     return _bart(path)
   expected = "a mask in a file .npy, .mat, .h5 or .cfl"
+  refuse_missing(path)
   if not path.is_file():
     raise UserError(path, "no such file", expected)
-  if path.suffix == ".npy":
+  if suffix == ".npy":
     values = np.squeeze(read_npy(path))
     return _Stored(values, "a NumPy file", centred=False)
-  if path.suffix == ".mat":
+  if suffix == ".mat":
     return _Stored(_matlab(path, key), "a MATLAB file", centred=False)
-  if path.suffix in (".h5", ".hdf5"):
+  if suffix in h5.ENDINGS:
     return _fastmri(path, key)
   raise UserError(path, f"the ending {path.suffix!r}", expected, "Convert it to one.")
 

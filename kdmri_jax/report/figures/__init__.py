@@ -4,7 +4,7 @@ from kdmri_jax.report.figures.audit import audit
 from kdmri_jax.report.figures.curves import differences, learning_curves
 from kdmri_jax.report.figures.images import attention_maps, comparison, mask, regions
 from kdmri_jax.report.figures.sampling import sampling
-from kdmri_jax.report.figures.style import colours, save
+from kdmri_jax.report.figures.style import colours, png, save
 
 __all__ = [
   "attention_maps",
@@ -14,6 +14,7 @@ __all__ = [
   "differences",
   "learning_curves",
   "mask",
+  "png",
   "regions",
   "sampling",
   "save",

@@ -49,7 +49,8 @@ def _draw_run(share, cosine, lines, colours, width):
 
 def _finish(share, cosine):
   share.set_yscale("log")
-  lowest = min(line.get_ydata().min() for line in share.lines)
+  shares = np.concatenate([line.get_ydata() for line in share.lines])
+  lowest = min(shares[np.isfinite(shares)], default=1.0)
   share.set_ylim(min(0.3 * lowest, 0.3 * NEGLIGIBLE), 2)
   share.axhline(NEGLIGIBLE, color=style.QUIET, lw=0.9, ls="--", zorder=0)
   cosine.set_ylim(-1.05, 1.05)

@@ -12,6 +12,8 @@ from matplotlib.image import AxesImage
 from kdmri_jax.report.figures import style
 
 _PANEL_INCHES = 2.1
+_TALLEST = 4
+_LEAST_DPI = 20  # text needs a size
 
 
 class Grid:
@@ -29,7 +31,8 @@ class Grid:
     right: space at the right.
     bottom: space below the last row.
     gap: space between the columns.
-    panel: approximate width of a panel in pixels.
+    panel: approximate width of a panel in pixels; that of images more than
+      `_TALLEST` times as high as wide is smaller.
   """
 
   def __init__(
@@ -45,7 +48,7 @@ class Grid:
     gap: float = 0.04,
     panel: int = 440,
   ):
-    zoom = max(1, round(panel / shape[1]))
+    zoom = max(1, round(panel / max(shape[1], shape[0] / _TALLEST)))
     self.columns = columns
     self.width = zoom * shape[1]
     self.heights = [
@@ -57,7 +60,7 @@ class Grid:
       self.left + columns * self.width + (columns - 1) * self.gap + self._pixels(right)
     )
     self.total_height = sum(self.heights) + sum(self.above) + self._pixels(bottom)
-    dpi = round(self.width / _PANEL_INCHES)
+    dpi = max(round(self.width / _PANEL_INCHES), _LEAST_DPI)
     size = (self.total_width + 0.01) / dpi, (self.total_height + 0.01) / dpi
     self.figure: Figure = style.new_figure(*size, dpi=dpi)
 

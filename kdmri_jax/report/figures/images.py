@@ -155,7 +155,7 @@ def _box_side(shape, panel):
   """About 0.3 of the image, so that its enlargement by a whole number fills a panel."""
   short = min(shape)
   sides = range(max(2, round(0.26 * short)), max(3, round(0.34 * short) + 1))
-  return min(sides, key=lambda side: panel - side * (panel // side))
+  return min(short, min(sides, key=lambda side: panel - side * (panel // side)))
 
 
 def _image_rows(grid, images, scores, colours):

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from kdmri_jax.saving import replacing
+from kdmri_jax.saving import make_folder, replacing
 
 INK = "#222222"
 QUIET = "#767676"
@@ -55,9 +55,7 @@ class _Shown(Figure):
   """A figure that notebooks show, whether or not pyplot has been imported there."""
 
   def _repr_png_(self) -> bytes:
-    stream = io.BytesIO()
-    self.savefig(stream, format="png")
-    return stream.getvalue()
+    return png(self)
 
 
 def new_figure(width: float, height: float, *, dpi: int = 200, **kwargs: Any) -> Figure:
@@ -101,16 +99,23 @@ def stage_axes(
   return figure, pairs
 
 
+def png(figure: Figure) -> bytes:
+  """A figure as a PNG file's content."""
+  stream = io.BytesIO()
+  figure.savefig(stream, format="png")
+  return stream.getvalue()
+
+
 def save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
   """Writes a PNG completely or not at all; returns its path.
 
   Raises:
     UserError: it cannot be written, or its folder cannot be made.
   """
-  path = pathlib.Path(path)
+  path, content = pathlib.Path(path), png(figure)
+  make_folder(path.parent)
   with replacing(path) as temporary:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(temporary, format="png")
+    temporary.write_bytes(content)
   return path
 
 
