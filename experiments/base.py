@@ -59,6 +59,18 @@ def short_schedule(config: ConfigDict, epochs: int) -> None:
     stage.decay_epochs = stage.get_oneway_ref("epochs") * 3 // 4
 
 
+def for_all_stages(config: ConfigDict, **settings) -> None:
+  """Sets the same settings in every stage, such as those of the optimiser.
+
+    base.for_all_stages(config, optimiser="muon", schedule="cosine", warmup=0.02)
+
+  Teacher, students and control then differ in what they learn from, not in how. Call it
+  after the last stage was added.
+  """
+  for stage in config.stages.values():
+    stage.update(settings)
+
+
 def student_friendly_teacher(
   config: ConfigDict, protocol: str, stage: str = "teacher"
 ) -> None:

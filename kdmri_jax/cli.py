@@ -96,6 +96,10 @@ def _flag_error(argv: list[str], error: Exception) -> UserError:
     if key in argument.partition("=")[0].split("."):
       found, expected = f"no setting {key!r} there", "a setting of the experiment"
       more = "docs/settings.md and kdmri_jax.config.reference() tell all settings."
+      flag, _, value = argument.partition("=")
+      group, _, name = flag.rpartition(".")
+      if group.endswith(".optimiser_settings"):  # names that the schema does not know
+        more = f"Write {group}=\"{{'{name}': {value}}}\"."
       return UserError(argument, found, expected, " ".join([*hints[:1], more]))
   file = next((a for a in reversed(argv) if a.startswith("--config=")), "command line")
   found = f"{type(error).__name__}: {text} ({_place(error)})"

@@ -15,7 +15,14 @@ from kdmri_jax.config.data import (
   TaskConfig,
 )
 from kdmri_jax.config.describe import is_free, reference
-from kdmri_jax.config.parse import complete, defaults, flat, parse, to_dict
+from kdmri_jax.config.parse import (
+  complete,
+  defaults,
+  flat,
+  parse,
+  to_dict,
+  with_defaults,
+)
 from kdmri_jax.config.schema import (
   ExperimentConfig,
   ModelConfig,
@@ -41,4 +48,5 @@ __all__ = [
   "parse",
   "reference",
   "to_dict",
+  "with_defaults",
 ]

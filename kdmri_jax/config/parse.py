@@ -69,6 +69,31 @@ def _complete(kind, config) -> None:
         _complete(key.group, part)
 
 
+def with_defaults(values: Any, kind: type = ExperimentConfig) -> Any:
+  """Plain settings, with the defaults of keys that they lack.
+
+  An earlier version, which did not have a key, did what its default does.
+
+  Args:
+    values: the settings, as `to_dict` returns them; anything else is returned as it is.
+    kind: the group of settings that they are.
+  """
+  if not isinstance(values, dict) or kind is ModelConfig:
+    return values
+  found = dict(values)
+  for name, key in keys(kind).items():
+    default, group = key.default, key.group
+    if name not in found and default is not dataclasses.MISSING:
+      is_group = dataclasses.is_dataclass(default)
+      found[name] = dataclasses.asdict(default) if is_group else default
+    inner = found.get(name)
+    if group and key.is_named and isinstance(inner, dict):
+      found[name] = {k: with_defaults(value, group) for k, value in inner.items()}
+    elif group:
+      found[name] = with_defaults(inner, group)
+  return found
+
+
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:
   """The plain, JSON-able form of a parsed config: tuples are lists, inf is "inf"."""
   values = _listed(dataclasses.asdict(config))

@@ -85,9 +85,23 @@ class StageConfig(Settings):
     branches: model whose blocks branch off after each cascade and are trained with it
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
     terms: name -> loss term.
-    learning_rate: Adam's learning rate at the start.
+    optimiser: "adam", as published; "adamw"; "muon" (hidden kernels by Muon, all other
+      weights by Adam); or the import path "package.module:name" of a function
+      (learning rate, **settings) -> optax.GradientTransformation.
+    optimiser_settings: its settings by name; missing ones have its defaults. "adam":
+      b1, b2, eps; "adamw": also weight_decay, of kernels; "muon": also momentum, and
+      rms, the size of a kernel's update as a share of the learning rate. As a flag
+      "{'b2': 0.95}".
+    learning_rate: the learning rate after the warm-up, before it decays.
+    schedule: "step", as published, multiplies the learning rate by `decay_factor` every
+      `decay_epochs` epochs; "cosine" lowers it steadily to 0 and does not use these.
     decay_factor: factor of the learning rate every `decay_epochs` epochs.
     decay_epochs: number of epochs between two of these; 0 keeps the rate constant.
+    warmup: share of all steps over which the learning rate first rises to its value.
+    clip: largest norm of a step's gradient, of all weights that are trained together; a
+      larger gradient is scaled down to it. 0 for no limit.
+    ema: decay of averaged weights, which are then validated and kept in place of the
+      last ones. After step t it is at most (1 + t) / (10 + t). 0 for none.
     epochs: number of epochs; 0 takes the experiment's `epochs`.
     select: validation quantity whose lowest value marks the best weights: "mse",
       "l1", "loss" or the name of a term.
@@ -101,9 +115,15 @@ class StageConfig(Settings):
   tasks: tuple[str, ...] = setting(())
   branches: str = setting("")
   terms: dict[str, TermConfig] = setting(dict)
+  optimiser: str = setting("adam")
+  optimiser_settings: dict[str, Any] = setting(dict)
   learning_rate: float = setting(1e-4, least=1e-12)
+  schedule: str = setting("step", choices=("step", "cosine"))
   decay_factor: float = setting(1.0, least=1e-12)
   decay_epochs: int = setting(0, least=0)
+  warmup: float = setting(0.0, least=0, most=1)
+  clip: float = setting(0.0, least=0)
+  ema: float = setting(0.0, least=0, most=1)
   epochs: int = setting(0, least=0)
   select: str = setting("mse")
 

@@ -9,6 +9,8 @@ from kdmri_jax.report.inputs import ReportInput
 
 _FEW_SUBJECTS = 10
 _FEW_SEEDS = 10
+_OPTIMISATION = ("optimiser", "optimiser_settings", "learning_rate", "schedule")
+_OPTIMISATION += ("decay_factor", "warmup", "clip", "ema")
 
 
 def cautions(
@@ -30,6 +32,7 @@ def cautions(
     *_selected(inputs),
     *_seeds(inputs, rows, pairs),
     *_unequal_training(inputs, pairs),
+    *_unequal_optimisation(inputs, pairs),
     *_chosen_best(inputs, pairs),
     *_absent_terms(audit),
     *_empty_slices(inputs),
@@ -144,6 +147,23 @@ def _unequal_training(inputs, pairs):
         f"{text}{roles.control}, trained alone for {alone}, does not match that either "
         f"(--config.stages.{roles.control}.epochs)."
       )
+
+
+def _unequal_optimisation(inputs, pairs):
+  """Another cause of a gain of distillation: a better optimiser."""
+  roles, stages = inputs.roles, inputs.config.get("stages", {})
+  trained = stages.keys() - inputs.given.keys()
+  for pair in pairs:
+    name, baseline = pair["a"], pair["b"]
+    if name not in roles.distilled or baseline not in (roles.student, roles.control):
+      continue
+    if {name, baseline} <= trained:
+      a, b = stages[name], stages[baseline]
+      if keys := [key for key in _OPTIMISATION if a.get(key) != b.get(key)]:
+        yield (
+          f"{name} was trained with another {' and '.join(keys)} than {baseline}: the "
+          "difference between them is not one of distillation alone."
+        )
 
 
 def _chosen_best(inputs, pairs):

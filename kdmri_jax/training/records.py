@@ -10,7 +10,7 @@ import numpy as np
 
 from kdmri_jax import __version__, json_text
 from kdmri_jax import config as config_lib
-from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.config import AugmentConfig, ExperimentConfig, StageConfig
 from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import refuse_special
@@ -107,6 +107,16 @@ def describe(
     "branches": settings["models"].get(stage.branches),
     "data": {key: data.get(key) for key in _DATA},
     "weights_of": {other: weights_of(other) for other in stage.sources},
+  }
+
+
+def completed(record: dict[str, Any]) -> dict[str, Any]:
+  """A record with the defaults of settings that its version did not have."""
+  stage, augment = record.get("stage"), record.get("augment")
+  return {
+    **record,
+    "stage": config_lib.with_defaults(stage, StageConfig),
+    "augment": config_lib.with_defaults(augment, AugmentConfig),
   }
 
 

@@ -103,10 +103,12 @@ class StageFolder:
   def record(self) -> dict[str, Any]:
     """The record of the training, see `records.describe`.
 
+    Settings that its version did not have have their defaults.
+
     Raises:
       UserError: there is none.
     """
-    return records.read(self.path / RECORD, _REMEDY)
+    return records.completed(records.read(self.path / RECORD, _REMEDY))
 
   def check(self, expected: dict[str, Any]) -> None:
     """Refuses a stage that was trained with another record.

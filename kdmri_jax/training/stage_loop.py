@@ -17,6 +17,7 @@ from kdmri_jax.training import step as step_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.interrupt import Interrupt
+from kdmri_jax.training.optimiser import make_optimiser, make_schedule
 from kdmri_jax.training.stage_networks import Teacher, init_auxiliary
 from kdmri_jax.training.validation import Validation
 from kdmri_jax.types import Slices, shape_of
@@ -55,7 +56,7 @@ class _Loop:
     self._validated = experiment.plans.slices(name, "validation")
     counts, devices = batches.counts(self._train), experiment.devices
     self._per_epoch = batches.steps_per_epoch(counts, self._config.batch_size)
-    optimiser = step_lib.make_optimiser(self._stage, self._per_epoch)
+    optimiser = make_optimiser(self._stage, self._per_epoch)
     fresh, directory = self._fresh(optimiser), experiment.workdir.stage(name)
     self._checkpoints = Checkpoints(directory / "checkpoints")
     stack.callback(self._checkpoints.close)
@@ -107,7 +108,7 @@ class _Loop:
     self._validation = Validation(
       self._experiment, parts, self._steps, self._teacher, self._acquisitions
     )
-    schedule = step_lib.make_schedule(self._stage, per_epoch)
+    schedule = make_schedule(self._stage, per_epoch)
     self._counted_until = time.monotonic()
     while not progress.finished:
       epoch, done = divmod(progress.step, per_epoch)
@@ -221,9 +222,8 @@ class _Loop:
     if best is not None and value >= best:
       return False
     # Copies: a step reuses the memory of the previous state.
-    snapshot.best, snapshot.branches = jax.device_get(
-      (snapshot.state.params, snapshot.state.auxiliary.get("branches"))
-    )
+    snapshot.best, auxiliary = jax.device_get(snapshot.state.validated)
+    snapshot.branches = auxiliary.get("branches")
     self._progress.best_value, self._progress.best_epoch = value, epoch + 1
     return True
 
@@ -243,7 +243,7 @@ class _Loop:
     """Shows TensorBoard one validation slice: input | reconstruction | target."""
     first = self._validated[0]
     slices = batches.take(first, np.array([len(first.target) // 2]))
-    params = jax.device_get(self._snapshot.state.params)
+    params, _ = jax.device_get(self._snapshot.state.validated)
     acquisition = self._experiment.dataset.acquisitions[shape_of(slices)]
     zero_filled, image, _ = self._predict(params, slices, acquisition)
     panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]

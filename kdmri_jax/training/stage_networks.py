@@ -179,6 +179,28 @@ def _init_branches(networks: Networks, params, batch: Batch, key):
   return {"branches": variables["params"]}
 
 
+def trained_shapes(
+  networks: Networks, slices: Slices, acquisition: Acquisition
+) -> tuple[Any, Any]:
+  """Shapes and types of the network's weights and of the auxiliary ones.
+
+  Args:
+    networks: the stage's networks; terms as from `fit_terms`.
+    slices: any slice, for the shapes.
+    acquisition: how it is measured.
+  """
+
+  def weights(key):
+    batch = complete(slices, acquisition)
+    params, *taught = (
+      model and model.init(key, batch.zero_filled, batch.measurement)["params"]
+      for model in (networks.model, *networks.teachers)
+    )
+    return params, init_auxiliary(networks, params, taught, slices, acquisition, key)
+
+  return jax.eval_shape(weights, jax.random.key(0))
+
+
 def fit_terms(
   networks: Networks, slices: Slices, acquisition: Acquisition, stage: str
 ) -> tuple[Term, ...]:

@@ -16,11 +16,11 @@ from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches, contract
-from kdmri_jax.training import batches, given
+from kdmri_jax.training import batches, given, optimiser
 from kdmri_jax.training.given import GivenOutputs
-from kdmri_jax.training.stage_networks import Networks, fit_terms
+from kdmri_jax.training.stage_networks import Networks, fit_terms, trained_shapes
 from kdmri_jax.training.terms import resolve
-from kdmri_jax.types import Slices, shape_of
+from kdmri_jax.types import Acquisition, Slices, shape_of
 
 
 class StagePlans:
@@ -74,6 +74,7 @@ class StagePlans:
         self.networks[name] = self._resolve(name, losses, networks)
         self._check_outputs(name)
         self.networks[name] = self._fit(name)
+        self._check_optimiser(name)
       terms = self.networks[name].terms
       related = [t.name for t in terms if t.weight and t.relates_images]
       if related and config.batch_size == 1:
@@ -179,11 +180,7 @@ class StagePlans:
         examples.setdefault(size, (split, used, slices))
     fitted = []
     for split, used, slices in examples.values():
-      one = batches.take(slices, np.array([0]))
-      (one,) = self.assign(split, [one], self._tasks(name)[:1])
-      if None in networks.teachers:
-        one = one._replace(given=one.target)
-      acquisition = self._dataset.acquisitions[shape_of(one)]
+      one, acquisition = self._one(name, split, slices)
       fitted.append(fit_terms(used, one, acquisition, name))
     if any(terms != fitted[0] for terms in fitted):
       found = "layers that are pooled to other sizes for other slices or patches"
@@ -191,6 +188,20 @@ class StagePlans:
       remedy = "Set --config.data.crop=(H,W) and --config.augment.patch=(0,0)."
       raise ArgumentError("terms", found, expected, remedy)
     return networks._replace(terms=fitted[0])
+
+  def _one(self, name: str, split: str, slices: Slices) -> tuple[Slices, Acquisition]:
+    """One slice of a part of a split, for its shapes, and how it is measured."""
+    one = batches.take(slices, np.array([0]))
+    (one,) = self.assign(split, [one], self._tasks(name)[:1])
+    if None in self.networks[name].teachers:
+      one = one._replace(given=one.target)
+    return one, self._dataset.acquisitions[shape_of(one)]
+
+  def _check_optimiser(self, name: str) -> None:
+    """Refuses an optimiser that does not take its settings or the stage's weights."""
+    networks = self.networks[name]
+    one = self._one(name, "train", self._dataset.train.parts[0])
+    optimiser.check(self._config.stages[name], lambda: trained_shapes(networks, *one))
 
 
 def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:

@@ -10,11 +10,11 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from kdmri_jax.config import StageConfig
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.training import objective, parallel
 from kdmri_jax.training.batches import take
+from kdmri_jax.training.optimiser import Averaged
 from kdmri_jax.training.stage_networks import (
   Networks,
   Teacher,
@@ -33,7 +33,7 @@ class TrainState(NamedTuple):
     params: the network's weights.
     auxiliary: weights dropped at the end: by the name of a term, the weights of
       its adapters and its method; "branches" for those of SFT.
-    optimiser: Adam's moments and step count, over both.
+    optimiser: the optimiser's state over both, with their averages if there are any.
     step: completed optimiser steps, int32.
   """
 
@@ -41,6 +41,16 @@ class TrainState(NamedTuple):
   auxiliary: Any
   optimiser: Any
   step: Any
+
+  @property
+  def validated(self) -> tuple[Any, Any]:
+    """The weights, and auxiliary weights, that are validated and kept.
+
+    They are the averaged ones of `optimiser.averaging`, or without it the last ones.
+    """
+    if isinstance(self.optimiser, Averaged):
+      return self.optimiser.average
+    return self.params, self.auxiliary
 
 
 class Steps(NamedTuple):
@@ -74,25 +84,6 @@ class Steps(NamedTuple):
   audit: Callable
 
 
-def make_optimiser(
-  stage: StageConfig, steps_per_epoch: int
-) -> optax.GradientTransformation:
-  """Adam, its learning rate multiplied by `decay_factor` every `decay_epochs`."""
-  return optax.adam(make_schedule(stage, steps_per_epoch))
-
-
-def make_schedule(stage: StageConfig, steps_per_epoch: int) -> optax.Schedule:
-  """The learning rate of a step, counted from 0."""
-  if not stage.decay_epochs:
-    return optax.constant_schedule(stage.learning_rate)
-  return optax.exponential_decay(
-    stage.learning_rate,
-    transition_steps=stage.decay_epochs * steps_per_epoch,
-    decay_rate=stage.decay_factor,
-    staircase=True,
-  )
-
-
 def init_state(
   params: Any, auxiliary: Any, optimiser: optax.GradientTransformation
 ) -> TrainState:
@@ -110,7 +101,7 @@ def make_steps(
 
   Args:
     networks: the stage's networks.
-    optimiser: from `make_optimiser`.
+    optimiser: from `optimiser.make_optimiser`.
     devices: one for `jax.jit`, several for `jax.pmap`; the numbers are the same.
   """
   several = len(devices) > 1
@@ -170,8 +161,7 @@ def make_steps(
     batch = complete(slices, acquisition)
     draws = draw(0, len(slices.target), over_devices)
     inputs = prepare(teacher, batch, slices.hints, draws)
-    trained = (state.params, state.auxiliary)
-    outputs, values = evaluate(trained, networks.terms, inputs, over_devices)
+    outputs, values = evaluate(state.validated, networks.terms, inputs, over_devices)
     image, target = outputs.image, batch.target
     errors = {"mse": pixel.mse(image, target), "l1": pixel.l1(image, target)}
     return errors, {**values, "loss": objective.total(networks.terms, values)}

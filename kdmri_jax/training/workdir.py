@@ -126,6 +126,8 @@ class WorkDir:
     )
     for path, value, is_free in claims:
       before = records.read(path, records.ANEW) if path.exists() else value
+      if value is settings:
+        before = config_lib.with_defaults(before)
       if different := records.in_words(before, value, is_free):
         found = f"another {path.stem}: {different}"
         remedy = "Choose another --workdir, or remove this one to start again."

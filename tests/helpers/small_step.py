@@ -7,13 +7,14 @@ import numpy as np
 from kdmri_jax import config as config_lib
 from kdmri_jax.experiments import base
 from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.training.optimiser import make_optimiser
 from kdmri_jax.training.stage_networks import (
   Networks,
   Teacher,
   fit_terms,
   init_auxiliary,
 )
-from kdmri_jax.training.step import init_state, make_optimiser, make_steps
+from kdmri_jax.training.step import init_state, make_steps
 from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Measurement, Slices
 

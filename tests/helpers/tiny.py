@@ -13,7 +13,8 @@ from kdmri_jax.inference import load, read_scan, reconstruct
 from kdmri_jax.training import records, seeds
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.step import init_state, make_optimiser
+from kdmri_jax.training.optimiser import make_optimiser
+from kdmri_jax.training.step import init_state
 
 
 def tiny_config(protocol="paper", **changes):

@@ -112,6 +112,16 @@ def test_a_network_of_ones_own(outside):
   assert "report:" in run(outside, " ".join([command, *SMALL]))
 
 
+def test_an_optimiser_of_ones_own(outside):
+  text = block("## An optimiser of your own", "python")
+  (outside / "my_optimiser.py").write_text(text)
+  command = block("```\nPYTHONPATH=. kdmri run --config=demo --workdir=runs/my_optim")
+  command = command.replace('"', "")
+  assert "report:" in run(outside, " ".join([command, *SMALL, "--stages=student"]))
+  config = json.loads((outside / "runs/my_optimiser/config.json").read_text())
+  assert config["stages"]["student"]["optimiser_settings"] == {"momentum": 0.95}
+
+
 def test_a_source_of_ones_own(outside):
   (outside / "scans").mkdir()
   rng = np.random.default_rng(0)

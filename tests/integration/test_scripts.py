@@ -310,6 +310,8 @@ def test_a_report_that_cannot_be_written_is_refused_before_training(tmp_path):
   [
     ("--config.epoch=3", "--config.epoch=3: found no setting 'epoch'"),
     ("--config.stages.kd.lr=3", "--config.stages.kd.lr=3: found no setting 'lr'"),
+    ("--config.stages.kd.optimiser_settings.b2=0.5",
+     "Write --config.stages.kd.optimiser_settings=\"{'b2': 0.5}\"."),
     ("--config=experiments/none.py", "experiments/none.py: found no such file"),
     ("--config=dmo", "--config: found no such experiment 'dmo'; expected"),
     ("--config=", "--config: found no such experiment ''; expected"),

@@ -17,6 +17,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.report import write_reports
 from kdmri_jax.training import batches, log, parallel, step
 from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.optimiser import make_optimiser
 from kdmri_jax.training.stage_networks import Teacher
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -256,7 +257,7 @@ def test_each_shape_is_compiled_once(tmp_path):
   experiment.devices = 1
   pipeline = Experiment(config_lib.parse(experiment), tmp_path / "run")
   plans, slices = pipeline.plans, pipeline.plans.slices("teacher", "train")
-  optimiser = step.make_optimiser(pipeline.config.stages["teacher"], 1)
+  optimiser = make_optimiser(pipeline.config.stages["teacher"], 1)
   steps = step.make_steps(plans.networks["teacher"], optimiser, pipeline.devices)
   state = step.init_state(pipeline.initial_params("teacher"), {}, optimiser)
   state = parallel.replicate(state, pipeline.devices)

@@ -19,7 +19,8 @@ from kdmri_jax.experiments import enhancement, published, sft, study, super_reso
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.report.write_reports import comparable_numbers
 
-STUDIES = ("ablation", "alpha", "best_kspace", "methods", "position", "recipes", "sft")
+STUDIES = ("ablation", "alpha", "best_kspace", "levers", "methods", "position")
+STUDIES += ("recipes", "sft")
 ENHANCEMENT = ("model_based", "task_based")
 
 
@@ -275,6 +276,7 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
+  "levers": "2d1a8088b59776bb",
   "methods": "ee14062ca605e102",
   "model_based": "d9c08384892c77a8",
   "position": "34e69d3c1d783f76",

@@ -141,6 +141,19 @@ def test_the_control_takes_the_place_of_the_warning(study):
   assert "student_long, trained alone for 200, does not match" in short
 
 
+def test_a_control_with_another_optimiser_is_told():
+  stages = {name: {"optimiser": "adam", "clip": 0.0} for name in NETWORKS}
+  config = {"stages": {**stages, "kd": {"optimiser": "muon", "clip": 1.0}}}
+  found = report.analyse(study_input(config=config))["cautions"]
+  told = [text for text in found if "not one of distillation alone" in text]
+  assert [text.partition(":")[0] for text in told] == [
+    f"kd was trained with another optimiser and clip than {baseline}"
+    for baseline in ("student_long", "student")
+  ]
+  given = study_input(config=config, given={"kd": "a file"})
+  assert "distillation alone" not in " ".join(report.analyse(given)["cautions"])
+
+
 def tiles(inputs):
   """The key numbers at the top of a report."""
   document = content.document(inputs, report.analyse(inputs), ())

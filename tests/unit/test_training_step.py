@@ -15,7 +15,7 @@ from kdmri_jax import interop
 from kdmri_jax.experiments import base
 from kdmri_jax.ops import convolution
 from kdmri_jax.training import batches, objective
-from kdmri_jax.training.step import make_schedule
+from kdmri_jax.training.optimiser import make_schedule
 from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Slices
 

@@ -1,0 +1,43 @@
+"""Which way of optimising closes the gap to the teacher, with and without the teacher.
+
+  kdmri run --config=levers:acdc_small --workdir=runs/levers \
+    --config.data.root=/path/to/ACDC --config.epochs=20
+
+Each factor of `LEVERS` changes a student that imitates the teacher (kd_NAME) and one
+that is trained alone for as many steps (alone_NAME); the report compares the two, and
+each student alone with student_long, which has no lever. The teacher is one for all: it
+has the levers of `best` and four times the epochs of `student`.
+"""
+
+from kdmri_jax.experiments import recipes, study
+
+COSINE = dict(schedule="cosine", warmup=0.02)
+LEVERS = {
+  "cosine": COSINE,
+  "clip": dict(COSINE, clip=1.0),  # and three times the learning rate
+  "adamw": dict(COSINE, optimiser="adamw"),
+  "ema": dict(ema=0.999),
+  "muon": dict(COSINE, optimiser="muon"),
+  "best": dict(COSINE, optimiser="muon", ema=0.999),
+}
+
+
+def get_config(setting="acdc_small"):
+  config = study.start(setting, "Levers")
+  recipes.train_teacher_longer(config)
+  config.stages.teacher.update(LEVERS["best"])
+  study.add_student(config, "plain")
+  pairs = [("kd_plain", "student_long")]
+  for name, levers in LEVERS.items():
+    taught, alone = f"kd_{name}", f"alone_{name}"
+    study.add_student(config, name)
+    config.stages[alone] = study.copy(config, "student", times=2)
+    config.pipeline = (*config.pipeline, alone)
+    config.evaluation.models = (*config.evaluation.models, alone)
+    for stage in (taught, alone):
+      config.stages[stage].update(levers)
+      if "clip" in levers:
+        config.stages[stage].learning_rate *= 3
+    pairs += [(taught, alone), (alone, "student_long")]
+  config.evaluation.pairs = tuple(pairs)
+  return study.finish(config)

@@ -1,0 +1,192 @@
+"""Whole trainings with other optimisers, schedules, clipping and averaged weights."""
+
+import json
+import os
+import signal
+import sys
+
+import jax
+import numpy as np
+import pytest
+from helpers.tiny import assert_same_end, final, make, tiny_config, train
+
+from kdmri_jax import config as config_lib
+from kdmri_jax.errors import Interrupted, UserError
+from kdmri_jax.experiments import base
+from kdmri_jax.training import log
+from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.stage_loop import _Loop
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+LEVERS = dict(
+  optimiser="muon",
+  optimiser_settings={"momentum": 0.9},
+  schedule="cosine",
+  warmup=0.2,
+  clip=0.05,
+  ema=0.99,
+)
+
+
+def stop_in_dispatch(patch, number):
+  """Sends this process a signal while a training step is dispatched, from 1."""
+  dispatch, count = _Loop._dispatch, 0
+
+  def counting(*arguments):
+    nonlocal count
+    count += 1
+    if count == number:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return dispatch(*arguments)
+
+  patch.setattr(_Loop, "_dispatch", counting)
+
+
+def history(workdir, stage):
+  lines = log.read(workdir / "seed_42" / stage / "metrics.jsonl")
+  for line in lines:
+    line.pop("seconds", None)
+  return lines
+
+
+def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
+  def experiment(name):
+    config = tiny_config(devices=1)
+    base.for_all_stages(config, **LEVERS)
+    return Experiment(config_lib.parse(config), tmp_path / name)
+
+  train(experiment("whole"), ["student"])
+  with monkeypatch.context() as patch:
+    stop_in_dispatch(patch, 7)
+    with pytest.raises(Interrupted):
+      train(experiment("parts"), ["student"])
+  stopped = experiment("parts")
+  assert stopped.progress("student").step == 7
+  train(stopped, ["student"])
+  ends = [final(tmp_path / name, "student") for name in ("whole", "parts")]
+  assert_same_end(*ends)
+  lines = [history(tmp_path / name, "student") for name in ("whole", "parts")]
+  assert lines[0] == lines[1]
+  rates = [line["learning_rate"] for line in lines[0]]
+  assert rates == pytest.approx([3e-3 * 0.8535534, 3e-3 * 0.0380602], rel=1e-4)
+  end = ends[0]
+  average = end.state.validated[0]
+  if end.progress.best_epoch == 2:
+    jax.tree.map(np.testing.assert_array_equal, end.best, average)
+  differences = jax.tree.map(
+    lambda a, b: np.abs(a - b).max(), average, end.state.params
+  )
+  assert max(jax.tree.leaves(differences)) > 1e-4
+
+
+@pytest.mark.slow
+def test_branches_adapters_and_starts_with_all_levers(tmp_path, monkeypatch):
+  """A student-friendly teacher, then a student from its blocks, with a regressor."""
+
+  def run(path, **changes):
+    config = tiny_config(**changes)
+    base.student_friendly_teacher(config, "paper")
+    terms = config.stages.teacher.terms
+    for name in ("branches_reconstruction", "branches_imitation"):
+      terms[name].guided = ("branch_1",)
+    config.stages.feature.terms.attention.update(loss="fitnets", variant="paper")
+    config.stages.feature.start_from = "teacher/branches"
+    config.audit_every = 3
+    base.for_all_stages(config, **LEVERS)
+    config.models.teacher.features = 6
+    pipeline = Experiment(config_lib.parse(config), path)
+    train(pipeline, ["teacher", "feature", "kd"])
+    found = [history(path, name) for name in ("teacher", "feature", "kd")]
+    return found, [pipeline.best(name) for name in ("teacher", "feature", "kd")]
+
+  expected, best = run(tmp_path / "a", devices=1, steps_per_dispatch=2)
+  for number in (2, 5):
+    with monkeypatch.context() as patch:
+      stop_in_dispatch(patch, number)
+      with pytest.raises(Interrupted):
+        run(tmp_path / "b", devices=1, steps_per_dispatch=2)
+  lines, again = run(tmp_path / "b", devices=1, steps_per_dispatch=2)
+  assert lines == expected
+  jax.tree.map(np.testing.assert_array_equal, again, best)
+  _, on_two = run(tmp_path / "c", devices=2, audit_every=0)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), on_two, best)
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+  """Its records lack the settings that this version added."""
+  pipeline = make(tmp_path)
+  train(pipeline, ["student"])
+  record = tmp_path / "seed_42" / "student" / "trained_with.json"
+  config = tmp_path / "config.json"
+  for path, stages_of in (
+    (record, lambda values: [values["stage"]]),
+    (config, lambda values: values["stages"].values()),
+  ):
+    values = json.loads(path.read_text())
+    del values["crc32"]
+    for stage in stages_of(values):
+      for key in (*LEVERS, "optimiser_settings"):
+        stage.pop(key, None)
+    path.write_text(json.dumps(values))
+  again = make(tmp_path)
+  train(again, ["student"])
+  jax.tree.map(
+    np.testing.assert_array_equal, again.best("student"), pipeline.best("student")
+  )
+  changed = tiny_config()
+  changed.stages.student.schedule = "cosine"
+  with pytest.raises(UserError, match="schedule: 'step' there, 'cosine' here"):
+    train(Experiment(config_lib.parse(changed), tmp_path), ["student"])
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+  (tmp_path / "own_optimiser.py").write_text(
+    "import optax\n"
+    "def signs(learning_rate, momentum=0.9):\n"
+    "  return optax.chain(\n"
+    "    optax.trace(momentum), optax.scale_by_sign(),\n"
+    "    optax.scale_by_learning_rate(learning_rate))\n"
+    "def named(learning_rate):\n"
+    "  return optax.partition({'a': optax.sgd(learning_rate)}, {'w': 'a'})\n"
+  )
+  monkeypatch.syspath_prepend(tmp_path)
+  yield
+  sys.modules.pop("own_optimiser", None)
+
+
+def test_an_optimiser_of_ones_own(own, tmp_path):
+  config = tiny_config()
+  config.epochs = 1
+  base.for_all_stages(
+    config, optimiser="own_optimiser:signs", optimiser_settings={"momentum": 0.0}
+  )
+  pipeline = Experiment(config_lib.parse(config), tmp_path / "run")
+  train(pipeline, ["student"])
+  start = pipeline.initial_params("student")
+  moved = jax.tree.map(
+    lambda a, b: np.abs(a - b) / 3e-3, pipeline.best("student"), start
+  )
+  for steps in jax.tree.leaves(moved):  # 5 steps by the learning rate, up or down
+    np.testing.assert_allclose(steps, np.round(steps), atol=1e-2)
+    assert set(np.unique(np.round(steps))) <= {0, 1, 2, 3, 4, 5}
+
+
+@pytest.mark.parametrize(
+  ("settings", "message"),
+  [
+    (dict(optimiser="own_optimiser:named"), r"optimiser: found .*which fails"),
+    (dict(optimiser="own_optimiser:none"), "optimiser: found .*AttributeError"),
+    (
+      dict(optimiser="muon", optimiser_settings={"momentun": 0.9}),
+      "optimiser_settings: found .*momentun",
+    ),
+  ],
+)
+def test_mistakes_are_told_before_training(own, tmp_path, settings, message):
+  config = tiny_config()
+  config.stages.kd.update(settings)
+  with pytest.raises(UserError, match=rf"config\.stages\.kd\.{message}"):
+    Experiment(config_lib.parse(config), tmp_path / "run")
+  assert not (tmp_path / "run").exists()
