@@ -67,10 +67,10 @@ def require_space(directory: str | os.PathLike, size: int) -> None:
 def printing() -> Iterator[None]:
   """Ends a command in order where its output can no longer be written.
 
-  A name that the terminal's encoding lacks is printed with escapes. Where the reader
-  of a pipe has gone (`kdmri evaluate ... | head -1`), the command ends at once, with
-  the status that shells expect.
-  Where there is no room for the output, it ends with an error of one paragraph.
+  A name that the terminal's encoding lacks is printed with escapes. Where the reader of
+  a pipe has gone (`kdmri evaluate ... | head -1`), the command ends at once, with the
+  status that shells expect. Where there is no room for the output, it ends with an
+  error of one paragraph.
   """
   for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):

@@ -9,7 +9,7 @@ NAMES = ("mean", *(f"quantile_{q}" for q in (25, 50, 75, 90, 99)))
 NAMES += (*(f"energy_above_1/{n}" for n in (32, 16, 8, 4, 2)), "row_extent")
 NAMES += ("column_extent", "log_level")
 _SMALLEST_SPREAD = 0.02  # of a trait, whose values are about 1
-_SHRINKAGE = 0.1  # of the correlations of traits, which few slices tell badly
+_SHRINKAGE = 0.1  # of the correlations of traits, which few slices determine badly
 _MOST_GROUPS = 10
 _MARGIN, _LEAST_LIMIT = 1.5, 2.0
 

@@ -8,6 +8,7 @@ refused, and the next file gets a new process.
 
 import atexit
 import contextlib
+import math
 import os
 import pathlib
 import resource
@@ -44,7 +45,7 @@ def check(path: str | os.PathLike) -> None:
     OSError: there is no such file.
   """
   found = os.stat(path)
-  state = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+  state = found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
   if state in _checked:
     return
   with _lock:
@@ -155,6 +156,7 @@ def _check(path, file) -> None:
   file.visititems(lambda *pair: parts.append(pair))
   for name, part in parts:
     _refuse_part(path, name, part)
+    _refuse_chunks(path, name, part)
   for name, part in [("/", file), *parts]:
     _read(path, name, part)
 
@@ -186,6 +188,26 @@ def _refuse_part(path, name, part) -> None:
         compressed=part.chunks is not None or not stored,  # or never written
         at_once=False,
       )
+
+
+def _refuse_chunks(path, name, part) -> None:
+  """Refuses chunks that are not in the file whole.
+
+  The HDF5 library would give what happens to be in memory instead of their values.
+  """
+  if not isinstance(part, h5py.Dataset) or not part.chunks:
+    return
+  end, filtered = os.path.getsize(path), part.id.get_create_plist().get_nfilters()
+  whole = math.prod(part.chunks) * part.id.get_type().get_size()
+
+  def check(chunk):
+    least = 1 if filtered else whole
+    start = chunk.byte_offset
+    if start is None or start <= 0 or chunk.size < least or start + chunk.size > end:
+      found = f"{name!r} with a chunk of {chunk.size} bytes at the byte {start}"
+      raise UserError(path, found, f"{least} bytes or more within the file", _REMEDY)
+
+  part.id.chunk_iter(check)
 
 
 def _refuse_elsewhere(path, found: str) -> None:
@@ -227,7 +249,6 @@ def _read_values(dataset) -> None:
     for start in range(0, len(dataset), _ROWS):
       dataset[start : start + _ROWS]
   elif dataset.chunks:
-    dataset.id.get_num_chunks()
     if dataset.size * dataset.dtype.itemsize <= HARMLESS:
       dataset[()]
   elif dataset.size:

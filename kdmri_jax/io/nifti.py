@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.errors import UserError
+from kdmri_jax.io import walk
 from kdmri_jax.io.reading import reading, refuse_huge
 from kdmri_jax.optional import require
 from kdmri_jax.saving import replacing
@@ -17,6 +18,7 @@ from kdmri_jax.saving import replacing
 # The axes of a file that hold rows, columns and slices of [S, H, W].
 SLICES_LAST = (1, 2, 0)
 ENDINGS = (".nii", ".nii.gz")
+_PAIR = (".hdr", ".img")
 _GZIP = b"\x1f\x8b"  # the first bytes of compressed data
 
 
@@ -43,7 +45,7 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
     UserError: nibabel is not installed, or the file is damaged or has other dimensions.
   """
   nibabel = require("nibabel", "data", path, "a NIfTI file")
-  path = path.with_suffix(".img") if is_pair(path) else path
+  path = _pair(path)[1] if is_pair(path) else path
   with reading(path), _opened(nibabel, path) as image:
     shape, packed = image.shape, _is_packed(path)
     refuse_huge(path, shape, image.get_data_dtype().itemsize, compressed=packed)
@@ -100,14 +102,16 @@ def write_nifti(
 
 def _content(nibabel, image, record, axes) -> bytes:
   original = str(record.get("file", ""))
-  if original.lower().endswith(ENDINGS):
+  if original.lower().endswith(ENDINGS) or is_pair(pathlib.Path(original)):
     array = image.transpose(axes)
     with _opened(nibabel, pathlib.Path(original)) as model:
       if math.prod(model.shape) == array.size:
         array = array.reshape(model.shape)  # add axes with one entry
       header = model.header.copy()
       header.set_data_dtype(np.float32)
-      return type(model)(array, model.affine, header).to_bytes()
+      kinds = (nibabel.Nifti1Image, nibabel.Nifti2Image)
+      kind = kinds[isinstance(model, nibabel.Nifti2Pair | nibabel.Nifti2Image)]
+      return kind(array, model.affine, header).to_bytes()
   result = nibabel.Nifti1Image(image.transpose(SLICES_LAST), None)
   if "zooms" in record:
     result.header.set_zooms(record["zooms"])
@@ -123,13 +127,19 @@ def is_pair(path: pathlib.Path) -> bool:
   Raises:
     UserError: the header cannot be read.
   """
-  if path.suffix not in (".hdr", ".img") or not path.is_file():
+  if path.suffix.lower() not in _PAIR:
     return False
-  header, image = path.with_suffix(".hdr"), path.with_suffix(".img")
+  header, image = _pair(path)
   if not (header.is_file() and image.is_file()):
     return False
   with reading(header), header.open("rb") as file:
-    return file.read(348)[344:] == b"ni1\0"
+    content = file.read(348)
+  return content[344:] == b"ni1\0" or content[4:8] == b"ni2\0"
+
+
+def _pair(path: pathlib.Path) -> list[pathlib.Path]:
+  """Header and image of a pair, from either of them."""
+  return [walk.present(path.with_suffix(ending)) for ending in _PAIR]
 
 
 @contextlib.contextmanager

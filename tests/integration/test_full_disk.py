@@ -20,7 +20,7 @@ from kdmri_jax.training import batches, log
 
 pytestmark = [pytest.mark.usefixtures("quick_compilation"), pytest.mark.slow]
 
-FULL = "found no space left on the disk; expected a folder that can be written.*free sp"
+FULL = "found no space left on the disk; expected a folder that can be written. Free sp"
 
 
 class Disk:

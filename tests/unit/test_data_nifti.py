@@ -240,11 +240,20 @@ def test_nibabel_may_be_absent(tmp_path, monkeypatch):
     read("nifti", tmp_path)
 
 
-@pytest.mark.parametrize("ending", [".hdr", ".img"])
-def test_a_pair_of_header_and_image_is_nifti(tmp_path, ending):
+@pytest.mark.parametrize("pair", [nibabel.Nifti1Pair, nibabel.Nifti2Pair])
+@pytest.mark.parametrize("ending", [".hdr", ".img", ".HDR", ".IMG"])
+def test_a_pair_of_header_and_image_is_nifti(tmp_path, pair, ending):
   array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
-  nibabel.save(nibabel.Nifti1Pair(array, np.eye(4)), tmp_path / "a.img")
+  affine = np.array([[0, -2, 0, 9], [3, 0, 0, -8], [0, 0, 4, 7], [0, 0, 0, 1.0]])
+  nibabel.save(pair(array, affine), tmp_path / "a.img")
+  if ending.isupper():
+    for name in ("a.hdr", "a.img"):
+      (tmp_path / name).rename(tmp_path / f"a{name[1:].upper()}")
   path = tmp_path / f"a{ending}"
   assert read_scan.source_of(path) == "nifti"
   scan = read_scan.read(path, DataConfig(source="phantom"))
   np.testing.assert_array_equal(scan.target, np.moveaxis(array, 2, 0))
+  write_nifti(tmp_path / "out.nii", 2 * np.float32(scan.target), scan.record)
+  out = nibabel.load(tmp_path / "out.nii")
+  np.testing.assert_array_equal(out.affine, affine)
+  np.testing.assert_array_equal(out.get_fdata(), 2 * array)

@@ -197,7 +197,11 @@ def test_h5_with_links_inside(tmp_path):
   [
     slow(lambda at: (struct.pack("<QQ", 1, 60), bytes(16)), "reads without end"),
     (lambda at: (struct.pack("<IQ", 60, at), struct.pack("<IQ", 2**31, at)), "memory"),
-    (lambda at: (struct.pack("<II", 148, 0), bytes(8)), "ends a process .* status -11"),
+    (
+      lambda at: (struct.pack("<II", 148, 0), struct.pack("<II", 3, 0)),
+      "ends a process .* status -11",
+    ),
+    (lambda at: (struct.pack("<II", 148, 0), bytes(8)), "a chunk of 0 bytes"),
   ],
 )
 def test_h5_that_its_library_does_not_survive(tmp_path, change, found):
@@ -216,6 +220,29 @@ def test_h5_that_its_library_does_not_survive(tmp_path, change, found):
   refused(h5.read_images, path, found)
   path.write_bytes(content)  # the next file is checked by a new process
   np.testing.assert_array_equal(h5.read_images(path)[0], np.ones((4, 6, 6)))
+
+
+@pytest.mark.parametrize("address", [0, 1 << 40])
+def test_h5_with_a_chunk_that_is_not_in_the_file(tmp_path, address):
+  def make(file):
+    file.create_dataset("target", data=IMAGES, chunks=(2, 8, 8))
+    file.create_dataset("packed", data=IMAGES, chunks=(2, 8, 8), compression="gzip")
+    file.create_dataset("never written", (4, 8, 8), "f4", chunks=(2, 8, 8))
+    file.create_dataset("text", (2,), h5py.string_dtype(), chunks=(1,))
+    file["text"][:] = ["abc", "def"]
+    infos = {name: file[name].id.get_chunk_info(1) for name in names}
+    return {name: (info.byte_offset, info.size) for name, info in infos.items()}
+
+  path, names = tmp_path / "a.h5", ("target", "packed", "text")
+  with h5py.File(path, "w") as file:
+    chunks = make(file)
+  content = path.read_bytes()
+  for name, (start, size) in chunks.items():
+    path.write_bytes(content)
+    np.testing.assert_array_equal(h5.read_images(path)[0], IMAGES)
+    at = content.index(struct.pack("<Q", start))
+    path.write_bytes(content[:at] + struct.pack("<Q", address) + content[at + 8 :])
+    refused(h5.read_images, path, f"{name!r} with a chunk of {size} bytes at the byte")
 
 
 def test_h5_is_checked_once_while_it_stays_the_same(tmp_path):

@@ -23,8 +23,8 @@ NOTE = (
   "and only their magnitude is used: k-space is simulated from them."
 )
 _STRANGE = (
-  "Left out as no DICOM by content: {} of the files whose names have no ending. A "
-  "damaged image may be among them."
+  "The content of {} of the files without an ending is not DICOM, and they were left "
+  "out. A damaged image may be among them."
 )
 _OFF_THE_LINE = 0.01  # of the distance of slices
 _UNEVEN = 0.05  # of the usual distance
