@@ -50,6 +50,7 @@ def history(workdir, stage):
   return lines
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
   def experiment(name):
     config = tiny_config(devices=1)
