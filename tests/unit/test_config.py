@@ -60,7 +60,7 @@ def test_every_study_parses_in_every_setting(question, setting):
   assert parsed.stages["student_long"].epochs == 24
   for name in parsed.evaluation.distilled:
     stages = [parsed.stages[name]]
-    if stages[0].start_from:
+    if stages[0].start_from in parsed.stages:
       stages.append(parsed.stages[stages[0].start_from])
     assert sum(stage.epochs for stage in stages) == 24
 
