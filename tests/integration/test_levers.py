@@ -253,9 +253,7 @@ def test_mistakes_are_told_before_training(own, tmp_path, settings, message):
       r"no cascade_1/conv_2/bias there|cascade_1/conv_2/bias of shape \(1,\)",
     ),
     (
-      lambda c: c.models.update(
-        teacher=dict(network="vdsr", convolutions=4, features=4)
-      ),
+      lambda c: setattr(c.models, "teacher", dict(network="vdsr", convolutions=4)),
       r"'teacher', a VDSR; expected a stage with a DCCNN",
     ),
   ],
