@@ -66,11 +66,12 @@ class Comparison:
     return f"{_VERDICTS[self.verdict]}: {text}.{self._equivalent()}"
 
   def _equivalent(self) -> str:
-    if self.equivalence is None or self.equivalence.p is None:
+    if self.equivalence is None or self.equivalence.ci90 is None:
       return ""
     said = "shown" if self.equivalence.shown else "not shown"
-    margin, p = self.equivalence.margin, self.equivalence.p
-    return f" Equivalence within ±{margin:g} is {said} (TOST p = {p:.3g})."
+    margin, p, (low, high) = self.equivalence
+    interval = f"90% t interval [{low:+.4g}, {high:+.4g}]"
+    return f" Equivalence within ±{margin:g} is {said} ({interval}, TOST p = {p:.3g})."
 
 
 _VERDICTS = {
