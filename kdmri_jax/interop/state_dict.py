@@ -16,8 +16,9 @@ from kdmri_jax.models import contract
 # (pattern, replacement) for re.sub; the replacement may be a function of the match.
 Rules = Sequence[tuple[str, Any]]
 
-# What DataParallel, torch.compile and trainers put before all names.
 _LEVELS = 3  # of dicts in a checkpoint, at most, down to its state dict
+
+# What DataParallel, torch.compile and trainers put before all names.
 _WRAPPER = re.compile(r"((module|_orig_mod|model|net|network)\.)*")
 
 _COMMON: Rules = ((r"/(kernel|scale)$", ".weight"), ("/", "."))
