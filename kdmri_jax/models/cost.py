@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
@@ -36,7 +37,7 @@ def _count(jaxpr: Jaxpr) -> int:
 
 
 def _of_equation(equation: JaxprEqn) -> int:
-  shapes = [value.aval.shape for value in (*equation.invars, *equation.outvars)]
+  shapes = [np.shape(value.aval) for value in (*equation.invars, *equation.outvars)]
   if equation.primitive.name == "conv_general_dilated":
     _, kernel, result = shapes
     outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
