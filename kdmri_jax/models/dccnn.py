@@ -42,6 +42,8 @@ class DCCNN(nn.Module):
     padding: pixels of zeros about the image before each CNN, cropped after it; 5 in
       the published code of SFT-KD-Recon.
     precision: of the convolutions, see `cnn.PRECISIONS`.
+    shared: whether all cascades have the same weights; more cascades then add time but
+      no parameters.
   """
 
   cascades: int = 5
@@ -53,6 +55,7 @@ class DCCNN(nn.Module):
   consistency: str = "auto"
   padding: int = 0
   precision: str = "float32"
+  shared: bool = False
 
   VARIANTS: ClassVar[tuple[str, ...]] = ("paper", "reference")
 
@@ -64,6 +67,16 @@ class DCCNN(nn.Module):
     check_choice("variant", self.variant, self.VARIANTS)
     check_choice("precision", self.precision, PRECISIONS)
     super().__post_init__()
+
+  @nn.nowrap
+  def weights_of(self, cascade: int) -> str:
+    """The name of a cascade's weights among the parameters."""
+    return "cascade" if self.shared else f"cascade_{cascade}"
+
+  @nn.nowrap
+  def feature_name(self, name: str, call: int) -> str:
+    """The name of a feature of a module's call: each call is a cascade of its own."""
+    return name.replace("cascade/", f"cascade_{call}/")
 
   @nn.compact
   def __call__(
@@ -92,10 +105,11 @@ class DCCNN(nn.Module):
     settings = self.convolutions, self.features, self.channels, self.precision
     p = self.padding
     inside = slice(p, -p or None)
-    for c in range(first, self.cascades + 1):
-      cnn = CNN(*settings, name=f"cascade_{c}")
+    names = {c: self.weights_of(c) for c in range(first, self.cascades + 1)}
+    cnns = {name: CNN(*settings, name=name) for name in dict.fromkeys(names.values())}
+    for c, name in names.items():
       padded = jnp.pad(image, ((0, 0), (p, p), (p, p), (0, 0)))
-      change = cnn(padded, replaces_mean)[:, inside, inside]
+      change = cnns[name](padded, replaces_mean)[:, inside, inside]
       image = make_consistent(image + change if self.variant == "paper" else change)
       self.sow("intermediates", f"consistency_{c}", image)
     return Outputs(image)
