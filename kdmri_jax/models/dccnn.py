@@ -18,7 +18,7 @@ from kdmri_jax.models.arguments import (
 )
 from kdmri_jax.models.cnn import CNN, PRECISIONS
 from kdmri_jax.physics import consistency
-from kdmri_jax.types import Array, Measurement, Outputs
+from kdmri_jax.types import Array, CoilMeasurement, Measurement, Outputs
 
 
 class DCCNN(nn.Module):
@@ -36,7 +36,9 @@ class DCCNN(nn.Module):
       "reference" does not, as the published code.
     lam: weight of the measured k-space in the data consistency; inf replaces the
       network's k-space.
-    consistency: "auto" or a form of `physics.consistency`; all give the same image.
+    consistency: "auto" or a form of `physics.consistency`; all forms for one coil give
+      the same image. Several coils have two, "proximal" (which "auto" chooses) and
+      "gradient", and need two channels.
     padding: pixels of zeros about the image before each CNN, cropped after it; 5 in
       the published code of SFT-KD-Recon.
     precision: of the convolutions, see `cnn.PRECISIONS`.
@@ -77,12 +79,15 @@ class DCCNN(nn.Module):
     return name.replace("cascade/", f"cascade_{call}/")
 
   @nn.compact
-  def __call__(self, image: Array, measurement: Measurement, first: int = 1) -> Outputs:
+  def __call__(
+    self, image: Array, measurement: Measurement | CoilMeasurement, first: int = 1
+  ) -> Outputs:
     """Reconstructs.
 
     Args:
       image: zero-filled image, float32 [B, H, W, C].
-      measurement: k-space [B, H, W] and mask [H, W] or [B, H, W].
+      measurement: k-space [B, H, W] and mask [H, W] or [B, H, W], or the measurement of
+        several coils.
       first: the first cascade to run; the image is then the output of the one before.
 
     Returns:
@@ -95,7 +100,8 @@ class DCCNN(nn.Module):
     make_consistent = consistency.make(
       measurement, channels=self.channels, lam=self.lam, form=self.consistency
     )
-    replaces_mean = math.isinf(self.lam) and jnp.all(measurement.mask[..., 0, 0] != 0)
+    replaces_mean = math.isinf(self.lam) and isinstance(measurement, Measurement)
+    replaces_mean = replaces_mean and jnp.all(measurement.mask[..., 0, 0] != 0)
     settings = self.convolutions, self.features, self.channels, self.precision
     p = self.padding
     inside = slice(p, -p or None)
