@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from kdmri_jax.protocols import PROTOCOLS
-from kdmri_jax.report import gradient_audit, paired, signal, speed, wording
+from kdmri_jax.report import gradient_audit, paired, signal, sizes, speed, wording
 from kdmri_jax.report.cautions import cautions
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import (
@@ -13,6 +13,7 @@ from kdmri_jax.report.parts import (
   PAIRED,
   RESULTS,
   SIGNAL,
+  SIZES,
   TIME,
   TRAINED,
 )
@@ -21,7 +22,7 @@ from kdmri_jax.report.rows import compared, count, main, ranked, summary_rows
 # Copied to report.json as they are.
 _FROM_INPUT = ("title", "dataset", "evaluated_on", "mask", "seed", "seeds", "seconds")
 _FROM_INPUT += ("environment", "config")
-_FROM_ROLES = ("protocol", "control", "published_source", "bootstrap")
+_FROM_ROLES = ("protocol", "control", "published_source", "bootstrap", "margin")
 
 
 def analyse(inputs: ReportInput) -> dict[str, Any]:
@@ -40,8 +41,9 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     reference of its gain, the control or without one the student, or None; best: of the
     networks smaller than the teacher the best one in the first metric, or None; audit:
     see `gradient_audit.summarise`; snr: see `signal.summary`; timing: see
-    `speed.summary`; control; published_source; seconds; kept_epochs (stage -> a list,
-    the epoch for each seed); bootstrap, seed, seeds, config, environment.
+    `speed.summary`; sizes: see `sizes.summary`; control; margin; published_source;
+    seconds; kept_epochs (stage -> a list, the epoch for each seed); bootstrap, seed,
+    seeds, config, environment.
   """
   roles, metrics, make = inputs.roles, inputs.tables.metrics, inputs.parts.make
   rows = make(RESULTS, "the table of results", _rows, inputs, otherwise=[])
@@ -52,6 +54,10 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
   audit = make(
     AUDIT, "the audit", gradient_audit.summarise, inputs.audits, otherwise=[]
   )
+  timing = make(
+    *(TIME, "the table", speed.summary, inputs.timing, roles.teacher), otherwise=[]
+  )
+  known = rows, inputs.multiplications, timing, metrics
   networks = [*(row["model"] for row in rows), *inputs.histories]
   return {
     **{name: getattr(inputs, name) for name in _FROM_INPUT},
@@ -76,9 +82,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     ),
     "audit": audit,
     "snr": make(SIGNAL, "the table", signal.summary, inputs.snr, otherwise=None),
-    "timing": make(
-      *(TIME, "the table", speed.summary, inputs.timing, roles.teacher), otherwise=[]
-    ),
+    "timing": timing,
+    "sizes": make(SIZES, "the table", sizes.summary, *known, otherwise=[]),
   }
 
 
@@ -121,6 +126,7 @@ def _compare(inputs, rows, section, wanted, metrics):
 
 def _pair(inputs, a, b, name, teacher):
   roles, metric = inputs.roles, inputs.tables.metrics[name]
+  tested = name == "psnr" and roles.teacher in (a, b) and roles.margin
   pair = paired.paired(
     inputs.tables.records,
     a,
@@ -132,8 +138,12 @@ def _pair(inputs, a, b, name, teacher):
     teacher=teacher,
     group=inputs.unit,
     higher_is_better=metric.higher_is_better,
+    margin=tested or None,
   )
-  return {**pair, "sentence": wording.sentence(pair, metric)}
+  sentence = " ".join(
+    filter(None, (wording.sentence(pair, metric), wording.equivalence(pair, metric)))
+  )
+  return {**pair, "sentence": sentence}
 
 
 def _answer(inputs, rows, pairs, order):
