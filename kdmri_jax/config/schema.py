@@ -146,9 +146,9 @@ class EvaluationConfig(Settings):
   Attributes:
     protocol: definition of the metrics that the report's tables show; those of all
       protocols are stored.
-    metrics: names in `kdmri_jax.metrics.METRICS`, or import paths of a `Metric`,
-      "package.module:name". The first one ranks the networks, the report's first table
-      shows the first two.
+    metrics: names in `kdmri_jax.metrics.METRICS` and `OPTIONAL` ("vif"), or import
+      paths of a `Metric`, "package.module:name". The first one ranks the networks, the
+      report's first table shows the first two.
     models: stages to reconstruct with, in the order of the table.
     teacher: the stage that bounds the gap from above.
     teachers: task -> this stage, where it differs between tasks.
