@@ -88,16 +88,16 @@ class StagePlans:
     """A stage's networks; its terms are not yet fitted to the layers."""
     config, stage = self._config, self._config.stages[name]
     model, teachers = self.models[name], stage.all_teachers
+    by_task = [stage.taught_by(task) for task in config.all_tasks]
+    other = next(filter(None, by_task), ())  # of tasks that the stage does not have
+    taught_by = tuple(tuple(map(teachers.index, each or other)) for each in by_task)
     teaching = self.models | dict.fromkeys(self._outputs)
     blocks = branches.build(networks[stage.branches], model) if stage.branches else None
     return Networks(
       model=model,
       terms=resolve(stage, losses),
       teachers=tuple(teaching[teacher] for teacher in teachers),
-      taught_by=tuple(
-        teachers.index(stage.teachers[task]) if task in stage.teachers else 0
-        for task in config.all_tasks
-      ),
+      taught_by=taught_by if teachers else (),
       branches=blocks,
       fresh=tuple(
         self._noisy and task.noise.fresh for task in config.all_tasks.values()
@@ -110,17 +110,21 @@ class StagePlans:
     whole, numbers = getattr(self._dataset, split), self._tasks(name)
     parts = self.assign(split, whole.parts, numbers)
     stage, known = self._config.stages[name], list(self._config.all_tasks)
-    teachers = [stage.teachers.get(known[n], stage.teacher) for n in numbers]
-    if not self._outputs.keys() & teachers:
+    outputs = [
+      [self._outputs[t] for t in stage.taught_by(known[n]) if t in self._outputs]
+      for n in numbers
+    ]
+    if not any(outputs):
       return parts
 
-    def images(part: int, teacher: str) -> np.ndarray:
-      if teacher in self._outputs:
-        return self._outputs[teacher].of_part(whole, part)
-      return np.zeros(whole.parts[part].target.shape, np.float32)
+    def images(part: int, given: Sequence[GivenOutputs]) -> np.ndarray:
+      """Their mean, which then stands for each of them."""
+      if not given:
+        return np.zeros(whole.parts[part].target.shape, np.float32)
+      return np.mean([each.of_part(whole, part) for each in given], axis=0)
 
     return tuple(
-      slices._replace(given=np.concatenate([images(k, each) for each in teachers]))
+      slices._replace(given=np.concatenate([images(k, each) for each in outputs]))
       for k, slices in enumerate(parts)
     )
 
