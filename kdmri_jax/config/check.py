@@ -83,7 +83,9 @@ def _check_teachers(config: ExperimentConfig, stage: StageConfig, done, where: s
     for first, second in itertools.combinations(dict.fromkeys(teachers), 2):
       if config.stages[first] == config.stages[second]:
         found = f"{first} and {second}, of equal settings, so of equal weights"
-        remedy = "Give one of them a model of another name: it starts from other weights."
+        remedy = (
+          "Give one of them a model of another name: it starts from other weights."
+        )
         raise UserError(f"{where}.{key}", found, "teachers that differ", remedy)
   if not stage.teachers:
     return

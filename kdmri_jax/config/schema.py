@@ -82,6 +82,9 @@ class StageConfig(Settings):
       of their images teaches; "" for none.
     teachers: task -> earlier stage that teaches the samples of that task, or several,
       in place of one `teacher` for all; {} for none.
+    swap: share of the steps in which cascades of the teacher stand in for the network's
+      own at random, with a probability that falls from 1 to 0, but never for all of
+      them; 0 for none. For DC-CNNs of equally many cascades.
     tasks: tasks to train and validate on; () for all.
     branches: model whose blocks branch off after each cascade and are trained with it
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
@@ -113,6 +116,7 @@ class StageConfig(Settings):
   start_from: str = setting("")
   teacher: str = setting("")
   teachers: dict[str, str] = setting(dict)
+  swap: float = setting(0.0, least=0, most=1)
   tasks: tuple[str, ...] = setting(())
   branches: str = setting("")
   terms: dict[str, TermConfig] = setting(dict)

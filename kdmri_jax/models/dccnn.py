@@ -64,13 +64,20 @@ class DCCNN(nn.Module):
     super().__post_init__()
 
   @nn.compact
-  def __call__(self, image: Array, measurement: Measurement, first: int = 1) -> Outputs:
+  def __call__(
+    self,
+    image: Array,
+    measurement: Measurement,
+    first: int = 1,
+    last: int | None = None,
+  ) -> Outputs:
     """Reconstructs.
 
     Args:
       image: zero-filled image, float32 [B, H, W, C].
       measurement: k-space [B, H, W] and mask [H, W] or [B, H, W].
       first: the first cascade to run; the image is then the output of the one before.
+      last: the last cascade to run; None for all that follow.
 
     Returns:
       The reconstruction, float32 [B, H, W, C].
@@ -86,7 +93,7 @@ class DCCNN(nn.Module):
     settings = self.convolutions, self.features, self.channels, self.precision
     p = self.padding
     inside = slice(p, -p or None)
-    for c in range(first, self.cascades + 1):
+    for c in range(first, (last or self.cascades) + 1):
       cnn = CNN(*settings, name=f"cascade_{c}")
       padded = jnp.pad(image, ((0, 0), (p, p), (p, p), (0, 0)))
       change = cnn(padded, replaces_mean)[:, inside, inside]

@@ -130,7 +130,9 @@ def require_mean(term: Term, teacher: Features) -> None:
   """
   if not reads_images(term, teacher) and not term.compare.method.unordered:
     found = f"{', '.join(term.hint)} of several teachers, whose channels do not match"
-    expected = "images, such as 'image', or attention_transfer, of which there is a mean"
+    expected = (
+      "images, such as 'image', or attention_transfer, of which there is a mean"
+    )
     remedy = "Remove the term, or name one teacher."
     raise ArgumentError(f"{term.name}.hint", found, expected, remedy)
 

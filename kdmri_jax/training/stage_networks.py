@@ -12,6 +12,7 @@ from flax import linen as nn
 from kdmri_jax.config import AugmentConfig
 from kdmri_jax.errors import ArgumentError, arguments_of
 from kdmri_jax.models import features as feature_lib
+from kdmri_jax.models import swapping
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
 from kdmri_jax.training.terms import Term
@@ -41,6 +42,8 @@ class Networks(NamedTuple):
     taught_by: for each task the indices of its teachers, of several the mean teaches;
       () for one task, which all teach.
     branches: `models.branches.Branches` for SFT-KD-Recon, or None.
+    swap_steps: steps in which cascades of the teacher stand in for the network's own;
+      0 for none.
     seed: seed of the random draws of a step.
     fresh: whether a training step draws new noise, per task; () without noise.
     augment: how a training step varies its slices, or None.
@@ -51,6 +54,7 @@ class Networks(NamedTuple):
   teachers: tuple[nn.Module | None, ...] = ()
   taught_by: tuple[tuple[int, ...], ...] = ()
   branches: nn.Module | None = None
+  swap_steps: int = 0
   seed: int = 0
   fresh: tuple[bool, ...] = ()
   augment: AugmentConfig | None = None
@@ -117,6 +121,24 @@ def forward(
     variables = {"params": auxiliary["branches"]}
     features |= networks.branches.apply(variables, features, batch.measurement)
   return outputs, features
+
+
+def forward_swapped(
+  networks: Networks, params: Any, teacher_params: Any, batch: Batch, of_teacher: Array
+) -> tuple[Outputs, dict[str, Array]]:
+  """As `forward`, with some cascades of the teacher, see `swapping.chain`.
+
+  Layers that are not the image after a cascade are those of the network alone.
+  """
+  _, features = _run(networks.model, params, batch)
+  images = swapping.chain(
+    (networks.model, networks.teachers[0]),
+    (params, teacher_params[0]),
+    batch.zero_filled,
+    batch.measurement,
+    of_teacher,
+  )
+  return Outputs(images["image"]), features | images
 
 
 def teach(

@@ -8,14 +8,14 @@ from absl import logging
 from flax import linen as nn
 
 from kdmri_jax import models
-from kdmri_jax.config import AugmentConfig, ExperimentConfig
+from kdmri_jax.config import AugmentConfig, ExperimentConfig, StageConfig
 from kdmri_jax.data import tasks
 from kdmri_jax.data.dataset import Dataset
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
-from kdmri_jax.models import branches, contract
+from kdmri_jax.models import branches, contract, swapping
 from kdmri_jax.training import batches, given, optimiser
 from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.stage_networks import Networks, fit_terms, trained_shapes
@@ -93,6 +93,8 @@ class StagePlans:
     taught_by = tuple(tuple(map(teachers.index, each or other)) for each in by_task)
     teaching = self.models | dict.fromkeys(self._outputs)
     blocks = branches.build(networks[stage.branches], model) if stage.branches else None
+    if stage.swap:
+      _check_swap(stage, model, [teaching[name] for name in teachers])
     return Networks(
       model=model,
       terms=resolve(stage, losses),
@@ -243,6 +245,18 @@ def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module
   if any(config.augment.patch):
     contract.check(model, config.augment.patch, channels, measured=False)
   return model
+
+
+def _check_swap(stage: StageConfig, model: nn.Module, teachers) -> None:
+  """Refuses to swap cascades without one teacher that has the same ones."""
+  expected = "one teacher, whose cascades stand in for the student's"
+  if len(teachers) != 1:
+    found = f"{len(teachers)} teachers" if teachers else "no teacher"
+    raise ArgumentError("swap", found, expected, "Name one as `teacher`, or swap=0.")
+  if stage.branches:
+    found = f"{stage.swap:g}, and the branches of {stage.branches}"
+    raise ArgumentError("swap", found, "either")
+  swapping.check(model, teachers[0])
 
 
 def _check_augment(config: AugmentConfig, slices: Slices) -> None:
