@@ -25,8 +25,8 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 class Case:
   """Student and teacher of two cascades, and random images."""
 
-  def __init__(self, batch=2):
-    self.slices, self.acquisition, models, params = small_problem(batch=batch)
+  def __init__(self):
+    self.slices, self.acquisition, models, params = small_problem(batch=2)
     self.batch = jax.jit(complete)(self.slices, self.acquisition)
     self.models = models["student"], models["teacher"]
     self.params = jax.device_get((params["student"], params["teacher"]))
@@ -39,12 +39,16 @@ class Case:
     return run_alone(self.models[k], self.params[k], *self.images)[1]
 
 
+@pytest.fixture(scope="module")
+def case():
+  return Case()
+
+
 run_chain = jax.jit(swapping.chain, static_argnums=0)
 run_alone = jax.jit(feature_lib.apply, static_argnums=0)
 
 
-def test_a_chain_of_one_network_is_that_network():
-  case = Case()
+def test_a_chain_of_one_network_is_that_network(case):
   for k in (0, 1):
     found, expected = case.chain(case.params, k == 1, k == 1), case.alone(k)
     assert found.keys() == {"consistency_1", "consistency_2", "image"}
@@ -78,12 +82,11 @@ PARTS = ("kernel", "bias")
 
 
 @pytest.mark.parametrize("of_teacher", [(False, True), (True, False)])
-def test_value_and_gradient_are_those_of_the_composition(of_teacher):
+def test_value_and_gradient_are_those_of_the_composition(case, of_teacher):
   """By a difference of the NumPy version along a random direction of all weights.
 
   In the first case the gradient reaches the student through the teacher's cascade.
   """
-  case = Case()
   target, rng = case.slices.target, np.random.default_rng(3)
   inputs = (case.batch.zero_filled, *map(np.asarray, case.batch.measurement))
 
@@ -124,8 +127,8 @@ def test_the_probability_falls_from_one_to_none(step):
   np.testing.assert_allclose(drawn.mean(axis=0), drawn.mean(), atol=0.03)
 
 
-def trained(case, devices, swap_steps, count, many=False, state=None):
-  """Values of some steps, their draws, the last state and the validation."""
+def make(case, devices, swap_steps):
+  """The compiled steps, the state to start from, and the teacher."""
   layers = tuple(f"cascade_{c}/activation_2" for c in (1, 2))
   attention = TermConfig("attention_transfer", 0.1, "paper", layers, layers)
   stage = small_stage("paper", "kd")
@@ -137,9 +140,36 @@ def trained(case, devices, swap_steps, count, many=False, state=None):
   terms = fit_terms(networks, case.slices, case.acquisition, "kd")
   optimiser = optax.adam(3e-3)
   steps = make_steps(networks._replace(terms=terms), optimiser, devices)
-  state = state or init_state(case.params[0], {}, optimiser)
-  teacher = Teacher((case.params[1],), np.float32(1))
-  arguments = teacher, case.slices
+  state = init_state(case.params[0], {}, optimiser)
+  return steps, state, Teacher((case.params[1],), np.float32(1))
+
+
+def test_training_steps_take_the_drawn_cascades(case):
+  """Their images enter the terms; all other layers are the student's own."""
+  steps, state, teacher = make(case, jax.devices()[:1], 6)
+  arguments = teacher, case.slices, case.acquisition
+  errors, alone = jax.device_get(steps.validate(state, *arguments))
+  expected = np.square(case.alone(0)["image"] - case.slices.target)
+  np.testing.assert_allclose(errors["mse"], expected.mean(axis=(1, 2, 3)), rtol=1e-5)
+  drawn = []
+  for step in range(4):
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(7), step), _SWAP)
+    drawn.append(tuple(np.asarray(swapping.draw(key, step, 6, 2)).tolist()))
+    weights = jax.device_get(state.params)
+    state, values = steps.train(state, *arguments)
+    image = case.chain((weights, case.params[1]), *drawn[-1])["image"]
+    error = np.abs(image - case.slices.target).mean()
+    assert values["reconstruction"] == pytest.approx(error, rel=1e-5)
+    if step == 0:
+      assert values["attention"] == pytest.approx(alone["attention"], rel=1e-6)
+      assert values["reconstruction"] != pytest.approx(alone["reconstruction"], 1e-4)
+  assert len(set(drawn)) > 1
+
+
+def trained(case, devices, swap_steps, count, many=False, state=None):
+  """Values of some steps, the last state and the validation."""
+  steps, fresh, teacher = make(case, devices, swap_steps)
+  state, arguments = state or fresh, (teacher, case.slices)
   if many:
     rows = np.tile(np.arange(len(case.slices.target)), (count, 1))
     state, values = steps.train_many(state, *arguments, rows, case.acquisition)
@@ -153,29 +183,8 @@ def trained(case, devices, swap_steps, count, many=False, state=None):
   return jax.device_get((values, state, validation))
 
 
-def test_training_steps_take_the_drawn_cascades():
-  """Their images enter the terms, all other layers are the student's own."""
-  case = Case()
-  values, state, validation = trained(case, jax.devices()[:1], 6, 4)
-  drawn = []
-  for step in range(4):
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(7), step), _SWAP)
-    drawn.append(tuple(np.asarray(swapping.draw(key, step, 6, 2)).tolist()))
-  assert len(set(drawn)) > 1
-  image = case.chain(case.params, *drawn[0])["image"]
-  error = np.abs(image - case.slices.target).mean()
-  assert values[0]["reconstruction"] == pytest.approx(error, rel=1e-5)
-  (without,), *_ = trained(case, jax.devices()[:1], 0, 1)
-  assert values[0]["attention"] == pytest.approx(without["attention"], rel=1e-6)
-  assert values[0]["reconstruction"] != without["reconstruction"]
-  errors, _ = validation
-  own = run_alone(case.models[0], state.params, *case.images)[1]["image"]
-  expected = np.square(own - case.slices.target).mean(axis=(1, 2, 3))
-  np.testing.assert_allclose(errors["mse"], expected, rtol=1e-5)
-
-
-def test_steps_after_the_last_swap_are_those_of_the_student_alone():
-  case = Case()
+@pytest.mark.slow
+def test_steps_after_the_last_swap_are_those_of_the_student_alone(case):
   one = jax.devices()[:1]
   _, after, _ = trained(case, one, 1, 1)
   found = trained(case, one, 1, 2, state=after)
@@ -184,8 +193,7 @@ def test_steps_after_the_last_swap_are_those_of_the_student_alone():
 
 
 @pytest.mark.slow
-def test_one_device_two_devices_and_one_dispatch_are_the_same():
-  case = Case(batch=4)
+def test_one_device_two_devices_and_one_dispatch_are_the_same(case):
   one = trained(case, jax.devices()[:1], 6, 4)
   assert_close(one, trained(case, jax.devices()[:2], 6, 4), atol=1e-5)
   assert_close(one, trained(case, jax.devices()[:1], 6, 4, many=True), atol=1e-6)

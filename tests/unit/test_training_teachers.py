@@ -39,22 +39,21 @@ run_network = jax.jit(feature_lib.apply, static_argnums=0)
 
 
 class Case:
-  """Two teachers, one a student, on random images."""
+  """Two teachers, the second of the student's kind, on random images."""
 
-  def __init__(self, terms=TERMS, channels=1):
-    self.slices, self.acquisition, models, params = small_problem(channels)
+  def __init__(self, terms=TERMS):
+    self.slices, self.acquisition, models, params = small_problem()
     self.models = models["teacher"], models["student"]
     self.params = params["teacher"], params["student"]
     self.batch = jax.jit(complete)(self.slices, self.acquisition)
     stage = StageConfig("student", teacher="a,b", terms=terms)
-    self.networks = Networks(models["student"], resolve(stage), self.models)
-
-  def fit(self):
-    return fit_terms(self.networks, self.slices, self.acquisition, "kd")
+    networks = Networks(models["student"], resolve(stage), self.models)
+    terms = fit_terms(networks, self.slices, self.acquisition, "kd")
+    self.networks = networks._replace(terms=terms)
 
   def teach(self, *group):
     """The hints where this group teaches every image."""
-    networks = self.networks._replace(terms=self.fit(), taught_by=(group,))
+    networks = self.networks._replace(taught_by=(group,))
     return jax.device_get(run_teach(networks, self.params, self.batch))
 
   def features(self, k):
@@ -64,11 +63,12 @@ class Case:
     return {name: np.asarray(value, np.float64) for name, value in found.items()}
 
 
-@pytest.mark.parametrize(
-  "channels", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["real", "complex"]
-)
-def test_the_mean_of_the_images_is_the_hint(channels):
-  case = Case(channels=channels)
+@pytest.fixture(scope="module")
+def case():
+  return Case()
+
+
+def test_the_mean_of_the_images_is_the_hint(case):
   taught = case.teach(0, 1)
   first, second = case.features(0), case.features(1)
   mean = {name: (first[name] + second[name]) / 2 for name in ("image", *CASCADES)}
@@ -84,8 +84,7 @@ def test_the_mean_of_the_images_is_the_hint(channels):
     np.testing.assert_allclose(taught["attention"][k], np.mean(maps, 0), rtol=1e-5)
 
 
-def test_a_teacher_counts_as_often_as_it_is_named():
-  case = Case()
+def test_a_teacher_counts_as_often_as_it_is_named(case):
   once, twice = case.teach(0), case.teach(0, 0)
   jax.tree.map(np.testing.assert_array_equal, twice, once)
   a, b = case.features(0)["image"], case.features(1)["image"]
@@ -93,10 +92,9 @@ def test_a_teacher_counts_as_often_as_it_is_named():
   np.testing.assert_allclose(found, (2 * a + b) / 3, atol=2e-7)
 
 
-def test_each_image_has_the_mean_of_its_own_tasks_teachers():
-  case = Case()
+def test_each_image_has_the_mean_of_its_own_tasks_teachers(case):
   task = np.array([0, 1, 1, 0, 0, 0, 1, 1], np.int32)
-  networks = case.networks._replace(terms=case.fit(), taught_by=((0, 1), (1,)))
+  networks = case.networks._replace(taught_by=((0, 1), (1,)))
   taught = run_teach(networks, case.params, case.batch._replace(task=task))
   for number, group in enumerate([(0, 1), (1,)]):
     alone = case.teach(*group)
@@ -112,7 +110,7 @@ def test_given_images_stand_for_each_of_their_teachers():
   case = Case({"image": TERMS["image"]})
   given = np.random.default_rng(1).random(case.slices.target.shape, np.float32)
   networks = case.networks._replace(
-    terms=case.fit(), teachers=(case.models[0], None, None), taught_by=((0, 1, 2),)
+    teachers=(case.models[0], None, None), taught_by=((0, 1, 2),)
   )
   params = case.params[0], {}, {}
   taught = run_teach(networks, params, case.batch._replace(given=given))
@@ -123,9 +121,8 @@ def test_given_images_stand_for_each_of_their_teachers():
 @pytest.mark.parametrize("loss", ["fitnets", "fsp", "feature_affinity", "rkd"])
 def test_layers_whose_channels_have_an_order_are_refused(loss):
   variant = "pooled" if loss == "feature_affinity" else "paper"
-  case = Case({"hints": term(loss, LAYERS, variant)})
   with pytest.raises(ArgumentError, match=r"terms\.hints\.hint: found .*several"):
-    case.fit()
+    Case({"hints": term(loss, LAYERS, variant)})
 
 
 def several(**changes):
