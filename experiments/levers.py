@@ -39,9 +39,7 @@ def get_config(setting="acdc_small"):
   for name, levers in LEVERS.items():
     taught, alone = f"kd_{name}", f"alone_{name}"
     study.add_student(config, name)
-    config.stages[alone] = study.copy(config, "student", times=2)
-    config.pipeline = (*config.pipeline, alone)
-    config.evaluation.models = (*config.evaluation.models, alone)
+    study.add_alone(config, name)
     for stage in (taught, alone):
       config.stages[stage].update(levers)
       if "clip" in levers:

@@ -13,7 +13,7 @@ from flax import linen as nn
 
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.models.dccnn import DCCNN
-from kdmri_jax.types import Array, Measurement
+from kdmri_jax.types import Array, CoilMeasurement, Measurement
 
 
 def check(student: nn.Module, teacher: nn.Module | None) -> None:
@@ -62,7 +62,7 @@ def chain(
   models: tuple[DCCNN, DCCNN],
   params: tuple[Any, Any],
   image: Array,
-  measurement: Measurement,
+  measurement: Measurement | CoilMeasurement,
   of_teacher: Array,
 ) -> dict[str, Array]:
   """Runs cascades of the student and of the teacher in turn.

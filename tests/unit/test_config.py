@@ -27,7 +27,7 @@ from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.report.write_reports import comparable_numbers
 
 STUDIES = ("ablation", "alpha", "best_kspace", "levers", "methods", "position")
-STUDIES += ("recipes", "sft")
+STUDIES += ("recipes", "sft", "shapes")
 ENHANCEMENT = ("model_based", "task_based")
 
 
@@ -300,6 +300,7 @@ DIGESTS = {
   "position": "34e69d3c1d783f76",
   "recipes": "03fc425d12a5d66e",
   "sft": "0cb27d36b9da00f4",
+  "shapes": "655b8281202122b1",
   "super_resolution": "40e5da185eb34487",
   "task_based": "0cf54d36858c9aa5",
 }
