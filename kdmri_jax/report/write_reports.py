@@ -26,6 +26,7 @@ from kdmri_jax.report import (
   parts,
   results,
   roi_snr,
+  sizes,
   speed,
   training_cost,
 )
@@ -250,9 +251,11 @@ def _timing(pipeline, params):
 
 
 def _multiplications(pipeline, params):
-  """Model -> multiplications for the slice that is shown."""
+  """Model -> multiplications for the slice that is shown; {} for few networks."""
   size = example_slice.slices(pipeline).target.shape[1:3]
   stages = pipeline.config.stages
+  if len({stages[name].model for name in params}) < sizes.FEWEST:
+    return {}
   found: dict[str, int] = {}  # of the networks by their name in the config
   for name in params:
     if (key := stages[name].model) not in found:
