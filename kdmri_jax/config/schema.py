@@ -10,6 +10,7 @@ from typing import Any
 
 from kdmri_jax.config.data import (
   AugmentConfig,
+  CoilsConfig,
   DataConfig,
   MaskConfig,
   NoiseConfig,
@@ -21,8 +22,11 @@ from kdmri_jax.protocols import PROTOCOLS
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
 
+# The row of the classical reconstruction of several coils.
+CG_SENSE = "cg_sense"
+
 # Names beside the stages' in results and pictures, which no stage may take.
-RESERVED_ROWS = (ZERO_FILLED, "target", "input")
+RESERVED_ROWS = (ZERO_FILLED, CG_SENSE, "target", "input")
 
 # Names in a stage's log that no loss term may take.
 RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "branches")
@@ -80,9 +84,13 @@ class StageConfig(Settings):
       "STAGE/branches" for the student's blocks that STAGE has trained; "STAGE/layers"
       for the first layers and the last one of STAGE, whose model is of the same kind
       with more layers; "" for none.
-    teacher: earlier stage whose best weights teach; "" for none.
-    teachers: task -> earlier stage that teaches the samples of that task, in place of
-      one `teacher` for all; {} for none.
+    teacher: earlier stage whose best weights teach; of several, "STAGE,STAGE", the mean
+      of their images teaches; "" for none.
+    teachers: task -> earlier stage that teaches the samples of that task, or several,
+      in place of one `teacher` for all; {} for none.
+    swap: share of the steps in which cascades of the teacher stand in for the network's
+      own at random, with a probability that falls from 1 to 0, but never for all of
+      them; 0 for none. For DC-CNNs of equally many cascades.
     tasks: tasks to train and validate on; () for all.
     branches: model whose blocks branch off after each cascade and are trained with it
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
@@ -119,6 +127,7 @@ class StageConfig(Settings):
   start_from: str = setting("")
   teacher: str = setting("")
   teachers: dict[str, str] = setting(dict)
+  swap: float = setting(0.0, least=0, most=1)
   tasks: tuple[str, ...] = setting(())
   branches: str = setting("")
   terms: dict[str, TermConfig] = setting(dict)
@@ -135,11 +144,16 @@ class StageConfig(Settings):
   epochs: int = setting(0, least=0)
   select: str = setting("mse")
 
+  def taught_by(self, task: str) -> tuple[str, ...]:
+    """The stages that teach the samples of a task; the mean of several teaches."""
+    names = self.teachers.get(task, self.teacher)
+    return tuple(names.split(",")) if names else ()
+
   @property
   def all_teachers(self) -> tuple[str, ...]:
     """The stages that teach, each once."""
-    teachers = self.teachers.values() or [self.teacher]
-    return tuple(dict.fromkeys(name for name in teachers if name))
+    tasks = self.teachers or [""]
+    return tuple(dict.fromkeys(name for task in tasks for name in self.taught_by(task)))
 
   @property
   def sources(self) -> tuple[str, ...]:
@@ -155,9 +169,9 @@ class EvaluationConfig(Settings):
   Attributes:
     protocol: definition of the metrics that the report's tables show; those of all
       protocols are stored.
-    metrics: names in `kdmri_jax.metrics.METRICS`, or import paths of a `Metric`,
-      "package.module:name". The first one ranks the networks, the report's first table
-      shows the first two.
+    metrics: names in `kdmri_jax.metrics.METRICS` and `OPTIONAL` ("vif"), or import
+      paths of a `Metric`, "package.module:name". The first one ranks the networks, the
+      report's first table shows the first two.
     models: stages to reconstruct with, in the order of the table.
     teacher: the stage that bounds the gap from above.
     teachers: task -> this stage, where it differs between tasks.
@@ -168,6 +182,8 @@ class EvaluationConfig(Settings):
       for none.
     pairs: further comparisons (a, b) of two of `models`, the gain of a over b.
     published: row of the table -> (PSNR in dB, SSIM) as published, or PSNR alone.
+    published_seconds: row of the table -> seconds for a slice as published; shown
+      beside measured ones, as speed-up over the teacher.
     published_source: source of these numbers; "" without any.
     published_on: setting, such as "mask.acceleration" -> the value for which these
       numbers hold; they are shown only if all values match. In an experiment file it is
@@ -191,6 +207,7 @@ class EvaluationConfig(Settings):
   control: str = setting("")
   pairs: tuple[tuple[str, str], ...] = setting(())
   published: dict[str, tuple[float, ...]] = setting(dict)
+  published_seconds: dict[str, float] = setting(dict)
   published_source: str = setting("")
   published_on: dict[str, Any] = setting(dict)
   bootstrap: int = setting(2000, least=1)
@@ -230,6 +247,7 @@ class ExperimentConfig(Settings):
     data: the images, and the split of the subjects.
     mask: the sampling mask.
     noise: noise added to the measured k-space.
+    coils: simulated receiver coils, the same for all slices and tasks.
     tasks: several ways of measuring by name, which one network learns to invert; `mask`
       and `noise` are then not used. {} for one task.
     augment: random changes of the training slices.
@@ -254,6 +272,7 @@ class ExperimentConfig(Settings):
   data: DataConfig = setting(DataConfig)
   mask: MaskConfig = setting(MaskConfig)
   noise: NoiseConfig = setting(NoiseConfig)
+  coils: CoilsConfig = setting(CoilsConfig)
   tasks: dict[str, TaskConfig] = setting(dict)
   augment: AugmentConfig = setting(AugmentConfig)
   models: dict[str, ModelConfig] = setting(dict)

@@ -36,9 +36,9 @@ class DCCNN(nn.Module):
       "reference" does not, as the published code.
     lam: weight of the measured k-space in the data consistency; inf replaces the
       network's k-space.
-    consistency: "auto" or a form of `physics.consistency`; all forms for one coil give
-      the same image. Several coils have two, "proximal" (which "auto" chooses) and
-      "gradient", and need two channels.
+    consistency: "auto" or a form of `physics.consistency`; with one coil all give the
+      same image. With several, which need two channels, "gradient" differs from
+      "proximal", for which all others stand.
     padding: pixels of zeros about the image before each CNN, cropped after it; 5 in
       the published code of SFT-KD-Recon.
     precision: of the convolutions, see `cnn.PRECISIONS`.
@@ -80,7 +80,11 @@ class DCCNN(nn.Module):
 
   @nn.compact
   def __call__(
-    self, image: Array, measurement: Measurement | CoilMeasurement, first: int = 1
+    self,
+    image: Array,
+    measurement: Measurement | CoilMeasurement,
+    first: int = 1,
+    last: int | None = None,
   ) -> Outputs:
     """Reconstructs.
 
@@ -89,6 +93,7 @@ class DCCNN(nn.Module):
       measurement: k-space [B, H, W] and mask [H, W] or [B, H, W], or the measurement of
         several coils.
       first: the first cascade to run; the image is then the output of the one before.
+      last: the last cascade to run; None for all that follow.
 
     Returns:
       The reconstruction, float32 [B, H, W, C].
@@ -105,7 +110,8 @@ class DCCNN(nn.Module):
     settings = self.convolutions, self.features, self.channels, self.precision
     p = self.padding
     inside = slice(p, -p or None)
-    names = {c: self.weights_of(c) for c in range(first, self.cascades + 1)}
+    last = last or self.cascades
+    names = {c: self.weights_of(c) for c in range(first, last + 1)}
     cnns = {name: CNN(*settings, name=name) for name in dict.fromkeys(names.values())}
     for c, name in names.items():
       padded = jnp.pad(image, ((0, 0), (p, p), (p, p), (0, 0)))
