@@ -9,8 +9,8 @@ each student alone with student_long, which has no lever. The teacher is one for
 has the levers of `best` and four times the epochs of `student`.
 
 `TAUGHT` are factors that need a teacher, compared with kd_plain: cascades of the
-teacher stand in for the student's, and a second teacher, trained alike from other
-weights, whose image and the first one's are averaged.
+teacher stand in for the student's; the teacher becomes the student; and a second
+teacher, trained alike from other weights, whose image and the first one's are averaged.
 """
 
 from kdmri_jax.experiments import recipes, study
@@ -28,6 +28,7 @@ LEVERS = {
 }
 TAUGHT = {
   "swap": dict(swap=0.5),
+  "shrink": dict(shrink=0.25),
   "teachers": dict(teacher="teacher,teacher_b"),
 }
 

@@ -91,6 +91,9 @@ class StageConfig(Settings):
     swap: share of the steps in which cascades of the teacher stand in for the network's
       own at random, with a probability that falls from 1 to 0, but never for all of
       them; 0 for none. For DC-CNNs of equally many cascades.
+    shrink: share of the steps in which the teacher becomes this stage's network: the
+      training begins with the teacher's weights, and its surplus layers fade out; 0 for
+      none. For networks that differ in `convolutions` alone.
     tasks: tasks to train and validate on; () for all.
     branches: model whose blocks branch off after each cascade and are trained with it
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
@@ -128,6 +131,7 @@ class StageConfig(Settings):
   teacher: str = setting("")
   teachers: dict[str, str] = setting(dict)
   swap: float = setting(0.0, least=0, most=1)
+  shrink: float = setting(0.0, least=0, most=1)
   tasks: tuple[str, ...] = setting(())
   branches: str = setting("")
   terms: dict[str, TermConfig] = setting(dict)
@@ -154,6 +158,11 @@ class StageConfig(Settings):
     """The stages that teach, each once."""
     tasks = self.teachers or [""]
     return tuple(dict.fromkeys(name for task in tasks for name in self.taught_by(task)))
+
+  @property
+  def start(self) -> str:
+    """The stage that this one begins with the weights, or a part, of; "" for none."""
+    return self.teacher if self.shrink else self.start_from.partition("/")[0]
 
   @property
   def sources(self) -> tuple[str, ...]:

@@ -98,13 +98,18 @@ def split(params: Any, form: str, seed: int) -> Any:
 
 
 def merge(weights: Any) -> Any:
-  """The parameters of plain networks; trees without `split` kernels stay as they are.
+  """The parameters of plain networks; other trees stay as they are.
 
   Args:
-    weights: any pytree with networks' weights, from `split` or plain.
+    weights: any pytree with networks' weights, plain, from `split` or from
+      `shrinking.start`.
   """
+
+  def merges(node):
+    return hasattr(node, "merged")
+
   return jax.tree.map(
-    lambda node: node.merged() if is_split(node) else node, weights, is_leaf=is_split
+    lambda node: node.merged() if merges(node) else node, weights, is_leaf=merges
   )
 
 

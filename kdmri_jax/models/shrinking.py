@@ -37,6 +37,10 @@ class Shrinking(NamedTuple):
   params: Any
   maps: Any
 
+  def merged(self) -> Any:
+    """The student's parameters: each map joined with the convolution after it."""
+    return _merge(self.params, self.maps)
+
 
 def check(student: nn.Module, teacher: nn.Module | None) -> None:
   """Refuses a teacher that cannot become the student.
@@ -87,27 +91,6 @@ def start(teacher: nn.Module, params: Any, convolutions: int) -> Shrinking:
   return Shrinking(params, maps(params))
 
 
-def merge(weights: Shrinking) -> Any:
-  """The student's parameters: each map joined with the convolution after it."""
-
-  def merged(params: Mapping[str, Any], maps: Mapping[str, Any]):
-    if "conv_1" not in params:
-      return {name: merged(part, maps[name]) for name, part in params.items()}
-    layers, before = [], None
-    for layer in (f"conv_{k}" for k in range(1, len(params) + 1)):
-      if layer in maps:
-        kernel = maps[layer]["kernel"]
-        before = kernel if before is None else _after(before, kernel)
-      else:
-        kernel = params[layer]["kernel"]
-        joined = kernel if before is None else _after(before, kernel)
-        layers.append({**params[layer], "kernel": joined})
-        before = None
-    return {f"conv_{k}": layer for k, layer in enumerate(layers, 1)}
-
-  return merged(weights.params, weights.maps)
-
-
 def apply(
   teacher: nn.Module,
   weights: Shrinking,
@@ -120,7 +103,7 @@ def apply(
   Args:
     teacher: the network.
     weights: from `start`.
-    share: 0 for the teacher, 1 for the student that `merge` gives.
+    share: 0 for the teacher, 1 for the student that `merged` gives.
     image: the network's input.
     measurement: likewise.
 
@@ -160,6 +143,19 @@ def _run(cnn: CNN, share: Array, x: Array, idle_bias: Array | bool = False) -> A
       y = ((1 - share) * y + share * linear).astype(kind)
     x = y
   raise AssertionError("a CNN has a last layer")
+
+
+def _merge(params: Mapping[str, Any], maps: Mapping[str, Any]) -> dict[str, Any]:
+  if "conv_1" not in params:
+    return {name: _merge(part, maps[name]) for name, part in params.items()}
+  layers, before = [], None
+  for layer in (f"conv_{k}" for k in range(1, len(params) + 1)):
+    kernel = (maps if layer in maps else params)[layer]["kernel"]
+    kernel = kernel if before is None else _after(before, kernel)
+    before = kernel if layer in maps else None
+    if layer not in maps:
+      layers.append({**params[layer], "kernel": kernel})
+  return {f"conv_{k}": layer for k, layer in enumerate(layers, 1)}
 
 
 def _after(linear: Array, kernel: Array) -> Array:

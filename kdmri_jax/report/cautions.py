@@ -179,6 +179,8 @@ def _taken_over(stages, name):
   """The stage from whose layers a network started, perhaps in an earlier stage; ""."""
   part = ""
   while name in stages and part != "layers":
+    if stages[name].get("shrink"):
+      return stages[name]["teacher"]
     name, _, part = stages[name].get("start_from", "").partition("/")
   return name
 

@@ -27,10 +27,9 @@ def budget(pipelines: Sequence[Experiment], name: str) -> Budget:
     record = pipelines[0].origin(name).record
     return Budget(record["stage"]["epochs"] if record else 0, None, None, given=True)
   own = stage.epochs, *_spent(pipelines, name)
-  start = stage.start_from.partition("/")[0]
-  if not start:
+  if not stage.start:
     return Budget(*own)
-  both = zip(own, budget(pipelines, start)[:3], strict=True)
+  both = zip(own, budget(pipelines, stage.start)[:3], strict=True)
   return Budget(*(None if None in pair else sum(pair) for pair in both))
 
 

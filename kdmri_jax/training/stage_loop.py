@@ -12,6 +12,7 @@ from absl import logging
 
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.metrics.squared_error import decibels
+from kdmri_jax.models import kernels
 from kdmri_jax.training import batches, hints, log, parallel
 from kdmri_jax.training import step as step_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
@@ -57,7 +58,9 @@ class _Loop:
     self._per_epoch = batches.steps_per_epoch(counts, self._config.batch_size)
     total = self._stage.epochs * self._per_epoch
     self._networks = experiment.plans.networks[name]._replace(
-      seed=experiment.seed, swap_steps=round(self._stage.swap * total)
+      seed=experiment.seed,
+      swap_steps=round(self._stage.swap * total),
+      shrink_steps=math.ceil(self._stage.shrink * total),
     )
     optimiser = make_optimiser(self._stage, self._per_epoch)
     fresh, directory = self._fresh(optimiser), experiment.workdir.stage(name)
@@ -94,9 +97,10 @@ class _Loop:
       self._networks, params, self._teacher_params, one, acquisition, key
     )
     params, auxiliary = jax.device_get((params, auxiliary))
-    trained = as_trained(self._networks, params, auxiliary)
+    trained = as_trained(self._networks, params, auxiliary, self._teacher_params)
     state = step_lib.init_state(*trained, optimiser)
-    return Snapshot(state, params, Progress(), auxiliary.get("branches"))
+    best = jax.device_get(kernels.merge(trained[0]))
+    return Snapshot(state, best, Progress(), auxiliary.get("branches"))
 
   def _set_teacher(self, error_range: float) -> None:
     teacher = Teacher(self._teacher_params, np.float32(error_range))

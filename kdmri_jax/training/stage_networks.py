@@ -12,7 +12,7 @@ from flax import linen as nn
 from kdmri_jax.config import AugmentConfig
 from kdmri_jax.errors import ArgumentError, arguments_of
 from kdmri_jax.models import features as feature_lib
-from kdmri_jax.models import kernels, swapping
+from kdmri_jax.models import kernels, shrinking, swapping
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
 from kdmri_jax.training.terms import Term
@@ -44,6 +44,7 @@ class Networks(NamedTuple):
     branches: `models.branches.Branches` for SFT-KD-Recon, or None.
     swap_steps: steps in which cascades of the teacher stand in for the network's own;
       0 for none.
+    shrink_steps: steps in which the teacher becomes the network; 0 for none.
     seed: seed of the random draws of a step.
     fresh: whether a training step draws new noise, per task; () without noise.
     augment: how a training step varies its slices, or None.
@@ -56,6 +57,7 @@ class Networks(NamedTuple):
   taught_by: tuple[tuple[int, ...], ...] = ()
   branches: nn.Module | None = None
   swap_steps: int = 0
+  shrink_steps: int = 0
   seed: int = 0
   fresh: tuple[bool, ...] = ()
   augment: AugmentConfig | None = None
@@ -143,6 +145,32 @@ def forward_swapped(
   return Outputs(images["image"]), features | images
 
 
+def forward_shrinking(
+  networks: Networks, weights: Any, batch: Batch, share: Array
+) -> tuple[Outputs, dict[str, Array]]:
+  """As `forward`, with the teacher's surplus layers partly faded out.
+
+  Layers that are not the image after a cascade are those of the network alone.
+
+  Args:
+    networks: the stage's networks.
+    weights: from `shrinking.start`.
+    batch: the images.
+    share: see `shrinking.apply`; from 1 on the network runs alone.
+  """
+  teacher, measured = networks.teachers[0], (batch.zero_filled, batch.measurement)
+  _, features = _run(networks.model, kernels.merge(weights), batch)
+
+  def faded():
+    return shrinking.apply(teacher, weights, share, *measured)
+
+  def alone():
+    return {name: features[name] for name in jax.eval_shape(faded)}
+
+  images = jax.lax.cond(share < 1, faded, alone)
+  return Outputs(images["image"]), features | images
+
+
 def teach(
   networks: Networks, teacher_params: Any, batch: Batch
 ) -> dict[str, Any] | None:
@@ -219,17 +247,23 @@ def _init_branches(networks: Networks, params, batch: Batch, key):
   return {"branches": variables["params"]}
 
 
-def as_trained(networks: Networks, params: Any, auxiliary: Any) -> tuple[Any, Any]:
+def as_trained(
+  networks: Networks, params: Any, auxiliary: Any, teacher_params: Sequence[Any]
+) -> tuple[Any, Any]:
   """The weights to train in place of a network's and its auxiliary ones.
 
   Args:
     networks: the stage's networks.
     params: the network's weights, on the host.
     auxiliary: from `init_auxiliary`, likewise.
+    teacher_params: the weights of each frozen teacher.
 
   Raises:
     ArgumentError: see `models.kernels.split`.
   """
+  if networks.shrink_steps:
+    count = networks.model.convolutions
+    return shrinking.start(networks.teachers[0], teacher_params[0], count), auxiliary
   split = functools.partial(kernels.split, form=networks.kernels, seed=networks.seed)
   if networks.branches:
     auxiliary = {**auxiliary, "branches": split(auxiliary["branches"])}
@@ -256,7 +290,8 @@ def trained_shapes(
       model and model.init(key, batch.zero_filled, batch.measurement)["params"]
       for model in (networks.model, *networks.teachers)
     )
-    return params, init_auxiliary(networks, params, taught, slices, acquisition, key)
+    auxiliary = init_auxiliary(networks, params, taught, slices, acquisition, key)
+    return params, auxiliary, taught
 
   shapes = jax.eval_shape(weights, jax.random.key(0))
   zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

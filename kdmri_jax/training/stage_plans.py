@@ -16,7 +16,7 @@ from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
-from kdmri_jax.models import branches, contract, layers, swapping
+from kdmri_jax.models import branches, contract, layers, shrinking, swapping
 from kdmri_jax.training import batches, given, optimiser
 from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.stage_networks import Networks, fit_terms, trained_shapes
@@ -95,8 +95,8 @@ class StagePlans:
     taught_by = tuple(tuple(map(teachers.index, each or other)) for each in by_task)
     teaching = self.models | dict.fromkeys(self._outputs)
     blocks = branches.build(networks[stage.branches], model) if stage.branches else None
-    if stage.swap:
-      _check_swap(stage, model, [teaching[name] for name in teachers])
+    if stage.swap or stage.shrink:
+      _check_joined(stage, model, [teaching[name] for name in teachers])
     return Networks(
       model=model,
       terms=resolve(stage, losses),
@@ -269,16 +269,26 @@ def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module
   return model
 
 
-def _check_swap(stage: StageConfig, model: nn.Module, teachers) -> None:
-  """Refuses to swap cascades without one teacher that has the same ones."""
-  expected = "one teacher, whose cascades stand in for the student's"
+def _check_joined(stage: StageConfig, model: nn.Module, teachers) -> None:
+  """Refuses to train a network with a part of a teacher that does not fit it."""
+  key, expected = "swap", "one teacher, whose cascades stand in for the student's"
+  if stage.shrink:
+    key, expected = "shrink", "one teacher, which becomes the student"
   if len(teachers) != 1:
     found = f"{len(teachers)} teachers" if teachers else "no teacher"
-    raise ArgumentError("swap", found, expected, "Name one as `teacher`, or swap=0.")
-  if stage.branches:
-    found = f"{stage.swap:g}, and the branches of {stage.branches}"
-    raise ArgumentError("swap", found, "either")
-  swapping.check(model, teachers[0])
+    raise ArgumentError(key, found, expected, f"Name one as `teacher`, or {key}=0.")
+  others: dict[str, object] = {"branches": stage.branches}
+  if stage.shrink:
+    others |= {"swap": stage.swap, "start_from": stage.start_from}
+    others["kernels"] = "" if stage.kernels == "plain" else stage.kernels
+  for other, value in others.items():
+    if value:
+      found = f"{getattr(stage, key):g}, and {other}={value}"
+      raise ArgumentError(key, found, "either")
+  if stage.shrink:
+    shrinking.check(model, teachers[0])
+  else:
+    swapping.check(model, teachers[0])
 
 
 def _check_augment(config: AugmentConfig, slices: Slices) -> None:

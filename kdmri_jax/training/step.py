@@ -21,6 +21,7 @@ from kdmri_jax.training.stage_networks import (
   Teacher,
   complete,
   forward,
+  forward_shrinking,
   forward_swapped,
   teach,
   vary,
@@ -34,7 +35,7 @@ class TrainState(NamedTuple):
   """The state that training changes.
 
   Attributes:
-    params: the network's weights, as from `models.kernels.split`.
+    params: the network's weights in training, from `stage_networks.as_trained`.
     auxiliary: weights dropped at the end: by the name of a term, the weights of
       its adapters and its method; "branches" for those of SFT.
     optimiser: the optimiser's state over both, with their averages if there are any.
@@ -77,8 +78,9 @@ class Steps(NamedTuple):
     validate_rest: `validate` on one device, for a batch of any size.
     teach: (`Teacher`, slices, `Acquisition`) -> hints for `Slices.hints`.
     audit: as `train` -> for every weighted term its "value", the "norm" of its weighted
-      gradient with respect to the merged weights, and that gradient's "cosine" with the
-      gradient of the L1 distance of the image to the target.
+      gradient with respect to the merged weights (while the teacher shrinks, to the
+      trained ones), and that gradient's "cosine" with the gradient of the L1 distance
+      of the image to the target.
   """
 
   train: Callable
@@ -125,10 +127,18 @@ def make_steps(
       return jax.lax.dynamic_slice_in_dim(everyones, first, count)
     return jax.random.bits(key, (count,), jnp.uint32)
 
+  def run_alone(trained, batch):
+    return forward(networks, *kernels.merge(trained), batch)
+
   def chain(state: TrainState, teacher: Teacher):
-    """Runs the network for training, perhaps with cascades of the teacher."""
+    """Runs the network for training, perhaps with a part of the teacher."""
+    if networks.shrink_steps:
+      share = state.step / networks.shrink_steps
+      return lambda trained, batch: forward_shrinking(
+        networks, trained[0], batch, share
+      )
     if not networks.swap_steps:
-      return forward
+      return run_alone
     key = jax.random.fold_in(jax.random.key(networks.seed), state.step)
     of_teacher = swapping.draw(
       jax.random.fold_in(key, _SWAP),
@@ -137,10 +147,11 @@ def make_steps(
       networks.model.cascades,
     )
 
-    def run(networks, params, auxiliary, batch):
+    def run_swapped(trained, batch):
+      params = kernels.merge(trained[0])
       return forward_swapped(networks, params, teacher.params, batch, of_teacher)
 
-    return run
+    return run_swapped
 
   def prepare(teacher: Teacher, batch: Batch, hints, draws):
     if hints is None:
@@ -153,11 +164,10 @@ def make_steps(
     batch = vary(networks, slices, acquisition, draws)
     return prepare(teacher, batch, slices.hints, draws)
 
-  def evaluate(trained, terms, inputs, over_devices, run=forward):
-    params, auxiliary = kernels.merge(trained)
+  def evaluate(trained, terms, inputs, over_devices, run=run_alone):
     gather = parallel.gather if over_devices else None
-    outputs, features = run(networks, params, auxiliary, inputs.batch)
-    return outputs, objective.evaluate(terms, auxiliary, features, inputs, gather)
+    outputs, features = run(trained, inputs.batch)
+    return outputs, objective.evaluate(terms, trained[1], features, inputs, gather)
 
   def train(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
     inputs = prepare_training(state, teacher, slices, acquisition)
@@ -206,7 +216,9 @@ def make_steps(
   def audit(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
     inputs = prepare_training(state, teacher, slices, acquisition)
     run = chain(state, teacher)
-    params, auxiliary = kernels.merge((state.params, state.auxiliary))
+    params, auxiliary = state.params, kernels.merge(state.auxiliary)
+    if not networks.shrink_steps:
+      params = kernels.merge(params)
 
     def values_of(params):
       trained = (params, auxiliary)

@@ -35,7 +35,7 @@ def make(stage, models, params, slices, acquisition, devices):
   key = jax.random.key(0)
   auxiliary = init_auxiliary(networks, start, teacher.params, slices, acquisition, key)
   optimiser = make_optimiser(stage, steps_per_epoch=100)
-  state = init_state(*as_trained(networks, start, auxiliary), optimiser)
+  state = init_state(*as_trained(networks, start, auxiliary, ()), optimiser)
   return make_steps(networks, optimiser, devices), state, teacher
 
 

@@ -12,12 +12,12 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import json_text
 from kdmri_jax.experiments import base
 from kdmri_jax.inference import load, read_scan, reconstruct
-from kdmri_jax.models import kernels
 from kdmri_jax.training import log, records, seeds
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.optimiser import make_optimiser
 from kdmri_jax.training.stage_loop import _Loop
+from kdmri_jax.training.stage_networks import as_trained
 from kdmri_jax.training.step import init_state, make_predict
 
 
@@ -59,8 +59,12 @@ def final(workdir: pathlib.Path, stage: str, seed: int | None = None) -> Snapsho
   pipeline = pipeline.for_seed(pipeline.seed if seed is None else seed)
   params = pipeline.initial_params(stage)
   settings = pipeline.config.stages[stage]
-  trained = kernels.split(jax.device_get(params), settings.kernels, seed=0)
-  state = init_state(trained, {}, make_optimiser(settings, steps_per_epoch=1))
+  taught = [pipeline.best(settings.teacher)] if settings.shrink else []
+  networks = pipeline.plans.networks[stage]._replace(
+    branches=None, shrink_steps=len(taught)
+  )
+  trained = as_trained(networks, jax.device_get(params), {}, taught)
+  state = init_state(*trained, make_optimiser(settings, steps_per_epoch=1))
   like = Snapshot(state, params, Progress())
   directory = pipeline.workdir.stage(stage) / "checkpoints"
   checkpoints = Checkpoints(directory, read_only=True)

@@ -96,7 +96,7 @@ def test_several_teachers_are_recorded_and_teach_by_their_mean(tmp_path):
   [
     ({"stages.student.swap": 0.5}, "student.swap: found no teacher"),
     ({"stages.both.swap": 0.5}, "both.swap: found 2 teachers"),
-    ({"stages.kd.branches": "student"}, "kd.swap: found 0.6, and the branches"),
+    ({"stages.kd.branches": "student"}, "kd.swap: found 0.6, and branches=student"),
     (
       {"models.teacher.cascades": 3},
       "kd.swap: found a DCCNN of 2 cascades, and a DCCNN of 3 cascades as its teacher",

@@ -52,7 +52,7 @@ def test_it_begins_as_the_teacher_and_ends_as_the_student(name):
   expected = features.apply(teacher, start.params, image, measurement)[1]
   chex.assert_trees_all_equal(first, {key: expected[key] for key in first})
 
-  merged = shrinking.merge(weights)
+  merged = weights.merged()
   shapes = student.init(jax.random.key(0), image, measurement)["params"]
   chex.assert_trees_all_equal_shapes_and_dtypes(merged, shapes)
   last = shrinking.apply(teacher, weights, jnp.ones(()), image, measurement)
