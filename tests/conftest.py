@@ -33,7 +33,7 @@ def pytest_addoption(parser):
     help="fail where a process that ran tests has held more memory than this",
   )
   parser.addoption(
-    "--flips", type=int, default=1, help="bits to flip in each file of a work directory"
+    "--flips", type=int, default=0, help="bits to flip in each file of a work directory"
   )
 
 

@@ -164,6 +164,9 @@ class EvaluationConfig(Settings):
       numbers hold; they are shown only if all values match. In an experiment file it is
       nested, dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
     bootstrap: number of bootstrap resamples.
+    margin: largest difference in PSNR (dB) from the teacher that does not matter; the
+      report says whether networks are equivalent to the teacher within it. Choose it
+      before the results are known. 0 for no test of equivalence.
     rois: where the signal-to-noise ratio is measured: "auto" finds regions of
       homogeneous tissue, a CSV file names them (see `report.roi_file`); "" for nowhere.
     timing: number of timed inferences of a slice; 0 for none.
@@ -182,6 +185,7 @@ class EvaluationConfig(Settings):
   published_source: str = setting("")
   published_on: dict[str, Any] = setting(dict)
   bootstrap: int = setting(2000, least=1)
+  margin: float = setting(0.1, least=0)
   rois: str = setting("")
   timing: int = setting(0, least=0)
 

@@ -16,6 +16,8 @@ from kdmri_jax.models import contract
 # (pattern, replacement) for re.sub; the replacement may be a function of the match.
 Rules = Sequence[tuple[str, Any]]
 
+_LEVELS = 3  # of dicts in a checkpoint, at most, down to its state dict
+
 # What DataParallel, torch.compile and trainers put before all names.
 _WRAPPER = re.compile(r"((module|_orig_mod|model|net|network)\.)*")
 
@@ -28,7 +30,8 @@ class StateDict(dict[str, Any]):
   A prefix that all names have, such as `module.` of PyTorch's DataParallel, is dropped.
 
   Args:
-    state: the state dict, or a checkpoint with one state dict among its entries.
+    state: the state dict, or a checkpoint with one state dict among its entries or,
+      where they have none, among the entries of these.
     where: the file or dict, for errors.
     source: the networks that it may be of, such as "the published EDSR".
     keys: their names of weights, in words.
@@ -39,11 +42,10 @@ class StateDict(dict[str, Any]):
 
   def __init__(self, state: Any, where: Any, source: str, keys: str):
     self._where, self._source, self._keys = where, source, keys
-    if isinstance(state, Mapping) and not _is_of_arrays(state):
-      inner = {key: value for key, value in state.items() if _is_of_arrays(value)}
-      if len(inner) > 1:
-        raise self.refusal(f"several state dicts, {some(map(str, inner))}")
-      state = next(iter(inner.values()), state)
+    inner = _state_dicts(state)
+    if len(inner) > 1:
+      raise self.refusal(f"several state dicts, {some(inner)}")
+    state = next(iter(inner.values()), state)
     if not isinstance(state, Mapping):
       raise self.refusal(f"a {type(state).__name__}")
     wrapper = min((_wrapper(str(key)) for key in state), key=len, default="")
@@ -140,6 +142,21 @@ class StateDict(dict[str, Any]):
       elif array.dtype.kind != "f" or not np.isfinite(array).all():
         problems.append(f"{key} of type {array.dtype} or with NaN or infinite values")
     return sorted(problems)
+
+
+def _state_dicts(state: Any) -> dict[str, Any]:
+  """Dicts of arrays below a dict, by their keys, at the first level that has any."""
+  level = {"": state}
+  for _ in range(_LEVELS):
+    if found := {key: value for key, value in level.items() if _is_of_arrays(value)}:
+      return found
+    level = {
+      f"{outer}.{key}".removeprefix("."): value
+      for outer, entries in level.items()
+      if isinstance(entries, Mapping)
+      for key, value in entries.items()
+    }
+  return {}
 
 
 def _is_of_arrays(state: Any) -> bool:

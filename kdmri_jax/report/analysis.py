@@ -21,7 +21,7 @@ from kdmri_jax.report.rows import compared, count, main, ranked, summary_rows
 # Copied to report.json as they are.
 _FROM_INPUT = ("title", "dataset", "evaluated_on", "mask", "seed", "seeds", "seconds")
 _FROM_INPUT += ("environment", "config")
-_FROM_ROLES = ("protocol", "control", "published_source", "bootstrap")
+_FROM_ROLES = ("protocol", "control", "published_source", "bootstrap", "margin")
 
 
 def analyse(inputs: ReportInput) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     reference of its gain, the control or without one the student, or None; best: of the
     networks smaller than the teacher the best one in the first metric, or None; audit:
     see `gradient_audit.summarise`; snr: see `signal.summary`; timing: see
-    `speed.summary`; control; published_source; seconds; kept_epochs (stage -> a list,
-    the epoch for each seed); bootstrap, seed, seeds, config, environment.
+    `speed.summary`; control; margin; published_source; seconds; kept_epochs (stage ->
+    a list, the epoch for each seed); bootstrap, seed, seeds, config, environment.
   """
   roles, metrics, make = inputs.roles, inputs.tables.metrics, inputs.parts.make
   rows = make(RESULTS, "the table of results", _rows, inputs, otherwise=[])
@@ -121,6 +121,7 @@ def _compare(inputs, rows, section, wanted, metrics):
 
 def _pair(inputs, a, b, name, teacher):
   roles, metric = inputs.roles, inputs.tables.metrics[name]
+  tested = name == "psnr" and roles.teacher in (a, b) and roles.margin
   pair = paired.paired(
     inputs.tables.records,
     a,
@@ -132,8 +133,12 @@ def _pair(inputs, a, b, name, teacher):
     teacher=teacher,
     group=inputs.unit,
     higher_is_better=metric.higher_is_better,
+    margin=tested or None,
   )
-  return {**pair, "sentence": wording.sentence(pair, metric)}
+  sentence = " ".join(
+    filter(None, (wording.sentence(pair, metric), wording.equivalence(pair, metric)))
+  )
+  return {**pair, "sentence": sentence}
 
 
 def _answer(inputs, rows, pairs, order):

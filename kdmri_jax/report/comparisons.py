@@ -11,7 +11,7 @@ _MOST_DRAWN = 13  # four distilled networks against three baselines, and teacher
 
 
 def main(analysis: dict, metrics: Mapping[str, Metric]) -> list:
-  """Table and figure of all pairs; nothing where there are none.
+  """Tables and figure of all pairs; nothing where there are none.
 
   Args:
     analysis: from `analysis.analyse`.
@@ -30,7 +30,8 @@ def main(analysis: dict, metrics: Mapping[str, Metric]) -> list:
     caption += f" Shown are the differences from {drawn[0]['b']}."
   alt = "Paired differences between the models with their intervals."
   table = _table(pairs, analysis["bootstrap"], metrics)
-  return [table, blocks.Picture("differences", alt, caption)]
+  picture = blocks.Picture("differences", alt, caption)
+  return [table, picture, *_equivalence(pairs, metrics)]
 
 
 def further(analysis: dict, metrics: Mapping[str, Metric]) -> list:
@@ -83,6 +84,34 @@ def _table(pairs, bootstrap, metrics):
   columns["paired over"] = [_paired_over(p) for p in pairs]
   rows = list(zip(*columns.values(), strict=True))
   return blocks.Table(tuple(columns), rows, _note(pairs, bootstrap))
+
+
+def _equivalence(pairs, metrics):
+  """The table of the tests of equivalence, if there are any."""
+  pairs = [pair for pair in pairs if pair["equivalence"]]
+  if not pairs:
+    return []
+  metric, tested = metrics[pairs[0]["metric"]], [p["equivalence"] for p in pairs]
+  columns = {
+    "pair": [f"{p['a']} {wording.MINUS} {p['b']}" for p in pairs],
+    "90% interval": [wording.interval90(p, metric) for p in pairs],
+    "TOST p": [wording.p_value(each["p"]) for each in tested],
+    "equivalent": ["yes" if each["shown"] else "not shown" for each in tested],
+    "tested over": [wording.tested_units(p) for p in pairs],
+  }
+  several = ""
+  if _several_seeds(pairs):
+    several = (
+      " The intervals are the widest of three, of the spread over the evaluated "
+      f"{plural(pairs[0]['group'])}, over seeds, and over both."
+    )
+  note = (
+    f"Equivalence with the teacher within ±{tested[0]['margin']:g} {metric.unit} "
+    f"{metric.title} (evaluation.margin), by two one-sided t tests at 0.05: it is "
+    f"shown where the 90% interval lies within the margin.{several} Not shown does not "
+    "mean that there is a difference."
+  )
+  return [blocks.Table(tuple(columns), list(zip(*columns.values(), strict=True)), note)]
 
 
 def _note(pairs, bootstrap):

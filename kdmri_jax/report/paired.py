@@ -77,6 +77,7 @@ def paired(
   teacher: str | None = None,
   protocol: str = "kdmri",
   group: str = "subject",
+  margin: float | None = None,
 ) -> dict[str, Any]:
   """Compares two models on the same images, trained with the same seeds.
 
@@ -95,13 +96,14 @@ def paired(
     teacher: the model that bounds the gap above b; None omits the gap.
     protocol: protocol of the records.
     group: name of the unit of a record's subject: "subject", "file".
+    margin: largest difference that does not matter; None omits the test.
 
   Returns:
-    The attributes of `statistics.Comparison` but the equivalence, `unit` in words
-    (`group` or "slice"); a, b, metric, protocol, group; gap_closed and gap_ci95 (of
-    `statistics.Share`, None without a teacher), gap_note (why one of them is None, else
-    None) and gap_seeds (seeds that a, b and the teacher share, None without
-    gap_closed).
+    The attributes of `statistics.Comparison`, `unit` in words (`group` or "slice"),
+    `equivalence` as a dict of the attributes of `statistics.Equivalence`, or None; a,
+    b, metric, protocol, group; gap_closed and gap_ci95 (of `statistics.Share`, None
+    without a teacher), gap_note (why one of them is None, else None) and gap_seeds
+    (seeds that a, b and the teacher share, None without gap_closed).
 
   Raises:
     UserError: a model has no records, the models were not measured on the same
@@ -125,8 +127,11 @@ def paired(
 
   with arguments_of(f"{metric} of {a} and {b}, "):
     values, owners = arrays(a, b)
-    pair = dataclasses.asdict(statistics.compare(*values, **owners, **options))
-  del pair["equivalence"]
+    found = statistics.compare(*values, **owners, **options, margin=margin)
+  pair = dataclasses.asdict(found)
+  if found.equivalence:
+    tested = found.equivalence
+    pair["equivalence"] = {**tested._asdict(), "shown": tested.shown}
   if pair["unit"] == "subject":
     pair["unit"] = group
   gap = dict.fromkeys(("gap_closed", "gap_ci95", "gap_note", "gap_seeds"))

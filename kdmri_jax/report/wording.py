@@ -50,6 +50,52 @@ def sentence(pair: dict, metric: Metric) -> str:
   return _claim(pair, metric)
 
 
+def equivalence(pair: dict, metric: Metric) -> str:
+  """Says in a sentence whether two networks are equivalent; "" without a test.
+
+  Args:
+    pair: result of `report.paired`.
+    metric: its metric.
+  """
+  tested = pair["equivalence"]
+  if tested is None:
+    return ""
+  margin = f"within ±{tested['margin']:g} {_unit(metric)}"
+  if tested["ci90"] is None:
+    return f"Equivalence {margin} cannot be tested on {tested_units(pair)}."
+  said, lies = ("is", "lies within it")
+  if not tested["shown"]:
+    said, lies = ("is not shown to be", "does not lie within it")
+  where = f"On these {units(pair)} " if pair["subjects"] == 1 else ""
+  return (
+    f"{where}{pair['a']} {said} equivalent to {pair['b']} {margin}: the 90% interval "
+    f"of the difference, {interval90(pair, metric)}, {lies} ({tested_units(pair)}; "
+    f"TOST p {in_text(tested['p'])})."
+  )
+
+
+def tested_units(pair: dict) -> str:
+  """What a test of equivalence is over: "12 subjects, 3 seeds"."""
+  over = groups(pair) if pair["subjects"] > 1 else units(pair)
+  return over + (f", {seeds(pair['n_seeds'])}" if pair["n_seeds"] > 1 else "")
+
+
+def interval90(pair: dict, metric: Metric) -> str:
+  """The interval of the test of equivalence in brackets; a dash for None.
+
+  It has so many decimals that no end beside the margin is shown as the margin.
+  """
+  tested = pair["equivalence"]
+  if tested["ci90"] is None:
+    return ABSENT
+  decimals = _decimals(tested["ci90"], metric)
+  while decimals < _MOST_DECIMALS and any(
+    round(abs(end), decimals) == tested["margin"] for end in tested["ci90"]
+  ):
+    decimals += 1
+  return _bracket(tested["ci90"], decimals)
+
+
 def units(pair: dict) -> str:
   """The paired units: "12 subjects", or "44 slices of one subject"."""
   count = counted(pair["n"], pair["unit"])
@@ -137,6 +183,11 @@ def p_value(p: float | None) -> str:
   return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def in_text(p: float) -> str:
+  """A p-value after the letter p: "= 0.012" or "< 0.001"."""
+  return p_value(p) if p < 0.001 else f"= {p_value(p)}"
+
+
 def percent(share: float | None) -> str:
   """A share as per cent; a dash for None."""
   return ABSENT if share is None else f"{_fixed(100 * share, 0)}%"
@@ -216,8 +267,7 @@ def _method(pair):
 
 
 def _p(pair):
-  p = pair["wilcoxon_p"]
-  text = "Wilcoxon p < 0.001" if p < 0.001 else f"Wilcoxon p = {p:.3f}"
+  text = f"Wilcoxon p {in_text(pair['wilcoxon_p'])}"
   return text if pair["n_seeds"] == 1 else f"{text} for these trainings"
 
 

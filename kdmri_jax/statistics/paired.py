@@ -66,11 +66,14 @@ class Comparison:
     return f"{_VERDICTS[self.verdict]}: {text}.{self._equivalent()}"
 
   def _equivalent(self) -> str:
-    if self.equivalence is None or self.equivalence.p is None:
+    if self.equivalence is None:
+      return ""
+    margin, p, ends = self.equivalence
+    if p is None or ends is None:
       return ""
     said = "shown" if self.equivalence.shown else "not shown"
-    margin, p = self.equivalence.margin, self.equivalence.p
-    return f" Equivalence within ±{margin:g} is {said} (TOST p = {p:.3g})."
+    interval = "90% t interval [{:+.4g}, {:+.4g}]".format(*ends)
+    return f" Equivalence within ±{margin:g} is {said} ({interval}, TOST p = {p:.3g})."
 
 
 _VERDICTS = {

@@ -18,7 +18,8 @@ from kdmri_jax.inference import network
 from kdmri_jax.training import seeds
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.step import init_state, make_optimiser
+from kdmri_jax.training.optimiser import make_optimiser
+from kdmri_jax.training.step import init_state
 
 STAGES = ("teacher", "feature")
 

@@ -214,6 +214,8 @@ def test_wrapped_state_dicts_are_unwrapped(golden, tmp_path, torch_names, prefix
   state = state_dict(golden(NAMES[0]), "student")
   expected = interop.from_kdmri_state_dict(state)
   wrapped = {prefix + name: array for name, array in state.items()}
+  if key == "model":
+    wrapped = {"state_dict": wrapped, "name": "student"}
   if key:
     moments = {"0": {"exp_avg": np.ones(2, np.float32)}}
     wrapped = {key: wrapped, "epoch": 3, "best": np.ones(1, np.float32)}

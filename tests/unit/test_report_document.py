@@ -135,7 +135,7 @@ def test_only_taught_networks_are_said_to_look_where_the_teacher_looks(written):
 )
 def test_the_note_says_what_is_resampled(subjects, words):
   analysis = report.analyse(make_input(("teacher", "student"), subjects))
-  table, _ = comparisons.main(analysis, METRICS)
+  table, *_ = comparisons.main(analysis, METRICS)
   assert words in table.note and "are omitted" not in table.note
 
 
@@ -145,7 +145,7 @@ def test_what_a_pair_leaves_out_is_shown():
     if record["volume"] == "v3" and record["model"] == "teacher":
       record["psnr"] = float("inf")
   analysis = report.analyse(make_input(tables=found))
-  table, _ = comparisons.main(analysis, METRICS)
+  table, *_ = comparisons.main(analysis, METRICS)
   assert [row[-1] for row in table.rows] == [
     "7 subjects (1 left out)",
     *["8 subjects"] * 2,

@@ -191,6 +191,27 @@ def test_the_note_says_how_intervals_were_made(study):
   assert "over the means of seeds (p holds for these trainings)" in text
 
 
+def test_equivalence_with_the_teacher_is_a_claim_of_its_own(study):
+  found = load(study[1])
+  tested = [p for p in found["paired"] if p["equivalence"]]
+  assert [(p["a"], p["b"]) for p in tested] == [
+    *(("kd", "teacher"), ("fsp", "teacher"), ("teacher", "student"))
+  ]
+  assert {p["metric"] for p in tested} == {"psnr"} and found["margin"] == 0.1
+  assert not any(p["equivalence"]["shown"] for p in tested)
+  assert any(
+    "kd is not shown to be equivalent to teacher" in t for t in found["answer"]
+  )
+  assert "| equivalent |" in (study[1] / "report.md").read_text()
+  near = report.analyse(study_input(tables=seeded_tables(kd=30.97)))
+  (told,) = [t for t in near["answer"] if "equivalent to teacher within ±0.1" in t]
+  assert (
+    told.startswith("kd falls behind teacher by 0.0") and "kd is equivalent" in told
+  )
+  off = report.analyse(study_input(margin=0.0))
+  assert not any(p["equivalence"] for p in off["paired"])
+
+
 def test_only_networks_smaller_than_the_teacher_can_be_the_best():
   large = {**study_input().parameters, "fsp": 141765}
   inputs = study_input(tables=seeded_tables(fsp=30.9), parameters=large)

@@ -136,6 +136,43 @@ def test_small_numbers_are_not_shown_as_zero():
   assert "by 0.00 dB" not in text and "[0.00," not in text
 
 
+def equivalent(gain, margin=0.1):
+  """The sentence on a test of equivalence; `gain` [seeds, subjects]."""
+  return wording.equivalence(crossed(gain, margin=margin), METRICS["psnr"])
+
+
+def test_equivalence_says_what_the_interval_says():
+  near, far = normal(0.01, 0.05, (1, 12), 0), normal(0.3, 0.05, (1, 12), 0)
+  assert re.fullmatch(
+    r"kd is equivalent to student within ±0\.1 dB PSNR: the 90% interval of the "
+    r"difference, \[.0\.0\d, 0\.0\d\], lies within it \(12 subjects; TOST p "
+    r"(<|=) 0\.\d+\)\.",
+    equivalent(near),
+  )
+  text = equivalent(far)
+  assert text.startswith("kd is not shown to be equivalent to student within ±0.1 dB")
+  assert "does not lie within it" in text
+  assert equivalent(near, margin=None) == ""
+  several = equivalent(np.repeat(near, 3, axis=0) + normal(0, 0.01, (3, 12), 1))
+  assert "(12 subjects, 3 seeds; TOST p" in several
+  assert "cannot be tested on 1 slice of one subject" in equivalent(near[:, :1])
+
+
+def test_an_interval_within_the_margin_is_not_shown_as_the_margin():
+  gain = normal(0, 1, (1, 12), 0)
+  gain = gain - gain.mean()
+  half = crossed(gain, margin=1)["equivalence"]["ci90"][1]
+  text = equivalent(gain * 0.0996 / half)
+  assert "is equivalent" in text and f"[{wording.MINUS}0.0996, 0.0996]" in text
+
+
+def test_equivalence_on_one_subject_is_of_its_slices():
+  slices = make_records({"kd": normal(30, 0.01, (1, 40), 0), "student": [[30.0] * 40]})
+  pair = paired.paired(slices, "kd", "student", "psnr", **OPTIONS, margin=0.1)
+  text = wording.equivalence(pair, METRICS["psnr"])
+  assert text.startswith("On these 40 slices of one subject kd is equivalent")
+
+
 @pytest.mark.parametrize(
   ("seconds", "text"), [(4.21, "4.2 s"), (59.7, "1 min 00 s"), (7630, "2 h 07 min")]
 )

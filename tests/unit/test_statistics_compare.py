@@ -7,6 +7,8 @@ from helpers.measured import normal
 
 from kdmri_jax import statistics
 from kdmri_jax.errors import ArgumentError
+from kdmri_jax.statistics import equivalence
+from kdmri_jax.statistics.resampling import Sample
 
 
 def test_values_of_a_subject_are_averaged():
@@ -63,6 +65,7 @@ def test_equivalence_is_that_the_90_percent_interval_lies_within_the_margin():
     assert found.equivalence.shown == shown
   at = statistics.compare(gain, 0 * gain, margin=margin).equivalence
   assert at.p == pytest.approx(0.05)
+  np.testing.assert_allclose(at.ci90, (ends.low, ends.high))
 
 
 def test_equivalence_is_seldom_claimed_at_the_margin():
@@ -72,6 +75,34 @@ def test_equivalence_is_seldom_claimed_at_the_margin():
     found = statistics.compare(gain, 0 * gain, margin=0.5, bootstrap=1)
     claimed += found.equivalence.shown
   assert 8 <= claimed <= 34  # 5% of 400
+
+
+@pytest.mark.parametrize("of_seeds", [0.05, 0.2, 0.4])
+def test_equivalence_is_seldom_claimed_at_the_margin_with_seeds(of_seeds):
+  """Subjects and seeds each move the mean, by 0.3/sqrt(8) and of_seeds/sqrt(6)."""
+  rng, claimed = np.random.default_rng(0), 0
+  for _ in range(400):
+    subjects, seeds = rng.normal(0, 0.3, (8, 1)), rng.normal(0, of_seeds, 6)
+    gain = 1 + subjects + seeds + rng.normal(0, 0.05, (8, 6))
+    sample = Sample(np.stack([gain, 0 * gain], -1), np.arange(8), True, 0)
+    found = equivalence.within(sample, 1.0)
+    claimed += found.shown
+    assert found.shown == (found.ci90[0] > -1 and found.ci90[1] < 1)
+  assert 6 <= claimed <= 34
+
+
+def test_equivalence_of_seeds_adds_both_variances():
+  """Against the formulas, where neither subjects nor seeds have the whole spread."""
+  gain = normal(0, 0.2, (8, 1), 0) + normal(0, 0.2, 6, 1) + normal(0, 0.02, (8, 6), 2)
+  owners, seeds = np.repeat(np.arange(8), 6), np.tile(np.arange(6), 8)
+  flat = gain.ravel()
+  a, b = gain.mean(1).var(ddof=1) / 8, gain.mean(0).var(ddof=1) / 6
+  freedom = (a + b) ** 2 / (a**2 / 7 + b**2 / 5)
+  t = scipy.stats.t(freedom, gain.mean(), np.sqrt(a + b))
+  margin = max(np.abs(t.interval(0.9)))
+  found = statistics.compare(flat, 0 * flat, owners, seeds=seeds, margin=margin)
+  np.testing.assert_allclose(found.equivalence.ci90, t.interval(0.9))
+  assert found.equivalence.p == pytest.approx(0.05)
 
 
 def test_equivalence_of_slices_is_over_subjects():
@@ -96,7 +127,7 @@ def test_equivalence_allows_for_seeds():
 @pytest.mark.parametrize(("gain", "p"), [(0.1, 0.0), (0.3, 1.0)])
 def test_equivalence_without_spread(gain, p):
   found = statistics.compare(np.full(8, gain), np.zeros(8), margin=0.3)
-  assert found.equivalence == (0.3, p)
+  assert found.equivalence == (0.3, p, pytest.approx([gain, gain]))
 
 
 def test_one_pair_tests_nothing():
@@ -112,7 +143,8 @@ def test_sentence():
   text = str(statistics.compare(30 + gain, np.full(8, 30.0), margin=0.5))
   start = "a is better than b: a - b = +0.305 [+0."
   assert text.startswith(start) and "over 8 subjects (95% bootstrap interval" in text
-  assert "Equivalence within ±0.5 is shown (TOST p = " in text
+  assert "Equivalence within ±0.5 is shown (90% t interval [+0.29" in text
+  assert text.endswith(").") and "], TOST p = " in text
   noise = normal(0, 1, 8, 0)
   text = str(statistics.compare(noise, 0 * noise, margin=0.1))
   assert text.startswith("No difference can be claimed: ")

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from helpers.flips import flipped, flips
+from helpers.flips import files, flipped, flips
 
 from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
@@ -94,7 +94,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read(folder):
 @pytest.mark.parametrize("seed", range(2))
 def test_a_flipped_bit_is_refused_or_without_effect(folder, tmp_path, seed):
   expected, outcomes = read(folder), set()
-  for path, bit in flips(folder, 1, seed):
+  for path, bit in flips(files(folder), 1, seed):
     with flipped(path, bit):
       try:
         found = read(folder)
