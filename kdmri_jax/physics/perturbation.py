@@ -49,10 +49,10 @@ def worst_case(
 ) -> Array:
   """The perturbation within a norm that raises the error of a reconstruction most.
 
-  Projected gradient ascent from `random`'s perturbation: each step goes half of the
-  largest norm along the gradient, then back into the ball. The best of all perturbations
-  on the way is returned, so it is never better than the random one. The search may end
-  in a local maximum: the true worst case is at least as bad.
+  Projected gradient ascent from the perturbation of `random`: each step goes half of
+  the largest norm along the gradient, then back into the ball. Of all perturbations on
+  the way the one with the largest error is returned, so its error is at least that of
+  the random one. The search may end in a local maximum: a worse one may exist.
 
   Args:
     error: perturbed k-space -> the error of each image, [B], which depends on its own

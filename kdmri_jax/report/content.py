@@ -12,6 +12,7 @@ from kdmri_jax.report import (
   parts,
   signal,
   speed,
+  stability,
   wording,
 )
 from kdmri_jax.report.blocks import Document, Picture, Section
@@ -37,6 +38,7 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     parts.RESULTS: (_answer, _cautions, _table, _further, _comparison),
     parts.PAIRED: (lambda *_: comparisons.main(analysis, metrics),),
     parts.FURTHER: (lambda *_: comparisons.further(analysis, metrics),),
+    parts.ROBUSTNESS: (lambda *_: stability.blocks_of(analysis["robustness"], inputs),),
     parts.SIGNAL: (lambda *_: signal.blocks_of(analysis["snr"]),),
     parts.TIME: (lambda *_: speed.blocks_of(analysis["timing"]),),
     parts.MEASURED: (_protocol, _split, _data, _mask),
@@ -239,7 +241,7 @@ def _mask(inputs, analysis):
 
 
 def _files(inputs, analysis):
-  del inputs, analysis
+  del analysis
   links = [
     ("summary.csv", "the table of results, one line per network and metric"),
     ("volumes.csv", "metrics of every volume, all protocols (also volumes.json)"),
@@ -247,6 +249,9 @@ def _files(inputs, analysis):
     ("report.json", "everything in this report for programs"),
     ("report.md", "this report as Markdown"),
   ]
+  if inputs.robustness:
+    text = "metrics of every volume under the shifted conditions"
+    links.insert(1, ("robustness.csv", text))
   return [blocks.Links(links)]
 
 
