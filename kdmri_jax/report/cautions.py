@@ -77,7 +77,8 @@ def _units(inputs, pairs):
 
 
 def _simulated(inputs):
-  if inputs.dataset.get("simulated_kspace") is not False:
+  sources = inputs.dataset, inputs.dataset.get("test_source", inputs.dataset)
+  if any(each.get("simulated_kspace") is not False for each in sources):
     yield (
       "K-space was simulated from processed images, for which every method gives "
       "better results than for raw measurements (Shimron et al., PNAS 2022). Compare "

@@ -55,7 +55,9 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
       block for block in made if not isinstance(block, Picture) or block.name in drawn
     ]
   _tell_failures(sections, inputs.parts.failed)
-  source = inputs.dataset.get("source")
+  source, there = inputs.dataset.get("source"), inputs.dataset.get("test_source")
+  if there:
+    source = f"trained on {there['trained_on']}, tested on {there['tested_on']}"
   subtitle = f"Protocol {inputs.roles.protocol}"
   subtitle += f", data: {source}" if source else ""
   subtitle += f", {wording.seeds(len(inputs.seeds))}" if len(inputs.seeds) > 1 else ""
@@ -211,6 +213,12 @@ def _protocol(inputs, analysis):
 
 def _split(inputs, analysis):
   del analysis
+  if there := inputs.dataset.get("test_source"):
+    text = (
+      f"The networks were trained on {there['trained_on']} and are tested on "
+      f"{there['tested_on']}; evaluated are {plural(inputs.unit)} of this source alone."
+    )
+    return [blocks.Paragraph(text)]
   never = "slice" if inputs.unit == SUBJECT else "subject"
   return [
     blocks.Paragraph(

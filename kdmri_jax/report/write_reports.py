@@ -209,6 +209,8 @@ def comparable_numbers(
     for key, value in there.items()
     if here[key] != value
   ]
+  if config.data.test_source.source and "data.test_source.source" not in there:
+    different.append(f"the test subjects are those of {config.data.of_tested.label}")
   if not (config.evaluation.published and different):
     return config.evaluation.published, []
   source = config.evaluation.published_source

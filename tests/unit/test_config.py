@@ -15,7 +15,14 @@ from helpers.tiny import tiny_config
 from kdmri_jax import config as config_lib
 from kdmri_jax import experiments
 from kdmri_jax.errors import UserError
-from kdmri_jax.experiments import enhancement, published, sft, study, super_resolution
+from kdmri_jax.experiments import (
+  enhancement,
+  pretrained,
+  published,
+  sft,
+  study,
+  super_resolution,
+)
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.report.write_reports import comparable_numbers
 
@@ -35,7 +42,18 @@ def test_every_other_experiment_is_tested_by_name():
   names = {path.stem for path in pathlib.Path(experiments.__file__).parent.glob("*.py")}
   shared = {"__init__", "published", "study", "enhancement"}
   others = names - shared - set(study.settings())
-  assert others == {*STUDIES, *ENHANCEMENT, "super_resolution"}
+  assert others == {*STUDIES, *ENHANCEMENT, "super_resolution", "pretrained"}
+
+
+@pytest.mark.parametrize("name", pretrained.SETS)
+def test_networks_to_ship_hold_their_test_subjects_out(name):
+  parsed = config_lib.parse(pretrained.get_config(name))
+  assert parsed.data.test and parsed.data.validation
+  stages = parsed.stages
+  assert stages["student"].epochs == stages["feature"].epochs + stages["kd"].epochs
+  assert {stage.optimiser for stage in stages.values()} == {"muon"}
+  with pytest.raises(ValueError, match="the sets are cardiac_4x"):
+    pretrained.get_config("heart")
 
 
 @pytest.mark.parametrize("setting", ["brain_t1", "brain_pd:reference", "cardiac_4x"])
