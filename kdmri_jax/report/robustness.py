@@ -73,20 +73,19 @@ def measure(
   predict = functools.cache(shifted.make_predict)  # compiled once for all seeds
   found = {}
   for condition in conditions(finished[0].pipeline):
+    images = parts.make(
+      *(ROBUSTNESS, condition.name, shifted.prepare, finished[0].pipeline, condition),
+      otherwise=None,
+    )
+    if images is None:
+      continue
     whole = tables.Tables([], [], metrics)
     rows = [(finished[0], ZERO_FILLED)] * (not condition.is_of_network)
     rows += [(each, name) for each in finished for name in each.params]
     for each, name in rows:
       part = f"{name} under {condition.name}"
       own = parts.make(
-        ROBUSTNESS,
-        part,
-        _measured,
-        each,
-        name,
-        condition,
-        metrics,
-        predict,
+        *(ROBUSTNESS, part, _measured, each, name, condition, images, metrics, predict),
         otherwise=None,
       )
       if own is not None:
@@ -103,12 +102,12 @@ def _measured(
   finished: Finished,
   name: str,
   condition: Condition,
+  images: Shifted,
   metrics: Mapping[str, Metric],
   predict: Callable[..., Callable],
 ) -> tables.Tables:
   """The records of a network, without its seed; kept ones where they are there."""
   pipeline, params = finished.pipeline, finished.params.get(name, {})
-  images = shifted.prepare(pipeline, condition)
   path = _path(pipeline, name, condition)
   known = _description(pipeline, name, params, condition, images, metrics)
   if path.exists() and (kept := _kept(path, known, metrics)):
@@ -162,7 +161,11 @@ def _description(pipeline, name, params, condition, images: Shifted, metrics) ->
   masks = (np.ascontiguousarray(a.masks) for a in images.acquisitions.values())
   known = {
     "version": __version__,
-    "condition": {**condition._asdict(), "task": dataclasses.asdict(condition.task)},
+    "condition": {
+      "task": dataclasses.asdict(condition.task),
+      "size": condition.size,
+      "steps": condition.steps,
+    },
     "network": settings["models"][stage.model] if stage else None,
     "weights": records.of_weights(params),
     "masks": digests.digest(masks),

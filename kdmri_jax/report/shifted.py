@@ -10,8 +10,10 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.config import TaskConfig
+from kdmri_jax.config.data import OtherSourceConfig
 from kdmri_jax.config.robustness import RobustnessConfig
 from kdmri_jax.data import tasks
+from kdmri_jax.data.dataset import load_tested
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import ArgumentError, arguments_of
 from kdmri_jax.physics import acquisition, perturbation
@@ -34,12 +36,14 @@ class Condition(NamedTuple):
     size: relative norm of a perturbation of the measured k-space; 0 for none.
     steps: gradient steps of the search for the network's worst perturbation; 0 for a
       random one.
+    source: of the volumes; None for the evaluated ones of the run.
   """
 
   name: str
   task: TaskConfig
   size: float = 0.0
   steps: int = 0
+  source: OtherSourceConfig | None = None
 
   @property
   def is_of_network(self) -> bool:
@@ -77,6 +81,8 @@ def conditions(own: TaskConfig, asked: RobustnessConfig) -> list[Condition]:
     task = dataclasses.replace(own, noise=noise)
     found.append(Condition(f"SNR {snr:g}", task))
   found = [each for each in found if each.task != own]
+  for name, source in asked.sources.items():
+    found.append(Condition(name, own, source=source))
   for size in asked.perturbations:
     share = f"{100 * size:g}%"
     found.append(Condition(f"random perturbation of {share}", own, size))
@@ -103,9 +109,20 @@ def prepare(pipeline: Experiment, condition: Condition) -> Shifted:
   """The evaluated images of an experiment of one task, under a condition.
 
   Raises:
-    ArgumentError: a mask cannot be made for a slice shape.
-    UserError: the images have k-space of their own, which cannot be sampled anew.
+    ArgumentError: a mask cannot be made for a slice shape, the source cannot be used,
+      or the images have k-space of their own, which cannot be sampled anew.
+    UserError: the volumes of the source cannot be used.
   """
+
+  def measured(shape: Shape) -> Acquisition:
+    return acquisition.build({"": condition.task}, shape)
+
+  if condition.source:
+    data = pipeline.config.data
+    data = dataclasses.replace(data, test=(), test_source=condition.source)
+    with arguments_of(f"robustness.sources.{condition.name}."):
+      evaluated, found = load_tested(data, pipeline.dataset, measured)
+    return Shifted(evaluated, _seeded(evaluated.parts, condition.name), found)
   evaluated = pipeline.dataset.test
   own = TaskConfig(pipeline.config.mask, pipeline.config.noise)
   if condition.task != own and evaluated.parts[0].kspace is not None:
@@ -113,15 +130,16 @@ def prepare(pipeline: Experiment, condition: Condition) -> Shifted:
     remedy = "Of evaluation.robustness, set `perturbations` alone."
     expected = "images, from which k-space is simulated"
     raise ArgumentError("robustness", found, expected, remedy)
-  with arguments_of(f"{condition.name}, "):
-    found = {
-      shape_of(slices): acquisition.build({"": condition.task}, shape_of(slices))
-      for slices in evaluated.parts
-    }
-  parts = evaluated.parts
-  if parts[0].draws is None:
-    parts = tasks.assign(parts, [0], count=1, noisy=True, name="test")
-  return Shifted(evaluated, parts, found)
+  with arguments_of(f"robustness: {condition.name}, "):
+    found = {shape: measured(shape) for shape in map(shape_of, evaluated.parts)}
+  return Shifted(evaluated, _seeded(evaluated.parts, "test"), found)
+
+
+def _seeded(parts: tuple[Slices, ...], name: str) -> tuple[Slices, ...]:
+  """The slices with noise seeds: their own, or those of a test set with noise."""
+  if parts[0].draws is not None:
+    return parts
+  return tasks.assign(parts, [0], count=1, noisy=True, name=name)
 
 
 def network(pipeline: Experiment, name: str, measured: Acquisition) -> nn.Module:

@@ -51,7 +51,7 @@ def summary(
         "changes": _compared(inputs, changes, own, metrics),
       }
     )
-  sentences = [text for pair in pairs for text in _sentences(rows, *pair, metrics)]
+  sentences = [text for a, b in pairs for text in _sentences(rows, a, b, metrics)]
   return {"networks": every, "pairs": pairs, "rows": rows, "sentences": sentences}
 
 

@@ -78,6 +78,20 @@ def test_a_condition_has_the_values_of_a_run_with_that_setting(
       np.testing.assert_allclose(here, other, rtol=1e-5)
 
 
+def test_another_source_is_measured_and_must_not_be_the_training_data(tmp_path):
+  phantom = {"family": "knee", "subjects": 2, "slices": 2, "size": (20, 28), "seed": 9}
+  asked = {"sources": {"knee": {"source": "phantom", "phantom": phantom}}}
+  pipeline = experiment(tmp_path, {"robustness": asked})
+  found = robustness.measure([untrained(pipeline)], CHOSEN, parts := Parts())
+  assert not parts.failed and len(values(found["knee"], "student")) == 2
+  assert min(values(found["knee"], "student")) > 5
+  phantom["seed"] = 0
+  pipeline = experiment(tmp_path, {"robustness": asked})
+  where = "config.evaluation.robustness.sources.knee.phantom.seed: found 0"
+  with pytest.raises(UserError, match=where):
+    robustness.check(pipeline)
+
+
 def test_networks_get_the_data_consistency_of_the_masks(tmp_path):
   own = {"network": "dccnn", "cascades": 2, "features": 4, "consistency": "line0"}
   models = {"student": {**own, "convolutions": 3}}
