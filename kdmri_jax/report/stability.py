@@ -7,6 +7,7 @@ from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.metrics import Metric
 from kdmri_jax.report import blocks, paired, wording
 from kdmri_jax.report.inputs import ReportInput
+from kdmri_jax.report.parts import ROBUSTNESS
 from kdmri_jax.report.rows import count, main
 from kdmri_jax.report.tables import Tables
 
@@ -47,8 +48,8 @@ def summary(
       {
         "condition": condition,
         "means": {m: {row["model"]: row[m]["mean"] for row in means} for m in metrics},
-        "paired": _compared(inputs, each.records, own, metrics),
-        "changes": _compared(inputs, changes, own, metrics),
+        "paired": _compared(inputs, condition, each.records, own, metrics),
+        "changes": _compared(inputs, condition, changes, own, metrics),
       }
     )
   sentences = [text for a, b in pairs for text in _sentences(rows, a, b, metrics)]
@@ -82,11 +83,11 @@ def _changes(shifted: Tables, own: Tables, metrics: Mapping[str, Metric]) -> lis
   ]
 
 
-def _compared(inputs, records, pairs, metrics):
-  if not records:
-    return []
-  return [
-    paired.paired(
+def _compared(inputs, condition, records, pairs, metrics) -> list[dict]:
+  """The results of all pairs; those that fail are told to the report."""
+
+  def compared(a, b, name, metric):
+    return paired.paired(
       records,
       a,
       b,
@@ -97,52 +98,46 @@ def _compared(inputs, records, pairs, metrics):
       group=inputs.unit,
       higher_is_better=metric.higher_is_better,
     )
+
+  found = [
+    inputs.parts.make(
+      *(ROBUSTNESS, f"the comparison of {a} and {b} in {metric.title}"),
+      *(compared, a, b, name, metric),
+      otherwise=None,
+      where=condition,
+    )
     for a, b in pairs
     for name, metric in metrics.items()
+    if records
   ]
+  return [pair for pair in found if pair]
 
 
 def _sentences(rows, a, b, metrics) -> list[str]:
   """Where the difference of two networks changes, in the first metric."""
   name, metric = next(iter(metrics.items()))
   changes: dict[str, list[str]] = {}
-  others = []
+  others, over = [], ""
   for row in rows[1:]:
-    key = (a, b, name)
-    change, pair = (
-      next((p for p in row[kind] if (p["a"], p["b"], p["metric"]) == key), None)
-      for kind in ("changes", "paired")
-    )
+    change, pair = (_of(row[kind], (a, b), name) for kind in ("changes", "paired"))
     if change:
       changes.setdefault(change["verdict"], []).append(row["condition"])
       over = wording.units(change)
     elif pair:
       others.append(f"{row['condition']}: {wording.sentence(pair, metric)}")
-  if not changes:
-    return others
-  parts = [
-    f"{text} under {', '.join(changes[verdict])}"
-    for verdict, text in (
-      ("worse", f"less favourable to {a}"),
-      ("better", f"more favourable to {a}"),
-    )
+  difference = f"the {metric.title} difference {a} {wording.MINUS} {b}"
+  texts = {
+    "worse": f"{difference} is less favourable to {a} than {OWN}",
+    "better": f"{difference} is more favourable to {a} than {OWN}",
+    "undecided": f"no change of {difference} can be claimed",
+    "too_few": f"a change of {difference} cannot be judged by so few units",
+  }
+  found = [
+    f"Under {', '.join(changes[verdict])}: {text} ({over})."
+    for verdict, text in texts.items()
     if verdict in changes
   ]
-  if parts:
-    parts = [f"is {' and '.join(parts)}"]
-  for verdict, text in (
-    ("undecided", "no change of it can be claimed"),
-    ("too_few", f"{over} are too few to judge a change of it"),
-  ):
-    if verdict in changes:
-      parts.append(f"{text} under {', '.join(changes[verdict])}")
-  if parts[0].startswith("is "):
-    start = f"the {metric.title} difference {a} {wording.MINUS} {b} "
-  else:
-    start = f"of the {metric.title} difference {a} {wording.MINUS} {b}, "
-    parts[0] = parts[0].replace(" of it", "")
-  text = f"Compared with this run's own conditions, {start}{'; '.join(parts)} ({over})."
-  return [text, *others]
+  return [*found, *others]
 
 
 def blocks_of(found: dict | None, inputs: ReportInput) -> list:
@@ -169,10 +164,16 @@ def blocks_of(found: dict | None, inputs: ReportInput) -> list:
 
 
 def _cell(pairs: Sequence[dict], pair: Sequence[str], name: str, metric: Metric) -> str:
-  for each in pairs:
-    if [each["a"], each["b"], each["metric"]] == [*pair, name]:
-      return f"{wording.difference(each, metric)} {wording.interval(each, metric)}"
-  return wording.ABSENT
+  found = _of(pairs, pair, name)
+  if found is None:
+    return wording.ABSENT
+  return f"{wording.difference(found, metric)} {wording.interval(found, metric)}"
+
+
+def _of(pairs: Sequence[dict], pair: Sequence[str], name: str) -> dict | None:
+  """The result of a pair in a metric, if there is one."""
+  wanted = (*pair, name)
+  return next((p for p in pairs if (p["a"], p["b"], p["metric"]) == wanted), None)
 
 
 def _note(inputs: ReportInput) -> str:

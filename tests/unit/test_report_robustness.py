@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from helpers.measured import make_input, make_records
+from helpers.measured import BARE, make_input, make_records
 from helpers.tiny import edited, make
 
 from kdmri_jax import report
@@ -203,11 +203,11 @@ def test_changes_are_differences_of_differences():
   assert change["verdict"] == "worse"
   difference = found["rows"][1]["paired"][0]["mean_difference"]
   np.testing.assert_allclose(difference, 0.23 - 0.5 + noise.mean())
-  assert found["sentences"][0] == (
-    "Compared with this run's own conditions, the PSNR difference kd \u2212 student is "
-    "less favourable to kd under 8x; no change of it can be claimed under SNR 10 "
-    "(7 subjects)."
-  )
+  difference, over = "the PSNR difference kd \u2212 student", "(7 subjects)"
+  assert found["sentences"][:2] == [
+    f"Under 8x: {difference} is less favourable to kd than {stability.OWN} {over}.",
+    f"Under SNR 10: no change of {difference} can be claimed {over}.",
+  ]
 
 
 def test_few_subjects_and_other_images_claim_nothing():
@@ -221,18 +221,16 @@ def test_few_subjects_and_other_images_claim_nothing():
   )
   inputs = dataclasses.replace(inputs, robustness={"8x": tables_, "heart": other})
   first, second, *_ = report.analyse(inputs)["robustness"]["sentences"]
-  assert (
-    "of the PSNR difference kd \u2212 student, 3 slices of 3 subjects are too few"
-    in first
-  )
+  assert first.startswith("Under 8x: a change of the PSNR difference kd \u2212 student")
+  assert first.endswith("cannot be judged by so few units (3 slices of 3 subjects).")
   assert second.startswith("heart: No difference between kd and student can be claimed")
 
 
 def test_the_report_has_the_part_only_if_it_was_asked_for(tmp_path):
-  plain = report.write(tmp_path / "plain", make_input())
+  plain = report.write(tmp_path / "plain", make_input(**BARE))
   assert ROBUSTNESS not in plain.read_text()
   assert not plain.with_name("robustness.csv").exists()
-  inputs = shifted_input({"8x": np.full(7, -0.5)})
+  inputs = dataclasses.replace(shifted_input({"8x": np.full(7, -0.5)}), **BARE)
   path = report.write(tmp_path / "shifted", inputs)
   markdown = path.with_name("report.md").read_text()
   section = markdown.partition(f"## {ROBUSTNESS}")[2].partition("\n## ")[0]
