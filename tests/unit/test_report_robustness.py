@@ -85,7 +85,7 @@ def test_another_source_is_measured_and_must_not_be_the_training_data(tmp_path):
   found = robustness.measure([untrained(pipeline)], CHOSEN, parts := Parts())
   assert not parts.failed and len(values(found["knee"], "student")) == 2
   assert min(values(found["knee"], "student")) > 5
-  phantom["seed"] = 0
+  phantom.update(family="brain", seed=0)
   pipeline = experiment(tmp_path, {"robustness": asked})
   where = "config.evaluation.robustness.sources.knee.phantom.seed: found 0"
   with pytest.raises(UserError, match=where):
