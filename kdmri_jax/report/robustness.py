@@ -32,6 +32,7 @@ from kdmri_jax.report.results import Finished
 from kdmri_jax.report.shifted import Condition, Shifted
 from kdmri_jax.training import records
 from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.types import shape_of
 
 _AGAIN = "It is measured anew."
 
@@ -130,12 +131,13 @@ def _reconstructed(pipeline, name, params, condition, images: Shifted, predict):
   """Yields each volume with its target and its reconstruction, [S, H, W]."""
 
   def of_part(slices):
-    measured = images.acquisitions[slices.target.shape[1:3]]
-    model = None
+    model, devices = None, pipeline.devices[:1]  # enough for the input alone
     if name != ZERO_FILLED:
-      model = shifted.network(pipeline, name, measured)
+      measured = images.acquisitions[shape_of(slices)]
+      model = shifted.network(pipeline.models[name], measured)
+      devices = pipeline.devices
     return reconstruct.run(
-      predict(model, tuple(pipeline.devices), condition.size, condition.steps),
+      predict(model, tuple(devices), condition.size, condition.steps),
       params,
       [slices],
       images.acquisitions,

@@ -16,7 +16,7 @@ from kdmri_jax.data import tasks
 from kdmri_jax.data.dataset import load_tested
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import ArgumentError, arguments_of
-from kdmri_jax.physics import acquisition, perturbation
+from kdmri_jax.physics import acquisition, consistency, perturbation
 from kdmri_jax.physics.masks import recipes
 from kdmri_jax.physics.undersample import zero_fill
 from kdmri_jax.training import parallel
@@ -142,14 +142,12 @@ def _seeded(parts: tuple[Slices, ...], name: str) -> tuple[Slices, ...]:
   return tasks.assign(parts, [0], count=1, noisy=True, name=name)
 
 
-def network(pipeline: Experiment, name: str, measured: Acquisition) -> nn.Module:
-  """A stage's network for other masks, its data consistency in the form for these."""
-  config = pipeline.config.models[pipeline.config.stages[name].model]
-  settings = config.settings
-  if isinstance(settings.get("consistency"), str):
-    settings = settings | {"consistency": "auto"}  # all forms give the same image
-  config = dataclasses.replace(config, settings=settings)
-  return models.build(config, measured.masks)
+def network(model: nn.Module, measured: Acquisition) -> nn.Module:
+  """A network for other masks: its data consistency has a form that fits these."""
+  if getattr(model, "consistency", "") not in consistency.FORMS:
+    return model
+  form = consistency.choose_form(measured.masks, models.channels(model))
+  return model.clone(consistency=form)  # all forms give the same image
 
 
 def make_predict(

@@ -25,7 +25,7 @@ CHOSEN = {name: METRICS[name] for name in ("psnr", "ssim")}
 
 def experiment(folder, evaluation=(), **changes):
   changes |= {"evaluation": {"models": ("student", "kd"), **dict(evaluation)}}
-  return make(folder, devices=1, **changes)
+  return make(folder, **{"devices": 1, **changes})
 
 
 def untrained(pipeline, names=("student",)):
@@ -99,8 +99,9 @@ def test_networks_get_the_data_consistency_of_the_masks(tmp_path):
   (condition,) = robustness.conditions(pipeline)
   (measured,) = shifted.prepare(pipeline, condition).acquisitions.values()
   assert phase_encode_axis(measured.masks) == 1
-  assert pipeline.models["student"].consistency == "line0"
-  assert shifted.network(pipeline, "student", measured).consistency == "line1"
+  model = pipeline.models["student"]
+  assert model.consistency == "line0"
+  assert shifted.network(model, measured) == model.clone(consistency="line1")
 
 
 def test_perturbations_hurt_and_the_values_are_kept(tmp_path):
@@ -128,7 +129,7 @@ def test_perturbations_hurt_and_the_values_are_kept(tmp_path):
 
 
 def test_a_network_that_fails_is_told_and_the_others_are_measured(tmp_path):
-  pipeline = experiment(tmp_path, {"robustness": {"mask_seeds": (1,)}})
+  pipeline = experiment(tmp_path, {"robustness": {"mask_seeds": (1,)}}, devices=2)
   finished = untrained(pipeline, ("student", "kd"))
   finished.params["kd"] = jax.tree.map(lambda x: x + np.nan, finished.params["kd"])
   found = robustness.measure([finished], CHOSEN, parts := Parts())
