@@ -7,13 +7,15 @@ from jax import lax
 
 from kdmri_jax.types import Array
 
+_TOLERANCE = 1e-6
+
 
 def solve(
   operator: Callable[[Array], Array],
   target: Array,
   *,
   iterations: int,
-  tolerance: float = 1e-6,
+  reference: Array | None = None,
 ) -> Array:
   """The x of operator(x) = target, by conjugate gradients from 0.
 
@@ -25,7 +27,9 @@ def solve(
     operator: linear, Hermitian and positive semidefinite on each image.
     target: complex [..., H, W], in the range of the operator.
     iterations: their largest number.
-    tolerance: an image has converged when its residual is this part of its target.
+    reference: an image has converged when the norm of its residual is 1e-6 of that of
+      its reference; the target by default. Give the data where the target may be a
+      difference of rounding errors.
 
   Returns:
     Same shape; of all solutions the one of the smallest norm.
@@ -33,7 +37,7 @@ def solve(
   Source: Hestenes & Stiefel 1952.
   """
   first = _squares(target)
-  least = tolerance**2 * first
+  least = _TOLERANCE**2 * (first if reference is None else _squares(reference))
 
   def iterate(state, _):
     x, residual, direction, size = state

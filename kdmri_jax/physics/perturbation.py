@@ -10,23 +10,26 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from kdmri_jax.types import Array, Measurement
+from kdmri_jax.types import Array, CoilMeasurement, Measurement
+
+Measured = Measurement | CoilMeasurement
 
 _FIELD = 103  # separates these random draws from others of the same number
 _STEP = 0.5  # of the largest norm
 
 
-def random(measurement: Measurement, size: float, draws: Array) -> Array:
+def random(measurement: Measured, size: float, draws: Array) -> Array:
   """A random perturbation with a given norm, uniform over all directions.
 
   Args:
-    measurement: k-space, complex64 [B, H, W], and its mask.
+    measurement: k-space, complex64 [B, H, W], or of several coils [B, C, H, W], and
+      its mask.
     size: norm of the perturbation over the norm of the k-space, above 0.
     draws: a number for each image, uint32 [B]; the same number draws the same
       direction.
 
   Returns:
-    The perturbation, complex64 [B, H, W]; 0 where k-space was not sampled.
+    The perturbation, in the shape of the k-space; 0 where it was not sampled.
   """
   shape = measurement.kspace.shape[1:]
 
@@ -41,7 +44,7 @@ def random(measurement: Measurement, size: float, draws: Array) -> Array:
 
 def worst_case(
   error: Callable[[Array], Array],
-  measurement: Measurement,
+  measurement: Measured,
   size: float,
   draws: Array,
   *,
@@ -57,13 +60,14 @@ def worst_case(
   Args:
     error: perturbed k-space -> the error of each image, [B], which depends on its own
       k-space alone.
-    measurement: k-space, complex64 [B, H, W], and its mask.
+    measurement: k-space, complex64 [B, H, W], or of several coils [B, C, H, W], and
+      its mask.
     size: largest norm of the perturbation over the norm of the k-space, above 0.
     draws: a number for each image, uint32 [B], see `random`.
     steps: number of gradient steps.
 
   Returns:
-    The perturbation, complex64 [B, H, W]; 0 where k-space was not sampled.
+    The perturbation, in the shape of the k-space; 0 where it was not sampled.
 
   Source: Antun et al., PNAS 117 (2020); as here in k-space, relative to its norm and
     beside noise of that norm: Genzel et al., IEEE TPAMI 45 (2023), arXiv 2011.04268.
@@ -76,7 +80,8 @@ def worst_case(
 
   def keep(worst, largest, shift, found):
     higher = found > largest
-    return jnp.where(_of_each(higher), shift, worst), jnp.where(higher, found, largest)
+    each = higher.reshape(-1, *[1] * (shift.ndim - 1))
+    return jnp.where(each, shift, worst), jnp.where(higher, found, largest)
 
   def climb(state, _):
     shift, worst, largest = state
@@ -94,11 +99,14 @@ def worst_case(
   return keep(worst, largest, shift, value(shift)[1])[0]
 
 
-def _sampled(measurement: Measurement, array: Array) -> Array:
-  return jnp.where(jnp.asarray(measurement.mask) != 0, array, 0)
+def _sampled(measurement: Measured, array: Array) -> Array:
+  mask = jnp.asarray(measurement.mask)
+  if mask.ndim == 3 and array.ndim == 4:
+    mask = mask[:, None]  # the same for all coils
+  return jnp.where(mask != 0, array, 0)
 
 
-def _radius(measurement: Measurement, size: float) -> Array:
+def _radius(measurement: Measured, size: float) -> Array:
   return size * _norm(_sampled(measurement, measurement.kspace))
 
 
@@ -109,11 +117,6 @@ def _direction(array: Array) -> Array:
 
 
 def _norm(array: Array) -> Array:
-  """The norm of each image, [B, 1, 1]."""
-  squares = jnp.sum(jnp.square(jnp.abs(array)), axis=range(1, array.ndim))
-  return _of_each(jnp.sqrt(squares))
-
-
-def _of_each(values: Array) -> Array:
-  """[B] as [B, 1, 1]."""
-  return values[:, None, None]
+  """The norm of each image, of the rank of the array."""
+  axes = tuple(range(1, array.ndim))
+  return jnp.sqrt(jnp.sum(jnp.square(jnp.abs(array)), axis=axes, keepdims=True))

@@ -17,7 +17,7 @@ from kdmri_jax.data.dataset import load_tested
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import ArgumentError, arguments_of
 from kdmri_jax.physics import acquisition, consistency, perturbation
-from kdmri_jax.physics.masks import recipes
+from kdmri_jax.physics.masks import describe, recipes
 from kdmri_jax.physics.undersample import zero_fill
 from kdmri_jax.training import parallel
 from kdmri_jax.training.experiment import Experiment
@@ -143,11 +143,21 @@ def _seeded(parts: tuple[Slices, ...], name: str) -> tuple[Slices, ...]:
 
 
 def network(model: nn.Module, measured: Acquisition) -> nn.Module:
-  """A network for other masks: its data consistency has a form that fits these."""
-  if getattr(model, "consistency", "") not in consistency.FORMS:
+  """A network for other masks: its data consistency has a form that fits these.
+
+  The forms of one kind give the same image.
+  """
+  form = getattr(model, "consistency", "")
+  known = (*consistency.FORMS, *consistency.COIL_FORMS)
+  if form not in known or consistency.line_axis(form) is None:
     return model
-  form = consistency.choose_form(measured.masks, models.channels(model))
-  return model.clone(consistency=form)  # all forms give the same image
+  axis = describe.phase_encode_axis(measured.masks)
+  if axis is not None:
+    return model.clone(consistency=f"{form[:-1]}{axis}")
+  if form in consistency.COIL_FORMS:
+    return model.clone(consistency=form[:-1])
+  channels = models.channels(model)
+  return model.clone(consistency=consistency.choose_form(measured.masks, channels))
 
 
 def make_predict(

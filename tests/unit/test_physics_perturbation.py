@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kdmri_jax.physics import perturbation
-from kdmri_jax.types import Measurement
+from kdmri_jax.types import CoilMeasurement, Measurement
 
 SHAPE = (6, 5)
 DRAWS = jnp.arange(3, dtype=jnp.uint32)
@@ -52,6 +52,15 @@ def test_a_random_perturbation_has_its_norm_and_lies_on_the_samples():
   np.testing.assert_array_equal(  # an image's draw does not depend on its batch
     found[1:2], perturbation.random(measurement_of(1), 0.05, DRAWS[1:2])
   )
+
+
+def test_all_coils_share_the_mask_of_their_image():
+  points = np.stack([POINTS, ~POINTS, POINTS])
+  kspace = jnp.ones((3, 2, *SHAPE), jnp.complex64) * points[:, None]
+  measured = CoilMeasurement(kspace, points, jnp.ones_like(kspace))
+  found = perturbation.random(measured, 0.1, DRAWS)
+  np.testing.assert_allclose(norms(found), 0.1 * norms(kspace), rtol=1e-5)
+  assert np.array_equal(np.asarray(found) != 0, np.asarray(kspace) != 0)
 
 
 def measurement_of(number):
