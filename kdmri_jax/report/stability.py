@@ -127,8 +127,8 @@ def _sentences(rows, a, b, metrics) -> list[str]:
       others.append(f"{row['condition']}: {wording.sentence(pair, metric)}")
   difference = f"the {metric.title} difference {a} {wording.MINUS} {b}"
   texts = {
-    "worse": f"{difference} is less favourable to {a} than {OWN}",
-    "better": f"{difference} is more favourable to {a} than {OWN}",
+    "worse": f"{difference} is less favourable to {a} than without the shift",
+    "better": f"{difference} is more favourable to {a} than without the shift",
     "undecided": f"no change of {difference} can be claimed",
     "too_few": f"a change of {difference} cannot be judged by so few units",
   }
@@ -159,7 +159,8 @@ def blocks_of(found: dict | None, inputs: ReportInput) -> list:
           _cell(row[kind], pair, name, metric) for row in found["rows"]
         ]
     cells = list(zip(*columns.values(), strict=True))
-    made.append(blocks.Table(tuple(columns), cells, f"{metric.label}. {_note(inputs)}"))
+    made.append(blocks.Table(tuple(columns), cells, f"{metric.label}."))
+  made[-1] = made[-1]._replace(note=f"{made[-1].note} {_note(inputs)}")
   return made
 
 

@@ -209,7 +209,7 @@ def test_changes_are_differences_of_differences():
   np.testing.assert_allclose(difference, 0.23 - 0.5 + noise.mean())
   difference, over = "the PSNR difference kd \u2212 student", "(7 subjects)"
   assert found["sentences"][:2] == [
-    f"Under 8x: {difference} is less favourable to kd than {stability.OWN} {over}.",
+    f"Under 8x: {difference} is less favourable to kd than without the shift {over}.",
     f"Under SNR 10: no change of {difference} can be claimed {over}.",
   ]
 
