@@ -10,6 +10,7 @@ from typing import Any
 
 from kdmri_jax.config.data import (
   AugmentConfig,
+  CoilsConfig,
   DataConfig,
   MaskConfig,
   NoiseConfig,
@@ -21,8 +22,11 @@ from kdmri_jax.protocols import PROTOCOLS
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
 
+# The row of the classical reconstruction of several coils.
+CG_SENSE = "cg_sense"
+
 # Names beside the stages' in results and pictures, which no stage may take.
-RESERVED_ROWS = (ZERO_FILLED, "target", "input")
+RESERVED_ROWS = (ZERO_FILLED, CG_SENSE, "target", "input")
 
 # Names in a stage's log that no loss term may take.
 RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "branches")
@@ -234,6 +238,7 @@ class ExperimentConfig(Settings):
     data: the images, and the split of the subjects.
     mask: the sampling mask.
     noise: noise added to the measured k-space.
+    coils: simulated receiver coils, the same for all slices and tasks.
     tasks: several ways of measuring by name, which one network learns to invert; `mask`
       and `noise` are then not used. {} for one task.
     augment: random changes of the training slices.
@@ -258,6 +263,7 @@ class ExperimentConfig(Settings):
   data: DataConfig = setting(DataConfig)
   mask: MaskConfig = setting(MaskConfig)
   noise: NoiseConfig = setting(NoiseConfig)
+  coils: CoilsConfig = setting(CoilsConfig)
   tasks: dict[str, TaskConfig] = setting(dict)
   augment: AugmentConfig = setting(AugmentConfig)
   models: dict[str, ModelConfig] = setting(dict)
