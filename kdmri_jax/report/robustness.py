@@ -21,12 +21,13 @@ from absl import logging
 from kdmri_jax import __version__, json_text
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import TaskConfig
-from kdmri_jax.config.schema import ZERO_FILLED
+from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
 from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import reconstruct
 from kdmri_jax.metrics import Metric
-from kdmri_jax.report import shifted, tables
+from kdmri_jax.physics.coils.sense import from_zero_filled
+from kdmri_jax.report import results, shifted, tables
 from kdmri_jax.report.parts import ROBUSTNESS, Parts
 from kdmri_jax.report.results import Finished
 from kdmri_jax.report.shifted import Condition, Shifted
@@ -69,7 +70,7 @@ def measure(
 
   Returns:
     Condition -> its tables, the records with their seed where there are several, those
-    of the zero-filled images first; {} where no condition is asked for.
+    of images without a network first; {} where no condition is asked for.
   """
   predict = functools.cache(shifted.make_predict)  # compiled once for all seeds
   found = {}
@@ -81,7 +82,8 @@ def measure(
     if images is None:
       continue
     whole = tables.Tables([], [], metrics)
-    rows = [(finished[0], ZERO_FILLED)] * (not condition.is_of_network)
+    inputs = results.inputs(finished[0].pipeline)
+    rows = [(finished[0], name) for name in inputs if not condition.is_of_network]
     rows += [(each, name) for each in finished for name in each.params]
     for each, name in rows:
       part = f"{name} under {condition.name}"
@@ -91,7 +93,7 @@ def measure(
       )
       if own is not None:
         several = len(finished) > 1
-        seed = None if name == ZERO_FILLED else each.pipeline.seed
+        seed = None if name in inputs else each.pipeline.seed
         for kind, more in zip(whole[:2], own[:2], strict=True):
           kind += [{**row, "seed": seed} if several else row for row in more]
     if whole.volumes:
@@ -132,7 +134,7 @@ def _reconstructed(pipeline, name, params, condition, images: Shifted, predict):
 
   def of_part(slices):
     model, devices = None, pipeline.devices[:1]  # enough for the input alone
-    if name != ZERO_FILLED:
+    if name not in (ZERO_FILLED, CG_SENSE):
       measured = images.acquisitions[shape_of(slices)]
       model = shifted.network(pipeline.models[name], measured)
       devices = pipeline.devices
@@ -147,8 +149,11 @@ def _reconstructed(pipeline, name, params, condition, images: Shifted, predict):
 
   found = itertools.chain.from_iterable(map(of_part, images.parts))
   for volume, span, result in reconstruct.by_volume(found, images.volumes):
-    target = images.parts[span.part].target[span.start : span.stop]
-    yield volume, reconstruct.real_image(target), reconstruct.real_image(result.image)
+    target, image = images.parts[span.part].target[span.start : span.stop], result.image
+    if name == CG_SENSE:
+      own = images.acquisitions[target.shape[1:3]]
+      image = from_zero_filled(result.zero_filled, own.sensitivities[0], own.masks[0])
+    yield volume, reconstruct.real_image(target), reconstruct.real_image(image)
 
 
 def _path(pipeline: Experiment, name: str, condition: Condition) -> pathlib.Path:
@@ -167,6 +172,7 @@ def _description(pipeline, name, params, condition, images: Shifted, metrics) ->
       "task": dataclasses.asdict(condition.task),
       "size": condition.size,
       "steps": condition.steps,
+      "coils": settings["coils"],
     },
     "network": settings["models"][stage.model] if stage else None,
     "weights": records.of_weights(params),

@@ -115,7 +115,7 @@ def prepare(pipeline: Experiment, condition: Condition) -> Shifted:
   """
 
   def measured(shape: Shape) -> Acquisition:
-    return acquisition.build({"": condition.task}, shape)
+    return acquisition.build({"": condition.task}, shape, pipeline.config.coils)
 
   if condition.source:
     data = pipeline.config.data
