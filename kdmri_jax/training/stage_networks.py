@@ -16,7 +16,15 @@ from kdmri_jax.models import kernels, shrinking, swapping
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
 from kdmri_jax.training.terms import Term
-from kdmri_jax.types import Acquisition, Array, Batch, Measurement, Outputs, Slices
+from kdmri_jax.types import (
+  Acquisition,
+  Array,
+  Batch,
+  CoilMeasurement,
+  Measurement,
+  Outputs,
+  Slices,
+)
 
 
 class Teacher(NamedTuple):
@@ -84,6 +92,8 @@ def complete(slices: Slices, acquisition: Acquisition) -> Batch:
   else:
     zero_filled = slices.zero_filled
     measurement = Measurement(slices.kspace, acquisition.masks[0])
+    if slices.sensitivities is not None:
+      measurement = CoilMeasurement(*measurement, slices.sensitivities)
   return Batch(slices.target, zero_filled, measurement, slices.task, slices.given)
 
 

@@ -46,7 +46,8 @@ def small(form, channels=2):
   """A CNN, an input, its parameters and its trained weights."""
   cnn = CNN(3, 6, channels)
   x = np.random.default_rng(3).normal(size=(2, 7, 9, channels)).astype(np.float32)
-  params = jax.device_get(cnn.init(jax.random.key(1), x)["params"])
+  shapes = jax.eval_shape(cnn.init, jax.random.key(1), x)["params"]
+  params = moved(jax.tree.map(lambda leaf: np.zeros(leaf.shape), shapes), seed=1)
   return cnn, x, params, kernels.split(params, form, seed=5)
 
 

@@ -13,6 +13,8 @@ from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics.undersample import undersample
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SHAPE = (2, 12, 10, 1)
 NETWORKS = {
   "dccnn": (DCCNN(2, 3, 4), DCCNN(2, 5, 4)),
