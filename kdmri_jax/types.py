@@ -51,10 +51,13 @@ class Acquisition(NamedTuple):
     masks: sampling masks, [T, H, W].
     snr: lowest and highest signal-to-noise ratio, float32 [T, 2], inf for no noise;
       None where no task has noise.
+    sensitivities: of simulated coils, complex64 [T, C, H, W], the same for all tasks;
+      None without coils.
   """
 
   masks: Any
   snr: Any = None
+  sensitivities: Any = None
 
 
 class Outputs(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any
 
 from kdmri_jax.config.data import (
   AugmentConfig,
+  CoilsConfig,
   DataConfig,
   MaskConfig,
   NoiseConfig,
@@ -21,8 +22,11 @@ from kdmri_jax.protocols import PROTOCOLS
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
 
+# The row of the classical reconstruction of several coils.
+CG_SENSE = "cg_sense"
+
 # Names beside the stages' in results and pictures, which no stage may take.
-RESERVED_ROWS = (ZERO_FILLED, "target", "input")
+RESERVED_ROWS = (ZERO_FILLED, CG_SENSE, "target", "input")
 
 # Names in a stage's log that no loss term may take.
 RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "branches")
@@ -156,9 +160,9 @@ class EvaluationConfig(Settings):
   Attributes:
     protocol: definition of the metrics that the report's tables show; those of all
       protocols are stored.
-    metrics: names in `kdmri_jax.metrics.METRICS`, or import paths of a `Metric`,
-      "package.module:name". The first one ranks the networks, the report's first table
-      shows the first two.
+    metrics: names in `kdmri_jax.metrics.METRICS` and `OPTIONAL` ("vif"), or import
+      paths of a `Metric`, "package.module:name". The first one ranks the networks, the
+      report's first table shows the first two.
     models: stages to reconstruct with, in the order of the table.
     teacher: the stage that bounds the gap from above.
     teachers: task -> this stage, where it differs between tasks.
@@ -169,6 +173,8 @@ class EvaluationConfig(Settings):
       for none.
     pairs: further comparisons (a, b) of two of `models`, the gain of a over b.
     published: row of the table -> (PSNR in dB, SSIM) as published, or PSNR alone.
+    published_seconds: row of the table -> seconds for a slice as published; shown
+      beside measured ones, as speed-up over the teacher.
     published_source: source of these numbers; "" without any.
     published_on: setting, such as "mask.acceleration" -> the value for which these
       numbers hold; they are shown only if all values match. In an experiment file it is
@@ -192,6 +198,7 @@ class EvaluationConfig(Settings):
   control: str = setting("")
   pairs: tuple[tuple[str, str], ...] = setting(())
   published: dict[str, tuple[float, ...]] = setting(dict)
+  published_seconds: dict[str, float] = setting(dict)
   published_source: str = setting("")
   published_on: dict[str, Any] = setting(dict)
   bootstrap: int = setting(2000, least=1)
@@ -231,6 +238,7 @@ class ExperimentConfig(Settings):
     data: the images, and the split of the subjects.
     mask: the sampling mask.
     noise: noise added to the measured k-space.
+    coils: simulated receiver coils, the same for all slices and tasks.
     tasks: several ways of measuring by name, which one network learns to invert; `mask`
       and `noise` are then not used. {} for one task.
     augment: random changes of the training slices.
@@ -255,6 +263,7 @@ class ExperimentConfig(Settings):
   data: DataConfig = setting(DataConfig)
   mask: MaskConfig = setting(MaskConfig)
   noise: NoiseConfig = setting(NoiseConfig)
+  coils: CoilsConfig = setting(CoilsConfig)
   tasks: dict[str, TaskConfig] = setting(dict)
   augment: AugmentConfig = setting(AugmentConfig)
   models: dict[str, ModelConfig] = setting(dict)

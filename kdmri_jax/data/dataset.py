@@ -102,7 +102,8 @@ def load(
     acquisition_for: creates masks and noise for slices of a shape (H, W).
 
   Returns:
-    The dataset; two channels (real and imaginary part) if any volume is complex.
+    The dataset; two channels (real and imaginary part) if any volume is complex or
+    several coils measure.
 
   Raises:
     ArgumentError: a setting is unusable: its name is the argument's.
@@ -127,7 +128,8 @@ def load(
   acquisitions = {
     shape: acquisition_for(shape) for shape in _shapes([*volumes, *there])
   }
-  channels = 2 if any(map(_is_complex, volumes)) else 1
+  coils = any(each.sensitivities is not None for each in acquisitions.values())
+  channels = 2 if coils or any(map(_is_complex, volumes)) else 1
   measured = _are_measured(volumes, acquisitions)
   sets = {
     name: slice_set.make(part, acquisitions, channels, measured)
@@ -178,9 +180,10 @@ def _are_measured(
 
 def _check_acquisition(volume: Volume, acquisition: Acquisition) -> None:
   """Refuses an acquisition that is not that of the volume's k-space."""
-  if len(acquisition.masks) > 1 or acquisition.snr is not None:
-    found = "measured k-space, and settings of several tasks or of noise"
-    remedy = "Leave config.tasks and config.noise at their defaults."
+  masks, *simulated = acquisition
+  if len(masks) > 1 or any(each is not None for each in simulated):
+    found = "measured k-space, and settings of several tasks, of noise or of coils"
+    remedy = "Leave config.tasks, config.noise and config.coils at their defaults."
     expected = "images, from which k-space is simulated"
     raise UserError(volume.file, found, expected, remedy)
   peak = coverage.peak_of(volume.kspace) if volume.peak is None else volume.peak

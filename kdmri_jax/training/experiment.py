@@ -61,7 +61,7 @@ class Experiment:
 
     def measured(shape: Shape) -> Acquisition:
       with arguments_of("config."):
-        return acquisition.build(config.all_tasks, shape)
+        return acquisition.build(config.all_tasks, shape, config.coils)
 
     with arguments_of("config.data."):
       self.dataset = dataset_lib.load(config.data, measured)

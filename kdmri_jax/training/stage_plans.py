@@ -228,6 +228,9 @@ def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module
     found = "'auto', with masks of different kinds for the slice shapes"
     expected = "'rfft' for one channel, 'fft' for two"
     raise ArgumentError("consistency", found, expected)
+  if models.channels(model) == 1 and config.coils.count:
+    found = f"1, with {config.coils.count} coils, whose images are complex"
+    raise ArgumentError("channels", found, "2", "Set it for every model.")
   if models.channels(model) == 1 and channels == 2:
     raise UserError(
       dataset.record["complex_file"],

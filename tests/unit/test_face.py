@@ -33,7 +33,8 @@ FACE = {
   "distillation": " ".join(["METHODS", *METHODS]),
   "losses": "l1 mse ssim",
   "masks": "cartesian central equispaced full gaussian2d load save",
-  "metrics": "METRICS Metric all hfen hfn mse nmse per_slice psnr resolve roi_snr ssim",
+  "metrics": "METRICS Metric OPTIONAL all hfen hfn mse nmse per_slice psnr resolve "
+  "roi_snr ssim vif",
   "models": "DCCNN EDSR NETWORKS SwinIR VDSR build channels describe features "
   "find_network",
   "plot": "comparison",
