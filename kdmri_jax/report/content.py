@@ -11,6 +11,7 @@ from kdmri_jax.report import (
   networks,
   parts,
   signal,
+  sizes,
   speed,
   wording,
 )
@@ -39,6 +40,7 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     parts.FURTHER: (lambda *_: comparisons.further(analysis, metrics),),
     parts.SIGNAL: (lambda *_: signal.blocks_of(analysis["snr"]),),
     parts.TIME: (lambda *_: speed.blocks_of(analysis["timing"]),),
+    parts.SIZES: (_sizes,),
     parts.MEASURED: (_protocol, _split, _data, _mask),
     parts.TRAINED: (networks.training,),
     parts.AUDIT: (lambda *_: networks.audit(analysis["audit"]),),
@@ -192,6 +194,10 @@ def _titles(metrics):
     name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}"
     for name, metric in metrics.items()
   }
+
+
+def _sizes(inputs, analysis):
+  return sizes.blocks_of(analysis["sizes"], next(iter(inputs.tables.metrics.values())))
 
 
 def _protocol(inputs, analysis):
