@@ -1,4 +1,4 @@
-"""Which way of optimising closes the gap to the teacher, with and without the teacher.
+"""Which way of optimising and augmenting closes the gap, with and without the teacher.
 
   kdmri run --config=levers:acdc_small --workdir=runs/levers \
     --config.data.root=/path/to/ACDC --config.epochs=20

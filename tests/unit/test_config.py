@@ -294,7 +294,7 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
-  "levers": "dd8de8ab6aa0d5ad",
+  "levers": "52480dd15b402759",
   "methods": "ee14062ca605e102",
   "model_based": "d9c08384892c77a8",
   "position": "34e69d3c1d783f76",
