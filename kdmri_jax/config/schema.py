@@ -172,6 +172,8 @@ class EvaluationConfig(Settings):
       for none.
     pairs: further comparisons (a, b) of two of `models`, the gain of a over b.
     published: row of the table -> (PSNR in dB, SSIM) as published, or PSNR alone.
+    published_seconds: row of the table -> seconds for a slice as published; shown
+      beside measured ones, as speed-up over the teacher.
     published_source: source of these numbers; "" without any.
     published_on: setting, such as "mask.acceleration" -> the value for which these
       numbers hold; they are shown only if all values match. In an experiment file it is
@@ -195,6 +197,7 @@ class EvaluationConfig(Settings):
   control: str = setting("")
   pairs: tuple[tuple[str, str], ...] = setting(())
   published: dict[str, tuple[float, ...]] = setting(dict)
+  published_seconds: dict[str, float] = setting(dict)
   published_source: str = setting("")
   published_on: dict[str, Any] = setting(dict)
   bootstrap: int = setting(2000, least=1)

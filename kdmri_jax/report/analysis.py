@@ -55,7 +55,9 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     AUDIT, "the audit", gradient_audit.summarise, inputs.audits, otherwise=[]
   )
   timing = make(
-    *(TIME, "the table", speed.summary, inputs.timing, roles.teacher), otherwise=[]
+    *(TIME, "the table", speed.summary, inputs.timing, roles.teacher),
+    roles.published_seconds,
+    otherwise=[],
   )
   known = rows, inputs.multiplications, timing, metrics
   networks = [*(row["model"] for row in rows), *inputs.histories]

@@ -39,7 +39,7 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     parts.PAIRED: (lambda *_: comparisons.main(analysis, metrics),),
     parts.FURTHER: (lambda *_: comparisons.further(analysis, metrics),),
     parts.SIGNAL: (lambda *_: signal.blocks_of(analysis["snr"]),),
-    parts.TIME: (lambda *_: speed.blocks_of(analysis["timing"]),),
+    parts.TIME: (_time,),
     parts.SIZES: (_sizes,),
     parts.MEASURED: (_protocol, _split, _data, _mask),
     parts.TRAINED: (networks.training,),
@@ -194,6 +194,10 @@ def _titles(metrics):
     name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}"
     for name, metric in metrics.items()
   }
+
+
+def _time(inputs, analysis):
+  return speed.blocks_of(analysis["timing"], inputs.roles.published_source)
 
 
 def _sizes(inputs, analysis):
