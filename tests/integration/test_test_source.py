@@ -38,8 +38,11 @@ def test_the_report_says_on_what_it_was_trained_and_tested(run):
   (report,) = write_reports([run])
   assert not report.failed
   page = (run.workdir.report / "report.md").read_text()
-  assert "trained on phantom (brain), tested on phantom (cardiac)" in page
+  assert "trained on phantom (brain) and are tested on phantom (cardiac)" in page
   assert "evaluated are subjects of this source alone" in page
+  assert "The test images differ in their statistics" in page
+  page = (run.workdir.report / "index.html").read_text()
+  assert "data: trained on phantom (brain), tested on phantom (cardiac)" in page
   found = json.loads((run.workdir.report / "report.json").read_text())
   assert found["evaluated_on"] == "test"
   results = sorted(path.name for path in run.workdir.results("student").iterdir())
