@@ -26,6 +26,8 @@ LEVERS = {
   "affine": dict(augment=dict(degrees=10.0, scale=0.1, shear=0.05)),
   "intensity": dict(augment=dict(gain=0.3, gamma=0.2)),
   "mixup": dict(augment=dict(mixup=0.4)),
+  "kernels": dict(kernels="expanded"),
+  "layers": dict(start_from="teacher/layers"),
   "best": dict(COSINE, optimiser="muon", ema=0.999),
 }
 TAUGHT = {
