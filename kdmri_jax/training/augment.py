@@ -52,9 +52,10 @@ def change(
   config: AugmentConfig,
   following: Callable[[Array], Array],
 ) -> Array:
-  """Changes shape and intensity of images and mixes them, as `config` says.
+  """Turns images, changes shape and intensity, and mixes them, as `config` says.
 
-  The largest magnitude does not grow, and magnitudes do not become negative.
+  The largest magnitude does not grow, and magnitudes do not become negative. Images of
+  which patches will be cut are not turned: their patches are.
 
   Args:
     images: fully sampled, [B, H, W, C].
@@ -65,6 +66,8 @@ def change(
   Returns:
     [B, H, W, C].
   """
+  if not any(config.patch):
+    (images,) = turn((images,), draws, config)
   if config.degrees or config.scale or config.shear:
     images = deform(images, deformations(draws, config))
   if config.gain or config.gamma:

@@ -105,7 +105,7 @@ def vary(
   """As `complete`, for training: with this step's noise and augmentation.
 
   Slices are changed before they are measured. Patches are then cut from input and
-  target, turned, and have no measurement; whole slices are turned first.
+  target and turned; they have no measurement.
 
   Args:
     networks: the stage's networks.
@@ -119,13 +119,10 @@ def vary(
     slices = slices._replace(draws=jnp.where(fresh, draws, slices.draws))
   if networks.augment is None:
     return complete(slices, acquisition)
-  config, target = networks.augment, slices.target
-  whole = not any(config.patch)
-  if whole:
-    (target,) = augment.turn((target,), draws, config)
-  target = augment.change(target, draws, config, following)
+  config = networks.augment
+  target = augment.change(slices.target, draws, config, following)
   batch = complete(slices._replace(target=target), acquisition)
-  if whole:
+  if not any(config.patch):
     return batch
   images = augment.cut((batch.target, batch.zero_filled), draws, config.patch)
   target, zero_filled = augment.turn(images, draws, config)
