@@ -16,7 +16,7 @@ from kdmri_jax import xla_flags
 
 if TYPE_CHECKING:
   from kdmri_jax import distillation, losses, metrics, models, plot, statistics
-  from kdmri_jax.inference.network import load
+  from kdmri_jax.inference.network import load, load_pretrained
   from kdmri_jax.physics import masks
   from kdmri_jax.physics.undersample import undersample
   from kdmri_jax.run import train
@@ -26,6 +26,7 @@ __version__ = "0.2.0"
 __all__ = [
   "distillation",
   "load",
+  "load_pretrained",
   "losses",
   "masks",
   "metrics",
@@ -39,6 +40,7 @@ __all__ = [
 # Where a name of `__all__` comes from, if it is no module of this package.
 _ELSEWHERE = {
   "load": "inference.network:load",
+  "load_pretrained": "inference.network:load_pretrained",
   "masks": "physics.masks",
   "train": "run:train",
   "undersample": "physics.undersample:undersample",

@@ -27,7 +27,8 @@ PACKAGE = pathlib.Path(kd.__file__).parent
 
 # The public names by room; adding or removing one is a decision.
 FACE = {
-  "": "distillation load losses masks metrics models plot statistics train undersample",
+  "": "distillation load load_pretrained losses masks metrics models plot statistics "
+  "train undersample",
   "distillation": " ".join(["METHODS", *METHODS]),
   "losses": "l1 mse ssim",
   "masks": "cartesian central equispaced full gaussian2d load save",
