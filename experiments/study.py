@@ -99,6 +99,14 @@ def add_student(
   config.evaluation.distilled = (*config.evaluation.distilled, f"kd_{name}")
 
 
+def add_alone(config: ConfigDict, name: str) -> None:
+  """Adds alone_NAME, trained without a teacher for as long as kd_NAME, and its row."""
+  alone = f"alone_{name}"
+  config.stages[alone] = copy(config, "student", times=2)
+  config.pipeline = (*config.pipeline, alone)
+  config.evaluation.models = (*config.evaluation.models, alone)
+
+
 def finish(config: ConfigDict, kd: str = "") -> ConfigDict:
   """Drops the stages that the study does not run, and published rows without a stage.
 

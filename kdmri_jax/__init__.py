@@ -5,8 +5,8 @@ so the import itself takes no JAX.
 
 Conventions: an image is real or complex [H, W], a stack of them [S, H, W], or a batch
 float32 [B, H, W, C] with C = 1 (real) or 2 (real and imaginary part). k-space is
-complex [H, W] or [S, H, W], orthonormal, zero frequency at [0, 0]; masks have the same
-order. Arrays may be NumPy's or JAX's.
+complex [H, W] or [S, H, W], of coils [..., C, H, W], orthonormal, zero frequency at
+[0, 0]; masks have the same order. Arrays may be NumPy's or JAX's.
 """
 
 import importlib
@@ -17,13 +17,14 @@ from kdmri_jax import xla_flags
 if TYPE_CHECKING:
   from kdmri_jax import distillation, losses, metrics, models, plot, statistics
   from kdmri_jax.inference.network import load, load_pretrained
-  from kdmri_jax.physics import masks
+  from kdmri_jax.physics import coils, masks
   from kdmri_jax.physics.undersample import undersample
   from kdmri_jax.run import train
 
 __version__ = "0.2.0"
 
 __all__ = [
+  "coils",
   "distillation",
   "load",
   "load_pretrained",
@@ -39,6 +40,7 @@ __all__ = [
 
 # Where a name of `__all__` comes from, if it is no module of this package.
 _ELSEWHERE = {
+  "coils": "physics.coils",
   "load": "inference.network:load",
   "load_pretrained": "inference.network:load_pretrained",
   "masks": "physics.masks",

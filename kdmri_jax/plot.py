@@ -31,8 +31,8 @@ def comparison(
       "target". Real or complex [H, W] or [S, H, W], or [B, H, W, C]; complex images are
       shown as magnitudes.
     index: the slice to show of several; None for the middle one.
-    metrics: written under each image: names in `metrics.METRICS`, or import paths
-      `package.module:name`.
+    metrics: written under each image: names in `metrics.METRICS` or `OPTIONAL`, or
+      import paths `package.module:name`.
     data_range: range of the metrics; None takes the target's maximum, over all slices.
 
   Returns:

@@ -30,6 +30,20 @@ class Measurement(NamedTuple):
   mask: Any
 
 
+class CoilMeasurement(NamedTuple):
+  """The measurement of a scanner with several coils.
+
+  Attributes:
+    kspace: measured k-space, complex64 [B, C, H, W]; 0 where not sampled.
+    mask: sampling mask, [H, W] or [B, H, W].
+    sensitivities: of the coils, complex64 [B, C, H, W] or [C, H, W].
+  """
+
+  kspace: Array
+  mask: Any
+  sensitivities: Any
+
+
 class Acquisition(NamedTuple):
   """How images are measured, with one entry per task.
 

@@ -9,8 +9,9 @@ rotate, and ratios are computed per round. Before anything is timed, all framewo
 give the same numbers from the same weights. Whole epochs of the pipeline (one seed, and
 several side by side) and the scaling of the first stage's step over devices and over
 two processes are timed for JAX alone. A framework that is not installed is omitted: pip
-install '.[torch]' and '.[export]' install PyTorch (eager, channels-last and compiled;
-the best counts) and onnxruntime.
+install '.[torch,export]' onnxruntime openvino installs PyTorch (eager, channels-last
+and compiled; the best counts) and the two that run the exported ONNX file; with nncf,
+OpenVINO also races with int8, beside bfloat16.
 
 On an accelerator everything runs there, with 32 training steps per dispatch:
 
@@ -46,7 +47,7 @@ _CONFIG = config_flag.define(
 _OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)
 _FRAMEWORKS = flags.DEFINE_list(
   "frameworks",
-  ["jax", "torch", "onnxruntime"],
+  ["jax", "torch", "onnxruntime", "openvino"],
   "Frameworks to time; jax is always included.",
 )
 _CASES, _WHOLE = ("inference", "training"), ("epochs", "scaling", "protocol")
@@ -199,7 +200,9 @@ def _count(text: str, flag: str) -> int:
 def _frameworks() -> list[str]:
   """JAX, and the requested frameworks that are installed."""
   found = ["jax"]
-  _check("--frameworks", _FRAMEWORKS.value, ("jax", "torch", "onnxruntime"))
+  from kdmri_jax.benchmark.worker import FRAMEWORKS
+
+  _check("--frameworks", _FRAMEWORKS.value, FRAMEWORKS)
   for name in _FRAMEWORKS.value:
     if importlib.util.find_spec(name) is None:
       print(f"{name} is not installed: omitted", file=sys.stderr)

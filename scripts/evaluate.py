@@ -52,7 +52,7 @@ _PROTOCOL = flags.DEFINE_enum(
 _METRICS = flags.DEFINE_list(
   "metrics",
   None,
-  "Names of metrics, or import paths package.module:name; default: all built-in ones.",
+  "Names of metrics, or import paths package.module:name; default: all but vif.",
 )
 _OUT = flags.DEFINE_string(
   "out", None, "New or empty folder for volumes.csv, slices.csv and the same as JSON."

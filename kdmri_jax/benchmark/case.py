@@ -90,6 +90,13 @@ def load(path: pathlib.Path) -> Problem:
   return pickle.loads(path.read_bytes())
 
 
+def onnx_inputs(problem: Problem, slices: slice = slice(None)) -> dict[str, np.ndarray]:
+  """The inputs of the exported ONNX file for some slices of a problem."""
+  kspace = problem.kspace[slices]
+  parts = np.stack([kspace.real, kspace.imag], axis=1)
+  return {"kspace": parts, "mask": problem.mask.astype(np.uint8)}
+
+
 def operations(params: Mapping[str, Any], case: Case) -> int:
   """Floating-point operations of a network's plain convolutions, forward.
 

@@ -96,7 +96,7 @@ def run_protocol(
 def _on_phantoms(config: dict, size: tuple[int, int], slices: int, epochs: int):
   changed = copy.deepcopy(config)
   changed["data"] |= {"source": "phantom", "crop": [0, 0], "slices_per_volume": 0}
-  changed["data"] |= {"train": [], "validation": [], "test": []}
+  changed["data"] |= {"train": [], "validation": [], "test": [], "test_source": {}}
   changed["data"]["phantom"] |= {"subjects": _SUBJECTS, "slices": slices, "size": size}
   for stage in changed["stages"].values():
     stage["epochs"] = epochs

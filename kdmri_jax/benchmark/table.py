@@ -6,6 +6,7 @@ import numpy as np
 
 from kdmri_jax.benchmark import race
 from kdmri_jax.benchmark.race import Result
+from kdmri_jax.benchmark.worker import FRAMEWORKS
 
 _HEADS = {"jax, exported": "exported bundle"}
 
@@ -31,7 +32,7 @@ def make(results: Sequence[Result]) -> str:
 def _times(results: Sequence[Result]) -> str:
   others = [
     name
-    for name in ("torch", "onnxruntime", "jax, exported")
+    for name in (*FRAMEWORKS[1:], "jax, exported")
     if any(race.best(result, name) for result in results)
   ]
   ratios = [f"{_HEADS.get(name, name)} / JAX" for name in others]

@@ -121,7 +121,7 @@ def _inference(case: Case, file: pathlib.Path):
   def run():
     return jax.block_until_ready(predict(weights, *given))[1]
 
-  _save(file, params, slices, acquisition, np.asarray(run()))
+  _save(file, networks, params, slices, acquisition, np.asarray(run()))
   return Runner(run, on_cpu=_on_cpu())
 
 
@@ -180,7 +180,7 @@ def _training(case: Case, file: pathlib.Path):
     return np.ravel(values["loss"])
 
   losses = np.concatenate([run(), run()])[:2]
-  _save(file, params, measured, acquisition, losses, times)
+  _save(file, networks, params, measured, acquisition, losses, times)
   return Runner(run, times=times, on_cpu=_on_cpu())
 
 
@@ -226,7 +226,16 @@ def _measured(slices: Slices, acquisition: Acquisition) -> Slices:
   return slices._replace(kspace=kspace, zero_filled=np.asarray(zero_filled))
 
 
-def _save(file, params, slices, acquisition, expected, times=1) -> None:
+def _save(file, networks, params, slices, acquisition, expected, times=1) -> None:
+  params = {key: _by_cascade(networks[key], weights) for key, weights in params.items()}
   mask = np.asarray(acquisition.masks[0])
   arrays = slices.target, slices.kspace, mask, slices.zero_filled, expected
   save(file, Problem(params, *arrays, times))
+
+
+def _by_cascade(model, params):
+  """The weights of each cascade; those of one object are shared."""
+  if not getattr(model, "shared", False):
+    return params
+  numbers = range(1, model.cascades + 1)
+  return {f"cascade_{c}": params[model.weights_of(c)] for c in numbers}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import onnxruntime
 
-from kdmri_jax.benchmark.case import Case, Runner, load
+from kdmri_jax.benchmark.case import Case, Runner, load, onnx_inputs
 
 
 def start(config: dict) -> dict:
@@ -36,8 +36,7 @@ def _inference(file: pathlib.Path):
   session = onnxruntime.InferenceSession(
     str(file.with_suffix(".onnx")), options, providers=providers[on_cpu:]
   )
-  kspace = np.stack([problem.kspace.real, problem.kspace.imag], axis=1)
-  inputs = {"kspace": kspace, "mask": problem.mask.astype(np.uint8)}
+  inputs = onnx_inputs(problem)
 
   def run():
     return session.run(None, inputs)[0]

@@ -51,7 +51,8 @@ class DCCNN(torch.nn.Module):
   """A DC-CNN for real images, with the weights of ours.
 
   Args:
-    params: cascade -> convolution -> kernel and bias.
+    params: cascade -> convolution -> kernel and bias; one object for all cascades that
+      share their weights.
     residual: whether a cascade's input is added to its CNN.
     rounds: whether the CNNs compute in bfloat16 (rounded inputs and weights).
     mask: the sampling mask, [H, W].
@@ -63,6 +64,9 @@ class DCCNN(torch.nn.Module):
     self._cascades = torch.nn.ModuleList()
     for c in range(1, len(params) + 1):
       layers = params[f"cascade_{c}"]
+      if c > 1 and layers is params["cascade_1"]:
+        self._cascades.append(self._cascades[0])
+        continue
       convolutions = [layers[f"conv_{k}"] for k in range(1, len(layers) + 1)]
       self._cascades.append(torch.nn.ModuleList(map(_convolution, convolutions)))
     axis = phase_encode_axis(mask)

@@ -19,7 +19,7 @@ from typing import Any
 from kdmri_jax import json_text
 from kdmri_jax.benchmark.case import Case, Runner
 
-FRAMEWORKS = ("jax", "torch", "onnxruntime")  # each has a module with_...
+FRAMEWORKS = ("jax", "torch", "onnxruntime", "openvino")  # each has a module with_...
 # Several processes share an accelerator's memory.
 _ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 

@@ -63,12 +63,10 @@ def _check_references(config: ExperimentConfig):
       ("model", [stage.model], config.models, "a model in config.models"),
       ("branches", [stage.branches], ["", *config.models], "a model"),
       ("tasks", stage.tasks, config.tasks, "a task in config.tasks"),
-      ("teacher", [stage.teacher], ["", *done], "a stage before this one"),
-      ("teachers", stage.teachers.values(), done, "a stage before this one"),
     ):
       for each in names:
         _known(each, known, f"{where}.{key}", what)
-    _check_teachers(config, stage, f"{where}.teachers")
+    _check_teachers(config, stage, done, where)
     if stage.start_from:
       _check_start(config, stage, done, f"{where}.start_from")
     _check_stage(where, stage)
@@ -76,17 +74,32 @@ def _check_references(config: ExperimentConfig):
   _check_evaluation(config)
 
 
-def _check_teachers(config: ExperimentConfig, stage: StageConfig, where: str):
+def _check_teachers(config: ExperimentConfig, stage: StageConfig, done, where: str):
+  groups = [("teacher", stage.teacher)] if stage.teacher else []
+  groups += [("teachers", names) for names in stage.teachers.values()]
+  for key, names in groups:
+    teachers = names.split(",")
+    for name in teachers:
+      _known(name, done, f"{where}.{key}", "a stage before this one")
+    for first, second in itertools.combinations(dict.fromkeys(teachers), 2):
+      if config.stages[first] == config.stages[second]:
+        found = f"{first} and {second}, of equal settings, so of equal weights"
+        remedy = (
+          "Give one of them a model of another name: it starts from other weights."
+        )
+        raise UserError(f"{where}.{key}", found, "teachers that differ", remedy)
   if not stage.teachers:
     return
   if stage.teacher:
     remedy = "Leave `teacher` empty."
-    raise UserError(where, "also one teacher for all tasks", "either", remedy)
+    found = "also one teacher for all tasks"
+    raise UserError(f"{where}.teachers", found, "either", remedy)
   taught = set(stage.tasks or config.tasks)
   if taught != set(stage.teachers):
     found = f"teachers of the tasks {', '.join(stage.teachers)}"
     tasks = ", ".join(sorted(taught)) or "(none)"
-    raise UserError(where, found, f"one for each task of the stage, {tasks}")
+    expected = f"one for each task of the stage, {tasks}"
+    raise UserError(f"{where}.teachers", found, expected)
 
 
 def _check_noise(config: ExperimentConfig):

@@ -2,10 +2,13 @@
 
 import dataclasses
 import math
+import pathlib
 
-from kdmri_jax.config.setting import Settings, setting
+from kdmri_jax.config.setting import Settings, keys, setting
+from kdmri_jax.errors import ArgumentError
 
 MASKS = ("cartesian", "equispaced", "gaussian2d", "central", "full", "file")
+COMBINATIONS = ("", "rss", "sense")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +30,48 @@ class PhantomConfig(Settings):
   size: tuple[int, int] = setting((96, 96), least=1)
   seed: int = setting(0, least=0)
   phase: bool = setting(False)
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherSourceConfig(Settings):
+  """A source of its own for the test subjects.
+
+  Its keys are those of the same names in `data`. Scaling, mask and noise are those of
+  the training; slices of another shape get a mask of that shape.
+
+  Attributes:
+    source: as `data.source`; "" for none, the test subjects are then of `data.source`.
+    root: as `data.root`.
+    include: as `data.include`.
+    subject_pattern: as `data.subject_pattern`.
+    contrast: as `data.contrast`.
+    combine: as `data.combine`.
+    acceleration_tag: as `data.acceleration_tag`.
+    kdmri_type: as `data.kdmri_type`.
+    crop: as `data.crop`.
+    slices_per_volume: as `data.slices_per_volume`.
+    phantom: as `data.phantom`.
+  """
+
+  source: str = setting("")
+  root: str = setting("", free=True)
+  include: tuple[str, ...] = setting(())
+  subject_pattern: str = setting("")
+  contrast: str = setting("")
+  combine: str = setting("", choices=COMBINATIONS)
+  acceleration_tag: str = setting("4x")
+  kdmri_type: str = setting("")
+  crop: tuple[int, int] = setting((0, 0), least=0)
+  slices_per_volume: int = setting(0, least=0)
+  phantom: PhantomConfig = setting(PhantomConfig)
+
+  def __post_init__(self):
+    super().__post_init__()
+    own = keys(type(self)).items()
+    others = [name for name, key in own if getattr(self, name) != key.default]
+    if others and not self.source:
+      found = f"none, although {others[0]} is set"
+      raise ArgumentError("source", found, "the source of the test subjects")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +101,13 @@ class DataConfig(Settings):
     train: globs on subjects; () takes all that are in no other split.
     validation: globs on subjects; () lets `validation_fraction` decide.
     test: globs on subjects held out for the final evaluation; () for none, then the
-      evaluation uses the validation subjects and the report says so.
+      evaluation uses the validation subjects and the report says so. With a test source
+      globs on its subjects; () then takes all of these.
     validation_fraction: share of the subjects, drawn by `split_seed`.
     split_seed: seed of that draw.
     phantom: settings of the "phantom" source.
+    test_source: a source of its own for the test subjects, such as another anatomy,
+      contrast or field strength. No subject of `source` is then tested.
   """
 
   source: str = setting("phantom")
@@ -67,7 +115,7 @@ class DataConfig(Settings):
   include: tuple[str, ...] = setting(())
   subject_pattern: str = setting("")
   contrast: str = setting("")
-  combine: str = setting("", choices=("", "rss", "sense"))
+  combine: str = setting("", choices=COMBINATIONS)
   acceleration_tag: str = setting("4x")
   kdmri_type: str = setting("")
   crop: tuple[int, int] = setting((0, 0), least=0)
@@ -80,6 +128,28 @@ class DataConfig(Settings):
   validation_fraction: float = setting(0.2, least=0, most=1)
   split_seed: int = setting(0, least=0)
   phantom: PhantomConfig = setting(PhantomConfig)
+  test_source: OtherSourceConfig = setting(OtherSourceConfig)
+
+  @property
+  def of_tested(self) -> "DataConfig":
+    """The settings of the source of the test subjects."""
+    own = self.test_source
+    return dataclasses.replace(self, **vars(own)) if own.source else self
+
+  @property
+  def label(self) -> str:
+    """The source in words, such as "ixi (T2)", "phantom (brain)", "nifti (FOLDER)"."""
+    family = self.phantom.family if self.source == "phantom" else ""
+    detail = family or self.contrast or pathlib.PurePath(self.root).name
+    return f"{self.source} ({detail})" if detail else self.source
+
+  @property
+  def population(self) -> str:
+    """The population of the subjects: "" for measured ones, one per seed of phantoms.
+
+    Subjects of one name are the same only within a population.
+    """
+    return f"phantoms of seed {self.phantom.seed}" if self.source == "phantom" else ""
 
 
 @dataclasses.dataclass(frozen=True)

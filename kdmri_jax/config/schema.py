@@ -83,9 +83,13 @@ class StageConfig(Settings):
     start_from: earlier stage of the same model whose best weights start this one;
       "STAGE/branches" for the student's blocks that STAGE has trained;
       "pretrained:NAME" for a pretrained network; "" for none.
-    teacher: earlier stage whose best weights teach; "" for none.
-    teachers: task -> earlier stage that teaches the samples of that task, in place of
-      one `teacher` for all; {} for none.
+    teacher: earlier stage whose best weights teach; of several, "STAGE,STAGE", the mean
+      of their images teaches; "" for none.
+    teachers: task -> earlier stage that teaches the samples of that task, or several,
+      in place of one `teacher` for all; {} for none.
+    swap: share of the steps in which cascades of the teacher stand in for the network's
+      own at random, with a probability that falls from 1 to 0, but never for all of
+      them; 0 for none. For DC-CNNs of equally many cascades.
     tasks: tasks to train and validate on; () for all.
     branches: model whose blocks branch off after each cascade and are trained with it
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
@@ -117,6 +121,7 @@ class StageConfig(Settings):
   start_from: str = setting("")
   teacher: str = setting("")
   teachers: dict[str, str] = setting(dict)
+  swap: float = setting(0.0, least=0, most=1)
   tasks: tuple[str, ...] = setting(())
   branches: str = setting("")
   terms: dict[str, TermConfig] = setting(dict)
@@ -132,11 +137,16 @@ class StageConfig(Settings):
   epochs: int = setting(0, least=0)
   select: str = setting("mse")
 
+  def taught_by(self, task: str) -> tuple[str, ...]:
+    """The stages that teach the samples of a task; the mean of several teaches."""
+    names = self.teachers.get(task, self.teacher)
+    return tuple(names.split(",")) if names else ()
+
   @property
   def all_teachers(self) -> tuple[str, ...]:
     """The stages that teach, each once."""
-    teachers = self.teachers.values() or [self.teacher]
-    return tuple(dict.fromkeys(name for name in teachers if name))
+    tasks = self.teachers or [""]
+    return tuple(dict.fromkeys(name for task in tasks for name in self.taught_by(task)))
 
   @property
   def sources(self) -> tuple[str, ...]:
@@ -151,9 +161,9 @@ class EvaluationConfig(Settings):
   Attributes:
     protocol: definition of the metrics that the report's tables show; those of all
       protocols are stored.
-    metrics: names in `kdmri_jax.metrics.METRICS`, or import paths of a `Metric`,
-      "package.module:name". The first one ranks the networks, the report's first table
-      shows the first two.
+    metrics: names in `kdmri_jax.metrics.METRICS` and `OPTIONAL` ("vif"), or import
+      paths of a `Metric`, "package.module:name". The first one ranks the networks, the
+      report's first table shows the first two.
     models: stages to reconstruct with, in the order of the table.
     teacher: the stage that bounds the gap from above.
     teachers: task -> this stage, where it differs between tasks.

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,9 @@ from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.data.sources import find_source
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.data.volume import Volume, prepare
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.physics.masks import coverage
-from kdmri_jax.types import Acquisition, Shape, shape_of
+from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
 
 MOST_SHAPES = 8
 
@@ -33,7 +33,8 @@ class Dataset:
     train, validation: as divided by subject.
     test: held-out subjects; the validation set itself where there are none.
     record: source, split, shapes, scaling, crop, every volume's record, `unit` (what
-      its subjects are), and `notes`: sentences on the data for the report.
+      its subjects are), and `notes`: sentences on the data for the report. Where the
+      test subjects have a source of their own, `test_source` has what it has in common.
   """
 
   acquisitions: dict[Shape, Acquisition]
@@ -49,8 +50,14 @@ class Dataset:
       A digest of the masks and of each split, and the "training_slices": subject ->
       the digests of its targets.
     """
-    masks = (np.ascontiguousarray(a.masks) for a in self.acquisitions.values())
-    found: dict[str, Any] = {"mask_digest": digests.digest(masks)}
+    found: dict[str, Any] = {}
+    tested_apart = "test_source" in self.record
+    parts = (*self.train.parts, *self.validation.parts)
+    if tested_apart:
+      found["test_mask_digest"] = self._mask_digest(self.test.parts)
+    else:
+      parts += self.test.parts
+    found["mask_digest"] = self._mask_digest(parts)
     for name in SPLITS:
       volumes = getattr(self, name).volumes
       found[f"{name}_digest"] = digests.of_volumes(v.digests for v in volumes)
@@ -58,6 +65,11 @@ class Dataset:
     for volume in self.train.volumes:
       slices[volume.subject] += volume.digests["target"]
     return found | {"training_slices": dict(slices)}
+
+  def _mask_digest(self, parts: Iterable[Slices]) -> str:
+    shapes = set(map(shape_of, parts))
+    masks = (a.masks for shape, a in self.acquisitions.items() if shape in shapes)
+    return digests.digest(map(np.ascontiguousarray, masks))
 
 
 def read(config: DataConfig) -> Iterator[Volume]:
@@ -95,35 +107,73 @@ def load(
   Raises:
     ArgumentError: a setting is unusable: its name is the argument's.
     UserError: unusable data, more than `MOST_SHAPES` slice shapes, more data than
-      `config.memory_mb` allows, a subject or an image in two splits, or stored k-space
-      that contradicts the mask or does not allow tasks and noise.
+      `config.memory_mb` allows, a subject or an image in two splits, stored k-space
+      that contradicts the mask or does not allow tasks and noise, or complex images in
+      the test source alone.
   """
-  split = splitting.divide(tuple(_within_memory(read(config), config)), config)
+  volumes = tuple(_within_memory(read(config), config))
+  tested: tuple[Volume, ...] = ()
+  if config.test_source.source:
+    with arguments_of("test_source."):
+      tested = tuple(_within_memory(read(config.of_tested), config, volumes))
+  split = splitting.divide(volumes, config, tested)
+  warnings = splitting.shared_names(split, config) if tested else []
   splitting.refuse_shared_slices(split)
-  volumes = [volume for part in split.parts.values() for volume in part]
-  acquisitions = {shape: acquisition_for(shape) for shape in _shapes(volumes)}
+  warnings += splitting.repeated_slices(split)
+  here, there = dict(split.parts), []
+  if tested:
+    there = list(here.pop("test"))
+  volumes = list(itertools.chain(*here.values()))
+  acquisitions = {
+    shape: acquisition_for(shape) for shape in _shapes([*volumes, *there])
+  }
   channels = 2 if any(map(_is_complex, volumes)) else 1
-  measured = all(volume.kspace is not None for volume in volumes)
-  if measured:
-    for volume in volumes:
-      _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
+  measured = _are_measured(volumes, acquisitions)
   sets = {
     name: slice_set.make(part, acquisitions, channels, measured)
-    for name, part in split.parts.items()
+    for name, part in here.items()
   }
-  repeated = splitting.repeated_slices(split)
-  record = _record(config, split, sets, volumes, measured)
-  record["notes"] += repeated
+  record = _of_source(config, volumes, measured)
+  if tested:
+    _check_channels(there, channels)
+    measured = _are_measured(there, acquisitions)
+    sets["test"] = slice_set.make(there, acquisitions, channels, measured)
+    own = _of_source(config.of_tested, there, measured)
+    new = [note for note in own.pop("notes") if note not in record["notes"]]
+    record["notes"] += [f"Test source: {note}" for note in new]
+    names = {"trained_on": config.label, "tested_on": config.of_tested.label}
+    record["test_source"] = own | names
+  common = _record(split, sets, config)
+  record |= common | {"notes": [*record["notes"], *common["notes"], *warnings]}
   for size, count in record["shapes"].items():
     logging.info("data: slices of %s: %s", size, count)
   for note in record["notes"]:
-    level = logging.WARNING if note in repeated else logging.INFO
+    level = logging.WARNING if note in warnings else logging.INFO
     logging.log(level, "data: %s", note)
   return Dataset(acquisitions, **({"test": sets["validation"]} | sets), record=record)
 
 
 def _is_complex(volume: Volume) -> bool:
   return volume.target.dtype.kind == "c"
+
+
+def _check_channels(tested: Iterable[Volume], channels: int) -> None:
+  """Refuses complex test images where real ones train the networks."""
+  for volume in tested:
+    if channels == 1 and _is_complex(volume):
+      found = "complex images in the test source"
+      expected = "real ones, as the training images are"
+      raise UserError(volume.file, found, expected, "Store their magnitude.")
+
+
+def _are_measured(
+  volumes: Sequence[Volume], acquisitions: Mapping[Shape, Acquisition]
+) -> bool:
+  """Whether all volumes of a source have k-space, which must be that of the masks."""
+  measured = all(volume.kspace is not None for volume in volumes)
+  for volume in volumes if measured else ():
+    _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
+  return measured
 
 
 def _check_acquisition(volume: Volume, acquisition: Acquisition) -> None:
@@ -137,17 +187,25 @@ def _check_acquisition(volume: Volume, acquisition: Acquisition) -> None:
   coverage.check_mask(peak, acquisition.masks[0], volume.file)
 
 
-def _within_memory(volumes: Iterable[Volume], config: DataConfig) -> Iterator[Volume]:
-  """The volumes with their digests, as long as there is memory for them."""
-  taken = 0
+def _within_memory(
+  volumes: Iterable[Volume], config: DataConfig, others: Iterable[Volume] = ()
+) -> Iterator[Volume]:
+  """The volumes with their digests, as long as there is memory for all."""
+  taken = sum(map(_bytes, others))
   for volume in volumes:
-    if not is_stored(volume.target):
-      taken += sum(array.nbytes for array in volume.arrays.values())
+    taken += _bytes(volume)
     if taken > config.memory_mb * 2**20:
       found = f"images that together need more memory than memory_mb={config.memory_mb}"
       remedy = "Prepare volumes, which can stay in their files, or raise memory_mb."
       raise UserError(volume.file, found, "data that fits", remedy)
     yield volume.with_digests()
+
+
+def _bytes(volume: Volume) -> int:
+  """The memory that a volume takes."""
+  if is_stored(volume.target):
+    return 0
+  return sum(array.nbytes for array in volume.arrays.values())
 
 
 def _shapes(volumes: Sequence[Volume]) -> list[Shape]:
@@ -165,26 +223,20 @@ def _shapes(volumes: Sequence[Volume]) -> list[Shape]:
   return list(first)
 
 
-def _record(config, split, sets, volumes, measured):
-  unused = not measured and any(volume.kspace is not None for volume in volumes)
-  simulated = unused or any(v.record["simulated_kspace"] for v in volumes)
-  notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
-  if unused:
-    notes.append("Some files contain k-space; it is not used: others have none.")
+def _record(split, sets, config):
+  """What is recorded of all volumes, whatever their source."""
   counts = {
     name: {"x".join(map(str, shape_of(s))): len(s.target) for s in part.parts}
     for name, part in sets.items()
   }
   sizes = dict.fromkeys(size for own in counts.values() for size in own)
+  notes = []
   if len(sizes) > 1:
     notes.append(
       f"Slices have {len(sizes)} shapes ({', '.join(sizes)}), each with its own "
       "mask; the report describes that of the slice that it shows."
     )
   return {
-    "source": config.source,
-    "root": config.root,
-    "unit": splitting.common_unit(v.record["unit"] for v in volumes),
     "split_rule": split.rule,
     "subjects": {
       name: sorted({v.subject for v in part.volumes}) for name, part in sets.items()
@@ -196,12 +248,7 @@ def _record(config, split, sets, volumes, measured):
       for size in sizes
     },
     "channels": sets["train"].parts[0].target.shape[3],
-    "complex_file": next((v.file for v in volumes if _is_complex(v)), None),
     "scaling": config.scaling,
-    "crop": list(config.crop),
-    "slices_per_volume": config.slices_per_volume,
-    "stored_kspace_used": measured,
-    "simulated_kspace": simulated,
     "held_out_test": "test" in split.parts,
     "notes": notes,
     "volumes": [
@@ -210,4 +257,23 @@ def _record(config, split, sets, volumes, measured):
       for name, part in sets.items()
       for v in part.volumes
     ],
+  }
+
+
+def _of_source(config, volumes, measured):
+  """What is recorded of a source."""
+  unused = not measured and any(volume.kspace is not None for volume in volumes)
+  notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
+  if unused:
+    notes.append("Some files contain k-space; it is not used: others have none.")
+  return {
+    "source": config.source,
+    "root": config.root,
+    "unit": splitting.common_unit(v.record["unit"] for v in volumes),
+    "complex_file": next((v.file for v in volumes if _is_complex(v)), None),
+    "crop": list(config.crop),
+    "slices_per_volume": config.slices_per_volume,
+    "stored_kspace_used": measured,
+    "simulated_kspace": unused or any(v.record["simulated_kspace"] for v in volumes),
+    "notes": notes,
   }

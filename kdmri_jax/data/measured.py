@@ -15,7 +15,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.io import walk
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 from kdmri_jax.io.reading import reading, refuse_missing
-from kdmri_jax.physics import coils
+from kdmri_jax.physics.coils import combination
 
 COMBINED = (
   "The k-space of several coils was replaced by that of their zero-filled images' "
@@ -76,7 +76,7 @@ class RawScan:
       in the shape of the k-space, (slices, coils, rows, columns).
     header: metadata of the file.
     notes: sentences for the end of the note of its volume.
-    centred_image: see `coils.to_image`.
+    centred_image: see `combination.to_image`.
   """
 
   path: pathlib.Path
@@ -93,12 +93,12 @@ class RawScan:
   def has_gaps(self) -> bool:
     """Whether the middle slice lacks more points than those of a border."""
     middle = self.read(self.count // 2)
-    return bool(coils.missing_samples((middle != 0).any(0)))
+    return bool(combination.missing_samples((middle != 0).any(0)))
 
   def volume(
     self, name: str, subject: str, way: str, split: str | None = None
   ) -> Volume:
-    """The volume of fully sampled k-space, of coils combined by `coils.combine`.
+    """The volume of fully sampled k-space, of coils combined by `combination.combine`.
 
     Raises:
       UserError: k-space is undersampled, slices differ in shape, or sensitivities are
@@ -106,7 +106,7 @@ class RawScan:
     """
     pairs = self.pairs(sensitivities=way == "sense")
     centred = self.centred_image
-    images, found = coils.combine(pairs, way, self.path, centred_image=centred)
+    images, found = combination.combine(pairs, way, self.path, centred_image=centred)
     record = self.record | self.details
     notes = (record.get("note"), found["note"], *self.notes)
     record |= found | {"note": " ".join(filter(None, notes))}
@@ -131,8 +131,8 @@ class RawScan:
     for k, (kspace, maps) in enumerate(self.pairs(sensitivities=count > 1)):
       points = (kspace != 0).any(0) if self.sampled is None else self.sampled[k]
       _check(self.path, kspace, points)
-      own = coils.to_image(kspace, centred_image=self.centred_image)
-      images.append(own[0] if maps is None else coils.by_sensitivity(own, maps))
+      own = combination.to_image(kspace, centred_image=self.centred_image)
+      images.append(own[0] if maps is None else combination.by_sensitivity(own, maps))
       masks.append(points)
     mask = np.fft.ifftshift(_one_sampling(self.path, masks)).astype(np.uint8)
     kspace = np.fft.fft2(np.stack(images), norm="ortho") * mask

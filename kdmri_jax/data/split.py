@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 import itertools
+import pathlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -32,7 +33,9 @@ class Split:
   rule: str
 
 
-def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
+def divide(
+  volumes: Sequence[Volume], config: DataConfig, tested: Sequence[Volume] = ()
+) -> Split:
   """Splits volumes by subject.
 
   The globs `config.train`, `.validation` and `.test` decide if any is given, else the
@@ -40,9 +43,14 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
   `config.validation_fraction` of the remaining subjects is drawn. The other subjects
   are for training, unless `config.train` lists these.
 
+  With a test source of their own the test subjects are all of its subjects, or those
+  that `config.test` lists. Subjects that the layout of the other source holds out for
+  the test are then in no split.
+
   Args:
-    volumes: all volumes.
+    volumes: all volumes of the source.
     config: the globs, the fraction and the seed of the draw.
+    tested: all volumes of the test source, if there is one.
 
   Returns:
     The split; every subject is in one part at most, none of which is empty.
@@ -51,6 +59,9 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
     UserError: a glob matches no subject, a subject belongs to two splits, a split stays
       empty, or two volumes of one split have the same name.
   """
+  whole = config
+  if tested:
+    config = dataclasses.replace(config, test=())
   subjects = sorted({volume.subject for volume in volumes})
   units = plural(common_unit(volume.record["unit"] for volume in volumes))
   if config.train or config.validation or config.test:
@@ -72,12 +83,61 @@ def divide(volumes: Sequence[Volume], config: DataConfig) -> Split:
   for name in SPLITS:
     if part := tuple(v for v in volumes if owner.get(v.subject) == name):
       parts[name] = part
+  if tested:
+    unused += sorted({volume.subject for volume in parts.get("test", ())})
+    parts["test"], left, tests = _tested(tested, whole)
+    unused += left
+    rule += f" {tests}"
   if "train" not in parts:
     remedy = f"Exclude some of them from validation and test: {_some(subjects)}."
     raise ArgumentError("train", "no subject left for training", "at least one", remedy)
   for part in parts.values():
     refuse_equal_names([v.name for v in part], [v.file for v in part])
   return Split(parts, tuple(unused), rule)
+
+
+def _tested(volumes, config):
+  """The volumes of a test source to be tested, its other subjects, and a sentence."""
+  subjects = sorted({volume.subject for volume in volumes})
+  globs = dataclasses.replace(config, train=(), validation=())
+  chosen = _by_globs(subjects, globs) if config.test else subjects
+  many = counted(len(subjects), common_unit(v.record["unit"] for v in volumes))
+  rule = f"The test set is {len(chosen)} of {many} of {config.of_tested.label}."
+  part = tuple(volume for volume in volumes if volume.subject in chosen)
+  return part, [name for name in subjects if name not in chosen], rule
+
+
+def shared_names(split: Split, config: DataConfig) -> list[str]:
+  """A sentence on test subjects that have names of training or validation subjects.
+
+  Args:
+    split: its volumes, the test set from the test source.
+    config: the data settings.
+
+  Raises:
+    UserError: they are the same subjects, because both sources are one folder.
+    ArgumentError: or because both are phantoms of one seed.
+  """
+  there = config.of_tested
+  known = {v.subject: k for k in ("train", "validation") for v in split.parts[k]}
+  same = {v.subject: v for v in split.parts["test"] if v.subject in known}
+  if not same or there.population != config.population:
+    return []
+  subject, volume = next(iter(same.items()))
+  roots = {pathlib.Path(each.root).expanduser().resolve() for each in (config, there)}
+  if there.population or len(roots) == 1:
+    if there.population:
+      found = f"{there.phantom.seed}, with which {subject} is drawn for both sources"
+      raise ArgumentError("test_source.phantom.seed", found, "another seed")
+    found = f"subject {subject!r} of the test source, which {known[subject]} holds too"
+    remedy = "Choose subjects by the globs train, validation and test."
+    raise UserError(volume.file, found, _ONCE, remedy)
+  count = counted(len(same), "test subject")
+  return [
+    f"{count} of {there.label} {'has' if len(same) == 1 else 'have'} the name of a "
+    f"subject that trains or validates, such as {subject}. If they are the same "
+    "people, they are not unseen."
+  ]
 
 
 def refuse_shared_slices(split: Split) -> None:

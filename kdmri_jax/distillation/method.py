@@ -54,6 +54,8 @@ class Method:
       the larger map is pooled.
     reads_image: True for methods of the reconstructed image, False for methods of
       feature maps.
+    unordered: True where `represent` does not depend on the order of the channels, so
+      that the representations of several teachers have a mean.
   """
 
   represent: Callable[[tuple[Array, ...]], Any]
@@ -62,6 +64,7 @@ class Method:
   uses_context: bool = False
   matches: str = "shape"
   reads_image: bool = False
+  unordered: bool = False
 
   def __post_init__(self):
     if self.couples_batch and self.uses_context:

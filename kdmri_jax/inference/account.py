@@ -96,7 +96,7 @@ def training(
   simulated = "simulated" if data.get("simulated_kspace") else "measured"
   text = (
     f"{slices} slices of {counted(len(names), data.get('unit', SUBJECT))} "
-    f"({config.data.source}{contrast}), {', '.join(data['shapes'])}, {scaling}, "
+    f"({config.data.source}{contrast}), {', '.join(_sizes(data))}, {scaling}, "
     f"{simulated} k-space, {config.mask.kind} mask of acceleration "
     f"{config.mask.acceleration:g}; {epochs} epochs, weights of the lowest "
     f"{plan.select} in validation"
@@ -104,9 +104,16 @@ def training(
   return Training(config, task, data, text, _limits(data, names))
 
 
+def _sizes(data: Mapping[str, Any]) -> list[str]:
+  """The sizes of the training slices, such as "256x256"."""
+  return [size for size, own in data["shapes"].items() if "train" in own]
+
+
 def _limits(data: Mapping[str, Any], names: Sequence[str]) -> list[str]:
   origins = set()
   for volume in data.get("volumes", []):
+    if volume.get("split") == "test":
+      continue
     earlier = volume.get("prepared_from") or {}
     origins.add(earlier.get("source") or volume.get("source"))
   found = []
@@ -136,7 +143,7 @@ def outside(known: Training, mask: np.ndarray | None, inputs: np.ndarray) -> lis
   if "given" in known.data:
     return list(known.warnings)
   found, shape = list(known.warnings), inputs.shape[1:]
-  sizes = list(known.data["shapes"])
+  sizes = _sizes(known.data)
   size = "x".join(map(str, shape))
   if size not in sizes:
     found.append(

@@ -67,12 +67,17 @@ def save_kdmri_checkpoint(
     A message: the network written, and necessary changes to the original code.
 
   Raises:
-    UserError: another network, or the file cannot be written.
+    UserError: another network, or one whose cascades share their weights; or the file
+      cannot be written.
   """
   if not isinstance(model, Network):
     found = f"a {type(model).__name__} to be written"
     expected = "a DC-CNN or a VDSR, which the published code has"
     raise UserError(path, found, expected, "Choose a stage with such a network.")
+  if isinstance(model, DCCNN) and model.shared:
+    found = "a DC-CNN whose cascades share their weights, to be written"
+    expected = "a DC-CNN with weights of each cascade, as the published code has"
+    raise UserError(path, found, expected, "Export it with --format=onnx or jax.")
   settings = {}
   if isinstance(model, DCCNN):
     settings = {key: getattr(model, key) for key in _PUBLISHED}

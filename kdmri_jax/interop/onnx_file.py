@@ -109,7 +109,7 @@ def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
   x = zero_filled
   for c in range(1, model.cascades + 1):
     p = model.padding  # which the first convolution sees
-    change = _cnn(graph, x, params[f"cascade_{c}"], model.convolutions, p)
+    change = _cnn(graph, x, params[model.weights_of(c)], model.convolutions, p)
     change = graph("Slice", change, [p, p], [-p, -p], [2, 3]) if p else change
     x = graph("Add", x, change) if model.variant == "paper" else change
     if axis is None:

@@ -12,6 +12,7 @@ from kdmri_jax.metrics.high_frequency import HFEN, HFN
 from kdmri_jax.metrics.metric import Metric
 from kdmri_jax.metrics.squared_error import MSE, NMSE, PSNR
 from kdmri_jax.metrics.structural_similarity import SSIM
+from kdmri_jax.metrics.visual_information import VIF
 
 METRICS: dict[str, Metric] = {
   "psnr": PSNR,
@@ -21,6 +22,9 @@ METRICS: dict[str, Metric] = {
   "hfn": HFN,
   "hfen": HFEN,
 }
+
+# Measured only where they are asked for.
+OPTIONAL: dict[str, Metric] = {"vif": VIF}
 
 # Other columns of the tables with metrics.
 _TAKEN = {"model", "seed", "volume", "subject", "protocol", "slice", "empty_slices"}
@@ -32,7 +36,8 @@ def resolve(metrics: Sequence[str]) -> dict[str, Metric]:
   """Finds metrics by name.
 
   Args:
-    metrics: keys of `METRICS`, or import paths `package.module:name` of a `Metric`.
+    metrics: keys of `METRICS` and `OPTIONAL`, or import paths `package.module:name` of
+      a `Metric`.
 
   Returns:
     Name -> metric, in this order; an imported metric is named by the part after the
@@ -43,7 +48,7 @@ def resolve(metrics: Sequence[str]) -> dict[str, Metric]:
   """
   found: dict[str, Metric] = {}
   for path in metrics:
-    metric = lookup.find("metrics", path, METRICS)
+    metric = lookup.find("metrics", path, METRICS | OPTIONAL)
     name = path.rpartition(":")[2]
     if not isinstance(metric, Metric):
       kind = f"{path!r}, which is a {type(metric).__name__}"
@@ -53,7 +58,7 @@ def resolve(metrics: Sequence[str]) -> dict[str, Metric]:
       raise ArgumentError("metrics", f"{path!r}, {kind}", "names that differ")
     found[name] = metric
   if not found:
-    raise ArgumentError("metrics", "none", f"some of {', '.join(METRICS)}")
+    raise ArgumentError("metrics", "none", f"some of {', '.join(METRICS | OPTIONAL)}")
   return found
 
 

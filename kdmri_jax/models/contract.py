@@ -27,7 +27,7 @@ def check(
     ArgumentError: the network fails, does not return `Outputs` with an image of its
       input's shape, has no parameters, or variables of another kind.
   """
-  image, measurement = _arguments(size, channels)
+  image, measurement = arguments(size, channels)
   shape, measurement = image.shape, measurement if measured else None
 
   def trace(function, first):
@@ -63,11 +63,11 @@ def check(
 
 def parameter_shapes(model: nn.Module, size: tuple[int, int]) -> Any:
   """The shapes and types of its parameters, for images of `size` rows and columns."""
-  arguments = _arguments(size, getattr(model, "channels", 1))
-  return jax.eval_shape(model.init, jax.random.key(0), *arguments)["params"]
+  given = arguments(size, getattr(model, "channels", 1))
+  return jax.eval_shape(model.init, jax.random.key(0), *given)["params"]
 
 
-def _arguments(size, channels):
+def arguments(size: tuple[int, int], channels: int) -> tuple[Any, Measurement]:
   """The shapes of a network's arguments, one image and its measurement."""
   kspace = jax.ShapeDtypeStruct((1, *size), jnp.complex64)
   mask = jax.ShapeDtypeStruct(size, jnp.uint8)

@@ -18,7 +18,7 @@ from kdmri_jax.models.arguments import (
 )
 from kdmri_jax.models.cnn import CNN, PRECISIONS
 from kdmri_jax.physics import consistency
-from kdmri_jax.types import Array, Measurement, Outputs
+from kdmri_jax.types import Array, CoilMeasurement, Measurement, Outputs
 
 
 class DCCNN(nn.Module):
@@ -36,10 +36,14 @@ class DCCNN(nn.Module):
       "reference" does not, as the published code.
     lam: weight of the measured k-space in the data consistency; inf replaces the
       network's k-space.
-    consistency: "auto" or a form of `physics.consistency`; all give the same image.
+    consistency: "auto" or a form of `physics.consistency`; all forms for one coil give
+      the same image. Several coils have two, "proximal" (which "auto" chooses) and
+      "gradient", and need two channels.
     padding: pixels of zeros about the image before each CNN, cropped after it; 5 in
       the published code of SFT-KD-Recon.
     precision: of the convolutions, see `cnn.PRECISIONS`.
+    shared: whether all cascades have the same weights; more cascades then add time but
+      no parameters.
   """
 
   cascades: int = 5
@@ -51,6 +55,7 @@ class DCCNN(nn.Module):
   consistency: str = "auto"
   padding: int = 0
   precision: str = "float32"
+  shared: bool = False
 
   VARIANTS: ClassVar[tuple[str, ...]] = ("paper", "reference")
 
@@ -63,14 +68,32 @@ class DCCNN(nn.Module):
     check_choice("precision", self.precision, PRECISIONS)
     super().__post_init__()
 
+  @nn.nowrap
+  def weights_of(self, cascade: int) -> str:
+    """The name of a cascade's weights among the parameters."""
+    return "cascade" if self.shared else f"cascade_{cascade}"
+
+  @nn.nowrap
+  def feature_name(self, name: str, call: int) -> str:
+    """The name of a feature of a module's call: each call is a cascade of its own."""
+    return name.replace("cascade/", f"cascade_{call}/")
+
   @nn.compact
-  def __call__(self, image: Array, measurement: Measurement, first: int = 1) -> Outputs:
+  def __call__(
+    self,
+    image: Array,
+    measurement: Measurement | CoilMeasurement,
+    first: int = 1,
+    last: int | None = None,
+  ) -> Outputs:
     """Reconstructs.
 
     Args:
       image: zero-filled image, float32 [B, H, W, C].
-      measurement: k-space [B, H, W] and mask [H, W] or [B, H, W].
+      measurement: k-space [B, H, W] and mask [H, W] or [B, H, W], or the measurement of
+        several coils.
       first: the first cascade to run; the image is then the output of the one before.
+      last: the last cascade to run; None for all that follow.
 
     Returns:
       The reconstruction, float32 [B, H, W, C].
@@ -82,14 +105,17 @@ class DCCNN(nn.Module):
     make_consistent = consistency.make(
       measurement, channels=self.channels, lam=self.lam, form=self.consistency
     )
-    replaces_mean = math.isinf(self.lam) and jnp.all(measurement.mask[..., 0, 0] != 0)
+    replaces_mean = math.isinf(self.lam) and isinstance(measurement, Measurement)
+    replaces_mean = replaces_mean and jnp.all(measurement.mask[..., 0, 0] != 0)
     settings = self.convolutions, self.features, self.channels, self.precision
     p = self.padding
     inside = slice(p, -p or None)
-    for c in range(first, self.cascades + 1):
-      cnn = CNN(*settings, name=f"cascade_{c}")
+    last = last or self.cascades
+    names = {c: self.weights_of(c) for c in range(first, last + 1)}
+    cnns = {name: CNN(*settings, name=name) for name in dict.fromkeys(names.values())}
+    for c, name in names.items():
       padded = jnp.pad(image, ((0, 0), (p, p), (p, p), (0, 0)))
-      change = cnn(padded, replaces_mean)[:, inside, inside]
+      change = cnns[name](padded, replaces_mean)[:, inside, inside]
       image = make_consistent(image + change if self.variant == "paper" else change)
       self.sow("intermediates", f"consistency_{c}", image)
     return Outputs(image)

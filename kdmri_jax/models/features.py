@@ -20,19 +20,24 @@ def apply(
 
   Returns:
     The outputs, and the features by path, such as "cascade_1/activation_3"; features of
-    a module's second call have "#2" after their path. "image" is the reconstruction
-    itself.
+    a module's second call have "#2" after their path, unless the network has names for
+    them (`feature_name`). "image" is the reconstruction itself.
   """
   outputs, state = model.apply(
     {"params": params}, image, measurement, mutable=["intermediates"]
   )
   sown = traverse_util.flatten_dict(state.get("intermediates", {}), sep="/")
+  named = getattr(model, "feature_name", _numbered)
   features = {
-    name if k == 1 else f"{name}#{k}": value
+    named(name, k): value
     for name, values in sown.items()
     for k, value in enumerate(values, 1)
   }
   return outputs, {**features, "image": outputs.image}
+
+
+def _numbered(name: str, call: int) -> str:
+  return name if call == 1 else f"{name}#{call}"
 
 
 def pick(

@@ -4,7 +4,7 @@ import itertools
 from typing import Any
 
 from kdmri_jax.protocols import PROTOCOLS
-from kdmri_jax.report import gradient_audit, paired, signal, speed, wording
+from kdmri_jax.report import gradient_audit, paired, signal, sizes, speed, wording
 from kdmri_jax.report.cautions import cautions
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import (
@@ -13,6 +13,7 @@ from kdmri_jax.report.parts import (
   PAIRED,
   RESULTS,
   SIGNAL,
+  SIZES,
   TIME,
   TRAINED,
 )
@@ -40,8 +41,9 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     reference of its gain, the control or without one the student, or None; best: of the
     networks smaller than the teacher the best one in the first metric, or None; audit:
     see `gradient_audit.summarise`; snr: see `signal.summary`; timing: see
-    `speed.summary`; control; margin; published_source; seconds; kept_epochs (stage ->
-    a list, the epoch for each seed); bootstrap, seed, seeds, config, environment.
+    `speed.summary`; sizes: see `sizes.summary`; control; margin; published_source;
+    seconds; kept_epochs (stage -> a list, the epoch for each seed); bootstrap, seed,
+    seeds, config, environment.
   """
   roles, metrics, make = inputs.roles, inputs.tables.metrics, inputs.parts.make
   rows = make(RESULTS, "the table of results", _rows, inputs, otherwise=[])
@@ -52,6 +54,10 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
   audit = make(
     AUDIT, "the audit", gradient_audit.summarise, inputs.audits, otherwise=[]
   )
+  timing = make(
+    *(TIME, "the table", speed.summary, inputs.timing, roles.teacher), otherwise=[]
+  )
+  known = rows, inputs.multiplications, timing, metrics
   networks = [*(row["model"] for row in rows), *inputs.histories]
   return {
     **{name: getattr(inputs, name) for name in _FROM_INPUT},
@@ -76,9 +82,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     ),
     "audit": audit,
     "snr": make(SIGNAL, "the table", signal.summary, inputs.snr, otherwise=None),
-    "timing": make(
-      *(TIME, "the table", speed.summary, inputs.timing, roles.teacher), otherwise=[]
-    ),
+    "timing": timing,
+    "sizes": make(SIZES, "the table", sizes.summary, *known, otherwise=[]),
   }
 
 

@@ -33,6 +33,7 @@ def cautions(
     *_seeds(inputs, rows, pairs),
     *_unequal_training(inputs, pairs),
     *_unequal_optimisation(inputs, pairs),
+    *_several_teachers(inputs),
     *_chosen_best(inputs, pairs),
     *_absent_terms(audit),
     *_empty_slices(inputs),
@@ -77,7 +78,8 @@ def _units(inputs, pairs):
 
 
 def _simulated(inputs):
-  if inputs.dataset.get("simulated_kspace") is not False:
+  sources = inputs.dataset, inputs.dataset.get("test_source", inputs.dataset)
+  if any(each.get("simulated_kspace") is not False for each in sources):
     yield (
       "K-space was simulated from processed images, for which every method gives "
       "better results than for raw measurements (Shimron et al., PNAS 2022). Compare "
@@ -164,6 +166,22 @@ def _unequal_optimisation(inputs, pairs):
           f"{name} was trained with another {' and '.join(keys)} than {baseline}: the "
           "difference between them is not one of distillation alone."
         )
+
+
+def _several_teachers(inputs):
+  """The mean of several teachers may be better than the one that bounds the gap."""
+  stages, bound = inputs.config.get("stages", {}), inputs.roles.teacher
+  taught: dict[str, list[str]] = {}
+  for name in inputs.roles.distilled:
+    stage = stages.get(name, {})
+    for teachers in (stage.get("teacher", ""), *stage.get("teachers", {}).values()):
+      if "," in teachers:
+        taught.setdefault(teachers.replace(",", ", "), []).append(name)
+  for teachers, names in taught.items():
+    yield (
+      f"The mean of the images of {teachers} has taught {', '.join(names)}. It may be "
+      f"better than {bound} alone, to which the gap is measured."
+    )
 
 
 def _chosen_best(inputs, pairs):

@@ -11,6 +11,7 @@ from kdmri_jax.report import (
   networks,
   parts,
   signal,
+  sizes,
   speed,
   wording,
 )
@@ -39,6 +40,7 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     parts.FURTHER: (lambda *_: comparisons.further(analysis, metrics),),
     parts.SIGNAL: (lambda *_: signal.blocks_of(analysis["snr"]),),
     parts.TIME: (lambda *_: speed.blocks_of(analysis["timing"]),),
+    parts.SIZES: (_sizes,),
     parts.MEASURED: (_protocol, _split, _data, _mask),
     parts.TRAINED: (networks.training,),
     parts.AUDIT: (lambda *_: networks.audit(analysis["audit"]),),
@@ -53,7 +55,9 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
       block for block in made if not isinstance(block, Picture) or block.name in drawn
     ]
   _tell_failures(sections, inputs.parts.failed)
-  source = inputs.dataset.get("source")
+  source, there = inputs.dataset.get("source"), inputs.dataset.get("test_source")
+  if there:
+    source = f"trained on {there['trained_on']}, tested on {there['tested_on']}"
   subtitle = f"Protocol {inputs.roles.protocol}"
   subtitle += f", data: {source}" if source else ""
   subtitle += f", {wording.seeds(len(inputs.seeds))}" if len(inputs.seeds) > 1 else ""
@@ -192,6 +196,10 @@ def _titles(metrics):
   }
 
 
+def _sizes(inputs, analysis):
+  return sizes.blocks_of(analysis["sizes"], next(iter(inputs.tables.metrics.values())))
+
+
 def _protocol(inputs, analysis):
   definitions = [
     f"{metric.title} is {metric.definition}"
@@ -209,6 +217,12 @@ def _protocol(inputs, analysis):
 
 def _split(inputs, analysis):
   del analysis
+  if there := inputs.dataset.get("test_source"):
+    text = (
+      f"The networks were trained on {there['trained_on']} and are tested on "
+      f"{there['tested_on']}; evaluated are {plural(inputs.unit)} of this source alone."
+    )
+    return [blocks.Paragraph(text)]
   never = "slice" if inputs.unit == SUBJECT else "subject"
   return [
     blocks.Paragraph(

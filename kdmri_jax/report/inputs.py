@@ -82,7 +82,7 @@ class ReportInput:
     dataset: record of the data: source, subjects of each split, scaling, crop; "unit"
       names what its subjects are ("subject", "file"), "simulated_kspace" is False only
       where the scanner's own k-space was used, and "notes" (a list of sentences) join
-      the cautions.
+      the cautions. Evaluated subjects of another source have these in "test_source".
     evaluated_on: split that was evaluated, "test" or "validation".
     mask: description of the mask.
     parameters: number of parameters of each network.
@@ -101,6 +101,7 @@ class ReportInput:
     attention: maps of the slice shown, or None.
     snr: signal-to-noise ratio in regions, or None.
     timing: model -> seconds of each repetition; {} where none was measured.
+    multiplications: model -> multiplications for a slice, where known.
     parts: makes the parts of the report, and knows which ones failed.
   """
 
@@ -126,6 +127,7 @@ class ReportInput:
   attention: Attention | None = None
   snr: Measured | None = None
   timing: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  multiplications: dict[str, int] = dataclasses.field(default_factory=dict)
   parts: Parts = dataclasses.field(default_factory=Parts)
 
   @property
@@ -135,8 +137,8 @@ class ReportInput:
 
   @property
   def unit(self) -> str:
-    """The unit of the data: "subject", "file", "slab of one head"."""
-    return self.dataset["unit"]
+    """The unit of the evaluated data: "subject", "file", "slab of one head"."""
+    return self.dataset.get("test_source", self.dataset)["unit"]
 
   @property
   def of_seed(self) -> str:

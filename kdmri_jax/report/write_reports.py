@@ -17,6 +17,7 @@ from kdmri_jax import report
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.errors import UserError
+from kdmri_jax.models import cost
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.report import (
@@ -163,6 +164,10 @@ def _write_report(finished: list[Finished]) -> Report:
     timing=made.make(
       *(parts.TIME, "the time", _timing, pipeline, params), otherwise={}
     ),
+    multiplications=made.make(
+      *(parts.SIZES, "the multiplications", _multiplications, pipeline, params),
+      otherwise={},
+    ),
     parts=made,
   )
   analysis = report.analyse(inputs)
@@ -202,6 +207,8 @@ def comparable_numbers(
     for key, value in there.items()
     if here[key] != value
   ]
+  if config.data.test_source.source and "data.test_source.source" not in there:
+    different.append(f"the test subjects are those of {config.data.of_tested.label}")
   if not (config.evaluation.published and different):
     return config.evaluation.published, []
   source = config.evaluation.published_source
@@ -240,6 +247,17 @@ def _timing(pipeline, params):
     for name, weights in params.items()
   }
   return speed.measure(runs, repeats)
+
+
+def _multiplications(pipeline, params):
+  """Model -> multiplications for the slice that is shown."""
+  size = example_slice.slices(pipeline).target.shape[1:3]
+  stages = pipeline.config.stages
+  found: dict[str, int] = {}  # of the networks by their name in the config
+  for name in params:
+    if (key := stages[name].model) not in found:
+      found[key] = cost.multiplications(pipeline.models[name], size)
+  return {name: found[stages[name].model] for name in params}
 
 
 def _origin(pipelines: Sequence[Experiment], name: str) -> str:

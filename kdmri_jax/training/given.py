@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from kdmri_jax import models
-from kdmri_jax.config import DataConfig, ExperimentConfig
+from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import digests
 from kdmri_jax.data.slice_set import SliceSet, to_channels
 from kdmri_jax.data.volume import Volume
@@ -129,7 +129,7 @@ class GivenRun(Given):
       )
     workdir = self._workdir(seed)
     folder = workdir.trained(self._stage)
-    own = {"population": population(self._config.data)}
+    own = {"population": self._config.data.population}
     sets, complete = [own | {"subjects": self._data["training_slices"]}], True
 
     def is_given(name: str) -> bool:
@@ -310,14 +310,6 @@ def find_all(
       where = f"config.stages.{name}.start_from"
       found[start] = find(start, where, networks[name])
   return found
-
-
-def population(data: DataConfig) -> str:
-  """The population of the subjects: "" for all measured ones, one per seed of phantoms.
-
-  Subjects of one name are the same only within a population.
-  """
-  return f"phantoms of seed {data.phantom.seed}" if data.source == "phantom" else ""
 
 
 def _place(path: pathlib.Path) -> tuple[pathlib.Path, str, int | None]:

@@ -9,7 +9,7 @@ from kdmri_jax.data.digests import CONSTANT
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError
 from kdmri_jax.training import records
-from kdmri_jax.training.given import Origin, population
+from kdmri_jax.training.given import Origin
 
 # The keys of a training's record about its images and their measurement.
 _SETTINGS = ("mask", "noise", "tasks", "data")
@@ -33,7 +33,7 @@ def refuse(
   Raises:
     UserError: names them.
   """
-  here = population(config.data)
+  here = config.data.of_tested.population
   seen = set()
   for there in origin.training_sets:
     subjects = there["subjects"]

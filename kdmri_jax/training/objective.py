@@ -80,29 +80,61 @@ def _require_images(term: Term, part: str, features: Features) -> None:
       )
 
 
-def represent_teacher(
-  terms: Sequence[Term], features: Features, target: Array
+def represent_teachers(
+  terms: Sequence[Term], teachers: Sequence[Features], target: Array
 ) -> dict[str, Any]:
-  """The teacher's part of every distillation term; the gradient stops here.
+  """The teachers' part of every distillation term; the gradient stops here.
+
+  Several teachers give the mean of their images, and of layers that are no images the
+  mean of their representations.
 
   Args:
     terms: from `adapt`.
-    features: the teacher's features; "image" is its reconstruction.
+    teachers: the features of each; "image" is its reconstruction.
     target: fully sampled images [B, H, W, C].
 
   Returns:
     Term name -> pytree of arrays [B, ...]; "teacher_error" -> [B].
 
   Raises:
-    ArgumentError: the teacher has no such layer.
+    ArgumentError: a teacher has no such layer.
   """
-  hints = {
-    term.name: term.compare.represent_teacher(_pick(term, "hint", features))
-    for term in terms
-    if term.needs_teacher
-  }
-  error = pixel.mse(features["image"], target)
+
+  def represented(term: Term):
+    layers = [_pick(term, "hint", features) for features in teachers]
+    if reads_images(term, teachers[0]):
+      return term.compare.represent_teacher(_mean(layers))
+    return _mean([term.compare.represent_teacher(each) for each in layers])
+
+  hints = {term.name: represented(term) for term in terms if term.needs_teacher}
+  error = pixel.mse(_mean([features["image"] for features in teachers]), target)
   return {**hints, TEACHER_ERROR: jax.lax.stop_gradient(error)}
+
+
+def _mean(trees: Sequence[Any]) -> Any:
+  if len(trees) == 1:
+    return trees[0]
+  return jax.tree.map(lambda *each: sum(each) / len(each), *trees)
+
+
+def reads_images(term: Term, teacher: Features) -> bool:
+  """Whether all hint layers of a term are images, such as "consistency_1"."""
+  return all(teacher[name].shape == teacher["image"].shape for name in term.hint)
+
+
+def require_mean(term: Term, teacher: Features) -> None:
+  """Refuses a term that cannot compare with the mean of several teachers.
+
+  Raises:
+    ArgumentError: names the term's hint.
+  """
+  if not reads_images(term, teacher) and not term.compare.method.unordered:
+    found = f"{', '.join(term.hint)} of several teachers, whose channels do not match"
+    expected = (
+      "images, such as 'image', or attention_transfer, of which there is a mean"
+    )
+    remedy = "Remove the term, or name one teacher."
+    raise ArgumentError(f"{term.name}.hint", found, expected, remedy)
 
 
 class Inputs(NamedTuple):
@@ -110,7 +142,7 @@ class Inputs(NamedTuple):
 
   Attributes:
     batch: target and measurement of the images.
-    hints: from `represent_teacher`; None in a stage without a teacher.
+    hints: from `represent_teachers`; None in a stage without a teacher.
     error_range: see `Context`.
     draws: see `Context`.
   """

@@ -50,19 +50,22 @@ class _Loop:
   def __init__(self, experiment: Experiment, name: str, signal: Interrupt, stack):
     self._experiment, self._name, self._signal = experiment, name, signal
     self._config, self._stage = experiment.config, experiment.config.stages[name]
-    self._networks = experiment.plans.networks[name]._replace(seed=experiment.seed)
     self._teacher_params = tuple(map(experiment.best, self._stage.all_teachers))
     self._train = experiment.plans.slices(name, "train")
     self._validated = experiment.plans.slices(name, "validation")
     counts, devices = batches.counts(self._train), experiment.devices
     self._per_epoch = batches.steps_per_epoch(counts, self._config.batch_size)
+    total = self._stage.epochs * self._per_epoch
+    self._networks = experiment.plans.networks[name]._replace(
+      seed=experiment.seed, swap_steps=round(self._stage.swap * total)
+    )
     optimiser = make_optimiser(self._stage, self._per_epoch)
     fresh, directory = self._fresh(optimiser), experiment.workdir.stage(name)
     self._checkpoints = Checkpoints(directory / "checkpoints")
     stack.callback(self._checkpoints.close)
     self._snapshot = self._checkpoints.restore(fresh) or fresh
     self._progress = self._snapshot.progress
-    done, total = self._progress.step, self._stage.epochs * self._per_epoch
+    done = self._progress.step
     shown = f"seed {experiment.seed}: {name}" if self._config.seeds > 1 else name
     if done:
       logging.info("%s: continuing after step %d of %d", shown, done, total)

@@ -6,11 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from kdmri_jax.config import AugmentConfig
 from kdmri_jax.errors import ArgumentError, arguments_of
 from kdmri_jax.models import features as feature_lib
+from kdmri_jax.models import swapping
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
 from kdmri_jax.training.terms import Term
@@ -37,8 +39,11 @@ class Networks(NamedTuple):
     terms: from `objective.adapt`.
     teachers: the frozen networks that teach, None for one whose outputs are given; ()
       without any.
-    taught_by: index of each task's teacher; not used with one teacher.
+    taught_by: for each task the indices of its teachers, of several the mean teaches;
+      () for one task, which all teach.
     branches: `models.branches.Branches` for SFT-KD-Recon, or None.
+    swap_steps: steps in which cascades of the teacher stand in for the network's own;
+      0 for none.
     seed: seed of the random draws of a step.
     fresh: whether a training step draws new noise, per task; () without noise.
     augment: how a training step varies its slices, or None.
@@ -47,11 +52,18 @@ class Networks(NamedTuple):
   model: nn.Module
   terms: Sequence[Term]
   teachers: tuple[nn.Module | None, ...] = ()
-  taught_by: tuple[int, ...] = ()
+  taught_by: tuple[tuple[int, ...], ...] = ()
   branches: nn.Module | None = None
+  swap_steps: int = 0
   seed: int = 0
   fresh: tuple[bool, ...] = ()
   augment: AugmentConfig | None = None
+
+  @property
+  def groups(self) -> tuple[tuple[int, ...], ...]:
+    """Indices of the teachers that teach together, each group once."""
+    everyone = tuple(range(len(self.teachers)))
+    return tuple(dict.fromkeys(self.taught_by or (everyone,)))
 
   @property
   def varies(self) -> bool:
@@ -111,17 +123,43 @@ def forward(
   return outputs, features
 
 
+def forward_swapped(
+  networks: Networks, params: Any, teacher_params: Any, batch: Batch, of_teacher: Array
+) -> tuple[Outputs, dict[str, Array]]:
+  """As `forward`, with some cascades of the teacher, see `swapping.chain`.
+
+  Layers that are not the image after a cascade are those of the network alone.
+  """
+  _, features = _run(networks.model, params, batch)
+  images = swapping.chain(
+    (networks.model, networks.teachers[0]),
+    (params, teacher_params[0]),
+    batch.zero_filled,
+    batch.measurement,
+    of_teacher,
+  )
+  return Outputs(images["image"]), features | images
+
+
 def teach(
   networks: Networks, teacher_params: Any, batch: Batch
 ) -> dict[str, Any] | None:
   """The hints of each image's frozen teacher; None without a teacher."""
-  hints = []
-  for teacher, params in zip(networks.teachers, teacher_params, strict=True):
-    features = _teacher_features(teacher, params, batch)
-    hints.append(objective.represent_teacher(networks.terms, features, batch.target))
-  if len(hints) < 2:
-    return hints[0] if hints else None
-  chosen = jnp.asarray(networks.taught_by)[batch.task]
+  pairs = zip(networks.teachers, teacher_params, strict=True)
+  features = [_teacher_features(*pair, batch) for pair in pairs]
+  if not features:
+    return None
+  groups = networks.groups
+  hints = [
+    objective.represent_teachers(
+      networks.terms, [features[k] for k in group], batch.target
+    )
+    for group in groups
+  ]
+  if len(hints) == 1:
+    return hints[0]
+  group_of_task = np.array([groups.index(group) for group in networks.taught_by])
+  chosen = jnp.asarray(group_of_task)[batch.task]
   images = jnp.arange(len(batch.task))
   return jax.tree.map(lambda *each: jnp.stack(each)[chosen, images], *hints)
 
@@ -236,11 +274,15 @@ def fit_terms(
     first, *others = (
       objective.adapt(networks.terms, student, teacher, stage) for teacher in teachers
     )
+    averaged = any(len(group) > 1 for group in networks.groups)
     for term in first:
+      if averaged and term.needs_teacher:
+        objective.require_mean(term, teachers[0])
       _trace(term, student, teachers[0], batch)
   if any(terms != first for terms in others):
     found = "teachers whose layers differ in shape"
-    raise ArgumentError("teachers", found, "teachers of one network, or another method")
+    where = "teachers" if len(networks.groups) > 1 else "teacher"
+    raise ArgumentError(where, found, "teachers of one network, or another method")
   return first
 
 
@@ -250,7 +292,7 @@ def _trace(term: Term, student, teacher, batch: Batch) -> None:
   def value(student, teacher, batch):
     hints = None  # without a teacher
     if teacher:
-      hints = objective.represent_teacher([term], teacher, batch.target)
+      hints = objective.represent_teachers([term], [teacher], batch.target)
     inputs = objective.undrawn(batch, hints)
     auxiliary = objective.make_auxiliary([term], student, inputs, jax.random.key(0))
     return objective.evaluate([term], auxiliary, student, inputs)

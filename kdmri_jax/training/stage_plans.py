@@ -8,14 +8,14 @@ from absl import logging
 from flax import linen as nn
 
 from kdmri_jax import models
-from kdmri_jax.config import AugmentConfig, ExperimentConfig
+from kdmri_jax.config import AugmentConfig, ExperimentConfig, StageConfig
 from kdmri_jax.data import tasks
 from kdmri_jax.data.dataset import Dataset
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
-from kdmri_jax.models import branches, contract
+from kdmri_jax.models import branches, contract, swapping
 from kdmri_jax.training import batches, given, optimiser
 from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.stage_networks import Networks, fit_terms, trained_shapes
@@ -88,16 +88,18 @@ class StagePlans:
     """A stage's networks; its terms are not yet fitted to the layers."""
     config, stage = self._config, self._config.stages[name]
     model, teachers = self.models[name], stage.all_teachers
+    by_task = [stage.taught_by(task) for task in config.all_tasks]
+    other = next(filter(None, by_task), ())  # of tasks that the stage does not have
+    taught_by = tuple(tuple(map(teachers.index, each or other)) for each in by_task)
     teaching = self.models | dict.fromkeys(self._outputs)
     blocks = branches.build(networks[stage.branches], model) if stage.branches else None
+    if stage.swap:
+      _check_swap(stage, model, [teaching[name] for name in teachers])
     return Networks(
       model=model,
       terms=resolve(stage, losses),
       teachers=tuple(teaching[teacher] for teacher in teachers),
-      taught_by=tuple(
-        teachers.index(stage.teachers[task]) if task in stage.teachers else 0
-        for task in config.all_tasks
-      ),
+      taught_by=taught_by if teachers else (),
       branches=blocks,
       fresh=tuple(
         self._noisy and task.noise.fresh for task in config.all_tasks.values()
@@ -110,17 +112,21 @@ class StagePlans:
     whole, numbers = getattr(self._dataset, split), self._tasks(name)
     parts = self.assign(split, whole.parts, numbers)
     stage, known = self._config.stages[name], list(self._config.all_tasks)
-    teachers = [stage.teachers.get(known[n], stage.teacher) for n in numbers]
-    if not self._outputs.keys() & teachers:
+    outputs = [
+      [self._outputs[t] for t in stage.taught_by(known[n]) if t in self._outputs]
+      for n in numbers
+    ]
+    if not any(outputs):
       return parts
 
-    def images(part: int, teacher: str) -> np.ndarray:
-      if teacher in self._outputs:
-        return self._outputs[teacher].of_part(whole, part)
-      return np.zeros(whole.parts[part].target.shape, np.float32)
+    def images(part: int, given: Sequence[GivenOutputs]) -> np.ndarray:
+      """Their mean, which then stands for each of them."""
+      if not given:
+        return np.zeros(whole.parts[part].target.shape, np.float32)
+      return np.mean([each.of_part(whole, part) for each in given], axis=0)
 
     return tuple(
-      slices._replace(given=np.concatenate([images(k, each) for each in teachers]))
+      slices._replace(given=np.concatenate([images(k, each) for each in outputs]))
       for k, slices in enumerate(parts)
     )
 
@@ -239,6 +245,18 @@ def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module
   if any(config.augment.patch):
     contract.check(model, config.augment.patch, channels, measured=False)
   return model
+
+
+def _check_swap(stage: StageConfig, model: nn.Module, teachers) -> None:
+  """Refuses to swap cascades without one teacher that has the same ones."""
+  expected = "one teacher, whose cascades stand in for the student's"
+  if len(teachers) != 1:
+    found = f"{len(teachers)} teachers" if teachers else "no teacher"
+    raise ArgumentError("swap", found, expected, "Name one as `teacher`, or swap=0.")
+  if stage.branches:
+    found = f"{stage.swap:g}, and the branches of {stage.branches}"
+    raise ArgumentError("swap", found, "either")
+  swapping.check(model, teachers[0])
 
 
 def _check_augment(config: AugmentConfig, slices: Slices) -> None:

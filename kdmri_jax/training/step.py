@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
+from kdmri_jax.models import swapping
 from kdmri_jax.training import objective, parallel
 from kdmri_jax.training.batches import take
 from kdmri_jax.training.optimiser import Averaged
@@ -20,10 +21,13 @@ from kdmri_jax.training.stage_networks import (
   Teacher,
   complete,
   forward,
+  forward_swapped,
   teach,
   vary,
 )
 from kdmri_jax.types import Acquisition, Batch, Slices
+
+_SWAP = 106  # separates these draws of a step from its others
 
 
 class TrainState(NamedTuple):
@@ -119,6 +123,23 @@ def make_steps(
       return jax.lax.dynamic_slice_in_dim(everyones, first, count)
     return jax.random.bits(key, (count,), jnp.uint32)
 
+  def chain(state: TrainState, teacher: Teacher):
+    """Runs the network for training, perhaps with cascades of the teacher."""
+    if not networks.swap_steps:
+      return forward
+    key = jax.random.fold_in(jax.random.key(networks.seed), state.step)
+    of_teacher = swapping.draw(
+      jax.random.fold_in(key, _SWAP),
+      state.step,
+      networks.swap_steps,
+      networks.model.cascades,
+    )
+
+    def run(networks, params, auxiliary, batch):
+      return forward_swapped(networks, params, teacher.params, batch, of_teacher)
+
+    return run
+
   def prepare(teacher: Teacher, batch: Batch, hints, draws):
     if hints is None:
       hints = teach(networks, teacher.params, batch)
@@ -130,17 +151,18 @@ def make_steps(
     batch = vary(networks, slices, acquisition, draws)
     return prepare(teacher, batch, slices.hints, draws)
 
-  def evaluate(trained, terms, inputs, over_devices):
+  def evaluate(trained, terms, inputs, over_devices, run=forward):
     params, auxiliary = trained
     gather = parallel.gather if over_devices else None
-    outputs, features = forward(networks, params, auxiliary, inputs.batch)
+    outputs, features = run(networks, params, auxiliary, inputs.batch)
     return outputs, objective.evaluate(terms, auxiliary, features, inputs, gather)
 
   def train(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
     inputs = prepare_training(state, teacher, slices, acquisition)
+    run = chain(state, teacher)
 
     def loss(trained):
-      _, values = evaluate(trained, weighted, inputs, several)
+      _, values = evaluate(trained, weighted, inputs, several, run)
       total = objective.total(weighted, values)
       return total, {**values, "loss": total}
 
@@ -181,10 +203,11 @@ def make_steps(
 
   def audit(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
     inputs = prepare_training(state, teacher, slices, acquisition)
+    run = chain(state, teacher)
 
     def values_of(params):
       trained = (params, state.auxiliary)
-      outputs, values = evaluate(trained, weighted, inputs, several)
+      outputs, values = evaluate(trained, weighted, inputs, several, run)
       terms = {term.name: term.weight * values[term.name] for term in weighted}
       return terms, pixel.l1(outputs.image, inputs.batch.target).mean()
 

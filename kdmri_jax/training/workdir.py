@@ -18,7 +18,8 @@ from kdmri_jax.training.stage_folder import StageFolder
 
 # Location and names of the data, and sentences; digests identify the data.
 _FREE_RECORDS = re.compile(
-  r"(.*\.)?(root|file|complex_file|unit|split_rule|notes)|inputs(\..*)?"
+  r"(.*\.)?(root|file|complex_file|unit|split_rule|notes|trained_on|tested_on)"
+  r"|inputs(\..*)?"
 )
 
 FORMAT = 2  # of work directories; changes when a version cannot read earlier ones

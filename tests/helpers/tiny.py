@@ -1,7 +1,9 @@
 """A whole experiment small enough for a test."""
 
 import contextlib
+import os
 import pathlib
+import signal
 
 import jax
 import numpy as np
@@ -10,11 +12,12 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import json_text
 from kdmri_jax.experiments import base
 from kdmri_jax.inference import load, read_scan, reconstruct
-from kdmri_jax.training import records, seeds
+from kdmri_jax.training import log, records, seeds
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.optimiser import make_optimiser
-from kdmri_jax.training.step import init_state
+from kdmri_jax.training.stage_loop import _Loop
+from kdmri_jax.training.step import init_state, make_predict
 
 
 def tiny_config(protocol="paper", **changes):
@@ -81,3 +84,35 @@ def run_file(workdir: pathlib.Path, stage: str, path: pathlib.Path, **options):
   """Reconstructs a file as its run's own data settings read it."""
   scan = read_scan.read(path, load.read_config(workdir).data)
   return reconstruct.run_scan(workdir, stage, scan, **options).images
+
+
+def stop_in_dispatch(patch, number):
+  """Sends this process a signal while a training step is dispatched, from 1."""
+  dispatch, count = _Loop._dispatch, 0
+
+  def counting(*arguments):
+    nonlocal count
+    count += 1
+    if count == number:
+      os.kill(os.getpid(), signal.SIGTERM)
+    return dispatch(*arguments)
+
+  patch.setattr(_Loop, "_dispatch", counting)
+
+
+def history(workdir: pathlib.Path, stage: str) -> list[dict]:
+  """The lines of a stage's metrics.jsonl without their times."""
+  lines = log.read(workdir / "seed_42" / stage / "metrics.jsonl")
+  for line in lines:
+    line.pop("seconds", None)
+  return lines
+
+
+def write_outputs(pipeline: Experiment, stage: str, folder: pathlib.Path) -> None:
+  """Writes the images of a stage for all training and validation volumes."""
+  predict = make_predict(pipeline.models[stage], pipeline.devices)
+  best, acquisitions = pipeline.best(stage), pipeline.dataset.acquisitions
+  for split in (pipeline.dataset.train, pipeline.dataset.validation):
+    slices = reconstruct.run(predict, best, split.parts, acquisitions, 4, "")
+    for volume, _, result in reconstruct.by_volume(slices, split):
+      reconstruct.write(folder, result.image, volume, "reconstruction")

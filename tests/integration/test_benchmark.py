@@ -58,6 +58,20 @@ def test_all_runners_are_timed_as_often(results):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_openvino_takes_part(precision):
+  pytest.importorskip("openvino")
+  case = SMALL._replace(precision=precision, batch=2)
+  ours = Worker("jax", settings(), machine_too=True)
+  with running([ours, Worker("openvino", settings())]) as workers:
+    assert all(worker.receive()["version"] for worker in workers)
+    result = race.run(workers, case, repeats=1, seconds=0.01, say=lambda text: None)
+  ways = [way for way in ("openvino", "openvino, int8") if way in result.seconds]
+  assert ways and not result.failed
+  assert "openvino / JAX" in table.make([result])
+
+
+@pytest.mark.slow
 def test_the_table_shows_every_case(results):
   text = table.make(results)
   assert "**Inference**" in text and "**A training step**" in text

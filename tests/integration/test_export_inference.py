@@ -31,6 +31,7 @@ CASES = [
   (DCCNN(consistency="line0", channels=2, lam=3.0, padding=1), (12, 9)),
   (DCCNN(consistency="line1", channels=2, variant="reference"), (9, 11)),
   (DCCNN(lam=0.5), (11, 8)),
+  (DCCNN(consistency="line0", shared=True), (13, 10)),
   (DCCNN(channels=2, consistency="fft"), (8, 7)),
 ]
 ENHANCERS = [

@@ -9,16 +9,22 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from helpers.tiny import assert_same_end, edited, final, tiny_config, train
+from helpers.tiny import (
+  assert_same_end,
+  edited,
+  final,
+  tiny_config,
+  train,
+  write_outputs,
+)
 
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
 from kdmri_jax.errors import Interrupted, UserError
-from kdmri_jax.inference import load, reconstruct
+from kdmri_jax.inference import load
 from kdmri_jax.report import write_reports
 from kdmri_jax.training import stage_loop
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.step import make_predict
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
@@ -91,13 +97,7 @@ def file(sweep, tmp_path_factory):
 def outputs(sweep, tmp_path_factory):
   """The images of the sweep's teacher for all volumes."""
   run, folder = again(sweep[0]), tmp_path_factory.mktemp("outputs")
-  predict = make_predict(run.models["teacher"], run.devices)
-  for split in (run.dataset.train, run.dataset.validation):
-    slices = reconstruct.run(
-      predict, run.best("teacher"), split.parts, run.dataset.acquisitions, 4, ""
-    )
-    for volume, _, result in reconstruct.by_volume(slices, split):
-      reconstruct.write(folder, result.image, volume, "reconstruction")
+  write_outputs(run, "teacher", folder)
   return folder
 
 

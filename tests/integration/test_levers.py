@@ -1,21 +1,25 @@
 """Whole trainings with other optimisers, schedules, clipping and averaged weights."""
 
 import json
-import os
-import signal
 import sys
 
 import jax
 import numpy as np
 import pytest
-from helpers.tiny import assert_same_end, final, make, tiny_config, train
+from helpers.tiny import (
+  assert_same_end,
+  final,
+  history,
+  make,
+  stop_in_dispatch,
+  tiny_config,
+  train,
+)
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.experiments import base
-from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.stage_loop import _Loop
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -27,27 +31,6 @@ LEVERS = dict(
   clip=0.05,
   ema=0.99,
 )
-
-
-def stop_in_dispatch(patch, number):
-  """Sends this process a signal while a training step is dispatched, from 1."""
-  dispatch, count = _Loop._dispatch, 0
-
-  def counting(*arguments):
-    nonlocal count
-    count += 1
-    if count == number:
-      os.kill(os.getpid(), signal.SIGTERM)
-    return dispatch(*arguments)
-
-  patch.setattr(_Loop, "_dispatch", counting)
-
-
-def history(workdir, stage):
-  lines = log.read(workdir / "seed_42" / stage / "metrics.jsonl")
-  for line in lines:
-    line.pop("seconds", None)
-  return lines
 
 
 @pytest.mark.slow

@@ -48,8 +48,8 @@ ORDER = (
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
-# Needs a package that the tests do without.
-NEEDS = {"kdmri_jax.benchmark.with_torch": "torch"}
+# Modules that need a package which the tests do without.
+NEEDS = {f"kdmri_jax.benchmark.with_{name}": name for name in ("openvino", "torch")}
 
 MODULES = [
   module.name

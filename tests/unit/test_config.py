@@ -27,7 +27,7 @@ from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.report.write_reports import comparable_numbers
 
 STUDIES = ("ablation", "alpha", "best_kspace", "levers", "methods", "position")
-STUDIES += ("recipes", "sft")
+STUDIES += ("recipes", "sft", "shapes")
 ENHANCEMENT = ("model_based", "task_based")
 
 
@@ -294,12 +294,13 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
-  "levers": "2d1a8088b59776bb",
+  "levers": "dd8de8ab6aa0d5ad",
   "methods": "ee14062ca605e102",
   "model_based": "d9c08384892c77a8",
   "position": "34e69d3c1d783f76",
   "recipes": "03fc425d12a5d66e",
   "sft": "0cb27d36b9da00f4",
+  "shapes": "655b8281202122b1",
   "super_resolution": "40e5da185eb34487",
   "task_based": "0cf54d36858c9aa5",
 }

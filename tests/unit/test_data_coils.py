@@ -5,7 +5,7 @@ import pytest
 from helpers.raw_files import noise, scan, to_kspace
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.physics import coils
+from kdmri_jax.physics.coils import combination
 
 
 def padded(kspace, rows=(0, 0), columns=(0, 0)):
@@ -15,7 +15,7 @@ def padded(kspace, rows=(0, 0), columns=(0, 0)):
 def combined(kspace, way="rss", sensitivities=None):
   """Of k-space [S, C, H, W]."""
   maps = [None] * len(kspace) if sensitivities is None else sensitivities
-  return coils.combine(zip(kspace, maps, strict=True), way, "FILE")
+  return combination.combine(zip(kspace, maps, strict=True), way, "FILE")
 
 
 @pytest.mark.parametrize("size", [(8, 6), (9, 6), (8, 7), (9, 7)])
@@ -23,7 +23,7 @@ def combined(kspace, way="rss", sensitivities=None):
 def test_the_transform_is_the_definition(size, centred_image):
   image = noise((2, *size))
   kspace = to_kspace(image, centred_image=centred_image)
-  again = coils.to_image(kspace.astype(np.complex64), centred_image=centred_image)
+  again = combination.to_image(kspace.astype(np.complex64), centred_image=centred_image)
   assert again.dtype == np.complex64
   np.testing.assert_allclose(again, image, atol=1e-5)
   assert np.linalg.norm(again) == pytest.approx(np.linalg.norm(kspace), rel=1e-5)
@@ -49,13 +49,13 @@ def test_root_sum_of_squares():
     "combine": "rss",
     "simulated_kspace": True,
     "zero_padding": {"rows": [0, 0], "columns": [0, 0]},
-    "note": coils.COMBINED["rss"],
+    "note": combination.COMBINED["rss"],
   }
 
 
 def test_no_slices_are_refused():
   with pytest.raises(UserError, match=r"FILE: found no slices; expected at least one"):
-    coils.combine([], "rss", "FILE")
+    combination.combine([], "rss", "FILE")
 
 
 def test_sensitivities_give_the_image_back():
@@ -116,13 +116,15 @@ def test_slices_of_other_shapes_are_refused():
   with pytest.raises(
     UserError, match=r"k-space of \(2, 9, 7\) in slice 1; .*\(2, 9, 8"
   ):
-    coils.combine([(noise((2, 9, 8)), None), (noise((2, 9, 7)), None)], "rss", "FILE")
+    combination.combine(
+      [(noise((2, 9, 8)), None), (noise((2, 9, 7)), None)], "rss", "FILE"
+    )
 
 
 def test_the_ways_a_source_has():
-  assert coils.chosen("", "rss") == ""
-  assert coils.chosen("sense", "rss", "sense") == "sense"
+  assert combination.chosen("", "rss") == ""
+  assert combination.chosen("sense", "rss", "sense") == "sense"
   with pytest.raises(UserError, match=r"combine: found 'sense'; .*'rss', or ''"):
-    coils.chosen("sense", "rss")
+    combination.chosen("sense", "rss")
   with pytest.raises(UserError, match=r"found 'sos'; expected one of 'rss', 'sense'"):
-    coils.chosen("sos", "rss", "sense")
+    combination.chosen("sos", "rss", "sense")

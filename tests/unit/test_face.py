@@ -27,12 +27,14 @@ PACKAGE = pathlib.Path(kd.__file__).parent
 
 # The public names by room; adding or removing one is a decision.
 FACE = {
-  "": "distillation load load_pretrained losses masks metrics models plot statistics "
-  "train undersample",
+  "": "coils distillation load load_pretrained losses masks metrics models plot "
+  "statistics train undersample",
+  "coils": "adjoint cg_sense estimate forward noise_covariance prewhiten simulate",
   "distillation": " ".join(["METHODS", *METHODS]),
   "losses": "l1 mse ssim",
   "masks": "cartesian central equispaced full gaussian2d load save",
-  "metrics": "METRICS Metric all hfen hfn mse nmse per_slice psnr resolve roi_snr ssim",
+  "metrics": "METRICS Metric OPTIONAL all hfen hfn mse nmse per_slice psnr resolve "
+  "roi_snr ssim vif",
   "models": "DCCNN EDSR NETWORKS SwinIR VDSR build channels describe features "
   "find_network",
   "plot": "comparison",

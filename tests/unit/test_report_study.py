@@ -154,6 +154,20 @@ def test_a_control_with_another_optimiser_is_told():
   assert "distillation alone" not in " ".join(report.analyse(given)["cautions"])
 
 
+def test_several_teachers_are_told():
+  stages = {name: {"teacher": ""} for name in NETWORKS}
+  kd = {"teacher": "teacher,other"}
+  text = "The mean of the images of teacher, other has taught kd. "
+  found = report.analyse(study_input(config={"stages": {**stages, "kd": kd}}))
+  assert sum(caution.startswith(text) for caution in found["cautions"]) == 1
+  tasks = {"teacher": "", "teachers": {"a": "teacher", "b": "teacher,other"}}
+  found = report.analyse(study_input(config={"stages": {**stages, "kd": tasks}}))
+  assert sum(caution.startswith(text) for caution in found["cautions"]) == 1
+  kd = {"teacher": "teacher"}
+  found = report.analyse(study_input(config={"stages": {**stages, "kd": kd}}))
+  assert "The mean of the images" not in " ".join(found["cautions"])
+
+
 def tiles(inputs):
   """The key numbers at the top of a report."""
   document = content.document(inputs, report.analyse(inputs), ())

@@ -123,7 +123,7 @@ def test_no_gradient_reaches_the_teacher():
   features["image"] = target = jnp.ones((2, 4, 4, 1))
 
   def loss(features):
-    hints = objective.represent_teacher(terms, features, target)
+    hints = objective.represent_teachers(terms, [features], target)
     return sum(x.sum() for x in jax.tree.leaves(hints))
 
   assert all((g == 0).all() for g in jax.tree.leaves(jax.grad(loss)(features)))

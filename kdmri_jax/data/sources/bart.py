@@ -15,7 +15,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import walk
 from kdmri_jax.io.cfl import SENSITIVITIES, pair, read_cfl
 from kdmri_jax.io.nifti import is_pair
-from kdmri_jax.physics import coils
+from kdmri_jax.physics.coils import combination
 
 _MOSTLY = 2 / 3
 _PEAK = 10  # times the usual energy of a line that the strongest Cartesian one has
@@ -84,7 +84,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   scan = _scan(config, path)
   if config.contrast == "kspace":
     sampled = np.any([(scan.read(k) != 0).any(0) for k in range(scan.count)], axis=0)
-    if sampled.mean() <= _MOSTLY or coils.missing_samples(sampled):
+    if sampled.mean() <= _MOSTLY or combination.missing_samples(sampled):
       return scan.measured(config)
   return _volume(config, scan, safe_name(path.stem), path.stem)
 
@@ -120,19 +120,23 @@ def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
 
 def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:
   count = len(scan.read(0))
-  way = coils.chosen(config.combine, "rss", "sense") or ("rss" if count > 1 else "")
+  way = combination.chosen(config.combine, "rss", "sense") or (
+    "rss" if count > 1 else ""
+  )
   if config.contrast != "image":
     return scan.volume(name, subject, way)
   combine = {
     "": lambda images, maps: images[0],
-    "rss": lambda images, maps: coils.root_sum_of_squares(images),
-    "sense": coils.by_sensitivity,
+    "rss": lambda images, maps: combination.root_sum_of_squares(images),
+    "sense": combination.by_sensitivity,
   }[way]
   pairs = scan.pairs(sensitivities=way == "sense")
   images = np.stack([combine(own, maps) for own, maps in pairs])
   if np.iscomplexobj(images) and not images.imag.any() and images.real.min() >= 0:
     images = images.real
-  note = coils.COMBINED[way] if way else "K-space is simulated from processed images."
+  note = (
+    combination.COMBINED[way] if way else "K-space is simulated from processed images."
+  )
   record = scan.record | scan.details | {"coils": count, "combine": way}
   record |= {"simulated_kspace": True, "note": f"{note} {note_of(config)}".strip()}
   return Volume(name, subject, images, record=record)

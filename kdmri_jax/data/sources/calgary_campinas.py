@@ -20,7 +20,7 @@ from kdmri_jax.io.h5 import h5_dataset, opened
 from kdmri_jax.io.nifti import ENDINGS, read_nifti
 from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.io.reading import reading
-from kdmri_jax.physics import coils
+from kdmri_jax.physics.coils import combination
 
 NOTE = "Calgary-Campinas (Souza et al., NeuroImage 2018), CC BY-ND 4.0."
 KSPACE_NOTE = (
@@ -212,7 +212,7 @@ def multi_volumes(config: DataConfig) -> Iterator[Volume]:
     UserError: no file, or one that is damaged, undersampled or of another layout; a
       contrast other than "T1".
   """
-  coils.chosen(config.combine, "rss")
+  combination.chosen(config.combine, "rss")
   folders.choose(config, "T1", ["T1"], folders.root_folder(config))
   for path, split in folders.files_of_parts(config, _MULTI_PARTS, _MULTI_LAYOUT):
     with opened(path) as file:
@@ -281,7 +281,7 @@ def read_multi(path: pathlib.Path, config: DataConfig) -> Scan:
     scan = _multi_scan(path, file)
     if scan.has_gaps():
       return scan.measured(config)
-    coils.chosen(config.combine, "rss")
+    combination.chosen(config.combine, "rss")
     return _volume(config, scan, "rss", None)
 
 

@@ -18,7 +18,7 @@ from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io import layout, walk
 from kdmri_jax.io.h5 import h5_array, h5_dataset, opened, read_header
-from kdmri_jax.physics import coils
+from kdmri_jax.physics.coils import combination
 
 CITATION = (
   "fastMRI (Zbontar et al., arXiv 1811.08839; Knoll et al., Radiology: Artificial "
@@ -150,7 +150,7 @@ def _refuse_other_layout(path, file, slices, shape):
 
 def _volume(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:
   single = len(scan.details["file_shape"]) == 3
-  way = coils.chosen(config.combine, "rss") or ("" if single else "rss")
+  way = combination.chosen(config.combine, "rss") or ("" if single else "rss")
   name = scan.path.stem
   patient = str(scan.header.attributes.get("patient_id") or name)
   return scan.volume(name, subject_of(config, scan.path, patient), way, split)

@@ -14,7 +14,7 @@ from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.io import walk
 from kdmri_jax.io.mat import contents, read_mat
-from kdmri_jax.physics import coils
+from kdmri_jax.physics.coils import combination
 
 CITATION = "Knees of Hammernik et al., Magnetic Resonance in Medicine 79, 2018."
 USUAL = "coronal_pd"
@@ -98,7 +98,7 @@ def _scan(
 
 
 def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:
-  way = coils.chosen(config.combine, "rss", "sense") or "rss"
+  way = combination.chosen(config.combine, "rss", "sense") or "rss"
   volume = scan.volume(name, subject, way)
   volume.record["file_shape"] = [*volume.target.shape[1:], volume.record["coils"]]
   return volume

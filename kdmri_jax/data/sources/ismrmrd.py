@@ -14,7 +14,7 @@ from kdmri_jax.data.source import FILE, Scan, Source, by_ending, holds, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.io import h5
 from kdmri_jax.io.ismrmrd import scan as scans
-from kdmri_jax.physics import coils
+from kdmri_jax.physics.coils import combination
 
 _ENDINGS = (*h5.ENDINGS, ".mrd")
 
@@ -79,7 +79,9 @@ def _raw(path: pathlib.Path, scan: scans.Scan, **fields: Any) -> RawScan:
 
 def _volume(config: DataConfig, path: pathlib.Path, name: str, subject: str) -> Volume:
   with scans.opened(path, config.contrast, partial=False) as scan:
-    way = coils.chosen(config.combine, "rss") or ("rss" if scan.shape[1] > 1 else "")
+    way = combination.chosen(config.combine, "rss") or (
+      "rss" if scan.shape[1] > 1 else ""
+    )
     raw = _raw(path, scan, record=scan.record, notes=(*scan.notes, note_of(config)))
     return raw.volume(name, subject, way)
 

@@ -101,11 +101,12 @@ def represent(features: tuple[Array, ...]) -> tuple[Array, ...]:
   return tuple(attention_map(feature) for feature in features)
 
 
+_UNORDERED = dict(matches="size", unordered=True)
 VARIANTS = {
-  "paper": Method(represent, paper, matches="size"),
-  "mean_square": Method(represent, mean_square, matches="size"),
-  "reference": Method(represent, reference, couples_batch=True, matches="size"),
+  "paper": Method(represent, paper, **_UNORDERED),
+  "mean_square": Method(represent, mean_square, **_UNORDERED),
+  "reference": Method(represent, reference, couples_batch=True, **_UNORDERED),
   "reference_square": Method(
-    represent, reference_square, couples_batch=True, matches="size"
+    represent, reference_square, couples_batch=True, **_UNORDERED
   ),
 }

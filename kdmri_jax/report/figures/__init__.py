@@ -4,6 +4,7 @@ from kdmri_jax.report.figures.audit import audit
 from kdmri_jax.report.figures.curves import differences, learning_curves
 from kdmri_jax.report.figures.images import attention_maps, comparison, mask, regions
 from kdmri_jax.report.figures.sampling import sampling
+from kdmri_jax.report.figures.sizes import sizes
 from kdmri_jax.report.figures.style import colours, png, save
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
   "regions",
   "sampling",
   "save",
+  "sizes",
 ]

@@ -1,0 +1,40 @@
+"""Students of other shapes than the published one, with at most as many parameters.
+
+  kdmri run --config=shapes:acdc_small --workdir=runs/shapes \
+    --config.data.root=/path/to/ACDC --config.epochs=20
+
+Each of `SHAPES` imitates the teacher (kd_NAME) and is trained alone for as many steps
+(alone_NAME), as is the student of the setting (kd_plain, student_long). The report
+shows the image quality of all against parameters, operations and time. The teacher is
+trained for four times the epochs of `student`.
+
+The C++ convolutions for CPUs need channels in multiples of 32: `narrow` runs without
+them.
+"""
+
+from kdmri_jax.experiments import recipes, study
+
+SHAPES = {
+  # The weights of one cascade, 9,857, for 10 and 15 cascades.
+  "shared_10": dict(convolutions=3, cascades=10, shared=True),
+  "shared_15": dict(convolutions=3, cascades=15, shared=True),
+  # As deep as the teacher, 45,725 parameters.
+  "narrow": dict(convolutions=5, features=18),
+}
+
+
+def get_config(setting="acdc_small"):
+  config = study.start(setting, "Students of other shapes")
+  recipes.train_teacher_longer(config)
+  study.add_student(config, "plain")
+  pairs = [("kd_plain", "student_long")]
+  for name, shape in SHAPES.items():
+    taught, alone = f"kd_{name}", f"alone_{name}"
+    config.models[name] = dict(config.models.student, **shape)
+    study.add_student(config, name)
+    study.add_alone(config, name)
+    config.stages[taught].model = config.stages[alone].model = name
+    pairs += [(taught, alone), (taught, "kd_plain")]
+  config.evaluation.pairs = tuple(pairs)
+  config.evaluation.timing = 20
+  return study.finish(config)

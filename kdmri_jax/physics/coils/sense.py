@@ -1,0 +1,52 @@
+"""CG-SENSE: the classical reconstruction of several coils."""
+
+import jax
+from jax.typing import ArrayLike
+
+from kdmri_jax.errors import ArgumentError
+from kdmri_jax.physics import conjugate_gradients
+from kdmri_jax.physics.coils.operator import adjoint, normal
+from kdmri_jax.types import Array
+
+
+def cg_sense(
+  kspace: ArrayLike,
+  sensitivities: ArrayLike,
+  mask: ArrayLike,
+  *,
+  lam: float = 0.01,
+  iterations: int = 30,
+) -> Array:
+  """The image x of the smallest |A x - y|^2 + lam |x|^2, by conjugate gradients.
+
+  Args:
+    kspace: y, complex [..., C, H, W]; what is outside the mask is ignored.
+    sensitivities: complex [..., C, H, W].
+    mask: [H, W] or [..., H, W]; not 0 = sampled.
+    lam: weight of the second term, from 0. Where the sensitivities' root sum of
+      squares is 1, the eigenvalues of A^H A are 0 to 1.
+    iterations: of the conjugate gradients, which end earlier when they have converged.
+
+  Returns:
+    complex64 [..., H, W].
+
+  Raises:
+    ArgumentError: the shapes do not fit, or a setting is out of range.
+
+  Source: Pruessmann et al. 2001.
+  """
+  if not lam >= 0:
+    raise ArgumentError("lam", f"{lam}", "a weight from 0")
+  if iterations < 1:
+    raise ArgumentError("iterations", f"{iterations}", "at least 1")
+  return _solve(kspace, sensitivities, mask, lam, iterations)
+
+
+@jax.jit(static_argnums=4)
+def _solve(kspace, sensitivities, mask, lam, iterations):
+  target, apply = adjoint(kspace, sensitivities, mask), normal(sensitivities, mask)
+
+  def operator(image):
+    return apply(image) + lam * image
+
+  return conjugate_gradients.solve(operator, target, iterations=iterations)
