@@ -31,7 +31,18 @@ _HEAD = """# Pretrained networks
 `pretrained:NAME` stands for one wherever a trained stage can: as a stage's `given` or
 `start_from`, and as `--workdir` of `kdmri reconstruct` and `kdmri export`.
 `kdmri_jax.pretrained.page()` writes this page from the cards.
+
+`kdmri_jax.pretrained.example()` is a heart to try a network on:
+
+    image = kdmri_jax.pretrained.example()
+    mask = kd.masks.cartesian(image.shape, acceleration=4, centre_lines=8)
+    _, measured = kd.undersample(image, mask)
+    kd.load_pretrained("cardiac-4x-student").reconstruct(*measured)
+
+`kdmri pack` writes networks of your own in the same form; the path of the card, with
+its ending .json, is then the name.
 """
+_NONE = "The training of the first ones has not ended: this revision holds none.\n"
 
 
 class Pretrained(NamedTuple):
@@ -68,7 +79,7 @@ def read(name: str | os.PathLike) -> Pretrained:
     ArgumentError: no such name.
     UserError: a file is missing or damaged, or the weights are not those of the card.
   """
-  path = pathlib.Path(name)
+  path = pathlib.Path(name).expanduser()
   if path.suffix != ".json":
     if str(name) not in names():
       raise unknown("name", str(name), names(), ", or the path of a card NAME.json")
@@ -155,4 +166,5 @@ def example() -> np.ndarray:
 
 def page() -> str:
   """The page of all cards, docs/pretrained.md."""
-  return "\n".join([_HEAD, *(str(read(name).card) for name in names())])
+  cards = [str(read(name).card) for name in names()]
+  return "\n".join([_HEAD, *(cards or [_NONE])])
