@@ -15,7 +15,7 @@ from kdmri_jax.physics.acquisition import build
 from kdmri_jax.pretrained import store
 
 ROOT = pathlib.Path(__file__).parents[2]
-LICENCES = ("public domain (CC0)", "CC BY 4.0")
+LICENCES = ("public domain (CC0)", "CC BY")
 FOLDERS = {"cardiac": "sunnybrook", "brain": "brain_t1"}
 # PSNR of the example, zero-filled and reconstructed; networks of the heart alone.
 EXAMPLE: dict[str, tuple[float, float]] = {}
