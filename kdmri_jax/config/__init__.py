@@ -8,6 +8,7 @@ misspelt setting cannot be ignored.
 
 from kdmri_jax.config.data import (
   AugmentConfig,
+  CoilsConfig,
   DataConfig,
   MaskConfig,
   NoiseConfig,
@@ -32,6 +33,7 @@ from kdmri_jax.config.schema import (
 
 __all__ = [
   "AugmentConfig",
+  "CoilsConfig",
   "DataConfig",
   "ExperimentConfig",
   "MaskConfig",

@@ -127,6 +127,7 @@ def _check_evaluation(config: ExperimentConfig):
     ("control", [evaluation.control], ["", *models], compared),
     ("pairs", itertools.chain(*evaluation.pairs), models, compared),
     ("published", evaluation.published, (ZERO_FILLED, *models), "a row of the table"),
+    ("published_seconds", evaluation.published_seconds, models, "a row of the table"),
   ):
     for name in names:
       _known(name, known, f"{where}.{key}", what)
@@ -149,7 +150,12 @@ def _check_published(evaluation: EvaluationConfig):
     if len(numbers) not in (1, 2) or not (math.isfinite(psnr) and -1 <= ssim <= 1):
       expected = "a finite PSNR in dB, then an SSIM from -1 to 1 where there is one"
       raise UserError(f"{where}.{name}", f"{numbers}", expected)
-  if evaluation.published and not evaluation.published_source:
+  for name, seconds in evaluation.published_seconds.items():
+    if not 0 < seconds < math.inf:
+      expected = "a finite time above 0"
+      raise UserError(f"{where}_seconds.{name}", f"{seconds}", expected)
+  given = evaluation.published or evaluation.published_seconds
+  if given and not evaluation.published_source:
     expected = "the publication of the numbers, and its table"
     raise UserError("config.evaluation.published_source", "none", expected)
 
@@ -159,7 +165,10 @@ def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str)
   if name.startswith(PRETRAINED) and not part:
     return
   choices = [*done, *(f"{n}/branches" for n in done if config.stages[n].branches)]
+  choices += [f"{n}/layers" for n in done]
   _known(stage.start_from, choices, where, f"a stage before this one, {PRETRAINED}NAME")
+  if part == "layers":
+    return  # the networks are compared when they are built
   model = config.stages[name].branches if part else config.stages[name].model
   if model != stage.model:
     found = f"{stage.start_from!r}, a stage of another model"

@@ -194,6 +194,20 @@ class NoiseConfig(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
+class CoilsConfig(Settings):
+  """Receiver coils whose k-space is simulated, see `physics.coils.simulate`.
+
+  Attributes:
+    count: number of coils around the image; 0 for k-space of the image itself. With
+      coils, images have two channels.
+    seed: seed of their places and phases.
+  """
+
+  count: int = setting(0, least=0)
+  seed: int = setting(0, least=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class TaskConfig(Settings):
   """One task: the measurement that the networks invert.
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from kdmri_jax.config.data import (
   AugmentConfig,
+  CoilsConfig,
   DataConfig,
   MaskConfig,
   NoiseConfig,
   TaskConfig,
 )
+from kdmri_jax.config.robustness import RobustnessConfig
 from kdmri_jax.config.setting import Settings, setting
 from kdmri_jax.protocols import PROTOCOLS
 
@@ -24,8 +26,11 @@ ZERO_FILLED = "zero_filled"
 # What precedes the name of a pretrained network, in place of a stage.
 PRETRAINED = "pretrained:"
 
+# The row of the classical reconstruction of several coils.
+CG_SENSE = "cg_sense"
+
 # Names beside the stages' in results and pictures, which no stage may take.
-RESERVED_ROWS = (ZERO_FILLED, "target", "input")
+RESERVED_ROWS = (ZERO_FILLED, CG_SENSE, "target", "input")
 
 # Names in a stage's log that no loss term may take.
 RESERVED = ("mse", "l1", "psnr", "loss", "gradient_norm", "teacher_error", "branches")
@@ -81,8 +86,9 @@ class StageConfig(Settings):
       published code, or a folder with its outputs, one NAME.h5 per volume; "" trains
       the stage.
     start_from: earlier stage of the same model whose best weights start this one;
-      "STAGE/branches" for the student's blocks that STAGE has trained;
-      "pretrained:NAME" for a pretrained network; "" for none.
+      "STAGE/branches" for the student's blocks that STAGE has trained; "STAGE/layers"
+      for the first layers and the last one of STAGE, whose model is of the same kind
+      with more layers; "pretrained:NAME" for a pretrained network; "" for none.
     teacher: earlier stage whose best weights teach; of several, "STAGE,STAGE", the mean
       of their images teaches; "" for none.
     teachers: task -> earlier stage that teaches the samples of that task, or several,
@@ -94,6 +100,11 @@ class StageConfig(Settings):
     branches: model whose blocks branch off after each cascade and are trained with it
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
     terms: name -> loss term.
+    kernels: what a 3x3 kernel is in training: "plain", as published; "parallel", the
+      sum of a 3x3 and a 1x1 convolution and, where input and output have equally many
+      channels, a scaled identity; "expanded", a 1x1, a 3x3 and a 1x1 convolution with
+      twice as many channels between them. They are merged into the plain network for
+      validation, and it is the one that is kept.
     optimiser: "adam", as published; "adamw"; "muon" (hidden kernels by Muon, all other
       weights by Adam); or the import path "package.module:name" of a function
       (learning rate, **settings) -> optax.GradientTransformation.
@@ -125,6 +136,7 @@ class StageConfig(Settings):
   tasks: tuple[str, ...] = setting(())
   branches: str = setting("")
   terms: dict[str, TermConfig] = setting(dict)
+  kernels: str = setting("plain", choices=("plain", "parallel", "expanded"))
   optimiser: str = setting("adam")
   optimiser_settings: dict[str, Any] = setting(dict)
   learning_rate: float = setting(1e-4, least=1e-12)
@@ -151,7 +163,8 @@ class StageConfig(Settings):
   @property
   def sources(self) -> tuple[str, ...]:
     """The weights that the training needs, each once: "STAGE" or "STAGE/branches"."""
-    return tuple(dict.fromkeys(filter(None, (*self.all_teachers, self.start_from))))
+    start = self.start_from.removesuffix("/layers")
+    return tuple(dict.fromkeys(filter(None, (*self.all_teachers, start))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,6 +187,8 @@ class EvaluationConfig(Settings):
       for none.
     pairs: further comparisons (a, b) of two of `models`, the gain of a over b.
     published: row of the table -> (PSNR in dB, SSIM) as published, or PSNR alone.
+    published_seconds: row of the table -> seconds for a slice as published; shown
+      beside measured ones, as speed-up over the teacher.
     published_source: source of these numbers; "" without any.
     published_on: setting, such as "mask.acceleration" -> the value for which these
       numbers hold; they are shown only if all values match. In an experiment file it is
@@ -185,6 +200,7 @@ class EvaluationConfig(Settings):
     rois: where the signal-to-noise ratio is measured: "auto" finds regions of
       homogeneous tissue, a CSV file names them (see `report.roi_file`); "" for nowhere.
     timing: number of timed inferences of a slice; 0 for none.
+    robustness: shifted conditions to compare the networks under, too.
   """
 
   protocol: str = setting("kdmri", choices=tuple(PROTOCOLS))
@@ -197,12 +213,14 @@ class EvaluationConfig(Settings):
   control: str = setting("")
   pairs: tuple[tuple[str, str], ...] = setting(())
   published: dict[str, tuple[float, ...]] = setting(dict)
+  published_seconds: dict[str, float] = setting(dict)
   published_source: str = setting("")
   published_on: dict[str, Any] = setting(dict)
   bootstrap: int = setting(2000, least=1)
   margin: float = setting(0.1, least=0)
   rois: str = setting("")
   timing: int = setting(0, least=0)
+  robustness: RobustnessConfig = setting(RobustnessConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +254,7 @@ class ExperimentConfig(Settings):
     data: the images, and the split of the subjects.
     mask: the sampling mask.
     noise: noise added to the measured k-space.
+    coils: simulated receiver coils, the same for all slices and tasks.
     tasks: several ways of measuring by name, which one network learns to invert; `mask`
       and `noise` are then not used. {} for one task.
     augment: random changes of the training slices.
@@ -260,6 +279,7 @@ class ExperimentConfig(Settings):
   data: DataConfig = setting(DataConfig)
   mask: MaskConfig = setting(MaskConfig)
   noise: NoiseConfig = setting(NoiseConfig)
+  coils: CoilsConfig = setting(CoilsConfig)
   tasks: dict[str, TaskConfig] = setting(dict)
   augment: AugmentConfig = setting(AugmentConfig)
   models: dict[str, ModelConfig] = setting(dict)

@@ -102,7 +102,8 @@ def load(
     acquisition_for: creates masks and noise for slices of a shape (H, W).
 
   Returns:
-    The dataset; two channels (real and imaginary part) if any volume is complex.
+    The dataset; two channels (real and imaginary part) if any volume is complex or
+    several coils measure.
 
   Raises:
     ArgumentError: a setting is unusable: its name is the argument's.
@@ -117,7 +118,8 @@ def load(
     with arguments_of("test_source."):
       tested = tuple(_within_memory(read(config.of_tested), config, volumes))
   split = splitting.divide(volumes, config, tested)
-  warnings = splitting.shared_names(split, config) if tested else []
+  with arguments_of("test_source."):
+    warnings = splitting.shared_names(split, config) if tested else []
   splitting.refuse_shared_slices(split)
   warnings += splitting.repeated_slices(split)
   here, there = dict(split.parts), []
@@ -127,7 +129,8 @@ def load(
   acquisitions = {
     shape: acquisition_for(shape) for shape in _shapes([*volumes, *there])
   }
-  channels = 2 if any(map(_is_complex, volumes)) else 1
+  coils = any(each.sensitivities is not None for each in acquisitions.values())
+  channels = 2 if coils or any(map(_is_complex, volumes)) else 1
   measured = _are_measured(volumes, acquisitions)
   sets = {
     name: slice_set.make(part, acquisitions, channels, measured)
@@ -151,6 +154,38 @@ def load(
     level = logging.WARNING if note in warnings else logging.INFO
     logging.log(level, "data: %s", note)
   return Dataset(acquisitions, **({"test": sets["validation"]} | sets), record=record)
+
+
+def load_tested(
+  config: DataConfig,
+  dataset: Dataset,
+  acquisition_for: Callable[[Shape], Acquisition],
+) -> tuple[SliceSet, dict[Shape, Acquisition]]:
+  """All volumes of a test source, beside a dataset that does not hold them.
+
+  Args:
+    config: the data settings with the test source.
+    dataset: the data that train the networks.
+    acquisition_for: see `load`.
+
+  Returns:
+    The slices, whose k-space is to be simulated, and how each shape is measured.
+
+  Raises:
+    ArgumentError: a setting is unusable: its name is the argument's, without a group.
+    UserError: unusable data, see `load`.
+  """
+  volumes = tuple(_within_memory(read(config.of_tested), config))
+  sets = {name: getattr(dataset, name).volumes for name in ("train", "validation")}
+  split = splitting.Split({**sets, "test": volumes}, (), "")
+  warnings = splitting.shared_names(split, config)
+  splitting.refuse_shared_slices(split)
+  for warning in warnings:
+    logging.warning("data: %s", warning)
+  channels = dataset.train.parts[0].target.shape[-1]
+  _check_channels(volumes, channels)
+  acquisitions = {shape: acquisition_for(shape) for shape in _shapes(volumes)}
+  return slice_set.make(volumes, acquisitions, channels, False), acquisitions
 
 
 def _is_complex(volume: Volume) -> bool:
@@ -178,9 +213,10 @@ def _are_measured(
 
 def _check_acquisition(volume: Volume, acquisition: Acquisition) -> None:
   """Refuses an acquisition that is not that of the volume's k-space."""
-  if len(acquisition.masks) > 1 or acquisition.snr is not None:
-    found = "measured k-space, and settings of several tasks or of noise"
-    remedy = "Leave config.tasks and config.noise at their defaults."
+  masks, *simulated = acquisition
+  if len(masks) > 1 or any(each is not None for each in simulated):
+    found = "measured k-space, and settings of several tasks, of noise or of coils"
+    remedy = "Leave config.tasks, config.noise and config.coils at their defaults."
     expected = "images, from which k-space is simulated"
     raise UserError(volume.file, found, expected, remedy)
   peak = coverage.peak_of(volume.kspace) if volume.peak is None else volume.peak

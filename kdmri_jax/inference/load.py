@@ -140,7 +140,7 @@ def load(
   if task is None and mask is None:
     tasks = config.all_tasks
   with arguments_of("config."):
-    acquisition = build(tasks, size)
+    acquisition = build(tasks, size, config.coils)
   if mask is not None:
     acquisition = acquisition._replace(masks=mask[None])
   with arguments_of(f"config.models.{plan.model}."):

@@ -10,20 +10,22 @@ from flax import linen as nn
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
 
 from kdmri_jax.models import contract
+from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.ops import convolution
 
 
 def multiplications(model: nn.Module, size: tuple[int, int]) -> int:
   """Multiplications (each with an addition) of a network for one image.
 
-  Of convolutions and matrix products; of data consistency none. A DC-CNN has one for
-  each weight of a kernel, pixel and cascade, whether its cascades share weights or not.
+  Of convolutions and matrix products. A DC-CNN has one for each weight of a kernel,
+  pixel and cascade, whether its cascades share weights or not; its data consistency is
+  left out.
 
   Args:
     model: the network.
     size: rows and columns of the image.
   """
-  if hasattr(model, "consistency"):
+  if isinstance(model, DCCNN):
     model = model.clone(consistency="fft")  # a form without matrix products
   params = contract.parameter_shapes(model, size)
   given = contract.arguments(size, getattr(model, "channels", 1))

@@ -36,9 +36,9 @@ class DCCNN(nn.Module):
       "reference" does not, as the published code.
     lam: weight of the measured k-space in the data consistency; inf replaces the
       network's k-space.
-    consistency: "auto" or a form of `physics.consistency`; all forms for one coil give
-      the same image. Several coils have two, "proximal" (which "auto" chooses) and
-      "gradient", and need two channels.
+    consistency: "auto" or a form of `physics.consistency`; with one coil all give the
+      same image. With several, which need two channels, "gradient" differs from
+      "proximal", for which all others stand.
     padding: pixels of zeros about the image before each CNN, cropped after it; 5 in
       the published code of SFT-KD-Recon.
     precision: of the convolutions, see `cnn.PRECISIONS`.

@@ -5,15 +5,20 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from kdmri_jax.config import TaskConfig
+from kdmri_jax.config import CoilsConfig, TaskConfig
 from kdmri_jax.errors import arguments_of
 from kdmri_jax.physics import noise
+from kdmri_jax.physics.coils.simulated import simulate
 from kdmri_jax.physics.masks import recipes
 from kdmri_jax.physics.undersample import undersample, zero_fill
-from kdmri_jax.types import Acquisition, Array, Measurement
+from kdmri_jax.types import Acquisition, Array, CoilMeasurement, Measurement
 
 
-def build(tasks: Mapping[str, TaskConfig], shape: tuple[int, int]) -> Acquisition:
+def build(
+  tasks: Mapping[str, TaskConfig],
+  shape: tuple[int, int],
+  coils: CoilsConfig | None = None,
+) -> Acquisition:
   """The acquisition that a config describes.
 
   Averaging N acquisitions raises the signal-to-noise ratio by sqrt(N).
@@ -21,6 +26,7 @@ def build(tasks: Mapping[str, TaskConfig], shape: tuple[int, int]) -> Acquisitio
   Args:
     tasks: the tasks by name.
     shape: rows and columns of the images.
+    coils: the simulated coils; None for none.
 
   Raises:
     ArgumentError: a mask cannot be made from its settings, such as `mask.seed`; of a
@@ -35,7 +41,11 @@ def build(tasks: Mapping[str, TaskConfig], shape: tuple[int, int]) -> Acquisitio
     [np.array(t.noise.snr) * np.sqrt(t.noise.averages) for t in tasks.values()],
     np.float32,
   )
-  return Acquisition(np.stack(masks), None if np.isinf(snr).all() else snr)
+  snr = None if np.isinf(snr).all() else snr
+  if coils is None or not coils.count:
+    return Acquisition(np.stack(masks), snr)
+  maps = np.stack([simulate(shape, coils.count, coils.seed)] * len(masks))
+  return Acquisition(np.stack(masks), snr, maps)
 
 
 def measure(
@@ -43,7 +53,7 @@ def measure(
   acquisition: Acquisition,
   task: Array | None = None,
   draws: Array | None = None,
-) -> tuple[Array, Measurement]:
+) -> tuple[Array, Measurement | CoilMeasurement]:
   """Measures fully sampled images.
 
   Args:
@@ -56,7 +66,10 @@ def measure(
     The zero-filled images, float32 [B, H, W, C], and the measurement.
   """
   row = 0 if task is None else task
-  zero_filled, measurement = undersample(target, jnp.asarray(acquisition.masks)[row])
+  maps = acquisition.sensitivities
+  maps = None if maps is None else jnp.asarray(maps)[0]
+  masks = jnp.asarray(acquisition.masks)
+  zero_filled, measurement = undersample(target, masks[row], maps)
   if acquisition.snr is None:
     return zero_filled, measurement
   bounds = jnp.asarray(acquisition.snr)[row]

@@ -31,9 +31,11 @@ r = A^H y. P is no projection then, and complex images have two forms:
 | proximal | x + d, (w P + 1 - w) d = w (r - P x), by conjugate gradients |
 
 The proximal form is the image z of the smallest |z - x|^2 + lam |A z - y|^2, as eq. 2
-is for one coil. "gradient0" to "proximal1" transform along the phase-encode axis of a
-Cartesian mask alone. For one coil with S = 1, "gradient0" and "gradient1" equal "line0"
-and "line1" bit for bit, and the others agree to float32 rounding.
+is for one coil. Therefore a form for one coil stands for the proximal one where several
+coils measure, and both forms for several coils stand for eq. 2 where one does.
+"gradient0" to "proximal1" transform along the phase-encode axis of a Cartesian mask
+alone. For one coil with S = 1, "gradient0" and "gradient1" equal "line0" and "line1"
+bit for bit, and the others agree to float32 rounding.
 
 Measured: batch 4 of 240x240, float32, value and gradient under jit on a CPU, time
 relative to "fft": one channel, one core: rfft 0.7, line 0.5, matrix 0.65; two
@@ -82,10 +84,9 @@ def make(
     channels: 1 for real images (the real part is taken), 2 for complex ones; 2 for
       several coils.
     lam: weight of the measurement, 0 .. inf; inf replaces, 0 changes nothing.
-    form: a name in `FORMS` or, for several coils, in `COIL_FORMS`, or "auto" for
-      `choose_form` where the mask is a concrete array and for the general "rfft", "fft"
-      or "proximal" where jit traces it. A Cartesian form is not checked with a traced
-      mask.
+    form: a name in `FORMS` or `COIL_FORMS`, or "auto" for `choose_form` where the mask
+      is a concrete array and for the general "rfft" or "fft" where jit traces it. A
+      Cartesian form is not checked with a traced mask.
 
   Returns:
     DC: image float32 [B, H, W, C] -> image float32 [B, H, W, C]; differentiable.
@@ -106,6 +107,9 @@ def make(
   chex.assert_is_broadcastable(mask.shape, kspace.shape)
   shape = (*kspace.shape, channels)
   form = resolve_form(form, mask, channels)
+  if form in COIL_FORMS:
+    axis = line_axis(form)
+    form = _general_form(channels) if axis is None else f"line{axis}"
   weight = _weight(lam)
   sampled = jnp.asarray(mask) != 0
   kspace = jnp.where(sampled, kspace, 0)
@@ -129,7 +133,10 @@ def _of_coils(measurement, channels, lam, form):
   kspace, mask, sensitivities = measurement
   chex.assert_rank([kspace, mask, sensitivities], [4, {2, 3}, {3, 4}])
   images, _, *size = kspace.shape
-  form = resolve_form(form, mask, channels, coils=True)
+  if channels != 2:
+    expected = "2, the real and the imaginary part: images of several coils are complex"
+    raise ArgumentError("channels", f"{channels}", expected)
+  form = resolve_form(form, mask, channels)
   weight, axis = _weight(lam), line_axis(form)
   normal = coil_operator.normal(sensitivities, mask, axis)
   measured = coil_operator.adjoint(kspace, sensitivities, mask)
@@ -153,28 +160,22 @@ def _of_coils(measurement, channels, lam, form):
   return make_consistent
 
 
-def choose_form(mask: np.ndarray, channels: int, coils: bool = False) -> str:
+def choose_form(mask: np.ndarray, channels: int) -> str:
   """The fastest correct form for a mask, by the measurements in the module's docstring.
 
   Args:
     mask: concrete mask, [H, W] or [B, H, W].
     channels: 1 or 2.
-    coils: whether several coils measure.
 
   Returns:
     "line0" or "line1" for a Cartesian mask (all samples along one axis), else
-    "rfft" for one channel and "fft" for two; for several coils "proximal0",
-    "proximal1" or "proximal".
+    "rfft" for one channel and "fft" for two.
   """
   axis = phase_encode_axis(np.asarray(mask))
-  if axis is None:
-    return _general_form(channels, coils)
-  return f"proximal{axis}" if coils else f"line{axis}"
+  return _general_form(channels) if axis is None else f"line{axis}"
 
 
-def _general_form(channels: int, coils: bool) -> str:
-  if coils:
-    return "proximal"
+def _general_form(channels: int) -> str:
   return "rfft" if channels == 1 else "fft"
 
 
@@ -185,31 +186,24 @@ def _weight(lam: float) -> float:
   return 1.0 if math.isinf(lam) else lam / (1 + lam)
 
 
-def resolve_form(form: str, mask: Array, channels: int, coils: bool = False) -> str:
+def resolve_form(form: str, mask: Array, channels: int) -> str:
   """The form to use: the one asked for if it fits, or the choice of "auto".
 
   Args:
-    form: "auto" or a name in `FORMS`, for several coils in `COIL_FORMS`.
+    form: "auto" or a name in `FORMS` or `COIL_FORMS`.
     mask: [H, W] or [B, H, W]; when jit traces it, "auto" takes a form that is always
       correct and a Cartesian form is not checked.
     channels: 1 or 2.
-    coils: whether several coils measure.
 
   Raises:
-    ArgumentError: the form is unknown or does not fit the mask, the channels or the
-      coils.
+    ArgumentError: the form is unknown or does not fit the mask or the channels.
   """
   traced = isinstance(mask, jax.core.Tracer)
-  if coils and channels != 2:
-    expected = "2, the real and the imaginary part: images of several coils are complex"
-    raise ArgumentError("channels", f"{channels}", expected)
   if form == "auto":
-    general = _general_form(channels, coils)
-    return general if traced else choose_form(mask, channels, coils)
-  remedy, known = 'Use "auto".', COIL_FORMS if coils else FORMS
-  if form not in known:
-    kind = "several coils" if coils else "one coil"
-    expected = f'"auto" or, for k-space of {kind}, one of {", ".join(known)}'
+    return _general_form(channels) if traced else choose_form(mask, channels)
+  remedy = 'Use "auto".'
+  if form not in FORMS + COIL_FORMS:
+    expected = f'"auto" or one of {", ".join(FORMS + COIL_FORMS)}'
     raise ArgumentError("form", repr(form), expected, remedy)
   if form == "rfft" and channels != 1:
     found = f"{form!r} for images of {channels} channels"

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdmri_jax.types import Array, Measurement
+from kdmri_jax.types import Array, CoilMeasurement, Measurement
 
 _FOREGROUND = 0.1
 _FIELD, _RATIO = 101, 102  # separate the random draws by purpose
@@ -47,15 +47,18 @@ def draw_snr(draws: Array, lowest: Array, highest: Array) -> Array:
 
 
 def add(
-  measurement: Measurement, target: Array, snr: Array, draws: Array
-) -> Measurement:
+  measurement: Measurement | CoilMeasurement, target: Array, snr: Array, draws: Array
+) -> Measurement | CoilMeasurement:
   """Adds noise where k-space was sampled.
 
   Its real and its imaginary part have the standard deviation signal / snr at each
-  sample, and so at each pixel of a fully sampled image.
+  sample, and so at each pixel of a fully sampled image. The noise of several coils is
+  independent; where the root sum of squares of their sensitivities is 1, that of A^H y
+  is the same.
 
   Args:
-    measurement: k-space without noise, complex64 [B, H, W], and its mask.
+    measurement: k-space without noise, complex64 [B, H, W] or [B, C, H, W], and its
+      mask.
     target: the images it comes from, float [B, H, W, C].
     snr: signal-to-noise ratio, [B]; inf for no noise.
     draws: a number for each image, uint32 [B]; the same number draws the same noise.
@@ -73,6 +76,8 @@ def add(
     return jax.lax.complex(real, imaginary)
 
   deviation = signal(target) / snr
-  noise = deviation[:, None, None] * jax.vmap(one)(draws)
-  noise = jnp.where(measurement.mask != 0, noise, 0)
+  each = (slice(None), *[None] * len(shape))
+  sampled = measurement.mask != 0
+  sampled = sampled if len(shape) == 2 else sampled[..., None, :, :]
+  noise = jnp.where(sampled, deviation[each] * jax.vmap(one)(draws), 0)
   return measurement._replace(kspace=measurement.kspace + noise)

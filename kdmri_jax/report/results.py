@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdmri_jax.config.schema import ZERO_FILLED
+from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import reconstruct
 from kdmri_jax.io.volume_files import RESULT
 from kdmri_jax.metrics import Metric, resolve
+from kdmri_jax.physics.coils.sense import from_zero_filled
 from kdmri_jax.report import example_slice, tables
 from kdmri_jax.report.parts import RESULTS, Parts
 from kdmri_jax.training.experiment import Experiment
@@ -108,11 +109,17 @@ def owners(finished: Sequence[Finished]) -> dict[str, list[Experiment]]:
   return {name: pipelines for name, pipelines in found.items() if pipelines}
 
 
+def inputs(pipeline: Experiment) -> tuple[str, ...]:
+  """The rows of images without a network."""
+  return (ZERO_FILLED, CG_SENSE) if pipeline.config.coils.count else (ZERO_FILLED,)
+
+
 def folders(
   finished: Sequence[Finished],
 ) -> dict[str, dict[int | None, pathlib.Path]]:
   """Model -> seed -> folder of its results; the input's seed is None."""
-  found = {ZERO_FILLED: {None: finished[0].pipeline.workdir.results(ZERO_FILLED)}}
+  first = finished[0].pipeline
+  found = {name: {None: first.workdir.results(name)} for name in inputs(first)}
   for name, pipelines in owners(finished).items():
     found[name] = {each.seed: each.workdir.results(name) for each in pipelines}
   return found
@@ -128,7 +135,8 @@ def _reconstruct(finished: Finished, predict, parts: Parts, *, with_input) -> di
   """Writes the h5 files of one seed; the shown slice [H, W] of each by name.
 
   `predict`: name -> the compiled network; `with_input`: writes also the files of the
-  targets and of the zero-filled images. Models that fail are removed from `finished`.
+  targets and of the images without a network. Models that fail are removed from
+  `finished`.
   """
   pipeline, params, outputs = finished
   data, workdir = pipeline.dataset, pipeline.workdir
@@ -159,6 +167,11 @@ def _reconstruct(finished: Finished, predict, parts: Parts, *, with_input) -> di
         inputs = workdir.results(ZERO_FILLED)
         write(shown, "target", workdir.path / "targets", volume, target, "target")
         write(shown, ZERO_FILLED, inputs, volume, result.zero_filled, RESULT)
+        if pipeline.config.coils.count:
+          own = data.acquisitions[target.shape[1:3]]
+          maps, mask = own.sensitivities[0], own.masks[0]
+          image = from_zero_filled(result.zero_filled, maps, mask)
+          write(shown, CG_SENSE, workdir.results(CG_SENSE), volume, image, RESULT)
       write(shown, name, workdir.results(name), volume, result.image, RESULT)
     return shown
 

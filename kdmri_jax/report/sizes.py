@@ -7,7 +7,7 @@ from kdmri_jax.metrics import Metric
 from kdmri_jax.report import blocks, wording
 from kdmri_jax.report.rows import count
 
-_FEWEST = 3  # sizes that are worth a picture
+FEWEST = 3  # sizes that are worth a picture
 
 
 class Axis(NamedTuple):
@@ -64,7 +64,7 @@ def summary(
     for row in rows
     if row["parameters"] is not None and row[name]["mean"] is not None
   ]
-  if len({(e["parameters"], e["multiplications"]) for e in entries}) < _FEWEST:
+  if len({(e["parameters"], e["multiplications"]) for e in entries}) < FEWEST:
     return []
   sign = 1 if metric.higher_is_better else -1
   for entry in entries:

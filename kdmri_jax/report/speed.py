@@ -32,18 +32,28 @@ def measure(runs: Mapping[str, Callable[[], object]], repeats: int) -> dict:
   return seconds
 
 
-def summary(seconds: dict[str, np.ndarray], reference: str) -> list[dict]:
-  """Mean time of each network, its share of the reference's, and a paired t-test."""
-  rows, base = [], seconds.get(reference)
+def summary(
+  seconds: dict[str, np.ndarray], reference: str, published: Mapping[str, float]
+) -> list[dict]:
+  """Mean time of each network, its share of the reference's, and a paired t-test.
+
+  Args:
+    seconds: from `measure`.
+    reference: model to compare the others with.
+    published: model -> seconds as published, where known.
+  """
+  rows, base, there = [], seconds.get(reference), published.get(reference)
   for model, found in seconds.items():
     row = {
       "model": model,
       **spread(found),
-      **dict.fromkeys(("reference", "share", "p")),
+      **dict.fromkeys(("reference", "share", "p", "published_share")),
     }
     if base is not None and model != reference:
       share = float(found.mean() / base.mean())
       row |= {"reference": reference, "share": share, "p": _p(found - base)}
+      if there and model in published:
+        row["published_share"] = published[model] / there
     rows.append(row)
   return rows
 
@@ -55,23 +65,39 @@ def _p(differences: np.ndarray) -> float | None:
   return float(scipy.stats.ttest_1samp(differences, 0.0).pvalue)
 
 
-def blocks_of(rows: list[dict]) -> list:
-  """Time per slice, from `summary`; nothing where none was measured."""
+def blocks_of(rows: list[dict], source: str) -> list:
+  """Time per slice; nothing where none was measured.
+
+  Args:
+    rows: from `summary`.
+    source: of the published times.
+  """
   if not rows:
     return []
-  cells = [
-    (
-      row["model"],
-      wording.spread(row, 1, scale=1e3),
-      wording.percent(row["share"]) if row["reference"] else "",
-      wording.p_value(row["p"]) if row["reference"] else "",
-    )
-    for row in rows
-  ]
   reference = next((row["reference"] for row in rows if row["reference"]), "")
-  header = ("model", "ms per slice ↓", f"of {reference}'s", "p, paired t-test")
+
+  def compared(text, key):
+    return [text(row[key]) if row["reference"] else "" for row in rows]
+
+  columns = {
+    "model": [row["model"] for row in rows],
+    "ms per slice ↓": [wording.spread(row, 1, scale=1e3) for row in rows],
+    f"of {reference}'s": compared(wording.percent, "share"),
+    "p, paired t-test": compared(wording.p_value, "p"),
+  }
+  told = ""
+  if any(row["published_share"] for row in rows):
+    columns["speed-up ↑"] = compared(_times, "share")
+    columns["published speed-up"] = compared(_times, "published_share")
+    told = f" Speed-up: over {reference}. Published: {source}."
   note = (
     f"The slice shown above, alone on one device, compiled, {rows[0]['n']} times in "
     "turn; mean ± standard deviation. Other load on the machine is included."
   )
-  return [blocks.Table(header, cells, note)]
+  cells = list(zip(*columns.values(), strict=True))
+  return [blocks.Table(tuple(columns), cells, note + told)]
+
+
+def _times(share: float | None) -> str:
+  """How many times as fast: "35.6x"; a dash for None."""
+  return f"{1 / share:.1f}x" if share else wording.ABSENT

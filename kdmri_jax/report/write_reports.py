@@ -15,7 +15,7 @@ import kdmri_jax
 from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config import ExperimentConfig
-from kdmri_jax.config.schema import ZERO_FILLED
+from kdmri_jax.config.schema import ZERO_FILLED, EvaluationConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.models import cost
 from kdmri_jax.models import features as feature_lib
@@ -25,11 +25,14 @@ from kdmri_jax.report import (
   gradient_audit,
   parts,
   results,
+  robustness,
   roi_snr,
+  sizes,
   speed,
   training_cost,
 )
 from kdmri_jax.report.results import Finished
+from kdmri_jax.report.rows import main
 from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import GivenOutputs
@@ -101,8 +104,7 @@ def _write_report(finished: list[Finished]) -> Report:
   pipelines = [each.pipeline for each in finished]
   pipeline, params, _ = finished[0]
   config, workdir, record = pipeline.config, pipeline.workdir, pipeline.dataset.record
-  published, notes = comparable_numbers(config)
-  roles = dataclasses.replace(config.evaluation, published=published)
+  roles, notes = comparable_numbers(config)
   rows = report.summary_rows(measured, roles.protocol, {})
   best = report.ranked(rows, roles.distilled, measured.metrics)[:_SHOWN_DISTILLED]
   shown = dict.fromkeys([ZERO_FILLED, "target", roles.teacher, roles.student, *best])
@@ -164,6 +166,11 @@ def _write_report(finished: list[Finished]) -> Report:
     timing=made.make(
       *(parts.TIME, "the time", _timing, pipeline, params), otherwise={}
     ),
+    robustness=made.make(
+      *(parts.ROBUSTNESS, "the measurement", robustness.measure, finished),
+      *(main(measured.metrics), made),
+      otherwise={},
+    ),
     multiplications=made.make(
       *(parts.SIZES, "the multiplications", _multiplications, pipeline, params),
       otherwise={},
@@ -193,13 +200,14 @@ def _budgets(finished):
 
 def comparable_numbers(
   config: ExperimentConfig,
-) -> tuple[dict[str, tuple[float, ...]], list[str]]:
-  """The published numbers that hold for an experiment.
+) -> tuple[EvaluationConfig, list[str]]:
+  """The settings of the comparison, with published numbers that hold for it.
 
   Returns:
-    `evaluation.published`, or {} where a setting differs from
-    `evaluation.published_on`; then also a sentence for the report on the difference.
+    `config.evaluation`, without its published numbers where a setting differs from
+    `published_on`; then also a sentence for the report on the difference.
   """
+  roles = config.evaluation
   settings = config_lib.to_dict(config)
   here, there = config_lib.flat(settings), settings["evaluation"]["published_on"]
   different = [
@@ -209,11 +217,11 @@ def comparable_numbers(
   ]
   if config.data.test_source.source and "data.test_source.source" not in there:
     different.append(f"the test subjects are those of {config.data.of_tested.label}")
-  if not (config.evaluation.published and different):
-    return config.evaluation.published, []
-  source = config.evaluation.published_source
-  note = f"The published numbers ({source}) are omitted: {', '.join(different)}."
-  return {}, [note]
+  if not (different and (roles.published or roles.published_seconds)):
+    return roles, []
+  omitted = f"The published numbers ({roles.published_source}) are omitted"
+  roles = dataclasses.replace(roles, published={}, published_seconds={})
+  return roles, [f"{omitted}: {', '.join(different)}."]
 
 
 def _check_alike(pipelines):
@@ -250,9 +258,11 @@ def _timing(pipeline, params):
 
 
 def _multiplications(pipeline, params):
-  """Model -> multiplications for the slice that is shown."""
+  """Model -> multiplications for the slice that is shown; {} for few networks."""
   size = example_slice.slices(pipeline).target.shape[1:3]
   stages = pipeline.config.stages
+  if len({stages[name].model for name in params}) < sizes.FEWEST:
+    return {}
   found: dict[str, int] = {}  # of the networks by their name in the config
   for name in params:
     if (key := stages[name].model) not in found:

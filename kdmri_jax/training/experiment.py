@@ -15,6 +15,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
+from kdmri_jax.models import layers
 from kdmri_jax.physics import acquisition
 from kdmri_jax.training import batches, leaks, parallel, records, training_inputs
 from kdmri_jax.training.checkpoint import Progress
@@ -61,7 +62,7 @@ class Experiment:
 
     def measured(shape: Shape) -> Acquisition:
       with arguments_of("config."):
-        return acquisition.build(config.all_tasks, shape)
+        return acquisition.build(config.all_tasks, shape, config.coils)
 
     with arguments_of("config.data."):
       self.dataset = dataset_lib.load(config.data, measured)
@@ -203,6 +204,8 @@ class Experiment:
     if not part:  # of the same model
       return self._weights(start, jax.eval_shape(lambda: self.initial_params(name)))
     fresh = self.initial_params(name)
+    if part == "layers":
+      return layers.take(fresh, self.best(start))
     taught = {key: value for key, value in fresh.items() if key != "cascade_1"}
     return fresh | self._weights(start, {"student": taught}, part)["student"]
 

@@ -9,13 +9,18 @@ import jax
 
 from kdmri_jax import __version__, json_text
 from kdmri_jax import config as config_lib
-from kdmri_jax.config import AugmentConfig, ExperimentConfig, StageConfig
+from kdmri_jax.config import (
+  AugmentConfig,
+  CoilsConfig,
+  ExperimentConfig,
+  StageConfig,
+)
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import refuse_special
 from kdmri_jax.saving import make_folder, replacing
 
 # The keys of an experiment and of the data's record that a stage's weights depend on.
-_SETTINGS = ("batch_size", "teacher_cache_type", "vgg_weights", "augment")
+_SETTINGS = ("batch_size", "teacher_cache_type", "vgg_weights", "augment", "coils")
 _DATA = ("source", "scaling", "crop", "slices_per_volume", "channels")
 _DATA += ("stored_kspace_used", "mask_digest", "train_digest", "validation_digest")
 _MOST_SHOWN = 8
@@ -104,6 +109,7 @@ def completed(record: dict[str, Any]) -> dict[str, Any]:
     **record,
     "stage": config_lib.with_defaults(stage, StageConfig),
     "augment": config_lib.with_defaults(augment, AugmentConfig),
+    "coils": config_lib.with_defaults(record.get("coils", {}), CoilsConfig),
   }
 
 

@@ -17,6 +17,7 @@ from kdmri_jax import experiments
 from kdmri_jax.errors import UserError
 from kdmri_jax.experiments import (
   enhancement,
+  model_based,
   pretrained,
   published,
   sft,
@@ -63,7 +64,8 @@ def test_super_resolution_of_every_setting(setting):
   assert parsed.mask.kind == "central"
   sizes = {name: m.settings["convolutions"] for name, m in parsed.models.items()}
   assert sizes == {"teacher": 11, "student": 7}
-  assert parsed.evaluation.published == {}
+  assert set(parsed.evaluation.published) == set(super_resolution.PUBLISHED)
+  assert parsed.evaluation.published_on["mask.acceleration"] == 4.0
   epochs = {stage.epochs for name, stage in parsed.stages.items() if "long" not in name}
   assert epochs == {30}
 
@@ -79,7 +81,7 @@ def test_every_study_parses_in_every_setting(question, setting):
   assert parsed.stages["student_long"].epochs == 24
   for name in parsed.evaluation.distilled:
     stages = [parsed.stages[name]]
-    if stages[0].start_from:
+    if stages[0].start_from in parsed.stages:
       stages.append(parsed.stages[stages[0].start_from])
     assert sum(stage.epochs for stage in stages) == 24
 
@@ -295,14 +297,14 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
-  "levers": "dd8de8ab6aa0d5ad",
+  "levers": "645a763da4824d0c",
   "methods": "ee14062ca605e102",
-  "model_based": "d9c08384892c77a8",
+  "model_based": "26d461c6b7460d00",
   "position": "34e69d3c1d783f76",
   "recipes": "03fc425d12a5d66e",
   "sft": "0cb27d36b9da00f4",
   "shapes": "655b8281202122b1",
-  "super_resolution": "40e5da185eb34487",
+  "super_resolution": "48de406781362967",
   "task_based": "0cf54d36858c9aa5",
 }
 
@@ -401,6 +403,9 @@ def test_an_infinite_lam_survives_json():
     ({"published": {"kd": (0.9, 32.0)}}, "published.kd: found (0.9, 32.0)"),
     ({"published": {"kd": ()}}, "published.kd: found ()"),
     ({"published": {"kd": (32.0, 0.9, 0.1)}}, "published.kd: found (32.0, 0.9, 0.1)"),
+    ({"published_seconds": {"kd": 0.2}}, "published_source: found none"),
+    ({"published_seconds": {"kd": 0.0}}, "published_seconds.kd: found 0.0"),
+    ({"published_seconds": {"input": 1.0}}, "published_seconds: found 'input'"),
     ({"published_on": {"data.sauce": "acdc"}}, "Did you mean 'data.source'?"),
     ({"published_on": {"data": "acdc"}}, "published_on: found 'data'"),
   ],
@@ -446,13 +451,25 @@ def test_published_numbers_are_shown_beside_their_own_data(protocol, change, not
   config.update_from_flattened_dict(change)
   parsed = config_lib.parse(config)
   assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
-  rows, notes = comparable_numbers(parsed)
+  roles, notes = comparable_numbers(parsed)
   if note is None:
-    assert (rows, notes) == (parsed.evaluation.published, [])
+    assert (roles, notes) == (parsed.evaluation, [])
   else:
-    assert rows == {} and note in notes[0] and "KD-MRI (MIDL 2020" in notes[0]
+    assert roles.published == {} and note in notes[0]
+    assert "KD-MRI (MIDL 2020" in notes[0]
   config.evaluation.published = {}
-  assert comparable_numbers(config_lib.parse(config)) == ({}, [])
+  assert comparable_numbers(config_lib.parse(config))[1] == []
+
+
+def test_published_times_belong_to_the_published_networks():
+  for size, shown in (("full", True), ("small", False)):
+    parsed = config_lib.parse(model_based.get_config(f"brain_t1:{size}"))
+    roles, notes = comparable_numbers(parsed)
+    assert bool(roles.published_seconds) == shown == (not notes)
+  assert "models.teacher.features is 32 here and 180 there" in notes[0]
+  times = parsed.evaluation.published_seconds
+  assert times.keys() == set(parsed.evaluation.models)
+  assert times["teacher"] / times["kd_alpha_100"] == pytest.approx(35.6, abs=0.01)
 
 
 def test_the_nine_published_settings_carry_their_numbers():

@@ -173,7 +173,7 @@ def test_published_numbers_hold_for_their_test_subjects():
   made = tiny_config()
   made.evaluation.published = {"student": (30.0, 0.9)}
   made.evaluation.published_source = "a table"
-  assert comparable_numbers(config_lib.parse(made))[0]
+  assert comparable_numbers(config_lib.parse(made))[0].published
   made.data.test_source.update(source="acdc", root="ACDC", contrast="ED")
-  numbers, notes = comparable_numbers(config_lib.parse(made))
-  assert not numbers and "test subjects are those of acdc (ED)" in notes[0]
+  roles, notes = comparable_numbers(config_lib.parse(made))
+  assert not roles.published and "test subjects are those of acdc (ED)" in notes[0]

@@ -11,9 +11,8 @@ from kdmri_jax.metrics import OPTIONAL, quality
 def picture():
   y, x = np.mgrid[:64, :56]
   inside = (x - 28) ** 2 + (y - 32) ** 2 < 24**2
-  return (np.sin(x / 3) * np.cos(y / 5) + 1) / 2 * inside, 0.05 * np.sin(
-    1.7 * x + 0.9 * y**2
-  )
+  target = (np.sin(x / 3) * np.cos(y / 5) + 1) / 2 * inside
+  return target, 0.05 * np.sin(1.7 * x + 0.9 * y**2)
 
 
 def windows(image, size):

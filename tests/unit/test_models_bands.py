@@ -56,6 +56,7 @@ def test_half_precision(monkeypatch):
   [
     {"consistency": "line0"},
     {"padding": 5},
+    {"shared": True},
     {"channels": 2, "variant": "reference"},
   ],
 )

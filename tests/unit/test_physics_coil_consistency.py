@@ -9,7 +9,7 @@ import pytest
 import kdmri_jax as kd
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.physics import consistency
-from kdmri_jax.types import CoilMeasurement, Measurement
+from kdmri_jax.types import CoilMeasurement
 
 SHAPE = (10, 9)
 MASKS = {
@@ -139,16 +139,27 @@ def test_weight_zero_changes_nothing(form):
   np.testing.assert_allclose(unchanged, image, atol=1e-6)
 
 
-@pytest.mark.parametrize("axis", MASKS)
-def test_auto_is_the_proximal_form_along_the_axis_of_the_mask(axis):
-  form = consistency.resolve_form("auto", MASKS[axis], 2, coils=True)
-  assert form == f"proximal{axis}"
-  traced = []
-  jax.eval_shape(
-    lambda mask: traced.append(consistency.resolve_form("auto", mask, 2, coils=True)),
-    MASKS[axis],
-  )
-  assert traced == ["proximal"]
+PAIRS = [("auto", "proximal0"), ("line0", "proximal0"), ("fft", "proximal")]
+
+
+@pytest.mark.parametrize(("form", "coil_form"), PAIRS)
+def test_a_form_for_one_coil_stands_for_the_proximal_one(form, coil_form):
+  measurement, image = measure(MASKS["0"]), draw(2, *SHAPE, 2)
+  found = apply(measurement, image, channels=2, form=form)
+  expected = apply(measurement, image, channels=2, form=coil_form)
+  np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("way", ["gradient", "proximal"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_both_forms_stand_for_eq_2_where_one_coil_measures(way, channels):
+  measured = kd.undersample(draw(2, *SHAPE, channels), MASKS["0"])[1]
+  image = draw(2, *SHAPE, channels, seed=1)
+  pairs = {f"{way}0": "line0", way: "rfft" if channels == 1 else "fft"}
+  for coil_form, form in pairs.items():
+    found = apply(measured, image, channels=channels, form=coil_form)
+    expected = apply(measured, image, channels=channels, form=form)
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_undersampling_with_coils():
@@ -197,11 +208,7 @@ def test_dccnn_of_several_coils():
 
 WRONG = [
   (1, "auto", "channels: found 1; expected 2, the real and the imaginary part"),
-  (
-    2,
-    "line0",
-    "form: found 'line0'; expected \"auto\" or, for k-space of several coils",
-  ),
+  (2, "lines", "form: found 'lines'; expected \"auto\" or one of fft, rfft"),
   (2, "gradient1", "form: found 'gradient1' for a mask that varies along its readout"),
 ]
 
@@ -210,9 +217,3 @@ WRONG = [
 def test_wrong_arguments_are_named(channels, form, message):
   with pytest.raises(ArgumentError, match=f"^{message}"):
     consistency.make(measure(MASKS["0"]), channels=channels, form=form)
-
-
-def test_a_form_for_coils_needs_coils():
-  measured = Measurement(draw(2, *SHAPE) + 0j, MASKS["0"])
-  with pytest.raises(ArgumentError, match=r"for k-space of one coil, one of fft"):
-    consistency.make(measured, channels=2, form="gradient0")

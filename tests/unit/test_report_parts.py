@@ -236,7 +236,21 @@ def test_times_without_spread_have_no_test(repeats, spread):
   tested = repeats > 1 and spread > 0
   assert kd["share"] == pytest.approx(0.5) and (kd["p"] is not None) == tested
   assert (kd["sd"] is None) == (repeats == 1)
-  assert not inputs.parts.failed and speed.blocks_of(report.analyse(inputs)["timing"])
+  assert not inputs.parts.failed
+  assert speed.blocks_of(report.analyse(inputs)["timing"], "")
+
+
+def test_a_published_speed_up_stands_beside_the_measured_one():
+  found = {"teacher": np.array([1.0, 1.2]), "kd": np.array([0.1, 0.12])}
+  roles = dict(published_seconds={"teacher": 5.162, "kd": 0.145}, published_source="X")
+  inputs = make_input(timing=found, **roles, **BARE)
+  analysis = report.analyse(inputs)
+  (table,) = speed.blocks_of(analysis["timing"], analysis["published_source"])
+  assert table.header[-2:] == ("speed-up ↑", "published speed-up")
+  assert [row[-2:] for row in table.rows] == [("", ""), ("10.0x", "35.6x")]
+  assert table.note.endswith("Speed-up: over teacher. Published: X.")
+  (bare,) = speed.blocks_of(report.analyse(make_input(timing=found))["timing"], "")
+  assert bare.header == table.header[:-2]
 
 
 @pytest.mark.parametrize(

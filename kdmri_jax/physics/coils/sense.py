@@ -4,9 +4,11 @@ import jax
 from jax.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.physics import conjugate_gradients
+from kdmri_jax.physics import conjugate_gradients, fourier
 from kdmri_jax.physics.coils.operator import adjoint, normal
 from kdmri_jax.types import Array
+
+_LAM, _ITERATIONS = 0.01, 30
 
 
 def cg_sense(
@@ -14,8 +16,8 @@ def cg_sense(
   sensitivities: ArrayLike,
   mask: ArrayLike,
   *,
-  lam: float = 0.01,
-  iterations: int = 30,
+  lam: float = _LAM,
+  iterations: int = _ITERATIONS,
 ) -> Array:
   """The image x of the smallest |A x - y|^2 + lam |x|^2, by conjugate gradients.
 
@@ -39,14 +41,37 @@ def cg_sense(
     raise ArgumentError("lam", f"{lam}", "a weight from 0")
   if iterations < 1:
     raise ArgumentError("iterations", f"{iterations}", "at least 1")
-  return _solve(kspace, sensitivities, mask, lam, iterations)
+  zero_filled = adjoint(kspace, sensitivities, mask)
+  return _solve(zero_filled, sensitivities, mask, lam, iterations)
+
+
+@jax.jit
+def from_zero_filled(
+  zero_filled: Array, sensitivities: ArrayLike, mask: ArrayLike
+) -> Array:
+  """The same from A^H y, which is all that it needs, with the default settings.
+
+  Args:
+    zero_filled: A^H y, float32 [B, H, W, 2].
+    sensitivities: complex [C, H, W].
+    mask: [H, W]; not 0 = sampled.
+
+  Returns:
+    float32 [B, H, W, 2].
+  """
+
+  def one(image):
+    return _solve(image, sensitivities, mask, _LAM, _ITERATIONS)
+
+  images = jax.lax.map(one, fourier.to_complex(zero_filled))  # one at a time: memory
+  return fourier.from_complex(images, 2)
 
 
 @jax.jit(static_argnums=4)
-def _solve(kspace, sensitivities, mask, lam, iterations):
-  target, apply = adjoint(kspace, sensitivities, mask), normal(sensitivities, mask)
+def _solve(zero_filled, sensitivities, mask, lam, iterations):
+  apply = normal(sensitivities, mask)
 
   def operator(image):
     return apply(image) + lam * image
 
-  return conjugate_gradients.solve(operator, target, iterations=iterations)
+  return conjugate_gradients.solve(operator, zero_filled, iterations=iterations)

@@ -1,0 +1,129 @@
+"""Training on k-space of simulated coils, and its report."""
+
+import json
+
+import h5py
+import jax
+import numpy as np
+import pytest
+from helpers.tiny import tiny_config, train
+
+import kdmri_jax as kd
+from kdmri_jax import config as config_lib
+from kdmri_jax import models
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.inference import load
+from kdmri_jax.inference.network import Network
+from kdmri_jax.physics import acquisition
+from kdmri_jax.report import write_reports
+from kdmri_jax.training import records
+from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.types import CoilMeasurement
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+def with_coils(**changes):
+  config = tiny_config(epochs=1, coils={"count": 4, "seed": 1}, **changes)
+  for model in config.models.values():
+    model.channels = 2
+  return config
+
+
+@pytest.mark.slow
+def test_a_stage_and_the_report(tmp_path):
+  """Real images get an imaginary part of 0; the input is that of all coils."""
+  asked = {"robustness": {"axes": (1,), "perturbations": (0.05,), "steps": 3}}
+  pipeline = Experiment(config_lib.parse(with_coils(evaluation=asked)), tmp_path)
+  assert train(pipeline, ["student"])
+  (report,) = write_reports.write_reports([pipeline])
+  found = json.loads(report.path.with_name("report.json").read_text())
+  names = ["zero_filled", "cg_sense", "student"]
+  assert [row["model"] for row in found["rows"]] == names and not found["failed"]
+  _, axis, random, worst = (row["means"]["psnr"] for row in found["robustness"]["rows"])
+  assert list(axis) == list(random) == names
+  assert worst["student"] < random["student"] - 0.05 and list(worst) == ["student"]
+  volume, mask = (
+    pipeline.dataset.test.volumes[0],
+    pipeline.dataset.acquisitions[24, 20].masks[0],
+  )
+  with h5py.File(pipeline.workdir.results("cg_sense") / f"{volume.name}.h5") as file:
+    written = file["reconstruction"][()]
+  maps = kd.coils.simulate((24, 20), 4, 1)
+  kspace = kd.coils.forward(volume.target, maps, mask)
+  expected = np.abs(kd.coils.cg_sense(kspace, maps, mask))
+  np.testing.assert_allclose(written, expected, atol=1e-4)
+  trained = load.load(tmp_path, "student", (24, 20))
+  assert trained.acquisition.sensitivities.shape == (1, 4, 24, 20)
+
+
+def test_coils_measure_with_their_noise_and_need_two_channels(tmp_path):
+  mask, noise = config_lib.MaskConfig("full"), config_lib.NoiseConfig((20.0, 20.0))
+  coils = config_lib.CoilsConfig(3, 2)
+  task = {"": config_lib.TaskConfig(mask, noise)}
+  acquired = acquisition.build(task, (24, 20), coils)
+  maps = kd.coils.simulate((24, 20), 3, 2)
+  np.testing.assert_array_equal(acquired.sensitivities, maps[None])
+  target = np.ones((8, 24, 20, 2), np.float32) / np.sqrt(2)
+  draws = np.arange(8, dtype=np.uint32)
+  zero_filled, measurement = acquisition.measure(target, acquired, draws=draws)
+  assert isinstance(measurement, CoilMeasurement)
+  error = np.asarray(measurement.kspace) - kd.coils.forward(
+    target[..., 0] + 1j * target[..., 1], maps, np.ones((24, 20))
+  )
+  for part in (error.real, error.imag, np.asarray(zero_filled) - target):
+    assert np.std(part) == pytest.approx(1 / 20, rel=0.05)
+  each = error.transpose(1, 0, 2, 3).reshape(3, -1)
+  assert np.abs(np.corrcoef(each) - np.eye(3)).max() < 0.05
+  silent = acquisition.build({"": config_lib.TaskConfig(mask)}, (24, 20), coils)
+  found, _ = acquisition.measure(target, silent)
+  np.testing.assert_allclose(found, target, atol=1e-5)
+  with pytest.raises(UserError, match="channels: found 1, with 4 coils"):
+    config = tiny_config(coils={"count": 4, "seed": 1})
+    Experiment(config_lib.parse(config), tmp_path)
+
+
+def test_a_record_without_coils_is_one_of_none(tmp_path):
+  pipeline = Experiment(config_lib.parse(tiny_config()), tmp_path)
+  record = records.describe(pipeline.config, pipeline.data, 42, "student", lambda n: "")
+  assert record["coils"] == {"count": 0, "seed": 0}
+  del record["coils"]
+  assert records.completed(record)["coils"] == {"count": 0, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def network():
+  config = config_lib.parse(with_coils())
+  model = models.build(config.models["student"], kd.masks.cartesian((24, 20), 3, 4))
+  empty = np.zeros((1, 24, 20, 2), np.float32)
+  measured = kd.undersample(empty, np.ones((24, 20)))[1]
+  params = jax.jit(model.init)(jax.random.key(0), empty, measured)
+  return Network(config, "student", model, params["params"])
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_a_network_reconstructs_kspace_of_coils_in_any_unit(network, each):
+  rng = np.random.default_rng(0)
+  image = rng.random((2, 24, 20)) * np.exp(1j * rng.random((2, 24, 20)))
+  maps, mask = kd.coils.simulate((24, 20), 3), kd.masks.cartesian((24, 20), 3, 4)
+  maps = np.stack([maps, maps[::-1]]) if each else maps
+  zero_filled, measured = kd.undersample(image, mask, maps)
+  divisor = np.abs(zero_filled).max()
+  measured = measured._replace(kspace=measured.kspace / divisor)
+  expected = divisor * network.apply(zero_filled / divisor, measured)
+  kspace = 1e-3 * divisor * np.asarray(measured.kspace)
+  found = network.reconstruct(kspace, mask, maps)
+  assert found.dtype == np.complex64
+  np.testing.assert_allclose(1e3 * found, expected, atol=2e-4)
+  one = network.reconstruct(kspace[1], mask, maps[1] if each else maps)
+  assert one.shape == (24, 20)
+
+
+def test_sensitivities_that_do_not_fit_are_refused(network):
+  maps, mask = kd.coils.simulate((24, 20), 3), np.ones((24, 20))
+  with pytest.raises(ArgumentError, match=r"^sensitivities: found complex64 of shape"):
+    network.reconstruct(maps, mask, maps[:2])
+  with pytest.raises(
+    ArgumentError, match=r"^kspace: found .*C, H, W\] or \[S, C, H, W"
+  ):
+    network.reconstruct(maps[0], mask, maps)
