@@ -16,6 +16,7 @@ from kdmri_jax.config.data import (
   NoiseConfig,
   TaskConfig,
 )
+from kdmri_jax.config.robustness import RobustnessConfig
 from kdmri_jax.config.setting import Settings, setting
 from kdmri_jax.protocols import PROTOCOLS
 
@@ -195,6 +196,7 @@ class EvaluationConfig(Settings):
     rois: where the signal-to-noise ratio is measured: "auto" finds regions of
       homogeneous tissue, a CSV file names them (see `report.roi_file`); "" for nowhere.
     timing: number of timed inferences of a slice; 0 for none.
+    robustness: shifted conditions to compare the networks under, too.
   """
 
   protocol: str = setting("kdmri", choices=tuple(PROTOCOLS))
@@ -214,6 +216,7 @@ class EvaluationConfig(Settings):
   margin: float = setting(0.1, least=0)
   rois: str = setting("")
   timing: int = setting(0, least=0)
+  robustness: RobustnessConfig = setting(RobustnessConfig)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,12 +33,16 @@ def with_coils(**changes):
 @pytest.mark.slow
 def test_a_stage_and_the_report(tmp_path):
   """Real images get an imaginary part of 0; the input is that of all coils."""
-  pipeline = Experiment(config_lib.parse(with_coils()), tmp_path)
+  asked = {"robustness": {"axes": (1,), "perturbations": (0.05,), "steps": 3}}
+  pipeline = Experiment(config_lib.parse(with_coils(evaluation=asked)), tmp_path)
   assert train(pipeline, ["student"])
   (report,) = write_reports.write_reports([pipeline])
-  rows = json.loads(report.path.with_name("report.json").read_text())["rows"]
+  found = json.loads(report.path.with_name("report.json").read_text())
   names = ["zero_filled", "cg_sense", "student"]
-  assert [row["model"] for row in rows] == names
+  assert [row["model"] for row in found["rows"]] == names and not found["failed"]
+  _, axis, random, worst = (row["means"]["psnr"] for row in found["robustness"]["rows"])
+  assert list(axis) == list(random) == names
+  assert worst["student"] < random["student"] - 0.05 and list(worst) == ["student"]
   volume, mask = (
     pipeline.dataset.test.volumes[0],
     pipeline.dataset.acquisitions[24, 20].masks[0],
