@@ -22,6 +22,8 @@ LEVERS = {
   "adamw": dict(COSINE, optimiser="adamw"),
   "ema": dict(ema=0.999),
   "muon": dict(COSINE, optimiser="muon"),
+  "kernels": dict(kernels="expanded"),
+  "layers": dict(start_from="teacher/layers"),
   "best": dict(COSINE, optimiser="muon", ema=0.999),
 }
 TAUGHT = {

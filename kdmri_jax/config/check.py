@@ -162,7 +162,10 @@ def _check_published(evaluation: EvaluationConfig):
 def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str):
   name, _, part = stage.start_from.partition("/")
   choices = [*done, *(f"{n}/branches" for n in done if config.stages[n].branches)]
+  choices += [f"{n}/layers" for n in done]
   _known(stage.start_from, choices, where, "a stage before this one")
+  if part == "layers":
+    return  # the networks are compared when they are built
   model = config.stages[name].branches if part else config.stages[name].model
   if model != stage.model:
     found = f"{stage.start_from!r}, a stage of another model"

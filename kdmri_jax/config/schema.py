@@ -16,6 +16,7 @@ from kdmri_jax.config.data import (
   NoiseConfig,
   TaskConfig,
 )
+from kdmri_jax.config.robustness import RobustnessConfig
 from kdmri_jax.config.setting import Settings, setting
 from kdmri_jax.protocols import PROTOCOLS
 
@@ -81,7 +82,9 @@ class StageConfig(Settings):
       (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), a .pt file of a published code, or a
       folder with its outputs, one NAME.h5 per volume; "" trains the stage.
     start_from: earlier stage of the same model whose best weights start this one;
-      "STAGE/branches" for the student's blocks that STAGE has trained; "" for none.
+      "STAGE/branches" for the student's blocks that STAGE has trained; "STAGE/layers"
+      for the first layers and the last one of STAGE, whose model is of the same kind
+      with more layers; "" for none.
     teacher: earlier stage whose best weights teach; of several, "STAGE,STAGE", the mean
       of their images teaches; "" for none.
     teachers: task -> earlier stage that teaches the samples of that task, or several,
@@ -93,6 +96,11 @@ class StageConfig(Settings):
     branches: model whose blocks branch off after each cascade and are trained with it
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
     terms: name -> loss term.
+    kernels: what a 3x3 kernel is in training: "plain", as published; "parallel", the
+      sum of a 3x3 and a 1x1 convolution and, where input and output have equally many
+      channels, a scaled identity; "expanded", a 1x1, a 3x3 and a 1x1 convolution with
+      twice as many channels between them. They are merged into the plain network for
+      validation, and it is the one that is kept.
     optimiser: "adam", as published; "adamw"; "muon" (hidden kernels by Muon, all other
       weights by Adam); or the import path "package.module:name" of a function
       (learning rate, **settings) -> optax.GradientTransformation.
@@ -124,6 +132,7 @@ class StageConfig(Settings):
   tasks: tuple[str, ...] = setting(())
   branches: str = setting("")
   terms: dict[str, TermConfig] = setting(dict)
+  kernels: str = setting("plain", choices=("plain", "parallel", "expanded"))
   optimiser: str = setting("adam")
   optimiser_settings: dict[str, Any] = setting(dict)
   learning_rate: float = setting(1e-4, least=1e-12)
@@ -150,7 +159,8 @@ class StageConfig(Settings):
   @property
   def sources(self) -> tuple[str, ...]:
     """The weights that the training needs, each once: "STAGE" or "STAGE/branches"."""
-    return tuple(dict.fromkeys(filter(None, (*self.all_teachers, self.start_from))))
+    start = self.start_from.removesuffix("/layers")
+    return tuple(dict.fromkeys(filter(None, (*self.all_teachers, start))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +196,7 @@ class EvaluationConfig(Settings):
     rois: where the signal-to-noise ratio is measured: "auto" finds regions of
       homogeneous tissue, a CSV file names them (see `report.roi_file`); "" for nowhere.
     timing: number of timed inferences of a slice; 0 for none.
+    robustness: shifted conditions to compare the networks under, too.
   """
 
   protocol: str = setting("kdmri", choices=tuple(PROTOCOLS))
@@ -205,6 +216,7 @@ class EvaluationConfig(Settings):
   margin: float = setting(0.1, least=0)
   rois: str = setting("")
   timing: int = setting(0, least=0)
+  robustness: RobustnessConfig = setting(RobustnessConfig)
 
 
 @dataclasses.dataclass(frozen=True)

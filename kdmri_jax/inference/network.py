@@ -22,7 +22,7 @@ from kdmri_jax.inference.account import Training
 from kdmri_jax.models import features
 from kdmri_jax.physics.masks import coverage
 from kdmri_jax.training.step import make_predict
-from kdmri_jax.types import Acquisition, Array, Measurement
+from kdmri_jax.types import Acquisition, Array, CoilMeasurement, Measurement
 
 
 class Network:
@@ -57,7 +57,7 @@ class Network:
   def apply(
     self,
     image: ArrayLike,
-    measurement: Measurement | None = None,
+    measurement: Measurement | CoilMeasurement | None = None,
     parameters: Any = None,
   ) -> Array:
     """The network as a function of arrays, which can be differentiated and compiled.
@@ -68,8 +68,8 @@ class Network:
     Args:
       image: the zero-filled image, real or complex [H, W] or [S, H, W], or float
         [B, H, W, C], of about 0..1.
-      measurement: k-space, complex [H, W] or [S, H, W], and mask; None for networks
-        without data consistency.
+      measurement: k-space, complex [H, W] or [S, H, W], and mask, or the measurement of
+        several coils; None for networks without data consistency.
       parameters: other weights; None for its own.
 
     Returns:
@@ -91,7 +91,12 @@ class Network:
     return layout.images(outputs.image)
 
   def reconstruct(
-    self, kspace: ArrayLike, mask: ArrayLike, *, batch_size: int = 4
+    self,
+    kspace: ArrayLike,
+    mask: ArrayLike,
+    sensitivities: ArrayLike | None = None,
+    *,
+    batch_size: int = 4,
   ) -> np.ndarray:
     """Reconstructs measured k-space, as `kdmri reconstruct` does.
 
@@ -107,6 +112,8 @@ class Network:
       kspace: complex [H, W] or [S, H, W], orthonormal, zero frequency at [0, 0]; 0
         where not sampled.
       mask: [H, W], not 0 = sampled, the same for all slices.
+      sensitivities: of several coils, complex [C, H, W] or [S, C, H, W]; k-space then
+        has the same axes. The network needs two channels.
       batch_size: slices per batch.
 
     Returns:
@@ -117,20 +124,33 @@ class Network:
         k-space of a complex image for a network for real images.
     """
     kspace, mask = np.asarray(kspace), (np.asarray(mask) != 0).astype(np.uint8)
-    if kspace.ndim not in (2, 3) or not np.iscomplexobj(kspace):
-      raise ArgumentError("kspace", described(kspace), "complex [H, W] or [S, H, W]")
+    axes = "H, W" if sensitivities is None else "C, H, W"
+    rank = axes.count(",") + 1
+    if kspace.ndim not in (rank, rank + 1) or not np.iscomplexobj(kspace):
+      expected = f"complex [{axes}] or [S, {axes}]"
+      raise ArgumentError("kspace", described(kspace), expected)
     if mask.shape != kspace.shape[-2:]:
       expected = f"{kspace.shape[-2:]}, the size of the k-space"
       raise ArgumentError("mask", f"shape {mask.shape}", expected)
-    volume = kspace if kspace.ndim == 3 else kspace[None]
+    volume = kspace[None] if kspace.ndim == rank else kspace
+    maps = None if sensitivities is None else np.asarray(sensitivities)
+    if maps is not None:
+      if maps.shape not in (volume.shape, volume.shape[1:]):
+        expected = f"{volume.shape[1:]}, the shape of the k-space of a slice"
+        raise ArgumentError("sensitivities", described(maps), expected)
+      maps = np.broadcast_to(maps, volume.shape)
     key = self.config.stages[self.stage].model
     acquisition = Acquisition(mask[None])
     try:
-      coverage.check_mask(coverage.peak_of(volume), mask, "kspace")
+      each = volume.reshape(-1, *mask.shape)
+      coverage.check_mask(coverage.peak_of(each), mask, "kspace")
       model = models.build(self.config.models[key], acquisition.masks)
       channels = models.channels(model)
+      if maps is not None and channels == 1:
+        found = "k-space of several coils, for a network of one channel"
+        raise ArgumentError("sensitivities", found, "a network of two channels")
       slices, scale = reconstruct.slices_of_kspace(
-        volume, mask, channels, "kspace", self.config.data
+        volume, mask, channels, "kspace", self.config.data, maps
       )
     except UserError as error:
       problem = error.where, error.found, error.expected, error.remedy
@@ -149,7 +169,7 @@ class Network:
       for text in account.outside(self.training, mask, inputs):
         warnings.warn(text, stacklevel=2)
     image = from_channels(scale * found.image)
-    return image if kspace.ndim == 3 else image[0]
+    return image[0] if kspace.ndim == rank else image
 
 
 def load(

@@ -25,12 +25,14 @@ from kdmri_jax.report import (
   gradient_audit,
   parts,
   results,
+  robustness,
   roi_snr,
   sizes,
   speed,
   training_cost,
 )
 from kdmri_jax.report.results import Finished
+from kdmri_jax.report.rows import main
 from kdmri_jax.training import log
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import GivenOutputs
@@ -163,6 +165,11 @@ def _write_report(finished: list[Finished]) -> Report:
     ),
     timing=made.make(
       *(parts.TIME, "the time", _timing, pipeline, params), otherwise={}
+    ),
+    robustness=made.make(
+      *(parts.ROBUSTNESS, "the measurement", robustness.measure, finished),
+      *(main(measured.metrics), made),
+      otherwise={},
     ),
     multiplications=made.make(
       *(parts.SIZES, "the multiplications", _multiplications, pipeline, params),

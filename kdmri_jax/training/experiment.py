@@ -15,6 +15,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
+from kdmri_jax.models import layers
 from kdmri_jax.physics import acquisition
 from kdmri_jax.training import batches, leaks, parallel, records, training_inputs
 from kdmri_jax.training.checkpoint import Progress
@@ -202,6 +203,8 @@ class Experiment:
     if not part:
       return self.best(start)
     fresh = self.initial_params(name)
+    if part == "layers":
+      return layers.take(fresh, self.best(start))
     taught = {key: value for key, value in fresh.items() if key != "cascade_1"}
     return fresh | self._weights(start, {"student": taught}, part)["student"]
 

@@ -1,5 +1,6 @@
 """The networks, terms and slices of all stages, checked before any training."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
-from kdmri_jax.models import branches, contract, swapping
+from kdmri_jax.models import branches, contract, layers, swapping
 from kdmri_jax.training import batches, given, optimiser
 from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.stage_networks import Networks, fit_terms, trained_shapes
@@ -73,8 +74,9 @@ class StagePlans:
       with arguments_of(f"config.stages.{name}."):
         self.networks[name] = self._resolve(name, losses, networks)
         self._check_outputs(name)
+        self._check_start(name)
         self.networks[name] = self._fit(name)
-        self._check_optimiser(name)
+        self._check_weights(name)
       terms = self.networks[name].terms
       related = [t.name for t in terms if t.weight and t.relates_images]
       if related and config.batch_size == 1:
@@ -105,6 +107,7 @@ class StagePlans:
         self._noisy and task.noise.fresh for task in config.all_tasks.values()
       ),
       augment=config.augment if config.augment.varies else None,
+      kernels=stage.kernels,
     )
 
   def slices(self, name: str, split: str) -> tuple[Slices, ...]:
@@ -166,6 +169,19 @@ class StagePlans:
     for split in ("train", "validation"):
       self.slices(name, split)
 
+  def _check_start(self, name: str) -> None:
+    """Refuses to start from the layers of a network that has other ones."""
+    start, _, part = self._config.stages[name].start_from.partition("/")
+    if part != "layers":
+      return
+    models = self.models[name], self.models[start]
+    if type(models[0]) is not type(models[1]):
+      kinds = [type(model).__name__ for model in models]
+      found = f"{start!r}, a {kinds[1]}"
+      raise ArgumentError("start_from", found, f"a stage with a {kinds[0]}")
+    size = next(iter(self._dataset.acquisitions))
+    layers.take(*(contract.parameter_shapes(model, size) for model in models))
+
   def _tasks(self, name: str) -> list[int]:
     """The indices of a stage's tasks."""
     known, wanted = list(self._config.all_tasks), self._config.stages[name].tasks
@@ -203,11 +219,14 @@ class StagePlans:
       one = one._replace(given=one.target)
     return one, self._dataset.acquisitions[shape_of(one)]
 
-  def _check_optimiser(self, name: str) -> None:
-    """Refuses an optimiser that does not take its settings or the stage's weights."""
-    networks = self.networks[name]
+  def _check_weights(self, name: str) -> None:
+    """Refuses kernels without use, and an optimiser that does not fit the weights."""
+    stage, networks = self._config.stages[name], self.networks[name]
     one = self._one(name, "train", self._dataset.train.parts[0])
-    optimiser.check(self._config.stages[name], lambda: trained_shapes(networks, *one))
+    shapes = functools.cache(lambda: trained_shapes(networks, *one))
+    if stage.kernels != "plain":
+      shapes()
+    optimiser.check(stage, shapes)
 
 
 def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:

@@ -47,7 +47,7 @@ def cg_sense(
 
 @jax.jit
 def from_zero_filled(
-  zero_filled: ArrayLike, sensitivities: ArrayLike, mask: ArrayLike
+  zero_filled: Array, sensitivities: ArrayLike, mask: ArrayLike
 ) -> Array:
   """The same from A^H y, which is all that it needs, with the default settings.
 
