@@ -59,7 +59,8 @@ def conditions(own: TaskConfig, asked: RobustnessConfig) -> list[Condition]:
     asked: the settings.
 
   Raises:
-    ArgumentError: the run's mask has no such property; names the setting.
+    ArgumentError: the run's mask has no such property, or a source has no name; names
+      the setting.
   """
   found = []
   _, has = recipes.KINDS.get(own.mask.kind, (None, ()))
@@ -82,6 +83,8 @@ def conditions(own: TaskConfig, asked: RobustnessConfig) -> list[Condition]:
     found.append(Condition(f"SNR {snr:g}", task))
   found = [each for each in found if each.task != own]
   for name, source in asked.sources.items():
+    if not source.source:
+      raise ArgumentError(f"sources.{name}.source", "none", "a source of volumes")
     found.append(Condition(name, own, source=source))
   for size in asked.perturbations:
     share = f"{100 * size:g}%"

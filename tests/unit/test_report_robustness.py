@@ -10,6 +10,7 @@ from helpers.tiny import edited, make
 
 from kdmri_jax import report
 from kdmri_jax.config import MaskConfig, TaskConfig
+from kdmri_jax.config.data import OtherSourceConfig
 from kdmri_jax.config.robustness import RobustnessConfig
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import reconstruct
@@ -175,6 +176,9 @@ def test_masks_without_the_property_are_refused(tmp_path):
   asked = RobustnessConfig(axes=(1,))
   with pytest.raises(ArgumentError, match=r"axes: found .* 'gaussian2d' have no axis"):
     shifted.conditions(own_task(kind="gaussian2d"), asked)
+  asked = RobustnessConfig(sources={"heart": OtherSourceConfig()})
+  with pytest.raises(ArgumentError, match=r"sources.heart.source: found none"):
+    shifted.conditions(own_task(), asked)
   pipeline = experiment(tmp_path, {"robustness": {"accelerations": (12.0,)}})
   with pytest.raises(UserError, match=r"12x, mask.centre_lines: found 4"):
     robustness.check(pipeline)
