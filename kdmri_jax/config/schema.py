@@ -23,6 +23,9 @@ from kdmri_jax.protocols import PROTOCOLS
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
 
+# What precedes the name of a pretrained network, in place of a stage.
+PRETRAINED = "pretrained:"
+
 # The row of the classical reconstruction of several coils.
 CG_SENSE = "cg_sense"
 
@@ -79,12 +82,13 @@ class StageConfig(Settings):
   Attributes:
     model: key in `models`.
     given: source of the weights of a stage that is not trained: a stage of another run
-      (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), a .pt file of a published code, or a
-      folder with its outputs, one NAME.h5 per volume; "" trains the stage.
+      (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), "pretrained:NAME", a .pt file of a
+      published code, or a folder with its outputs, one NAME.h5 per volume; "" trains
+      the stage.
     start_from: earlier stage of the same model whose best weights start this one;
       "STAGE/branches" for the student's blocks that STAGE has trained; "STAGE/layers"
       for the first layers and the last one of STAGE, whose model is of the same kind
-      with more layers; "" for none.
+      with more layers; "pretrained:NAME" for a pretrained network; "" for none.
     teacher: earlier stage whose best weights teach; of several, "STAGE,STAGE", the mean
       of their images teaches; "" for none.
     teachers: task -> earlier stage that teaches the samples of that task, or several,
