@@ -71,6 +71,20 @@ def for_all_stages(config: ConfigDict, **settings) -> None:
     stage.update(settings)
 
 
+def shifted_conditions(config: ConfigDict) -> None:
+  """Compares the networks under other masks, noise and perturbations, too.
+
+  The report then says whether distillation costs stability (docs/robustness.md).
+  """
+  config.evaluation.robustness.update(
+    accelerations=(5.0, 8.0),
+    mask_seeds=(config.mask.seed + 1,),
+    axes=(1 - config.mask.axis,),
+    snr=(20.0, 10.0),
+    perturbations=(0.01, 0.05),
+  )
+
+
 def student_friendly_teacher(
   config: ConfigDict, protocol: str, stage: str = "teacher"
 ) -> None:

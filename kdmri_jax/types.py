@@ -95,7 +95,8 @@ class Slices(NamedTuple):
 
   Attributes:
     target: float32 [N, H, W, C].
-    kspace: complex64 [N, H, W] where the data contains it, else None.
+    kspace: complex64 [N, H, W] where the data contains it, of several coils [N, C, H,
+      W]; else None.
     zero_filled: float32 [N, H, W, C] where the data contains it, else None.
     task: number of each slice's task, int32 [N]; None where there is one.
     draws: the noise seed of each slice, uint32 [N]; None without noise.
@@ -103,6 +104,7 @@ class Slices(NamedTuple):
       term to a pytree of arrays [N, ...]; None without cache.
     given: the image of a teacher whose outputs are given, float32 [N, H, W, C]; None
       without such a teacher.
+    sensitivities: of the coils of `kspace`, complex64 [N, C, H, W]; None for one coil.
   """
 
   target: Any
@@ -112,6 +114,7 @@ class Slices(NamedTuple):
   draws: Any = None
   hints: Any = None
   given: Any = None
+  sensitivities: Any = None
 
 
 def shape_of(slices: Slices) -> Shape:

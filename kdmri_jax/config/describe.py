@@ -11,9 +11,9 @@ from kdmri_jax.config.setting import keys
 _HEAD = """# Settings
 
 Every key of an experiment, in the form in which `--config.KEY=VALUE` sets it. NAME
-stands for the name of a task, model, stage or term. A key without default must be set.
-A run may be resumed with another value of a key marked *free*: such keys change the
-speed of a run or its report, not the training. `kdmri_jax.config.reference()`
+stands for the name of a task, model, stage, term or source. A key without default must
+be set. A run may be resumed with another value of a key marked *free*: such keys change
+the speed of a run or its report, not the training. `kdmri_jax.config.reference()`
 writes this page from the schema.
 """
 

@@ -16,11 +16,15 @@ from kdmri_jax.config.data import (
   NoiseConfig,
   TaskConfig,
 )
+from kdmri_jax.config.robustness import RobustnessConfig
 from kdmri_jax.config.setting import Settings, setting
 from kdmri_jax.protocols import PROTOCOLS
 
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
+
+# What precedes the name of a pretrained network, in place of a stage.
+PRETRAINED = "pretrained:"
 
 # The row of the classical reconstruction of several coils.
 CG_SENSE = "cg_sense"
@@ -78,10 +82,13 @@ class StageConfig(Settings):
   Attributes:
     model: key in `models`.
     given: source of the weights of a stage that is not trained: a stage of another run
-      (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), a .pt file of a published code, or a
-      folder with its outputs, one NAME.h5 per volume; "" trains the stage.
+      (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), "pretrained:NAME", a .pt file of a
+      published code, or a folder with its outputs, one NAME.h5 per volume; "" trains
+      the stage.
     start_from: earlier stage of the same model whose best weights start this one;
-      "STAGE/branches" for the student's blocks that STAGE has trained; "" for none.
+      "STAGE/branches" for the student's blocks that STAGE has trained; "STAGE/layers"
+      for the first layers and the last one of STAGE, whose model is of the same kind
+      with more layers; "pretrained:NAME" for a pretrained network; "" for none.
     teacher: earlier stage whose best weights teach; of several, "STAGE,STAGE", the mean
       of their images teaches; "" for none.
     teachers: task -> earlier stage that teaches the samples of that task, or several,
@@ -93,6 +100,11 @@ class StageConfig(Settings):
     branches: model whose blocks branch off after each cascade and are trained with it
       (SFT-KD-Recon); its images are the layers `branch_1`, `branch_2` ...; "" for none.
     terms: name -> loss term.
+    kernels: what a 3x3 kernel is in training: "plain", as published; "parallel", the
+      sum of a 3x3 and a 1x1 convolution and, where input and output have equally many
+      channels, a scaled identity; "expanded", a 1x1, a 3x3 and a 1x1 convolution with
+      twice as many channels between them. They are merged into the plain network for
+      validation, and it is the one that is kept.
     optimiser: "adam", as published; "adamw"; "muon" (hidden kernels by Muon, all other
       weights by Adam); or the import path "package.module:name" of a function
       (learning rate, **settings) -> optax.GradientTransformation.
@@ -111,6 +123,8 @@ class StageConfig(Settings):
     ema: decay of averaged weights, which are then validated and kept in place of the
       last ones. After step t it is at most (1 + t) / (10 + t). 0 for none.
     epochs: number of epochs; 0 takes the experiment's `epochs`.
+    augment: random changes of this stage's training slices; where none is set, those
+      of the experiment's `augment`.
     select: validation quantity whose lowest value marks the best weights: "mse",
       "l1", "loss" or the name of a term.
   """
@@ -124,6 +138,7 @@ class StageConfig(Settings):
   tasks: tuple[str, ...] = setting(())
   branches: str = setting("")
   terms: dict[str, TermConfig] = setting(dict)
+  kernels: str = setting("plain", choices=("plain", "parallel", "expanded"))
   optimiser: str = setting("adam")
   optimiser_settings: dict[str, Any] = setting(dict)
   learning_rate: float = setting(1e-4, least=1e-12)
@@ -134,6 +149,7 @@ class StageConfig(Settings):
   clip: float = setting(0.0, least=0)
   ema: float = setting(0.0, least=0, most=1)
   epochs: int = setting(0, least=0)
+  augment: AugmentConfig = setting(AugmentConfig)
   select: str = setting("mse")
 
   def taught_by(self, task: str) -> tuple[str, ...]:
@@ -150,7 +166,8 @@ class StageConfig(Settings):
   @property
   def sources(self) -> tuple[str, ...]:
     """The weights that the training needs, each once: "STAGE" or "STAGE/branches"."""
-    return tuple(dict.fromkeys(filter(None, (*self.all_teachers, self.start_from))))
+    start = self.start_from.removesuffix("/layers")
+    return tuple(dict.fromkeys(filter(None, (*self.all_teachers, start))))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +203,7 @@ class EvaluationConfig(Settings):
     rois: where the signal-to-noise ratio is measured: "auto" finds regions of
       homogeneous tissue, a CSV file names them (see `report.roi_file`); "" for nowhere.
     timing: number of timed inferences of a slice; 0 for none.
+    robustness: shifted conditions to compare the networks under, too.
   """
 
   protocol: str = setting("kdmri", choices=tuple(PROTOCOLS))
@@ -205,6 +223,7 @@ class EvaluationConfig(Settings):
   margin: float = setting(0.1, least=0)
   rois: str = setting("")
   timing: int = setting(0, least=0)
+  robustness: RobustnessConfig = setting(RobustnessConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -274,6 +293,11 @@ class ExperimentConfig(Settings):
   def all_tasks(self) -> dict[str, TaskConfig]:
     """`tasks`, or the single one, whose name is ""."""
     return self.tasks or {"": TaskConfig(self.mask, self.noise)}
+
+  def augment_of(self, name: str) -> AugmentConfig:
+    """The changes of a stage's training slices."""
+    own = self.stages[name].augment
+    return own if own.varies else self.augment
 
   def with_sources(
     self, names: Iterable[str], is_known: Callable[[str], bool]

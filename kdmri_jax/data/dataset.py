@@ -118,7 +118,8 @@ def load(
     with arguments_of("test_source."):
       tested = tuple(_within_memory(read(config.of_tested), config, volumes))
   split = splitting.divide(volumes, config, tested)
-  warnings = splitting.shared_names(split, config) if tested else []
+  with arguments_of("test_source."):
+    warnings = splitting.shared_names(split, config) if tested else []
   splitting.refuse_shared_slices(split)
   warnings += splitting.repeated_slices(split)
   here, there = dict(split.parts), []
@@ -153,6 +154,38 @@ def load(
     level = logging.WARNING if note in warnings else logging.INFO
     logging.log(level, "data: %s", note)
   return Dataset(acquisitions, **({"test": sets["validation"]} | sets), record=record)
+
+
+def load_tested(
+  config: DataConfig,
+  dataset: Dataset,
+  acquisition_for: Callable[[Shape], Acquisition],
+) -> tuple[SliceSet, dict[Shape, Acquisition]]:
+  """All volumes of a test source, beside a dataset that does not hold them.
+
+  Args:
+    config: the data settings with the test source.
+    dataset: the data that train the networks.
+    acquisition_for: see `load`.
+
+  Returns:
+    The slices, whose k-space is to be simulated, and how each shape is measured.
+
+  Raises:
+    ArgumentError: a setting is unusable: its name is the argument's, without a group.
+    UserError: unusable data, see `load`.
+  """
+  volumes = tuple(_within_memory(read(config.of_tested), config))
+  sets = {name: getattr(dataset, name).volumes for name in ("train", "validation")}
+  split = splitting.Split({**sets, "test": volumes}, (), "")
+  warnings = splitting.shared_names(split, config)
+  splitting.refuse_shared_slices(split)
+  for warning in warnings:
+    logging.warning("data: %s", warning)
+  channels = dataset.train.parts[0].target.shape[-1]
+  _check_channels(volumes, channels)
+  acquisitions = {shape: acquisition_for(shape) for shape in _shapes(volumes)}
+  return slice_set.make(volumes, acquisitions, channels, False), acquisitions
 
 
 def _is_complex(volume: Volume) -> bool:

@@ -116,7 +116,7 @@ def shared_names(split: Split, config: DataConfig) -> list[str]:
 
   Raises:
     UserError: they are the same subjects, because both sources are one folder.
-    ArgumentError: or because both are phantoms of one seed.
+    ArgumentError: or because both are phantoms of one seed; a setting of the source.
   """
   there = config.of_tested
   known = {v.subject: k for k in ("train", "validation") for v in split.parts[k]}
@@ -128,7 +128,7 @@ def shared_names(split: Split, config: DataConfig) -> list[str]:
   if there.population or len(roots) == 1:
     if there.population:
       found = f"{there.phantom.seed}, with which {subject} is drawn for both sources"
-      raise ArgumentError("test_source.phantom.seed", found, "another seed")
+      raise ArgumentError("phantom.seed", found, "another seed")
     found = f"subject {subject!r} of the test source, which {known[subject]} holds too"
     remedy = "Choose subjects by the globs train, validation and test."
     raise UserError(volume.file, found, _ONCE, remedy)

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.config.schema import PRETRAINED
 from kdmri_jax.data.slice_set import from_channels
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.image_layout import described, to_batch
@@ -21,8 +22,9 @@ from kdmri_jax.inference import load as load_lib
 from kdmri_jax.inference.account import Training
 from kdmri_jax.models import features
 from kdmri_jax.physics.masks import coverage
+from kdmri_jax.pretrained import Card, store
 from kdmri_jax.training.step import make_predict
-from kdmri_jax.types import Acquisition, Array, Measurement
+from kdmri_jax.types import Acquisition, Array, CoilMeasurement, Measurement
 
 
 class Network:
@@ -35,6 +37,7 @@ class Network:
       Cartesian masks of its phase-encode axis.
     parameters: its best weights, a pytree; `model.apply` takes {"params": parameters}.
     training: what it was trained on; None where unknown.
+    card: of a pretrained network; None of others.
   """
 
   def __init__(
@@ -44,8 +47,10 @@ class Network:
     model: nn.Module,
     parameters: Any,
     training: Training | None = None,
+    card: Card | None = None,
   ) -> None:
     self.config, self.stage, self.training = config, stage, training
+    self.card = card
     self.model, self.parameters = model, parameters
     self._compiled = functools.cache(make_predict)
 
@@ -57,7 +62,7 @@ class Network:
   def apply(
     self,
     image: ArrayLike,
-    measurement: Measurement | None = None,
+    measurement: Measurement | CoilMeasurement | None = None,
     parameters: Any = None,
   ) -> Array:
     """The network as a function of arrays, which can be differentiated and compiled.
@@ -68,8 +73,8 @@ class Network:
     Args:
       image: the zero-filled image, real or complex [H, W] or [S, H, W], or float
         [B, H, W, C], of about 0..1.
-      measurement: k-space, complex [H, W] or [S, H, W], and mask; None for networks
-        without data consistency.
+      measurement: k-space, complex [H, W] or [S, H, W], and mask, or the measurement of
+        several coils; None for networks without data consistency.
       parameters: other weights; None for its own.
 
     Returns:
@@ -91,7 +96,12 @@ class Network:
     return layout.images(outputs.image)
 
   def reconstruct(
-    self, kspace: ArrayLike, mask: ArrayLike, *, batch_size: int = 4
+    self,
+    kspace: ArrayLike,
+    mask: ArrayLike,
+    sensitivities: ArrayLike | None = None,
+    *,
+    batch_size: int = 4,
   ) -> np.ndarray:
     """Reconstructs measured k-space, as `kdmri reconstruct` does.
 
@@ -107,6 +117,8 @@ class Network:
       kspace: complex [H, W] or [S, H, W], orthonormal, zero frequency at [0, 0]; 0
         where not sampled.
       mask: [H, W], not 0 = sampled, the same for all slices.
+      sensitivities: of several coils, complex [C, H, W] or [S, C, H, W]; k-space then
+        has the same axes. The network needs two channels.
       batch_size: slices per batch.
 
     Returns:
@@ -117,20 +129,33 @@ class Network:
         k-space of a complex image for a network for real images.
     """
     kspace, mask = np.asarray(kspace), (np.asarray(mask) != 0).astype(np.uint8)
-    if kspace.ndim not in (2, 3) or not np.iscomplexobj(kspace):
-      raise ArgumentError("kspace", described(kspace), "complex [H, W] or [S, H, W]")
+    axes = "H, W" if sensitivities is None else "C, H, W"
+    rank = axes.count(",") + 1
+    if kspace.ndim not in (rank, rank + 1) or not np.iscomplexobj(kspace):
+      expected = f"complex [{axes}] or [S, {axes}]"
+      raise ArgumentError("kspace", described(kspace), expected)
     if mask.shape != kspace.shape[-2:]:
       expected = f"{kspace.shape[-2:]}, the size of the k-space"
       raise ArgumentError("mask", f"shape {mask.shape}", expected)
-    volume = kspace if kspace.ndim == 3 else kspace[None]
+    volume = kspace[None] if kspace.ndim == rank else kspace
+    maps = None if sensitivities is None else np.asarray(sensitivities)
+    if maps is not None:
+      if maps.shape not in (volume.shape, volume.shape[1:]):
+        expected = f"{volume.shape[1:]}, the shape of the k-space of a slice"
+        raise ArgumentError("sensitivities", described(maps), expected)
+      maps = np.broadcast_to(maps, volume.shape)
     key = self.config.stages[self.stage].model
     acquisition = Acquisition(mask[None])
     try:
-      coverage.check_mask(coverage.peak_of(volume), mask, "kspace")
+      each = volume.reshape(-1, *mask.shape)
+      coverage.check_mask(coverage.peak_of(each), mask, "kspace")
       model = models.build(self.config.models[key], acquisition.masks)
       channels = models.channels(model)
+      if maps is not None and channels == 1:
+        found = "k-space of several coils, for a network of one channel"
+        raise ArgumentError("sensitivities", found, "a network of two channels")
       slices, scale = reconstruct.slices_of_kspace(
-        volume, mask, channels, "kspace", self.config.data
+        volume, mask, channels, "kspace", self.config.data, maps
       )
     except UserError as error:
       problem = error.where, error.found, error.expected, error.remedy
@@ -149,7 +174,7 @@ class Network:
       for text in account.outside(self.training, mask, inputs):
         warnings.warn(text, stacklevel=2)
     image = from_channels(scale * found.image)
-    return image if kspace.ndim == 3 else image[0]
+    return image[0] if kspace.ndim == rank else image
 
 
 def load(
@@ -176,4 +201,23 @@ def load(
   seed = trained.config.seed if seed is None else seed
   name = task or next(iter(load_lib.read_config(folder).all_tasks))
   training = account.training(folder, trained.config, stage, seed, name)
-  return Network(trained.config, stage, trained.model, parameters, training)
+  card = load_lib.card_of(folder)
+  return Network(trained.config, stage, trained.model, parameters, training, card)
+
+
+def load_pretrained(name: str | os.PathLike) -> Network:
+  """A trained network that the package holds; docs/pretrained.md shows all.
+
+  Args:
+    name: such as "cardiac-4x-student"; or the path of the card NAME.json of another
+      one, which `kdmri pack` wrote.
+
+  Returns:
+    The network; its `card` tells data, licence, quality and limits.
+
+  Raises:
+    ArgumentError: there is no network of that name.
+    UserError: its files are damaged.
+  """
+  place = pathlib.Path(f"{PRETRAINED}{os.fspath(name)}")
+  return load(place, store.read(name).card.stage)

@@ -21,6 +21,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import account, load
 from kdmri_jax.inference.account import Account
 from kdmri_jax.io.h5 import RawHeader, write_h5
+from kdmri_jax.physics.coils import adjoint
 from kdmri_jax.physics.masks import coverage, files, recipes
 from kdmri_jax.saving import make_folder
 from kdmri_jax.training import batches, parallel
@@ -183,7 +184,7 @@ def run_scan(
   """Reconstructs one scan with a trained stage.
 
   Args:
-    workdir: work directory of the run.
+    workdir: work directory of the run, or "pretrained:NAME" as a path.
     stage: the stage whose best weights to use.
     scan: fully sampled images or undersampled k-space, from `inference.read_scan.read`.
     mask_path: .npy file of the mask; "" takes the mask of the k-space's file, or else
@@ -251,7 +252,7 @@ def run_scan(
     "scan": f"{path}, {shape_text}, {'k-space' if measured else 'images'}, read as "
     f"{scan.record.get('source', 'images')}",
     "sampling": _sampling(own, measured, mask_path, acquisition.snr),
-    "network": account.of_network(config, stage, seed, network.params),
+    "network": account.of_network(workdir, config, stage, seed, network.params),
     "trained on": known.text,
   }
   inputs = np.linalg.norm(found.zero_filled, axis=-1)
@@ -276,7 +277,12 @@ def _sampling(mask, measured: bool, mask_path: str, snr) -> str:
 
 
 def slices_of_kspace(
-  kspace: np.ndarray, mask: np.ndarray, channels: int, where: Any, data: DataConfig
+  kspace: np.ndarray,
+  mask: np.ndarray,
+  channels: int,
+  where: Any,
+  data: DataConfig,
+  sensitivities: np.ndarray | None = None,
 ) -> tuple[Slices, float]:
   """Slices without a target, in the scale of the network.
 
@@ -284,11 +290,13 @@ def slices_of_kspace(
   zero-filled image's takes its place.
 
   Args:
-    kspace: measured k-space, complex [S, H, W]; 0 where not sampled.
+    kspace: measured k-space, complex [S, H, W], of several coils [S, C, H, W]; 0 where
+      not sampled.
     mask: [H, W], 1 = sampled.
-    channels: of the network's images.
+    channels: of the network's images; 2 for several coils.
     where: the file, for errors.
     data: the settings of the network's run, which say whether images are scaled.
+    sensitivities: of the coils, complex [S, C, H, W]; None for one coil.
 
   Returns:
     The slices, and the divisor.
@@ -298,13 +306,19 @@ def slices_of_kspace(
   """
   if channels == 1:
     _refuse_phase(kspace, mask, where)
-  image = np.fft.ifft2(kspace, norm="ortho").astype(np.complex64)
+  if sensitivities is None:
+    image = np.fft.ifft2(kspace, norm="ortho").astype(np.complex64)
+  else:
+    pairs = zip(kspace, sensitivities, strict=True)
+    image = np.stack([adjoint(*pair, mask) for pair in pairs])
+    sensitivities = sensitivities.astype(np.complex64)
   scaled = data.scaling == "volume_max"
   scale = (float(np.abs(image).max()) or 1.0) if scaled else 1.0
   kspace, image = kspace / scale, image / scale
   zero_filled = to_channels(np.abs(image) if channels == 1 else image, channels)
   # The target only gives the shape; with k-space nothing is simulated.
-  return Slices(zero_filled, kspace.astype(np.complex64), zero_filled), scale
+  kspace = kspace.astype(np.complex64)
+  return Slices(zero_filled, kspace, zero_filled, sensitivities=sensitivities), scale
 
 
 def _refuse_phase(kspace: np.ndarray, mask: np.ndarray, path) -> None:

@@ -4,7 +4,15 @@ import itertools
 from typing import Any
 
 from kdmri_jax.protocols import PROTOCOLS
-from kdmri_jax.report import gradient_audit, paired, signal, sizes, speed, wording
+from kdmri_jax.report import (
+  gradient_audit,
+  paired,
+  signal,
+  sizes,
+  speed,
+  stability,
+  wording,
+)
 from kdmri_jax.report.cautions import cautions
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import (
@@ -12,6 +20,7 @@ from kdmri_jax.report.parts import (
   FURTHER,
   PAIRED,
   RESULTS,
+  ROBUSTNESS,
   SIGNAL,
   SIZES,
   TIME,
@@ -41,15 +50,17 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     reference of its gain, the control or without one the student, or None; best: of the
     networks smaller than the teacher the best one in the first metric, or None; audit:
     see `gradient_audit.summarise`; snr: see `signal.summary`; timing: see
-    `speed.summary`; sizes: see `sizes.summary`; control; margin; published_source;
-    seconds; kept_epochs (stage -> a list, the epoch for each seed); bootstrap, seed,
-    seeds, config, environment.
+    `speed.summary`; robustness: see `stability.summary`; sizes: see `sizes.summary`;
+    control; margin; published_source; seconds; kept_epochs (stage -> a list, the epoch
+    for each seed); bootstrap, seed, seeds, config, environment.
   """
   roles, metrics, make = inputs.roles, inputs.tables.metrics, inputs.parts.make
   rows = make(RESULTS, "the table of results", _rows, inputs, otherwise=[])
   pairs = _compare(inputs, rows, PAIRED, _wanted(roles), compared(metrics))
   further = _compare(inputs, rows, FURTHER, roles.pairs, list(metrics)[:1])
   order = ranked(rows, roles.distilled, metrics)
+  leading = order[0] if order else None
+  baseline = _baseline(roles, pairs, leading) if leading else None
   every = [*pairs, *further]
   audit = make(
     AUDIT, "the audit", gradient_audit.summarise, inputs.audits, otherwise=[]
@@ -74,11 +85,15 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     ),
     "rows": rows,
     "networks": list(dict.fromkeys(networks)),
-    "leading": order[0] if order else None,
-    "baseline": _baseline(roles, pairs, order[0]) if order else None,
+    "leading": leading,
+    "baseline": baseline,
     "best": _best(inputs, rows),
     "paired": pairs,
     "further": further,
+    "robustness": make(
+      *(ROBUSTNESS, "the table", stability.summary, inputs, leading, baseline),
+      otherwise=None,
+    ),
     "kept_epochs": make(
       TRAINED, "the epochs of the weights", _kept_epochs, inputs.histories, otherwise={}
     ),

@@ -10,7 +10,7 @@ from kdmri_jax.report.inputs import ReportInput
 _FEW_SUBJECTS = 10
 _FEW_SEEDS = 10
 _OPTIMISATION = ("optimiser", "optimiser_settings", "learning_rate", "schedule")
-_OPTIMISATION += ("decay_factor", "warmup", "clip", "ema")
+_OPTIMISATION += ("decay_factor", "warmup", "clip", "ema", "kernels", "augment")
 
 
 def cautions(
@@ -152,7 +152,7 @@ def _unequal_training(inputs, pairs):
 
 
 def _unequal_optimisation(inputs, pairs):
-  """Another cause of a gain of distillation: a better optimiser."""
+  """Other causes of a gain of distillation: a better optimiser, or a better start."""
   roles, stages = inputs.roles, inputs.config.get("stages", {})
   trained = stages.keys() - inputs.given.keys()
   for pair in pairs:
@@ -166,6 +166,21 @@ def _unequal_optimisation(inputs, pairs):
           f"{name} was trained with another {' and '.join(keys)} than {baseline}: the "
           "difference between them is not one of distillation alone."
         )
+      starts = {each: _taken_over(stages, each) for each in (name, baseline)}
+      if len(set(starts.values())) > 1:
+        own, other = (name, baseline) if starts[name] else (baseline, name)
+        yield (
+          f"{own} started from layers of {starts[own]}, unlike {other}: the difference "
+          "between them is not one of distillation alone."
+        )
+
+
+def _taken_over(stages, name):
+  """The stage from whose layers a network started, perhaps in an earlier stage; ""."""
+  part = ""
+  while name in stages and part != "layers":
+    name, _, part = stages[name].get("start_from", "").partition("/")
+  return name
 
 
 def _several_teachers(inputs):

@@ -11,7 +11,7 @@ from kdmri_jax import scratch
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.metrics import Metric, quality
-from kdmri_jax.report import files, results, roi_snr
+from kdmri_jax.report import files, results, robustness, roi_snr
 from kdmri_jax.saving import make_folder, saving
 from kdmri_jax.training.experiment import Experiment
 
@@ -21,7 +21,8 @@ def check(pipeline: Experiment) -> None:
 
   Raises:
     UserError: a metric is unknown or fails; an image cannot be measured, such as one
-      smaller than a metric's window; regions of interest cannot be used; an earlier
+      smaller than a metric's window; regions of interest cannot be used; conditions
+      of robustness cannot be measured; an earlier
       report cannot be replaced; or there is no room for the reconstructions.
   """
   evaluated, workdir = pipeline.dataset.test, pipeline.workdir.path
@@ -30,6 +31,7 @@ def check(pipeline: Experiment) -> None:
     dict(zip(pipeline.config.evaluation.metrics, metrics, strict=True)), evaluated
   )
   roi_snr.check(pipeline.config.evaluation.rois, evaluated)
+  robustness.check(pipeline)
   tasks = pipeline.config.all_tasks
   reports = [dataclasses.replace(pipeline.workdir, task=t).report for t in tasks]
   for folder in (workdir / "targets", *reports):

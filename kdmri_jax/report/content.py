@@ -13,6 +13,7 @@ from kdmri_jax.report import (
   signal,
   sizes,
   speed,
+  stability,
   wording,
 )
 from kdmri_jax.report.blocks import Document, Picture, Section
@@ -38,6 +39,7 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     parts.RESULTS: (_answer, _cautions, _table, _further, _comparison),
     parts.PAIRED: (lambda *_: comparisons.main(analysis, metrics),),
     parts.FURTHER: (lambda *_: comparisons.further(analysis, metrics),),
+    parts.ROBUSTNESS: (lambda *_: stability.blocks_of(analysis["robustness"], inputs),),
     parts.SIGNAL: (lambda *_: signal.blocks_of(analysis["snr"]),),
     parts.TIME: (_time,),
     parts.SIZES: (_sizes,),
@@ -257,7 +259,7 @@ def _mask(inputs, analysis):
 
 
 def _files(inputs, analysis):
-  del inputs, analysis
+  del analysis
   links = [
     ("summary.csv", "the table of results, one line per network and metric"),
     ("volumes.csv", "metrics of every volume, all protocols (also volumes.json)"),
@@ -265,6 +267,9 @@ def _files(inputs, analysis):
     ("report.json", "everything in this report for programs"),
     ("report.md", "this report as Markdown"),
   ]
+  if inputs.robustness:
+    text = "metrics of every volume under the shifted conditions"
+    links.insert(1, ("robustness.csv", text))
   return [blocks.Links(links)]
 
 

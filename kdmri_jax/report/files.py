@@ -29,6 +29,7 @@ _PICTURES = "figures"
 _FILES = (
   "report.json",
   "summary.csv",
+  "robustness.csv",
   *tables.FILES,
   *(f"{_PICTURES}/{draw.__name__}.png" for draw in _FIGURES),
   *reversed(pages.FORMATS),
@@ -118,6 +119,13 @@ def _fill(folder, inputs, analysis):
   tables.write_text(folder / "report.json", f"{text}\n")
   records = summary_records(analysis["rows"], inputs.tables.metrics)
   tables.write_csv(folder / "summary.csv", records)
+  if inputs.robustness:
+    shifted = [
+      {"condition": condition, **record}
+      for condition, each in inputs.robustness.items()
+      for record in each.volumes
+    ]
+    tables.write_csv(folder / "robustness.csv", shifted)
   tables.write_tables(folder, inputs.tables)
 
 

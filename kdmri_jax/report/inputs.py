@@ -101,6 +101,7 @@ class ReportInput:
     attention: maps of the slice shown, or None.
     snr: signal-to-noise ratio in regions, or None.
     timing: model -> seconds of each repetition; {} where none was measured.
+    robustness: shifted condition -> metrics of the models under it.
     multiplications: model -> multiplications for a slice, where known.
     parts: makes the parts of the report, and knows which ones failed.
   """
@@ -127,6 +128,7 @@ class ReportInput:
   attention: Attention | None = None
   snr: Measured | None = None
   timing: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+  robustness: dict[str, Tables] = dataclasses.field(default_factory=dict)
   multiplications: dict[str, int] = dataclasses.field(default_factory=dict)
   parts: Parts = dataclasses.field(default_factory=Parts)
 

@@ -12,6 +12,7 @@ from kdmri_jax.errors import Interrupted
 RESULTS = "Results"
 PAIRED = "Is the difference real?"
 FURTHER = "Further comparisons"
+ROBUSTNESS = "Does distillation cost stability?"
 SIGNAL = "Signal and noise"
 TIME = "Inference time"
 SIZES = "Image quality against size"

@@ -109,13 +109,17 @@ def owners(finished: Sequence[Finished]) -> dict[str, list[Experiment]]:
   return {name: pipelines for name, pipelines in found.items() if pipelines}
 
 
+def inputs(pipeline: Experiment) -> tuple[str, ...]:
+  """The rows of images without a network."""
+  return (ZERO_FILLED, CG_SENSE) if pipeline.config.coils.count else (ZERO_FILLED,)
+
+
 def folders(
   finished: Sequence[Finished],
 ) -> dict[str, dict[int | None, pathlib.Path]]:
   """Model -> seed -> folder of its results; the input's seed is None."""
   first = finished[0].pipeline
-  inputs = (ZERO_FILLED, CG_SENSE) if first.config.coils.count else (ZERO_FILLED,)
-  found = {name: {None: first.workdir.results(name)} for name in inputs}
+  found = {name: {None: first.workdir.results(name)} for name in inputs(first)}
   for name, pipelines in owners(finished).items():
     found[name] = {each.seed: each.workdir.results(name) for each in pipelines}
   return found

@@ -15,6 +15,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
+from kdmri_jax.models import layers
 from kdmri_jax.physics import acquisition
 from kdmri_jax.training import batches, leaks, parallel, records, training_inputs
 from kdmri_jax.training.checkpoint import Progress
@@ -69,8 +70,8 @@ class Experiment:
     self.plans = StagePlans(config, self.dataset, workdir)
     self.models, self.given = self.plans.models, self.plans.given
     for seed in range(config.seed, config.seed + config.seeds):
-      for name, given in self.given.items():
-        leaks.refuse(config, name, given.origin(seed), self.dataset.test)
+      for given in self.given.values():
+        leaks.refuse(config, given.where, given.origin(seed), self.dataset.test)
 
   def for_seed(
     self, seed: int, devices: Sequence[jax.Device] | None = None
@@ -167,7 +168,8 @@ class Experiment:
     """Sentences for the report on the given stages."""
     return [
       note
-      for name in self.given
+      for name in self.config.pipeline
+      if name in self.given
       for note in leaks.notes(name, self.origin(name), self._record(name))
     ]
 
@@ -199,9 +201,11 @@ class Experiment:
     start, _, part = self.config.stages[name].start_from.partition("/")
     if not start:
       return self.initial_params(name)
-    if not part:
-      return self.best(start)
+    if not part:  # of the same model
+      return self._weights(start, jax.eval_shape(lambda: self.initial_params(name)))
     fresh = self.initial_params(name)
+    if part == "layers":
+      return layers.take(fresh, self.best(start))
     taught = {key: value for key, value in fresh.items() if key != "cascade_1"}
     return fresh | self._weights(start, {"student": taught}, part)["student"]
 

@@ -16,6 +16,7 @@ from kdmri_jax.config import StageConfig
 from kdmri_jax.config.setting import is_number
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.lookup import find
+from kdmri_jax.models import kernels
 
 # Stacked kernels as matrices [N, inputs, outputs].
 _MATRICES = contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
@@ -203,16 +204,22 @@ def muon_groups(trained: Any) -> Any:
   """Which weights `muon` gives to Muon ("muon") and which to Adam ("adam").
 
   Muon takes the kernels between hidden layers. Kernels that read or make an image of
-  one or two channels, biases, and tables of other names are Adam's.
+  one or two channels, biases, and tables of other names are Adam's. The convolutions
+  that one kernel consists of in training belong to one group, without their identity.
 
   Args:
-    trained: weights; a kernel is a leaf with this name and two axes or more.
+    trained: weights; a kernel is a leaf with this name and two axes or more, or the
+      parts of one, see `models.kernels`.
   """
 
-  def group(is_kernel, leaf):
-    return "muon" if is_kernel and min(leaf.shape[-2:]) > _IMAGE_CHANNELS else "adam"
+  def group(are_kernels, node):
+    merged = jax.eval_shape(kernels.merge, node)
+    is_hidden = min(merged.shape[-2:], default=0) > _IMAGE_CHANNELS
+    return jax.tree.map(
+      lambda is_kernel: "muon" if is_kernel and is_hidden else "adam", are_kernels
+    )
 
-  return jax.tree.map(group, _kernels(trained), trained)
+  return jax.tree.map(group, _kernels(trained), trained, is_leaf=kernels.is_split)
 
 
 def check(stage: StageConfig, shapes: Callable[[], Any]) -> None:
@@ -269,11 +276,11 @@ def _build(
 
 
 def _kernels(trained: Any) -> Any:
-  """Whether each leaf is a kernel."""
+  """Whether each leaf is a kernel, or a convolution that is a part of one."""
 
   def is_kernel(path, leaf):
-    name = jax.tree_util.keystr(path[-1:], simple=True)
-    return name == "kernel" and leaf.ndim > 1
+    names = [key.key for key in path if isinstance(key, jax.tree_util.DictKey)]
+    return names[-1:] == ["kernel"] and leaf.ndim > 1
 
   return jax.tree_util.tree_map_with_path(is_kernel, trained)
 

@@ -18,7 +18,7 @@ from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.optimiser import make_optimiser, make_schedule
-from kdmri_jax.training.stage_networks import Teacher, init_auxiliary
+from kdmri_jax.training.stage_networks import Teacher, as_trained, init_auxiliary
 from kdmri_jax.training.validation import Validation
 from kdmri_jax.types import Slices, shape_of
 
@@ -94,7 +94,8 @@ class _Loop:
       self._networks, params, self._teacher_params, one, acquisition, key
     )
     params, auxiliary = jax.device_get((params, auxiliary))
-    state = step_lib.init_state(params, auxiliary, optimiser)
+    trained = as_trained(self._networks, params, auxiliary)
+    state = step_lib.init_state(*trained, optimiser)
     return Snapshot(state, params, Progress(), auxiliary.get("branches"))
 
   def _set_teacher(self, error_range: float) -> None:

@@ -1,7 +1,7 @@
 """The networks and terms of a stage, and the functions that combine them."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,11 +12,19 @@ from flax import linen as nn
 from kdmri_jax.config import AugmentConfig
 from kdmri_jax.errors import ArgumentError, arguments_of
 from kdmri_jax.models import features as feature_lib
-from kdmri_jax.models import swapping
+from kdmri_jax.models import kernels, swapping
 from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.training import augment, objective
 from kdmri_jax.training.terms import Term
-from kdmri_jax.types import Acquisition, Array, Batch, Measurement, Outputs, Slices
+from kdmri_jax.types import (
+  Acquisition,
+  Array,
+  Batch,
+  CoilMeasurement,
+  Measurement,
+  Outputs,
+  Slices,
+)
 
 
 class Teacher(NamedTuple):
@@ -47,6 +55,7 @@ class Networks(NamedTuple):
     seed: seed of the random draws of a step.
     fresh: whether a training step draws new noise, per task; () without noise.
     augment: how a training step varies its slices, or None.
+    kernels: form of the 3x3 kernels in training, see `models.kernels.split`.
   """
 
   model: nn.Module
@@ -58,6 +67,7 @@ class Networks(NamedTuple):
   seed: int = 0
   fresh: tuple[bool, ...] = ()
   augment: AugmentConfig | None = None
+  kernels: str = "plain"
 
   @property
   def groups(self) -> tuple[tuple[int, ...], ...]:
@@ -80,35 +90,42 @@ def complete(slices: Slices, acquisition: Acquisition) -> Batch:
   else:
     zero_filled = slices.zero_filled
     measurement = Measurement(slices.kspace, acquisition.masks[0])
+    if slices.sensitivities is not None:
+      measurement = CoilMeasurement(*measurement, slices.sensitivities)
   return Batch(slices.target, zero_filled, measurement, slices.task, slices.given)
 
 
 def vary(
-  networks: Networks, slices: Slices, acquisition: Acquisition, draws: Array
+  networks: Networks,
+  slices: Slices,
+  acquisition: Acquisition,
+  draws: Array,
+  following: Callable[[Array], Array] = augment.next_image,
 ) -> Batch:
   """As `complete`, for training: with this step's noise and augmentation.
 
-  Patches are cut from input and target after the measurement, and have no measurement.
-  Whole slices are turned before they are measured.
+  Slices are changed before they are measured. Patches are then cut from input and
+  target and turned; they have no measurement.
 
   Args:
     networks: the stage's networks.
     slices: the slices of a step.
     acquisition: how they are measured.
     draws: a different number for each slice and step, uint32 [B].
+    following: images [B, ...] -> the next image of the batch for each.
   """
   if any(networks.fresh):
     fresh = jnp.asarray(networks.fresh)[0 if slices.task is None else slices.task]
     slices = slices._replace(draws=jnp.where(fresh, draws, slices.draws))
   if networks.augment is None:
     return complete(slices, acquisition)
-  patch = networks.augment.patch
-  if not any(patch):
-    (target,) = augment.turn((slices.target,), draws, networks.augment)
-    return complete(slices._replace(target=target), acquisition)
-  batch = complete(slices, acquisition)
-  images = augment.cut((batch.target, batch.zero_filled), draws, patch)
-  target, zero_filled = augment.turn(images, draws, networks.augment)
+  config = networks.augment
+  target = augment.change(slices.target, draws, config, following)
+  batch = complete(slices._replace(target=target), acquisition)
+  if not any(config.patch):
+    return batch
+  images = augment.cut((batch.target, batch.zero_filled), draws, config.patch)
+  target, zero_filled = augment.turn(images, draws, config)
   return Batch(target, zero_filled, None, batch.task)
 
 
@@ -217,15 +234,35 @@ def _init_branches(networks: Networks, params, batch: Batch, key):
   return {"branches": variables["params"]}
 
 
+def as_trained(networks: Networks, params: Any, auxiliary: Any) -> tuple[Any, Any]:
+  """The weights to train in place of a network's and its auxiliary ones.
+
+  Args:
+    networks: the stage's networks.
+    params: the network's weights, on the host.
+    auxiliary: from `init_auxiliary`, likewise.
+
+  Raises:
+    ArgumentError: see `models.kernels.split`.
+  """
+  split = functools.partial(kernels.split, form=networks.kernels, seed=networks.seed)
+  if networks.branches:
+    auxiliary = {**auxiliary, "branches": split(auxiliary["branches"])}
+  return split(params), auxiliary
+
+
 def trained_shapes(
   networks: Networks, slices: Slices, acquisition: Acquisition
 ) -> tuple[Any, Any]:
-  """Shapes and types of the network's weights and of the auxiliary ones.
+  """Weights of the shapes and types that the stage trains, as from `as_trained`.
 
   Args:
     networks: the stage's networks; terms as from `fit_terms`.
     slices: any slice, for the shapes.
     acquisition: how it is measured.
+
+  Raises:
+    ArgumentError: see `models.kernels.split`.
   """
 
   def weights(key):
@@ -236,7 +273,9 @@ def trained_shapes(
     )
     return params, init_auxiliary(networks, params, taught, slices, acquisition, key)
 
-  return jax.eval_shape(weights, jax.random.key(0))
+  shapes = jax.eval_shape(weights, jax.random.key(0))
+  zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+  return as_trained(networks, *zeros)
 
 
 def fit_terms(

@@ -1,5 +1,6 @@
 """The networks, terms and slices of all stages, checked before any training."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -15,7 +16,7 @@ from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
-from kdmri_jax.models import branches, contract, swapping
+from kdmri_jax.models import branches, contract, layers, swapping
 from kdmri_jax.training import batches, given, optimiser
 from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.stage_networks import Networks, fit_terms, trained_shapes
@@ -45,8 +46,7 @@ class StagePlans:
     acquisitions = dataset.acquisitions.values()
     self._noisy = any(each.snr is not None for each in acquisitions)
     for slices in dataset.train.parts:
-      with arguments_of("config."):
-        _check_augment(config.augment, slices)
+      _check_augments(config, slices)
       if len(slices.target) < config.batch_size:
         logging.warning(
           "only %d training slices of %dx%d: batches of %d repeat them",
@@ -73,8 +73,9 @@ class StagePlans:
       with arguments_of(f"config.stages.{name}."):
         self.networks[name] = self._resolve(name, losses, networks)
         self._check_outputs(name)
+        self._check_start(name)
         self.networks[name] = self._fit(name)
-        self._check_optimiser(name)
+        self._check_weights(name)
       terms = self.networks[name].terms
       related = [t.name for t in terms if t.weight and t.relates_images]
       if related and config.batch_size == 1:
@@ -93,6 +94,7 @@ class StagePlans:
     taught_by = tuple(tuple(map(teachers.index, each or other)) for each in by_task)
     teaching = self.models | dict.fromkeys(self._outputs)
     blocks = branches.build(networks[stage.branches], model) if stage.branches else None
+    augment = config.augment_of(name)
     if stage.swap:
       _check_swap(stage, model, [teaching[name] for name in teachers])
     return Networks(
@@ -104,7 +106,8 @@ class StagePlans:
       fresh=tuple(
         self._noisy and task.noise.fresh for task in config.all_tasks.values()
       ),
-      augment=config.augment if config.augment.varies else None,
+      augment=augment if augment.varies else None,
+      kernels=stage.kernels,
     )
 
   def slices(self, name: str, split: str) -> tuple[Slices, ...]:
@@ -148,7 +151,7 @@ class StagePlans:
     if not teachers:
       return
     given = f"{teachers[0]!r}, whose outputs are given"
-    if self._config.augment.varies or any(self.networks[name].fresh):
+    if self.networks[name].varies:
       found = f"{given}, and training slices that differ from step to step"
       expected = "outputs for the student's own inputs"
       remedy = "Set config.noise.fresh=False and no config.augment, or give a network."
@@ -166,6 +169,19 @@ class StagePlans:
     for split in ("train", "validation"):
       self.slices(name, split)
 
+  def _check_start(self, name: str) -> None:
+    """Refuses to start from the layers of a network that has other ones."""
+    start, _, part = self._config.stages[name].start_from.partition("/")
+    if part != "layers":
+      return
+    models = self.models[name], self.models[start]
+    if type(models[0]) is not type(models[1]):
+      kinds = [type(model).__name__ for model in models]
+      found = f"{start!r}, a {kinds[1]}"
+      raise ArgumentError("start_from", found, f"a stage with a {kinds[0]}")
+    size = next(iter(self._dataset.acquisitions))
+    layers.take(*(contract.parameter_shapes(model, size) for model in models))
+
   def _tasks(self, name: str) -> list[int]:
     """The indices of a stage's tasks."""
     known, wanted = list(self._config.all_tasks), self._config.stages[name].tasks
@@ -178,7 +194,7 @@ class StagePlans:
     """
     networks = self.networks[name]
     plain = networks._replace(augment=None, fresh=())
-    patch = any(self._config.augment.patch)
+    patch = any(self._config.augment_of(name).patch)
     examples = {}
     for split, used in (("train", networks), ("validation", plain)):
       for slices in getattr(self._dataset, split).parts:
@@ -203,11 +219,14 @@ class StagePlans:
       one = one._replace(given=one.target)
     return one, self._dataset.acquisitions[shape_of(one)]
 
-  def _check_optimiser(self, name: str) -> None:
-    """Refuses an optimiser that does not take its settings or the stage's weights."""
-    networks = self.networks[name]
+  def _check_weights(self, name: str) -> None:
+    """Refuses kernels without use, and an optimiser that does not fit the weights."""
+    stage, networks = self._config.stages[name], self.networks[name]
     one = self._one(name, "train", self._dataset.train.parts[0])
-    optimiser.check(self._config.stages[name], lambda: trained_shapes(networks, *one))
+    shapes = functools.cache(lambda: trained_shapes(networks, *one))
+    if stage.kernels != "plain":
+      shapes()
+    optimiser.check(stage, shapes)
 
 
 def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module:
@@ -245,9 +264,27 @@ def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module
     raise ArgumentError("channels", found, "1", remedy)
   for shape in dataset.acquisitions:
     contract.check(model, shape, channels)
-  if any(config.augment.patch):
-    contract.check(model, config.augment.patch, channels, measured=False)
+  users = [stage for stage, own in config.stages.items() if own.model == name]
+  for patch in {config.augment_of(stage).patch for stage in users}:
+    if any(patch):
+      contract.check(model, patch, channels, measured=False)
   return model
+
+
+def _check_augments(config: ExperimentConfig, slices: Slices) -> None:
+  """Refuses augmentations that the slices or their batches do not allow.
+
+  Raises:
+    UserError: names the setting.
+  """
+  groups = {"config.": config.augment}
+  groups |= {f"config.stages.{k}.": stage.augment for k, stage in config.stages.items()}
+  for where, augment in groups.items():
+    with arguments_of(where):
+      _check_augment(augment, slices)
+      if augment.mixup and config.batch_size == 1:
+        found = f"{augment.mixup}, with batches of one slice"
+        raise ArgumentError("augment.mixup", found, "0", "Or raise config.batch_size.")
 
 
 def _check_swap(stage: StageConfig, model: nn.Module, teachers) -> None:

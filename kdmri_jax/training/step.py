@@ -12,8 +12,8 @@ from flax import linen as nn
 
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
-from kdmri_jax.models import swapping
-from kdmri_jax.training import objective, parallel
+from kdmri_jax.models import kernels, swapping
+from kdmri_jax.training import augment, objective, parallel
 from kdmri_jax.training.batches import take
 from kdmri_jax.training.optimiser import Averaged
 from kdmri_jax.training.stage_networks import (
@@ -34,7 +34,7 @@ class TrainState(NamedTuple):
   """The state that training changes.
 
   Attributes:
-    params: the network's weights.
+    params: the network's weights, as from `models.kernels.split`.
     auxiliary: weights dropped at the end: by the name of a term, the weights of
       its adapters and its method; "branches" for those of SFT.
     optimiser: the optimiser's state over both, with their averages if there are any.
@@ -50,11 +50,13 @@ class TrainState(NamedTuple):
   def validated(self) -> tuple[Any, Any]:
     """The weights, and auxiliary weights, that are validated and kept.
 
-    They are the averaged ones of `optimiser.averaging`, or without it the last ones.
+    They are the averaged ones of `optimiser.averaging`, or without it the last ones;
+    those of plain networks, so merged.
     """
+    trained = self.params, self.auxiliary
     if isinstance(self.optimiser, Averaged):
-      return self.optimiser.average
-    return self.params, self.auxiliary
+      trained = self.optimiser.average
+    return kernels.merge(trained)
 
 
 class Steps(NamedTuple):
@@ -75,8 +77,8 @@ class Steps(NamedTuple):
     validate_rest: `validate` on one device, for a batch of any size.
     teach: (`Teacher`, slices, `Acquisition`) -> hints for `Slices.hints`.
     audit: as `train` -> for every weighted term its "value", the "norm" of its weighted
-      gradient and that gradient's "cosine" with the gradient of the L1 distance of the
-      image to the target.
+      gradient with respect to the merged weights, and that gradient's "cosine" with the
+      gradient of the L1 distance of the image to the target.
   """
 
   train: Callable
@@ -91,7 +93,7 @@ class Steps(NamedTuple):
 def init_state(
   params: Any, auxiliary: Any, optimiser: optax.GradientTransformation
 ) -> TrainState:
-  """The initial state of a stage; `auxiliary` from `stage_networks.init_auxiliary`."""
+  """The initial state of a stage; weights from `stage_networks.as_trained`."""
   trained = optimiser.init((params, auxiliary))
   return TrainState(params, auxiliary, trained, np.zeros((), np.int32))
 
@@ -148,11 +150,12 @@ def make_steps(
 
   def prepare_training(state: TrainState, teacher, slices, acquisition):
     draws = draw(state.step, len(slices.target), several)
-    batch = vary(networks, slices, acquisition, draws)
+    following = parallel.next_image if several else augment.next_image
+    batch = vary(networks, slices, acquisition, draws, following)
     return prepare(teacher, batch, slices.hints, draws)
 
   def evaluate(trained, terms, inputs, over_devices, run=forward):
-    params, auxiliary = trained
+    params, auxiliary = kernels.merge(trained)
     gather = parallel.gather if over_devices else None
     outputs, features = run(networks, params, auxiliary, inputs.batch)
     return outputs, objective.evaluate(terms, auxiliary, features, inputs, gather)
@@ -204,14 +207,15 @@ def make_steps(
   def audit(state: TrainState, teacher: Teacher, slices: Slices, acquisition):
     inputs = prepare_training(state, teacher, slices, acquisition)
     run = chain(state, teacher)
+    params, auxiliary = kernels.merge((state.params, state.auxiliary))
 
     def values_of(params):
-      trained = (params, state.auxiliary)
+      trained = (params, auxiliary)
       outputs, values = evaluate(trained, weighted, inputs, several, run)
       terms = {term.name: term.weight * values[term.name] for term in weighted}
       return terms, pixel.l1(outputs.image, inputs.batch.target).mean()
 
-    (values, _), pull = jax.vjp(values_of, state.params)
+    (values, _), pull = jax.vjp(values_of, params)
     nothing = jax.tree.map(jnp.zeros_like, (values, jnp.zeros(())))
     reference = average(pull((nothing[0], jnp.ones(())))[0])
 

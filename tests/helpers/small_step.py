@@ -11,6 +11,7 @@ from kdmri_jax.training.optimiser import make_optimiser
 from kdmri_jax.training.stage_networks import (
   Networks,
   Teacher,
+  as_trained,
   fit_terms,
   init_auxiliary,
 )
@@ -25,6 +26,7 @@ def make(stage, models, params, slices, acquisition, devices):
     models[stage.model],
     resolve(stage),
     (models["teacher"],) if stage.teacher else (),
+    kernels=stage.kernels,
   )
   terms = fit_terms(networks, slices, acquisition, "stage")
   networks = networks._replace(terms=terms)
@@ -33,7 +35,7 @@ def make(stage, models, params, slices, acquisition, devices):
   key = jax.random.key(0)
   auxiliary = init_auxiliary(networks, start, teacher.params, slices, acquisition, key)
   optimiser = make_optimiser(stage, steps_per_epoch=100)
-  state = init_state(start, auxiliary, optimiser)
+  state = init_state(*as_trained(networks, start, auxiliary), optimiser)
   return make_steps(networks, optimiser, devices), state, teacher
 
 

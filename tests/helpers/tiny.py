@@ -12,6 +12,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import json_text
 from kdmri_jax.experiments import base
 from kdmri_jax.inference import load, read_scan, reconstruct
+from kdmri_jax.models import kernels
 from kdmri_jax.training import log, records, seeds
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
@@ -57,8 +58,10 @@ def final(workdir: pathlib.Path, stage: str, seed: int | None = None) -> Snapsho
   pipeline = Experiment(load.read_config(workdir), workdir)
   pipeline = pipeline.for_seed(pipeline.seed if seed is None else seed)
   params = pipeline.initial_params(stage)
-  optimiser = make_optimiser(pipeline.config.stages[stage], steps_per_epoch=1)
-  like = Snapshot(init_state(params, {}, optimiser), params, Progress())
+  settings = pipeline.config.stages[stage]
+  trained = kernels.split(jax.device_get(params), settings.kernels, seed=0)
+  state = init_state(trained, {}, make_optimiser(settings, steps_per_epoch=1))
+  like = Snapshot(state, params, Progress())
   directory = pipeline.workdir.stage(stage) / "checkpoints"
   checkpoints = Checkpoints(directory, read_only=True)
   snapshot = checkpoints.restore(like)

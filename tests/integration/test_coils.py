@@ -3,14 +3,17 @@
 import json
 
 import h5py
+import jax
 import numpy as np
 import pytest
 from helpers.tiny import tiny_config, train
 
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
-from kdmri_jax.errors import UserError
+from kdmri_jax import models
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import load
+from kdmri_jax.inference.network import Network
 from kdmri_jax.physics import acquisition
 from kdmri_jax.report import write_reports
 from kdmri_jax.training import records
@@ -30,12 +33,16 @@ def with_coils(**changes):
 @pytest.mark.slow
 def test_a_stage_and_the_report(tmp_path):
   """Real images get an imaginary part of 0; the input is that of all coils."""
-  pipeline = Experiment(config_lib.parse(with_coils()), tmp_path)
+  asked = {"robustness": {"axes": (1,), "perturbations": (0.05,), "steps": 3}}
+  pipeline = Experiment(config_lib.parse(with_coils(evaluation=asked)), tmp_path)
   assert train(pipeline, ["student"])
   (report,) = write_reports.write_reports([pipeline])
-  rows = json.loads(report.path.with_name("report.json").read_text())["rows"]
+  found = json.loads(report.path.with_name("report.json").read_text())
   names = ["zero_filled", "cg_sense", "student"]
-  assert [row["model"] for row in rows] == names
+  assert [row["model"] for row in found["rows"]] == names and not found["failed"]
+  _, axis, random, worst = (row["means"]["psnr"] for row in found["robustness"]["rows"])
+  assert list(axis) == list(random) == names
+  assert worst["student"] < random["student"] - 0.05 and list(worst) == ["student"]
   volume, mask = (
     pipeline.dataset.test.volumes[0],
     pipeline.dataset.acquisitions[24, 20].masks[0],
@@ -82,3 +89,41 @@ def test_a_record_without_coils_is_one_of_none(tmp_path):
   assert record["coils"] == {"count": 0, "seed": 0}
   del record["coils"]
   assert records.completed(record)["coils"] == {"count": 0, "seed": 0}
+
+
+@pytest.fixture(scope="module")
+def network():
+  config = config_lib.parse(with_coils())
+  model = models.build(config.models["student"], kd.masks.cartesian((24, 20), 3, 4))
+  empty = np.zeros((1, 24, 20, 2), np.float32)
+  measured = kd.undersample(empty, np.ones((24, 20)))[1]
+  params = jax.jit(model.init)(jax.random.key(0), empty, measured)
+  return Network(config, "student", model, params["params"])
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_a_network_reconstructs_kspace_of_coils_in_any_unit(network, each):
+  rng = np.random.default_rng(0)
+  image = rng.random((2, 24, 20)) * np.exp(1j * rng.random((2, 24, 20)))
+  maps, mask = kd.coils.simulate((24, 20), 3), kd.masks.cartesian((24, 20), 3, 4)
+  maps = np.stack([maps, maps[::-1]]) if each else maps
+  zero_filled, measured = kd.undersample(image, mask, maps)
+  divisor = np.abs(zero_filled).max()
+  measured = measured._replace(kspace=measured.kspace / divisor)
+  expected = divisor * network.apply(zero_filled / divisor, measured)
+  kspace = 1e-3 * divisor * np.asarray(measured.kspace)
+  found = network.reconstruct(kspace, mask, maps)
+  assert found.dtype == np.complex64
+  np.testing.assert_allclose(1e3 * found, expected, atol=2e-4)
+  one = network.reconstruct(kspace[1], mask, maps[1] if each else maps)
+  assert one.shape == (24, 20)
+
+
+def test_sensitivities_that_do_not_fit_are_refused(network):
+  maps, mask = kd.coils.simulate((24, 20), 3), np.ones((24, 20))
+  with pytest.raises(ArgumentError, match=r"^sensitivities: found complex64 of shape"):
+    network.reconstruct(maps, mask, maps[:2])
+  with pytest.raises(
+    ArgumentError, match=r"^kspace: found .*C, H, W\] or \[S, C, H, W"
+  ):
+    network.reconstruct(maps[0], mask, maps)

@@ -16,10 +16,13 @@ from helpers.tiny import (
   train,
 )
 
+import kdmri_jax as kd
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.experiments import base
+from kdmri_jax.models import kernels
 from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.stage_folder import StageFolder
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -30,6 +33,7 @@ LEVERS = dict(
   warmup=0.2,
   clip=0.05,
   ema=0.99,
+  kernels="expanded",
 )
 
 
@@ -59,7 +63,7 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
   if end.progress.best_epoch == 2:
     jax.tree.map(np.testing.assert_array_equal, end.best, average)
   differences = jax.tree.map(
-    lambda a, b: np.abs(a - b).max(), average, end.state.params
+    lambda a, b: np.abs(a - b).max(), average, kernels.merge(end.state.params)
   )
   assert max(jax.tree.leaves(differences)) > 1e-4
 
@@ -77,7 +81,7 @@ def test_branches_adapters_and_starts_with_all_levers(tmp_path, monkeypatch):
     config.stages.feature.terms.attention.update(loss="fitnets", variant="paper")
     config.stages.feature.start_from = "teacher/branches"
     config.audit_every = 3
-    base.for_all_stages(config, **LEVERS)
+    base.for_all_stages(config, **(LEVERS | dict(kernels="parallel")))
     config.models.teacher.features = 6
     pipeline = Experiment(config_lib.parse(config), path)
     train(pipeline, ["teacher", "feature", "kd"])
@@ -124,6 +128,48 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
     train(Experiment(config_lib.parse(changed), tmp_path), ["student"])
 
 
+@pytest.mark.parametrize(
+  ("settings", "source"),
+  [(dict(kernels="parallel"), "random"), (dict(start_from="teacher/layers"), "layers")],
+)
+def test_a_student_of_a_given_teacher(finished_teacher, tmp_path, settings, source):
+  """It is trained with a lever and kept as a plain network, which can be given on."""
+  config = tiny_config(epochs=1)
+  config.stages.teacher.given = str(finished_teacher / "teacher")
+  config.stages.student.update(settings)
+  pipeline = Experiment(config_lib.parse(config), tmp_path / "run")
+  train(pipeline, ["student"])
+  teacher, start = pipeline.best("teacher"), pipeline.start_params("student")
+  if source == "layers":
+    for cascade in ("cascade_1", "cascade_2"):
+      for own, other in ((1, 1), (2, 2), (3, 5)):
+        jax.tree.map(
+          np.testing.assert_array_equal,
+          start[cascade][f"conv_{own}"],
+          teacher[cascade][f"conv_{other}"],
+        )
+  record = StageFolder(tmp_path / "run" / "seed_42" / "student").record()
+  assert record["stage"] == {**record["stage"], **settings}
+  known = {"teacher": pipeline.origin("teacher").digests["best"]}
+  assert record["weights_of"] == (known if source == "layers" else {})
+  best = pipeline.best("student")
+  assert jax.tree.map(np.shape, best) == jax.tree.map(np.shape, start)
+  assert kd.load(tmp_path / "run", "student").parameters == sum(
+    leaf.size for leaf in jax.tree.leaves(start)
+  )
+  config.stages.student.given = str(tmp_path / "run" / "student")
+  other = Experiment(config_lib.parse(config), tmp_path / "other")
+  jax.tree.map(np.testing.assert_array_equal, other.best("student"), best)
+
+
+@pytest.fixture(scope="module")
+def finished_teacher(tmp_path_factory):
+  path = tmp_path_factory.mktemp("levers") / "teacher"
+  pipeline = make(path, epochs=1)
+  train(pipeline, ["teacher"])
+  return path
+
+
 @pytest.fixture
 def own(tmp_path, monkeypatch):
   (tmp_path / "own_optimiser.py").write_text(
@@ -166,6 +212,8 @@ def test_an_optimiser_of_ones_own(own, tmp_path):
       dict(optimiser="muon", optimiser_settings={"momentun": 0.9}),
       "optimiser_settings: found .*momentun",
     ),
+    (dict(kernels="branches"), "kernels: found 'branches'"),
+    (dict(start_from="feature/layers2"), r"start_from: found .*Did you mean"),
   ],
 )
 def test_mistakes_are_told_before_training(own, tmp_path, settings, message):
@@ -174,3 +222,31 @@ def test_mistakes_are_told_before_training(own, tmp_path, settings, message):
   with pytest.raises(UserError, match=rf"config\.stages\.kd\.{message}"):
     Experiment(config_lib.parse(config), tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (
+      lambda c: c.models.teacher.update(features=6),
+      r"cascade_1/conv_1/bias of shape \(6,\) there; expected \(4,\), as in the net",
+    ),
+    (
+      lambda c: c.models.teacher.update(convolutions=2),
+      r"no cascade_1/conv_2/bias there|cascade_1/conv_2/bias of shape \(1,\)",
+    ),
+    (
+      lambda c: setattr(c.models, "teacher", dict(network="vdsr", convolutions=4)),
+      r"'teacher', a VDSR; expected a stage with a DCCNN",
+    ),
+  ],
+)
+def test_layers_of_another_network_are_refused(tmp_path, change, message):
+  config = tiny_config()
+  config.stages.student.start_from = "teacher/layers"
+  config.pipeline = config.evaluation.models = ("teacher", "student")
+  config.evaluation.distilled = ()
+  with config.unlocked():
+    change(config)
+  with pytest.raises(UserError, match=rf"stages\.student\.start_from: found {message}"):
+    Experiment(config_lib.parse(config), tmp_path / "run")

@@ -154,6 +154,24 @@ def test_a_control_with_another_optimiser_is_told():
   assert "distillation alone" not in " ".join(report.analyse(given)["cautions"])
 
 
+def test_a_control_with_another_start_is_told():
+  stages = {name: {} for name in NETWORKS}
+  stages |= {
+    "kd": {"start_from": "feature"},
+    "feature": {"start_from": "teacher/layers"},
+  }
+  found = report.analyse(study_input(config={"stages": stages}))["cautions"]
+  told = [text for text in found if "not one of distillation alone" in text]
+  assert [text.partition(":")[0] for text in told] == [
+    f"kd started from layers of teacher, unlike {baseline}"
+    for baseline in ("student_long", "student")
+  ]
+  for name in ("student_long", "student", "fsp"):
+    stages[name] = {"start_from": "teacher/layers"}
+  found = report.analyse(study_input(config={"stages": stages}))["cautions"]
+  assert "distillation alone" not in " ".join(found)
+
+
 def test_several_teachers_are_told():
   stages = {name: {"teacher": ""} for name in NETWORKS}
   kd = {"teacher": "teacher,other"}
