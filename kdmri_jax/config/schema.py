@@ -123,6 +123,8 @@ class StageConfig(Settings):
     ema: decay of averaged weights, which are then validated and kept in place of the
       last ones. After step t it is at most (1 + t) / (10 + t). 0 for none.
     epochs: number of epochs; 0 takes the experiment's `epochs`.
+    augment: random changes of this stage's training slices; where none is set, those
+      of the experiment's `augment`.
     select: validation quantity whose lowest value marks the best weights: "mse",
       "l1", "loss" or the name of a term.
   """
@@ -147,6 +149,7 @@ class StageConfig(Settings):
   clip: float = setting(0.0, least=0)
   ema: float = setting(0.0, least=0, most=1)
   epochs: int = setting(0, least=0)
+  augment: AugmentConfig = setting(AugmentConfig)
   select: str = setting("mse")
 
   def taught_by(self, task: str) -> tuple[str, ...]:
@@ -290,6 +293,11 @@ class ExperimentConfig(Settings):
   def all_tasks(self) -> dict[str, TaskConfig]:
     """`tasks`, or the single one, whose name is ""."""
     return self.tasks or {"": TaskConfig(self.mask, self.noise)}
+
+  def augment_of(self, name: str) -> AugmentConfig:
+    """The changes of a stage's training slices."""
+    own = self.stages[name].augment
+    return own if own.varies else self.augment
 
   def with_sources(
     self, names: Iterable[str], is_known: Callable[[str], bool]

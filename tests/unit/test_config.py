@@ -297,7 +297,7 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
-  "levers": "645a763da4824d0c",
+  "levers": "1474997919f997ad",
   "methods": "ee14062ca605e102",
   "model_based": "26d461c6b7460d00",
   "position": "34e69d3c1d783f76",
