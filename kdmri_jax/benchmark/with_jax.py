@@ -22,7 +22,8 @@ from kdmri_jax.physics.undersample import undersample
 from kdmri_jax.training import batches, log, parallel, seeds
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.optimiser import make_optimiser
-from kdmri_jax.training.stage_networks import Networks, Teacher, fit_terms
+from kdmri_jax.training.stage_networks import Networks, Teacher
+from kdmri_jax.training.stage_shapes import fit_terms
 from kdmri_jax.training.step import init_state, make_predict, make_steps
 from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Slices

@@ -10,7 +10,6 @@ import numpy as np
 from flax import linen as nn
 
 from kdmri_jax.config import AugmentConfig
-from kdmri_jax.errors import ArgumentError, arguments_of
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.models import kernels, shrinking, swapping
 from kdmri_jax.physics.acquisition import measure
@@ -191,7 +190,7 @@ def teach(
 ) -> dict[str, Any] | None:
   """The hints of each image's frozen teacher; None without a teacher."""
   pairs = zip(networks.teachers, teacher_params, strict=True)
-  features = [_teacher_features(*pair, batch) for pair in pairs]
+  features = [teacher_features(*pair, batch) for pair in pairs]
   if not features:
     return None
   groups = networks.groups
@@ -209,7 +208,10 @@ def teach(
   return jax.tree.map(lambda *each: jnp.stack(each)[chosen, images], *hints)
 
 
-def _teacher_features(teacher: nn.Module | None, params, batch: Batch):
+def teacher_features(
+  teacher: nn.Module | None, params: Any, batch: Batch
+) -> dict[str, Any]:
+  """The layers of a teacher; of given outputs the image alone."""
   if teacher is None:
     return {"image": batch.given}
   return _run(teacher, params, batch)[1]
@@ -248,13 +250,16 @@ def init_auxiliary(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _init_auxiliary(networks: Networks, params, teacher_params, batch: Batch, key):
-  auxiliary = _init_branches(networks, params, batch, key)
+  auxiliary = init_branches(networks, params, batch, key)
   _, features = forward(networks, params, auxiliary, batch)
   inputs = objective.undrawn(batch, teach(networks, teacher_params, batch))
   return auxiliary | objective.make_auxiliary(networks.terms, features, inputs, key)
 
 
-def _init_branches(networks: Networks, params, batch: Batch, key):
+def init_branches(
+  networks: Networks, params: Any, batch: Batch, key: Array
+) -> dict[str, Any]:
+  """Initial weights of SFT's branches, as "branches"; {} without any."""
   if networks.branches is None:
     return {}
   _, features = _run(networks.model, params, batch)
@@ -283,102 +288,3 @@ def as_trained(
   if networks.branches:
     auxiliary = {**auxiliary, "branches": split(auxiliary["branches"])}
   return split(params), auxiliary
-
-
-def trained_shapes(
-  networks: Networks, slices: Slices, acquisition: Acquisition
-) -> tuple[Any, Any]:
-  """Weights of the shapes and types that the stage trains, as from `as_trained`.
-
-  Args:
-    networks: the stage's networks; terms as from `fit_terms`.
-    slices: any slice, for the shapes.
-    acquisition: how it is measured.
-
-  Raises:
-    ArgumentError: see `models.kernels.split`.
-  """
-
-  def weights(key):
-    batch = complete(slices, acquisition)
-    params, *taught = (
-      model and model.init(key, batch.zero_filled, batch.measurement)["params"]
-      for model in (networks.model, *networks.teachers)
-    )
-    auxiliary = init_auxiliary(networks, params, taught, slices, acquisition, key)
-    return params, auxiliary, taught
-
-  shapes = jax.eval_shape(weights, jax.random.key(0))
-  zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-  return as_trained(networks, *zeros)
-
-
-def fit_terms(
-  networks: Networks, slices: Slices, acquisition: Acquisition, stage: str
-) -> tuple[Term, ...]:
-  """Fits the terms to the networks' layers and traces every one of them.
-
-  Args:
-    networks: their terms as from `terms.resolve`.
-    slices: any slice, for the shapes.
-    acquisition: how it is measured.
-    stage: name of the stage, for the log.
-
-  Raises:
-    ArgumentError: layers are missing, or a term cannot be computed from them; names it.
-  """
-  key = jax.random.key(0)
-  draws = jnp.zeros(len(slices.target), jnp.uint32)
-  batch = jax.eval_shape(functools.partial(vary, networks), slices, acquisition, draws)
-
-  def init(model, batch):
-    return model.init(key, batch.zero_filled, batch.measurement)["params"]
-
-  def layers(batch):
-    params = init(networks.model, batch)
-    auxiliary = _init_branches(networks, params, batch, key)
-    student = forward(networks, params, auxiliary, batch)[1]
-    return student, [
-      _teacher_features(t, t and init(t, batch), batch) for t in networks.teachers
-    ]
-
-  student, teachers = jax.eval_shape(layers, batch)
-  teachers = teachers or [{}]
-  with arguments_of("terms."):
-    first, *others = (
-      objective.adapt(networks.terms, student, teacher, stage) for teacher in teachers
-    )
-    averaged = any(len(group) > 1 for group in networks.groups)
-    for term in first:
-      if averaged and term.needs_teacher:
-        objective.require_mean(term, teachers[0])
-      _trace(term, student, teachers[0], batch)
-  if any(terms != first for terms in others):
-    found = "teachers whose layers differ in shape"
-    where = "teachers" if len(networks.groups) > 1 else "teacher"
-    raise ArgumentError(where, found, "teachers of one network, or another method")
-  return first
-
-
-def _trace(term: Term, student, teacher, batch: Batch) -> None:
-  """Refuses a term that cannot be computed from layers of these shapes."""
-
-  def value(student, teacher, batch):
-    hints = None  # without a teacher
-    if teacher:
-      hints = objective.represent_teachers([term], [teacher], batch.target)
-    inputs = objective.undrawn(batch, hints)
-    auxiliary = objective.make_auxiliary([term], student, inputs, jax.random.key(0))
-    return objective.evaluate([term], auxiliary, student, inputs)
-
-  try:
-    jax.eval_shape(value, student, teacher, batch)
-  except Exception as error:  # a loss of the user's may raise anything
-    if isinstance(error, ArgumentError) and error.where == "loss":
-      where = f"{term.name}.loss"
-      raise ArgumentError(where, error.found, error.expected) from error
-    layers = ", hint ".join(", ".join(x) for x in (term.guided, term.hint) if x)
-    reason = f"{type(error).__name__}: {error}"
-    found = f"layers that it cannot compare, guided {layers} ({reason})"
-    expected = "layers of matching number and shapes"
-    raise ArgumentError(term.name, found, expected) from error

@@ -12,9 +12,9 @@ from kdmri_jax.training.stage_networks import (
   Networks,
   Teacher,
   as_trained,
-  fit_terms,
   init_auxiliary,
 )
+from kdmri_jax.training.stage_shapes import fit_terms
 from kdmri_jax.training.step import init_state, make_steps
 from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Measurement, Slices

@@ -11,7 +11,8 @@ from kdmri_jax.experiments import base
 from kdmri_jax.models.branches import Branches
 from kdmri_jax.training import objective
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.stage_networks import Networks, complete, fit_terms, forward
+from kdmri_jax.training.stage_networks import Networks, complete, forward
+from kdmri_jax.training.stage_shapes import fit_terms
 from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Slices
 

@@ -7,13 +7,8 @@ from helpers.small_step import assert_close, small_problem, small_stage
 
 from kdmri_jax.models import features, kernels
 from kdmri_jax.training.optimiser import adam
-from kdmri_jax.training.stage_networks import (
-  Networks,
-  Teacher,
-  as_trained,
-  complete,
-  fit_terms,
-)
+from kdmri_jax.training.stage_networks import Networks, Teacher, as_trained, complete
+from kdmri_jax.training.stage_shapes import fit_terms
 from kdmri_jax.training.step import init_state, make_steps
 from kdmri_jax.training.terms import resolve
 

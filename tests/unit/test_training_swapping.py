@@ -15,7 +15,8 @@ from kdmri_jax.models import features as feature_lib
 from kdmri_jax.models import swapping
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.vdsr import VDSR
-from kdmri_jax.training.stage_networks import Networks, Teacher, complete, fit_terms
+from kdmri_jax.training.stage_networks import Networks, Teacher, complete
+from kdmri_jax.training.stage_shapes import fit_terms
 from kdmri_jax.training.step import _SWAP, init_state, make_steps
 from kdmri_jax.training.terms import resolve
 

@@ -11,7 +11,8 @@ from kdmri_jax.config import StageConfig, TermConfig
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.training.objective import TEACHER_ERROR
-from kdmri_jax.training.stage_networks import Networks, complete, fit_terms, teach
+from kdmri_jax.training.stage_networks import Networks, complete, teach
+from kdmri_jax.training.stage_shapes import fit_terms
 from kdmri_jax.training.terms import resolve
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
