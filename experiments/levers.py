@@ -1,4 +1,4 @@
-"""Which way of optimising closes the gap to the teacher, with and without the teacher.
+"""Which way of optimising and augmenting closes the gap, with and without the teacher.
 
   kdmri run --config=levers:acdc_small --workdir=runs/levers \
     --config.data.root=/path/to/ACDC --config.epochs=20
@@ -22,6 +22,10 @@ LEVERS = {
   "adamw": dict(COSINE, optimiser="adamw"),
   "ema": dict(ema=0.999),
   "muon": dict(COSINE, optimiser="muon"),
+  "flips": dict(augment=dict(flips=True)),
+  "affine": dict(augment=dict(degrees=10.0, scale=0.1, shear=0.05)),
+  "intensity": dict(augment=dict(gain=0.3, gamma=0.2)),
+  "mixup": dict(augment=dict(mixup=0.4)),
   "kernels": dict(kernels="expanded"),
   "layers": dict(start_from="teacher/layers"),
   "best": dict(COSINE, optimiser="muon", ema=0.999),

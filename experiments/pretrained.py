@@ -14,7 +14,7 @@ the best weights of a stage are those of the lowest error on the validation subj
 `kdmri pack` makes a finished stage one of the shipped networks.
 """
 
-from kdmri_jax.experiments import base
+from kdmri_jax.experiments import base, enhancement
 
 HEART = dict(
   source="npz",
@@ -42,30 +42,56 @@ HEAD = dict(
   crop=(256, 256),
 )
 # Images, acceleration, centre lines, and epochs of the teacher and of kd.
-SETS = {
+RECONSTRUCTION = {
   "cardiac_4x": (HEART, 4.0, 8, 100, 60),
   "cardiac_8x": (HEART, 8.0, 8, 100, 60),
   "brain_4x": (HEAD, 4.0, 10, 60, 40),
 }
+SETS = (*RECONSTRUCTION, "brain_sr4x", "brain_denoise")
 
 
 def get_config(argument="cardiac_4x"):
   if argument not in SETS:
     known = ", ".join(SETS)
     raise ValueError(f"{argument!r} is no set of networks; the sets are {known}")
-  data, acceleration, centre_lines, teacher, student = SETS[argument]
-  config = base.get_config("paper")
+  config = _denoising() if argument == "brain_denoise" else _kd_mri(argument)
   config.name = f"Pretrained networks, {argument}"
+  config.evaluation.control = "student"
+  base.for_all_stages(
+    config, learning_rate=1e-3, optimiser="muon", schedule="cosine", warmup=0.02
+  )
+  base.drop_published(config)
+  return config
+
+
+def _kd_mri(argument):
+  """DC-CNNs; or VDSR for super-resolution by 4, trained on patches."""
+  data, acceleration, centre_lines, teacher, student = RECONSTRUCTION.get(
+    argument, RECONSTRUCTION["brain_4x"]
+  )
+  config = base.get_config("paper")
   config.data.update(data)
   config.mask.update(acceleration=acceleration, centre_lines=centre_lines)
   config.pipeline = ("student", "teacher", "feature", "kd")
   config.augment.flips = True
+  if argument == "brain_sr4x":
+    base.super_resolution(config)
+    config.augment.update(rotations=True, patch=(64, 64))
   config.epochs = student
   config.stages.teacher.epochs = teacher
   config.stages.student.epochs = config.get_oneway_ref("epochs") * 2
-  base.for_all_stages(
-    config, learning_rate=1e-3, optimiser="muon", schedule="cosine", warmup=0.02
-  )
-  config.evaluation.control = "student"
-  base.drop_published(config)
+  return config
+
+
+def _denoising():
+  """SwinIR teaches EDSR, as in model_based.py with alpha 0.5."""
+  config, networks = enhancement.start("brain_t1", "")
+  config.data.update(HEAD, slices_per_volume=0)
+  config.mask.kind = "full"
+  config.noise = enhancement.NOISE
+  config.epochs = 60
+  config.models.teacher, config.models.student = networks["swinir"], networks["edsr"]
+  enhancement.add_stage(config, "student", "student")
+  enhancement.add_stage(config, "teacher", "teacher", times=2)
+  enhancement.add_stage(config, "kd", "student", alpha=0.5, teacher="teacher")
   return config

@@ -16,7 +16,7 @@ from kdmri_jax import xla_flags
 
 if TYPE_CHECKING:
   from kdmri_jax import distillation, losses, metrics, models, plot, statistics
-  from kdmri_jax.inference.network import load
+  from kdmri_jax.inference.network import load, load_pretrained
   from kdmri_jax.physics import coils, masks
   from kdmri_jax.physics.undersample import undersample
   from kdmri_jax.run import train
@@ -27,6 +27,7 @@ __all__ = [
   "coils",
   "distillation",
   "load",
+  "load_pretrained",
   "losses",
   "masks",
   "metrics",
@@ -41,6 +42,7 @@ __all__ = [
 _ELSEWHERE = {
   "coils": "physics.coils",
   "load": "inference.network:load",
+  "load_pretrained": "inference.network:load_pretrained",
   "masks": "physics.masks",
   "train": "run:train",
   "undersample": "physics.undersample:undersample",

@@ -44,9 +44,14 @@ from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.lookup import unknown
 
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Work directory of a run.", required=True
+  "workdir",
+  None,
+  "Work directory of a run, or pretrained:NAME, see docs/pretrained.md.",
+  required=True,
 )
-_STAGE = flags.DEFINE_string("stage", "kd", "Stage whose best weights to write.")
+_STAGE = flags.DEFINE_string(
+  "stage", None, "Stage whose best weights to write; default: kd."
+)
 _SEED = flags.DEFINE_integer(
   "seed", None, "Seed whose weights to write; default: the first of the run."
 )
@@ -72,9 +77,10 @@ def main(argv):
     raise UserError(out, "a file there", "a new file", "Choose another --out.")
   workdir = pathlib.Path(_WORKDIR.value)
   with arguments_of("--"):
+    stage = load.choose_stage(workdir, _STAGE.value, _SEED.value)
     form = _format(out, interop.EXPORTS)
     size = _size(load.read_shapes(workdir), form)
-  network = load.load(workdir, _STAGE.value, size, task=None, seed=_SEED.value)
+  network = load.load(workdir, stage, size, task=None, seed=_SEED.value)
   scaled = network.config.data.scaling == "volume_max"
   write = interop.EXPORTS[form]
   print(write(out, network.model, network.params, size, scaled))

@@ -35,9 +35,14 @@ from kdmri_jax import cli
 from kdmri_jax.errors import arguments_of
 
 _WORKDIR = flags.DEFINE_string(
-  "workdir", None, "Work directory of a run.", required=True
+  "workdir",
+  None,
+  "Work directory of a run, or pretrained:NAME, see docs/pretrained.md.",
+  required=True,
 )
-_STAGE = flags.DEFINE_string("stage", "kd", "Stage whose best weights to use.")
+_STAGE = flags.DEFINE_string(
+  "stage", None, "Stage whose best weights to use; default: kd."
+)
 _SEED = flags.DEFINE_integer(
   "seed", None, "Seed whose weights to use; default: the first of the run."
 )
@@ -95,6 +100,7 @@ def main(argv):
     pass  # checks that its folder can be written, before the work
   workdir = pathlib.Path(_WORKDIR.value)
   with arguments_of("--"):
+    stage = load.choose_stage(workdir, _STAGE.value, _SEED.value)
     scan = read_scan.read(
       pathlib.Path(_INPUT.value),
       load.read_config(workdir).data,
@@ -105,7 +111,7 @@ def main(argv):
     )
     result = reconstruct.run_scan(
       workdir,
-      _STAGE.value,
+      stage,
       scan,
       mask_path=_MASK.value,
       batch_size=_BATCH.value,

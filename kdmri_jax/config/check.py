@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from kdmri_jax.config.schema import (
+  PRETRAINED,
   RESERVED,
   RESERVED_ROWS,
   ZERO_FILLED,
@@ -161,9 +162,11 @@ def _check_published(evaluation: EvaluationConfig):
 
 def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str):
   name, _, part = stage.start_from.partition("/")
+  if name.startswith(PRETRAINED) and not part:
+    return
   choices = [*done, *(f"{n}/branches" for n in done if config.stages[n].branches)]
   choices += [f"{n}/layers" for n in done]
-  _known(stage.start_from, choices, where, "a stage before this one")
+  _known(stage.start_from, choices, where, f"a stage before this one, {PRETRAINED}NAME")
   if part == "layers":
     return  # the networks are compared when they are built
   model = config.stages[name].branches if part else config.stages[name].model

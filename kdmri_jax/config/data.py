@@ -224,19 +224,38 @@ class TaskConfig(Settings):
 class AugmentConfig(Settings):
   """Random changes of the training slices, drawn in every step.
 
+  They precede the measurement, so teacher and student see the same slices. Intensities
+  keep their range.
+
   Attributes:
     flips: whether slices are mirrored along rows and columns at random.
     rotations: whether they are turned by quarter turns at random; with patches or
       square slices.
     patch: rows and columns of a patch cut at random from input and target, for
       networks that need no k-space; (0, 0) for whole slices.
+    degrees: largest angle by which slices are rotated. Rotation, scale and shear use
+      linear interpolation, which smooths; so they change a random half of the slices
+      of a step.
+    scale: largest change in size: the factor is between 1 / (1 + scale) and 1 + scale.
+    shear: largest shift of a row against the next one, in pixels.
+    gain: largest loss of intensity: the factor is between 1 - gain and 1.
+    gamma: largest change in contrast: magnitudes, relative to the slice's largest, get
+      an exponent between 1 / (1 + gamma) and 1 + gamma.
+    mixup: each slice is mixed with the next one of its batch; its share is drawn from
+      the distribution Beta(mixup, mixup). 0 for none.
   """
 
   flips: bool = setting(False)
   rotations: bool = setting(False)
   patch: tuple[int, int] = setting((0, 0), least=0)
+  degrees: float = setting(0.0, least=0, most=180)
+  scale: float = setting(0.0, least=0, most=1)
+  shear: float = setting(0.0, least=0, most=1)
+  gain: float = setting(0.0, least=0, most=0.9)
+  gamma: float = setting(0.0, least=0, most=1)
+  mixup: float = setting(0.0, least=0)
 
   @property
   def varies(self) -> bool:
     """Whether any augmentation is enabled."""
-    return self.flips or self.rotations or any(self.patch)
+    return self != AugmentConfig()

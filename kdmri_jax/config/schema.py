@@ -23,6 +23,9 @@ from kdmri_jax.protocols import PROTOCOLS
 # The row of the network's input in the table of results.
 ZERO_FILLED = "zero_filled"
 
+# What precedes the name of a pretrained network, in place of a stage.
+PRETRAINED = "pretrained:"
+
 # The row of the classical reconstruction of several coils.
 CG_SENSE = "cg_sense"
 
@@ -79,12 +82,13 @@ class StageConfig(Settings):
   Attributes:
     model: key in `models`.
     given: source of the weights of a stage that is not trained: a stage of another run
-      (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), a .pt file of a published code, or a
-      folder with its outputs, one NAME.h5 per volume; "" trains the stage.
+      (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), "pretrained:NAME", a .pt file of a
+      published code, or a folder with its outputs, one NAME.h5 per volume; "" trains
+      the stage.
     start_from: earlier stage of the same model whose best weights start this one;
       "STAGE/branches" for the student's blocks that STAGE has trained; "STAGE/layers"
       for the first layers and the last one of STAGE, whose model is of the same kind
-      with more layers; "" for none.
+      with more layers; "pretrained:NAME" for a pretrained network; "" for none.
     teacher: earlier stage whose best weights teach; of several, "STAGE,STAGE", the mean
       of their images teaches; "" for none.
     teachers: task -> earlier stage that teaches the samples of that task, or several,
@@ -119,6 +123,8 @@ class StageConfig(Settings):
     ema: decay of averaged weights, which are then validated and kept in place of the
       last ones. After step t it is at most (1 + t) / (10 + t). 0 for none.
     epochs: number of epochs; 0 takes the experiment's `epochs`.
+    augment: random changes of this stage's training slices; where none is set, those
+      of the experiment's `augment`.
     select: validation quantity whose lowest value marks the best weights: "mse",
       "l1", "loss" or the name of a term.
   """
@@ -143,6 +149,7 @@ class StageConfig(Settings):
   clip: float = setting(0.0, least=0)
   ema: float = setting(0.0, least=0, most=1)
   epochs: int = setting(0, least=0)
+  augment: AugmentConfig = setting(AugmentConfig)
   select: str = setting("mse")
 
   def taught_by(self, task: str) -> tuple[str, ...]:
@@ -286,6 +293,11 @@ class ExperimentConfig(Settings):
   def all_tasks(self) -> dict[str, TaskConfig]:
     """`tasks`, or the single one, whose name is ""."""
     return self.tasks or {"": TaskConfig(self.mask, self.noise)}
+
+  def augment_of(self, name: str) -> AugmentConfig:
+    """The changes of a stage's training slices."""
+    own = self.stages[name].augment
+    return own if own.varies else self.augment
 
   def with_sources(
     self, names: Iterable[str], is_known: Callable[[str], bool]

@@ -1,10 +1,11 @@
-"""Digests of slices, to find equal images without comparing pixels."""
+"""Digests of slices, to find equal images without comparing pixels; and of weights."""
 
 import collections
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 CONSTANT = "="
@@ -70,3 +71,14 @@ def digest(parts: Iterable[Any]) -> str:
   for part in parts:
     found.update(part)
   return found.hexdigest()
+
+
+def of_weights(params: Any) -> str:
+  """One digest of all arrays of a network's weights, with their names and shapes."""
+  arrays = jax.tree_util.tree_leaves_with_path(jax.device_get(params))
+  parts = []
+  for path, leaf in arrays:
+    array = np.ascontiguousarray(leaf)
+    head = f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}"
+    parts += [head.encode(), array.tobytes()]
+  return digest(parts)

@@ -12,12 +12,14 @@ from kdmri_jax.data import digests, traits
 from kdmri_jax.data.source import SUBJECT
 from kdmri_jax.data.split import counted
 from kdmri_jax.errors import UserError
+from kdmri_jax.inference.load import read_data
 from kdmri_jax.metrics import METRICS, quality
 from kdmri_jax.models import features
 from kdmri_jax.physics import acquisition
 from kdmri_jax.physics.masks import describe
+from kdmri_jax.pretrained import store
 from kdmri_jax.training.stage_folder import StageFolder
-from kdmri_jax.training.workdir import WorkDir, read_data
+from kdmri_jax.training.workdir import WorkDir
 from kdmri_jax.types import Shape
 
 _ONE_HEAD = "mni152"
@@ -232,9 +234,12 @@ def compared(
   return values, sentence, warnings
 
 
-def of_network(config: ExperimentConfig, stage: str, seed: int, params: Any) -> str:
+def of_network(
+  workdir: pathlib.Path, config: ExperimentConfig, stage: str, seed: int, params: Any
+) -> str:
   """The network in words."""
   settings = config.models[config.stages[stage].model]
   count = features.count_parameters(params)
   name = settings.network
-  return f"stage {stage}, seed {seed}: {name} of {count:,} parameters"
+  whose = store.named(workdir) or f"stage {stage}, seed {seed}"
+  return f"{whose}: {name} of {count:,} parameters"

@@ -1,7 +1,12 @@
-"""Loads the network and the best weights of a finished stage."""
+"""Loads the network and the best weights of a finished stage.
+
+A pretrained network stands for a run with one finished stage: where a function takes a
+work directory, "pretrained:NAME" names it.
+"""
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,13 +14,15 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
-from kdmri_jax.errors import UserError, arguments_of
+from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.models import contract
 from kdmri_jax.physics.acquisition import build
+from kdmri_jax.pretrained import Card, store
+from kdmri_jax.training import workdir as workdir_lib
 from kdmri_jax.training.given import find
 from kdmri_jax.training.stage_folder import StageFolder
-from kdmri_jax.training.workdir import WorkDir, read_config, read_data
+from kdmri_jax.training.workdir import WorkDir
 from kdmri_jax.types import Acquisition, Shape
 
 
@@ -33,6 +40,63 @@ class Trained(NamedTuple):
   model: nn.Module
   params: Any
   acquisition: Acquisition
+
+
+def card_of(workdir: pathlib.Path) -> Card | None:
+  """The card of a pretrained network; None for a work directory.
+
+  Raises:
+    ArgumentError: there is no network of that name.
+    UserError: its files are damaged.
+  """
+  name = store.named(workdir)
+  if not name:
+    return None
+  try:
+    return store.read(name).card
+  except ArgumentError as error:
+    found, remedy = f"'{workdir}'", error.remedy
+    raise ArgumentError("workdir", found, error.expected, remedy) from error
+
+
+def read_config(workdir: pathlib.Path) -> ExperimentConfig:
+  """The experiment of a run.
+
+  Raises:
+    ArgumentError, UserError: there is none, or it cannot be read.
+  """
+  card = card_of(workdir)
+  return card.experiment if card else workdir_lib.read_config(workdir)
+
+
+def read_data(workdir: pathlib.Path) -> Mapping[str, Any]:
+  """The record of the data of a run; errors as `read_config`."""
+  card = card_of(workdir)
+  return card.data if card else workdir_lib.read_data(workdir)
+
+
+def choose_stage(
+  workdir: pathlib.Path, stage: str | None, seed: int | None, default: str = "kd"
+) -> str:
+  """The stage to load: the only one of a pretrained network.
+
+  Args:
+    workdir: the run's work directory.
+    stage: as the user named it; None where not.
+    seed: likewise.
+    default: the stage of a run where none is named.
+
+  Raises:
+    ArgumentError: a stage or a seed is named beside a pretrained network.
+  """
+  card = card_of(workdir)
+  if card is None:
+    return default if stage is None else stage
+  for name, value in (("stage", stage), ("seed", seed)):
+    if value is not None:
+      found = f"{value!r} beside the pretrained network {card.name}"
+      raise ArgumentError(name, found, "none: it is one network", "Omit it.")
+  return card.stage
 
 
 def read_shapes(workdir: pathlib.Path) -> list[Shape]:
@@ -58,7 +122,7 @@ def load(
 
   Args:
     workdir: the run's work directory.
-    stage: "teacher", "student", "kd", ...
+    stage: "teacher", "student", "kd", ...; of a pretrained network its own.
     size: rows and columns of the slices to reconstruct.
     mask: how they were sampled, [H, W]; None takes the experiment's mask.
     task: the experiment's task; "" for the first, None for all of them.
@@ -72,9 +136,9 @@ def load(
   if task is not None:
     config = of_task(config, task)
   folder = WorkDir(workdir, config.seed if seed is None else seed)
-  trained = StageFolder(folder.stage(stage))
+  trained, name = StageFolder(folder.stage(stage)), store.named(workdir)
   plan = config.stages.get(stage)
-  if plan is None or not (plan.given or trained.checkpoints.is_dir()):
+  if plan is None or not (name or plan.given or trained.checkpoints.is_dir()):
     raise _not_trained(config, stage, folder)
   kind = config.mask.kind if mask is None else "full"
   recipe = dataclasses.replace(config.mask, kind=kind)
@@ -87,6 +151,8 @@ def load(
     acquisition = acquisition._replace(masks=mask[None])
   with arguments_of(f"config.models.{plan.model}."):
     model = models.build(config.models[plan.model], acquisition.masks)
+  if name:
+    return Trained(config, model, store.read(name).params, acquisition)
   shapes = contract.parameter_shapes(model, size)
   if plan.given:
     where = f"{workdir / 'config.json'}: stages.{stage}.given"

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.config.schema import PRETRAINED
 from kdmri_jax.data.slice_set import from_channels
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.image_layout import described, to_batch
@@ -21,6 +22,7 @@ from kdmri_jax.inference import load as load_lib
 from kdmri_jax.inference.account import Training
 from kdmri_jax.models import features
 from kdmri_jax.physics.masks import coverage
+from kdmri_jax.pretrained import Card, store
 from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Acquisition, Array, CoilMeasurement, Measurement
 
@@ -35,6 +37,7 @@ class Network:
       Cartesian masks of its phase-encode axis.
     parameters: its best weights, a pytree; `model.apply` takes {"params": parameters}.
     training: what it was trained on; None where unknown.
+    card: of a pretrained network; None of others.
   """
 
   def __init__(
@@ -44,8 +47,10 @@ class Network:
     model: nn.Module,
     parameters: Any,
     training: Training | None = None,
+    card: Card | None = None,
   ) -> None:
     self.config, self.stage, self.training = config, stage, training
+    self.card = card
     self.model, self.parameters = model, parameters
     self._compiled = functools.cache(make_predict)
 
@@ -196,4 +201,23 @@ def load(
   seed = trained.config.seed if seed is None else seed
   name = task or next(iter(load_lib.read_config(folder).all_tasks))
   training = account.training(folder, trained.config, stage, seed, name)
-  return Network(trained.config, stage, trained.model, parameters, training)
+  card = load_lib.card_of(folder)
+  return Network(trained.config, stage, trained.model, parameters, training, card)
+
+
+def load_pretrained(name: str | os.PathLike) -> Network:
+  """A trained network that the package holds; docs/pretrained.md shows all.
+
+  Args:
+    name: such as "cardiac-4x-student"; or the path of the card NAME.json of another
+      one, which `kdmri pack` wrote.
+
+  Returns:
+    The network; its `card` tells data, licence, quality and limits.
+
+  Raises:
+    ArgumentError: there is no network of that name.
+    UserError: its files are damaged.
+  """
+  place = pathlib.Path(f"{PRETRAINED}{os.fspath(name)}")
+  return load(place, store.read(name).card.stage)

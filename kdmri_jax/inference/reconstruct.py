@@ -184,7 +184,7 @@ def run_scan(
   """Reconstructs one scan with a trained stage.
 
   Args:
-    workdir: work directory of the run.
+    workdir: work directory of the run, or "pretrained:NAME" as a path.
     stage: the stage whose best weights to use.
     scan: fully sampled images or undersampled k-space, from `inference.read_scan.read`.
     mask_path: .npy file of the mask; "" takes the mask of the k-space's file, or else
@@ -252,7 +252,7 @@ def run_scan(
     "scan": f"{path}, {shape_text}, {'k-space' if measured else 'images'}, read as "
     f"{scan.record.get('source', 'images')}",
     "sampling": _sampling(own, measured, mask_path, acquisition.snr),
-    "network": account.of_network(config, stage, seed, network.params),
+    "network": account.of_network(workdir, config, stage, seed, network.params),
     "trained on": known.text,
   }
   inputs = np.linalg.norm(found.zero_filled, axis=-1)

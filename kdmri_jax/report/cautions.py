@@ -10,7 +10,7 @@ from kdmri_jax.report.inputs import ReportInput
 _FEW_SUBJECTS = 10
 _FEW_SEEDS = 10
 _OPTIMISATION = ("optimiser", "optimiser_settings", "learning_rate", "schedule")
-_OPTIMISATION += ("decay_factor", "warmup", "clip", "ema", "kernels")
+_OPTIMISATION += ("decay_factor", "warmup", "clip", "ema", "kernels", "augment")
 
 
 def cautions(

@@ -92,8 +92,7 @@ def attention_maps(pipeline: Experiment, params: Mapping[str, Any]) -> Attention
 
 def _is_taught(config: ExperimentConfig, name: str, term: TermConfig) -> bool:
   """Whether a stage, or one it started from, learned the teacher's layers."""
-  while name:
-    stage = config.stages[name]
+  while stage := config.stages.get(name):
     if stage.teacher == config.evaluation.teacher and any(
       other.loss == "attention_transfer"
       and other.weight

@@ -175,7 +175,7 @@ def _description(pipeline, name, params, condition, images: Shifted, metrics) ->
       "coils": settings["coils"],
     },
     "network": settings["models"][stage.model] if stage else None,
-    "weights": records.of_weights(params),
+    "weights": digests.of_weights(params),
     "masks": digests.digest(masks),
     "images": digests.of_volumes(v.digests for v in images.volumes.volumes),
     "volumes": [[v.name, v.subject] for v in images.volumes.volumes],

@@ -22,10 +22,10 @@ def budget(pipelines: Sequence[Experiment], name: str) -> Budget:
     name: the stage. Steps and seconds are None where the folder of a stage that it
       started from has been deleted.
   """
-  stage = pipelines[0].config.stages[name]
   if name in pipelines[0].given:
     record = pipelines[0].origin(name).record
     return Budget(record["stage"]["epochs"] if record else 0, None, None, given=True)
+  stage = pipelines[0].config.stages[name]
   own = stage.epochs, *_spent(pipelines, name)
   start = stage.start_from.partition("/")[0]
   if not start:

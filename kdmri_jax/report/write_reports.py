@@ -33,7 +33,7 @@ from kdmri_jax.report import (
 )
 from kdmri_jax.report.results import Finished
 from kdmri_jax.report.rows import main
-from kdmri_jax.training import log
+from kdmri_jax.training import log, training_inputs
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.step import make_predict
@@ -278,8 +278,11 @@ def _origin(pipelines: Sequence[Experiment], name: str) -> str:
 
 
 def _notes(finished: list[Finished]) -> list[str]:
-  """Notes on stages that are given, and on logs that are damaged."""
+  """Notes on unlike test data, on stages that are given, and on damaged logs."""
   pipeline = finished[0].pipeline
+  unlike = []
+  if "test_source" in pipeline.dataset.record:
+    unlike = training_inputs.unlike(pipeline.dataset)
   left_out = [
     f"The outputs that are given as {name} do not cover the evaluated volumes: it is "
     "left out of the results."
@@ -295,7 +298,7 @@ def _notes(finished: list[Finished]) -> list[str]:
           f"Lines of {path} are damaged and left out of the learning curves and the "
           f"gradients: {damaged}."
         )
-  return [*left_out, *notes]
+  return [*unlike, *left_out, *notes]
 
 
 def environment(devices: Sequence[jax.Device]) -> dict:

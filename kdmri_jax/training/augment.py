@@ -1,12 +1,19 @@
-"""Varies the training slices: patches, mirror images, quarter turns."""
+"""Varies the training slices: symmetries, patches, shape, intensity, mixtures.
+
+Every draw depends on the number of its slice alone, which depends on seed and step.
+"""
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
 
 from kdmri_jax.config import AugmentConfig
 from kdmri_jax.types import Array
 
-_TURN, _PLACE = 103, 104  # separate the random draws by purpose
+# Separate the random draws by purpose.
+_TURN, _PLACE, _SHAPE, _INTENSITY, _SHARE = 103, 104, 105, 106, 107
 
 
 def turn(
@@ -37,6 +44,151 @@ def turn(
   if not (config.flips or config.rotations):
     return images
   return jax.vmap(lambda *arguments: tuple(one(*arguments)))(draws, *images)
+
+
+def change(
+  images: Array,
+  draws: Array,
+  config: AugmentConfig,
+  following: Callable[[Array], Array],
+) -> Array:
+  """Turns images, changes shape and intensity, and mixes them, as `config` says.
+
+  The largest magnitude does not grow, and magnitudes do not become negative. Images of
+  which patches will be cut are not turned: their patches are.
+
+  Args:
+    images: fully sampled, [B, H, W, C].
+    draws: a number for each image, uint32 [B].
+    config: the changes.
+    following: images [B, ...] -> for each the next one in the batch.
+
+  Returns:
+    [B, H, W, C].
+  """
+  if not any(config.patch):
+    (images,) = turn((images,), draws, config)
+  if config.degrees or config.scale or config.shear:
+    images = deform(images, deformations(draws, config))
+  if config.gain or config.gamma:
+    images = shade(images, *intensities(draws, config))
+  if config.mixup:
+    images = mix(images, following(images), shares(draws, config.mixup))
+  return images
+
+
+def next_image(images: Array) -> Array:
+  """For each image of a batch [B, ...] the next one; for the last the first."""
+  return jnp.roll(images, -1, axis=0)
+
+
+def deformations(draws: Array, config: AugmentConfig) -> Array:
+  """Draws linear maps; the identity for half of the images.
+
+  Args:
+    draws: a number for each image, uint32 [B].
+    config: the limits: an angle in degrees, `scale` s of factors from 1 / (1 + s) to
+      1 + s, uniform in their logarithm, and `shear`, in columns per row.
+
+  Returns:
+    float32 [B, 2, 2]: from an offset from the centre (rows, columns) in the changed
+    image to that in the image.
+  """
+
+  def one(draw):
+    key = _key(draw, _SHAPE)
+    angle, size, slant = jax.random.uniform(key, (3,), minval=-1, maxval=1)
+    angle, slant = angle * jnp.deg2rad(config.degrees), slant * config.shear
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    first = jnp.stack([cosine, -sine])
+    second = jnp.stack([sine, cosine]) + slant * first
+    linear = jnp.stack([first, second]) * (1 + config.scale) ** -size
+    changed = jax.random.bernoulli(jax.random.fold_in(key, 0))
+    return jnp.where(changed, linear, jnp.eye(2))
+
+  return jax.vmap(one)(draws)
+
+
+def deform(images: Array, linear: Array) -> Array:
+  """Maps images linearly about their centre, by linear interpolation, 0 outside.
+
+  Args:
+    images: [B, H, W, C].
+    linear: from `deformations`.
+  """
+  height, width = images.shape[1:3]
+  middle = (height - 1) / 2, (width - 1) / 2
+  rows = jnp.arange(height)[:, None] - middle[0]
+  columns = jnp.arange(width) - middle[1]
+
+  def one(image, linear):
+    places = [
+      linear[k, 0] * rows + linear[k, 1] * columns + middle[k] for k in range(2)
+    ]
+    channels = jnp.moveaxis(image, -1, 0)
+    moved = jax.vmap(lambda x: map_coordinates(x, places, order=1))(channels)
+    return jnp.moveaxis(moved, 0, -1)
+
+  return jax.vmap(one)(images, linear)
+
+
+def intensities(draws: Array, config: AugmentConfig) -> tuple[Array, Array]:
+  """Draws a factor and an exponent of the intensities of each image.
+
+  Args:
+    draws: a number for each image, uint32 [B].
+    config: `gain` g of factors from 1 - g to 1, and `gamma` c of exponents from
+      1 / (1 + c) to 1 + c, uniform in their logarithm.
+
+  Returns:
+    Factors and exponents, float32 [B].
+  """
+
+  def one(draw):
+    darker, power = jax.random.uniform(_key(draw, _INTENSITY), (2,))
+    return 1 - config.gain * darker, (1 + config.gamma) ** (2 * power - 1)
+
+  return jax.vmap(one)(draws)
+
+
+def shade(images: Array, factors: Array, exponents: Array) -> Array:
+  """Changes magnitudes m of images to f M (m / M)^e, M their largest; keeps the phase.
+
+  Args:
+    images: [B, H, W, C]; C = 1, or 2 for real and imaginary part.
+    factors: f, [B].
+    exponents: e, [B].
+  """
+  magnitude = jnp.linalg.norm(images, axis=-1, keepdims=True)
+  relative = magnitude / magnitude.max(axis=(1, 2, 3), keepdims=True)
+  powers = (exponents - 1)[:, None, None, None]
+  change = jnp.exp(powers * jnp.log(jnp.where(magnitude > 0, relative, 1)))
+  return images * factors[:, None, None, None] * change
+
+
+def shares(draws: Array, mixup: float) -> Array:
+  """Draws the share of each image in its mixture, float32 [B]: Beta(mixup, mixup)."""
+
+  def one(draw):
+    return jax.random.beta(_key(draw, _SHARE), mixup, mixup)
+
+  return jax.vmap(one)(draws)
+
+
+def mix(images: Array, others: Array, shares: Array) -> Array:
+  """Mixes images with others of the batch.
+
+  Sampling is linear: the k-space of a mixture is the mixture of the k-spaces.
+
+  Args:
+    images: [B, H, W, C].
+    others: likewise.
+    shares: of `images`, [B].
+
+  Source: mixup, Zhang et al. 2018 (arXiv 1710.09412).
+  """
+  own = shares[:, None, None, None]
+  return own * images + (1 - own) * others
 
 
 def cut(

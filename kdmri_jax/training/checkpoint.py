@@ -18,10 +18,10 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from kdmri_jax import json_text
+from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import refuse_special
 from kdmri_jax.saving import make_folder, require_space, saving
-from kdmri_jax.training import records
 from kdmri_jax.training.step import TrainState
 
 # Orbax warns whenever a folder is opened for reading.
@@ -131,7 +131,7 @@ class Checkpoints:
       UserError: the disk is full or cannot be written; the previous checkpoint is kept.
     """
     items, progress = _items(snapshot), snapshot.progress
-    progress.weights = {name: records.of_weights(item) for name, item in items.items()}
+    progress.weights = {name: digests.of_weights(item) for name, item in items.items()}
     size = sum(leaf.nbytes for leaf in jax.tree.leaves(items))
     require_space(self._directory, 2 * size + _OVERHEAD)
     with saving(self._directory):
@@ -198,7 +198,7 @@ class Checkpoints:
       progress = Progress(**record)
       for name in like:
         known = progress.weights.get(name)
-        if known is not None and known != records.of_weights(read[name]):
+        if known is not None and known != digests.of_weights(read[name]):
           raise ValueError(f"{name}: another digest than that of the arrays saved here")
       return read, progress
     except Exception as error:  # damaged files make Orbax raise nearly any type

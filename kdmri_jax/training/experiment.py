@@ -70,8 +70,8 @@ class Experiment:
     self.plans = StagePlans(config, self.dataset, workdir)
     self.models, self.given = self.plans.models, self.plans.given
     for seed in range(config.seed, config.seed + config.seeds):
-      for name, given in self.given.items():
-        leaks.refuse(config, name, given.origin(seed), self.dataset.test)
+      for given in self.given.values():
+        leaks.refuse(config, given.where, given.origin(seed), self.dataset.test)
 
   def for_seed(
     self, seed: int, devices: Sequence[jax.Device] | None = None
@@ -168,7 +168,8 @@ class Experiment:
     """Sentences for the report on the given stages."""
     return [
       note
-      for name in self.given
+      for name in self.config.pipeline
+      if name in self.given
       for note in leaks.notes(name, self.origin(name), self._record(name))
     ]
 
@@ -200,8 +201,8 @@ class Experiment:
     start, _, part = self.config.stages[name].start_from.partition("/")
     if not start:
       return self.initial_params(name)
-    if not part:
-      return self.best(start)
+    if not part:  # of the same model
+      return self._weights(start, jax.eval_shape(lambda: self.initial_params(name)))
     fresh = self.initial_params(name)
     if part == "layers":
       return layers.take(fresh, self.best(start))

@@ -14,10 +14,11 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import digests
 from kdmri_jax.data.slice_set import SliceSet, to_channels
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.interop import CHECKPOINTS
 from kdmri_jax.io import volume_files, walk
 from kdmri_jax.io.h5 import ENDINGS, h5_array, opened
+from kdmri_jax.pretrained import store
 from kdmri_jax.training import records
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
@@ -52,18 +53,20 @@ class Origin:
 class Given:
   """A stage that is not trained here.
 
-  This class holds weights of which nothing else is known; its subclasses are the stage
-  of a run and a folder of images.
+  This class holds weights from a file; its subclasses are the stage of a run and a
+  folder of images.
 
   Attributes:
     text: the setting in the config.
     where: the config's key.
     params: the weights, the same for every seed; {} of other stages.
+    known: where they come from, if that is known.
   """
 
   text: str
   where: str
   params: Any = dataclasses.field(default_factory=dict)
+  known: Origin | None = None
 
   def weights(self, seed: int, shapes: Any, item: str = "best") -> Any:
     """The weights for a seed of this run; arguments as `StageFolder.weights`."""
@@ -76,12 +79,12 @@ class Given:
   def origin(self, seed: int) -> Origin:
     """The origin of the weights or images for a seed of this run."""
     del seed
-    return Origin(self.text, {"best": self.digest})
+    return self.known or Origin(self.text, {"best": self.digest})
 
   @functools.cached_property
   def digest(self) -> str:
     """Digest of the weights."""
-    return records.of_weights(self.params)
+    return digests.of_weights(self.params)
 
 
 class GivenRun(Given):
@@ -130,10 +133,14 @@ class GivenRun(Given):
     sets, complete = [own | {"subjects": self._data["training_slices"]}], True
 
     def is_given(name: str) -> bool:
-      return bool(self._config.stages[name].given)
+      return bool(store.named(name) or self._config.stages[name].given)
 
     for name in self._config.with_sources([self._stage], is_given):
-      if given := StageFolder(workdir.stage(name)).given():
+      if start := store.named(name):
+        card = store.read(start).card
+        sets += card.training_sets
+        complete = complete and card.complete
+      elif given := StageFolder(workdir.stage(name)).given():
         sets += given["training_sets"]
         complete = complete and given["complete"]
     text = f"{self.text}, seed {workdir.seed}"
@@ -155,6 +162,19 @@ class GivenRun(Given):
     if done:
       remedy = f"Choose one of them: {self.where}={path}/seed_{min(done)}/{stage}."
     raise UserError(self.where, found + known, expected, remedy)
+
+
+def _pretrained(text: str, where: str, model: nn.Module) -> Given:
+  """A pretrained network; `UserError` for an unknown or another one."""
+  try:
+    card, params = store.read(store.named(text))
+  except ArgumentError as error:
+    raise UserError(where, repr(text), error.expected, error.remedy) from error
+  settings = card.experiment.models[card.experiment.stages[card.stage].model]
+  _require_same(model, models.build(settings, np.ones((1, 8, 8))), text, where)
+  digest = {"best": card.digest}
+  known = Origin(text, digest, card.record, card.training_sets, card.complete)
+  return Given(text, where, params, known)
 
 
 def _published(text: str, where: str, model: nn.Module) -> Given:
@@ -237,8 +257,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   """Interprets a stage's `given`.
 
   Args:
-    text: WORKDIR/STAGE or WORKDIR/seed_N/STAGE of another run; a .pt or .pth file of
-      a published code; or a folder of h5 files.
+    text: WORKDIR/STAGE or WORKDIR/seed_N/STAGE of another run; "pretrained:NAME"; a
+      .pt or .pth file of a published code; or a folder of h5 files.
     where: the config's key.
     model: the stage's network.
 
@@ -246,6 +266,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
     UserError: it is none of these, or cannot be used for this network.
   """
   path = pathlib.Path(text)
+  if store.named(text):
+    return _pretrained(text, where, model)
   if path.suffix.lower() in (".pt", ".pth"):
     return _published(text, where, model)
   if (_place(path)[0] / "config.json").is_file():
@@ -255,19 +277,23 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   raise UserError(
     where,
     f"{text!r}, where there are no weights and no images",
-    "a stage of another run (WORKDIR/STAGE), a .pt file, or a folder of h5 files",
+    "a stage of another run (WORKDIR/STAGE), pretrained:NAME, a .pt file, or a folder "
+    "of h5 files",
   )
 
 
 def find_all(
   config: ExperimentConfig, networks: Mapping[str, nn.Module], workdir: pathlib.Path
 ) -> dict[str, Given]:
-  """The given stages of an experiment's pipeline.
+  """The given stages of an experiment's pipeline, and networks that start others.
 
   Args:
     config: the experiment.
     networks: the network of each stage.
     workdir: this run's folder, whose own stages cannot be given.
+
+  Returns:
+    By name of the stage; a pretrained network that starts a stage by its `start_from`.
 
   Raises:
     UserError: see `find`.
@@ -279,6 +305,10 @@ def find_all(
       raise UserError(where, f"{text!r} of this run itself", "a stage of another run")
     if text:
       found[name] = find(text, where, networks[name])
+    start = config.stages[name].start_from
+    if store.named(start) and not text:
+      where = f"config.stages.{name}.start_from"
+      found[start] = find(start, where, networks[name])
   return found
 
 

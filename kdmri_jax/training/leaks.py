@@ -17,7 +17,7 @@ _DIGESTS = {"train_digest": "other training images", "mask_digest": "another mas
 
 
 def refuse(
-  config: ExperimentConfig, name: str, origin: Origin, evaluated: SliceSet
+  config: ExperimentConfig, where: str, origin: Origin, evaluated: SliceSet
 ) -> None:
   """Refuses a given stage that has been trained on subjects that are evaluated.
 
@@ -26,7 +26,7 @@ def refuse(
 
   Args:
     config: the experiment.
-    name: the given stage.
+    where: the key of the config that gives it.
     origin: where it comes from.
     evaluated: the test subjects, or those of the validation where none are held out.
 
@@ -46,7 +46,7 @@ def refuse(
   if seen:
     names = records.shortened(sorted(seen), ", ")
     raise UserError(
-      f"config.stages.{name}.given",
+      where,
       f"{origin.text}, which was trained on {names}: subjects that this run evaluates",
       "weights that were trained without the evaluated subjects",
       "Evaluate others (config.data.test; without it the validation subjects are "

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -120,6 +121,18 @@ def evenly(count: int) -> int:
 def gather(tree: Any) -> Any:
   """Joins per-device arrays [B, ...] to the batch of all devices, in order."""
   return jax.lax.all_gather(tree, AXIS, tiled=True)
+
+
+def next_image(images: Any) -> Any:
+  """For each image of the batch of all devices the next one; for the last the first.
+
+  Args:
+    images: per-device array [B, ...].
+  """
+  count = jax.lax.axis_size(AXIS)
+  ring = [(k, (k - 1) % count) for k in range(count)]
+  first = jax.lax.ppermute(images[:1], AXIS, ring)
+  return jnp.concatenate([images[1:], first])
 
 
 def average(tree: Any) -> Any:

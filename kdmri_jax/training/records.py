@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from kdmri_jax import __version__, json_text
 from kdmri_jax import config as config_lib
@@ -16,7 +15,6 @@ from kdmri_jax.config import (
   ExperimentConfig,
   StageConfig,
 )
-from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import refuse_special
 from kdmri_jax.saving import make_folder, replacing
@@ -64,17 +62,6 @@ def write(path: pathlib.Path, value: Mapping[str, Any]) -> None:
   make_folder(path.parent)
   with replacing(path) as temporary:
     temporary.write_text(json_text.dumps(json_text.sealed(value), indent=2) + "\n")
-
-
-def of_weights(params: Any) -> str:
-  """One digest of all arrays of a network's weights, with their names and shapes."""
-  arrays = jax.tree_util.tree_leaves_with_path(jax.device_get(params))
-  parts = []
-  for path, leaf in arrays:
-    array = np.ascontiguousarray(leaf)
-    head = f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}"
-    parts += [head.encode(), array.tobytes()]
-  return digests.digest(parts)
 
 
 def describe(

@@ -1,7 +1,7 @@
 """The networks and terms of a stage, and the functions that combine them."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -96,31 +96,36 @@ def complete(slices: Slices, acquisition: Acquisition) -> Batch:
 
 
 def vary(
-  networks: Networks, slices: Slices, acquisition: Acquisition, draws: Array
+  networks: Networks,
+  slices: Slices,
+  acquisition: Acquisition,
+  draws: Array,
+  following: Callable[[Array], Array] = augment.next_image,
 ) -> Batch:
   """As `complete`, for training: with this step's noise and augmentation.
 
-  Patches are cut from input and target after the measurement, and have no measurement.
-  Whole slices are turned before they are measured.
+  Slices are changed before they are measured. Patches are then cut from input and
+  target and turned; they have no measurement.
 
   Args:
     networks: the stage's networks.
     slices: the slices of a step.
     acquisition: how they are measured.
     draws: a different number for each slice and step, uint32 [B].
+    following: images [B, ...] -> the next image of the batch for each.
   """
   if any(networks.fresh):
     fresh = jnp.asarray(networks.fresh)[0 if slices.task is None else slices.task]
     slices = slices._replace(draws=jnp.where(fresh, draws, slices.draws))
   if networks.augment is None:
     return complete(slices, acquisition)
-  patch = networks.augment.patch
-  if not any(patch):
-    (target,) = augment.turn((slices.target,), draws, networks.augment)
-    return complete(slices._replace(target=target), acquisition)
-  batch = complete(slices, acquisition)
-  images = augment.cut((batch.target, batch.zero_filled), draws, patch)
-  target, zero_filled = augment.turn(images, draws, networks.augment)
+  config = networks.augment
+  target = augment.change(slices.target, draws, config, following)
+  batch = complete(slices._replace(target=target), acquisition)
+  if not any(config.patch):
+    return batch
+  images = augment.cut((batch.target, batch.zero_filled), draws, config.patch)
+  target, zero_filled = augment.turn(images, draws, config)
   return Batch(target, zero_filled, None, batch.task)
 
 

@@ -46,8 +46,7 @@ class StagePlans:
     acquisitions = dataset.acquisitions.values()
     self._noisy = any(each.snr is not None for each in acquisitions)
     for slices in dataset.train.parts:
-      with arguments_of("config."):
-        _check_augment(config.augment, slices)
+      _check_augments(config, slices)
       if len(slices.target) < config.batch_size:
         logging.warning(
           "only %d training slices of %dx%d: batches of %d repeat them",
@@ -95,6 +94,7 @@ class StagePlans:
     taught_by = tuple(tuple(map(teachers.index, each or other)) for each in by_task)
     teaching = self.models | dict.fromkeys(self._outputs)
     blocks = branches.build(networks[stage.branches], model) if stage.branches else None
+    augment = config.augment_of(name)
     if stage.swap:
       _check_swap(stage, model, [teaching[name] for name in teachers])
     return Networks(
@@ -106,7 +106,7 @@ class StagePlans:
       fresh=tuple(
         self._noisy and task.noise.fresh for task in config.all_tasks.values()
       ),
-      augment=config.augment if config.augment.varies else None,
+      augment=augment if augment.varies else None,
       kernels=stage.kernels,
     )
 
@@ -151,7 +151,7 @@ class StagePlans:
     if not teachers:
       return
     given = f"{teachers[0]!r}, whose outputs are given"
-    if self._config.augment.varies or any(self.networks[name].fresh):
+    if self.networks[name].varies:
       found = f"{given}, and training slices that differ from step to step"
       expected = "outputs for the student's own inputs"
       remedy = "Set config.noise.fresh=False and no config.augment, or give a network."
@@ -194,7 +194,7 @@ class StagePlans:
     """
     networks = self.networks[name]
     plain = networks._replace(augment=None, fresh=())
-    patch = any(self._config.augment.patch)
+    patch = any(self._config.augment_of(name).patch)
     examples = {}
     for split, used in (("train", networks), ("validation", plain)):
       for slices in getattr(self._dataset, split).parts:
@@ -264,9 +264,27 @@ def _network(config: ExperimentConfig, name: str, dataset: Dataset) -> nn.Module
     raise ArgumentError("channels", found, "1", remedy)
   for shape in dataset.acquisitions:
     contract.check(model, shape, channels)
-  if any(config.augment.patch):
-    contract.check(model, config.augment.patch, channels, measured=False)
+  users = [stage for stage, own in config.stages.items() if own.model == name]
+  for patch in {config.augment_of(stage).patch for stage in users}:
+    if any(patch):
+      contract.check(model, patch, channels, measured=False)
   return model
+
+
+def _check_augments(config: ExperimentConfig, slices: Slices) -> None:
+  """Refuses augmentations that the slices or their batches do not allow.
+
+  Raises:
+    UserError: names the setting.
+  """
+  groups = {"config.": config.augment}
+  groups |= {f"config.stages.{k}.": stage.augment for k, stage in config.stages.items()}
+  for where, augment in groups.items():
+    with arguments_of(where):
+      _check_augment(augment, slices)
+      if augment.mixup and config.batch_size == 1:
+        found = f"{augment.mixup}, with batches of one slice"
+        raise ArgumentError("augment.mixup", found, "0", "Or raise config.batch_size.")
 
 
 def _check_swap(stage: StageConfig, model: nn.Module, teachers) -> None:

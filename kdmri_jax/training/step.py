@@ -13,7 +13,7 @@ from flax import linen as nn
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.models import kernels, swapping
-from kdmri_jax.training import objective, parallel
+from kdmri_jax.training import augment, objective, parallel
 from kdmri_jax.training.batches import take
 from kdmri_jax.training.optimiser import Averaged
 from kdmri_jax.training.stage_networks import (
@@ -150,7 +150,8 @@ def make_steps(
 
   def prepare_training(state: TrainState, teacher, slices, acquisition):
     draws = draw(state.step, len(slices.target), several)
-    batch = vary(networks, slices, acquisition, draws)
+    following = parallel.next_image if several else augment.next_image
+    batch = vary(networks, slices, acquisition, draws, following)
     return prepare(teacher, batch, slices.hints, draws)
 
   def evaluate(trained, terms, inputs, over_devices, run=forward):

@@ -109,7 +109,10 @@ def test_a_wheel_of_the_source_distribution_trains_in_an_empty_folder(
   (wheel,) = tmp_path.glob("kdmri_jax-*.whl")
   with zipfile.ZipFile(wheel) as file:
     held = [name for name in file.namelist() if name.endswith(".py")]
+    networks = {name for name in file.namelist() if "/pretrained/" in name}
   assert set(held) == modules(checkout, FOLDERS)
+  there = (checkout / "kdmri_jax" / "pretrained").rglob("*.*")
+  assert networks == {path.relative_to(checkout).as_posix() for path in there}
 
   python = environment(tmp_path / "environment")
   call(*pip, "--python", python, "install", *alone, wheel, cwd=tmp_path)

@@ -37,7 +37,7 @@ ORDER = (
   ("io", "ops"),
   ("physics",),
   ("models", "losses", "metrics", "statistics", "data"),
-  ("distillation", "interop"),
+  ("distillation", "interop", "pretrained"),
   ("training",),
   ("inference",),
   ("report",),

@@ -51,7 +51,8 @@ def test_networks_to_ship_hold_their_test_subjects_out(name):
   parsed = config_lib.parse(pretrained.get_config(name))
   assert parsed.data.test and parsed.data.validation
   stages = parsed.stages
-  assert stages["student"].epochs == stages["feature"].epochs + stages["kd"].epochs
+  taught = sum(stages[n].epochs for n in ("feature", "kd") if n in stages)
+  assert stages["student"].epochs == taught
   assert {stage.optimiser for stage in stages.values()} == {"muon"}
   with pytest.raises(ValueError, match="the sets are cardiac_4x"):
     pretrained.get_config("heart")
@@ -296,7 +297,7 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
-  "levers": "645a763da4824d0c",
+  "levers": "1474997919f997ad",
   "methods": "ee14062ca605e102",
   "model_based": "26d461c6b7460d00",
   "position": "34e69d3c1d783f76",

@@ -27,8 +27,8 @@ PACKAGE = pathlib.Path(kd.__file__).parent
 
 # The public names by room; adding or removing one is a decision.
 FACE = {
-  "": "coils distillation load losses masks metrics models plot statistics train "
-  "undersample",
+  "": "coils distillation load load_pretrained losses masks metrics models plot "
+  "statistics train undersample",
   "coils": "adjoint cg_sense estimate forward noise_covariance prewhiten simulate",
   "distillation": " ".join(["METHODS", *METHODS]),
   "losses": "l1 mse ssim",

@@ -1,0 +1,112 @@
+"""The networks that the package holds: their files, their cards, an example."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+import kdmri_jax as kd
+from kdmri_jax import config as config_lib
+from kdmri_jax import pretrained
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data.dataset import load
+from kdmri_jax.experiments import pretrained as experiments
+from kdmri_jax.physics.acquisition import build
+from kdmri_jax.pretrained import store
+
+ROOT = pathlib.Path(__file__).parents[2]
+LICENCES = ("public domain (CC0)", "CC BY")
+FOLDERS = {"cardiac": "sunnybrook", "brain": "brain_t1"}
+# PSNR of the example, zero-filled and reconstructed; networks of the heart alone.
+EXAMPLE: dict[str, tuple[float, float]] = {}
+
+of_each = pytest.mark.parametrize("name", pretrained.names())
+
+
+def test_the_page_is_current():
+  page = ROOT / "docs" / "pretrained.md"
+  assert page.read_text() == pretrained.page(), (
+    "python -c 'from kdmri_jax import pretrained; print(pretrained.page(), end=\"\")' "
+    "> docs/pretrained.md"
+  )
+
+
+def test_they_stay_small():
+  files = [path for path in store.FOLDER.parent.rglob("*") if path.suffix != ".py"]
+  assert sum(path.stat().st_size for path in files if path.is_file()) < 2**21
+
+
+def test_the_example_is_an_image():
+  image = pretrained.example()
+  assert image.shape == (128, 128)
+  assert image.dtype == np.float32
+  assert 0 == image.min() < 0.5 < image.max() <= 1
+
+
+@of_each
+def test_a_card_is_complete(name):
+  card, text = pretrained.read(name).card, str(pretrained.read(name).card)
+  assert card.name == name
+  assert card.licence in LICENCES
+  assert card.complete
+  assert "Magnitude images, simulated k-space, not for diagnosis." in text
+  assert "not known" not in text
+  trained, *others = (card.data["subjects"][k] for k in ("train", "validation", "test"))
+  assert all(trained) and not set(trained) & {*others[0], *others[1]}
+  assert not set(others[0]) & set(others[1])
+  for training in card.training_sets:
+    assert set(training["subjects"]) == set(trained)
+  assert "/work" not in (store.FOLDER / f"{name}.json").read_text()
+
+
+@of_each
+def test_a_network_is_what_its_command_trains(name):
+  card = pretrained.read(name).card
+  argument = card.command.partition("--config=pretrained:")[2].split()[0]
+  config = config_lib.parse(experiments.get_config(argument))
+  here, there = (config_lib.to_dict(c) for c in (config, card.experiment))
+  for key in ("data", "mask", "noise", "augment", "models", "stages", "seed"):
+    here[key] = here[key] | {"root": ""} if key == "data" else here[key]
+    assert here[key] == there[key], key
+
+
+@pytest.mark.parametrize("name", EXAMPLE)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_example_is_reconstructed(name):
+  image, net = pretrained.example(), kd.load_pretrained(name)
+  mask = net.config.mask
+  mask = kd.masks.cartesian(image.shape, mask.acceleration, mask.centre_lines)
+  zero_filled, measured = kd.undersample(image, mask)
+  before, after = EXAMPLE[name]
+  assert kd.metrics.psnr(image, np.asarray(zero_filled)) == pytest.approx(before, 0.01)
+  found = kd.metrics.psnr(image, net.reconstruct(*measured))
+  assert found == pytest.approx(after, abs=0.02)
+
+
+def test_every_network_of_the_heart_has_its_example():
+  assert set(EXAMPLE) == {n for n in pretrained.names() if n.startswith("cardiac")}
+
+
+@of_each
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_quality_of_a_card_is_computed_anew(name, real_data):
+  """On subjects that the network has not seen, from the images themselves."""
+  net = kd.load_pretrained(name)
+  data: DataConfig = net.config.data
+  folder = real_data / FOLDERS[name.partition("-")[0]]
+  settings = config_lib.to_dict(net.config)
+  settings["data"]["root"] = str(folder)
+  config = config_lib.parse(settings)
+  dataset = load(config.data, lambda shape: build(config.all_tasks, shape))
+  assert data.test
+  assert dataset.fingerprint()["test_digest"] == net.card.data["test_digest"]
+  values, slices = [], []
+  for volume in dataset.test.volumes:
+    mask = dataset.acquisitions[volume.target.shape[1:]].masks[0]
+    image = np.asarray(net.apply(*kd.undersample(volume.target, mask)))
+    values.append(float(kd.metrics.psnr(volume.target, image)))
+    slices += kd.metrics.per_slice(volume.target, image)["psnr"].tolist()
+  found = values if len(values) >= 6 else slices
+  row = next(r for r in net.card.metrics["rows"] if r["name"] == "this network")
+  assert np.nanmean(found) == pytest.approx(row["psnr"]["mean"], abs=1e-3)
