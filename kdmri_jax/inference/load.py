@@ -50,7 +50,13 @@ def card_of(workdir: pathlib.Path) -> Card | None:
     UserError: its files are damaged.
   """
   name = store.named(workdir)
-  return store.read(name).card if name else None
+  if not name:
+    return None
+  try:
+    return store.read(name).card
+  except ArgumentError as error:
+    found, remedy = f"'{workdir}'", error.remedy
+    raise ArgumentError("workdir", found, error.expected, remedy) from error
 
 
 def read_config(workdir: pathlib.Path) -> ExperimentConfig:
@@ -89,7 +95,7 @@ def choose_stage(
   for name, value in (("stage", stage), ("seed", seed)):
     if value is not None:
       found = f"{value!r} beside the pretrained network {card.name}"
-      raise ArgumentError(name, found, "none: it is one network", f"Omit {name}.")
+      raise ArgumentError(name, found, "none: it is one network", "Omit it.")
   return card.stage
 
 

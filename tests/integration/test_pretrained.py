@@ -170,6 +170,8 @@ def test_an_unknown_name_lists_those_there_are(shipped, tmp_path, key):
   message = r"found .*tiny-studnt.* one of tiny-student, or .*Did you mean"
   with pytest.raises(ArgumentError, match=message):
     kd.load_pretrained("tiny-studnt")
+  with pytest.raises(ArgumentError, match=rf"^workdir: {message}"):
+    load.read_config(pathlib.Path("pretrained:tiny-studnt"))
   config = settings(student={key: "pretrained:tiny-studnt"})
   with pytest.raises(UserError, match=rf"config\.stages\.student\.{key}: {message}"):
     experiment(tmp_path / "run", config)

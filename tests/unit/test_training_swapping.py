@@ -56,6 +56,15 @@ def test_a_chain_of_one_network_is_that_network(case):
       np.testing.assert_array_equal(image, expected[name])
 
 
+def test_shared_weights_serve_every_cascade(case):
+  shared = DCCNN(2, 2, 4, shared=True)
+  params = jax.jit(shared.init)(jax.random.key(3), *case.images)["params"]
+  models, params = (shared, case.models[1]), (params, case.params[1])
+  found = run_chain(models, params, *case.images, jnp.array([False, False]))
+  expected = run_alone(shared, params[0], *case.images)[1]
+  np.testing.assert_array_equal(found["image"], expected["image"])
+
+
 def in_float64(params, of_teacher, zero_filled, kspace, mask):
   """The image of a chain, in NumPy."""
   image = np.asarray(zero_filled, np.float64)
