@@ -90,3 +90,18 @@ def test_empty_slices_are_reported(protocol, words):
   assert caution == f"1 slice of 1 volume has no signal: {words}"
   (pair,) = [p for p in analysis["paired"] if p["metric"] == "psnr"]
   assert (pair["n"], pair["left_out"]) == (2, 1)
+
+
+def test_a_report_on_another_source_says_what_was_trained_and_what_tested(tmp_path):
+  there = {"trained_on": "acdc", "tested_on": "nifti (knees)", "unit": "file"}
+  there["simulated_kspace"] = True
+  known = {"source": "acdc", "unit": "subject", "simulated_kspace": False}
+  inputs = make_input(dataset={**known, "test_source": there}, **BARE)
+  folder = report.write(tmp_path / "report", inputs).parent
+  text = (folder / "report.md").read_text()
+  assert "were trained on acdc and are tested on nifti (knees); evaluated are" in text
+  page = (folder / "index.html").read_text()
+  assert "data: trained on acdc, tested on nifti (knees)" in page
+  found = load(folder)["cautions"]
+  assert any(text.startswith("Not subjects but files are split") for text in found)
+  assert any(text.startswith("K-space was simulated") for text in found)
