@@ -27,8 +27,11 @@ def check(pipeline: Experiment) -> None:
   """
   evaluated, workdir = pipeline.dataset.test, pipeline.workdir.path
   metrics = results.metrics_of(pipeline).values()
+  group = "test_source." if pipeline.config.data.test_source.source else ""
   _check_metrics(
-    dict(zip(pipeline.config.evaluation.metrics, metrics, strict=True)), evaluated
+    dict(zip(pipeline.config.evaluation.metrics, metrics, strict=True)),
+    evaluated,
+    f"--config.data.{group}crop",
   )
   roi_snr.check(pipeline.config.evaluation.rois, evaluated)
   robustness.check(pipeline)
@@ -64,12 +67,15 @@ def _check_space(pipeline: Experiment) -> None:
     raise UserError(folder, found, expected, remedy)
 
 
-def _check_metrics(metrics: Mapping[str, Metric], evaluated: SliceSet) -> None:
+def _check_metrics(
+  metrics: Mapping[str, Metric], evaluated: SliceSet, crop: str
+) -> None:
   """Refuses images that cannot be measured; tries the metrics on each shape.
 
   Args:
     metrics: name or import path in the config -> metric.
     evaluated: the images.
+    crop: the flag that sets their size.
   """
   tried = set()
   for volume in evaluated.volumes:
@@ -82,7 +88,7 @@ def _check_metrics(metrics: Mapping[str, Metric], evaluated: SliceSet) -> None:
       found = f"slices of {height}x{width} pixels"
       expected = f"at least {largest}x{largest}, the window of {windows}"
       size = f"({max(height, largest)},{max(width, largest)})"
-      remedy = f"Pad all slices with zeros: --config.data.crop={size}"
+      remedy = f"Pad all slices with zeros: {crop}={size}"
       if fitting:
         names = ",".join(map(repr, fitting)) + "," * (len(fitting) == 1)
         remedy += f"; or measure without: --config.evaluation.metrics=({names})"
