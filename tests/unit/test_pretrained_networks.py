@@ -18,7 +18,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 LICENCES = ("public domain (CC0)", "CC BY")
 FOLDERS = {"cardiac": "sunnybrook", "brain": "brain_t1"}
 # PSNR of the example, zero-filled and reconstructed; networks of the heart alone.
-EXAMPLE: dict[str, tuple[float, float]] = {}
+EXAMPLE = {"cardiac-4x-student": (26.66, 32.27)}
 
 of_each = pytest.mark.parametrize("name", pretrained.names())
 
