@@ -101,6 +101,7 @@ def test_branches_adapters_and_starts_with_all_levers(tmp_path, monkeypatch):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), on_two, best)
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_goes_on(tmp_path):
   """Its records lack the settings that this version added."""
   pipeline = make(tmp_path)
@@ -128,6 +129,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
     train(Experiment(config_lib.parse(changed), tmp_path), ["student"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ("settings", "source"),
   [(dict(kernels="parallel"), "random"), (dict(start_from="teacher/layers"), "layers")],

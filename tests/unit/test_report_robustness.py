@@ -79,6 +79,7 @@ def test_a_condition_has_the_values_of_a_run_with_that_setting(
       np.testing.assert_allclose(here, other, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_another_source_is_measured_and_must_not_be_the_training_data(tmp_path):
   phantom = {"family": "knee", "subjects": 2, "slices": 2, "size": (20, 28), "seed": 9}
   asked = {"sources": {"knee": {"source": "phantom", "phantom": phantom}}}
@@ -105,6 +106,7 @@ def test_networks_get_the_data_consistency_of_the_masks(tmp_path):
   assert shifted.network(model, measured) == model.clone(consistency="line1")
 
 
+@pytest.mark.slow
 def test_perturbations_hurt_and_the_values_are_kept(tmp_path):
   asked = {"perturbations": (0.05,), "steps": 4}
   pipeline = experiment(tmp_path, {"robustness": asked})
@@ -133,6 +135,7 @@ def test_perturbations_hurt_and_the_values_are_kept(tmp_path):
   assert str(failure).startswith("student under worst perturbation of 5% is missing")
 
 
+@pytest.mark.slow
 def test_a_network_that_fails_is_told_and_the_others_are_measured(tmp_path):
   pipeline = experiment(tmp_path, {"robustness": {"mask_seeds": (1,)}}, devices=2)
   finished = untrained(pipeline)
