@@ -9,7 +9,14 @@ import jax
 import numpy as np
 import pytest
 from helpers.marks import slow
-from helpers.tiny import assert_same_end, final, make, tiny_config, train
+from helpers.tiny import (
+  assert_same_end,
+  final,
+  make,
+  stop_in_dispatch,
+  tiny_config,
+  train,
+)
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import Interrupted, UserError
@@ -17,7 +24,6 @@ from kdmri_jax.saving import require_space
 from kdmri_jax.training import batches, log
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.stage_loop import _Loop
 from kdmri_jax.training.step import TrainState
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -73,17 +79,8 @@ class TestStopping:
     """An epoch of 5 steps is dispatched as 2, 2 and a single one."""
     settings = dict(devices=1, steps_per_dispatch=2)
     train(make(tmp_path / "whole", **settings), ["student"])
-    dispatch_one, count = _Loop._dispatch, 0
-
-    def counting(*arguments):
-      nonlocal count
-      count += 1
-      if count == dispatch:
-        os.kill(os.getpid(), signal.SIGTERM)
-      return dispatch_one(*arguments)
-
     with monkeypatch.context() as patch:
-      patch.setattr(_Loop, "_dispatch", counting)
+      stop_in_dispatch(patch, dispatch)
       with pytest.raises(Interrupted):
         train(make(tmp_path / "parts", **settings), ["student"])
     stopped = make(tmp_path / "parts", **settings)
