@@ -27,8 +27,8 @@ from kdmri_jax.experiments import (
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.report.write_reports import comparable_numbers
 
-STUDIES = ("ablation", "alpha", "best_kspace", "levers", "methods", "position")
-STUDIES += ("recipes", "sft", "shapes")
+STUDIES = ("ablation", "alpha", "levers", "methods", "position")
+STUDIES += ("recipes", "sft", "shapes", "shrink")
 ENHANCEMENT = ("model_based", "task_based")
 
 
@@ -278,16 +278,16 @@ def test_the_page_of_settings_is_current():
 
 # Of each experiment and its arguments, the settings that are not the defaults.
 DIGESTS = {
-  "ablation": "c8eba98a4268fe9d",
+  "ablation": "d28890506160c4fa",
   "acdc": "3299515f91662dde",
-  "acdc_small": "a23a5c7ac166eb6c",
-  "alpha": "88ae039484a051aa",
+  "acdc_small": "387cc395f849b6fa",
+  "alpha": "6e7aed30306e1b2b",
   "base": "f6d8c246a391e660",
-  "best_kspace": "69a0dd2043f9531a",
   "brain_4x": "8338af2dc2ff24f1",
   "brain_5x": "b9084dd8a49015c8",
   "brain_8x": "515a407ce8a84580",
   "brain_pd": "107f7100c30337b0",
+  "brain_pd_small": "febc91fb77c95772",
   "brain_t1": "20844ad1e551086f",
   "brain_t1_small": "a0cf0d25e9994642",
   "cardiac_4x": "56110eaaa3070af3",
@@ -297,15 +297,16 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
-  "levers": "e3c1604208ae6fb2",
-  "methods": "ee14062ca605e102",
-  "model_based": "26d461c6b7460d00",
-  "position": "34e69d3c1d783f76",
-  "recipes": "03fc425d12a5d66e",
-  "sft": "0cb27d36b9da00f4",
-  "shapes": "655b8281202122b1",
-  "super_resolution": "48de406781362967",
-  "task_based": "0cf54d36858c9aa5",
+  "levers": "3984aae8e26626b7",
+  "methods": "df2a7e4a23f89e9c",
+  "model_based": "fd8004dbba945e23",
+  "position": "4bc2a44176c12afa",
+  "recipes": "0260e51910f76042",
+  "sft": "d3555eaec140b381",
+  "shapes": "06c2ba36c3bd7364",
+  "shrink": "9980339d31e8590b",
+  "super_resolution": "52e4a00281f0b291",
+  "task_based": "d3e0b05ab81a3ee5",
 }
 
 
