@@ -206,6 +206,13 @@ def _are_measured(
 ) -> bool:
   """Whether all volumes of a source have k-space, which must be that of the masks."""
   measured = all(volume.kspace is not None for volume in volumes)
+  first = volumes[0]
+  for volume in volumes:
+    if volume.coils != first.coils:
+      found = f"k-space of {splitting.counted(volume.coils, 'coil')}"
+      expected = f"{splitting.counted(first.coils, 'coil')}, as in {first.file}"
+      remedy = "Exclude the files of one of the two numbers of coils."
+      raise UserError(volume.file, found, expected, remedy)
   for volume in volumes if measured else ():
     _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
   return measured
@@ -214,6 +221,12 @@ def _are_measured(
 def _check_acquisition(volume: Volume, acquisition: Acquisition) -> None:
   """Refuses an acquisition that is not that of the volume's k-space."""
   masks, *simulated = acquisition
+  if volume.sensitivities is not None:
+    if acquisition.sensitivities is not None:
+      expected = "simulated coils, or those of the data"
+      remedy = "Leave config.coils at its default."
+      raise UserError(volume.file, "measured and simulated coils", expected, remedy)
+    return
   if len(masks) > 1 or any(each is not None for each in simulated):
     found = "measured k-space, and settings of several tasks, of noise or of coils"
     remedy = "Leave config.tasks, config.noise and config.coils at their defaults."
@@ -234,7 +247,7 @@ def _within_memory(
       found = f"images that together need more memory than memory_mb={config.memory_mb}"
       remedy = "Prepare volumes, which can stay in their files, or raise memory_mb."
       raise UserError(volume.file, found, "data that fits", remedy)
-    yield volume.with_digests()
+    yield volume.in_memory().with_digests()
 
 
 def _bytes(volume: Volume) -> int:
