@@ -265,6 +265,7 @@ def make(path, config):
 
 
 EDSR = {"network": "edsr", "blocks": 1, "features": 4}
+NOISY = {"models": {"teacher": EDSR, "student": EDSR}, "noise.snr": (10.0, 20.0)}
 PATCHES = {"flips": True, "rotations": True, "patch": (12, 12)}
 CHANGES = {"flips": True, "degrees": 10, "scale": 0.1, "shear": 0.1}
 CHANGES |= {"gain": 0.2, "gamma": 0.2, "mixup": 0.4}
@@ -274,13 +275,7 @@ CHANGES |= {"gain": 0.2, "gamma": 0.2, "mixup": 0.4}
 @pytest.mark.slow
 @pytest.mark.parametrize(
   ("augmented", "more"),
-  [
-    (
-      PATCHES,
-      {"models": {"teacher": EDSR, "student": EDSR}, "noise.snr": (10.0, 20.0)},
-    ),
-    (CHANGES, {}),
-  ],
+  [(PATCHES, NOISY), (CHANGES, {})],
   ids=["noisy patches", "changes"],
 )
 def test_training_gives_the_same_on_two_devices(tmp_path, augmented, more):
