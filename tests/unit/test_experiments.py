@@ -14,8 +14,8 @@ from kdmri_jax.experiments import (
   super_resolution,
 )
 
-STUDIES = ("ablation", "alpha", "best_kspace", "levers", "methods", "position")
-STUDIES += ("recipes", "sft", "shapes")
+STUDIES = ("ablation", "alpha", "levers", "methods", "position")
+STUDIES += ("recipes", "sft", "shapes", "shrink")
 ENHANCEMENT = ("model_based", "task_based")
 
 
