@@ -33,8 +33,9 @@ class Dataset:
     train, validation: as divided by subject.
     test: held-out subjects; the validation set itself where there are none.
     record: source, split, shapes, scaling, crop, every volume's record, `unit` (what
-      its subjects are), and `notes`: sentences on the data for the report. Where the
-      test subjects have a source of their own, `test_source` has what it has in common.
+      its subjects are), `coils` (their number, where the data has k-space of several),
+      and `notes`: sentences on the data for the report. Where the test subjects have a
+      source of their own, `test_source` has what it has in common.
   """
 
   acquisitions: dict[Shape, Acquisition]
@@ -315,7 +316,8 @@ def _of_source(config, volumes, measured):
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
   if unused:
     notes.append("Some files contain k-space; it is not used: others have none.")
-  return {
+  coils = {"coils": volumes[0].coils} if volumes[0].coils > 1 else {}
+  return coils | {
     "source": config.source,
     "root": config.root,
     "unit": splitting.common_unit(v.record["unit"] for v in volumes),

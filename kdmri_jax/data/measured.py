@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data.spool import Spooling
+from kdmri_jax.data.spool import Spool, Spooling
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import walk
@@ -29,21 +29,23 @@ _MOST_EMPTY = 0.01
 
 
 class Measured(NamedTuple):
-  """Undersampled k-space of one coil, or of a combination.
+  """Undersampled k-space of one coil, of a combination, or of several coils.
 
   Attributes:
-    kspace: complex64 [S, H, W], orthonormal, zero frequency at [0, 0], 0 where not
-      sampled.
+    kspace: complex64 [S, H, W], of several coils a spool [S, C, H, W]; orthonormal,
+      zero frequency at [0, 0], 0 where not sampled.
     mask: where it was sampled, uint8 [H, W], zero frequency at [0, 0]; None where the
       file does not contain it.
     record: file, source, coils, combine and note.
     header: metadata of its file.
+    sensitivities: of several coils, complex64 [S, C, H, W]; None for one.
   """
 
-  kspace: np.ndarray
+  kspace: np.ndarray | Spool
   mask: np.ndarray | None
   record: dict[str, Any]
   header: RawHeader = NO_HEADER
+  sensitivities: Spool | None = None
 
 
 class Sensitivities(NamedTuple):
@@ -121,7 +123,7 @@ class RawScan:
     pairs: Iterable[tuple[np.ndarray, np.ndarray | None]]
     if way == "none" and len(self.read(0)) > 1:
       kept = [Spooling(), Spooling()]
-      pairs = self._keeping(kept, method)
+      pairs = self._keeping(kept, method, whole=True)
     else:
       way = "" if way == "none" else way
       pairs = self.pairs(sensitivities=way == "sense")
@@ -139,10 +141,10 @@ class RawScan:
     return Volume(name, subject, images, **arrays, **more)
 
   def _keeping(
-    self, kept: Sequence[Spooling], method: str
+    self, kept: Sequence[Spooling], method: str, *, whole: bool
   ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """As `coils`, of fully sampled slices; keeps both arrays, k-space uncentred."""
-    for kspace, maps in self.coils(method, whole=True):
+    """As `coils`; keeps both arrays, k-space uncentred."""
+    for kspace, maps in self.coils(method, whole=whole):
       images = combination.to_image(kspace, centred_image=self.centred_image)
       kept[0].add(np.fft.fft2(images, norm="ortho").astype(np.complex64))
       kept[1].add(maps)
@@ -185,20 +187,25 @@ class RawScan:
     return np.fft.fftshift(maps, (-2, -1)) if self.centred_image else maps
 
   def measured(self, config: DataConfig) -> Measured:
-    """The undersampled k-space of one coil, or of the coils' combination.
+    """The undersampled k-space of one coil, of the coils' combination, or of the coils.
 
     Raises:
-      UserError: several coils and another `config.combine` than "sense", missing or
-        unfitting sensitivities, slices with different masks, or a sample that is not
-        finite or outside the mask.
+      UserError: several coils and another `config.combine` than "sense" or "none",
+        missing or unfitting sensitivities, slices with different masks, or a sample
+        that is not finite or outside the mask.
     """
     images, masks, count = [], [], len(self.read(0))
+    if count > 1 and config.combine == "none":
+      return self._measured_coils(config.sensitivities, count)
     if count > 1 and config.combine != "sense":
       found = f"undersampled k-space of {count} coils"
       expected = "k-space of one coil: no coil measured a root sum of squares"
       first, *more = self._own_sensitivities.files
       files = f"{first} to {more[-1].name}" if more else first
-      remedy = f"Put the sensitivities into {files} and combine by 'sense'."
+      remedy = (
+        f"Put the sensitivities into {files} and combine by 'sense'; or keep the "
+      )
+      remedy += "coils by combine='none', for a network of two channels."
       raise UserError(self.path, found, expected, remedy)
     for k, (kspace, maps) in enumerate(self.pairs(sensitivities=count > 1)):
       points = (kspace != 0).any(0) if self.sampled is None else self.sampled[k]
@@ -212,6 +219,16 @@ class RawScan:
     notes = (record.get("note"), COMBINED if count > 1 else "")
     record["note"] = " ".join(filter(None, notes))
     return Measured(kspace.astype(np.complex64), mask, record, self.header)
+
+  def _measured_coils(self, method: str, count: int) -> Measured:
+    kept, masks = [Spooling(), Spooling()], []
+    for k, (kspace, _) in enumerate(self._keeping(kept, method, whole=False)):
+      masks.append((kspace != 0).any(0) if self.sampled is None else self.sampled[k])
+      _check(self.path, kspace, masks[-1])
+    mask = np.fft.ifftshift(_one_sampling(self.path, masks)).astype(np.uint8)
+    own = {"coils": count, "combine": "none", "sensitivities": method}
+    kspaces, maps = (each.array() for each in kept)
+    return Measured(kspaces, mask, self.record | own, self.header, maps)
 
   def pairs(
     self, *, sensitivities: bool

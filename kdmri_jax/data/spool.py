@@ -69,6 +69,9 @@ class Spool:
   def __iter__(self) -> Iterator[np.ndarray]:
     return map(self.row, self.numbers)
 
+  def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+    return np.stack([self.row(self.numbers[k]) for k in rows])
+
   @property
   def nbytes(self) -> int:
     """The memory that the whole array needs."""

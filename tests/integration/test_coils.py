@@ -16,7 +16,7 @@ from kdmri_jax import models
 from kdmri_jax.data import read
 from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.inference import load
+from kdmri_jax.inference import load, read_scan, reconstruct
 from kdmri_jax.inference.network import Network
 from kdmri_jax.physics import acquisition
 from kdmri_jax.report import write_reports
@@ -87,6 +87,25 @@ def test_a_run_on_the_kspace_of_files(tmp_path):
     written = file["reconstruction"][()]
   expected = kd.coils.cg_sense(slices.kspace[:2], slices.sensitivities[:2], mask)
   np.testing.assert_allclose(written, np.abs(expected), atol=1e-4)
+  settings = load.read_config(tmp_path / "run").data
+  options = {"combine": "none", "sensitivities": "given"}
+  whole = read_scan.read(
+    tmp_path / "raw" / "1.h5", settings, source="fastmri", **options
+  )
+  result = reconstruct.run_scan(tmp_path / "run", "student", whole)
+  assert set(result.images) == {"reconstruction", "zero_filled", "target"}
+  assert result.account.facts["coils"] == "4, with sensitivities that are given"
+  path = coil_files.write("bart", tmp_path, 1, *coil_files.coil_images(1), mask)
+  scan = read_scan.read(path, settings, contrast="kspace", **options)
+  of_scan = reconstruct.run_scan(tmp_path / "run", "student", scan).images
+  np.testing.assert_allclose(
+    of_scan["zero_filled"], result.images["zero_filled"], atol=1e-4
+  )
+  one = read_scan.read(path, settings, contrast="kspace", combine="sense")
+  warnings = reconstruct.run_scan(tmp_path / "run", "student", one).account.warnings
+  assert any(
+    "one coil; the network was trained on that of several" in w for w in warnings
+  )
 
 
 def test_coils_measure_with_their_noise_and_need_two_channels(tmp_path):
