@@ -30,7 +30,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   resolution: lines that the scanner would fill with zeros are omitted.
 
   One coil gives a complex image, whose k-space is the measured one; several, or
-  `config.combine="rss"`, their root sum of squares. `config.contrast` is the number of
+  `config.combine="rss"`, their root sum of squares; several with "none" their
+  combination by sensitivities, beside their k-space. `config.contrast` is the number of
   an echo (the counter `contrast`) and needed where a file has several.
 
   Raises:
@@ -79,11 +80,11 @@ def _raw(path: pathlib.Path, scan: scans.Scan, **fields: Any) -> RawScan:
 
 def _volume(config: DataConfig, path: pathlib.Path, name: str, subject: str) -> Volume:
   with scans.opened(path, config.contrast, partial=False) as scan:
-    way = combination.chosen(config.combine, "rss") or (
+    way = combination.chosen(config.combine, "rss", "none") or (
       "rss" if scan.shape[1] > 1 else ""
     )
     raw = _raw(path, scan, record=scan.record, notes=(*scan.notes, note_of(config)))
-    return raw.volume(name, subject, way)
+    return raw.volume(name, subject, way, method=config.sensitivities)
 
 
 SOURCE = Source(
