@@ -16,7 +16,12 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import walk
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 from kdmri_jax.io.reading import reading, refuse_missing
-from kdmri_jax.physics.coils import combination, estimate
+from kdmri_jax.physics.coils import (
+  combination,
+  estimate,
+  noise_covariance,
+  prewhiten,
+)
 
 COMBINED = (
   "The k-space of several coils was replaced by that of their zero-filled images' "
@@ -80,6 +85,8 @@ class RawScan:
     header: metadata of the file.
     notes: sentences for the end of the note of its volume.
     centred_image: see `combination.to_image`.
+    noise: reads samples of the coils' noise alone, complex [C, N]; None where there are
+      none. They prewhiten coils that are kept, see `coils`.
   """
 
   path: pathlib.Path
@@ -92,6 +99,7 @@ class RawScan:
   header: RawHeader = NO_HEADER
   notes: Sequence[str] = ()
   centred_image: bool = True
+  noise: Callable[[], np.ndarray | None] = lambda: None
 
   def has_gaps(self) -> bool:
     """Whether the middle slice lacks more points than those of a border."""
@@ -136,7 +144,7 @@ class RawScan:
     if kept:
       names = "kspace", "sensitivities"
       arrays = {key: each.array() for key, each in zip(names, kept, strict=True)}
-      record["sensitivities"] = method
+      record |= self._kept(method)
     more = {"split": split, "record": record, "header": self.header}
     return Volume(name, subject, images, **arrays, **more)
 
@@ -155,7 +163,9 @@ class RawScan:
   ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each slice, with the sensitivities of its coils, complex64 [C, H, W].
 
-    Their root sum of squares is 1, or 0 where no coil is sensitive.
+    Their root sum of squares is 1, or 0 where no coil is sensitive. Where there are
+    samples of noise, the coils are first mixed so that their noise is independent and
+    of equal variance, the mean of the variances before.
 
     Args:
       method: "given", or the method of `physics.coils.estimate`.
@@ -171,7 +181,42 @@ class RawScan:
       if not np.isfinite(kspace).all():
         found = f"NaN or infinite values in slice {k}"
         raise UserError(self.path, found, "finite k-space", "Copy the file again.")
-      yield kspace, self._estimated(kspace, k, method) if maps is None else _unit(maps)
+      kspace = self._white(kspace)
+      if maps is None:
+        yield kspace, self._estimated(kspace, k, method)
+      else:
+        yield kspace, _unit(self._white(maps))
+
+  def _kept(self, method: str) -> dict[str, Any]:
+    """Entries for the record of coils that are kept."""
+    return {"sensitivities": method, "prewhitened": self._covariance is not None}
+
+  @functools.cached_property
+  def _covariance(self) -> np.ndarray | None:
+    """The covariance of the coils' noise, of a mean variance of 1; None if unknown."""
+    samples = self.noise()
+    if samples is None:
+      return None
+    coils = len(self.read(0))
+    found, expected = (
+      f"noise readouts of {len(samples)} coils",
+      f"those of {coils} coils",
+    )
+    if not np.isfinite(samples).all():
+      found, expected = "NaN or infinite values in noise readouts", "finite numbers"
+    elif len(samples) == coils:
+      try:
+        covariance = noise_covariance(samples)
+        np.linalg.cholesky(covariance)
+        return covariance * (coils / np.trace(covariance).real)
+      except (ArgumentError, np.linalg.LinAlgError):
+        found = f"{samples.shape[1]} samples of noise, in which coils are dependent"
+        expected = f"independent noise of {coils} coils, many samples"
+    raise UserError(self.path, found, expected, "Combine its coils, or exclude it.")
+
+  def _white(self, values: np.ndarray) -> np.ndarray:
+    covariance = self._covariance
+    return values if covariance is None else prewhiten(values, covariance)
 
   def _estimated(self, kspace: np.ndarray, k: int, method: str) -> np.ndarray:
     if not kspace.any():
@@ -226,7 +271,7 @@ class RawScan:
       masks.append((kspace != 0).any(0) if self.sampled is None else self.sampled[k])
       _check(self.path, kspace, masks[-1])
     mask = np.fft.ifftshift(_one_sampling(self.path, masks)).astype(np.uint8)
-    own = {"coils": count, "combine": "none", "sensitivities": method}
+    own = {"coils": count, "combine": "none", **self._kept(method)}
     kspaces, maps = (each.array() for each in kept)
     return Measured(kspaces, mask, self.record | own, self.header, maps)
 

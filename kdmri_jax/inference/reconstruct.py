@@ -287,4 +287,5 @@ def _sensitivities(record: Mapping[str, Any]) -> str:
   """The coils of a scan and their sensitivities in words."""
   method = record["sensitivities"]
   origin = "given" if method == "given" else f"estimated from the scan ({method})"
-  return f"{record['coils']}, with sensitivities that are {origin}"
+  white = ", prewhitened by noise readouts" if record.get("prewhitened") else ""
+  return f"{record['coils']}{white}, with sensitivities that are {origin}"

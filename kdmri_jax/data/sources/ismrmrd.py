@@ -31,7 +31,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
   One coil gives a complex image, whose k-space is the measured one; several, or
   `config.combine="rss"`, their root sum of squares; several with "none" their
-  combination by sensitivities, beside their k-space. `config.contrast` is the number of
+  combination by sensitivities, beside their k-space, both prewhitened by the readouts
+  flagged as noise where there are any. `config.contrast` is the number of
   an echo (the counter `contrast`) and needed where a file has several.
 
   Raises:
@@ -75,7 +76,8 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
 
 def _raw(path: pathlib.Path, scan: scans.Scan, **fields: Any) -> RawScan:
   read = functools.lru_cache(1)(lambda k: next(scan.slices))  # k = 0, 1, ...
-  return RawScan(path, scan.shape[0], read, header=scan.header, **fields)
+  more = {"header": scan.header, "noise": scan.noise, **fields}
+  return RawScan(path, scan.shape[0], read, **more)
 
 
 def _volume(config: DataConfig, path: pathlib.Path, name: str, subject: str) -> Volume:
