@@ -1,67 +1,76 @@
-"""Which way of optimising and augmenting closes the gap, with and without the teacher.
+"""Which way of optimising, augmenting and starting closes the gap to the teacher.
 
   kdmri run --config=levers:acdc_small --workdir=runs/levers \
-    --config.data.root=/path/to/ACDC --config.epochs=20
+    --config.data.root=/path/to/ACDC
 
-Each factor of `LEVERS` changes a student that imitates the teacher (kd_NAME) and one
-that is trained alone for as many steps (alone_NAME); the report compares the two, and
-each student alone with student_long, which has no lever. The teacher is one for all: it
-has the levers of `best` and four times the epochs of `student`.
+Each factor changes a student that imitates the teacher (kd_NAME) and one that is
+trained alone for as many steps (alone_NAME); the report compares the two, and each with
+the student of the same kind that lacks the factor. `OPTIMISERS` replace the setting's
+optimiser and schedule, which kd_plain and student_long have; `LEVERS` come on top of
+Muon, one at a time. `TAUGHT` need a teacher, so they are compared with kd_muon and
+alone_muon. The teachers have Muon and twice as many steps.
 
-`TAUGHT` are factors that need a teacher, compared with kd_plain: cascades of the
-teacher stand in for the student's; the teacher becomes the student; and a second
-teacher, trained alike from other weights, whose image and the first one's are averaged.
+All comparisons are on the validation subjects: the study chooses a recipe, and no test
+subject is read.
 """
 
 from kdmri_jax.experiments import recipes, study
 
 COSINE = dict(schedule="cosine", warmup=0.02)
+OPTIMISERS = {
+  "cosine": dict(COSINE, learning_rate=1e-3),
+  "clip": dict(COSINE, learning_rate=3e-3, clip=1.0),
+  "adamw": dict(COSINE, learning_rate=1e-3, optimiser="adamw"),
+  "muon": study.MUON,
+}
 LEVERS = {
-  "cosine": COSINE,
-  "clip": dict(COSINE, clip=1.0),  # and three times the learning rate
-  "adamw": dict(COSINE, optimiser="adamw"),
-  "ema": dict(ema=0.999),
-  "muon": dict(COSINE, optimiser="muon"),
+  "ema": dict(ema=0.998),
+  "kernels": dict(kernels="expanded"),
   "flips": dict(augment=dict(flips=True)),
   "affine": dict(augment=dict(degrees=10.0, scale=0.1, shear=0.05)),
   "intensity": dict(augment=dict(gain=0.3, gamma=0.2)),
   "mixup": dict(augment=dict(mixup=0.4)),
-  "kernels": dict(kernels="expanded"),
-  "layers": dict(start_from="teacher/layers"),
-  "best": dict(COSINE, optimiser="muon", ema=0.999),
 }
 TAUGHT = {
+  "layers": dict(start_from="teacher/layers"),
   "swap": dict(swap=0.5),
-  "shrink": dict(shrink=0.25),
+  "shrink": dict(shrink=0.15),
   "teachers": dict(teacher="teacher,teacher_b"),
 }
 
 
 def get_config(setting="acdc_small"):
   config = study.start(setting, "Levers")
+  config.data.test = ()
   recipes.train_teacher_longer(config)
-  config.stages.teacher.update(LEVERS["best"])
+  config.stages.teacher.update(study.MUON)
+  plain, muon = ("kd_plain", "student_long"), ("kd_muon", "alone_muon")
   study.add_student(config, "plain")
-  pairs = [("kd_plain", "student_long")]
+  pairs = [plain]
+  for name, levers in OPTIMISERS.items():
+    pairs += _add(config, name, levers, plain)
   for name, levers in LEVERS.items():
-    taught, alone = f"kd_{name}", f"alone_{name}"
-    study.add_student(config, name)
-    study.add_alone(config, name)
-    for stage in (taught, alone):
-      config.stages[stage].update(levers)
-      if "clip" in levers:
-        config.stages[stage].learning_rate *= 3
-    pairs += [(taught, alone), (alone, "student_long")]
-  add_second_teacher(config)
+    pairs += _add(config, name, dict(study.MUON, **levers), muon)
+  _add_second_teacher(config)
   for name, levers in TAUGHT.items():
     study.add_student(config, name)
-    config.stages[f"kd_{name}"].update(levers)
-    pairs.append((f"kd_{name}", "kd_plain"))
-  config.evaluation.pairs = tuple(pairs)
+    config.stages[f"kd_{name}"].update(study.MUON, **levers)
+    pairs += [(f"kd_{name}", other) for other in muon]
+  config.evaluation.update(pairs=tuple(pairs), control="alone_muon")
   return study.finish(config)
 
 
-def add_second_teacher(config):
+def _add(config, name, levers, without):
+  """Adds kd_NAME and alone_NAME; returns the pairs to compare."""
+  pair = f"kd_{name}", f"alone_{name}"
+  study.add_student(config, name)
+  study.add_alone(config, name)
+  for stage in pair:
+    config.stages[stage].update(levers)
+  return [pair, *zip(pair, without, strict=True)]
+
+
+def _add_second_teacher(config):
   """Adds teacher_b, like the teacher but for its first weights."""
   config.models.teacher_b = config.models.teacher.copy_and_resolve_references()
   config.stages.teacher_b = study.copy(config, "teacher", times=4)

@@ -17,6 +17,8 @@ from ml_collections import ConfigDict
 
 from kdmri_jax.experiments import base
 
+MUON = dict(learning_rate=1e-3, optimiser="muon", schedule="cosine", warmup=0.02)
+
 
 def split(argument: str) -> tuple[str, str]:
   """A study's argument, "setting" or "setting:protocol" -> both."""
@@ -99,10 +101,10 @@ def add_student(
   config.evaluation.distilled = (*config.evaluation.distilled, f"kd_{name}")
 
 
-def add_alone(config: ConfigDict, name: str) -> None:
-  """Adds alone_NAME, trained without a teacher for as long as kd_NAME, and its row."""
+def add_alone(config: ConfigDict, name: str, times: int = 2) -> None:
+  """Adds alone_NAME, trained without a teacher, by default as long as kd_NAME."""
   alone = f"alone_{name}"
-  config.stages[alone] = copy(config, "student", times=2)
+  config.stages[alone] = copy(config, "student", times)
   config.pipeline = (*config.pipeline, alone)
   config.evaluation.models = (*config.evaluation.models, alone)
 

@@ -8,7 +8,8 @@ from kdmri_jax.config.setting import Settings, keys, setting
 from kdmri_jax.errors import ArgumentError
 
 MASKS = ("cartesian", "equispaced", "gaussian2d", "central", "full", "file")
-COMBINATIONS = ("", "rss", "sense")
+COMBINATIONS = ("", "rss", "sense", "none")
+SENSITIVITIES = ("espirit", "low_resolution", "given")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,50 +34,8 @@ class PhantomConfig(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class OtherSourceConfig(Settings):
-  """A source of its own for the test subjects.
-
-  Its keys are those of the same names in `data`. Scaling, mask and noise are those of
-  the training; slices of another shape get a mask of that shape.
-
-  Attributes:
-    source: as `data.source`; "" for none, the test subjects are then of `data.source`.
-    root: as `data.root`.
-    include: as `data.include`.
-    subject_pattern: as `data.subject_pattern`.
-    contrast: as `data.contrast`.
-    combine: as `data.combine`.
-    acceleration_tag: as `data.acceleration_tag`.
-    kdmri_type: as `data.kdmri_type`.
-    crop: as `data.crop`.
-    slices_per_volume: as `data.slices_per_volume`.
-    phantom: as `data.phantom`.
-  """
-
-  source: str = setting("")
-  root: str = setting("", free=True)
-  include: tuple[str, ...] = setting(())
-  subject_pattern: str = setting("")
-  contrast: str = setting("")
-  combine: str = setting("", choices=COMBINATIONS)
-  acceleration_tag: str = setting("4x")
-  kdmri_type: str = setting("")
-  crop: tuple[int, int] = setting((0, 0), least=0)
-  slices_per_volume: int = setting(0, least=0)
-  phantom: PhantomConfig = setting(PhantomConfig)
-
-  def __post_init__(self):
-    super().__post_init__()
-    own = keys(type(self)).items()
-    others = [name for name, key in own if getattr(self, name) != key.default]
-    if others and not self.source:
-      found = f"none, although {others[0]} is set"
-      raise ArgumentError("source", found, "the source of the test subjects")
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig(Settings):
-  """The volumes and their split.
+class SourceConfig(Settings):
+  """A source of volumes.
 
   Attributes:
     source: a name in the table of `kdmri_jax/data/sources`.
@@ -88,16 +47,59 @@ class DataConfig(Settings):
     contrast: which image of a subject, where a source has several, such as "T1"; ""
       takes the source's default.
     combine: how the images of several coils are combined: "rss" (root sum of squares,
-      real) or "sense" (by the coils' sensitivities, complex); "" takes the source's
+      real) or "sense" (by the coils' sensitivities, complex); "none" keeps the k-space
+      of the coils, whose combination is then the target alone; "" takes the source's
       default.
+    sensitivities: of the coils, for combine="none": estimated from the centre of
+      k-space by "espirit" or "low_resolution", or "given" in the files that "sense"
+      reads.
     acceleration_tag: suffix of the stored keys of "kdmri", such as "4x".
     kdmri_type: dataset folder of "kdmri", such as "mrbrain"; "" if `root` is it.
     crop: rows and columns to crop or zero-pad to about the centre; (0, 0) keeps.
+    slices_per_volume: this many central slices of each volume; 0 takes all.
+    phantom: settings of the "phantom" source.
+  """
+
+  source: str = setting("")
+  root: str = setting("", free=True)
+  include: tuple[str, ...] = setting(())
+  subject_pattern: str = setting("")
+  contrast: str = setting("")
+  combine: str = setting("", choices=COMBINATIONS)
+  sensitivities: str = setting("espirit", choices=SENSITIVITIES)
+  acceleration_tag: str = setting("4x")
+  kdmri_type: str = setting("")
+  crop: tuple[int, int] = setting((0, 0), least=0)
+  slices_per_volume: int = setting(0, least=0)
+  phantom: PhantomConfig = setting(PhantomConfig)
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherSourceConfig(SourceConfig):
+  """A source of its own for the test subjects; source "" for none.
+
+  Scaling, mask and noise are those of the training; slices of another shape get a mask
+  of that shape.
+  """
+
+  def __post_init__(self):
+    super().__post_init__()
+    own = keys(type(self)).items()
+    others = [name for name, key in own if getattr(self, name) != key.default]
+    if others and not self.source:
+      found = f"none, although {others[0]} is set"
+      raise ArgumentError("source", found, "the source of the test subjects")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig(SourceConfig):
+  """The volumes and their split.
+
+  Attributes:
     scaling: "volume_max" divides by the volume's largest magnitude, "none" keeps.
     memory_mb: memory for the stored slices; reading needs twice as much, and each
       further task as much again. Larger prepared volumes stay in their files and are
       read during training; larger other sources are refused.
-    slices_per_volume: this many central slices of each volume; 0 takes all.
     train: globs on subjects; () takes all that are in no other split.
     validation: globs on subjects; () lets `validation_fraction` decide.
     test: globs on subjects held out for the final evaluation; () for none, then the
@@ -105,29 +107,18 @@ class DataConfig(Settings):
       globs on its subjects; () then takes all of these.
     validation_fraction: share of the subjects, drawn by `split_seed`.
     split_seed: seed of that draw.
-    phantom: settings of the "phantom" source.
     test_source: a source of its own for the test subjects, such as another anatomy,
       contrast or field strength. No subject of `source` is then tested.
   """
 
   source: str = setting("phantom")
-  root: str = setting("", free=True)
-  include: tuple[str, ...] = setting(())
-  subject_pattern: str = setting("")
-  contrast: str = setting("")
-  combine: str = setting("", choices=COMBINATIONS)
-  acceleration_tag: str = setting("4x")
-  kdmri_type: str = setting("")
-  crop: tuple[int, int] = setting((0, 0), least=0)
   scaling: str = setting("volume_max", choices=("volume_max", "none"))
   memory_mb: int = setting(8192, free=True)
-  slices_per_volume: int = setting(0, least=0)
   train: tuple[str, ...] = setting(())
   validation: tuple[str, ...] = setting(())
   test: tuple[str, ...] = setting(())
   validation_fraction: float = setting(0.2, least=0, most=1)
   split_seed: int = setting(0, least=0)
-  phantom: PhantomConfig = setting(PhantomConfig)
   test_source: OtherSourceConfig = setting(OtherSourceConfig)
 
   @property

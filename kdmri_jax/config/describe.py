@@ -74,7 +74,10 @@ def _default(value) -> str:
 
 
 def _meanings(kind) -> dict[str, str]:
-  """Name -> text of each line under Attributes in a docstring."""
-  _, _, attributes = (inspect.getdoc(kind) or "").partition("Attributes:\n")
-  found = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", attributes, re.MULTILINE)
-  return {name: " ".join(text.split()) for name, text in found}
+  """Name -> text of each line under Attributes in its docstring or a base's."""
+  meanings = {}
+  for each in reversed(kind.__mro__):
+    _, _, attributes = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")
+    found = re.findall(r"^  (\w+): (.*(?:\n    .*)*)", attributes, re.MULTILINE)
+    meanings |= {name: " ".join(text.split()) for name, text in found}
+  return meanings

@@ -33,8 +33,9 @@ class Dataset:
     train, validation: as divided by subject.
     test: held-out subjects; the validation set itself where there are none.
     record: source, split, shapes, scaling, crop, every volume's record, `unit` (what
-      its subjects are), and `notes`: sentences on the data for the report. Where the
-      test subjects have a source of their own, `test_source` has what it has in common.
+      its subjects are), `coils` (their number, where the data has k-space of several),
+      and `notes`: sentences on the data for the report. Where the test subjects have a
+      source of their own, `test_source` has what it has in common.
   """
 
   acquisitions: dict[Shape, Acquisition]
@@ -206,6 +207,13 @@ def _are_measured(
 ) -> bool:
   """Whether all volumes of a source have k-space, which must be that of the masks."""
   measured = all(volume.kspace is not None for volume in volumes)
+  first = volumes[0]
+  for volume in volumes:
+    if volume.coils != first.coils:
+      found = f"k-space of {splitting.counted(volume.coils, 'coil')}"
+      expected = f"{splitting.counted(first.coils, 'coil')}, as in {first.file}"
+      remedy = "Exclude the files of one of the two numbers of coils."
+      raise UserError(volume.file, found, expected, remedy)
   for volume in volumes if measured else ():
     _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
   return measured
@@ -214,6 +222,12 @@ def _are_measured(
 def _check_acquisition(volume: Volume, acquisition: Acquisition) -> None:
   """Refuses an acquisition that is not that of the volume's k-space."""
   masks, *simulated = acquisition
+  if volume.sensitivities is not None:
+    if acquisition.sensitivities is not None:
+      expected = "simulated coils, or those of the data"
+      remedy = "Leave config.coils at its default."
+      raise UserError(volume.file, "measured and simulated coils", expected, remedy)
+    return
   if len(masks) > 1 or any(each is not None for each in simulated):
     found = "measured k-space, and settings of several tasks, of noise or of coils"
     remedy = "Leave config.tasks, config.noise and config.coils at their defaults."
@@ -234,7 +248,7 @@ def _within_memory(
       found = f"images that together need more memory than memory_mb={config.memory_mb}"
       remedy = "Prepare volumes, which can stay in their files, or raise memory_mb."
       raise UserError(volume.file, found, "data that fits", remedy)
-    yield volume.with_digests()
+    yield volume.in_memory().with_digests()
 
 
 def _bytes(volume: Volume) -> int:
@@ -302,7 +316,8 @@ def _of_source(config, volumes, measured):
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
   if unused:
     notes.append("Some files contain k-space; it is not used: others have none.")
-  return {
+  coils = {"coils": volumes[0].coils} if volumes[0].coils > 1 else {}
+  return coils | {
     "source": config.source,
     "root": config.root,
     "unit": splitting.common_unit(v.record["unit"] for v in volumes),

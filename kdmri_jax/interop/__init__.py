@@ -9,10 +9,12 @@ from kdmri_jax.interop.kdmri import (
 )
 from kdmri_jax.interop.onnx_file import save_onnx
 from kdmri_jax.interop.swinir import from_swinir_state_dict, load_swinir_checkpoint
+from kdmri_jax.interop.unet import from_unet_state_dict, load_unet_checkpoint
 from kdmri_jax.interop.vgg import load_vgg
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
+from kdmri_jax.models.unet import UNet
 from kdmri_jax.models.vdsr import VDSR
 
 # Format -> a function of file, model, parameters, size of the slices and whether they
@@ -31,6 +33,7 @@ CHECKPOINTS = {
   VDSR: lambda path, _: load_kdmri_checkpoint(path),
   EDSR: lambda path, model: load_edsr_checkpoint(path, res_scale=model.res_scale),
   SwinIR: lambda path, _: load_swinir_checkpoint(path),
+  UNet: lambda path, _: load_unet_checkpoint(path),
 }
 
 __all__ = [
@@ -39,9 +42,11 @@ __all__ = [
   "from_edsr_state_dict",
   "from_kdmri_state_dict",
   "from_swinir_state_dict",
+  "from_unet_state_dict",
   "load_edsr_checkpoint",
   "load_kdmri_checkpoint",
   "load_swinir_checkpoint",
+  "load_unet_checkpoint",
   "load_vgg",
   "save_jax_bundle",
   "save_kdmri_checkpoint",

@@ -16,10 +16,11 @@ from kdmri_jax.models import contract
 # (pattern, replacement) for re.sub; the replacement may be a function of the match.
 Rules = Sequence[tuple[str, Any]]
 
+_SIZE = (512, 512)  # large enough for any network; weights do not depend on it
 _LEVELS = 3  # of dicts in a checkpoint, at most, down to its state dict
 
 # What DataParallel, torch.compile and trainers put before all names.
-_WRAPPER = re.compile(r"((module|_orig_mod|model|net|network)\.)*")
+_WRAPPER = re.compile(r"((module|_orig_mod|model|net|network|unet)\.)*")
 
 _COMMON: Rules = ((r"/(kernel|scale)$", ".weight"), ("/", "."))
 
@@ -113,7 +114,7 @@ class StateDict(dict[str, Any]):
     except ArgumentError as error:
       found = f"{error.where} {error.found}, not {error.expected}"
       raise self.refusal(found) from error
-    expected = contract.parameter_shapes(model, (4, 4))
+    expected = contract.parameter_shapes(model, _SIZE)
     expected = traverse_util.flatten_dict(expected, sep="/")
     names = {path: _rename(path, rules) for path in expected}
     axes = {path: _torch_axes(path, leaf.ndim) for path, leaf in expected.items()}

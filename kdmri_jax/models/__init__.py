@@ -13,6 +13,7 @@ from kdmri_jax.models import features
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
+from kdmri_jax.models.unet import UNet
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import consistency
 
@@ -22,6 +23,7 @@ __all__ = [
   "NETWORKS",
   "VDSR",
   "SwinIR",
+  "UNet",
   "build",
   "channels",
   "describe",
@@ -29,7 +31,13 @@ __all__ = [
   "find_network",
 ]
 
-NETWORKS = {"dccnn": DCCNN, "edsr": EDSR, "swinir": SwinIR, "vdsr": VDSR}
+NETWORKS = {
+  "dccnn": DCCNN,
+  "edsr": EDSR,
+  "swinir": SwinIR,
+  "unet": UNet,
+  "vdsr": VDSR,
+}
 
 
 def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:

@@ -34,7 +34,7 @@ PRECISIONS = {
 }
 
 
-def _uniform(fan_in: int) -> nn.initializers.Initializer:
+def uniform(fan_in: int) -> nn.initializers.Initializer:
   """PyTorch's default for weight and bias: U(-1/sqrt(fan_in), 1/sqrt(fan_in))."""
   bound = 1 / math.sqrt(fan_in)
 
@@ -59,7 +59,7 @@ class Weights(nn.Module):
   def __call__(self, inputs: int) -> tuple[Array, Array]:
     """The kernel [size, size, inputs, features] and the bias [features], float32."""
     shape = (self.size, self.size, inputs, self.features)
-    init = _uniform(math.prod(shape[:3]))
+    init = uniform(math.prod(shape[:3]))
     return self.param("kernel", init, shape), self.param("bias", init, shape[3:])
 
 

@@ -1,7 +1,9 @@
 """The requirements on every network, checked on shapes before training."""
 
+import functools
 import inspect
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,9 +11,26 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdmri_jax.errors import ArgumentError
+from kdmri_jax.models import features
 from kdmri_jax.types import Measurement, Outputs
 
 
+def _once(function: Callable[..., Any]) -> Callable[..., Any]:
+  """Keeps the results for equal networks and shapes: every stage asks for them."""
+  kept = functools.lru_cache(maxsize=128)(function)
+
+  @functools.wraps(function)
+  def call(model, *arguments, **more):
+    try:
+      hash(model)
+    except TypeError:  # an attribute of a user's network, such as an array
+      return function(model, *arguments, **more)
+    return kept(model, *arguments, **more)
+
+  return call
+
+
+@_once
 def check(
   model: nn.Module, size: tuple[int, int], channels: int, *, measured: bool = True
 ) -> None:
@@ -61,10 +80,28 @@ def check(
     raise ArgumentError("network", f"a network that returns {found}", expected)
 
 
+@_once
 def parameter_shapes(model: nn.Module, size: tuple[int, int]) -> Any:
   """The shapes and types of its parameters, for images of `size` rows and columns."""
   given = arguments(size, getattr(model, "channels", 1))
   return jax.eval_shape(model.init, jax.random.key(0), *given)["params"]
+
+
+@_once
+def feature_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str, Any]:
+  """The shapes and types of the features that it sows, see `features.apply`.
+
+  Args:
+    model: a network that `check` accepts.
+    image: shape and type of its input.
+    measurement: those of the measurement; None for patches.
+  """
+
+  def run(image, measurement):
+    params = model.init(jax.random.key(0), image, measurement)["params"]
+    return features.apply(model, params, image, measurement)[1]
+
+  return jax.eval_shape(run, image, measurement)
 
 
 def arguments(size: tuple[int, int], channels: int) -> tuple[Any, Measurement]:

@@ -15,7 +15,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
-from kdmri_jax.models import layers
+from kdmri_jax.models import contract, layers
 from kdmri_jax.physics import acquisition
 from kdmri_jax.training import batches, leaks, parallel, records, training_inputs
 from kdmri_jax.training.checkpoint import Progress
@@ -187,7 +187,11 @@ class Experiment:
     Raises:
       UserError: they were trained with other settings, or changed since.
     """
-    return self._weights(name, jax.eval_shape(lambda: self.initial_params(name)))
+    return self._weights(name, self._shapes(name))
+
+  def _shapes(self, name: str) -> Any:
+    size = shape_of(self.dataset.train.parts[0])
+    return contract.parameter_shapes(self.models[name], size)
 
   def _weights(self, name: str, shapes: Any, item: str = "best") -> Any:
     if name in self.given:
@@ -202,7 +206,7 @@ class Experiment:
     if not start:
       return self.initial_params(name)
     if not part:  # of the same model
-      return self._weights(start, jax.eval_shape(lambda: self.initial_params(name)))
+      return self._weights(start, self._shapes(name))
     fresh = self.initial_params(name)
     if part == "layers":
       return layers.take(fresh, self.best(start))

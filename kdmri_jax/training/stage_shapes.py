@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdmri_jax.errors import ArgumentError, arguments_of
+from kdmri_jax.models import contract
 from kdmri_jax.training import objective
 from kdmri_jax.training.stage_networks import (
   Networks,
@@ -16,7 +17,6 @@ from kdmri_jax.training.stage_networks import (
   forward,
   init_auxiliary,
   init_branches,
-  teacher_features,
   vary,
 )
 from kdmri_jax.training.terms import Term
@@ -69,19 +69,21 @@ def fit_terms(
   draws = jnp.zeros(len(slices.target), jnp.uint32)
   batch = jax.eval_shape(functools.partial(vary, networks), slices, acquisition, draws)
 
-  def init(model, batch):
-    return model.init(key, batch.zero_filled, batch.measurement)["params"]
+  def layers(model):
+    if model is None:  # given outputs
+      return {"image": batch.given}
+    return contract.feature_shapes(model, batch.zero_filled, batch.measurement)
 
-  def layers(batch):
-    params = init(networks.model, batch)
+  def with_branches(batch):
+    measured = batch.zero_filled, batch.measurement
+    params = networks.model.init(key, *measured)["params"]
     auxiliary = init_branches(networks, params, batch, key)
-    student = forward(networks, params, auxiliary, batch)[1]
-    return student, [
-      teacher_features(t, t and init(t, batch), batch) for t in networks.teachers
-    ]
+    return forward(networks, params, auxiliary, batch)[1]
 
-  student, teachers = jax.eval_shape(layers, batch)
-  teachers = teachers or [{}]
+  student = layers(networks.model)
+  if networks.branches:
+    student = jax.eval_shape(with_branches, batch)
+  teachers = [layers(teacher) for teacher in networks.teachers] or [{}]
   with arguments_of("terms."):
     first, *others = (
       objective.adapt(networks.terms, student, teacher, stage) for teacher in teachers

@@ -1,4 +1,4 @@
-"""Small SwinIR and EDSR: settings, and weights by the names of the published code."""
+"""Small SwinIR, EDSR and U-Net: settings, and weights by the published names."""
 
 import numpy as np
 
@@ -35,6 +35,10 @@ EDSR = {
   ),
   "triple": (dict(blocks=2, features=4, scale=3), (1, 5, 6)),
   "fourfold": (dict(blocks=1, features=4, scale=4), (1, 6, 5)),
+}
+UNET = {
+  "even": (dict(features=3, levels=2), (2, 12, 16)),
+  "odd": (dict(features=2, levels=3, channels=2), (1, 13, 19)),
 }
 
 
@@ -113,6 +117,29 @@ def edsr_shapes(blocks, features, res_scale=1.0, scale=1, channels=1, mean=()):
   return shapes
 
 
+def unet_shapes(features, levels, channels=1):
+  """Name -> shape of every weight of fastMRI's U-Net, in the published order."""
+  shapes = {}
+
+  def block(name, inputs, outputs):
+    shapes[f"{name}.layers.0.weight"] = (outputs, inputs, 3, 3)
+    shapes[f"{name}.layers.4.weight"] = (outputs, outputs, 3, 3)
+
+  widths = [features * 2**k for k in range(levels + 1)]
+  for k in range(levels):
+    before = widths[k - 1] if k else channels
+    block(f"down_sample_layers.{k}", before, widths[k])
+  block("conv", widths[-2], widths[-1])
+  for k, width in enumerate(reversed(widths[:-1])):
+    last = ".0" if k == levels - 1 else ""
+    block(f"up_conv.{k}{last}", 2 * width, width)
+  shapes[f"up_conv.{levels - 1}.1.weight"] = (channels, features, 1, 1)
+  shapes[f"up_conv.{levels - 1}.1.bias"] = (channels,)
+  for k, width in enumerate(reversed(widths[:-1])):
+    shapes[f"up_transpose_conv.{k}.layers.0.weight"] = (2 * width, width, 2, 2)
+  return shapes
+
+
 def draw(shapes, seed=0):
   """Weights large enough that attention, its bias and every activation matter."""
   random = np.random.RandomState(seed)  # the same numbers with every NumPy
@@ -147,3 +174,10 @@ def edsr(name):
       state[f"{way}_mean.weight"] = np.eye(3, dtype=np.float32)[:, :, None, None]
       state[f"{way}_mean.bias"] = sign * mean
   return settings, state, image.astype(np.float32)
+
+
+def unet(name):
+  """Settings, weights and image, float32 [B, H, W, C], of a small U-Net."""
+  settings, size = UNET[name]
+  image = np.random.RandomState(1).gamma(0.3, size=(*size, settings.get("channels", 1)))
+  return settings, draw(unet_shapes(**settings)), image.astype(np.float32)

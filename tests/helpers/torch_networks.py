@@ -1,4 +1,4 @@
-"""SwinIR and EDSR once more, in PyTorch and by the papers' definitions.
+"""SwinIR, EDSR and U-Net once more, in PyTorch and by the papers' definitions.
 
 Written to check the networks of the package with: no windows are cut, no image is
 rolled; every pixel attends to those of its window among all pixels of the image. Run
@@ -101,6 +101,41 @@ def edsr(settings, state, image):
   return features
 
 
+def unet(settings, state, image):
+  """Runs a U-Net on standardised images; see `swinir`."""
+  run, levels = _Layers(state), settings["levels"]
+  features = {}
+
+  def block(name, ours, x):
+    for k in (0, 4):
+      x = F.conv2d(x, run.state[f"{name}.layers.{k}.weight"], padding=1)
+      x = F.leaky_relu(F.instance_norm(x), 0.2)
+      features[f"{ours}/activation_{k // 4 + 1}"] = x.permute(0, 2, 3, 1).numpy()
+    return x
+
+  x = torch.from_numpy(image).permute(0, 3, 1, 2)
+  mean = torch.stack([each.mean() for each in x]).view(-1, 1, 1, 1)
+  deviation = torch.stack([each.std() for each in x]).view(-1, 1, 1, 1)
+  y = ((x - mean) / deviation).clamp(-6, 6)
+  skips = []
+  for k in range(levels):
+    skips.append(block(f"down_sample_layers.{k}", f"down_{k + 1}", y))
+    y = F.avg_pool2d(skips[-1], 2)
+  y = block("conv", "bottom", y)
+  for k in range(levels):
+    skip = skips.pop()
+    y = F.conv_transpose2d(
+      y, run.state[f"up_transpose_conv.{k}.layers.0.weight"], stride=2
+    )
+    y = F.leaky_relu(F.instance_norm(y), 0.2)
+    missing = [n - m for n, m in zip(skip.shape[2:], y.shape[2:], strict=True)]
+    y = F.pad(y, (0, missing[1], 0, missing[0]), mode="reflect")
+    last = ".0" if k == levels - 1 else ""
+    y = block(f"up_conv.{k}{last}", f"up_{k + 1}", torch.cat([y, skip], 1))
+  y = run.convolution(f"up_conv.{levels - 1}.1", y) * deviation + mean
+  return features | {"image": y.permute(0, 2, 3, 1).numpy()}
+
+
 class _Layers:
   """Layers on [B, C, H, W] with the weights of a state dict."""
 
@@ -181,6 +216,13 @@ def main():
     kept = ("image", "block_2/output", "body") if name == "student" else ("image",)
     numbers |= {f"edsr/{name}/{key}": features[key] for key in kept}
   np.savez_compressed(GOLDEN / "enhancement.npz", **numbers)
+  numbers = {}
+  for name in published_networks.UNET:
+    features = unet(*published_networks.unet(name))
+    numbers |= {
+      f"{name}/{key}": features[key] for key in ("image", "up_1/activation_2")
+    }
+  np.savez_compressed(GOLDEN / "unet.npz", **numbers)
   settings, state, _ = published_networks.swinir("denoise")
   tensors = published_state(settings, state)
   torch.save({"params": tensors}, GOLDEN / "swinir_denoise.pth")

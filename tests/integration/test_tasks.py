@@ -59,10 +59,16 @@ def two_tasks(**changes):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def student(tmp_path_factory):
+  """A run of which the stage without teachers is trained."""
   path = tmp_path_factory.mktemp("tasks") / "run"
   pipeline = Experiment(config_lib.parse(two_tasks()), path)
-  return train(pipeline)[0]
+  return train(pipeline, ["student"])[0]
+
+
+@pytest.fixture(scope="module")
+def trained(student):
+  return train(student)[0]
 
 
 @pytest.mark.slow
@@ -143,8 +149,9 @@ def test_files_are_measured_as_the_task_does_or_taken_as_they_are(trained, tmp_p
     run_file(workdir, "kd", path, task="blur")
 
 
-def test_a_network_for_all_tasks_has_all_their_masks(trained):
-  masks = load.load(trained.workdir.path, "kd", (20, 18), task=None).acquisition.masks
+def test_a_network_for_all_tasks_has_all_their_masks(student):
+  path = student.workdir.path
+  masks = load.load(path, "student", (20, 18), task=None).acquisition.masks
   assert masks.shape == (2, 20, 18)
   assert masks[0].all() and not masks[1].all()
 

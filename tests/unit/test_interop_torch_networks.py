@@ -1,4 +1,4 @@
-"""All features of SwinIR and EDSR against PyTorch, where it is installed."""
+"""All features of SwinIR, EDSR and U-Net against PyTorch, where it is installed."""
 
 import jax
 import numpy as np
@@ -14,11 +14,14 @@ from helpers import torch_networks  # noqa: E402, after the line that may skip
 
 CASES = [("swinir", name) for name in published_networks.SWINIR]
 CASES += [("edsr", name) for name in published_networks.EDSR]
+CASES += [("unet", name) for name in published_networks.UNET]
 
 
 def converted(network, settings, state):
   if network == "swinir":
     return interop.from_swinir_state_dict(state)
+  if network == "unet":
+    return interop.from_unet_state_dict(state)
   res_scale = settings.get("res_scale", 1.0)
   return interop.from_edsr_state_dict(state, res_scale=res_scale)
 
@@ -34,7 +37,10 @@ def test_every_feature(golden, network, name):
   for key, values in expected.items():
     atol = 1e-5 * max(1, np.abs(values).max())
     np.testing.assert_allclose(sown[key], values, rtol=0, atol=atol, err_msg=key)
-  kept = golden("enhancement")[f"{network}/{name}/image"]
+  file, key = (
+    ("unet", name) if network == "unet" else ("enhancement", f"{network}/{name}")
+  )
+  kept = golden(file)[f"{key}/image"]
   atol = 1e-6 * max(1, np.abs(kept).max())
   np.testing.assert_allclose(kept, expected["image"], rtol=0, atol=atol)
 
