@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests, slice_set
+from kdmri_jax.data import coils, digests, slice_set
 from kdmri_jax.data import split as splitting
 from kdmri_jax.data.folders import SPLITS
 from kdmri_jax.data.slice_set import SliceSet
@@ -130,8 +130,9 @@ def load(
   acquisitions = {
     shape: acquisition_for(shape) for shape in _shapes([*volumes, *there])
   }
-  coils = any(each.sensitivities is not None for each in acquisitions.values())
-  channels = 2 if coils or any(map(_is_complex, volumes)) else 1
+  warnings += coils.less_calibration([*volumes, *there], acquisitions)
+  simulated = any(each.sensitivities is not None for each in acquisitions.values())
+  channels = 2 if simulated or any(map(_is_complex, volumes)) else 1
   measured = _are_measured(volumes, acquisitions)
   sets = {
     name: slice_set.make(part, acquisitions, channels, measured)
@@ -207,13 +208,7 @@ def _are_measured(
 ) -> bool:
   """Whether all volumes of a source have k-space, which must be that of the masks."""
   measured = all(volume.kspace is not None for volume in volumes)
-  first = volumes[0]
-  for volume in volumes:
-    if volume.coils != first.coils:
-      found = f"k-space of {splitting.counted(volume.coils, 'coil')}"
-      expected = f"{splitting.counted(first.coils, 'coil')}, as in {first.file}"
-      remedy = "Exclude the files of one of the two numbers of coils."
-      raise UserError(volume.file, found, expected, remedy)
+  coils.refuse_other_numbers(volumes)
   for volume in volumes if measured else ():
     _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
   return measured
@@ -316,8 +311,8 @@ def _of_source(config, volumes, measured):
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
   if unused:
     notes.append("Some files contain k-space; it is not used: others have none.")
-  coils = {"coils": volumes[0].coils} if volumes[0].coils > 1 else {}
-  return coils | {
+  count = volumes[0].coils
+  return ({"coils": count} if count > 1 else {}) | {
     "source": config.source,
     "root": config.root,
     "unit": splitting.common_unit(v.record["unit"] for v in volumes),

@@ -14,9 +14,11 @@ from kdmri_jax.data.stored import is_stored
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference import read_scan
 from kdmri_jax.inference.kspace import slices_of_kspace
-from kdmri_jax.physics import acquisition
+from kdmri_jax.physics import acquisition, fourier
 from kdmri_jax.training import batches
 from kdmri_jax.training.stage_networks import complete
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 MASK = kd.masks.cartesian((24, 20), 2, 8, axis=1)
 KEPT = {"combine": "none", "validation_fraction": 0.5}
@@ -126,6 +128,27 @@ def test_noise_and_tasks_measure_the_kspace_of_the_file(tmp_path):
   np.testing.assert_allclose(first, MASK * slices.kspace[0], atol=1e-6)
   difference = np.abs(second - slices.kspace[1])
   assert 0 < difference.mean() < 0.2 * np.abs(slices.kspace[1]).max()
+
+
+def test_one_coil_of_sensitivity_1_is_measured_bit_for_bit_as_the_image():
+  rng = np.random.default_rng(0)
+  target = rng.normal(size=(2, 24, 20, 2)).astype(np.float32)
+  own = acquisition.Acquisition(MASK[None])
+  expected, measurement = acquisition.measure(target, own)
+  kspace = fourier.fft2(fourier.to_complex(target))[:, None]
+  coils = kspace, np.ones_like(kspace)
+  found, of_coils = acquisition.measure(target, own, coils=coils)
+  np.testing.assert_array_equal(found, expected)
+  np.testing.assert_array_equal(of_coils.kspace[:, 0], measurement.kspace)
+
+
+@pytest.mark.parametrize(("method", "told"), [("espirit", True), ("given", False)])
+def test_more_calibration_than_the_mask_samples_is_told(tmp_path, method, told):
+  coil_files.subjects("fastmri", tmp_path)
+  found = load(settings("fastmri", tmp_path, sensitivities=method), measured_by(MASK))
+  notes = [note for note in found.record["notes"] if "less accurate" in note]
+  assert bool(notes) == told
+  assert all("24 central lines" in note and "samples 8 of" in note for note in notes)
 
 
 def refused(match, **changes):
