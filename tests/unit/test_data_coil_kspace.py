@@ -105,6 +105,21 @@ def test_prepared_coils_stay_in_their_files(tmp_path):
         np.testing.assert_array_equal(getattr(slices, name), own)
 
 
+@pytest.mark.parametrize("memory", [0, 100])
+@pytest.mark.parametrize("name", ["kspace", "sensitivities"])
+def test_prepared_coils_that_differ_in_number_are_refused(tmp_path, name, memory):
+  coil_files.subjects("fastmri", tmp_path / "raw", [1])
+  raw = dataset.read(settings("fastmri", tmp_path / "raw"))
+  prepared.write_folder(raw, tmp_path / "out", {})
+  with h5py.File(tmp_path / "out" / "1.h5", "r+") as file:
+    fewer = file[name][:, :3]
+    del file[name]
+    file[name] = fewer
+  again = config(source="prepared", root=str(tmp_path / "out"), memory_mb=memory)
+  with pytest.raises(UserError, match=r"1\.h5: found .*shape"):
+    list(dataset.read(again))
+
+
 def test_crop_and_slices_are_those_of_the_images(tmp_path):
   ((images, maps),) = coil_files.subjects("fastmri", tmp_path, [1], shape=(3, 24, 20))
   asked = {"crop": (12, 20), "slices_per_volume": 1, "sensitivities": "given"}
