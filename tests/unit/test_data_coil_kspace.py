@@ -256,6 +256,13 @@ def test_an_undersampled_scan_gives_a_h_y_in_the_units_of_the_file(
     slices_of_kspace(scan.kspace, scan.mask, 1, *arrays[3:])
 
 
+def test_the_only_subject_of_a_folder_keeps_its_coils(tmp_path):
+  coil_files.subjects("hammernik", tmp_path, [1])
+  scan = read_scan.read(tmp_path, config(), source="hammernik", combine="none")
+  assert scan.sensitivities.shape == scan.kspace.shape == (2, 4, 24, 20)
+  assert scan.target.shape == (2, 24, 20)
+
+
 def test_scans_of_coils_that_cannot_be_reconstructed(tmp_path):
   images, maps = coil_files.coil_images(1)
   mask = np.arange(20) % 2 * np.ones((24, 1))  # without the centre
