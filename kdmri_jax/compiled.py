@@ -10,15 +10,18 @@ import zlib
 _FOLDER = "JAX_COMPILATION_CACHE_DIR"
 _SHORTEST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 _MOST = 2**30  # bytes
+_ZSTANDARD = b"\x28\xb5\x2f\xfd"  # JAX packs so where it finds that package
+_CHECKED = "checked"  # a file as old as the last check
 
 
 def keep() -> pathlib.Path | None:
   """Chooses the folder, which JAX reads when it is first imported.
 
   It is kdmri_jax/compiled in $XDG_CACHE_HOME or ~/.cache, with a folder per kind of
-  CPU. Of more than a gigabyte the oldest files are removed. Variables of the
-  environment that JAX reads itself come first: JAX_COMPILATION_CACHE_DIR names another
-  folder, and JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+  CPU. Of more than a gigabyte the oldest files are removed, and so are files that a
+  killed process left incomplete. Variables of the environment that JAX reads itself
+  come first: JAX_COMPILATION_CACHE_DIR names another folder, and
+  JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
 
   Returns:
     The folder; None where one was given or none can be written.
@@ -32,6 +35,7 @@ def keep() -> pathlib.Path | None:
     folder.mkdir(parents=True, exist_ok=True)
     root.chmod(0o700)  # compiled code: for its owner alone, who must be this user
     _remove_oldest(root)
+    _remove_incomplete(folder)
   except (OSError, RuntimeError):  # there is no home
     return None
   os.environ[_FOLDER] = str(folder)
@@ -57,3 +61,18 @@ def _remove_oldest(root: pathlib.Path) -> None:
       return
     path.unlink(missing_ok=True)
     surplus -= stat.st_size
+
+
+def _remove_incomplete(folder: pathlib.Path) -> None:
+  """JAX would warn of such a file at every start, and would not write it again."""
+  mark = folder / _CHECKED
+  since = mark.stat().st_mtime if mark.exists() else 0
+  mark.touch()
+  for path in folder.glob("*-cache"):
+    if path.stat().st_mtime < since - 1:
+      continue
+    content, unpacked = path.read_bytes(), zlib.decompressobj()
+    with contextlib.suppress(zlib.error):
+      unpacked.decompress(content)
+    if not unpacked.eof and not content.startswith(_ZSTANDARD):
+      path.unlink(missing_ok=True)

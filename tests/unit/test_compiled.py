@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -63,4 +65,33 @@ def test_the_oldest_files_are_removed(monkeypatch):
     os.utime(folder / f"{age}-cache", (1e9 - age, 1e9 - age))
   monkeypatch.setattr(compiled, "_MOST", 250)
   compiled.keep()
-  assert sorted(path.name for path in folder.iterdir()) == ["0-cache", "1-cache"]
+  assert {path.name for path in folder.glob("*-cache")} == {"0-cache", "1-cache"}
+
+
+_COMPILES = """
+from kdmri_jax import compiled
+compiled.keep()
+import jax
+assert jax.jit(lambda x: x * 2 + 1)(3) == 7
+"""
+
+
+def test_files_that_a_killed_process_left_incomplete_are_written_again(monkeypatch):
+  monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+  def run():
+    command = [sys.executable, "-c", _COMPILES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Error reading" not in done.stderr
+
+  run()
+  folder = compiled.keep()
+  del os.environ["JAX_COMPILATION_CACHE_DIR"]
+  files = {path: path.read_bytes() for path in folder.glob("*-cache")}
+  assert files
+  for path, content in files.items():
+    path.write_bytes(content[: len(content) // 2])
+  run()
+  assert {path: len(path.read_bytes()) for path in files} == {
+    path: len(content) for path, content in files.items()
+  }
