@@ -1,5 +1,6 @@
 """One phantom, a network for it, and the files that hold it in each format."""
 
+import functools
 import struct
 
 import h5py
@@ -25,8 +26,14 @@ AFFINE[:3, :3] = DIRECTIONS * (0.9, 1.2, 3.3)
 AFFINE[:3, 3] = (-31.5, 47.25, 12.125)
 
 
-def train_student(folder):
-  """A student trained for one epoch on real phantoms; columns are phase-encoded."""
+@functools.cache
+def trained_student(temporary):
+  """The folder of a student trained for one epoch; columns are phase-encoded.
+
+  Args:
+    temporary: where pytest keeps all folders; one training serves all tests there.
+  """
+  folder = temporary / "trained_student"
   config = {"epochs": 1, "devices": 1}
   config |= {"data.phantom.subjects": 3, "data.phantom.slices": 1}
   config |= {"data.phantom.size": SHAPE[1:], "mask.axis": 1, "mask.centre_lines": 2}
