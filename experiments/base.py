@@ -1,7 +1,7 @@
 """The KD-MRI protocols: what every experiment starts from.
 
 `get_config("paper")` follows the publication, `get_config("reference")` the code
-published with it; the differences are listed in the README. An experiment changes
+published with it; the differences are listed in docs/studies.md. An experiment changes
 single settings:
 
     from kdmri_jax.experiments import base

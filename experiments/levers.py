@@ -17,12 +17,11 @@ subject is read.
 from kdmri_jax.experiments import recipes, study
 
 COSINE = dict(schedule="cosine", warmup=0.02)
-MUON = dict(COSINE, learning_rate=1e-3, optimiser="muon")
 OPTIMISERS = {
   "cosine": dict(COSINE, learning_rate=1e-3),
   "clip": dict(COSINE, learning_rate=3e-3, clip=1.0),
   "adamw": dict(COSINE, learning_rate=1e-3, optimiser="adamw"),
-  "muon": MUON,
+  "muon": study.MUON,
 }
 LEVERS = {
   "ema": dict(ema=0.998),
@@ -44,18 +43,18 @@ def get_config(setting="acdc_small"):
   config = study.start(setting, "Levers")
   config.data.test = ()
   recipes.train_teacher_longer(config)
-  config.stages.teacher.update(MUON)
+  config.stages.teacher.update(study.MUON)
   plain, muon = ("kd_plain", "student_long"), ("kd_muon", "alone_muon")
   study.add_student(config, "plain")
   pairs = [plain]
   for name, levers in OPTIMISERS.items():
     pairs += _add(config, name, levers, plain)
   for name, levers in LEVERS.items():
-    pairs += _add(config, name, dict(MUON, **levers), muon)
+    pairs += _add(config, name, dict(study.MUON, **levers), muon)
   _add_second_teacher(config)
   for name, levers in TAUGHT.items():
     study.add_student(config, name)
-    config.stages[f"kd_{name}"].update(MUON, **levers)
+    config.stages[f"kd_{name}"].update(study.MUON, **levers)
     pairs += [(f"kd_{name}", other) for other in muon]
   config.evaluation.update(pairs=tuple(pairs), control="alone_muon")
   return study.finish(config)

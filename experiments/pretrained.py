@@ -14,7 +14,7 @@ the best weights of a stage are those of the lowest error on the validation subj
 `kdmri pack` makes a finished stage one of the shipped networks.
 """
 
-from kdmri_jax.experiments import base, enhancement
+from kdmri_jax.experiments import base, enhancement, study
 
 HEART = dict(
   source="npz",
@@ -57,9 +57,7 @@ def get_config(argument="cardiac_4x"):
   config = _denoising() if argument == "brain_denoise" else _kd_mri(argument)
   config.name = f"Pretrained networks, {argument}"
   config.evaluation.control = "student"
-  base.for_all_stages(
-    config, learning_rate=1e-3, optimiser="muon", schedule="cosine", warmup=0.02
-  )
+  base.for_all_stages(config, **study.MUON)
   base.drop_published(config)
   return config
 

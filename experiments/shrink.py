@@ -17,7 +17,6 @@ The teacher is trained for twice as many steps. The argument is a setting.
 
 from kdmri_jax.experiments import base, recipes, study
 
-OPTIMISER = dict(learning_rate=1e-3, optimiser="muon", schedule="cosine", warmup=0.02)
 SHRINK = 0.15
 
 
@@ -37,5 +36,5 @@ def get_config(setting="acdc_small"):
     ("kd_shrink", "kd_shrink_target"),
     ("kd_paper", "student_long"),
   )
-  base.for_all_stages(config, **OPTIMISER)
+  base.for_all_stages(config, **study.MUON)
   return study.finish(config, kd="paper")

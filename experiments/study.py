@@ -17,6 +17,8 @@ from ml_collections import ConfigDict
 
 from kdmri_jax.experiments import base
 
+MUON = dict(learning_rate=1e-3, optimiser="muon", schedule="cosine", warmup=0.02)
+
 
 def split(argument: str) -> tuple[str, str]:
   """A study's argument, "setting" or "setting:protocol" -> both."""

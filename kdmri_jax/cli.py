@@ -10,13 +10,15 @@ from collections.abc import Callable
 
 from absl import app, flags, logging
 
-from kdmri_jax import memory
+from kdmri_jax import compiled, memory
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.saving import printing
 
 
 def run_main(main: Callable[[list[str]], None]) -> None:
   """Runs an absl main in a process that keeps its freed memory (`memory`).
+
+  What JAX compiles is kept for later processes (`compiled`).
 
   Exit status: 0 when it succeeded; 1 after a `UserError`, which is printed as one
   paragraph; 128 + signal after an interruption, as shells expect.
@@ -28,6 +30,7 @@ def run_main(main: Callable[[list[str]], None]) -> None:
   def guarded(argv):
     _show_own_messages()
     memory.keep_freed()
+    compiled.keep()
     try:
       with printing():
         main(argv)

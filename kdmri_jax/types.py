@@ -95,8 +95,8 @@ class Slices(NamedTuple):
 
   Attributes:
     target: float32 [N, H, W, C].
-    kspace: complex64 [N, H, W] where the data contains it, of several coils [N, C, H,
-      W]; else None.
+    kspace: complex64 [N, H, W] where the data contains it, else None; of several coils
+      [N, C, H, W], of which the mask takes the sampled points.
     zero_filled: float32 [N, H, W, C] where the data contains it, else None.
     task: number of each slice's task, int32 [N]; None where there is one.
     draws: the noise seed of each slice, uint32 [N]; None without noise.

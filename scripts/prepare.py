@@ -3,7 +3,8 @@
   kdmri prepare --source=acdc --root=FOLDER --out=PREPARED --crop=150,150
 
 OUT then holds NAME.h5 (target [slices, rows, columns], and k-space and zero-filled
-images where the source has them), prepared.json (the origin and processing of all
+images where the source has them, with --combine=none k-space and sensitivities of the
+coils), prepared.json (the origin and processing of all
 volumes) and montage.png. An experiment reads them with --config.data.source=prepared
 --config.data.root=PREPARED.
 
@@ -44,7 +45,13 @@ _CONTRAST = flags.DEFINE_string(
   "contrast", "", "Image of a subject: T1, PD, ...; empty for the default."
 )
 _COMBINE = flags.DEFINE_enum(
-  "combine", "", ["", "rss", "sense"], "Combination of coils."
+  "combine", "", ["", "rss", "sense", "none"], "Combination of coils; none keeps them."
+)
+_SENSITIVITIES = flags.DEFINE_enum(
+  "sensitivities",
+  "espirit",
+  ["espirit", "low_resolution", "given"],
+  "Sensitivities of coils that are kept: estimated, or given beside the files.",
 )
 _TAG = flags.DEFINE_string("acceleration_tag", "4x", "Suffix of the keys of kdmri.")
 _TYPE = flags.DEFINE_string("kdmri_type", "", "Dataset folder of kdmri: mrbrain, ...")
@@ -135,6 +142,7 @@ def _config() -> DataConfig:
     subject_pattern=_PATTERN.value,
     contrast=_CONTRAST.value,
     combine=_COMBINE.value,
+    sensitivities=_SENSITIVITIES.value,
     acceleration_tag=_TAG.value,
     kdmri_type=_TYPE.value,
     crop=tuple(map(int, _CROP.value)),

@@ -9,7 +9,8 @@ the published code's `kspace_volus_*`; .npy; raw data of fastMRI, ISMRM, BART,
 Calgary-Campinas or in MATLAB files) is reconstructed as it is. Fully sampled images and
 k-space are undersampled first, as in the run: with its mask or --mask, and with its
 noise. --as_is enhances images without this, such as noisy images with a network that
-denoises. --task and --seed select from a run with several.
+denoises. --combine=none keeps the k-space of several coils, with sensitivities that
+--sensitivities names. --task and --seed select from a run with several.
 
 The output, in the input's units, is h5 with `reconstruction`, `zero_filled` (the
 network's input) and, for input that was undersampled first, `target`, (slices, rows,
@@ -60,7 +61,16 @@ _CONTRAST = flags.DEFINE_string(
   "",
   "Image to read, as data.contrast; for cfl and complex npy 'kspace' or 'image'.",
 )
-_COMBINE = flags.DEFINE_string("combine", "", "'rss' or 'sense', as data.combine.")
+_COMBINE = flags.DEFINE_string(
+  "combine",
+  "",
+  "'rss', 'sense' or 'none', as data.combine.",
+)
+_SENSITIVITIES = flags.DEFINE_string(
+  "sensitivities",
+  "",
+  "'espirit', 'low_resolution' or 'given', as data.sensitivities, with --combine=none.",
+)
 _VOLUME = flags.DEFINE_string(
   "volume", "", "Name of the volume, where the input holds several."
 )
@@ -107,6 +117,7 @@ def main(argv):
       source=_SOURCE.value,
       contrast=_CONTRAST.value,
       combine=_COMBINE.value,
+      sensitivities=_SENSITIVITIES.value,
       name=_VOLUME.value,
     )
     result = reconstruct.run_scan(

@@ -20,8 +20,9 @@ from kdmri_jax import json_text
 from kdmri_jax.benchmark.case import Case, Runner
 
 FRAMEWORKS = ("jax", "torch", "onnxruntime", "openvino")  # each has a module with_...
-# Several processes share an accelerator's memory.
-_ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+# Several processes share an accelerator's memory, and each measures its compilation.
+_DEFAULTS = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+_MEASURED = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 
 
 class WorkerError(Exception):
@@ -47,7 +48,7 @@ class Worker:
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      env=_ENVIRONMENT | os.environ,
+      env=_DEFAULTS | os.environ | _MEASURED,
     )
     self.send(do="start", config=config, **options)
 

@@ -8,7 +8,8 @@ from kdmri_jax.config.setting import Settings, keys, setting
 from kdmri_jax.errors import ArgumentError
 
 MASKS = ("cartesian", "equispaced", "gaussian2d", "central", "full", "file")
-COMBINATIONS = ("", "rss", "sense")
+COMBINATIONS = ("", "rss", "sense", "none")
+SENSITIVITIES = ("espirit", "low_resolution", "given")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,12 @@ class SourceConfig(Settings):
     contrast: which image of a subject, where a source has several, such as "T1"; ""
       takes the source's default.
     combine: how the images of several coils are combined: "rss" (root sum of squares,
-      real) or "sense" (by the coils' sensitivities, complex); "" takes the source's
+      real) or "sense" (by the coils' sensitivities, complex); "none" keeps the k-space
+      of the coils, whose combination is then the target alone; "" takes the source's
       default.
+    sensitivities: of the coils, for combine="none": estimated from the centre of
+      k-space by "espirit" or "low_resolution", or "given" in the files that "sense"
+      reads.
     acceleration_tag: suffix of the stored keys of "kdmri", such as "4x".
     kdmri_type: dataset folder of "kdmri", such as "mrbrain"; "" if `root` is it.
     crop: rows and columns to crop or zero-pad to about the centre; (0, 0) keeps.
@@ -61,6 +66,7 @@ class SourceConfig(Settings):
   subject_pattern: str = setting("")
   contrast: str = setting("")
   combine: str = setting("", choices=COMBINATIONS)
+  sensitivities: str = setting("espirit", choices=SENSITIVITIES)
   acceleration_tag: str = setting("4x")
   kdmri_type: str = setting("")
   crop: tuple[int, int] = setting((0, 0), least=0)

@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests, slice_set
+from kdmri_jax.data import coils, digests, slice_set
 from kdmri_jax.data import split as splitting
 from kdmri_jax.data.folders import SPLITS
 from kdmri_jax.data.slice_set import SliceSet
@@ -33,8 +33,9 @@ class Dataset:
     train, validation: as divided by subject.
     test: held-out subjects; the validation set itself where there are none.
     record: source, split, shapes, scaling, crop, every volume's record, `unit` (what
-      its subjects are), and `notes`: sentences on the data for the report. Where the
-      test subjects have a source of their own, `test_source` has what it has in common.
+      its subjects are), `coils` (their number, where the data has k-space of several),
+      and `notes`: sentences on the data for the report. Where the test subjects have a
+      source of their own, `test_source` has what it has in common.
   """
 
   acquisitions: dict[Shape, Acquisition]
@@ -129,8 +130,9 @@ def load(
   acquisitions = {
     shape: acquisition_for(shape) for shape in _shapes([*volumes, *there])
   }
-  coils = any(each.sensitivities is not None for each in acquisitions.values())
-  channels = 2 if coils or any(map(_is_complex, volumes)) else 1
+  warnings += coils.less_calibration([*volumes, *there], acquisitions)
+  simulated = any(each.sensitivities is not None for each in acquisitions.values())
+  channels = 2 if simulated or any(map(_is_complex, volumes)) else 1
   measured = _are_measured(volumes, acquisitions)
   sets = {
     name: slice_set.make(part, acquisitions, channels, measured)
@@ -206,6 +208,7 @@ def _are_measured(
 ) -> bool:
   """Whether all volumes of a source have k-space, which must be that of the masks."""
   measured = all(volume.kspace is not None for volume in volumes)
+  coils.refuse_other_numbers(volumes)
   for volume in volumes if measured else ():
     _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
   return measured
@@ -214,6 +217,12 @@ def _are_measured(
 def _check_acquisition(volume: Volume, acquisition: Acquisition) -> None:
   """Refuses an acquisition that is not that of the volume's k-space."""
   masks, *simulated = acquisition
+  if volume.sensitivities is not None:
+    if acquisition.sensitivities is not None:
+      expected = "simulated coils, or those of the data"
+      remedy = "Leave config.coils at its default."
+      raise UserError(volume.file, "measured and simulated coils", expected, remedy)
+    return
   if len(masks) > 1 or any(each is not None for each in simulated):
     found = "measured k-space, and settings of several tasks, of noise or of coils"
     remedy = "Leave config.tasks, config.noise and config.coils at their defaults."
@@ -234,7 +243,7 @@ def _within_memory(
       found = f"images that together need more memory than memory_mb={config.memory_mb}"
       remedy = "Prepare volumes, which can stay in their files, or raise memory_mb."
       raise UserError(volume.file, found, "data that fits", remedy)
-    yield volume.with_digests()
+    yield volume.in_memory().with_digests()
 
 
 def _bytes(volume: Volume) -> int:
@@ -302,7 +311,8 @@ def _of_source(config, volumes, measured):
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
   if unused:
     notes.append("Some files contain k-space; it is not used: others have none.")
-  return {
+  count = volumes[0].coils
+  return ({"coils": count} if count > 1 else {}) | {
     "source": config.source,
     "root": config.root,
     "unit": splitting.common_unit(v.record["unit"] for v in volumes),

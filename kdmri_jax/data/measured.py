@@ -10,12 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data.spool import Spool, Spooling
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import UserError
+from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io import walk
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 from kdmri_jax.io.reading import reading, refuse_missing
-from kdmri_jax.physics.coils import combination
+from kdmri_jax.physics.coils import (
+  combination,
+  estimate,
+  noise_covariance,
+  prewhiten,
+)
 
 COMBINED = (
   "The k-space of several coils was replaced by that of their zero-filled images' "
@@ -28,21 +34,23 @@ _MOST_EMPTY = 0.01
 
 
 class Measured(NamedTuple):
-  """Undersampled k-space of one coil, or of a combination.
+  """Undersampled k-space of one coil, of a combination, or of several coils.
 
   Attributes:
-    kspace: complex64 [S, H, W], orthonormal, zero frequency at [0, 0], 0 where not
-      sampled.
+    kspace: complex64 [S, H, W], of several coils a spool [S, C, H, W]; orthonormal,
+      zero frequency at [0, 0], 0 where not sampled.
     mask: where it was sampled, uint8 [H, W], zero frequency at [0, 0]; None where the
       file does not contain it.
     record: file, source, coils, combine and note.
     header: metadata of its file.
+    sensitivities: of several coils, complex64 [S, C, H, W]; None for one.
   """
 
-  kspace: np.ndarray
+  kspace: np.ndarray | Spool
   mask: np.ndarray | None
   record: dict[str, Any]
   header: RawHeader = NO_HEADER
+  sensitivities: Spool | None = None
 
 
 class Sensitivities(NamedTuple):
@@ -77,6 +85,8 @@ class RawScan:
     header: metadata of the file.
     notes: sentences for the end of the note of its volume.
     centred_image: see `combination.to_image`.
+    noise: reads samples of the coils' noise alone, complex [C, N]; None where there are
+      none. They prewhiten coils that are kept, see `coils`.
   """
 
   path: pathlib.Path
@@ -89,6 +99,7 @@ class RawScan:
   header: RawHeader = NO_HEADER
   notes: Sequence[str] = ()
   centred_image: bool = True
+  noise: Callable[[], np.ndarray | None] = lambda: None
 
   def has_gaps(self) -> bool:
     """Whether the middle slice lacks more points than those of a border."""
@@ -96,37 +107,150 @@ class RawScan:
     return bool(combination.missing_samples((middle != 0).any(0)))
 
   def volume(
-    self, name: str, subject: str, way: str, split: str | None = None
+    self,
+    name: str,
+    subject: str,
+    way: str,
+    split: str | None = None,
+    method: str = "espirit",
   ) -> Volume:
     """The volume of fully sampled k-space, of coils combined by `combination.combine`.
 
+    Args:
+      name: of the volume.
+      subject: of the volume.
+      way: how coils are combined; "none" keeps the k-space of several coils.
+      split: of the volume.
+      method: see `coils`; for "none".
+
     Raises:
       UserError: k-space is undersampled, slices differ in shape, or sensitivities are
-        missing or do not fit.
+        missing, do not fit or cannot be estimated.
     """
-    pairs = self.pairs(sensitivities=way == "sense")
+    kept: list[Spooling] = []
+    pairs: Iterable[tuple[np.ndarray, np.ndarray | None]]
+    if way == "none" and len(self.read(0)) > 1:
+      kept = [Spooling(), Spooling()]
+      pairs = self._keeping(kept, method, whole=True)
+    else:
+      way = "" if way == "none" else way
+      pairs = self.pairs(sensitivities=way == "sense")
     centred = self.centred_image
     images, found = combination.combine(pairs, way, self.path, centred_image=centred)
     record = self.record | self.details
     notes = (record.get("note"), found["note"], *self.notes)
     record |= found | {"note": " ".join(filter(None, notes))}
-    return Volume(name, subject, images, None, None, split, record, header=self.header)
+    arrays = {}
+    if kept:
+      names = "kspace", "sensitivities"
+      arrays = {key: each.array() for key, each in zip(names, kept, strict=True)}
+      record |= self._kept(method)
+    more = {"split": split, "record": record, "header": self.header}
+    return Volume(name, subject, images, **arrays, **more)
 
-  def measured(self, config: DataConfig) -> Measured:
-    """The undersampled k-space of one coil, or of the coils' combination.
+  def _keeping(
+    self, kept: Sequence[Spooling], method: str, *, whole: bool
+  ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """As `coils`; keeps both arrays, k-space uncentred."""
+    for kspace, maps in self.coils(method, whole=whole):
+      images = combination.to_image(kspace, centred_image=self.centred_image)
+      kept[0].add(np.fft.fft2(images, norm="ortho").astype(np.complex64))
+      kept[1].add(maps)
+      yield kspace, maps
+
+  def coils(
+    self, method: str, *, whole: bool
+  ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Each slice, with the sensitivities of its coils, complex64 [C, H, W].
+
+    Their root sum of squares is 1, or 0 where no coil is sensitive. Where there are
+    samples of noise, the coils are first mixed so that their noise is independent and
+    of equal variance, the mean of the variances before.
+
+    Args:
+      method: "given", or the method of `physics.coils.estimate`.
+      whole: whether undersampled k-space is refused.
 
     Raises:
-      UserError: several coils and another `config.combine` than "sense", missing or
-        unfitting sensitivities, slices with different masks, or a sample that is not
-        finite or outside the mask.
+      UserError: sensitivities are missing, do not fit or cannot be estimated, or
+        k-space is undersampled.
+    """
+    for k, (kspace, maps) in enumerate(self.pairs(sensitivities=method == "given")):
+      if whole:
+        combination.refuse_undersampled(kspace, k, self.path)
+      if not np.isfinite(kspace).all():
+        found = f"NaN or infinite values in slice {k}"
+        raise UserError(self.path, found, "finite k-space", "Copy the file again.")
+      kspace = self._white(kspace)
+      if maps is None:
+        yield kspace, self._estimated(kspace, k, method)
+      else:
+        yield kspace, _unit(self._white(maps))
+
+  def _kept(self, method: str) -> dict[str, Any]:
+    """Entries for the record of coils that are kept."""
+    return {"sensitivities": method, "prewhitened": self._covariance is not None}
+
+  @functools.cached_property
+  def _covariance(self) -> np.ndarray | None:
+    """The covariance of the coils' noise, of a mean variance of 1; None if unknown."""
+    samples = self.noise()
+    if samples is None:
+      return None
+    coils = len(self.read(0))
+    found, expected = (
+      f"noise readouts of {len(samples)} coils",
+      f"those of {coils} coils",
+    )
+    if not np.isfinite(samples).all():
+      found, expected = "NaN or infinite values in noise readouts", "finite numbers"
+    elif len(samples) == coils:
+      try:
+        covariance = noise_covariance(samples)
+        np.linalg.cholesky(covariance)
+        return covariance * (coils / np.trace(covariance).real)
+      except (ArgumentError, np.linalg.LinAlgError):
+        found = f"{samples.shape[1]} samples of noise, in which coils are dependent"
+        expected = f"independent noise of {coils} coils, many samples"
+    raise UserError(self.path, found, expected, "Combine its coils, or exclude it.")
+
+  def _white(self, values: np.ndarray) -> np.ndarray:
+    covariance = self._covariance
+    return values if covariance is None else prewhiten(values, covariance)
+
+  def _estimated(self, kspace: np.ndarray, k: int, method: str) -> np.ndarray:
+    if not kspace.any():
+      return np.zeros(kspace.shape, np.complex64)
+    try:
+      maps = estimate(np.fft.ifftshift(kspace, (-2, -1)), method)
+    except ArgumentError as error:
+      found = f"{error.found} in slice {k}"
+      expected = f"calibration lines for the coils' sensitivities, {error.expected}"
+      files = ", ".join(str(file) for file in self._own_sensitivities.files[:1])
+      remedy = f"Give the sensitivities in {files}, and set sensitivities='given'."
+      raise UserError(self.path, found, expected, remedy) from error
+    return np.fft.fftshift(maps, (-2, -1)) if self.centred_image else maps
+
+  def measured(self, config: DataConfig) -> Measured:
+    """The undersampled k-space of one coil, of the coils' combination, or of the coils.
+
+    Raises:
+      UserError: several coils and another `config.combine` than "sense" or "none",
+        missing or unfitting sensitivities, slices with different masks, or a sample
+        that is not finite or outside the mask.
     """
     images, masks, count = [], [], len(self.read(0))
+    if count > 1 and config.combine == "none":
+      return self._measured_coils(config.sensitivities, count)
     if count > 1 and config.combine != "sense":
       found = f"undersampled k-space of {count} coils"
       expected = "k-space of one coil: no coil measured a root sum of squares"
       first, *more = self._own_sensitivities.files
       files = f"{first} to {more[-1].name}" if more else first
-      remedy = f"Put the sensitivities into {files} and combine by 'sense'."
+      remedy = (
+        f"Put the sensitivities into {files} and combine by 'sense'; or keep the "
+      )
+      remedy += "coils by combine='none', for a network of two channels."
       raise UserError(self.path, found, expected, remedy)
     for k, (kspace, maps) in enumerate(self.pairs(sensitivities=count > 1)):
       points = (kspace != 0).any(0) if self.sampled is None else self.sampled[k]
@@ -140,6 +264,16 @@ class RawScan:
     notes = (record.get("note"), COMBINED if count > 1 else "")
     record["note"] = " ".join(filter(None, notes))
     return Measured(kspace.astype(np.complex64), mask, record, self.header)
+
+  def _measured_coils(self, method: str, count: int) -> Measured:
+    kept, masks = [Spooling(), Spooling()], []
+    for k, (kspace, _) in enumerate(self._keeping(kept, method, whole=False)):
+      masks.append((kspace != 0).any(0) if self.sampled is None else self.sampled[k])
+      _check(self.path, kspace, masks[-1])
+    mask = np.fft.ifftshift(_one_sampling(self.path, masks)).astype(np.uint8)
+    own = {"coils": count, "combine": "none", **self._kept(method)}
+    kspaces, maps = (each.array() for each in kept)
+    return Measured(kspaces, mask, self.record | own, self.header, maps)
 
   def pairs(
     self, *, sensitivities: bool
@@ -157,8 +291,8 @@ class RawScan:
     for file in files:
       refuse_missing(file)
       if not file.is_file():
-        expected = f"the coil sensitivities of {self.path}, which combine='sense' needs"
-        remedy = f"{remedy}, or combine the coils by 'rss'."
+        expected = f"the coil sensitivities of {self.path}"
+        remedy = f"{remedy}, or combine the coils by 'rss', or keep them by 'none'."
         raise UserError(file, "no such file", expected, remedy)
     with reading(files[0]):
       pairs = itertools.zip_longest(slices, read(), fillvalue=np.empty(0))
@@ -179,6 +313,13 @@ class RawScan:
     remedy = "Estimate them (ESPIRiT, for instance) and save them with numpy.save"
     read = functools.partial(np.load, file, mmap_mode="r", allow_pickle=False)
     return self.sensitivities or Sensitivities([file], read, remedy)
+
+
+def _unit(maps: np.ndarray) -> np.ndarray:
+  """Sensitivities over their root sum of squares; 0 where all are."""
+  root = combination.root_sum_of_squares(maps)
+  found = np.divide(maps, root, out=np.zeros_like(maps), where=root > 0)
+  return found.astype(np.complex64)
 
 
 def _check(path, kspace, sampled):

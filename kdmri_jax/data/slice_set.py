@@ -28,8 +28,8 @@ class SliceSet:
   Attributes:
     volumes: the volumes in order; their arrays share memory with `parts`.
     parts: the slices of each shape: target and, where every volume of the data contains
-      them, k-space and zero-filled image, else None for both; NumPy arrays, or
-      `StoredArray` where they stay in their files.
+      them, k-space and zero-filled image, else None for both; of several coils k-space
+      and sensitivities; NumPy arrays, or `StoredArray` where they stay in their files.
     spans: place of each volume's slices.
   """
 
@@ -79,6 +79,9 @@ def _part(volumes, channels, measured) -> Slices:
   if not measured:
     return Slices(target)
   kspace = stack("kspace", lambda rows: rows)
+  if volumes[0].sensitivities is not None:
+    maps = stack("sensitivities", lambda rows: rows)
+    return Slices(target, kspace, sensitivities=maps)
   if channels == 1:
     return Slices(target, kspace, stack("zero_filled", as_channels))
   return Slices(target, kspace, stack("kspace", _zero_filled_channels))
@@ -88,8 +91,9 @@ def _view(volume, part: Slices, start, stop) -> Volume:
   if is_stored(volume.target):
     return volume
   kspace = volume.kspace if part.kspace is None else part.kspace[start:stop]
+  maps = None if part.sensitivities is None else part.sensitivities[start:stop]
   target = from_channels(part.target[start:stop])
-  return dataclasses.replace(volume, target=target, kspace=kspace)
+  return dataclasses.replace(volume, target=target, kspace=kspace, sensitivities=maps)
 
 
 def _zero_filled_channels(kspace):

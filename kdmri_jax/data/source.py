@@ -66,6 +66,10 @@ class Source:
       UserError: as `volumes`; or it yields objects that are not volumes.
     """
     self.check_choices(config.source, config.contrast, config.combine)
+    if config.sensitivities != "espirit" and config.combine != "none":
+      found = f"{config.sensitivities!r}, with combine={config.combine!r}"
+      expected = "'espirit', which has no effect then"
+      raise ArgumentError("sensitivities", found, expected, "Or set combine='none'.")
     for volume in self.volumes(config):
       if not isinstance(volume, Volume):
         found = f"a source that yields a {type(volume).__name__}"

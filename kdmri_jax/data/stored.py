@@ -24,6 +24,7 @@ class StoredArray:
     key: the dataset in each of them.
     digests: digests of the dataset's rows, for each file.
     raw: type in which rows are read.
+    row: shape of each in the files.
     shape: of the array.
     dtype: of its values.
     convert: converts rows from the files to rows of the array.
@@ -33,6 +34,7 @@ class StoredArray:
   key: str
   digests: tuple[tuple[str, ...], ...]
   raw: np.dtype
+  row: tuple[int, ...]
   shape: tuple[int, ...]
   dtype: np.dtype
   convert: Callable[[np.ndarray], np.ndarray] = lambda rows: rows
@@ -47,7 +49,7 @@ class StoredArray:
       UserError: a file is missing, damaged or has changed since it was prepared.
     """
     numbers = np.arange(len(self))[index]
-    rows = np.empty((len(numbers), *self.shape[1:3]), self.raw)
+    rows = np.empty((len(numbers), *self.row), self.raw)
     ends = np.cumsum(list(map(len, self.digests)))
     owners = np.searchsorted(ends, numbers, side="right")
     for owner in np.unique(owners):
@@ -72,9 +74,9 @@ def changed(path: pathlib.Path, what: str) -> UserError:
 def of_file(
   path: pathlib.Path, dataset: h5py.Dataset, found: tuple[str, ...]
 ) -> StoredArray:
-  """A whole dataset [S, H, W] of an open file, with the digests of its slices."""
-  key, kind = dataset.name.lstrip("/"), dataset.dtype
-  return StoredArray((path,), key, (found,), kind, dataset.shape, kind)
+  """A whole dataset [S, ...] of an open file, with the digests of its slices."""
+  key, kind, shape = dataset.name.lstrip("/"), dataset.dtype, dataset.shape
+  return StoredArray((path,), key, (found,), kind, shape[1:], shape, kind)
 
 
 def join(
@@ -94,6 +96,7 @@ def join(
     key=arrays[0].key,
     digests=tuple(known for array in arrays for known in array.digests),
     raw=raw,
+    row=arrays[0].shape[1:],
     shape=(sum(map(len, arrays)), *form.shape[1:]),
     dtype=form.dtype,
     convert=convert,

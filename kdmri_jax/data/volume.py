@@ -1,16 +1,17 @@
 """A volume, and the checks and preparation of every volume."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests
+from kdmri_jax.data import digests, spool
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 
-ARRAYS = ("target", "kspace", "zero_filled")
+ARRAYS = ("target", "kspace", "zero_filled", "sensitivities")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -18,14 +19,15 @@ class Volume:
   """The slices of one scan.
 
   Its arrays are NumPy arrays, or `data.stored.StoredArray` where they stay in a
-  prepared file.
+  prepared file; those of several coils may be a `data.spool.Spool` until all are read.
 
   Attributes:
     name: becomes the file name of results; unique within a split.
     subject: the subject, as far as the source knows it; the data is split by subject.
     target: fully sampled images, float32 or complex64 [S, H, W].
     kspace: measured k-space, complex64 [S, H, W], orthonormal, zero frequency at
-      [0, 0], 0 where not sampled; None where the source has none.
+      [0, 0], 0 where not sampled; fully sampled of several coils [S, C, H, W]; None
+      where the source has none.
     zero_filled: magnitude of its inverse FFT, float32 [S, H, W], or None.
     split: "train", "validation" or "test" where the source has a split.
     record: origin and processing of the volume; written as JSON. "unit" is the word for
@@ -37,6 +39,8 @@ class Volume:
     header: metadata of its file; not part of records or reports.
     peak: of k-space that stays in its file, see `physics.masks.coverage`; None where
       unknown.
+    sensitivities: of the coils of `kspace`, complex64 [S, C, H, W], of which `target`
+      is the combination; None for one coil.
   """
 
   name: str
@@ -50,6 +54,7 @@ class Volume:
   unscaled: tuple[str, ...] = ()
   header: RawHeader = NO_HEADER
   peak: np.ndarray | None = None
+  sensitivities: Any = None
 
   @property
   def file(self) -> str:
@@ -68,6 +73,16 @@ class Volume:
       return self
     found = {key: digests.of_slices(array) for key, array in self.arrays.items()}
     return dataclasses.replace(self, digests=found)
+
+  @property
+  def coils(self) -> int:
+    """The number of coils whose k-space it has; 1 for any other volume."""
+    return 1 if self.sensitivities is None else self.sensitivities.shape[1]
+
+  def in_memory(self) -> "Volume":
+    """The volume with its spooled arrays as NumPy arrays."""
+    arrays = {name: spool.in_memory(array) for name, array in self.arrays.items()}
+    return dataclasses.replace(self, **arrays)
 
   @property
   def slice_digests(self) -> list[tuple[str, ...]]:
@@ -94,16 +109,21 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
   target, clipped = _without_negatives(volume, _numbers(volume, "image", volume.target))
   arrays = {"target": target} | _measured(volume, target)
   shape, record = target.shape[1:], dict(volume.record)
-  if "kspace" in arrays:
+  of_coils = volume.sensitivities is not None
+  if "kspace" in arrays and not of_coils:
     record["simulated_kspace"] = _is_transform_of(arrays["kspace"], target)
   count = min(config.slices_per_volume or len(target), len(target))
   start = (len(target) - count) // 2
-  size = _crop_size(volume, shape, config)
+  size, kept = _crop_size(volume, shape, config), slice(start, start + count)
+  coils = {key: arrays.pop(key) for key in ("kspace", "sensitivities") if of_coils}
   for name, array in arrays.items():
-    arrays[name] = crop(array[start : start + count], size)
+    arrays[name] = crop(array[kept], size)
   unscaled = digests.of_slices(arrays["target"])
   factor = _divisor(volume, arrays["target"], config)
   arrays = {name: array / np.float32(factor) for name, array in arrays.items()}
+  for name, array in coils.items():
+    convert = functools.partial(_of_coils, size=size, factor=factor, name=name)
+    arrays[name] = spool.each(array, kept, convert)
   if size != shape and record.get("simulated_kspace") is False:
     record["simulated_kspace"] = True
     cut = "K-space is that of the cropped or padded images, not the measured one."
@@ -174,6 +194,8 @@ def _without_negatives(volume, target):
 
 def _measured(volume, target):
   """The stored k-space and zero-filled image, checked against the target, if any."""
+  if volume.sensitivities is not None:
+    return _checked_coils(volume, target)
   names = {"kspace": "k-space", "zero_filled": "zero-filled image"}
   missing = [what for name, what in names.items() if name not in volume.arrays]
   if len(missing) == 2:
@@ -201,6 +223,25 @@ def _measured(volume, target):
   return measured
 
 
+def _checked_coils(volume, target):
+  """The k-space and the sensitivities of several coils, of the target's slices."""
+  arrays = {key: getattr(volume, key) for key in ("kspace", "sensitivities")}
+  whole = np.shape(arrays["sensitivities"])
+  for name, array in arrays.items():
+    shape, kind = np.shape(array), getattr(array, "dtype", None)
+    fits = len(shape) == 4 and shape == whole and (shape[0], *shape[2:]) == target.shape
+    if not fits or kind.kind != "c":
+      found = f"{name} of type {kind} and shape {shape}"
+      slices, rows, columns = target.shape
+      expected = f"complex numbers ({slices}, coils, {rows}, {columns}), as the target"
+      remedy = "Store k-space and sensitivities of the same slices and coils."
+      raise UserError(volume.file, found, expected, remedy)
+    if isinstance(array, np.ndarray) and not np.isfinite(array).all():
+      remedy = "Correct the file, or exclude it."
+      raise UserError(volume.file, f"NaN or infinite {name}", "finite numbers", remedy)
+  return arrays
+
+
 def _is_transform_of(kspace, target):
   """Whether the k-space was computed from the target, not measured.
 
@@ -220,11 +261,20 @@ def _crop_size(volume, shape, config):
   if min(size) < 1:
     expected = "two positive numbers, or (0, 0) to keep the size"
     raise ArgumentError("crop", str(size), expected)
-  if volume.kspace is not None:
+  if volume.kspace is not None and volume.sensitivities is None:
     found = f"measured k-space of {shape}, which crop={size} would cut"
     expected = "no crop, (0, 0), where the data contains k-space"
     raise UserError(volume.file, found, expected)
   return size
+
+
+def _of_coils(row: np.ndarray, size, factor: float, name: str) -> np.ndarray:
+  """Crops and scales the k-space, or crops the sensitivities, of a slice [C, H, W]."""
+  if name == "sensitivities":
+    return crop(row, size)
+  if row.shape[1:] != size:
+    row = np.fft.fft2(crop(np.fft.ifft2(row, norm="ortho"), size), norm="ortho")
+  return (row / np.float32(factor)).astype(np.complex64)
 
 
 def _divisor(volume, target, config):

@@ -172,6 +172,27 @@ def outside(known: Training, mask: np.ndarray | None, inputs: np.ndarray) -> lis
   return found
 
 
+def other_coils(known: Training, count: int) -> list[str]:
+  """A warning where several coils meet a network that was trained on one, or one coil a
+  network of several; [] otherwise.
+
+  Args:
+    known: the training.
+    count: number of the coils that measure the scan.
+  """
+  if "given" in known.data:
+    return []
+  trained = known.config.coils.count or known.data.get("coils", 1)
+  if (trained > 1) == (count > 1):
+    return []
+  of = [
+    "several coils" if several else "one coil" for several in (count > 1, trained > 1)
+  ]
+  return [
+    f"The k-space is that of {of[0]}; the network was trained on that of {of[1]}."
+  ]
+
+
 def _other_mask(known: Training, mask: np.ndarray, shape: Shape) -> list[str]:
   try:
     task = TaskConfig(known.config.mask, known.config.noise)

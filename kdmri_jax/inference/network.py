@@ -18,6 +18,7 @@ from kdmri_jax.data.slice_set import from_channels
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.image_layout import described, to_batch
 from kdmri_jax.inference import account, reconstruct
+from kdmri_jax.inference import kspace as kspace_lib
 from kdmri_jax.inference import load as load_lib
 from kdmri_jax.inference.account import Training
 from kdmri_jax.models import features
@@ -154,7 +155,7 @@ class Network:
       if maps is not None and channels == 1:
         found = "k-space of several coils, for a network of one channel"
         raise ArgumentError("sensitivities", found, "a network of two channels")
-      slices, scale = reconstruct.slices_of_kspace(
+      slices, scale = kspace_lib.slices_of_kspace(
         volume, mask, channels, "kspace", self.config.data, maps
       )
     except UserError as error:

@@ -5,6 +5,7 @@ import glob
 import pathlib
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.config.data import SENSITIVITIES
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.source import only
 from kdmri_jax.data.sources import SOURCES, find_source
@@ -24,6 +25,7 @@ def read(
   source: str = "",
   contrast: str = "",
   combine: str = "",
+  sensitivities: str = "",
   name: str = "",
 ) -> Volume | Measured:
   """Reads a scan for reconstruction.
@@ -31,12 +33,13 @@ def read(
   Args:
     path: a file, or a folder.
     config: the data settings of the run, which give the default of the acceleration tag
-      and, for its own source, of contrast and combine.
+      and, for its own source, of contrast, combine and sensitivities.
     source: the data source that reads it, by name or import path; "" takes the one
       that recognises it, see `source_of`.
     contrast: the image to read, as the setting of this name; for .cfl and complex .npy
       "kspace" or "image".
     combine: the combination of coils, as the setting of this name.
+    sensitivities: of coils that are not combined, as the setting of this name.
     name: of the volume, where a file or folder holds several.
 
   Returns:
@@ -54,6 +57,9 @@ def read(
   found = find_source(source)
   found.check_choices(source, contrast, combine)
   own = source == config.source
+  if sensitivities not in ("", *SENSITIVITIES):
+    expected = f"one of {', '.join(map(repr, SENSITIVITIES))}"
+    raise ArgumentError("sensitivities", repr(sensitivities), expected)
   settings = dataclasses.replace(
     config,
     source=source,
@@ -63,6 +69,7 @@ def read(
     memory_mb=_ANY_SIZE,
     contrast=contrast or (config.contrast if own else ""),
     combine=combine or (config.combine if own else ""),
+    sensitivities=sensitivities or (config.sensitivities if own else "espirit"),
   )
   reader = found.read_folder if path.is_dir() else found.read
   if reader:

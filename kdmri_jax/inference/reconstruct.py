@@ -12,7 +12,6 @@ import tqdm
 from flax import linen as nn
 
 from kdmri_jax import models
-from kdmri_jax.config import DataConfig
 from kdmri_jax.data import tasks
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.slice_set import SliceSet, Span, to_channels
@@ -20,15 +19,13 @@ from kdmri_jax.data.volume import Volume, prepare
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import account, load
 from kdmri_jax.inference.account import Account
+from kdmri_jax.inference.kspace import slices_of_kspace
 from kdmri_jax.io.h5 import RawHeader, write_h5
-from kdmri_jax.physics.coils import adjoint
 from kdmri_jax.physics.masks import coverage, files, recipes
 from kdmri_jax.saving import make_folder
 from kdmri_jax.training import batches, parallel
 from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
-
-_MOST_IMAGINARY = 0.05
 
 
 class Reconstruction(NamedTuple):
@@ -214,27 +211,32 @@ def run_scan(
     whole = dataclasses.replace(config.data, slices_per_volume=0, crop=(0, 0))
     scan = prepare(scan, whole)
     array, mask, axis = scan.target, None, recipes.phase_encode_axis(config.mask)
-  shape = array.shape[1:]
+  shape = array.shape[-2:]
   if mask_path:
     mask = files.load(mask_path, shape, axis)
   if as_is:
     mask = np.ones(shape, np.uint8)
   network = load.load(workdir, stage, shape, mask, task=task, seed=seed)
   acquisition, channels = network.acquisition, models.channels(network.model)
-  if as_is:
+  if as_is or measured:
     acquisition = acquisition._replace(snr=None)
   name = pathlib.Path(path).name
   if isinstance(scan, Measured):
     mask = acquisition.masks[0]
     if scan.mask is None or mask_path:
       coverage.check_mask(coverage.peak_of(array), mask, path)
-    slices, scale = slices_of_kspace(array, mask, channels, path, config.data)
+    slices, scale = slices_of_kspace(
+      array, mask, channels, path, config.data, scan.sensitivities
+    )
   else:
     if np.iscomplexobj(array) and channels == 1:
       expected = "real ones, as the network was trained on"
       remedy = "Store their magnitude, or train a network with channels=2."
       raise UserError(path, "complex images", expected, remedy)
     slices, scale = Slices(to_channels(array, channels)), scan.record["scale_factor"]
+    if scan.sensitivities is not None:
+      coils = {"kspace": scan.kspace, "sensitivities": scan.sensitivities}
+      slices = slices._replace(**coils)
     noisy = acquisition.snr is not None
     (slices,) = tasks.assign([slices], [0], count=1, noisy=noisy, name=name)
   found = run_once(
@@ -248,15 +250,20 @@ def run_scan(
   known = account.training(workdir, config, stage, seed, task or first)
   own = None if as_is else acquisition.masks[0]
   shape_text = "{} slices of {}x{}".format(*images["reconstruction"].shape)
+  kind = "images" if not measured and scan.sensitivities is None else "k-space"
+  source = scan.record.get("source", "images")
   facts = {
-    "scan": f"{path}, {shape_text}, {'k-space' if measured else 'images'}, read as "
-    f"{scan.record.get('source', 'images')}",
+    "scan": f"{path}, {shape_text}, {kind}, read as {source}",
     "sampling": _sampling(own, measured, mask_path, acquisition.snr),
     "network": account.of_network(workdir, config, stage, seed, network.params),
     "trained on": known.text,
   }
   inputs = np.linalg.norm(found.zero_filled, axis=-1)
   warned, values = account.outside(known, own, inputs), {}
+  coils = 1 if measured else max(config.coils.count, 1)
+  if scan.sensitivities is not None:
+    coils, facts["coils"] = scan.record["coils"], _sensitivities(scan.record)
+  warned += account.other_coils(known, coils)
   if "target" in images:
     three = images["target"], images["zero_filled"], images["reconstruction"]
     values, facts["input -> output"], worse = account.compared(*three)
@@ -276,63 +283,9 @@ def _sampling(mask, measured: bool, mask_path: str, snr) -> str:
   return f"undersampled in simulation with {whose}{noise}: {text}"
 
 
-def slices_of_kspace(
-  kspace: np.ndarray,
-  mask: np.ndarray,
-  channels: int,
-  where: Any,
-  data: DataConfig,
-  sensitivities: np.ndarray | None = None,
-) -> tuple[Slices, float]:
-  """Slices without a target, in the scale of the network.
-
-  In training the target's maximum is the divisor; it is not known here, and the
-  zero-filled image's takes its place.
-
-  Args:
-    kspace: measured k-space, complex [S, H, W], of several coils [S, C, H, W]; 0 where
-      not sampled.
-    mask: [H, W], 1 = sampled.
-    channels: of the network's images; 2 for several coils.
-    where: the file, for errors.
-    data: the settings of the network's run, which say whether images are scaled.
-    sensitivities: of the coils, complex [S, C, H, W]; None for one coil.
-
-  Returns:
-    The slices, and the divisor.
-
-  Raises:
-    UserError: the network has one channel, and this is k-space of complex images.
-  """
-  if channels == 1:
-    _refuse_phase(kspace, mask, where)
-  if sensitivities is None:
-    image = np.fft.ifft2(kspace, norm="ortho").astype(np.complex64)
-  else:
-    pairs = zip(kspace, sensitivities, strict=True)
-    image = np.stack([adjoint(*pair, mask) for pair in pairs])
-    sensitivities = sensitivities.astype(np.complex64)
-  scaled = data.scaling == "volume_max"
-  scale = (float(np.abs(image).max()) or 1.0) if scaled else 1.0
-  kspace, image = kspace / scale, image / scale
-  zero_filled = to_channels(np.abs(image) if channels == 1 else image, channels)
-  # The target only gives the shape; with k-space nothing is simulated.
-  kspace = kspace.astype(np.complex64)
-  return Slices(zero_filled, kspace, zero_filled, sensitivities=sensitivities), scale
-
-
-def _refuse_phase(kspace: np.ndarray, mask: np.ndarray, path) -> None:
-  """Checks whether k-space at -k is conjugate to that at k, where both are sampled."""
-
-  def mirrored(array):
-    return np.roll(array[..., ::-1, ::-1], (1, 1), (-2, -1))
-
-  both = (mask * mirrored(mask)).astype(bool)
-  odd = (kspace - np.conj(mirrored(kspace)))[:, both]
-  whole = np.square(np.abs(kspace[:, both]), dtype=np.float64).sum()
-  share = np.square(np.abs(odd), dtype=np.float64).sum() / max(4 * whole, 1e-300)
-  if share > _MOST_IMAGINARY:
-    found = f"k-space of a complex image ({share:.0%} of its energy is imaginary)"
-    expected = "k-space of a real image: the network has one channel"
-    remedy = "Use a network of two channels, trained on complex images."
-    raise UserError(path, found, expected, remedy)
+def _sensitivities(record: Mapping[str, Any]) -> str:
+  """The coils of a scan and their sensitivities in words."""
+  method = record["sensitivities"]
+  origin = "given" if method == "given" else f"estimated from the scan ({method})"
+  white = ", prewhitened by noise readouts" if record.get("prewhitened") else ""
+  return f"{record['coils']}{white}, with sensitivities that are {origin}"

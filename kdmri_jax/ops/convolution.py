@@ -1,28 +1,34 @@
 """A convolution with bias and ReLU, and its gradients, each by the fastest code.
 
 On a CPU most of these networks' convolutions are computed in C++ (`native`), the others
-by forms that are fast in XLA (`ops.xla`). Exports use only the latter. All agree to
-float32 rounding.
+by forms that are fast in XLA (`ops.xla`). Exports use only the latter. On NVIDIA's GPUs
+XLA's own are used, or `pallas` where the variable KDMRI_GPU_CONVOLUTIONS says so. All
+agree to float32 rounding.
 """
 
 import contextlib
 import contextvars
 import functools
+import importlib
+import os
 from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kdmri_jax.errors import UserError
 from kdmri_jax.ops import native, xla
 from kdmri_jax.types import Array
+
+GPU = "KDMRI_GPU_CONVOLUTIONS"  # of the environment
 
 _xla_alone = contextvars.ContextVar("xla_alone", default=False)
 
 
 @contextlib.contextmanager
 def xla_alone() -> Iterator[None]:
-  """Within this context functions are traced without C++, so they run elsewhere.
+  """Within this context functions are traced for XLA alone, so they run elsewhere.
 
   JAX does not trace a function again that `jax.jit` has traced before: pass a new one.
   """
@@ -51,29 +57,52 @@ def convolve(
 
   Returns:
     [B, H, W, O], of the type of x.
+
+  Raises:
+    UserError: the environment names an unknown code for GPUs.
   """
   if bias is None:
     bias = jnp.zeros(kernel.shape[-1:], x.dtype)
-  in_native = not _xla_alone.get() and native.knows(kernel)
-  return _convolve(x, kernel, bias, relu, in_native, precision)
+  own = () if _xla_alone.get() else _own_code(kernel, precision)
+  return _convolve(x, kernel, bias, relu, own, precision)
+
+
+def _own_code(kernel, precision):
+  """The platforms that have code of this package for such a kernel."""
+  on_gpu = os.environ.get(GPU, "xla")
+  if on_gpu not in ("pallas", "xla"):
+    remedy = f"Unset {GPU} for XLA's own convolutions."
+    raise UserError(GPU, repr(on_gpu), '"pallas" or "xla"', remedy)
+  platforms = ["cpu"] if native.knows(kernel) else []
+  if on_gpu == "pallas" and _pallas().knows(kernel, precision):
+    platforms.append("cuda")
+  return tuple(platforms)
+
+
+def _pallas():
+  """Imported where it is used: not every jaxlib has Triton."""
+  return importlib.import_module("kdmri_jax.ops.pallas")
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
-def _convolve(x, kernel, bias, relu, in_native, precision):
+def _convolve(x, kernel, bias, relu, own, precision):
   def by_xla(x, kernel, bias):
     convolved = xla.convolve(x, kernel, precision) + bias
     return nn.relu(convolved) if relu else convolved
 
+  def by_pallas(x, kernel, bias):
+    return _pallas().convolve(x, kernel, bias, relu=relu, precision=precision)
+
   by_native = functools.partial(native.convolve, relu=relu)
-  return _choose(in_native, by_native, by_xla, x, kernel, bias)
+  return _choose(own, by_native, by_pallas, by_xla, x, kernel, bias)
 
 
-def _forward(x, kernel, bias, relu, in_native, precision):
-  y = _convolve(x, kernel, bias, relu, in_native, precision)
+def _forward(x, kernel, bias, relu, own, precision):
+  y = _convolve(x, kernel, bias, relu, own, precision)
   return y, (x, kernel, y if relu else None)
 
 
-def _backward(relu, in_native, precision, saved, cotangent):
+def _backward(relu, own, precision, saved, cotangent):
   def by_xla(cotangent, x, turned, y):
     if relu:
       # Not y > 0: XLA would compare the input of the ReLU instead, and store it, too.
@@ -89,15 +118,23 @@ def _backward(relu, in_native, precision, saved, cotangent):
     for_x = native.convolve(cotangent, turned, zeros, relu=False, mask=y)
     return for_x, *native.gradient(x, cotangent, mask=y)
 
+  def by_pallas(cotangent, x, turned, y):
+    zeros = jnp.zeros(turned.shape[-1:], turned.dtype)
+    options = {"mask": y, "precision": precision}
+    for_x = _pallas().convolve(cotangent, turned, zeros, relu=False, **options)
+    return for_x, *_pallas().gradient(x, cotangent, **options)
+
   x, kernel, y = saved
   turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-  return _choose(in_native, by_native, by_xla, cotangent, x, turned, y)
+  return _choose(own, by_native, by_pallas, by_xla, cotangent, x, turned, y)
 
 
-def _choose(in_native, by_native, by_xla, *arguments):
-  if not in_native:
+def _choose(own, by_native, by_pallas, by_xla, *arguments):
+  ways = {"cpu": by_native, "cuda": by_pallas}
+  ways = {platform: ways[platform] for platform in own}
+  if not ways:
     return by_xla(*arguments)
-  return jax.lax.platform_dependent(*arguments, cpu=by_native, default=by_xla)
+  return jax.lax.platform_dependent(*arguments, **ways, default=by_xla)
 
 
 _convolve.defvjp(_forward, _backward)

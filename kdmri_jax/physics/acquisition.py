@@ -53,6 +53,7 @@ def measure(
   acquisition: Acquisition,
   task: Array | None = None,
   draws: Array | None = None,
+  coils: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Measurement | CoilMeasurement]:
   """Measures fully sampled images.
 
@@ -61,15 +62,23 @@ def measure(
     acquisition: of one task, or of several.
     task: number of each image's task, int32 [B]; None where there is one.
     draws: the noise seed of each image, uint32 [B]; not used without noise.
+    coils: k-space and sensitivities of several coils, complex64 [B, Coils, H, W]; the
+      mask is applied to this k-space instead of that of the target.
 
   Returns:
     The zero-filled images, float32 [B, H, W, C], and the measurement.
   """
   row = 0 if task is None else task
-  maps = acquisition.sensitivities
-  maps = None if maps is None else jnp.asarray(maps)[0]
-  masks = jnp.asarray(acquisition.masks)
-  zero_filled, measurement = undersample(target, masks[row], maps)
+  mask = jnp.asarray(acquisition.masks)[row]
+  if coils is not None:
+    kspace, maps = coils
+    sampled = mask[..., None, :, :] != 0
+    measurement = CoilMeasurement(jnp.where(sampled, kspace, 0), mask, maps)
+    zero_filled = zero_fill(measurement, target.shape[-1])
+  else:
+    maps = acquisition.sensitivities
+    maps = None if maps is None else jnp.asarray(maps)[0]
+    zero_filled, measurement = undersample(target, mask, maps)
   if acquisition.snr is None:
     return zero_filled, measurement
   bounds = jnp.asarray(acquisition.snr)[row]

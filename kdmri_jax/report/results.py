@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
+from kdmri_jax.data.slice_set import Span
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import reconstruct
 from kdmri_jax.io.volume_files import RESULT
@@ -18,6 +19,7 @@ from kdmri_jax.report.parts import RESULTS, Parts
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import GivenOutputs
 from kdmri_jax.training.step import make_predict
+from kdmri_jax.types import Acquisition, Slices
 
 
 class Finished(NamedTuple):
@@ -111,7 +113,32 @@ def owners(finished: Sequence[Finished]) -> dict[str, list[Experiment]]:
 
 def inputs(pipeline: Experiment) -> tuple[str, ...]:
   """The rows of images without a network."""
-  return (ZERO_FILLED, CG_SENSE) if pipeline.config.coils.count else (ZERO_FILLED,)
+  data = pipeline.dataset
+  measured = data.test.parts[0].sensitivities is not None
+  simulated = any(each.sensitivities is not None for each in data.acquisitions.values())
+  return (ZERO_FILLED, CG_SENSE) if measured or simulated else (ZERO_FILLED,)
+
+
+def cg_sense(
+  zero_filled: np.ndarray, slices: Slices, span: Span, acquisition: Acquisition
+) -> np.ndarray:
+  """CG-SENSE images of a volume, [S, H, W, 2].
+
+  Args:
+    zero_filled: its zero-filled images, likewise.
+    slices: the part in which it is; the sensitivities there are read one by one.
+    span: its place there.
+    acquisition: how it was measured.
+  """
+  maps, mask = slices.sensitivities, acquisition.masks[0]
+  if maps is None:
+    return from_zero_filled(zero_filled, acquisition.sensitivities[0], mask)
+  return np.concatenate(
+    [
+      from_zero_filled(zero_filled[k : k + 1], maps[row : row + 1][0], mask)
+      for k, row in enumerate(range(span.start, span.stop))
+    ]
+  )
 
 
 def folders(
@@ -142,6 +169,7 @@ def _reconstruct(finished: Finished, predict, parts: Parts, *, with_input) -> di
   data, workdir = pipeline.dataset, pipeline.workdir
   shown_volume, shown_slice = example_slice.choose(pipeline)
   images: dict[str, np.ndarray] = {}
+  written = inputs(pipeline)
 
   def write(shown, name, folder, volume, image, key):
     if not np.isfinite(image).all():
@@ -164,13 +192,12 @@ def _reconstruct(finished: Finished, predict, parts: Parts, *, with_input) -> di
     for volume, span, result in reconstruct.by_volume(slices, data.test):
       if with_input:
         target = data.test.parts[span.part].target[span.start : span.stop]
-        inputs = workdir.results(ZERO_FILLED)
+        folder = workdir.results(ZERO_FILLED)
         write(shown, "target", workdir.path / "targets", volume, target, "target")
-        write(shown, ZERO_FILLED, inputs, volume, result.zero_filled, RESULT)
-        if pipeline.config.coils.count:
-          own = data.acquisitions[target.shape[1:3]]
-          maps, mask = own.sensitivities[0], own.masks[0]
-          image = from_zero_filled(result.zero_filled, maps, mask)
+        write(shown, ZERO_FILLED, folder, volume, result.zero_filled, RESULT)
+        if CG_SENSE in written:
+          part, own = data.test.parts[span.part], data.acquisitions[target.shape[1:3]]
+          image = cg_sense(result.zero_filled, part, span, own)
           write(shown, CG_SENSE, workdir.results(CG_SENSE), volume, image, RESULT)
       write(shown, name, workdir.results(name), volume, result.image, RESULT)
     return shown

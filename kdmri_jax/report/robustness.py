@@ -26,7 +26,6 @@ from kdmri_jax.data import digests
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import reconstruct
 from kdmri_jax.metrics import Metric
-from kdmri_jax.physics.coils.sense import from_zero_filled
 from kdmri_jax.report import results, shifted, tables
 from kdmri_jax.report.parts import ROBUSTNESS, Parts
 from kdmri_jax.report.results import Finished
@@ -152,7 +151,7 @@ def _reconstructed(pipeline, name, params, condition, images: Shifted, predict):
     target, image = images.parts[span.part].target[span.start : span.stop], result.image
     if name == CG_SENSE:
       own = images.acquisitions[target.shape[1:3]]
-      image = from_zero_filled(result.zero_filled, own.sensitivities[0], own.masks[0])
+      image = results.cg_sense(result.zero_filled, images.parts[span.part], span, own)
     yield volume, reconstruct.real_image(target), reconstruct.real_image(image)
 
 

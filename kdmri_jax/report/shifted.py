@@ -128,7 +128,9 @@ def prepare(pipeline: Experiment, condition: Condition) -> Shifted:
     return Shifted(evaluated, _seeded(evaluated.parts, condition.name), found)
   evaluated = pipeline.dataset.test
   own = TaskConfig(pipeline.config.mask, pipeline.config.noise)
-  if condition.task != own and evaluated.parts[0].kspace is not None:
+  slices = evaluated.parts[0]
+  fixed = slices.kspace is not None and slices.sensitivities is None
+  if condition.task != own and fixed:
     found = f"measured k-space, which cannot be measured anew ({condition.name})"
     remedy = "Of evaluation.robustness, set `perturbations` alone."
     expected = "images, from which k-space is simulated"

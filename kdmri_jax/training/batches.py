@@ -14,6 +14,7 @@ from kdmri_jax.data.stored import is_stored, require_grain
 from kdmri_jax.types import Slices
 
 _THREADS, _AHEAD = 4, 8  # reader threads, and batches that they read ahead
+_BYTES = 2**28  # of batches read ahead, at most
 
 
 class Rows(NamedTuple):
@@ -120,8 +121,18 @@ def load(parts: Sequence[Slices], order: Sequence[Rows]) -> Iterator[Slices]:
     yield from map(batch, order)
     return
   grain = require_grain()
-  options = grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)
+  size = max((_bytes(parts[each.part], len(each.rows)) for each in order), default=1)
+  ahead = max(1, min(_AHEAD, _BYTES // size))
+  options = grain.ReadOptions(
+    num_threads=min(_THREADS, ahead), prefetch_buffer_size=ahead
+  )
   yield from grain.MapDataset.source(order).map(batch).to_iter_dataset(options)
+
+
+def _bytes(slices: Slices, count: int) -> int:
+  """The memory of some slices."""
+  arrays = jax.tree.leaves(slices)
+  return count * sum(int(np.prod(x.shape[1:])) * x.dtype.itemsize for x in arrays)
 
 
 def _fill(order: np.ndarray, batch_size: int) -> np.ndarray:

@@ -84,15 +84,17 @@ class Networks(NamedTuple):
 
 def complete(slices: Slices, acquisition: Acquisition) -> Batch:
   """Adds the measurement: the data's own k-space where there is one, else simulated."""
-  if slices.kspace is None:
-    zero_filled, measurement = measure(
-      slices.target, acquisition, slices.task, slices.draws
-    )
-  else:
+  measurement: Measurement | CoilMeasurement
+  if slices.kspace is not None and slices.sensitivities is None:
     zero_filled = slices.zero_filled
     measurement = Measurement(slices.kspace, acquisition.masks[0])
+  else:
+    coils = None
     if slices.sensitivities is not None:
-      measurement = CoilMeasurement(*measurement, slices.sensitivities)
+      coils = slices.kspace, slices.sensitivities
+    zero_filled, measurement = measure(
+      slices.target, acquisition, slices.task, slices.draws, coils
+    )
   return Batch(slices.target, zero_filled, measurement, slices.task, slices.given)
 
 

@@ -66,7 +66,8 @@ def _of(dataset: Dataset, name: str, number: int) -> tuple[np.ndarray, list[str]
     owners = np.empty(count, object)
     for volume, span in split.of_part(part):
       owners[span.start : span.stop] = volume.subject
-    for some in np.array_split(chosen, -(-len(chosen) // _AT_ONCE)):
+    at_once = _AT_ONCE if slices.sensitivities is None else 1
+    for some in np.array_split(chosen, -(-len(chosen) // at_once)):
       images = jax.device_get(complete(batches.take(slices, some), own).zero_filled)
       images = np.linalg.norm(images, axis=-1)
       filled = images.any(axis=(1, 2))

@@ -6,13 +6,17 @@ import h5py
 import jax
 import numpy as np
 import pytest
+from helpers import coil_files
+from helpers.data_files import config as data_settings
 from helpers.tiny import tiny_config, train
 
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
 from kdmri_jax import models
+from kdmri_jax.data import read
+from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.inference import load
+from kdmri_jax.inference import load, read_scan, reconstruct
 from kdmri_jax.inference.network import Network
 from kdmri_jax.physics import acquisition
 from kdmri_jax.report import write_reports
@@ -55,6 +59,53 @@ def test_a_stage_and_the_report(tmp_path):
   np.testing.assert_allclose(written, expected, atol=1e-4)
   trained = load.load(tmp_path, "student", (24, 20))
   assert trained.acquisition.sensitivities.shape == (1, 4, 24, 20)
+
+
+@pytest.mark.slow
+def test_a_run_on_the_kspace_of_files(tmp_path):
+  """Slices that stay in their files, and another mask for their k-space."""
+  coil_files.subjects("fastmri", tmp_path / "raw", range(1, 5))
+  found = read(
+    data_settings(source="fastmri", root=str(tmp_path / "raw"), combine="none")
+  )
+  prepared.write_folder(found, tmp_path / "data", {})
+  config = with_coils(evaluation={"robustness": {"axes": (1,)}})
+  config.update(coils={"count": 0}, batch_size=2)
+  config.data.update(source="prepared", root=str(tmp_path / "data"), memory_mb=0)
+  pipeline = Experiment(config_lib.parse(config), tmp_path / "run")
+  assert train(pipeline, ["student"])
+  (report,) = write_reports.write_reports([pipeline])
+  found = json.loads(report.path.with_name("report.json").read_text())
+  names = ["zero_filled", "cg_sense", "student"]
+  assert [row["model"] for row in found["rows"]] == names and not found["failed"]
+  ((axis,),) = [found["robustness"]["rows"][1:]]
+  assert list(axis["means"]["psnr"]) == names
+  data = pipeline.dataset
+  volume, slices = data.test.volumes[0], data.test.parts[0]
+  mask = data.acquisitions[24, 20].masks[0]
+  with h5py.File(pipeline.workdir.results("cg_sense") / f"{volume.name}.h5") as file:
+    written = file["reconstruction"][()]
+  expected = kd.coils.cg_sense(slices.kspace[:2], slices.sensitivities[:2], mask)
+  np.testing.assert_allclose(written, np.abs(expected), atol=1e-4)
+  settings = load.read_config(tmp_path / "run").data
+  options = {"combine": "none", "sensitivities": "given"}
+  whole = read_scan.read(
+    tmp_path / "raw" / "1.h5", settings, source="fastmri", **options
+  )
+  result = reconstruct.run_scan(tmp_path / "run", "student", whole)
+  assert set(result.images) == {"reconstruction", "zero_filled", "target"}
+  assert result.account.facts["coils"] == "4, with sensitivities that are given"
+  path = coil_files.write("bart", tmp_path, 1, *coil_files.coil_images(1), mask)
+  scan = read_scan.read(path, settings, contrast="kspace", **options)
+  of_scan = reconstruct.run_scan(tmp_path / "run", "student", scan).images
+  np.testing.assert_allclose(
+    of_scan["zero_filled"], result.images["zero_filled"], atol=1e-4
+  )
+  one = read_scan.read(path, settings, contrast="kspace", combine="sense")
+  warnings = reconstruct.run_scan(tmp_path / "run", "student", one).account.warnings
+  assert any(
+    "one coil; the network was trained on that of several" in w for w in warnings
+  )
 
 
 def test_coils_measure_with_their_noise_and_need_two_channels(tmp_path):

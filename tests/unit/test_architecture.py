@@ -25,6 +25,7 @@ ORDER = (
     "optional",
     "json_text",
     "memory",
+    "compiled",
     "scratch",
     "saving",
     "xla_flags",

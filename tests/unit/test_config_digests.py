@@ -12,10 +12,10 @@ from kdmri_jax.experiments import study
 
 # Of each experiment and its arguments, the settings that are not the defaults.
 DIGESTS = {
-  "ablation": "a22bcf5d4e035702",
+  "ablation": "b84cf2bb7378b849",
   "acdc": "3299515f91662dde",
   "acdc_small": "387cc395f849b6fa",
-  "alpha": "6f186f3a09fc0f2c",
+  "alpha": "9b51c0cf6eafe20a",
   "base": "f6d8c246a391e660",
   "brain_4x": "8338af2dc2ff24f1",
   "brain_5x": "b9084dd8a49015c8",
@@ -31,16 +31,17 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
-  "levers": "f2ac03204656c97b",
-  "methods": "a83e5091d55b337b",
-  "model_based": "a672fe95acc8aa82",
-  "position": "9a66b752a5ba7153",
-  "recipes": "a2a02f995c1a4e22",
-  "sft": "17ece5c891c19950",
-  "shapes": "ed7e7e7dc87f9530",
-  "shrink": "c4d780786035bc17",
-  "super_resolution": "1ff6ce5bfb0be3ad",
-  "task_based": "2fd6335699e9fb57",
+  "levers": "ce43ea5b37bcddab",
+  "methods": "045de1b8a27515e3",
+  "model_based": "16f4eea309a3b1d2",
+  "own": "428f216fba830c8d",
+  "position": "ed07b36f56eec3e5",
+  "recipes": "62b217f729763f38",
+  "sft": "dc101950ec88e7af",
+  "shapes": "840ea29c384bd0ef",
+  "shrink": "7e054d1abf206342",
+  "super_resolution": "dd005ef85a70e2c1",
+  "task_based": "62f5556f7beebe84",
 }
 
 

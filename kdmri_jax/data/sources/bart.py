@@ -46,7 +46,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
   Several coils, dimension 3, become their root sum of squares, or, by
   `config.combine="sense"`, one complex image, with the coils' sensitivities in
-  NAME_sens.cfl, NAME_sens.hdr. K-space of one coil gives a complex image. An image
+  NAME_sens.cfl, NAME_sens.hdr; "none" keeps their k-space beside that image. K-space of
+  one coil gives a complex image. An image
   without any imaginary or negative part becomes real.
 
   Raises:
@@ -120,11 +121,11 @@ def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
 
 def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:
   count = len(scan.read(0))
-  way = combination.chosen(config.combine, "rss", "sense") or (
-    "rss" if count > 1 else ""
-  )
-  if config.contrast != "image":
-    return scan.volume(name, subject, way)
+  is_image = config.contrast == "image"
+  ways = ("rss", "sense") if is_image else ("rss", "sense", "none")
+  way = combination.chosen(config.combine, *ways) or ("rss" if count > 1 else "")
+  if not is_image:
+    return scan.volume(name, subject, way, method=config.sensitivities)
   combine = {
     "": lambda images, maps: images[0],
     "rss": lambda images, maps: combination.root_sum_of_squares(images),

@@ -136,7 +136,7 @@ def _scan(path: pathlib.Path) -> RawScan:
 
 def _from_kspace(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:
   volume = _volume(config, scan, "", split)
-  combine = config.combine or "sense"
+  combine = combination.chosen(config.combine, "rss", "sense") or "sense"
   record = volume.record | {"simulated_kspace": True, "combine": combine}
   target = np.abs(volume.target) if combine == "rss" else volume.target
   return dataclasses.replace(volume, target=target, record=record)
@@ -147,7 +147,7 @@ def _volume(config: DataConfig, scan: RawScan, way: str, split: str | None) -> V
   name = scan.path.stem
   match = _SCAN.match(name)
   subject = folders.subject_of(config, scan.path, match[1] if match else name)
-  volume = scan.volume(name, subject, way, split)
+  volume = scan.volume(name, subject, way, split, config.sensitivities)
   volume.record["unit"] = SUBJECT if match else FILE
   return volume
 
@@ -205,18 +205,19 @@ def multi_volumes(config: DataConfig) -> Iterator[Volume]:
   transformed, and becomes the slices; both others are phase-encoded, zero frequency in
   the middle, the origin of the image at [0, 0]; the last axis has the real and
   imaginary part of each of the 12 coils in turn. Columns from 85% on are set to zero.
-  The target is the coils' root sum of squares. The subject is the examination, "e13991"
-  of e13991s3_P01536.7.h5, or the file if its name has none.
+  The target is the coils' root sum of squares, with `config.combine` "none" their
+  combination by sensitivities, beside their k-space. The subject is the examination,
+  "e13991" of e13991s3_P01536.7.h5, or the file if its name has none.
 
   Raises:
     UserError: no file, or one that is damaged, undersampled or of another layout; a
       contrast other than "T1".
   """
-  combination.chosen(config.combine, "rss")
+  way = combination.chosen(config.combine, "rss", "none") or "rss"
   folders.choose(config, "T1", ["T1"], folders.root_folder(config))
   for path, split in folders.files_of_parts(config, _MULTI_PARTS, _MULTI_LAYOUT):
     with opened(path) as file:
-      volume = _volume(config, _multi_scan(path, file), "rss", split)
+      volume = _volume(config, _multi_scan(path, file), way, split)
     yield volume
 
 
@@ -281,8 +282,8 @@ def read_multi(path: pathlib.Path, config: DataConfig) -> Scan:
     scan = _multi_scan(path, file)
     if scan.has_gaps():
       return scan.measured(config)
-    combination.chosen(config.combine, "rss")
-    return _volume(config, scan, "rss", None)
+    way = combination.chosen(config.combine, "rss", "none") or "rss"
+    return _volume(config, scan, way, None)
 
 
 SINGLE = Source(

@@ -43,7 +43,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   A file holds `kspace`, complex, centred, (slices, rows, columns) of a single coil or
   (slices, coils, rows, columns); masks run along the columns. The target of a single
   coil is its complex image, with `config.combine="rss"` the image's magnitude; of
-  several coils it is their root sum of squares. It has the full field of view of the
+  several coils it is their root sum of squares, with "none" their combination by
+  sensitivities, beside their k-space. It has the full field of view of the
   k-space: `config.crop` gives the stored `reconstruction_esc` or `reconstruction_rss`,
   which are not read.
 
@@ -150,10 +151,11 @@ def _refuse_other_layout(path, file, slices, shape):
 
 def _volume(config: DataConfig, scan: RawScan, split: str | None = None) -> Volume:
   single = len(scan.details["file_shape"]) == 3
-  way = combination.chosen(config.combine, "rss") or ("" if single else "rss")
+  way = combination.chosen(config.combine, "rss", "none") or ("" if single else "rss")
   name = scan.path.stem
   patient = str(scan.header.attributes.get("patient_id") or name)
-  return scan.volume(name, subject_of(config, scan.path, patient), way, split)
+  subject = subject_of(config, scan.path, patient)
+  return scan.volume(name, subject, way, split, config.sensitivities)
 
 
 def _encoded(path: pathlib.Path, text: str, size: list[int]) -> dict[str, Any]:

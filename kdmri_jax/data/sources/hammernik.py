@@ -30,7 +30,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   "axial_t2", "sagittal_pd" or "sagittal_t2". Subjects are named "01" to "20".
 
   `config.combine` is "rss", as in KD-MRI, where it is "", or "sense", which takes the
-  `sensitivities` of espirit<k>.mat; the `reference` there is not read.
+  `sensitivities` of espirit<k>.mat; the `reference` there is not read. "none" keeps the
+  k-space of the coils.
 
   Raises:
     UserError: no such folder or sequence, or a file that is missing, damaged,
@@ -98,8 +99,8 @@ def _scan(
 
 
 def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:
-  way = combination.chosen(config.combine, "rss", "sense") or "rss"
-  volume = scan.volume(name, subject, way)
+  way = combination.chosen(config.combine, "rss", "sense", "none") or "rss"
+  volume = scan.volume(name, subject, way, method=config.sensitivities)
   volume.record["file_shape"] = [*volume.target.shape[1:], volume.record["coils"]]
   return volume
 

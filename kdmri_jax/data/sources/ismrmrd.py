@@ -30,7 +30,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   resolution: lines that the scanner would fill with zeros are omitted.
 
   One coil gives a complex image, whose k-space is the measured one; several, or
-  `config.combine="rss"`, their root sum of squares. `config.contrast` is the number of
+  `config.combine="rss"`, their root sum of squares; several with "none" their
+  combination by sensitivities, beside their k-space, both prewhitened by the readouts
+  flagged as noise where there are any. `config.contrast` is the number of
   an echo (the counter `contrast`) and needed where a file has several.
 
   Raises:
@@ -74,16 +76,17 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
 
 def _raw(path: pathlib.Path, scan: scans.Scan, **fields: Any) -> RawScan:
   read = functools.lru_cache(1)(lambda k: next(scan.slices))  # k = 0, 1, ...
-  return RawScan(path, scan.shape[0], read, header=scan.header, **fields)
+  more = {"header": scan.header, "noise": scan.noise, **fields}
+  return RawScan(path, scan.shape[0], read, **more)
 
 
 def _volume(config: DataConfig, path: pathlib.Path, name: str, subject: str) -> Volume:
   with scans.opened(path, config.contrast, partial=False) as scan:
-    way = combination.chosen(config.combine, "rss") or (
+    way = combination.chosen(config.combine, "rss", "none") or (
       "rss" if scan.shape[1] > 1 else ""
     )
     raw = _raw(path, scan, record=scan.record, notes=(*scan.notes, note_of(config)))
-    return raw.volume(name, subject, way)
+    return raw.volume(name, subject, way, method=config.sensitivities)
 
 
 SOURCE = Source(

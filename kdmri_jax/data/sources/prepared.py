@@ -24,9 +24,10 @@ from kdmri_jax.io.h5 import (
   write_header,
 )
 from kdmri_jax.physics.masks import coverage
-from kdmri_jax.saving import make_folder, new_folder, replacing
+from kdmri_jax.saving import make_folder, new_folder, replacing, require_space
 
 _PEAK = "kspace_peak"  # to check a mask without reading all of k-space
+_MARGIN = 2**24  # bytes for what a file holds beside its arrays
 _MOST_PICTURES = 36
 _PICTURE = 160  # pixels along the longer side in the montage
 
@@ -35,7 +36,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads the *.h5 files of a flat folder, in the order of their names.
 
   A file has the dataset `target`, [S, H, W], float32 or complex64, optionally `kspace`
-  and `zero_filled`, and the attributes `subject` (the file name where absent), `split`
+  and `zero_filled` or, of several coils, `kspace` and `sensitivities` [S, C, H, W], and
+  the attributes `subject` (the file name where absent), `split`
   ("" or absent for none) and `record` (JSON). A group `header` holds header and
   attributes of a raw data file.
 
@@ -87,7 +89,7 @@ def write_folder(
 def _write_all(items, folder, settings):
   listed, pictures = [], []
   for k, volume in enumerate(items):
-    (folder / f"{k}.tmp").write_bytes(_h5_bytes(volume))
+    _write_h5(folder / f"{k}.tmp", volume)
     entry = {"name": volume.name, "subject": volume.subject, "split": volume.split}
     listed.append(entry | volume.record)
     middle = np.abs(volume.target[len(volume.target) // 2])
@@ -108,13 +110,24 @@ def _write_all(items, folder, settings):
   return names
 
 
-def _h5_bytes(volume: Volume) -> memoryview:
-  buffer, known = io.BytesIO(), volume.with_digests().digests
-  with h5py.File(buffer, "w") as file:
+def _write_h5(path: pathlib.Path, volume: Volume) -> None:
+  """Writes a volume slice by slice.
+
+  The file is made in memory, because the HDF5 library does not survive a full disk.
+  Coils would take too much: their file is written directly, if there is room for it.
+  """
+  known, buffer = volume.with_digests().digests, io.BytesIO()
+  of_coils = volume.sensitivities is not None
+  if of_coils:
+    size = sum(array.nbytes for array in volume.arrays.values())
+    require_space(path.parent, size + _MARGIN)
+  with h5py.File(path if of_coils else buffer, "w") as file:
     for key, array in volume.arrays.items():
-      file[key] = array
+      dataset = file.create_dataset(key, array.shape, array.dtype)
+      for k, row in enumerate(array):
+        dataset[k] = row
       file[f"digests/{key}"] = [digest.encode() for digest in known[key]]
-    if volume.kspace is not None:
+    if volume.kspace is not None and volume.sensitivities is None:
       file[_PEAK] = coverage.peak_of(volume.kspace)
       file[f"digests/{_PEAK}"] = digests.of_slices(file[_PEAK][()][None])[0].encode()
     file.attrs["maximum"] = float(np.abs(volume.target).max())
@@ -123,7 +136,8 @@ def _h5_bytes(volume: Volume) -> memoryview:
     file.attrs["record"] = json_text.dumps(volume.record)
     if volume.header != NO_HEADER:
       write_header(file.create_group("header"), volume.header)
-  return buffer.getbuffer()
+  if not of_coils:
+    path.write_bytes(buffer.getbuffer())
 
 
 def _bytes(path) -> int:
@@ -188,6 +202,8 @@ def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
   types = {str(array.dtype) for array in arrays.values()}
   keep, maximum = config.slices_per_volume, file.attrs.get("maximum")
   size = shapes[0] if "target" in arrays else ()
+  if "sensitivities" in arrays:  # those of coils are [S, C, H, W]
+    shapes = [(s[0], *s[2:]) if len(s) == 4 else s for s in shapes]
   if not digests or len(digests) < len(arrays):
     found = "no digests of its slices"
   elif not types <= {"float32", "complex64"}:

@@ -2,9 +2,10 @@
 
 import contextlib
 import dataclasses
+import functools
 import operator
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import h5py
@@ -56,6 +57,7 @@ class Scan:
     notes: sentences for the record.
     record: acquisitions that were read and omitted; nothing about the patient, place or
       date.
+    noise: reads the samples of the noise readouts, complex64 [C, N]; None without any.
   """
 
   slices: Iterator[np.ndarray]
@@ -64,6 +66,7 @@ class Scan:
   header: RawHeader
   notes: list[str]
   record: dict[str, Any]
+  noise: Callable[[], np.ndarray | None]
 
 
 def measurements(file: h5py.File) -> list[str]:
@@ -113,6 +116,7 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
       RawHeader(plain(text)),
       grid.notes,
       record,
+      functools.partial(_noise, path, group["data"], heads, package),
     )
 
 
@@ -147,6 +151,20 @@ def _imaging(path, heads, package, contrast, embedded):
   left_out = {name: int(own.sum()) for name, own in others.items() if own.any()}
   record = {"acquisitions_left_out": left_out, "contrast": str(echo)}
   return np.flatnonzero(keep), record
+
+
+def _noise(path, data, heads, package):
+  """The samples of the noise readouts, complex64 [C, N], or None."""
+  rows = np.flatnonzero(_flagged(package, heads, "NOISE_MEASUREMENT"))
+  coils = sorted(set(heads["active_channels"][rows].tolist()))
+  if len(coils) > 1:
+    found = f"noise readouts of {' and '.join(map(str, coils))} coils"
+    raise UserError(path, found, "one number of coils", "Remove one kind of them.")
+  samples = [
+    np.asarray(readout).view(np.complex64).reshape(coils[0], -1)
+    for readout in data.fields("data")[rows]
+  ]
+  return np.concatenate(samples, axis=1) if samples else None
 
 
 def _flagged(package, heads, name):

@@ -17,6 +17,10 @@ COMBINED = {
     "K-space is simulated from the coils' combination by their sensitivities, which "
     "keeps the phase; where no coil is sensitive the image is zero."
   ),
+  "none": (
+    "K-space is that of the coils; the target is their combination by their "
+    "sensitivities, zero where no coil is sensitive."
+  ),
 }
 _MOST_ZERO = 1 / 3
 
@@ -87,7 +91,8 @@ def combine(
   Args:
     slices: for each its k-space, complex64 [C, H, W], centred, and for "sense" its
       sensitivities [C, H, W], else None.
-    way: "rss", "sense", or "" for the image of a single coil as it is.
+    way: "rss", "sense", "none" for "sense" beside the k-space of the coils, or "" for
+      the image of a single coil as it is.
     where: the file or folder, for messages.
     centred_image: see `to_image`.
 
@@ -107,12 +112,7 @@ def combine(
       found = f"k-space of {kspace.shape} in slice {k}"
       expected = f"(coils, rows, columns) of the first slice, {shape}"
       raise UserError(where, found, expected, "Exclude the volume.")
-    points = (kspace != 0).any(0)
-    if missing := missing_samples(points):
-      found = f"undersampled k-space (slice {k}: {missing})"
-      expected = "fully sampled k-space, from which the target is made"
-      remedy = "Test files of a challenge hold no target: use its training files."
-      raise UserError(where, found, expected, remedy)
+    points = refuse_undersampled(kspace, k, where)
     sampled = points if sampled is None else sampled | points
     with np.errstate(invalid="ignore", over="ignore"):
       coils = to_image(kspace, centred_image=centred_image)
@@ -126,9 +126,28 @@ def combine(
   padding = zero_padding(sampled)
   notes = [COMBINED[way]] if way else []
   notes += [ZERO_PADDED] if np.any(list(padding.values())) else []
-  record = {"coils": shape[0], "combine": way, "simulated_kspace": bool(way)}
+  record = {
+    "coils": shape[0],
+    "combine": way,
+    "simulated_kspace": way not in ("", "none"),
+  }
   record |= {"zero_padding": padding, "note": " ".join(notes)}
   return np.stack(images), record
+
+
+def refuse_undersampled(kspace: np.ndarray, k: int, where: object) -> np.ndarray:
+  """The sampled points of slice k, bool [H, W], of centred k-space [C, H, W].
+
+  Raises:
+    UserError: some between them were not sampled.
+  """
+  points = (kspace != 0).any(0)
+  if missing := missing_samples(points):
+    found = f"undersampled k-space (slice {k}: {missing})"
+    expected = "fully sampled k-space, from which the target is made"
+    remedy = "Test files of a challenge hold no target: use its training files."
+    raise UserError(where, found, expected, remedy)
+  return points
 
 
 def zero_padding(sampled: np.ndarray) -> dict[str, list[int]]:

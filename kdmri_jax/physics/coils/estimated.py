@@ -7,7 +7,7 @@ from kdmri_jax.errors import ArgumentError
 from kdmri_jax.physics.masks.describe import centre_side, middle, phase_encode_axis
 
 METHODS = ("espirit", "low_resolution")
-_POINTS = 24**2  # of the centre that calibrates
+SIDE = 24  # rows and columns of the centre that calibrates, where there are as many
 _KERNEL = 6  # rows and columns of ESPIRiT's kernels; at most half of the centre's
 _THRESHOLD = 0.02  # singular values below this part of the largest are noise
 _CROP = 0.9  # pixels with a smaller eigenvalue have no signal
@@ -57,11 +57,11 @@ def _centre(kspace):
   axis = phase_encode_axis(sampled)
   shape = list(sampled.shape)
   if axis is None:
-    shape = [min(centre_side(np.fft.fftshift(sampled)), int(_POINTS**0.5))] * 2
+    shape = [min(centre_side(np.fft.fftshift(sampled)), SIDE)] * 2
   else:
     line = sampled[:, 0] if axis == 0 else sampled[0]
-    shape[axis] = min(centre_side(np.fft.fftshift(line)), int(_POINTS**0.5))
-    shape[1 - axis] = min(shape[1 - axis], _POINTS // max(shape[axis], 1))
+    shape[axis] = min(centre_side(np.fft.fftshift(line)), SIDE)
+    shape[1 - axis] = min(shape[1 - axis], SIDE**2 // max(shape[axis], 1))
   centred = np.fft.fftshift(kspace, (-2, -1))
   block = (middle((n,), side)[0] for n, side in zip(sampled.shape, shape, strict=True))
   return centred[:, *block].astype(np.complex128)
@@ -98,8 +98,12 @@ def _espirit(centre, shape):
   for start in range(0, shape[0], rows):
     part = slice(start, start + rows)
     matrices = _transform(kernel, shape, part).astype(np.complex64)
-    values, vectors = np.linalg.eigh(matrices.transpose(2, 3, 0, 1))
-    found = np.where(values[..., -1:] > _CROP, vectors[..., -1], 0)
+    matrices = matrices.transpose(2, 3, 0, 1)
+    # The Frobenius norm bounds the eigenvalues: most pixels of air need no more.
+    inside = np.linalg.norm(matrices, axis=(-2, -1)) > 0.99 * _CROP
+    values, vectors = np.linalg.eigh(matrices[inside])
+    found = np.zeros(matrices.shape[:3], np.complex64)
+    found[inside] = np.where(values[..., -1:] > _CROP, vectors[..., -1], 0)
     phase = np.exp(-1j * np.angle(found @ mixture.conj()))
     maps[:, part] = (found * phase[..., None]).transpose(2, 0, 1)
   return maps

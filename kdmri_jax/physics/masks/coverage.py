@@ -9,14 +9,15 @@ def peak_of(kspace: np.ndarray) -> np.ndarray:
   """The largest magnitude of each point over all slices, which are read one by one.
 
   Args:
-    kspace: complex64 [S, H, W].
+    kspace: complex64 [S, H, W], or of several coils [S, C, H, W].
 
   Returns:
     float32 [H, W].
   """
-  peak = np.zeros(kspace.shape[1:], np.float32)
+  peak = np.zeros(kspace.shape[-2:], np.float32)
   for k in range(len(kspace)):
-    peak = np.maximum(peak, np.abs(kspace[k : k + 1])[0])
+    row = kspace[np.array([k])].reshape(-1, *peak.shape)
+    peak = np.maximum(peak, np.abs(row).max(0))
   return peak
 
 

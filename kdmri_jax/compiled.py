@@ -1,0 +1,59 @@
+"""Lets JAX keep what it compiles, in a folder of the user, for later processes."""
+
+import contextlib
+import os
+import pathlib
+import platform
+import re
+import zlib
+
+_FOLDER = "JAX_COMPILATION_CACHE_DIR"
+_SHORTEST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+_MOST = 2**30  # bytes
+
+
+def keep() -> pathlib.Path | None:
+  """Chooses the folder, which JAX reads when it is first imported.
+
+  It is kdmri_jax/compiled in $XDG_CACHE_HOME or ~/.cache, with a folder per kind of
+  CPU. Of more than a gigabyte the oldest files are removed. Variables of the
+  environment that JAX reads itself come first: JAX_COMPILATION_CACHE_DIR names another
+  folder, and JAX_ENABLE_COMPILATION_CACHE=false keeps nothing.
+
+  Returns:
+    The folder; None where one was given or none can be written.
+  """
+  if _FOLDER in os.environ:
+    return None
+  try:
+    caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    root = pathlib.Path(caches) / "kdmri_jax" / "compiled"
+    folder = root / _kind_of_cpu()
+    folder.mkdir(parents=True, exist_ok=True)
+    root.chmod(0o700)  # compiled code: for its owner alone, who must be this user
+    _remove_oldest(root)
+  except (OSError, RuntimeError):  # there is no home
+    return None
+  os.environ[_FOLDER] = str(folder)
+  os.environ.setdefault(_SHORTEST, "0.1")
+  return folder
+
+
+def _kind_of_cpu() -> str:
+  """XLA compiles for the instructions of the CPU, but does not compare them."""
+  kind = platform.machine()
+  with contextlib.suppress(OSError):
+    text = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    kind += "".join(re.findall(r"^(?:flags|Features)\s*:.*$", text, re.M)[:1])
+  return f"{zlib.crc32(kind.encode()):08x}"
+
+
+def _remove_oldest(root: pathlib.Path) -> None:
+  files = [(path.stat(), path) for path in root.rglob("*") if path.is_file()]
+  files.sort(key=lambda each: each[0].st_mtime)
+  surplus = sum(stat.st_size for stat, _ in files) - _MOST
+  for stat, path in files:
+    if surplus <= 0:
+      return
+    path.unlink(missing_ok=True)
+    surplus -= stat.st_size

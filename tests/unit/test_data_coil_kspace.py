@@ -1,0 +1,331 @@
+"""K-space of several coils as sources give it to training, in memory and in files."""
+
+import h5py
+import numpy as np
+import pytest
+from helpers import coil_files, ismrmrd_files
+from helpers.data_files import all_sampled, config, measured_by
+
+import kdmri_jax as kd
+from kdmri_jax.config import CoilsConfig, MaskConfig, TaskConfig
+from kdmri_jax.data import dataset, load, spool
+from kdmri_jax.data.sources import prepared
+from kdmri_jax.data.stored import is_stored
+from kdmri_jax.errors import UserError
+from kdmri_jax.inference import read_scan
+from kdmri_jax.inference.kspace import slices_of_kspace
+from kdmri_jax.physics import acquisition, fourier
+from kdmri_jax.training import batches
+from kdmri_jax.training.stage_networks import complete
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+MASK = kd.masks.cartesian((24, 20), 2, 8, axis=1)
+KEPT = {"combine": "none", "validation_fraction": 0.5}
+
+
+def settings(source, root, **changes):
+  return config(source=source, root=str(root), **(KEPT | changes))
+
+
+def ratio(found, expected):
+  """The factor between two arrays that are equal up to one."""
+  scale = np.vdot(expected, found) / np.vdot(expected, expected)
+  np.testing.assert_allclose(found, scale * expected, atol=2e-5 * abs(found).max())
+  return scale
+
+
+@pytest.mark.parametrize("method", ["espirit", "low_resolution", "given"])
+@pytest.mark.parametrize("source", coil_files.WRITERS)
+def test_zero_filled_is_a_h_y_of_the_file(tmp_path, source, method):
+  written = coil_files.subjects(source, tmp_path)
+  found = load(settings(source, tmp_path, sensitivities=method), measured_by(MASK))
+  assert found.record["stored_kspace_used"] and not found.record["simulated_kspace"]
+  for split in (found.train, found.validation):
+    (volume,), (slices,) = split.volumes, split.parts
+    images, maps = written[int(volume.subject[-1]) - 1]
+    if source == "calgary_multi":  # whose last columns were not acquired
+      shifted = np.fft.fftshift(np.fft.fft2(images), (-2, -1))
+      shifted[..., 17:] = 0
+      images = np.fft.ifft2(np.fft.ifftshift(shifted, (-2, -1)))
+    own = slices.sensitivities
+    root = np.sqrt((np.abs(own) ** 2).sum(1))
+    np.testing.assert_allclose(root[root > 0], 1, atol=1e-5)
+    if method == "given":
+      np.testing.assert_allclose(own, maps, atol=1e-5)
+    target = slices.target[..., 0] + 1j * slices.target[..., 1]
+    scale = ratio(target, (own.conj() * images).sum(1)).real
+    batch = complete(slices, found.acquisitions[24, 20])
+    kspace = MASK * np.fft.fft2(images, norm="ortho") * scale
+    np.testing.assert_allclose(batch.measurement.kspace, kspace, atol=1e-5)
+    zero_filled = (own.conj() * np.fft.ifft2(kspace, norm="ortho")).sum(1)
+    expected = np.stack([zero_filled.real, zero_filled.imag], -1)
+    np.testing.assert_allclose(batch.zero_filled, expected, atol=1e-5)
+    assert np.abs(expected - slices.target).max() > 0.05
+
+
+@pytest.mark.parametrize("source", ["fastmri", "ismrmrd", "bart"])
+def test_one_coil_is_as_without_the_setting(tmp_path, source):
+  coil_files.subjects(source, tmp_path, coils=1)
+  kept, plain = (
+    load(settings(source, tmp_path, combine=way), measured_by(MASK))
+    for way in ("none", "")
+  )
+  assert kept.fingerprint() == plain.fingerprint()
+  assert kept.train.parts[0].sensitivities is None
+
+
+def test_prepared_coils_stay_in_their_files(tmp_path):
+  """One slice of each array is in memory, however many there are."""
+  coil_files.subjects("fastmri", tmp_path / "raw")
+  raw = settings("fastmri", tmp_path / "raw")
+  for volume in dataset.read(raw):
+    assert {*map(type, (volume.kspace, volume.sensitivities))} == {spool.Spool}
+  prepared.write_folder(dataset.read(raw), tmp_path / "out", {})
+  direct = load(raw, measured_by(MASK))
+  found = [
+    load(
+      config(
+        source="prepared",
+        root=str(tmp_path / "out"),
+        memory_mb=memory,
+        validation_fraction=0.5,
+      ),
+      measured_by(MASK),
+    )
+    for memory in (0, 100)
+  ]
+  for other, stays in zip(found, (True, False), strict=True):
+    assert is_stored(other.train.parts[0].kspace) == stays
+    assert other.fingerprint()["train_digest"] == direct.fingerprint()["train_digest"]
+    rows = batches.load(other.train.parts, batches.in_order([2], 1))
+    for k, slices in enumerate(rows):
+      for name in ("target", "kspace", "sensitivities"):
+        own = getattr(direct.train.parts[0], name)[k : k + 1]
+        np.testing.assert_array_equal(getattr(slices, name), own)
+
+
+def test_crop_and_slices_are_those_of_the_images(tmp_path):
+  ((images, maps),) = coil_files.subjects("fastmri", tmp_path, [1], shape=(3, 24, 20))
+  asked = {"crop": (12, 20), "slices_per_volume": 1, "sensitivities": "given"}
+  (volume,) = dataset.read(settings("fastmri", tmp_path, **asked))
+  volume = volume.in_memory()
+  expected = images[1:2, :, 6:18] / volume.record["scale_factor"]
+  np.testing.assert_allclose(
+    np.fft.ifft2(volume.kspace, norm="ortho"), expected, atol=1e-5
+  )
+  np.testing.assert_allclose(volume.sensitivities, maps[1:2, :, 6:18], atol=1e-6)
+  assert volume.target.shape == (1, 12, 20)
+
+
+def test_noise_and_tasks_measure_the_kspace_of_the_file(tmp_path):
+  coil_files.subjects("fastmri", tmp_path)
+  (slices,) = load(settings("fastmri", tmp_path), all_sampled).train.parts
+  masks = np.stack([MASK, np.ones_like(MASK)])
+  both = acquisition.Acquisition(masks, np.float32([[np.inf] * 2, [20, 20]]))
+  slices = slices._replace(task=np.int32([0, 1]), draws=np.uint32([3, 4]))
+  first, second = complete(slices, both).measurement.kspace
+  np.testing.assert_allclose(first, MASK * slices.kspace[0], atol=1e-6)
+  difference = np.abs(second - slices.kspace[1])
+  assert 0 < difference.mean() < 0.2 * np.abs(slices.kspace[1]).max()
+
+
+def test_one_coil_of_sensitivity_1_is_measured_bit_for_bit_as_the_image():
+  rng = np.random.default_rng(0)
+  target = rng.normal(size=(2, 24, 20, 2)).astype(np.float32)
+  own = acquisition.Acquisition(MASK[None])
+  expected, measurement = acquisition.measure(target, own)
+  kspace = fourier.fft2(fourier.to_complex(target))[:, None]
+  coils = kspace, np.ones_like(kspace)
+  found, of_coils = acquisition.measure(target, own, coils=coils)
+  np.testing.assert_array_equal(found, expected)
+  np.testing.assert_array_equal(of_coils.kspace[:, 0], measurement.kspace)
+
+
+@pytest.mark.parametrize(("method", "told"), [("espirit", True), ("given", False)])
+def test_more_calibration_than_the_mask_samples_is_told(tmp_path, method, told):
+  coil_files.subjects("fastmri", tmp_path)
+  found = load(settings("fastmri", tmp_path, sensitivities=method), measured_by(MASK))
+  notes = [note for note in found.record["notes"] if "less accurate" in note]
+  assert bool(notes) == told
+  assert all("24 central lines" in note and "samples 8 of" in note for note in notes)
+
+
+def refused(match, **changes):
+  with pytest.raises(UserError, match=match):
+    load(settings(**changes), measured_by(MASK))
+
+
+def test_bad_coils_are_refused(tmp_path):
+  coil_files.subjects("fastmri", tmp_path, [1])
+  coil_files.subjects("fastmri", tmp_path, [2], coils=3)
+  own = {"source": "fastmri", "root": tmp_path}
+  refused(
+    r"\d\.h5: found k-space of \d coils; expected \d coils, as in .*\d\.h5", **own
+  )
+  maps = np.ones((2, 4, 24, 19), np.complex64)
+  np.save(tmp_path / "1_sens.npy", maps)
+  refused(
+    r"1_sens\.npy: found complex64 numbers of shape \(4, 24, 19\) for slice 0; "
+    r"expected complex numbers in the shape of its k-space, \(4, 24, 20\)",
+    sensitivities="given",
+    **own,
+  )
+  (tmp_path / "1_sens.npy").unlink()
+  refused(r"1_sens\.npy: found no such file", sensitivities="given", **own)
+  refused(
+    r"sensitivities: found 'given', with combine='rss'",
+    sensitivities="given",
+    **own | {"combine": "rss"},
+  )
+  with h5py.File(tmp_path / "1.h5", "r+") as file:
+    file["kspace"][..., 11:14, 9:12] = 0
+  refused(
+    r"1\.h5: found a fully sampled centre of 0x0 in slice 0; expected calib", **own
+  )
+
+
+def test_measured_and_simulated_coils_exclude_each_other(tmp_path):
+  coil_files.subjects("fastmri", tmp_path)
+  with pytest.raises(UserError, match="found measured and simulated coils"):
+    load(
+      settings("fastmri", tmp_path),
+      lambda shape: acquisition.build(
+        {"": TaskConfig(MaskConfig("full"))}, shape, CoilsConfig(4)
+      ),
+    )
+
+
+def test_more_than_the_memory_is_refused_before_it_is_read(tmp_path):
+  coil_files.subjects("fastmri", tmp_path)
+  refused(
+    r"found images that together need more memory than memory_mb=0; .*Prepare",
+    source="fastmri",
+    root=tmp_path,
+    memory_mb=0,
+  )
+
+
+# A scan to reconstruct
+
+
+@pytest.mark.parametrize("source", coil_files.WRITERS)
+@pytest.mark.parametrize("method", ["espirit", "given"])
+def test_an_undersampled_scan_gives_a_h_y_in_the_units_of_the_file(
+  tmp_path, source, method
+):
+  images, maps = coil_files.coil_images(1)
+  mask = kd.masks.cartesian((24, 20), 2, 8, axis=0) if source == "ismrmrd" else MASK
+  path = coil_files.write(source, tmp_path, 1, images, maps, mask)
+  if source == "calgary_multi":
+    mask = mask * (np.fft.ifftshift(np.arange(20)) < 17)
+  options = {"combine": "none", "sensitivities": method, "source": source}
+  if source == "bart":
+    options["contrast"] = "kspace"
+  scan = read_scan.read(path, config(), **options)
+  np.testing.assert_array_equal(scan.mask, mask)
+  assert (scan.record["coils"], scan.record["sensitivities"]) == (4, method)
+  own = spool.in_memory(scan.sensitivities)
+  if method == "given":
+    np.testing.assert_allclose(own, maps, atol=1e-5)
+  kspace = mask * np.fft.fft2(images, norm="ortho")
+  expected = (own.conj() * np.fft.ifft2(kspace, norm="ortho")).sum(1)
+  arrays = scan.kspace, scan.mask, 2, "a scan", config(), scan.sensitivities
+  slices, scale = slices_of_kspace(*arrays)
+  batch = complete(
+    batches.take(slices, np.arange(2)), acquisition.Acquisition(mask[None])
+  )
+  found = scale * batch.zero_filled
+  np.testing.assert_allclose(found[..., 0] + 1j * found[..., 1], expected, atol=2e-5)
+  with pytest.raises(UserError, match="a scan: found k-space of several coils"):
+    slices_of_kspace(scan.kspace, scan.mask, 1, *arrays[3:])
+
+
+def test_scans_of_coils_that_cannot_be_reconstructed(tmp_path):
+  images, maps = coil_files.coil_images(1)
+  mask = np.arange(20) % 2 * np.ones((24, 1))  # without the centre
+  path = coil_files.write("fastmri", tmp_path, 1, images, maps, mask)
+  with pytest.raises(UserError, match=r"1\.h5: found undersampled .* of 4 coils.*none"):
+    read_scan.read(path, config())
+  match = r"1\.h5: found a fully sampled centre of .* in slice 0; .*1_sens\.npy"
+  with pytest.raises(UserError, match=match):
+    read_scan.read(path, config(), combine="none")
+  given = {"combine": "none", "sensitivities": "given"}
+  assert read_scan.read(path, config(), **given).kspace.shape == (2, 4, 24, 20)
+  np.save(tmp_path / "1_sens.npy", maps[:, :3])
+  with pytest.raises(UserError, match=r"1_sens\.npy: found .*expected complex"):
+    read_scan.read(path, config(), **given)
+  with pytest.raises(UserError, match="sensitivities: found 'mine'; expected one of"):
+    read_scan.read(path, config(), sensitivities="mine")
+
+
+# Noise readouts of ISMRM raw data
+
+
+def with_noise(path, noise, images, maps):
+  """A file of coils whose noise was measured in readouts of 50 samples."""
+  coil_files.write("ismrmrd", path, 1, images, maps)
+  acquisitions = [
+    ismrmrd_files.readout(own, 0, flags=("NOISE_MEASUREMENT",))
+    for own in np.split(noise, noise.shape[1] // 50, axis=1)
+  ]
+  head = ismrmrd_files.header((20, 24), (20, 24))
+  ismrmrd_files.save(path / "1.mrd", head, acquisitions)
+
+
+def mixed_noise(count=3000):
+  rng = np.random.default_rng(0)
+  mixing = rng.normal(size=(4, 4)) + 1j * rng.normal(size=(4, 4))
+  white = rng.normal(size=(4, count)) + 1j * rng.normal(size=(4, count))
+  return mixing @ white
+
+
+@pytest.mark.parametrize("method", ["given", "espirit"])
+def test_noise_readouts_prewhiten(tmp_path, method):
+  images, maps = coil_files.coil_images(1)
+  noise = mixed_noise()
+  with_noise(tmp_path, noise, images, maps)
+  (volume,) = dataset.read(
+    settings("ismrmrd", tmp_path, sensitivities=method, scaling="none")
+  )
+  covariance = noise @ noise.conj().T / noise.shape[1]
+  variance = np.trace(covariance).real / 4
+  unmix = np.sqrt(variance) * np.linalg.inv(np.linalg.cholesky(covariance))
+  left = unmix @ covariance @ unmix.conj().T
+  np.testing.assert_allclose(left, variance * np.eye(4), atol=1e-9 * variance)
+  white = np.einsum("cd,sdhw->schw", unmix, images)
+  volume = volume.in_memory()
+  np.testing.assert_allclose(
+    np.fft.ifft2(volume.kspace, norm="ortho"), white, atol=1e-5 * abs(white).max()
+  )
+  target = (volume.sensitivities.conj() * white).sum(1)
+  np.testing.assert_allclose(volume.target, target, atol=1e-5 * abs(target).max())
+  if method == "given":
+    own = np.einsum("cd,sdhw->schw", unmix, maps)
+    own /= np.sqrt((np.abs(own) ** 2).sum(1, keepdims=True))
+    np.testing.assert_allclose(volume.sensitivities, own, atol=1e-5)
+  assert volume.record["prewhitened"]
+  plain = tmp_path / "plain"
+  coil_files.write("ismrmrd", plain, 1, images, maps)
+  for way in ("rss", "none"):
+    own, other = (
+      list(dataset.read(settings("ismrmrd", root, combine=way, include=("1",))))
+      for root in (tmp_path, plain)
+    )
+    same = np.array_equal(own[0].target, other[0].target)
+    assert same == (way == "rss")
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (lambda noise: noise[:3], "noise readouts of 3 coils; expected those of 4 coils"),
+    (lambda noise: noise * np.array([1, 1, 1, 0])[:, None], "coils are dependent"),
+    (lambda noise: noise + np.inf, "NaN or infinite values in noise readouts"),
+  ],
+)
+def test_noise_that_cannot_whiten_is_refused(tmp_path, change, message):
+  with_noise(tmp_path, change(mixed_noise(100)), *coil_files.coil_images(1))
+  with pytest.raises(UserError, match=rf"1\.mrd: found .*{message}"):
+    list(dataset.read(settings("ismrmrd", tmp_path)))
+  assert list(dataset.read(settings("ismrmrd", tmp_path, combine="")))
