@@ -198,10 +198,8 @@ class RawScan:
     if samples is None:
       return None
     coils = len(self.read(0))
-    found, expected = (
-      f"noise readouts of {len(samples)} coils",
-      f"those of {coils} coils",
-    )
+    found = f"noise readouts of {len(samples)} coils"
+    expected = f"those of {coils} coils"
     if not np.isfinite(samples).all():
       found, expected = "NaN or infinite values in noise readouts", "finite numbers"
     elif len(samples) == coils:
@@ -226,8 +224,8 @@ class RawScan:
     except ArgumentError as error:
       found = f"{error.found} in slice {k}"
       expected = f"calibration lines for the coils' sensitivities, {error.expected}"
-      files = ", ".join(str(file) for file in self._own_sensitivities.files[:1])
-      remedy = f"Give the sensitivities in {files}, and set sensitivities='given'."
+      file = self._own_sensitivities.files[0]
+      remedy = f"Give the sensitivities in {file}, and set sensitivities='given'."
       raise UserError(self.path, found, expected, remedy) from error
     return np.fft.fftshift(maps, (-2, -1)) if self.centred_image else maps
 

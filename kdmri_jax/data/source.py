@@ -144,7 +144,7 @@ def only(path: pathlib.Path, volumes: Iterable[Volume], config: DataConfig) -> S
     found = f"several volumes ({', '.join([volume.name, *others])}{more})"
     remedy = "Name one of them; the number of a DICOM series as `contrast` also works."
     raise UserError(path, found, "one", remedy)
-  if volume.kspace is not None:
+  if volume.kspace is not None and volume.sensitivities is None:
     return Measured(volume.kspace, None, volume.record, volume.header)
   return volume
 

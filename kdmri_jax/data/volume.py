@@ -226,19 +226,21 @@ def _measured(volume, target):
 def _checked_coils(volume, target):
   """The k-space and the sensitivities of several coils, of the target's slices."""
   arrays = {key: getattr(volume, key) for key in ("kspace", "sensitivities")}
-  whole = np.shape(arrays["sensitivities"])
+  shapes = [np.shape(array) for array in arrays.values()]
+  kinds = [getattr(array, "dtype", np.dtype(object)) for array in arrays.values()]
+  slices, *size = target.shape
+  is_one = len(set(shapes)) == 1 and len(shapes[0]) == 4
+  fits = is_one and (shapes[0][0], *shapes[0][2:]) == target.shape
+  if not fits or any(kind.kind != "c" for kind in kinds):
+    pairs = zip(arrays, kinds, shapes, strict=True)
+    found = " and ".join(f"{key} of type {t} and shape {s}" for key, t, s in pairs)
+    expected = f"complex numbers ({slices}, coils, {size[0]}, {size[1]}) in both"
+    remedy = "Store k-space and sensitivities of the same slices and coils."
+    raise UserError(volume.file, found, expected, remedy)
   for name, array in arrays.items():
-    shape, kind = np.shape(array), getattr(array, "dtype", None)
-    fits = len(shape) == 4 and shape == whole and (shape[0], *shape[2:]) == target.shape
-    if not fits or kind.kind != "c":
-      found = f"{name} of type {kind} and shape {shape}"
-      slices, rows, columns = target.shape
-      expected = f"complex numbers ({slices}, coils, {rows}, {columns}), as the target"
-      remedy = "Store k-space and sensitivities of the same slices and coils."
-      raise UserError(volume.file, found, expected, remedy)
     if isinstance(array, np.ndarray) and not np.isfinite(array).all():
-      remedy = "Correct the file, or exclude it."
-      raise UserError(volume.file, f"NaN or infinite {name}", "finite numbers", remedy)
+      found, expected = f"NaN or infinite values in {name}", "finite numbers"
+      raise UserError(volume.file, found, expected, "Correct the file, or exclude it.")
   return arrays
 
 

@@ -63,18 +63,18 @@ def convolve(
   """
   if bias is None:
     bias = jnp.zeros(kernel.shape[-1:], x.dtype)
-  own = () if _xla_alone.get() else _own_code(kernel, precision)
+  own = () if _xla_alone.get() else _own_code(kernel)
   return _convolve(x, kernel, bias, relu, own, precision)
 
 
-def _own_code(kernel, precision):
+def _own_code(kernel):
   """The platforms that have code of this package for such a kernel."""
   on_gpu = os.environ.get(GPU, "xla")
   if on_gpu not in ("pallas", "xla"):
     remedy = f"Unset {GPU} for XLA's own convolutions."
     raise UserError(GPU, repr(on_gpu), '"pallas" or "xla"', remedy)
   platforms = ["cpu"] if native.knows(kernel) else []
-  if on_gpu == "pallas" and _pallas().knows(kernel, precision):
+  if on_gpu == "pallas" and _pallas().knows(kernel):
     platforms.append("cuda")
   return tuple(platforms)
 
@@ -103,30 +103,35 @@ def _forward(x, kernel, bias, relu, own, precision):
 
 
 def _backward(relu, own, precision, saved, cotangent):
-  def by_xla(cotangent, x, turned, y):
+  def by_xla(cotangent, x, kernel, y):
     if relu:
       # Not y > 0: XLA would compare the input of the ReLU instead, and store it, too.
       cotangent = jnp.where(y != 0, cotangent, 0)
     return (
-      xla.convolve(cotangent, turned, precision),
-      xla.kernel_gradient(x, cotangent, turned.shape[0], precision),
+      xla.convolve(cotangent, _turned(kernel), precision),
+      xla.kernel_gradient(x, cotangent, len(kernel), precision),
       cotangent.sum((0, 1, 2)),
     )
 
-  def by_native(cotangent, x, turned, y):
-    zeros = jnp.zeros(turned.shape[-1:], turned.dtype)
-    for_x = native.convolve(cotangent, turned, zeros, relu=False, mask=y)
+  def by_native(cotangent, x, kernel, y):
+    zeros = jnp.zeros(x.shape[-1:], x.dtype)
+    for_x = native.convolve(cotangent, _turned(kernel), zeros, relu=False, mask=y)
     return for_x, *native.gradient(x, cotangent, mask=y)
 
-  def by_pallas(cotangent, x, turned, y):
-    zeros = jnp.zeros(turned.shape[-1:], turned.dtype)
+  def by_pallas(cotangent, x, kernel, y):
+    zeros = jnp.zeros(x.shape[-1:], x.dtype)
     options = {"mask": y, "precision": precision}
-    for_x = _pallas().convolve(cotangent, turned, zeros, relu=False, **options)
+    turned = {"relu": False, "turned": True}
+    for_x = _pallas().convolve(cotangent, kernel, zeros, **turned, **options)
     return for_x, *_pallas().gradient(x, cotangent, **options)
 
   x, kernel, y = saved
-  turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-  return _choose(own, by_native, by_pallas, by_xla, cotangent, x, turned, y)
+  return _choose(own, by_native, by_pallas, by_xla, cotangent, x, kernel, y)
+
+
+def _turned(kernel):
+  """The kernel of the gradient of a convolution's input."""
+  return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
 def _choose(own, by_native, by_pallas, by_xla, *arguments):

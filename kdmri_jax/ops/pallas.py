@@ -24,23 +24,18 @@ _CENTRE = 4
 # then keeps all its values in registers.
 _CONVOLVE = 64, triton.CompilerParams(num_warps=4, num_stages=2)
 _GRADIENT = 32, triton.CompilerParams(num_warps=4, num_stages=3)
+_GRADIENT_OF_64 = 32, triton.CompilerParams(num_warps=8, num_stages=2)
 _PROGRAMS = 264  # that share a gradient's sums: two per multiprocessor of an H100
 
 
-def knows(kernel: Array, precision: jax.lax.Precision) -> bool:
+def knows(kernel: Array) -> bool:
   """Whether these functions support a kernel [K, K, I, O].
 
   It must be 3x3, between 32 or 64 channels; one side may have one or two instead.
-  float32 products of 64 channels would not fit into an H100's registers.
   """
   fewer, more = sorted(kernel.shape[2:])
-  exact = kernel.dtype == jnp.float32 and precision == jax.lax.Precision.HIGHEST
-  return (
-    kernel.shape[:2] == (3, 3)
-    and kernel.dtype in (jnp.float32, jnp.bfloat16)
-    and fewer in _FEW + _MANY
-    and more in (_MANY[:1] if exact else _MANY)
-  )
+  known = kernel.dtype in (jnp.float32, jnp.bfloat16) and kernel.shape[:2] == (3, 3)
+  return known and fewer in _FEW + _MANY and more in _MANY
 
 
 def convolve(
@@ -50,6 +45,7 @@ def convolve(
   *,
   relu: bool,
   mask: Array | None = None,
+  turned: bool = False,
   precision: jax.lax.Precision = jax.lax.Precision.HIGHEST,
   interpret: bool = False,
 ) -> Array:
@@ -61,6 +57,8 @@ def convolve(
     bias: [O], of the type of x.
     relu: whether a ReLU follows.
     mask: [B, H, W, I]; x counts as zero wherever it is not positive.
+    turned: whether the kernel is [3, 3, O, I] and to be rotated by half a turn: for the
+      gradient of its convolution's input.
     precision: of float32 products. HIGH is TensorFloat-32. HIGHEST is float32; between
       many channels it is three products of TensorFloat-32, which have 22 bits together.
       A convolution to one or two channels always has HIGHEST.
@@ -69,25 +67,22 @@ def convolve(
   Returns:
     [B, H, W, O], of the type of x.
   """
-  inputs, outputs = kernel.shape[2:]
-  if inputs in _FEW:
-    code, weights = _from_few, kernel.reshape(-1, outputs)
-  else:
-    code = _to_few if outputs in _FEW else _between
-    weights = kernel.reshape(_PLACES, inputs, outputs)
+  inputs, outputs = x.shape[-1], len(bias)
+  code = _from_few if inputs in _FEW else _to_few if outputs in _FEW else _between
   if code is _between and not interpret:
     precision = _of_many(precision, x)
   pixels, options = _CONVOLVE
   blocks = _Blocks(pixels, *x.shape[:3])
+  settings = dict(blocks=blocks, turned=turned, relu=relu, precision=precision)
   images = [x] if mask is None else [x, mask]
   found = pallas.pallas_call(
-    functools.partial(code, blocks=blocks, relu=relu, precision=precision),
+    functools.partial(code, **settings),
     jax.ShapeDtypeStruct((blocks.total, outputs), x.dtype),
     grid=(blocks.number,),
     compiler_params=options,
     interpret=interpret,
     name=f"kdmri_convolve{code.__name__}",
-  )(*map(_flat, images), weights, bias)
+  )(*map(_flat, images), kernel.reshape(_PLACES, *kernel.shape[2:]), bias)
   return found.reshape(*x.shape[:3], outputs)
 
 
@@ -127,21 +122,21 @@ def gradient(
   else:
     if not interpret:
       precision = _of_many(precision, x)
+    way = _GRADIENT_OF_64 if min(inputs, outputs) == 64 else _GRADIENT
     size = 3, 3 * inputs + 1, outputs
-    sums = _sum(_sums_between, [x, *masked], size, precision, interpret)
+    sums = _sum(_sums_between, [x, *masked], size, precision, interpret, way)
     kernel, for_bias = sums[:, :-1], sums[0, -1]
   kernel = kernel.reshape(3, 3, inputs, outputs)
   return kernel.astype(x.dtype), for_bias.astype(x.dtype)
 
 
-def _sum(code, images, size, precision, interpret):
+def _sum(code, images, size, precision, interpret, way=_GRADIENT):
   """Sums of all pixels, [rows, columns] or [number, rows, columns], in float32.
 
-  Each program adds neighbouring blocks, and XLA adds what the programs found. So equal
-  images give equal bits.
+  Each program adds some blocks, and XLA adds what they found, always in one order.
   """
   *number, rows, columns = size
-  pixels, options = _GRADIENT
+  pixels, options = way
   blocks = _Blocks(pixels, *images[0].shape[:3])
   repeats = -(-blocks.number // _PROGRAMS)
   grid = -(-blocks.number // repeats), *number
@@ -231,7 +226,7 @@ class _Blocks(NamedTuple):
     few = refs[0].shape[1]
     number = _iota((1, _padded(few)), 1)
     place, channel = jax.lax.div(number, few), jax.lax.rem(number, few)
-    down, right = jax.lax.div(place, 3) - 1, jax.lax.rem(place, 3) - 1
+    down, right = _shift(place)
     if turned:
       down, right = -down, -right
     return self.load(refs, block, down, right, jnp.where(place < _PLACES, channel, -1))
@@ -246,40 +241,48 @@ class _Blocks(NamedTuple):
     triton.store(place, values.astype(y.dtype), mask=pixel < self.total)
 
 
-def _between(*refs, blocks, relu, precision):
+def _between(*refs, blocks, turned, relu, precision):
   """A product with each place of the kernel."""
   *images, kernel, bias, y = refs
   block = pallas.program_id(0)
-  sums = jnp.zeros((blocks.pixels, y.shape[1]), jnp.float32)
-  for place in range(_PLACES):
-    values = blocks.load(images, block, place // 3 - 1, place % 3 - 1)
-    sums += _dot(values, kernel[place], precision)
+
+  def add(place, sums):
+    values = blocks.load(images, block, *_shift(place))
+    weights = kernel[_place(place, turned)]
+    return sums + _dot(values, weights, precision, (1, 1 if turned else 0))
+
+  zeros = jnp.zeros((blocks.pixels, y.shape[1]), jnp.float32)
+  sums = jax.lax.fori_loop(0, _PLACES, add, zeros)
   blocks.store(y, block, sums + bias[...].astype(jnp.float32), relu)
 
 
-def _from_few(*refs, blocks, relu, precision):
+def _from_few(*refs, blocks, turned, relu, precision):
   """One product with all places of the kernel."""
   *images, kernel, bias, y = refs
-  block = pallas.program_id(0)
+  block, few = pallas.program_id(0), images[0].shape[1]
   patches = blocks.patches(images, block, turned=False)
   size = patches.shape[1], y.shape[1]
-  row, column = _iota(size, 0), _iota(size, 1)
-  weights = triton.load(kernel.at[row, column], mask=row < len(kernel), other=0)
+  number, output = _iota(size, 0), _iota(size, 1)
+  place, channel = jax.lax.div(number, few), jax.lax.rem(number, few)
+  sides = (output, channel) if turned else (channel, output)
+  found = kernel.at[_place(place, turned), *sides]
+  weights = triton.load(found, mask=place < _PLACES, other=0)
   sums = _dot(patches, weights, precision)
   blocks.store(y, block, sums + bias[...].astype(jnp.float32), relu)
 
 
-def _to_few(*refs, blocks, relu, precision):
+def _to_few(*refs, blocks, turned, relu, precision):
   """Weighted sums over channels, in float32."""
   del precision
   *images, kernel, bias, y = refs
   block, few = pallas.program_id(0), range(y.shape[1])
   sums = [jnp.zeros((blocks.pixels, images[0].shape[1]), jnp.float32) for _ in few]
   for place in range(_PLACES):
-    values = blocks.load(images, block, place // 3 - 1, place % 3 - 1)
+    values = blocks.load(images, block, *_shift(place)).astype(jnp.float32)
+    at = _place(place, turned)
     for o in few:
-      weights = kernel[place, :, o].astype(jnp.float32)
-      sums[o] += values.astype(jnp.float32) * weights
+      weights = kernel[at, o, :] if turned else kernel[at, :, o]
+      sums[o] += values * weights.astype(jnp.float32)
   for o in few:
     value = sums[o].sum(1, keepdims=True) + bias[o].astype(jnp.float32)
     blocks.store(y, block, value, relu, first=o)
@@ -294,7 +297,7 @@ def _sums_between(*refs, blocks, repeats, precision):
   def add(number, found):
     own = blocks.load(cotangent, first + number)
     moved = [blocks.load([x], first + number, row - 1, j - 1) for j in range(3)]
-    products = [_dot(values, own, precision, 0) for values in moved]
+    products = [_dot(values, own, precision, (0, 0)) for values in moved]
     return tuple(map(jnp.add, found, (*products, own.astype(jnp.float32).sum(0))))
 
   zeros = [jnp.zeros((inputs, outputs), jnp.float32)] * 3
@@ -317,7 +320,7 @@ def _sums_of_few(*refs, few, turned, blocks, repeats, precision):
     patches = blocks.patches(few, first + number, turned)
     values = blocks.load(many, first + number)
     own = (patches if turned else values).astype(jnp.float32)
-    return found[0] + _dot(patches, values, precision, 0), found[1] + own.sum(0)
+    return found[0] + _dot(patches, values, precision, (0, 0)), found[1] + own.sum(0)
 
   zeros = jnp.zeros((rows, columns), jnp.float32)
   start = zeros, jnp.zeros(rows if turned else columns, jnp.float32)
@@ -330,9 +333,18 @@ def _iota(shape, axis):
   return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
 
 
-def _dot(a, b, precision, axis=1):
-  """Sums over an axis of a and the first of b, in float32."""
-  dimensions = ((axis,), (0,)), ((), ())
+def _shift(place):
+  """Rows down and columns to the right."""
+  return jax.lax.div(place, 3) - 1, jax.lax.rem(place, 3) - 1
+
+
+def _place(place, turned):
+  return _PLACES - 1 - place if turned else place
+
+
+def _dot(a, b, precision, axes=(1, 0)):
+  """Sums over an axis of a and one of b, in float32."""
+  dimensions = tuple((axis,) for axis in axes), ((), ())
   return jax.lax.dot_general(
     a, b, dimensions, precision=precision, preferred_element_type=jnp.float32
   )

@@ -105,6 +105,21 @@ def test_prepared_coils_stay_in_their_files(tmp_path):
         np.testing.assert_array_equal(getattr(slices, name), own)
 
 
+@pytest.mark.parametrize("memory", [0, 100])
+@pytest.mark.parametrize("name", ["kspace", "sensitivities"])
+def test_prepared_coils_that_differ_in_number_are_refused(tmp_path, name, memory):
+  coil_files.subjects("fastmri", tmp_path / "raw", [1])
+  raw = dataset.read(settings("fastmri", tmp_path / "raw"))
+  prepared.write_folder(raw, tmp_path / "out", {})
+  with h5py.File(tmp_path / "out" / "1.h5", "r+") as file:
+    fewer = file[name][:, :3]
+    del file[name]
+    file[name] = fewer
+  again = config(source="prepared", root=str(tmp_path / "out"), memory_mb=memory)
+  with pytest.raises(UserError, match=r"1\.h5: found .*shape"):
+    list(dataset.read(again))
+
+
 def test_crop_and_slices_are_those_of_the_images(tmp_path):
   ((images, maps),) = coil_files.subjects("fastmri", tmp_path, [1], shape=(3, 24, 20))
   asked = {"crop": (12, 20), "slices_per_volume": 1, "sensitivities": "given"}
@@ -239,6 +254,13 @@ def test_an_undersampled_scan_gives_a_h_y_in_the_units_of_the_file(
   np.testing.assert_allclose(found[..., 0] + 1j * found[..., 1], expected, atol=2e-5)
   with pytest.raises(UserError, match="a scan: found k-space of several coils"):
     slices_of_kspace(scan.kspace, scan.mask, 1, *arrays[3:])
+
+
+def test_the_only_subject_of_a_folder_keeps_its_coils(tmp_path):
+  coil_files.subjects("hammernik", tmp_path, [1])
+  scan = read_scan.read(tmp_path, config(), source="hammernik", combine="none")
+  assert scan.sensitivities.shape == scan.kspace.shape == (2, 4, 24, 20)
+  assert scan.target.shape == (2, 24, 20)
 
 
 def test_scans_of_coils_that_cannot_be_reconstructed(tmp_path):

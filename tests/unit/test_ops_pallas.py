@@ -22,7 +22,6 @@ from helpers.marks import slow
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import convolution, pallas
 
-HIGHEST, HIGH = jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGH
 CHANNELS = [
   (32, 32),
   (1, 32),
@@ -62,7 +61,7 @@ def test_layers(inputs, outputs, shape, relu):
     *gradients_by_definition(*exact[:3]),
     exact[2].sum((0, 1, 2)),
   )
-  assert_close(found, layer_by_definition(*exact) if relu else plain, 1e-6)
+  assert_close(found, layer_by_definition(*exact) if relu else plain, 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +89,7 @@ def test_several_networks_at_once(inputs, outputs):
   found = jax.jit(jax.vmap(functools.partial(layer, True)))(*given)
   for each in range(3):
     expected = layer_by_definition(*(np.float64(part[each]) for part in given))
-    assert_close([part[each] for part in found], expected, 1e-6)
+    assert_close([part[each] for part in found], expected, 1e-5)
 
 
 @pytest.mark.parametrize(("inputs", "outputs"), [(32, 1), slow(1, 32), slow(32, 32)])
@@ -102,22 +101,20 @@ def test_no_value_that_is_not_finite_is_hidden(inputs, outputs):
 
 
 @pytest.mark.parametrize(
-  ("shape", "dtype", "precision", "known"),
+  ("shape", "dtype", "known"),
   [
-    ((3, 3, 32, 32), "float32", HIGHEST, True),
-    ((3, 3, 64, 64), "float32", HIGH, True),
-    ((3, 3, 64, 64), "float32", HIGHEST, False),
-    ((3, 3, 64, 64), "bfloat16", HIGHEST, True),
-    ((3, 3, 2, 32), "float32", HIGHEST, True),
-    ((3, 3, 3, 32), "float32", HIGHEST, False),
-    ((3, 3, 2, 1), "float32", HIGHEST, False),
-    ((5, 5, 32, 32), "float32", HIGHEST, False),
-    ((3, 3, 96, 96), "float32", HIGH, False),
-    ((3, 3, 32, 32), "float16", HIGHEST, False),
+    ((3, 3, 32, 32), "float32", True),
+    ((3, 3, 64, 64), "bfloat16", True),
+    ((3, 3, 2, 32), "float32", True),
+    ((3, 3, 3, 32), "float32", False),
+    ((3, 3, 2, 1), "float32", False),
+    ((5, 5, 32, 32), "float32", False),
+    ((3, 3, 96, 96), "float32", False),
+    ((3, 3, 32, 32), "float16", False),
   ],
 )
-def test_what_is_known(shape, dtype, precision, known):
-  assert pallas.knows(jnp.zeros(shape, dtype), precision) == known
+def test_what_is_known(shape, dtype, known):
+  assert pallas.knows(jnp.zeros(shape, dtype)) == known
 
 
 @pytest.mark.parametrize("setting", [None, "xla", "pallas"])

@@ -202,8 +202,10 @@ def _digests(config, path, file) -> dict[str, tuple[str, ...]]:
   types = {str(array.dtype) for array in arrays.values()}
   keep, maximum = config.slices_per_volume, file.attrs.get("maximum")
   size = shapes[0] if "target" in arrays else ()
-  if "sensitivities" in arrays:  # those of coils are [S, C, H, W]
-    shapes = [(s[0], *s[2:]) if len(s) == 4 else s for s in shapes]
+  if "sensitivities" in arrays:  # without the axis of the coils, if it is the same
+    maps = arrays["sensitivities"].shape
+    same = len(maps) == 4 and maps == getattr(arrays.get("kspace"), "shape", ())
+    shapes = [(s[0], *s[2:]) if same and s == maps else s for s in shapes]
   if not digests or len(digests) < len(arrays):
     found = "no digests of its slices"
   elif not types <= {"float32", "complex64"}:
