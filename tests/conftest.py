@@ -110,16 +110,25 @@ def little_memory():
 
 @pytest.fixture(scope="module")
 def quick_compilation():
-  """Compiles without most optimisations: for tests of behaviour, not of numbers.
+  """Compiles without most optimisations: for tests of behaviour, not of numbers."""
+
+
+def pytest_collection_modifyitems(items):
+  """Tests with `quick_compilation` come first, so that they share what is compiled."""
+  items.sort(key=lambda item: "quick_compilation" not in item.fixturenames)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+  """Compiles as the test asks for, before its fixtures are made.
 
   Functions that were compiled otherwise are compiled again. Without that, equal runs
   would differ in their last bits if memory is given back between them.
   """
-  jax.clear_caches()
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.clear_caches()
-  jax.config.update("jax_disable_most_optimizations", False)
+  quick = "quick_compilation" in item.fixturenames
+  if quick != jax.config.read("jax_disable_most_optimizations"):
+    jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", quick)
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """Layers, contexts and values of distillation methods that their tests share."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from helpers.marks import slow
 
 from kdmri_jax.distillation import METHODS
 from kdmri_jax.distillation.adapter import AdaptedMethod
@@ -10,6 +13,12 @@ from kdmri_jax.distillation.method import Context
 from kdmri_jax.types import Measurement
 
 SHAPE = (3, 9, 7, 4)
+# Every method by its default variant, the first; the other variants are slow cases.
+ALL = [
+  slow(name, variant) if k else (name, variant)
+  for name, variants in METHODS.items()
+  for k, variant in enumerate(variants)
+]
 
 
 def activations(seed, shape=SHAPE):
@@ -44,6 +53,7 @@ def start(name, student, teacher, variant="paper"):
   return adapted, jax.tree.map(move, params), context
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def value(name, variant, student, teacher, *context):
   """Of a method without weights, on tuples of layers."""
   method = METHODS[name][variant]

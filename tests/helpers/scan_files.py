@@ -1,5 +1,6 @@
 """One phantom, a network for it, and the files that hold it in each format."""
 
+import functools
 import struct
 
 import h5py
@@ -7,7 +8,7 @@ import nibabel
 import numpy as np
 import pydicom
 from helpers.data_files import BASE
-from helpers.tiny import tiny_config, train
+from helpers.tiny import finish, tiny_config
 from pydicom.dataset import FileDataset, FileMetaDataset
 
 from kdmri_jax import config as config_lib
@@ -25,15 +26,21 @@ AFFINE[:3, :3] = DIRECTIONS * (0.9, 1.2, 3.3)
 AFFINE[:3, 3] = (-31.5, 47.25, 12.125)
 
 
-def train_student(folder):
-  """A student trained for one epoch on real phantoms; columns are phase-encoded."""
+@functools.cache
+def student(temporary):
+  """The folder of a run's student with its first weights; columns are phase-encoded.
+
+  Args:
+    temporary: where pytest keeps all folders; one run serves all tests there.
+  """
+  folder = temporary / "student"
   config = {"epochs": 1, "devices": 1}
   config |= {"data.phantom.subjects": 3, "data.phantom.slices": 1}
   config |= {"data.phantom.size": SHAPE[1:], "mask.axis": 1, "mask.centre_lines": 2}
   config |= {"mask.acceleration": 2.0}
   settings = tiny_config()
   settings.update_from_flattened_dict(config)
-  train(Experiment(config_lib.parse(settings), folder), ["student"])
+  finish(Experiment(config_lib.parse(settings), folder), "student")
   return folder
 
 

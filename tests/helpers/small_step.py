@@ -1,5 +1,7 @@
 """Compiled steps of a stage on random images small enough for a test."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,16 +46,23 @@ def small_problem(channels=1, batch=8, features=4):
   slices = Slices(rng.random((batch, 16, 12, channels), np.float32))
   mask = np.ones((16, 12), np.uint8)
   mask[3:13:2] = 0
+  return slices, Acquisition(mask[None]), *_networks(channels, features)
+
+
+@functools.cache
+def _networks(channels, features):
+  """Teacher and student, and their initial weights."""
   models = {
     role: DCCNN(2, convolutions, features, channels)
     for role, convolutions in (("teacher", 5), ("student", 3))
   }
-  measurement = Measurement(jnp.ones((batch, 16, 12), jnp.complex64), mask)
+  image = jnp.zeros((1, 16, 12, channels))
+  measurement = Measurement(jnp.ones((1, 16, 12), jnp.complex64), jnp.ones((16, 12)))
   params = {
-    role: model.init(jax.random.key(k), slices.target, measurement)["params"]
+    role: jax.jit(model.init)(jax.random.key(k), image, measurement)["params"]
     for k, (role, model) in enumerate(models.items())
   }
-  return slices, Acquisition(mask[None]), models, params
+  return models, params
 
 
 def small_stage(protocol, name):

@@ -53,6 +53,19 @@ def train(pipeline, stages=None):
     return seeds.train(pipeline, stages or pipeline.config.pipeline)
 
 
+def finish(run: Experiment, *names: str) -> None:
+  """Leaves what a training leaves, with the weights that it starts from."""
+  run.claim(names)
+  for name in names:
+    run.begin(name)
+    params = run.start_params(name)
+    optimiser = make_optimiser(run.config.stages[name], steps_per_epoch=1)
+    checkpoints = Checkpoints(run.workdir.stage(name) / "checkpoints")
+    state = init_state(params, {}, optimiser)
+    checkpoints.save(Snapshot(state, params, Progress(step=1, finished=True)))
+    checkpoints.close()
+
+
 def final(workdir: pathlib.Path, stage: str, seed: int | None = None) -> Snapshot:
   """The last checkpoint of a stage: weights and optimiser state, best, progress."""
   pipeline = Experiment(load.read_config(workdir), workdir)

@@ -76,14 +76,14 @@ def test_nothing_compiles_after_the_first_epoch(tmp_path):
     if event.endswith("backend_compile_duration"):
       seen.append(epochs_done())
 
-  folder = tmp_path / "seed_42" / "teacher" / "metrics.jsonl"
+  folder = tmp_path / "seed_42" / "student" / "metrics.jsonl"
 
   def epochs_done():
     return len(folder.read_text().splitlines()) if folder.exists() else 0
 
   jax.monitoring.register_event_duration_secs_listener(listen)
   try:
-    train(make(tmp_path, devices=2, epochs=3), ["teacher"])
+    train(make(tmp_path, devices=2, epochs=3), ["student"])
   finally:
     jax.monitoring.unregister_event_duration_listener(listen)
   assert 0 in seen, "compilations were not noticed"
@@ -139,5 +139,5 @@ def test_an_epoch_is_divided_evenly():
 
 
 def test_several_devices_do_one_step_a_dispatch(tmp_path, counts):
-  train(make(tmp_path, devices=2, epochs=1, steps_per_dispatch=2), ["teacher"])
+  train(make(tmp_path, devices=2, epochs=1, steps_per_dispatch=2), ["student"])
   assert counts["train"] == STEPS and not counts["train_many"]

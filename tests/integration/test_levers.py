@@ -188,8 +188,7 @@ def own(tmp_path, monkeypatch):
 
 
 def test_an_optimiser_of_ones_own(own, tmp_path):
-  config = tiny_config()
-  config.epochs = 1
+  config = tiny_config(epochs=1, devices=1)
   base.for_all_stages(
     config, optimiser="own_optimiser:signs", optimiser_settings={"momentum": 0.0}
   )

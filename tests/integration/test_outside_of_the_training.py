@@ -1,6 +1,6 @@
 """`kdmri reconstruct` and `kd.load` say what they did and warn outside of the training.
 
-The networks are trained on NIfTI files of random ellipses, as a user's own images are.
+The runs read NIfTI files of random ellipses, as a user's own images are.
 """
 
 import json
@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 import pytest
 from helpers import commands
-from helpers.tiny import tiny_config, train
+from helpers.tiny import finish, tiny_config
 
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
@@ -50,7 +50,7 @@ def workdir(tmp_path_factory):
     save(folder / f"data/s{seed}.nii", volume(seed))
   config = tiny_config(epochs=1, devices=1)
   config.data.update(source="nifti", root=str(folder / "data"))
-  train(Experiment(config_lib.parse(config), folder / "run"), ["student"])
+  finish(Experiment(config_lib.parse(config), folder / "run"), "student")
   return folder / "run"
 
 

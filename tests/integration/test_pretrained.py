@@ -6,7 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from helpers.tiny import make, tiny_config
+from helpers.tiny import finish, make, tiny_config
 
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
@@ -15,10 +15,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import load
 from kdmri_jax.pretrained import store
 from kdmri_jax.report import packing
-from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.optimiser import make_optimiser
-from kdmri_jax.training.step import init_state
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -38,19 +35,6 @@ def settings(**stages):
 
 def experiment(folder, config=None):
   return Experiment(config_lib.parse(config or settings()), folder)
-
-
-def finish(run, *names):
-  """Leaves what a training leaves, with the weights that it starts from."""
-  run.claim(names)
-  for name in names:
-    run.begin(name)
-    params = run.start_params(name)
-    optimiser = make_optimiser(run.config.stages[name], steps_per_epoch=1)
-    checkpoints = Checkpoints(run.workdir.stage(name) / "checkpoints")
-    state = init_state(params, {}, optimiser)
-    checkpoints.save(Snapshot(state, params, Progress(step=1, finished=True)))
-    checkpoints.close()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from helpers.scan_files import (
   save_dicom,
   save_fastmri,
   save_nifti,
-  train_student,
+  student,
 )
 from scipy import io
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-  return train_student(tmp_path_factory.mktemp("run"))
+  return student(tmp_path_factory.getbasetemp())
 
 
 def as_h5(folder, phantom):

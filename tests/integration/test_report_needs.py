@@ -20,7 +20,7 @@ SMALL = {"acceleration": 2.0, "centre_lines": 2}
 
 def small(size, **changes):
   """The tiny experiment on images of another size."""
-  config = tiny_config(epochs=1)
+  config = tiny_config(epochs=1, devices=1)
   config.data.phantom.size = size
   config.mask.update(SMALL)
   config.evaluation.update(changes)
@@ -116,7 +116,7 @@ def test_room_for_the_results_is_checked_before_training(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
   """A finished run without its report."""
-  pipeline = make(tmp_path_factory.mktemp("run"))
+  pipeline = make(tmp_path_factory.mktemp("run"), epochs=1, devices=1)
   return train(pipeline)[0]
 
 
@@ -200,7 +200,7 @@ class TestAfterTraining:
       "from helpers.tiny import tiny_config\n"
       "def get_config():\n"
       "  metrics = ('psnr', 'helpers.failing:SINGLE')\n"
-      "  config = tiny_config()\n"
+      "  config = tiny_config(epochs=1, devices=1)\n"
       "  config.evaluation.metrics = metrics\n"
       "  return config\n"
     )

@@ -1,5 +1,7 @@
 """Methods that own weights: definitions in float64, training, refusals."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -166,35 +168,42 @@ def test_all_methods_that_own_weights_have_a_definition_here():
   assert set(OWNING) == set(EXPECTED)
 
 
+STUDENT, TEACHER = layers(0, 3), layers(1, 4)
+
+
+@functools.cache
+def started(name, variant):
+  """The method, its weights and context; its value, its gradients by both arguments."""
+  adapted, params, context = start(name, STUDENT, TEACHER, variant)
+
+  def value(params, teacher):
+    hints = adapted.represent_teacher(teacher)
+    return adapted.apply({"params": params}, STUDENT, hints, context)
+
+  found = jax.jit(jax.value_and_grad(value, argnums=(0, 1)))(params, TEACHER)
+  return adapted, params, context, found
+
+
 @pytest.mark.parametrize(("name", "variant"), EXPECTED)
 def test_follows_its_definition_in_float64(name, variant):
-  student, teacher = layers(0, 3), layers(1, 4)
-  adapted, params, context = start(name, student, teacher, variant)
-  value = jax.jit(adapted.apply)({"params": params}, student, teacher, context)
+  _, params, context, (value, _) = started(name, variant)
   weights = double(params["method"])
   definition = EXPECTED[name, variant]
-  expected = definition(weights, double(student), double(teacher), context)
+  expected = definition(weights, double(STUDENT), double(TEACHER), context)
   assert value == pytest.approx(expected, rel=2e-6)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 6), (150, 151), (3, 5)])
 def test_hierarchical_context_in_float64(size):
   (student,), (teacher,) = (layers(k, 2, count=1, size=size) for k in (0, 1))
-  value = review.hierarchical_context(student, teacher)
+  value = jax.jit(review.hierarchical_context)(student, teacher)
   expected = context_loss(*double((student, teacher)))
   assert value == pytest.approx(expected, rel=2e-6)
 
 
 @pytest.mark.parametrize(("name", "variant"), EXPECTED)
 def test_every_weight_is_trained_and_the_teacher_is_not(name, variant):
-  student, teacher = layers(0, 3), layers(1, 4)
-  adapted, params, context = start(name, student, teacher, variant)
-
-  def value(params, teacher):
-    hints = adapted.represent_teacher(teacher)
-    return adapted.apply({"params": params}, student, hints, context)
-
-  trained, taught = jax.jit(jax.grad(value, argnums=(0, 1)))(params, teacher)
+  *_, (_, (trained, taught)) = started(name, variant)
   assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(trained))
   assert all((np.asarray(g) == 0).all() for g in taught)
 
@@ -203,18 +212,17 @@ def test_every_weight_is_trained_and_the_teacher_is_not(name, variant):
 @pytest.mark.parametrize(("name", "variant"), EXPECTED)
 def test_a_few_steps_of_descent_lower_the_value(name, variant):
   """Student and weights together, as in a stage."""
-  student, teacher = layers(0, 3), layers(1, 4)
-  adapted, params, context = start(name, student, teacher, variant)
+  adapted, params, context, _ = started(name, variant)
 
   @jax.jit
   def descend(trained):
     value, gradient = jax.value_and_grad(
-      lambda both: adapted.apply({"params": both[0]}, both[1], teacher, context)
+      lambda both: adapted.apply({"params": both[0]}, both[1], TEACHER, context)
     )(trained)
     scale = 0.02 / jnp.sqrt(sum(jnp.vdot(g, g) for g in jax.tree.leaves(gradient)))
     return value, jax.tree.map(lambda x, g: x - scale * g, trained, gradient)
 
-  trained, values = (params, student), []
+  trained, values = (params, STUDENT), []
   for _ in range(5):
     value, trained = descend(trained)
     values.append(float(value))

@@ -127,7 +127,7 @@ def test_models():
   target = IMAGES["batch"].astype(np.float32)
   image, measured = kd.undersample(target, kd.masks.cartesian(SHAPE, 3, 4))
   model = kd.models.DCCNN(cascades=2, convolutions=3, features=4)
-  params = model.init(jax.random.key(0), image, measured)["params"]
+  params = jax.jit(model.init)(jax.random.key(0), image, measured)["params"]
   outputs, layers = kd.models.features.apply(model, params, image, measured)
   assert layers["cascade_2/activation_2"].shape == (3, *SHAPE, 4)
   np.testing.assert_array_equal(layers["image"], outputs.image)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def both(model, x, *measurement):
-  params = model.init(jax.random.key(1), x, *measurement)["params"]
+  params = jax.jit(model.init)(jax.random.key(1), x, *measurement)["params"]
   whole = jax.jit(model.apply)({"params": params}, x, *measurement)
   found = jax.jit(lambda *given: bands.apply(model, *given))(params, x, *measurement)
   return found, whole
@@ -77,7 +77,7 @@ def count_convolutions(apply, *given):
 def test_every_network_of_cnns_has_bands():
   image = jnp.zeros((1, 100, 100, 1))
   model = VDSR(4, 5)
-  params = model.init(jax.random.key(1), image)["params"]
+  params = jax.jit(model.init)(jax.random.key(1), image)["params"]
   in_bands = count_convolutions(lambda *x: bands.apply(model, *x).image, params, image)
   whole = count_convolutions(
     lambda params, x: model.apply({"params": params}, x).image, params, image
@@ -89,7 +89,7 @@ def test_small_images_stay_whole():
   """They would take long to compile for nothing."""
   image = jnp.zeros((1, 64, 64, 1))
   model = CNN(4, 5, 1)
-  params = model.init(jax.random.key(1), image)["params"]
+  params = jax.jit(model.init)(jax.random.key(1), image)["params"]
   few = count_convolutions(lambda *x: bands.apply(model, *x), params, image)
   plain = count_convolutions(
     lambda params, x: model.apply({"params": params}, x), params, image
@@ -101,7 +101,7 @@ def test_no_native_code_is_called():
   """Exported networks run without this package."""
   image = jnp.zeros((1, 30, 30, 1))
   for model in (VDSR(3, 32), EDSR(1, 32)):
-    params = model.init(jax.random.key(1), image)["params"]
+    params = jax.jit(model.init)(jax.random.key(1), image)["params"]
     call = lambda *x, model=model: bands.apply(model, *x).image  # noqa: E731
     assert "kdmri" not in str(jax.make_jaxpr(call)(params, image))
     whole = jax.make_jaxpr(lambda *x, m=model: m.apply({"params": x[0]}, x[1]).image)

@@ -26,7 +26,7 @@ def random_batch(channels=1, shape=(2, 12, 10), seed=0):
 
 
 def init(model, channels=1):
-  return model.init(jax.random.key(0), *random_batch(channels))["params"]
+  return jax.jit(model.init)(jax.random.key(0), *random_batch(channels))["params"]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_published_parameter_counts(convolutions, channels, expected):
 
 
 def test_initialisation_is_pytorchs_default():
-  params = init(DCCNN(features=64))["cascade_2"]["conv_3"]
+  params = init(DCCNN(cascades=2, features=64))["cascade_2"]["conv_3"]
   bound = 1 / math.sqrt(9 * 64)
   for name in ("kernel", "bias"):
     values = np.asarray(params[name])
@@ -123,6 +123,7 @@ def test_a_bias_without_effect_has_no_gradient(lam, sampled):
   measurement = Measurement(measurement.kspace * mask, mask)
   model = DCCNN(cascades=1, convolutions=2, features=3, lam=lam)
 
+  @jax.jit
   def loss(params):
     image = model.apply({"params": params}, zero_filled, measurement).image
     return jnp.square(image - 1).sum()

@@ -14,7 +14,7 @@ IMAGE = np.random.default_rng(0).random((1, 12, 10, 1), np.float32)
 
 
 def init(network, seed=0):
-  return network.init(jax.random.key(seed), IMAGE, MEASUREMENT)["params"]
+  return jax.jit(network.init)(jax.random.key(seed), IMAGE, MEASUREMENT)["params"]
 
 
 def sources(shallow, deep):

@@ -28,6 +28,7 @@ SHARED = DCCNN(cascades=2, convolutions=3, features=4, shared=True)
 APART = SHARED.clone(shared=False)
 
 
+@functools.cache
 def batch():
   rng = np.random.default_rng(0)
   mask = np.zeros((12, 10), np.uint8)
@@ -38,7 +39,7 @@ def batch():
 @pytest.fixture(scope="module")
 def weights():
   """The shared weights, and the same for each cascade of a network without sharing."""
-  params = SHARED.init(jax.random.key(0), *batch())["params"]
+  params = jax.jit(SHARED.init)(jax.random.key(0), *batch())["params"]
   assert params.keys() == {"cascade"}
   return params, {f"cascade_{c}": params["cascade"] for c in (1, 2)}
 
@@ -87,7 +88,7 @@ def test_branches_of_shared_blocks(weights):
   shared, _ = weights
   teacher = APART.clone(convolutions=4)
   image, measurement = batch()
-  params = teacher.init(jax.random.key(1), image, measurement)["params"]
+  params = jax.jit(teacher.init)(jax.random.key(1), image, measurement)["params"]
   _, layers = features.apply(teacher, params, image, measurement)
   images = branches.build(SHARED, teacher).apply(
     {"params": {"student": shared}}, layers, measurement

@@ -38,7 +38,7 @@ def case(name, seed=1):
   """The networks, the teacher's weights with random maps, and an input."""
   student, teacher = NETWORKS[name]
   image, measurement = batch()
-  params = teacher.init(jax.random.key(seed), image, measurement)["params"]
+  params = jax.jit(teacher.init)(jax.random.key(seed), image, measurement)["params"]
   start = shrinking.start(teacher, jax.device_get(params), student.convolutions)
   rng = np.random.default_rng(seed)
   maps = jax.tree.map(
@@ -55,8 +55,8 @@ def test_it_begins_as_the_teacher_and_ends_as_the_student(name):
   chex.assert_trees_all_equal(first, {key: expected[key] for key in first})
 
   merged = weights.merged()
-  shapes = student.init(jax.random.key(0), image, measurement)["params"]
-  chex.assert_trees_all_equal_shapes_and_dtypes(merged, shapes)
+  init = jax.eval_shape(student.init, jax.random.key(0), image, measurement)
+  chex.assert_trees_all_equal_shapes_and_dtypes(merged, init["params"])
   last = shrinking.apply(teacher, weights, jnp.ones(()), image, measurement)
   expected = features.apply(student, merged, image, measurement)[1]
   chex.assert_trees_all_close(last, {key: expected[key] for key in last}, atol=2e-6)
@@ -108,7 +108,7 @@ def test_every_weight_learns_while_it_fades():
     images = shrinking.apply(teacher, weights, jnp.float32(0.5), image, measurement)
     return jnp.square(images["image"] - 0.5).sum()
 
-  gradient = jax.grad(loss)(weights)
+  gradient = jax.jit(jax.grad(loss))(weights)
   kernels = [leaf for leaf in jax.tree.leaves(gradient) if leaf.ndim == 4]
   assert len(kernels) == 2 * (5 + 2)
   assert all(np.abs(kernel).max() > 0 for kernel in kernels)
