@@ -85,6 +85,8 @@ class StageLog:
   def audit(self, step: int, measured: dict[str, dict[str, float]]) -> None:
     """Logs the contribution of each term; warns of a term without one.
 
+    Not at step 0: a network that begins as its teacher equals it.
+
     Args:
       step: completed steps.
       measured: term -> value, norm and cosine, see `step.Steps.audit`.
@@ -101,7 +103,7 @@ class StageLog:
     self._append({"event": "audit", "step": step, "terms": terms})
     for name, values in terms.items():
       self._board.scalars({f"audit/{name}/{k}": v for k, v in values.items()}, step)
-      if total and values["share"] < NEGLIGIBLE:
+      if step and total and values["share"] < NEGLIGIBLE:
         self._warn_once(
           name,
           "%s: the term %s contributes %.1e of the gradient at step %d: in effect it "

@@ -75,3 +75,15 @@ def test_the_published_imitation_is_called_out_by_name(tmp_path, caplog):
 def test_the_papers_imitation_is_not(tmp_path, caplog):
   train(make(tmp_path, audit_every=5), ["teacher", "feature", "kd"])
   assert "contributes" not in caplog.text
+
+
+def test_a_term_may_be_absent_at_the_start(tmp_path, caplog):
+  """Imitation is, where the student begins as its teacher."""
+  stage = log.StageLog(tmp_path, "kd", step=0, total=9)
+  terms = {"imitation": 0.0, "reconstruction": 1.0}
+  measured = {name: dict(value=1, norm=n, cosine=1) for name, n in terms.items()}
+  stage.audit(0, measured)
+  assert "contributes" not in caplog.text
+  stage.audit(5, measured)
+  assert "imitation contributes 0.0e+00 of the gradient at step 5" in caplog.text
+  stage.close()
