@@ -53,7 +53,7 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
   assert jax.tree.structure(nets[0].params) == jax.tree.structure(nets[1].params)
   (report,) = write_reports.write_reports([experiment(tmp_path / "whole")])
   text = (report.path.parent / "report.md").read_text()
-  assert "kd started from layers of teacher, unlike student" in text
+  assert "kd started from weights of teacher, unlike student" in text
   row = next(line for line in text.splitlines() if line.startswith("| kd "))
   assert "| 450 | 20 |" in row  # ten steps of the teacher, and ten
 

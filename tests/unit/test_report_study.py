@@ -163,7 +163,7 @@ def test_a_control_with_another_start_is_told():
   found = report.analyse(study_input(config={"stages": stages}))["cautions"]
   told = [text for text in found if "not one of distillation alone" in text]
   assert [text.partition(":")[0] for text in told] == [
-    f"kd started from layers of teacher, unlike {baseline}"
+    f"kd started from weights of teacher, unlike {baseline}"
     for baseline in ("student_long", "student")
   ]
   for name in ("student_long", "student", "fsp"):
