@@ -82,12 +82,14 @@ class Source:
           record["unit"] = SUBJECT
         yield dataclasses.replace(volume, record=record)
 
-  def check_choices(self, name: str, contrast: str, combine: str) -> None:
+  def check_choices(
+    self, name: str, contrast: str, combine: str, remedy: str = ""
+  ) -> None:
     """Refuses settings without effect; `name` is the source's."""
     for key, value in (("contrast", contrast), ("combine", combine)):
       if value and key not in self.takes:
         expected = f"'', because {name} does not support it"
-        raise ArgumentError(key, repr(value), expected)
+        raise ArgumentError(key, repr(value), expected, remedy)
 
 
 def by_ending(*endings: str) -> Callable[[pathlib.Path], bool]:

@@ -53,9 +53,14 @@ def read(
   refuse_missing(path)
   if not path.exists():
     raise UserError(path, "no such file or folder", _KNOWN)
-  source = source or source_of(path, config.source)
+  remedy = ""
+  if not source:
+    source = source_of(path, config.source)
+    remedy = (
+      f"{path.name} was taken for {source}: name its source if it is another one."
+    )
   found = find_source(source)
-  found.check_choices(source, contrast, combine)
+  found.check_choices(source, contrast, combine, remedy)
   own = source == config.source
   if sensitivities not in ("", *SENSITIVITIES):
     expected = f"one of {', '.join(map(repr, SENSITIVITIES))}"

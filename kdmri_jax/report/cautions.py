@@ -170,8 +170,8 @@ def _unequal_optimisation(inputs, pairs):
       if len(set(starts.values())) > 1:
         own, other = (name, baseline) if starts[name] else (baseline, name)
         yield (
-          f"{own} started from weights of {starts[own]}, unlike {other}: the difference "
-          "between them is not one of distillation alone."
+          f"{own} started from weights of {starts[own]}, unlike {other}: the "
+          "difference between them is not one of distillation alone."
         )
 
 

@@ -279,6 +279,7 @@ def a_contrast_of_no_series(folder):
 def a_contrast_of_no_choice(folder):
   save_nifti(folder / "a.nii", np.ones((2, 3, 4)))
   message = r"^--contrast: found 'T1'; expected '', because nifti does not support it"
+  message += r"\. a\.nii was taken for nifti: name its source if it is another\."
   return folder / "a.nii", {"contrast": "T1"}, message
 
 
