@@ -56,9 +56,7 @@ def read(
   remedy = ""
   if not source:
     source = source_of(path, config.source)
-    remedy = (
-      f"{path.name} was taken for {source}: name its source if it is another one."
-    )
+    remedy = f"{path.name} was taken for {source}: name its source if it is another."
   found = find_source(source)
   found.check_choices(source, contrast, combine, remedy)
   own = source == config.source
