@@ -2,7 +2,7 @@
 
 import numpy as np
 from helpers import ismrmrd_files, scan_files
-from helpers.data_files import save_h5
+from helpers.data_files import config, save_h5
 from helpers.raw_files import to_kspace
 from scipy import io
 
@@ -23,6 +23,12 @@ def coil_images(seed=0, coils=4, shape=(2, 24, 20)):
   maps = kd.coils.simulate(shape[1:], coils, 1)
   maps = np.repeat(maps[None], shape[0], 0)
   return maps * image(seed, shape)[:, None], maps
+
+
+def settings(source, root, **changes):
+  """Data settings that keep the coils and validate on half of the subjects."""
+  kept = {"combine": "none", "validation_fraction": 0.5}
+  return config(source=source, root=str(root), **(kept | changes))
 
 
 def save_maps(path, maps):
