@@ -83,7 +83,7 @@ class StageConfig(Settings):
     model: key in `models`.
     given: source of the weights of a stage that is not trained: a stage of another run
       (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), "pretrained:NAME", a .pt file of a
-      published code, or a folder with its outputs, one NAME.h5 per volume; "" trains
+      published code, or a folder with its outputs, a file NAME per volume; "" trains
       the stage.
     start_from: earlier stage of the same model whose best weights start this one;
       "STAGE/branches" for the student's blocks that STAGE has trained; "STAGE/layers"

@@ -18,7 +18,7 @@ from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches, contract, layers, shrinking, swapping
 from kdmri_jax.training import batches, given, optimiser
-from kdmri_jax.training.given import GivenOutputs
+from kdmri_jax.training.given_outputs import GivenOutputs
 from kdmri_jax.training.stage_networks import Networks
 from kdmri_jax.training.stage_shapes import fit_terms, trained_shapes
 from kdmri_jax.training.terms import resolve
