@@ -11,7 +11,7 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.interop import CHECKPOINTS
+from kdmri_jax.interop import CHECKPOINTS, params_file
 from kdmri_jax.pretrained import store
 from kdmri_jax.training import given_outputs, records
 from kdmri_jax.training.given_outputs import GivenOutputs
@@ -129,12 +129,21 @@ def _published(text: str, where: str, model: nn.Module) -> Given:
   return Given(text, where, variables["params"])
 
 
+class GivenFile(Given):
+  """Weights in a file of Flax, of any network."""
+
+  def weights(self, seed: int, shapes: Any, item: str = "best") -> Any:
+    """See `Given.weights`; raises a `UserError` where they have other shapes."""
+    return params_file.fitted(self.text, super().weights(seed, shapes, item), shapes)
+
+
 def find(text: str, where: str, model: nn.Module) -> Given:
   """Interprets a stage's `given`.
 
   Args:
     text: WORKDIR/STAGE or WORKDIR/seed_N/STAGE of another run; "pretrained:NAME"; a
-      .pt or .pth file of a published code; or a folder of outputs.
+      .pt or .pth file of a published code; a file of weights, see `params_file.read`;
+      or a folder of outputs.
     where: the config's key.
     model: the stage's network.
 
@@ -146,6 +155,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
     return _pretrained(text, where, model)
   if path.suffix.lower() in (".pt", ".pth"):
     return _published(text, where, model)
+  if path.suffix.lower() in params_file.ENDINGS or params_file.is_checkpoint(path):
+    return GivenFile(text, where, params_file.read(path))
   if (_place(path)[0] / "config.json").is_file():
     return GivenRun(text, where, model)
   if given_outputs.find(path):
@@ -153,8 +164,9 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   raise UserError(
     where,
     f"{text!r}, where there are no weights and no images",
-    "a stage of another run (WORKDIR/STAGE), pretrained:NAME, a .pt file, or a folder "
-    "of volumes (h5, NIfTI, npz, npy, mat, cfl, DICOM)",
+    "a stage of another run (WORKDIR/STAGE), pretrained:NAME, a file of weights (.pt, "
+    f"{', '.join(params_file.ENDINGS)}, or a folder of orbax), or a folder of volumes "
+    "(h5, NIfTI, npz, npy, mat, cfl, DICOM)",
   )
 
 

@@ -61,6 +61,10 @@ class StagePlans:
         networks[key] = _network(config, key, dataset)
     self.models = {name: networks[stage.model] for name, stage in stages.items()}
     self.given = given.find_all(config, self.models, workdir)
+    size = next(iter(dataset.acquisitions))
+    for name, each in self.given.items():
+      if isinstance(each, given.GivenFile):  # refuses weights of another network
+        each.weights(config.seed, contract.parameter_shapes(self.models[name], size))
     self._outputs: dict[str, GivenOutputs] = {
       name: each for name, each in self.given.items() if isinstance(each, GivenOutputs)
     }
