@@ -1,6 +1,5 @@
 """Weights of Flax modules in files: msgpack, safetensors, npz, folders of orbax."""
 
-import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization, traverse_util
 
+from kdmri_jax import json_text
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.numpy_files import npz_array, opened_npz
 from kdmri_jax.io.reading import reading, refuse_huge
@@ -106,7 +106,7 @@ def _npz(path: pathlib.Path) -> Any:
 def _safetensors(path: pathlib.Path) -> Any:
   content = path.read_bytes()
   start = _HEADER + int.from_bytes(content[:_HEADER], "little")
-  head, arrays = json.loads(content[_HEADER:start]), {}
+  head, arrays = json_text.loads(content[_HEADER:start]), {}
   head.pop("__metadata__", None)
   for key, entry in head.items():
     kind, shape, (first, last) = (entry[k] for k in ("dtype", "shape", "data_offsets"))
