@@ -17,7 +17,7 @@ from kdmri_jax.physics.coils.sense import from_zero_filled
 from kdmri_jax.report import example_slice, tables
 from kdmri_jax.report.parts import RESULTS, Parts
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.given import GivenOutputs
+from kdmri_jax.training.given_outputs import GivenOutputs
 from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Acquisition, Slices
 

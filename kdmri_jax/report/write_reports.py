@@ -36,7 +36,7 @@ from kdmri_jax.report.rows import main
 from kdmri_jax.report.rows import shown as shown_rows
 from kdmri_jax.training import log, training_inputs
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.given import GivenOutputs
+from kdmri_jax.training.given_outputs import GivenOutputs
 from kdmri_jax.training.step import make_predict
 
 _SHOWN_DISTILLED = 2  # in the pictures: the best ones by the first metric

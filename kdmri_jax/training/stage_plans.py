@@ -18,7 +18,7 @@ from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches, contract, layers, shrinking, swapping
 from kdmri_jax.training import batches, given, optimiser
-from kdmri_jax.training.given import GivenOutputs
+from kdmri_jax.training.given_outputs import GivenOutputs
 from kdmri_jax.training.stage_networks import Networks
 from kdmri_jax.training.stage_shapes import fit_terms, trained_shapes
 from kdmri_jax.training.terms import resolve
@@ -61,6 +61,10 @@ class StagePlans:
         networks[key] = _network(config, key, dataset)
     self.models = {name: networks[stage.model] for name, stage in stages.items()}
     self.given = given.find_all(config, self.models, workdir)
+    size = next(iter(dataset.acquisitions))
+    for name, each in self.given.items():
+      if isinstance(each, given.GivenFile):  # refuses weights of another network
+        each.weights(config.seed, contract.parameter_shapes(self.models[name], size))
     self._outputs: dict[str, GivenOutputs] = {
       name: each for name, each in self.given.items() if isinstance(each, GivenOutputs)
     }
