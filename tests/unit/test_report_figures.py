@@ -1,5 +1,8 @@
 """Figures show the data they are given: read back from the pixels."""
 
+import re
+from importlib import resources
+
 import matplotlib
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from matplotlib import image as image_lib
 
 from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import figures, gradient_audit, networks, paired, wording
+from kdmri_jax.report.figures import style
 from kdmri_jax.report.figures.grid import Grid
 from kdmri_jax.report.figures.images import interesting_box
 from kdmri_jax.report.inputs import events
@@ -232,8 +236,52 @@ def test_gradients_that_are_not_finite_leave_gaps(tmp_path, left):
   assert not entry["absent"]
 
 
-def test_audit_and_curves_wrap_after_five_stages(tmp_path):
+def test_audit_and_curves_wrap_after_four_stages(tmp_path):
   runs = {f"stage_{i}": [epochs(3), epochs(2)] for i in range(8)}
   shape = pixels(figures.learning_curves(runs), tmp_path).shape
   one = pixels(figures.learning_curves({"kd": [epochs(3)]}), tmp_path).shape
   assert shape[0] == 2 * one[0] and shape[1] < 5 * one[1]
+
+
+@pytest.mark.parametrize("name", ["teacher", "student", "kd", "feature", "input"])
+def test_text_in_the_colour_of_a_network_is_readable(name):
+  (colour,) = figures.colours([name]).values()
+  shade = style.for_text(colour)
+  assert style.contrast(shade) >= 4.5
+  assert shade == colour.lower() or style.contrast(colour) < 4.5
+  figure = figures.learning_curves({name: [epochs(3)]})
+  titles = [axes.title for axes in figure.axes if axes.get_title()]
+  texts = [*titles, *(axes.xaxis.label for axes in figure.axes)]
+  assert all(style.contrast(text.get_color()) >= 4.5 for text in texts)
+
+
+@pytest.mark.parametrize(("colour", "value"), [("#000000", 21), ("#767676", 4.54)])
+def test_contrast_is_that_of_the_guidelines(colour, value):
+  assert style.contrast(colour) == pytest.approx(value, abs=0.01)
+  assert style.contrast("#ffffff", colour) == style.contrast(colour)
+
+
+@pytest.mark.parametrize("fall", [1.5, 3, 10, 1000])
+def test_a_loss_has_ticks_to_read_it_by(fall):
+  lines = epochs(9)
+  for index, line in enumerate(lines):
+    line["train"]["loss"] = line["validation"]["loss"] = 0.02 * fall ** (-index / 8)
+  figure = figures.learning_curves({"kd": [lines]})
+  low, high = figure.axes[0].get_ylim()
+  figure.canvas.draw()
+  ticks = [t for t in figure.axes[0].get_yticks() if low <= t <= high]
+  assert 3 <= len(ticks) <= 14
+
+
+def test_the_page_is_readable_in_both_schemes():
+  """Text of the page on every ground that it has."""
+  text = resources.files("kdmri_jax.report").joinpath("templates/style.css").read_text()
+  light, dark, printed = re.findall(r":root \{(.*?)\}", text, re.S)
+  for scheme in (light, dark, printed):
+    named = dict(re.findall(r"--([\w-]+): (#\w{6})", scheme))
+    for ink, ground in (
+      *(("ink", ground) for ground in ("paper", "wash", "best", "warn")),
+      *(("quiet", ground) for ground in ("paper", "wash")),
+      ("link", "paper"),
+    ):
+      assert style.contrast(named[ink], named[ground]) >= 4.5, (ink, ground, named)

@@ -98,7 +98,9 @@ def _finish_loss(axes):
   if not len(values) or values.min() <= 0 or values.max() <= 1.3 * values.min():
     return
   axes.set_yscale("log")
-  axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+  narrow = values.max() < 8 * values.min()
+  ticks = MaxNLocator(5, steps=(1, 2, 5, 10)) if narrow else LogLocator(subs=(1, 2, 5))
+  axes.yaxis.set_major_locator(ticks)
   axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
   axes.yaxis.set_minor_locator(NullLocator())
 

@@ -78,14 +78,16 @@ def attention_maps(maps: dict, *, colours: dict[str, str] | None = None) -> Figu
   colours = style.colours(maps) | (colours or {})
   _map_rows(grid, 0, maps, "viridis", "attention, L2-normalised")
   for row, name in enumerate(maps):
-    grid.row_label(row, _label(name), color=colours[name], fontweight="bold")
+    colour = style.for_text(colours[name])
+    grid.row_label(row, _label(name), color=colour, fontweight="bold")
   if residues:
     rounding = 1e-5 * reference.max()
     _map_rows(grid, len(maps), residues, "magma", "residue", rounding)
   corner = {"color": "white", "fontsize": style.NORMAL, "ha": "right", "va": "top"}
   for row, (name, values) in enumerate(residues.items(), len(maps)):
     label = f"|{_label(teacher)} \u2212 {_label(name)}|"
-    grid.row_label(row, label, color=colours[name], fontsize=style.SMALL)
+    colour = style.for_text(colours[name])
+    grid.row_label(row, label, color=colour, fontsize=style.SMALL)
     for column, residue in enumerate(values):
       left, top = grid.corner(row, column) + np.array([0.96, 0.04]) * grid.width
       grid.text(left, top, f"{np.linalg.norm(residue):.3f}", **corner)
@@ -167,7 +169,8 @@ def _image_rows(grid, images, scores, colours):
   for column, (name, image) in enumerate(images.items()):
     shown = grid.picture(0, column, image, **grey)
     style.box(shown.axes, left, top, side, side)
-    grid.title(0, column, _label(name), color=colours[name], fontweight="bold")
+    colour = style.for_text(colours[name])
+    grid.title(0, column, _label(name), color=colour, fontweight="bold")
     grid.caption(0, column, scores[name])
     part = image[top : top + side, left : left + side]
     grid.picture(1, column, part, size=enlarged, **yellow, **grey)

@@ -3,6 +3,7 @@
 import io
 import itertools
 import math
+import operator
 import os
 import pathlib
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -19,7 +21,8 @@ INK = "#222222"
 QUIET = "#767676"
 GRID = "#e4e4e4"
 BOX = "#FFD34E"
-SMALL, NORMAL, LARGE = 7.5, 8.5, 9.5
+SMALL, NORMAL, LARGE = 9, 10, 11
+READABLE = 4.5  # least contrast of text (WCAG 2, level AA)
 
 _FIXED = {
   "input": "#767676",
@@ -30,7 +33,7 @@ _FIXED = {
   "kd": "#009E73",
   "feature": "#CC79A7",
 }
-_STAGES_BESIDE = 5
+_STAGES_BESIDE = 4
 _MORE = (
   *("#D55E00", "#56B4E9", "#8C6D31", "#7B4EA3"),
   *("#A3123F", "#8FA000", "#444A57"),
@@ -51,6 +54,34 @@ def colours(names: Iterable[str]) -> dict[str, str]:
   return {name: _FIXED.get(name) or next(more) for name in names}
 
 
+def contrast(colour: str, ground: str = "#ffffff") -> float:
+  """The contrast of two colours, 1 to 21.
+
+  Source: WCAG 2.2, contrast ratio of relative luminances.
+  """
+  bright, dark = sorted(map(_luminance, (colour, ground)), reverse=True)
+  return (bright + 0.05) / (dark + 0.05)
+
+
+def for_text(colour: str) -> str:
+  """A colour for text on white: darkened until its contrast is `READABLE`."""
+  red, green, blue = to_rgb(colour)
+  shade = 1.0
+  while (
+    contrast(found := to_hex((shade * red, shade * green, shade * blue))) < READABLE
+  ):
+    shade -= 0.01
+  return found
+
+
+def _luminance(colour):
+  linear = [
+    value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+    for value in to_rgb(colour)
+  ]
+  return sum(map(operator.mul, (0.2126, 0.7152, 0.0722), linear))
+
+
 class _Shown(Figure):
   """A figure that notebooks show, whether or not pyplot has been imported there."""
 
@@ -68,7 +99,7 @@ def new_figure(width: float, height: float, *, dpi: int = 200, **kwargs: Any) ->
 def stage_axes(
   stages: Iterable[str], colours: dict[str, str], labels: tuple[str, str]
 ) -> tuple[Figure, dict]:
-  """Two panels above each other for each stage, at most five stages side by side.
+  """Two panels above each other for each stage, at most four stages side by side.
 
   Args:
     stages: names of the stages; they head their panels.
@@ -89,7 +120,8 @@ def stage_axes(
     upper = figure.add_subplot(grid[2 * band, column])
     lower = figure.add_subplot(grid[2 * band + 1, column], sharex=upper)
     upper.tick_params(labelbottom=False)
-    upper.set_title(stage, fontsize=LARGE, color=colours[stage], weight="bold")
+    colour = for_text(colours[stage])
+    upper.set_title(stage, fontsize=LARGE, color=colour, weight="bold")
     for axes, label in zip((upper, lower), labels, strict=True):
       quiet_axes(axes)
       if column == 0:
