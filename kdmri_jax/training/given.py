@@ -178,7 +178,7 @@ def _pretrained(text: str, where: str, model: nn.Module) -> Given:
 
 
 def _published(text: str, where: str, model: nn.Module) -> Given:
-  """A network of the published PyTorch codes.
+  """A network of the published codes.
 
   Raises:
     UserError: the file cannot be read, or holds another network.
@@ -258,7 +258,7 @@ def find(text: str, where: str, model: nn.Module) -> Given:
 
   Args:
     text: WORKDIR/STAGE or WORKDIR/seed_N/STAGE of another run; "pretrained:NAME"; a
-      .pt or .pth file of a published code; or a folder of h5 files.
+      .pt, .pth or .npz file of a published code; or a folder of h5 files.
     where: the config's key.
     model: the stage's network.
 
@@ -268,7 +268,7 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   path = pathlib.Path(text)
   if store.named(text):
     return _pretrained(text, where, model)
-  if path.suffix.lower() in (".pt", ".pth"):
+  if path.suffix.lower() in (".pt", ".pth", ".npz"):
     return _published(text, where, model)
   if (_place(path)[0] / "config.json").is_file():
     return GivenRun(text, where, model)
@@ -277,8 +277,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   raise UserError(
     where,
     f"{text!r}, where there are no weights and no images",
-    "a stage of another run (WORKDIR/STAGE), pretrained:NAME, a .pt file, or a folder "
-    "of h5 files",
+    "a stage of another run (WORKDIR/STAGE), pretrained:NAME, a file of a published "
+    "code (.pt, .npz), or a folder of h5 files",
   )
 
 
