@@ -14,6 +14,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.interop import CHECKPOINTS, params_file
 from kdmri_jax.pretrained import store
 from kdmri_jax.training import given_outputs, records
+from kdmri_jax.training.given_onnx import GivenOnnx
 from kdmri_jax.training.given_outputs import GivenOutputs
 from kdmri_jax.training.given_stage import Given, Origin
 from kdmri_jax.training.stage_folder import StageFolder
@@ -143,7 +144,7 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   Args:
     text: WORKDIR/STAGE or WORKDIR/seed_N/STAGE of another run; "pretrained:NAME"; a
       .pt or .pth file of a published code; a file of weights, see `params_file.read`;
-      or a folder of outputs.
+      an .onnx file; or a folder of outputs.
     where: the config's key.
     model: the stage's network.
 
@@ -157,6 +158,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
     return _published(text, where, model)
   if path.suffix.lower() in params_file.ENDINGS or params_file.is_checkpoint(path):
     return GivenFile(text, where, params_file.read(path))
+  if path.suffix.lower() == ".onnx":
+    return GivenOnnx(text, where, models.channels(model))
   if (_place(path)[0] / "config.json").is_file():
     return GivenRun(text, where, model)
   if given_outputs.find(path):
@@ -165,8 +168,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
     where,
     f"{text!r}, where there are no weights and no images",
     "a stage of another run (WORKDIR/STAGE), pretrained:NAME, a file of weights (.pt, "
-    f"{', '.join(params_file.ENDINGS)}, or a folder of orbax), or a folder of volumes "
-    "(h5, NIfTI, npz, npy, mat, cfl, DICOM)",
+    f"{', '.join(params_file.ENDINGS)}, or a folder of orbax), an .onnx file, or a "
+    "folder of volumes (h5, NIfTI, npz, npy, mat, cfl, DICOM)",
   )
 
 
