@@ -192,7 +192,8 @@ def find_all(
   found = {}
   for name in config.pipeline:
     text, where = config.stages[name].given, f"config.stages.{name}.given"
-    if text and workdir.resolve() == _place(pathlib.Path(text))[0].resolve():
+    path = pathlib.Path(text)
+    if text and not path.is_file() and workdir.resolve() == _place(path)[0].resolve():
       raise UserError(where, f"{text!r} of this run itself", "a stage of another run")
     if text:
       found[name] = find(text, where, networks[name])

@@ -86,8 +86,14 @@ class TestOnnx:
     path = onnx_files.save_blur(tmp_path / "blur.onnx")
     config = sweep_config(given=path)
     config.tasks = {
-      "low": {"mask": {"kind": "central", "acceleration": 4.0}},
-      "noisy": {"noise": {"snr": (20.0, 20.0), "fresh": False}},
+      "low": {
+        "mask": {"kind": "central", "acceleration": 4.0},
+        "noise": {"fresh": False},
+      },
+      "noisy": {
+        "mask": {"acceleration": 3.0, "centre_lines": 4},
+        "noise": {"snr": (20.0, 20.0), "fresh": False},
+      },
     }
     run = make(tmp_path / "run", config)
     (slices,) = run.plans.slices("kd", "train")
@@ -109,7 +115,9 @@ class TestOnnx:
     config.pipeline = ("teacher", "feature", "kd")
     refused(r"terms\.attention\.hint: .*'image', the only layer", config, tmp_path)
     wrong = onnx_files.save_blur(tmp_path / "wrong.onnx", ("b", 1, 32, 32))
-    refused(r"the input x \[None, 1, 32, 32\]", sweep_config(given=wrong), tmp_path)
+    refused(
+      r"the input x \[None, 1, 32, 32\]", sweep_config(given=wrong), tmp_path / "new"
+    )
 
 
 class TestFlax:
