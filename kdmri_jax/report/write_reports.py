@@ -33,6 +33,7 @@ from kdmri_jax.report import (
 )
 from kdmri_jax.report.results import Finished
 from kdmri_jax.report.rows import main
+from kdmri_jax.report.rows import shown as shown_rows
 from kdmri_jax.training import log, training_inputs
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given_stage import GivenImages
@@ -175,7 +176,8 @@ def _write_report(finished: list[Finished]) -> Report:
   )
   analysis = report.analyse(inputs)
   path = report.write(workdir.report, inputs, analysis=analysis)
-  table = report.format_table(analysis["rows"], measured.metrics)
+  rows, unit = shown_rows(analysis)
+  table = report.format_table(rows, measured.metrics, unit)
   return Report(path, table, "\n".join(analysis["answer"]), made.failed)
 
 
