@@ -17,6 +17,15 @@ _KEYS = (
 )
 
 
+def is_checkpoint(path: str | os.PathLike) -> bool:
+  """Whether it is an .npz file with arrays that have numbers and no names."""
+  path = pathlib.Path(path)
+  if path.suffix.lower() != ".npz":
+    return False
+  with numpy_files.opened_npz(path) as file:
+    return "arr_0" in file.files
+
+
 def load_lasagne_checkpoint(
   path: str | os.PathLike, *, flipped: bool = True
 ) -> tuple[DCCNN, dict]:

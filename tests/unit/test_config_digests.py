@@ -12,10 +12,10 @@ from kdmri_jax.experiments import study
 
 # Of each experiment and its arguments, the settings that are not the defaults.
 DIGESTS = {
-  "ablation": "b84cf2bb7378b849",
+  "ablation": "5198d719d762a4af",
   "acdc": "3299515f91662dde",
   "acdc_small": "387cc395f849b6fa",
-  "alpha": "9b51c0cf6eafe20a",
+  "alpha": "9432eca3580273de",
   "base": "f6d8c246a391e660",
   "brain_4x": "8338af2dc2ff24f1",
   "brain_5x": "b9084dd8a49015c8",
@@ -24,6 +24,7 @@ DIGESTS = {
   "brain_pd_small": "c2e0dd6eea0c462e",
   "brain_t1": "20844ad1e551086f",
   "brain_t1_small": "a0cf0d25e9994642",
+  "calgary": "7b3212b61880b651",
   "cardiac_4x": "56110eaaa3070af3",
   "cardiac_5x": "86ee8ef281e4bbdb",
   "cardiac_8x": "f81f820a2979e5f6",
@@ -31,17 +32,17 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
-  "levers": "ce43ea5b37bcddab",
-  "methods": "045de1b8a27515e3",
-  "model_based": "16f4eea309a3b1d2",
+  "levers": "8864e83df75ee550",
+  "methods": "3e7c5a8928549918",
+  "model_based": "c1cb1f9012b8c534",
   "own": "428f216fba830c8d",
-  "position": "ed07b36f56eec3e5",
-  "recipes": "62b217f729763f38",
-  "sft": "dc101950ec88e7af",
-  "shapes": "840ea29c384bd0ef",
-  "shrink": "7e054d1abf206342",
-  "super_resolution": "dd005ef85a70e2c1",
-  "task_based": "62f5556f7beebe84",
+  "position": "6a03f7d22accd95a",
+  "recipes": "7d09441df240593a",
+  "sft": "9247053ce5e894cd",
+  "shapes": "946a66a87f3dc76a",
+  "shrink": "4e7a8ed362cb2961",
+  "super_resolution": "f871a95c019d592e",
+  "task_based": "6ee8361193db5d33",
 }
 
 

@@ -12,6 +12,7 @@ import kdmri_jax as kd
 from kdmri_jax import interop
 from kdmri_jax.errors import UserError
 from kdmri_jax.models import DCCNN, features
+from kdmri_jax.training import given
 from kdmri_jax.types import Measurement
 
 
@@ -118,3 +119,13 @@ def test_files_that_are_no_archive_are_refused(tmp_path):
   (tmp_path / "d.npz").write_bytes(b"nothing")
   with pytest.raises(UserError, match=r"d\.npz"):
     interop.load_lasagne_checkpoint(tmp_path / "d.npz")
+
+
+def test_a_stage_whose_weights_are_given(tmp_path):
+  np.savez(tmp_path / "d.npz", *draw().values())
+  where, model = str(tmp_path / "d.npz"), DCCNN(2, 3, 4, 2)
+  _, expected = interop.load_lasagne_checkpoint(where)
+  found = given.find(where, "config.stages.teacher.given", model).weights(0, None)
+  jax.tree.map(np.testing.assert_array_equal, found, expected["params"])
+  with pytest.raises(UserError, match=r"another network \(cascades 2 there, 3 here\)"):
+    given.find(where, "config.stages.teacher.given", model.clone(cascades=3))
