@@ -127,5 +127,5 @@ def test_a_stage_whose_weights_are_given(tmp_path):
   _, expected = interop.load_lasagne_checkpoint(where)
   found = given.find(where, "config.stages.teacher.given", model).weights(0, None)
   jax.tree.map(np.testing.assert_array_equal, found, expected["params"])
-  with pytest.raises(UserError, match=r"another network \(cascades 2 there, 3 here\)"):
+  with pytest.raises(UserError, match=r"another network \(cascades: 2 there, 3 here\)"):
     given.find(where, "config.stages.teacher.given", model.clone(cascades=3))
