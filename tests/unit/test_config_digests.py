@@ -35,6 +35,7 @@ DIGESTS = {
   "methods": "045de1b8a27515e3",
   "model_based": "16f4eea309a3b1d2",
   "own": "428f216fba830c8d",
+  "pairs": "681b87d0366978d6",
   "position": "ed07b36f56eec3e5",
   "recipes": "62b217f729763f38",
   "sft": "dc101950ec88e7af",
@@ -48,7 +49,7 @@ DIGESTS = {
 def arguments(name):
   """All that an experiment may be given."""
   settings = study.settings()
-  if name in settings:
+  if name in (*settings, "pairs"):
     return ("paper", "reference")
   second = "full" if name in ("model_based", "task_based") else "reference"
   return ("", *settings, *(f"{setting}:{second}" for setting in settings))
