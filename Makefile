@@ -4,7 +4,8 @@
 # make fuzz       damages files of every format, reads them and counts what happens;
 #                 CASES=20000, SEED=0; make fuzz OPTIONS=--help tells more
 # make kills      kills a run of four stages KILLS=100 times; it must end as one undisturbed
-# make lint       checks style and types
+# make docs       builds the documentation site, build/docs/index.html
+# make lint       checks style, types and documentation
 #
 # Each makes the virtual environment .venv first; PYTHON chooses the interpreter.
 
@@ -21,7 +22,7 @@ CASES ?= 20000
 KILLS ?= 100
 SEED ?= 0
 
-.PHONY: demo test test-all fuzz kills lint clean
+.PHONY: demo test test-all fuzz kills docs lint clean
 
 demo: $(READY)
 	$(VENV)/bin/kdmri run --config=demo --workdir=$(DEMO)
@@ -39,7 +40,11 @@ fuzz: $(READY)
 kills: $(READY)
 	KILLS=$(KILLS) SEED=$(SEED) $(VENV)/bin/python -m pytest -s tests/integration/test_kills.py
 
-lint: $(READY)
+docs: $(READY)
+	JAX_PLATFORMS=cpu $(VENV)/bin/sphinx-build -E -W --keep-going -q docs build/docs
+	@echo "the site: build/docs/index.html"
+
+lint: $(READY) docs
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy

@@ -9,7 +9,7 @@ experiment file whose images and split are used, and the losses, those of the pa
 of the published code (`reference`). Trained on patches of 64x64, to save time.
 
 The report shows the published numbers for images of Calgary-Campinas at 4x
-(--config.data.source=calgary_campinas).
+(super_resolution:calgary).
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Figures for notebooks and papers, as matplotlib `Figure`s.
+"""Figures of matplotlib, for notebooks and papers.
 
 A figure that ends a cell is shown; `figure.savefig(path)` writes it. They are drawn
 without pyplot, so the backend that the user has chosen stays as it is.

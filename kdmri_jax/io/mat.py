@@ -46,8 +46,8 @@ def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
   return [arrays[name] for name in names]
 
 
-def contents(path: pathlib.Path) -> str:
-  """The variables of a file and their shapes, such as "kspace (320, 256, 15)".
+def shapes(path: pathlib.Path) -> dict[str, tuple[int, ...]]:
+  """The variables of a file and their shapes, sorted by name.
 
   Raises:
     UserError: the file is missing or damaged.
@@ -60,8 +60,13 @@ def contents(path: pathlib.Path) -> str:
       there, _ = mat5.read(path)
     else:
       there = {name: shape for name, shape, _ in io.whosmat(path)}
-  listed = (f"{name} {tuple(shape)}" for name, shape in sorted(there.items()))
-  return ", ".join(listed) or "none"
+  return {name: tuple(shape) for name, shape in sorted(there.items())}
+
+
+def contents(path: pathlib.Path) -> str:
+  """The variables of a file and their shapes in words; errors as `shapes`."""
+  there = (f"{name} {shape}" for name, shape in shapes(path).items())
+  return ", ".join(there) or "none"
 
 
 def _version_4(path, names):

@@ -1,4 +1,4 @@
-"""Folders of volumes to be measured: h5, NIfTI, npz and cfl alike."""
+"""Folders of volumes: h5, NIfTI, npz, npy, mat and cfl alike."""
 
 import os
 import pathlib
@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.io import layout, walk
+from kdmri_jax.io import layout, mat, walk
 from kdmri_jax.io.cfl import SENSITIVITIES, read_cfl
 from kdmri_jax.io.h5 import ENDINGS, IMAGE_KEYS, h5_array, opened, plain
 from kdmri_jax.io.nifti import read_nifti
-from kdmri_jax.io.numpy_files import npz_array, opened_npz
+from kdmri_jax.io.numpy_files import npz_array, opened_npz, read_npy
 from kdmri_jax.io.reading import split_name
 
 TARGET, PREDICTION = "target", "prediction"
@@ -37,7 +37,7 @@ def find(
     UserError: there is no such folder, no volume in it, or two of one name.
   """
   folder, files = pathlib.Path(folder), {}
-  for path in walk.files(folder, endings or tuple(_READERS), below=False):
+  for path in walk.files(folder, endings or FORMATS, below=False):
     name, _ = split_name(path)
     if name.endswith(SENSITIVITIES):
       continue
@@ -48,7 +48,7 @@ def find(
     files[name] = path
   if not files:
     found = "no .h5 file, nor any other volume" if folder.is_dir() else "no such folder"
-    expected = f"a folder of volumes ({', '.join(_READERS)})"
+    expected = f"a folder of volumes ({', '.join(FORMATS)})"
     remedy = "Name the folder that holds the files themselves."
     raise UserError(folder, found, expected, remedy)
   return files
@@ -58,12 +58,13 @@ class StoredVolume(NamedTuple):
   """A volume, and what is known of its array.
 
   Attributes:
-    images: the magnitude, float64 [S, H, W].
+    images: [S, H, W]; from `read_volume` the magnitude, float64.
     key: name of the array in its file; "the image" where the file holds only one.
     others: further arrays of the file that may have been meant.
     fits: whether the name is one of the role, or was asked for.
     subject: the attribute "subject" of h5; "" without.
     is_complex: whether the array holds complex numbers.
+    units: the attribute "units" of h5; "" without.
   """
 
   images: np.ndarray
@@ -72,22 +73,33 @@ class StoredVolume(NamedTuple):
   fits: bool = True
   subject: str = ""
   is_complex: bool = False
+  units: str = ""
 
 
 def read_volume(
   path: str | os.PathLike, role: str = TARGET, *, key: str = ""
 ) -> StoredVolume:
-  """Reads one volume.
+  """Reads the magnitude of one volume; see `read_numbers`."""
+  stored = read_numbers(path, role, key=key)
+  images = np.abs(stored.images) if stored.is_complex else stored.images
+  return stored._replace(images=np.ascontiguousarray(images, np.float64))
+
+
+def read_numbers(
+  path: str | os.PathLike, role: str = TARGET, *, key: str = ""
+) -> StoredVolume:
+  """Reads one volume as it is stored, real or complex.
 
   Args:
-    path: h5 or npz, (slices, rows, columns), but "volfs" and "img_volus_*" of the
-      published code (rows, columns, slices); NIfTI or cfl, (rows, columns, slices), of
-      cfl in BART's dimension 2 or 13; or a single image (rows, columns).
-    role: `TARGET` or `PREDICTION`, which selects the array of h5 and npz. The target is
-      the first of target, volfs, reconstruction_rss, reconstruction_esc and, in npz,
-      image; without these, reconstruction. A prediction is reconstruction; without it,
-      the only one of the names of a target, zero_filled and img_volus_*.
-    key: array to read from h5 and npz; "" takes that of the role.
+    path: h5, npz or npy, (slices, rows, columns), but "volfs" and "img_volus_*" of the
+      published code (rows, columns, slices); NIfTI, mat or cfl, (rows, columns,
+      slices), of cfl in BART's dimension 2 or 13; or a single image (rows, columns).
+    role: `TARGET` or `PREDICTION`, which selects the array of h5, npz and mat. The
+      target is the first of target, volfs, reconstruction_rss, reconstruction_esc and,
+      in npz and mat, image; without these, reconstruction. A prediction is
+      reconstruction; without it, the only one of the names of a target, zero_filled and
+      img_volus_*. Of mat the only variable is taken, whatever its name.
+    key: array to read from h5, npz and mat; "" takes that of the role.
 
   Raises:
     UserError: the file is damaged or cut short, lacks the array, has several that may
@@ -103,16 +115,14 @@ def read_volume(
   if volume.dtype.kind in "fc" and not np.isfinite(volume).all():
     found = f"NaN or infinite values in {name}"
     raise UserError(path, found, "finite intensities", _REMEDY)
-  if split_name(path)[1] in (*ENDINGS, ".npz") and name != "volfs":
+  if split_name(path)[1] in (*ENDINGS, ".npz", ".npy") and name != "volfs":
     layout.refuse_pairs(path, name, volume)
     layout.refuse_transposed(path, name, volume.shape)
-  volume = np.abs(volume) if is_complex else volume
   if volume.ndim == 2:
     volume = volume[None]
   elif name.startswith(_SLICES_LAST):
     volume = volume.transpose(2, 0, 1)
-  images = np.ascontiguousarray(volume, np.float64)
-  return stored._replace(images=images, is_complex=is_complex)
+  return stored._replace(images=volume, is_complex=is_complex)
 
 
 def _choose(path, there: Iterable[str], role, key, more=()) -> StoredVolume:
@@ -142,14 +152,27 @@ def _choose(path, there: Iterable[str], role, key, more=()) -> StoredVolume:
 def _of_h5(path, role, key):
   with opened(path) as file:
     chosen = _choose(path, file, role, key)
-    subject = str(plain(file.attrs.get("subject", "")))
-    return chosen._replace(images=h5_array(file, chosen.key), subject=subject)
+    subject, units = (str(plain(file.attrs.get(n, ""))) for n in ("subject", "units"))
+    images = h5_array(file, chosen.key)
+    return chosen._replace(images=images, subject=subject, units=units)
 
 
 def _of_npz(path, role, key):
   with opened_npz(path) as file:
     chosen = _choose(path, file, role, key, ("image",))
     return chosen._replace(images=npz_array(file, chosen.key))
+
+
+def _of_mat(path, role, key):
+  there = [name for name, shape in mat.shapes(path).items() if len(shape) in (2, 3)]
+  only = there[0] if len(there) == 1 and not key else ""
+  chosen = StoredVolume(_NOTHING, only)
+  if not only:
+    chosen = _choose(path, there, role, key, ("image",))
+  (array,) = mat.read_mat(path, chosen.key)
+  if array.ndim == 3 and not chosen.key.startswith(_SLICES_LAST):
+    array = np.moveaxis(array, 2, 0)
+  return chosen._replace(images=array)
 
 
 def _of_cfl(path):
@@ -170,5 +193,8 @@ _READERS = {
   ".nii": lambda path, *_: StoredVolume(read_nifti(path)[0]),
   ".nii.gz": lambda path, *_: StoredVolume(read_nifti(path)[0]),
   ".npz": _of_npz,
+  ".npy": lambda path, *_: StoredVolume(read_npy(path)),
+  ".mat": _of_mat,
   ".cfl": lambda path, *_: StoredVolume(_of_cfl(path)),
 }
+FORMATS = tuple(_READERS)

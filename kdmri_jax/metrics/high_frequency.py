@@ -47,6 +47,7 @@ HFN = Metric(
   definition="the squared error of 5-point Laplacians over the target's squared "
   "Laplacian, the mean over slices, the prediction clipped to [0, 1] (for targets with "
   "a larger maximum, to [0, that maximum])",
+  meaning="high-frequency error, of the finest detail",
   per_slice=lambda energies, _: ratio(*energies),
   shown="listed",
 )
@@ -57,6 +58,7 @@ HFEN = Metric(
   higher_is_better=False,
   definition="the norm of the error's Laplacian of Gaussian (15x15, sigma 1.5) over "
   "that of the target",
+  meaning="high-frequency error norm, of edges and fine structure",
   per_slice=lambda energies, _: np.sqrt(ratio(*energies)),
   per_volume=lambda energies, _: np.sqrt(ratio(*(e.sum() for e in energies))),
   shown="listed",

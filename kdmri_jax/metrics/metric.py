@@ -35,6 +35,7 @@ class Metric:
     unit: "dB", or "" for none.
     decimals: decimals in tables and sentences.
     definition: description for the report, a clause without a full stop; "" for none.
+    meaning: what it tells, in a few words for readers who meet it first; "" for none.
     per_slice: (result of `measure`, data range [S]) -> values [S].
     per_volume: (result of `measure`, data range) -> the value of the whole volume, for
       protocols over the volume; None takes the mean over slices.
@@ -52,6 +53,7 @@ class Metric:
   unit: str = ""
   decimals: int = 4
   definition: str = ""
+  meaning: str = ""
   per_slice: Callable[[Any, np.ndarray], np.ndarray] = _as_measured
   per_volume: Callable[[Any, float], ArrayLike] | None = None
   uses_range: bool = False

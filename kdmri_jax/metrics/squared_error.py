@@ -50,6 +50,7 @@ PSNR = Metric(
   higher_is_better=True,
   unit="dB",
   decimals=2,
+  meaning="peak signal-to-noise ratio, the brightest signal against the error",
   per_slice=lambda sums, peak: decibels(sums.mse, np.where(peak > 0, peak, 1)),
   per_volume=lambda sums, peak: decibels(sums.volume_mse, peak),
 )
@@ -70,6 +71,7 @@ NMSE = Metric(
   higher_is_better=False,
   decimals=5,
   definition="the squared error over the squared target",
+  meaning="normalised mean squared error",
   per_slice=lambda sums, _: ratio(sums.error, sums.energy),
   per_volume=lambda sums, _: sums.error.sum() / sums.energy.sum(),
 )

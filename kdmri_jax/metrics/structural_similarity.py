@@ -24,7 +24,14 @@ def of_slices(
   )
 
 
-SSIM = Metric(of_slices, "SSIM", higher_is_better=True, uses_range=True, window=WINDOW)
+SSIM = Metric(
+  of_slices,
+  "SSIM",
+  higher_is_better=True,
+  meaning="structural similarity, of brightness, contrast and structure",
+  uses_range=True,
+  window=WINDOW,
+)
 
 
 def ssim(target: ArrayLike, prediction: ArrayLike, *, protocol: str = "kdmri") -> float:

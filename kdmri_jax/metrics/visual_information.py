@@ -66,6 +66,7 @@ VIF = Metric(
   higher_is_better=True,
   definition="the visual information fidelity in the pixel domain, of four scales, "
   "with a noise variance of 2 for a range of 255",
+  meaning="visual information fidelity, the share that is left of it",
   uses_range=True,
   window=41,
 )

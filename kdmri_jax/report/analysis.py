@@ -17,6 +17,7 @@ from kdmri_jax.report.cautions import cautions
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import (
   AUDIT,
+  CAUTIONS,
   FURTHER,
   PAIRED,
   RESULTS,
@@ -40,25 +41,33 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
   An entry that fails is told to `inputs.parts` and empty here.
 
   Returns:
-    A dict with title, protocol, protocol_definition, dataset, evaluated_on, mask; rows:
-    see `rows.summary_rows`; paired: results of `report.paired` with "sentence", for
-    every distilled model against the control, the student and the teacher, and for
-    teacher-student, where both have values and share a seed, each for the compared
-    metrics; further: the same for `inputs.roles.pairs`, in the first metric; answer and
-    cautions: lists of sentences; networks: names of all rows and stages; leading: the
-    distilled model with the best mean of the first metric, or None; baseline: the
-    reference of its gain, the control or without one the student, or None; best: of the
-    networks smaller than the teacher the best one in the first metric, or None; audit:
-    see `gradient_audit.summarise`; snr: see `signal.summary`; timing: see
-    `speed.summary`; robustness: see `stability.summary`; sizes: see `sizes.summary`;
-    control; margin; published_source; seconds; kept_epochs (stage -> a list, the epoch
-    for each seed); bootstrap, seed, seeds, config, environment.
+    A dict with title, protocol, protocol_definition, dataset, evaluated_on, mask;
+    rows: see `rows.summary_rows`; slice_rows: the same over slices where those are
+    compared, because there are few subjects, else none; paired: results of
+    `report.paired` with "sentence", for every distilled model against the control,
+    the student and the teacher, and for teacher-student, where both have values and
+    share a seed, each for the compared metrics; further: the same for
+    `inputs.roles.pairs`, in the first metric; answer and cautions: lists of
+    sentences; networks: names of all rows and stages; leading: the distilled model
+    with the best mean of the first metric, or None; baseline: the reference of its
+    gain, the control or without one the student, or None; best: of the networks
+    smaller than the teacher the best one in the first metric, or None; audit: see
+    `gradient_audit.summarise`; snr: see `signal.summary`; timing: see
+    `speed.summary`; robustness: see `stability.summary`; sizes: see
+    `sizes.summary`; control; margin; published_source; seconds; kept_epochs (stage
+    -> a list, the epoch for each seed); bootstrap, seed, seeds, config,
+    environment.
   """
   roles, metrics, make = inputs.roles, inputs.tables.metrics, inputs.parts.make
   rows = make(RESULTS, "the table of results", _rows, inputs, otherwise=[])
   pairs = _compare(inputs, rows, PAIRED, _wanted(roles), compared(metrics))
   further = _compare(inputs, rows, FURTHER, roles.pairs, list(metrics)[:1])
-  order = ranked(rows, roles.distilled, metrics)
+  by_slice = any(pair["unit"] != pair["group"] for pair in [*pairs, *further])
+  of_slices = []
+  if by_slice:
+    name = "the means over slices"
+    of_slices = make(RESULTS, name, _rows, inputs, True, otherwise=[])
+  order = ranked(of_slices or rows, roles.distilled, metrics)
   leading = order[0] if order else None
   baseline = _baseline(roles, pairs, leading) if leading else None
   every = [*pairs, *further]
@@ -80,14 +89,15 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
       *(RESULTS, "the answer", _answer, inputs, rows, pairs, order), otherwise=[]
     ),
     "cautions": make(
-      *(RESULTS, "the list of cautions", cautions, inputs, rows, every, audit),
+      *(CAUTIONS, "the list of cautions", cautions, inputs, rows, every, audit),
       otherwise=[],
     ),
     "rows": rows,
+    "slice_rows": of_slices,
     "networks": list(dict.fromkeys(networks)),
     "leading": leading,
     "baseline": baseline,
-    "best": _best(inputs, rows),
+    "best": _best(inputs, of_slices or rows),
     "paired": pairs,
     "further": further,
     "robustness": make(
@@ -104,13 +114,14 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
   }
 
 
-def _rows(inputs):
+def _rows(inputs, slices=False):
   return summary_rows(
     inputs.tables,
     inputs.roles.protocol,
     inputs.parameters,
     budgets=inputs.budgets,
-    published=inputs.roles.published,
+    published={} if slices else inputs.roles.published,
+    slices=slices,
   )
 
 

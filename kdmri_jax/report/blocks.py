@@ -54,9 +54,10 @@ class Picture(NamedTuple):
 
 
 class Facts(NamedTuple):
-  """Names and values."""
+  """Names and values, with a heading where there is one."""
 
   items: list[tuple[str, str]]
+  title: str = ""
 
 
 class Links(NamedTuple):

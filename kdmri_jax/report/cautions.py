@@ -49,8 +49,7 @@ def _few_subjects(pairs):
         f"The unit is the slice, because there {'is' if count == 1 else 'are'} only "
         f"{wording.groups(pair)}. Slices of the same {group} are not independent of "
         "each other, so the interval is too narrow and the p-value too small. Others "
-        "may differ. A mean over slices need not equal the difference "
-        "between the volumes' values."
+        "may differ."
       )
     elif count < _FEW_SUBJECTS:
       yield (

@@ -69,7 +69,7 @@ def _several_seeds(pairs):
 
 
 def _table(pairs, bootstrap, metrics):
-  bounded = any(p["gap_closed"] is not None or p["gap_note"] for p in pairs)
+  bounded = any(wording.gap_is_known(p) or wording.gap_note(p) for p in pairs)
   columns = {
     "pair": [f"{p['a']} {wording.MINUS} {p['b']}" for p in pairs],
     "metric": [metrics[p["metric"]].title for p in pairs],
@@ -78,7 +78,7 @@ def _table(pairs, bootstrap, metrics):
     "Wilcoxon p": [wording.p_value(p["wilcoxon_p"]) for p in pairs],
   }
   if bounded:
-    columns["gap closed"] = [_gap(p) for p in pairs]
+    columns["gap closed"] = [wording.gap(p) for p in pairs]
   if _several_seeds(pairs):
     columns["seeds better"] = [f"{p['seeds_better']} of {p['n_seeds']}" for p in pairs]
   columns["paired over"] = [_paired_over(p) for p in pairs]
@@ -129,7 +129,7 @@ def _note(pairs, bootstrap):
   )
   if any(pair["left_out"] for pair in pairs):
     note += " Values that are not finite are omitted."
-  for reason in dict.fromkeys(pair["gap_note"] for pair in pairs if pair["gap_note"]):
+  for reason in filter(None, dict.fromkeys(map(wording.gap_note, pairs))):
     note += f" {reason[0].upper()}{reason[1:]}."
   return note
 
@@ -145,10 +145,3 @@ def _resampled(pair):
 def _paired_over(pair):
   text = counted(pair["n"], pair["unit"])
   return f"{text} ({pair['left_out']} left out)" if pair["left_out"] else text
-
-
-def _gap(pair):
-  text = wording.percent(pair["gap_closed"])
-  if pair["gap_ci95"]:
-    text += " [{}, {}]".format(*map(wording.percent, pair["gap_ci95"]))
-  return text + wording.gap_seeds(pair)

@@ -8,8 +8,11 @@ from kdmri_jax.data.split import plural
 from kdmri_jax.report import (
   blocks,
   comparisons,
+  headline,
+  in_words,
   networks,
   parts,
+  result_tables,
   signal,
   sizes,
   speed,
@@ -20,7 +23,7 @@ from kdmri_jax.report.blocks import Document, Picture, Section
 from kdmri_jax.report.figures import colours
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import Failure
-from kdmri_jax.report.rows import cells, count, further, main
+from kdmri_jax.report.rows import main
 
 _MANY = 12
 
@@ -36,7 +39,14 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
   metrics = inputs.tables.metrics
   sections = {}
   for title, makers in {
-    parts.RESULTS: (_answer, _cautions, _table, _further, _comparison),
+    parts.RESULTS: (
+      headline.blocks_of,
+      result_tables.first,
+      _comparison,
+      in_words.blocks_of,
+    ),
+    parts.MEASURES: (result_tables.further,),
+    parts.CAUTIONS: (_cautions,),
     parts.PAIRED: (lambda *_: comparisons.main(analysis, metrics),),
     parts.FURTHER: (lambda *_: comparisons.further(analysis, metrics),),
     parts.ROBUSTNESS: (lambda *_: stability.blocks_of(analysis["robustness"], inputs),),
@@ -84,10 +94,6 @@ def _tell_failures(sections: dict[str, list], failed: Sequence[Failure]) -> None
   sections[parts.FILES].append(blocks.Folded("Errors", text))
 
 
-def _answer(inputs, analysis):
-  return [blocks.Answer(analysis["answer"], _numbers(inputs, analysis))]
-
-
 def _cautions(inputs, analysis):
   return [blocks.Cautions(analysis["cautions"])]
 
@@ -103,99 +109,6 @@ def _comparison(inputs, analysis):
   )
   alt = "Input, target and reconstructions, an enlarged region, and residues."
   return [Picture("comparison", alt, caption)]
-
-
-def _numbers(inputs, analysis):
-  teacher, leading = inputs.roles.teacher, analysis["leading"]
-  first, metric = next(iter(inputs.tables.metrics.items()))
-  pairs = {(p["a"], p["b"], p["metric"]): p for p in analysis["paired"]}
-  numbers = []
-  if pair := pairs.get((leading, analysis["baseline"], first)):
-    label = (
-      f"{metric.title} of {leading} {wording.MINUS} {pair['b']} over {_over(pair)}, "
-      f"95% interval {wording.interval(pair, metric)}"
-    )
-    size = f"{wording.difference(pair, metric)} {metric.unit}".strip()
-    numbers.append((size, label))
-    if pair["verdict"] == "better" and pair["gap_ci95"]:
-      low, high = map(wording.percent, pair["gap_ci95"])
-      label = (
-        f"of the {metric.title} gap from {pair['b']} to {teacher} closed"
-        f"{wording.gap_seeds(pair)}, 95% interval [{low}, {high}]"
-      )
-      numbers.append((wording.percent(pair["gap_closed"]), label))
-  large, small = map(inputs.parameters.get, (teacher, leading))
-  if large and small:
-    label = f"of the parameters of {teacher} ({count(small)} of {count(large)})"
-    numbers.append((wording.percent(small / large), label))
-  return numbers
-
-
-def _over(pair):
-  """The paired units: "12 subjects", with several seeds "12 subjects, 5 seeds"."""
-  seeds = pair["n_seeds"]
-  return wording.units(pair) + (f", {wording.seeds(seeds)}" if seeds > 1 else "")
-
-
-def _table(inputs, analysis):
-  metrics = inputs.tables.metrics
-  header, rows = cells(analysis["rows"], _titles(main(metrics)), metrics)
-  models, best = [row["model"] for row in analysis["rows"]], analysis["best"]
-  highlight = models.index(best) if best else None
-  return [blocks.Table(header, rows, _note(inputs, best), highlight)]
-
-
-def _note(inputs, best):
-  roles, each, over = inputs.roles, "", ""
-  if len(inputs.seeds) > 1:
-    each = ", mean over seeds"
-    over = (
-      " of their means over seeds; sd over seeds is that of the seeds' means over "
-      "volumes"
-    )
-  note = (
-    f"Protocol {roles.protocol}. Mean ± sample standard deviation over volumes{over}; "
-    "arrows point to better."
-  )
-  if inputs.budgets:
-    note += (
-      f" Steps and minutes of training{each}: of the stage and of those it starts "
-      "from, not of its teacher."
-    )
-  for name, origin in inputs.given.items():
-    note += f" {name} was not trained in this run; given: {origin}."
-  if roles.published:
-    note += (
-      f" Published: {roles.published_source}, under the same protocol; of its own "
-      "images, mask and training."
-    )
-  if best:
-    first = next(iter(inputs.tables.metrics.values()))
-    note += (
-      f" Highlighted: {best}, of the networks smaller than {roles.teacher} the one "
-      f"with the {'highest' if first.higher_is_better else 'lowest'} {first.title}."
-    )
-  return note
-
-
-def _further(inputs, analysis):
-  metrics = further(inputs.tables.metrics)
-  rows = [
-    (row["model"], *(wording.mean_sd(row[name], m) for name, m in metrics.items()))
-    for row in analysis["rows"]
-  ]
-  names = (*main(inputs.tables.metrics), *metrics)
-  left_out = sum(row[name]["left_out"] for row in analysis["rows"] for name in names)
-  note = f"{left_out} values are undefined or infinite and were omitted from means."
-  header = ("model", *_titles(metrics).values())
-  return [blocks.Table(header, rows, note if left_out else "")]
-
-
-def _titles(metrics):
-  return {
-    name: f"{metric.label} {'↑' if metric.higher_is_better else '↓'}"
-    for name, metric in metrics.items()
-  }
 
 
 def _time(inputs, analysis):

@@ -53,7 +53,8 @@ def attention_maps(pipeline: Experiment, params: Mapping[str, Any]) -> Attention
   """Attention maps [layers, H, W] of the slice by model, the teacher's first.
 
   The layers are those of the experiment's first attention transfer from a teacher;
-  models of another kind are omitted.
+  models of another kind are omitted. Where its stage is none of the models but has been
+  finished, its maps are there, too: they show what a later stage changed.
 
   Args:
     pipeline: one seed of the experiment.
@@ -74,6 +75,9 @@ def attention_maps(pipeline: Experiment, params: Mapping[str, Any]) -> Attention
   hint = term.hint * (len(term.guided) if len(term.hint) == 1 else 1)
   if config.stages[teacher].model != teacher_model:
     return None
+  asked = set(params)
+  if found[0] not in params and pipeline.is_finished(found[0]):
+    params = {**params, found[0]: pipeline.best(found[0])}
   maps = {teacher: _maps(pipeline, teacher, params[teacher], hint)}
   for name, weights in params.items():
     if name != teacher and config.stages[name].model == student_model:
@@ -81,27 +85,35 @@ def attention_maps(pipeline: Experiment, params: Mapping[str, Any]) -> Attention
   maps = {name: jax.device_get(values) for name, values in maps.items()}
   if len({each.shape for values in maps.values() for each in values}) > 1:
     return None
+  taught = tuple(n for n in maps if n in asked and _is_taught(config, n, term))
   return Attention(
     maps={name: np.stack(values) for name, values in maps.items()},
     stage=found[0],
     hint=term.hint,
     guided=term.guided,
-    taught=tuple(name for name in maps if _is_taught(config, name, term)),
+    taught=taught,
+    released=tuple(name for name in taught if not _asks(config, name, term)),
   )
 
 
 def _is_taught(config: ExperimentConfig, name: str, term: TermConfig) -> bool:
   """Whether a stage, or one it started from, learned the teacher's layers."""
   while stage := config.stages.get(name):
-    if stage.teacher == config.evaluation.teacher and any(
-      other.loss == "attention_transfer"
-      and other.weight
-      and (other.guided, other.hint) == (term.guided, term.hint)
-      for other in stage.terms.values()
-    ):
+    if _asks(config, name, term):
       return True
     name = stage.start_from.partition("/")[0]
   return False
+
+
+def _asks(config: ExperimentConfig, name: str, term: TermConfig) -> bool:
+  """Whether a stage asks for the maps of the teacher's layers."""
+  stage = config.stages[name]
+  return stage.teacher == config.evaluation.teacher and any(
+    other.loss == "attention_transfer"
+    and other.weight
+    and (other.guided, other.hint) == (term.guided, term.hint)
+    for other in stage.terms.values()
+  )
 
 
 def _attention_term(pipeline: Experiment) -> tuple[str, TermConfig] | None:

@@ -92,7 +92,7 @@ def check_folder(directory: pathlib.Path) -> None:
 
 
 def _fill(folder, inputs, analysis):
-  drawn = []
+  drawn = {}
   for draw, data, options in _figures(inputs, analysis):
     name, place = draw.__name__, _FIGURES[draw]
     part = f"the figure of {name.replace('_', ' ')}"
@@ -101,11 +101,11 @@ def _fill(folder, inputs, analysis):
       make_folder(folder / _PICTURES)
       with replacing(folder / _PICTURES / f"{name}.png") as temporary:
         temporary.write_bytes(image)
-      drawn.append(name)
+      drawn[name] = image
   document = content.document(inputs, analysis, drawn)
   for name in pages.FORMATS:
     text = inputs.parts.make(
-      *(parts.FILES, name, pages.render, name, document), otherwise=""
+      *(parts.FILES, name, pages.render, name, document, drawn), otherwise=""
     )
     if text:
       tables.write_text(folder / name, text)

@@ -58,6 +58,7 @@ class Attention(NamedTuple):
     hint: the teacher's layers.
     guided: the other networks' layers.
     taught: the networks that were trained to match the teacher's maps there.
+    released: of these, the ones whose last stage no longer asks for it.
   """
 
   maps: dict[str, np.ndarray]
@@ -65,6 +66,7 @@ class Attention(NamedTuple):
   hint: tuple[str, ...]
   guided: tuple[str, ...]
   taught: tuple[str, ...]
+  released: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """The report's blocks on the networks: training, loss terms, attention."""
 
+import numpy as np
+
 from kdmri_jax.report import blocks, wording
-from kdmri_jax.report.inputs import ReportInput
+from kdmri_jax.report.figures.images import normalised
+from kdmri_jax.report.inputs import Attention, ReportInput
 from kdmri_jax.report.rows import count
 from kdmri_jax.training.log import NEGLIGIBLE
 
@@ -85,7 +88,30 @@ def attention(inputs: ReportInput) -> list:
     f"The layers are those of the stage {shown.stage}: {_layers(shown.hint)} of "
     f"{next(iter(shown.maps))}, {_layers(shown.guided)} of the others."
   )
-  return [blocks.Paragraph(text), blocks.Picture("attention_maps", alt, caption)]
+  released = [blocks.Paragraph(_released(shown, name)) for name in shown.released]
+  picture = blocks.Picture("attention_maps", alt, caption)
+  return [blocks.Paragraph(text), *released, picture]
+
+
+def _released(shown: Attention, name: str) -> str:
+  """Why the maps of a network differ from the teacher's although it was taught them."""
+  maps = {each: normalised(values) for each, values in shown.maps.items()}
+  reference = next(iter(maps.values()))
+  norms = {
+    each: np.linalg.norm(reference - values, axis=(1, 2))
+    for each, values in maps.items()
+  }
+  most = int(norms[name].argmax())
+  text = (
+    f"The last stage of {name} does not ask for the teacher's maps any more, so its "
+    f"maps may leave them again. They differ most in cascade {most + 1}, with a "
+    f"residue of {norms[name][most]:.3f}"
+  )
+  if shown.stage in norms and shown.stage != name:
+    text += (
+      f"; at the end of the stage {shown.stage} it was {norms[shown.stage][most]:.3f}"
+    )
+  return f"{text}. A good image does not need equal maps."
 
 
 def _layers(names):

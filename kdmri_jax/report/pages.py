@@ -1,6 +1,8 @@
 """A document as files; `templates` holds the layout of each format."""
 
+import base64
 import re
+from collections.abc import Mapping
 
 import jinja2
 
@@ -9,13 +11,28 @@ from kdmri_jax.report.blocks import Document
 FORMATS = ("index.html", "report.md")
 
 
-def render(name: str, document: Document) -> str:
+def render(name: str, document: Document, figures: Mapping[str, bytes]) -> str:
   """The text of a document in one of `FORMATS`.
 
-  Figures are linked by their relative path. The HTML page needs no scripts and no other
-  outside resources.
+  The HTML page holds its figures and needs no other file. Markdown links them by their
+  relative path.
+
+  Args:
+    name: the format.
+    document: its content.
+    figures: name -> PNG of each figure in it.
   """
-  return _TEMPLATES.get_template(name).render(document._asdict())
+  uris = {key: _data_uri(content) for key, content in figures.items()}
+  return _TEMPLATES.get_template(name).render(document._asdict(), uris=uris)
+
+
+def _data_uri(content: bytes) -> str:
+  return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _anchor(title: str) -> str:
+  """The anchor of a heading, as Markdown's readers make it, too."""
+  return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 def _escaped(text: str) -> str:
@@ -31,3 +48,4 @@ _TEMPLATES = jinja2.Environment(
   lstrip_blocks=True,
 )
 _TEMPLATES.filters["text"] = _escaped
+_TEMPLATES.filters["anchor"] = _anchor

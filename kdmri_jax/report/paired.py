@@ -22,13 +22,20 @@ def spread(values: np.ndarray) -> dict:
   }
 
 
-def summary(records: list[dict], protocol: str, metrics: Collection[str]) -> list[dict]:
+def summary(
+  records: list[dict],
+  protocol: str,
+  metrics: Collection[str],
+  *,
+  slices: bool = False,
+) -> list[dict]:
   """Mean and spread of every metric over volumes and seeds, one row per model.
 
   Args:
-    records: records of `tables.Tables`; slices are ignored.
+    records: records of `tables.Tables`.
     protocol: protocol of the records.
     metrics: keys of the values to summarise.
+    slices: takes the values of slices in the place of those of volumes.
 
   Returns:
     Rows {"model", "n_seeds", metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"},
@@ -45,7 +52,7 @@ def summary(records: list[dict], protocol: str, metrics: Collection[str]) -> lis
   for model in dict.fromkeys(r["model"] for r in records if r["protocol"] == protocol):
     row = {"model": model}
     for name in metrics:
-      ((values,), _) = _values(records, (model,), name, protocol)
+      ((values,), _) = _values(records, (model,), name, protocol, slices=slices)
       row |= {"n_seeds": values.shape[1], name: _moments(values)}
     rows.append(row)
   return rows

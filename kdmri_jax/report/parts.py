@@ -10,6 +10,8 @@ from absl import logging
 from kdmri_jax.errors import Interrupted
 
 RESULTS = "Results"
+MEASURES = "Further measures"
+CAUTIONS = "Before you quote a number"
 PAIRED = "Is the difference real?"
 FURTHER = "Further comparisons"
 ROBUSTNESS = "Does distillation cost stability?"

@@ -33,6 +33,7 @@ def summary_rows(
   *,
   budgets: Mapping[str, Budget] | None = None,
   published: Mapping[str, tuple[float, ...]] | None = None,
+  slices: bool = False,
 ) -> list[dict]:
   """The content of the table, one row per model.
 
@@ -42,13 +43,15 @@ def summary_rows(
     parameters: number of parameters of the models, where known.
     budgets: training cost of the models' weights, where known.
     published: published (PSNR in dB, SSIM) of models, or PSNR alone.
+    slices: summarises the values of slices in the place of those of volumes.
 
   Returns:
     Rows {"model", "parameters", "steps", "minutes", "given", "n_seeds", "published":
     {"psnr", "ssim"}, metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"}, ...};
     unknown values are None.
   """
-  rows = paired.summary(tables.volumes, protocol, tables.metrics)
+  records = tables.slices if slices else tables.volumes
+  rows = paired.summary(records, protocol, tables.metrics, slices=slices)
   for row in rows:
     budget = (budgets or {}).get(row["model"], Budget(0, None, None))
     numbers = (published or {}).get(row["model"])
@@ -62,8 +65,22 @@ def summary_rows(
   return rows
 
 
+def shown(analysis: dict) -> tuple[list[dict], str]:
+  """The rows of the first table, and the unit of their means: the compared one.
+
+  Args:
+    analysis: from `analysis.analyse`.
+  """
+  if analysis["slice_rows"]:
+    return analysis["slice_rows"], "slice"
+  return analysis["rows"], "volume"
+
+
 def cells(
-  rows: Sequence[dict], labels: Mapping[str, str], metrics: Metrics
+  rows: Sequence[dict],
+  labels: Mapping[str, str],
+  metrics: Metrics,
+  unit: str = "volume",
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
   """The table as text, without columns that have no values.
 
@@ -71,6 +88,7 @@ def cells(
     rows: from `summary_rows`.
     labels: metric -> title of its column, in the order of the columns.
     metrics: all metrics by name.
+    unit: what the means are over, "volume" or "slice".
 
   Returns:
     The header, and the cells of each row; the first column is the model.
@@ -94,7 +112,7 @@ def cells(
       columns[f"published {metric.title}"] = [
         wording.number((row["published"] or {}).get(name), metric) for row in rows
       ]
-  columns["volumes"] = [str(_volumes(row[next(iter(metrics))])) for row in rows]
+  columns[f"{unit}s"] = [str(_measured(row[next(iter(metrics))])) for row in rows]
   if several:
     columns["seeds"] = [
       str(row["n_seeds"]) if row["parameters"] else wording.ABSENT for row in rows
@@ -102,15 +120,16 @@ def cells(
   return tuple(columns), list(zip(*columns.values(), strict=True))
 
 
-def format_table(rows: Sequence[dict], metrics: Metrics) -> str:
-  """The comparison as plain text, mean ± sd over volumes.
+def format_table(rows: Sequence[dict], metrics: Metrics, unit: str = "volume") -> str:
+  """The comparison as plain text, mean ± sd over volumes, or over slices.
 
   Args:
     rows: from `summary_rows`.
     metrics: the measured metrics; the compared ones are shown.
+    unit: see `cells`.
   """
   labels = {name: metric.label for name, metric in compared(metrics).items()}
-  header, body = cells(rows, labels, metrics)
+  header, body = cells(rows, labels, metrics, unit)
   return text_table(header, body)
 
 
@@ -143,7 +162,7 @@ def summary_records(rows: Iterable[dict], metrics: Iterable[str]) -> list[dict]:
       "mean": row[name]["mean"],
       "sd": row[name]["sd"],
       "sd over seeds": row[name]["sd_over_seeds"],
-      "volumes": _volumes(row[name]),
+      "volumes": _measured(row[name]),
       "left out": row[name]["left_out"],
       "seeds": row["n_seeds"],
     }
@@ -165,8 +184,8 @@ def count(number: float | None, decimals: int = 0) -> str:
   return wording.ABSENT if number is None else f"{number:,.{decimals}f}"
 
 
-def _volumes(moments: dict) -> int:
-  """Number of measured volumes, including those that the mean omits."""
+def _measured(moments: dict) -> int:
+  """Number of measured volumes or slices, including those that the mean omits."""
   return moments["n"] + moments["left_out"]
 
 

@@ -50,6 +50,11 @@ def sentence(pair: dict, metric: Metric) -> str:
   return _claim(pair, metric)
 
 
+def unconfirmed(pair: dict) -> bool:
+  """Whether the Wilcoxon test does not confirm the claim of the interval."""
+  return pair["wilcoxon_p"] >= 0.05
+
+
 def equivalence(pair: dict, metric: Metric) -> str:
   """Says in a sentence whether two networks are equivalent; "" without a test.
 
@@ -118,6 +123,30 @@ def gap_seeds(pair: dict) -> str:
   if pair["gap_seeds"] in (None, pair["n_seeds"]):
     return ""
   return f", over {seeds(pair['gap_seeds'])} that the teacher also has"
+
+
+def gap_is_known(pair: dict) -> bool:
+  """Whether the share of the gap has an interval, and one no wider than the gap."""
+  ends = pair["gap_ci95"]
+  return ends is not None and ends[1] - ends[0] <= 1
+
+
+def gap(pair: dict) -> str:
+  """The share of the gap with its interval; a dash where it is too uncertain."""
+  if not gap_is_known(pair):
+    return ABSENT
+  share, low, high = map(percent, (pair["gap_closed"], *pair["gap_ci95"]))
+  return f"{share} [{low}, {high}]{gap_seeds(pair)}"
+
+
+def gap_note(pair: dict) -> str:
+  """Why the share of the gap is not given; "" where it is, or where there is no gap."""
+  if pair["gap_ci95"] is None or gap_is_known(pair):
+    return pair["gap_note"] or ""
+  return (
+    f"the share of the gap to the teacher that {pair['a']} closes is too uncertain: "
+    "its interval is wider than the gap"
+  )
 
 
 def number(value: float | None, metric: Metric) -> str:
@@ -219,7 +248,7 @@ def _claim(pair, metric):
     f"{_unit(metric)} {_bracket(sorted(ends), decimals)}{_agreement(pair)}"
     f"{over} ({'; '.join((*_method(pair), _p(pair)))})"
   )
-  if pair["wilcoxon_p"] >= 0.05:
+  if unconfirmed(pair):
     text += ", though the Wilcoxon test does not confirm it at 0.05"
   return text + _gap(pair)
 
@@ -250,6 +279,8 @@ def _gap(pair):
   if share is None:
     note = pair["gap_note"]
     return f"; {note}." if note else "."
+  if not gap_is_known(pair):
+    return "; the gap to the teacher is too uncertain to give a share of it."
   if share <= 0:
     return f"; it closes none of the gap to the teacher{gap_seeds(pair)}."
   if share >= 1:

@@ -19,7 +19,7 @@ from kdmri_jax.models import contract, layers
 from kdmri_jax.physics import acquisition
 from kdmri_jax.training import batches, leaks, parallel, records, training_inputs
 from kdmri_jax.training.checkpoint import Progress
-from kdmri_jax.training.given import Origin
+from kdmri_jax.training.given_stage import Origin
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.stage_networks import complete
 from kdmri_jax.training.stage_plans import StagePlans

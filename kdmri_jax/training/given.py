@@ -1,9 +1,8 @@
 """Stages that are not trained here: their weights or images come from elsewhere."""
 
 import dataclasses
-import functools
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,80 +10,18 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
-from kdmri_jax.data import digests
-from kdmri_jax.data.slice_set import SliceSet, to_channels
-from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.interop import CHECKPOINTS
-from kdmri_jax.io import volume_files, walk
-from kdmri_jax.io.h5 import ENDINGS, h5_array, opened
+from kdmri_jax.interop import CHECKPOINTS, params_file
 from kdmri_jax.pretrained import store
-from kdmri_jax.training import records
+from kdmri_jax.training import given_outputs, records
+from kdmri_jax.training.given_onnx import GivenOnnx
+from kdmri_jax.training.given_outputs import GivenOutputs
+from kdmri_jax.training.given_stage import Given, Origin
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
 
-KEY = "reconstruction"  # of h5 files of outputs
 # Settings of a network that change how it is computed, not its result.
 _FREE = ("parent", "name", "consistency", "precision")
-
-
-@dataclasses.dataclass(frozen=True)
-class Origin:
-  """The origin of a given stage, for one seed of this run.
-
-  Attributes:
-    text: a description, such as "runs/other/teacher, seed 42".
-    digests: of its weights, as `Progress.weights`; for outputs the digest of the
-      images.
-    record: of its training, see `records.describe`; None where unknown.
-    training_sets: its training subjects, including those of stages that it depends on:
-      dicts {"population", "subjects": {name: digests of slices}}.
-    complete: whether the list of training subjects is complete, as far as known.
-  """
-
-  text: str
-  digests: Mapping[str, str]
-  record: Mapping[str, Any] | None = None
-  training_sets: Sequence[Mapping[str, Any]] = ()
-  complete: bool = False
-
-
-@dataclasses.dataclass
-class Given:
-  """A stage that is not trained here.
-
-  This class holds weights from a file; its subclasses are the stage of a run and a
-  folder of images.
-
-  Attributes:
-    text: the setting in the config.
-    where: the config's key.
-    params: the weights, the same for every seed; {} of other stages.
-    known: where they come from, if that is known.
-  """
-
-  text: str
-  where: str
-  params: Any = dataclasses.field(default_factory=dict)
-  known: Origin | None = None
-
-  def weights(self, seed: int, shapes: Any, item: str = "best") -> Any:
-    """The weights for a seed of this run; arguments as `StageFolder.weights`."""
-    del seed, shapes
-    if item != "best":
-      found = f"{self.text!r}, which has no {item}"
-      raise UserError(self.where, found, f"a run's stage, which keeps its {item}")
-    return self.params
-
-  def origin(self, seed: int) -> Origin:
-    """The origin of the weights or images for a seed of this run."""
-    del seed
-    return self.known or Origin(self.text, {"best": self.digest})
-
-  @functools.cached_property
-  def digest(self) -> str:
-    """Digest of the weights."""
-    return digests.of_weights(self.params)
 
 
 class GivenRun(Given):
@@ -193,64 +130,12 @@ def _published(text: str, where: str, model: nn.Module) -> Given:
   return Given(text, where, variables["params"])
 
 
-class GivenOutputs(Given):
-  """Images of any network, in h5 files named like the volumes; it has no weights."""
+class GivenFile(Given):
+  """Weights in a file of Flax, of any network."""
 
-  @functools.cached_property
-  def digest(self) -> str:
-    """Digest of the images."""
-    arrays = []
-    for path in self._files.values():
-      arrays += [path.name.encode(), np.ascontiguousarray(self._read(path)[0])]
-    return digests.digest(arrays)
-
-  def covers(self, slices: SliceSet) -> bool:
-    """Whether there is a file for each volume of a set."""
-    return all(volume.name in self._files for volume in slices.volumes)
-
-  def images(self, volume: Volume, channels: int) -> np.ndarray:
-    """The images of a volume, float32 [S, H, W, C], scaled as its targets are.
-
-    Raises:
-      UserError: there is no file for it, or it holds other images.
-    """
-    path = self._files.get(volume.name)
-    if path is None:
-      found = f"{self.text!r} without {volume.name}.h5"
-      expected = "an output for every training and validation volume of its students"
-      remedy = "Reconstruct that volume, too, or exclude it from the data."
-      raise UserError(self.where, found, expected, remedy)
-    images, units = self._read(path)
-    if images.shape != tuple(volume.target.shape):
-      expected = f"{tuple(volume.target.shape)}, the shape of the volume in this run"
-      raise UserError(path, f"{KEY} of shape {images.shape}", expected)
-    if np.iscomplexobj(images) != (channels == 2):
-      found, expected = ("real", "complex")[:: 1 if channels == 2 else -1]
-      raise UserError(path, f"{found} images", f"{expected} ones, as in this run")
-    if units == "file":
-      images = images / volume.record["scale_factor"]
-    return to_channels(images, channels).astype(np.float32)
-
-  def of_part(self, slices: SliceSet, part: int) -> np.ndarray:
-    """The images of a part of a set, float32 [N, H, W, C]."""
-    channels = slices.parts[part].target.shape[-1]
-    return np.concatenate(
-      [self.images(volume, channels) for volume, _ in slices.of_part(part)]
-    )
-
-  @functools.cached_property
-  def _files(self) -> dict[str, pathlib.Path]:
-    return volume_files.find(self.text, ENDINGS)
-
-  def _read(self, path: pathlib.Path) -> tuple[np.ndarray, str]:
-    with opened(path) as file:
-      if KEY not in file:
-        found = f"the keys {', '.join(file)}"
-        raise UserError(path, found, f"the key {KEY} [slices, rows, columns]")
-      images, units = h5_array(file, KEY), str(file.attrs.get("units", ""))
-    if not np.isfinite(images).all():
-      raise UserError(path, f"NaN or infinite values in {KEY}", "finite intensities")
-    return images, units
+  def weights(self, seed: int, shapes: Any, item: str = "best") -> Any:
+    """See `Given.weights`; raises a `UserError` where they have other shapes."""
+    return params_file.fitted(self.text, super().weights(seed, shapes, item), shapes)
 
 
 def find(text: str, where: str, model: nn.Module) -> Given:
@@ -258,7 +143,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
 
   Args:
     text: WORKDIR/STAGE or WORKDIR/seed_N/STAGE of another run; "pretrained:NAME"; a
-      .pt or .pth file of a published code; or a folder of h5 files.
+      .pt or .pth file of a published code; a file of weights, see `params_file.read`;
+      an .onnx file; or a folder of outputs.
     where: the config's key.
     model: the stage's network.
 
@@ -270,15 +156,20 @@ def find(text: str, where: str, model: nn.Module) -> Given:
     return _pretrained(text, where, model)
   if path.suffix.lower() in (".pt", ".pth"):
     return _published(text, where, model)
+  if path.suffix.lower() in params_file.ENDINGS or params_file.is_checkpoint(path):
+    return GivenFile(text, where, params_file.read(path))
+  if path.suffix.lower() == ".onnx":
+    return GivenOnnx(text, where, models.channels(model))
   if (_place(path)[0] / "config.json").is_file():
     return GivenRun(text, where, model)
-  if walk.files(path, ENDINGS, below=False):
+  if given_outputs.find(path):
     return GivenOutputs(text, where)
   raise UserError(
     where,
     f"{text!r}, where there are no weights and no images",
-    "a stage of another run (WORKDIR/STAGE), pretrained:NAME, a .pt file, or a folder "
-    "of h5 files",
+    "a stage of another run (WORKDIR/STAGE), pretrained:NAME, a file of weights (.pt, "
+    f"{', '.join(params_file.ENDINGS)}, or a folder of orbax), an .onnx file, or a "
+    "folder of volumes (h5, NIfTI, npz, npy, mat, cfl, DICOM)",
   )
 
 
@@ -301,7 +192,8 @@ def find_all(
   found = {}
   for name in config.pipeline:
     text, where = config.stages[name].given, f"config.stages.{name}.given"
-    if text and workdir.resolve() == _place(pathlib.Path(text))[0].resolve():
+    path = pathlib.Path(text)
+    if text and not path.is_file() and workdir.resolve() == _place(path)[0].resolve():
       raise UserError(where, f"{text!r} of this run itself", "a stage of another run")
     if text:
       found[name] = find(text, where, networks[name])

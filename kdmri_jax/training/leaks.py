@@ -9,7 +9,7 @@ from kdmri_jax.data.digests import CONSTANT
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError
 from kdmri_jax.training import records
-from kdmri_jax.training.given import Origin
+from kdmri_jax.training.given_stage import Origin
 
 # The keys of a training's record about its images and their measurement.
 _SETTINGS = ("mask", "noise", "tasks", "data")

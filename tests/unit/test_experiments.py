@@ -46,7 +46,7 @@ def test_networks_to_ship_hold_their_test_subjects_out(name):
     pretrained.get_config("heart")
 
 
-@pytest.mark.parametrize("setting", ["brain_t1", "brain_pd:reference", "cardiac_4x"])
+@pytest.mark.parametrize("setting", ["calgary", "brain_pd:reference", "cardiac_4x"])
 def test_super_resolution_of_every_setting(setting):
   parsed = config_lib.parse(super_resolution.get_config(setting))
   assert parsed.mask.kind == "central"

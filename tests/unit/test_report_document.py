@@ -1,5 +1,6 @@
 """The content of a report is the same in page, Markdown, JSON and plain table."""
 
+import base64
 import dataclasses
 import html.parser
 import json
@@ -85,9 +86,15 @@ def test_page_is_whole_and_needs_nothing_else(written):
   text = (folder / "index.html").read_text()
   page = Page(text)
   assert len(re.findall("<img", text)) == 5
+  pictures = (path.read_bytes() for path in (folder / "figures").glob("*.png"))
+  uris = {
+    f"data:image/png;base64,{base64.b64encode(each).decode()}" for each in pictures
+  }
   for link in page.links:
-    assert (folder / link).is_file(), link
-  assert "<script" not in text and "url(" not in text and "@import" not in text
+    anchored = link.startswith("#") and f'<section id="{link[1:]}">' in text
+    assert anchored or link in uris or (folder / link).is_file(), link[:80]
+  assert uris <= set(page.links)
+  assert "url(" not in text and "@import" not in text and "<script src" not in text
   assert "Brain &lt;T1&gt; &amp; friends" in text
 
 
@@ -251,4 +258,4 @@ def test_a_report_follows_its_metrics(tmp_path):
 def test_a_block_without_a_layout_is_an_error(name):
   document = Document("A", "b", [Section("c", [3])], {})
   with pytest.raises(jinja2.UndefinedError):
-    pages.render(name, document)
+    pages.render(name, document, {})

@@ -66,7 +66,7 @@ def attention_maps(maps: dict, *, colours: dict[str, str] | None = None) -> Figu
       teacher.
     colours: colour of each label; `figures.colours` of them where None.
   """
-  maps = {name: _normalised(values) for name, values in maps.items()}
+  maps = {name: normalised(values) for name, values in maps.items()}
   (teacher, reference), *others = maps.items()
   residues = {name: abs(reference - values) for name, values in others}
   count, *shape = reference.shape
@@ -218,7 +218,8 @@ def _scores(target, image, metrics, data_range):
   )
 
 
-def _normalised(values):
+def normalised(values: ArrayLike) -> np.ndarray:
+  """Attention maps [K, H, W], each divided by its L2 norm; zeros stay zeros."""
   values = np.asarray(values, np.float64)
   norms = np.sqrt(np.sum(values**2, axis=(1, 2), keepdims=True))
   return values / np.where(norms > 0, norms, 1)

@@ -1,0 +1,71 @@
+"""The names in the report's tables, each explained in a few words."""
+
+from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
+from kdmri_jax.report import blocks
+from kdmri_jax.report.inputs import ReportInput
+from kdmri_jax.report.rows import further, main
+
+_WITHOUT_NETWORK = {
+  ZERO_FILLED: "the input: k-space that was not measured is zero",
+  CG_SENSE: "an iterative reconstruction of several coils, without a network",
+}
+_LEARNT = {
+  "attention_transfer": "its attention maps",
+  "imitation": "its images",
+  "l1": "the target",
+  "mse": "the target",
+  "ssim": "the target",
+}
+
+
+def blocks_of(inputs: ReportInput, analysis: dict) -> list:
+  """Networks, stages and metrics; nothing where there is nothing to explain."""
+  metrics = main(inputs.tables.metrics) | further(inputs.tables.metrics)
+  words = {name: _network(inputs, name) for name in analysis["networks"]}
+  words |= {metric.title: metric.meaning for metric in metrics.values()}
+  items = [(name, text) for name, text in words.items() if text]
+  return [blocks.Facts(items, "The names")] if items else []
+
+
+def _network(inputs: ReportInput, name: str) -> str:
+  roles, stages = inputs.roles, inputs.config.get("stages", {})
+  if name in _WITHOUT_NETWORK:
+    return _WITHOUT_NETWORK[name]
+  stage = stages.get(name)
+  if name in inputs.given or stage is None:
+    return "given, not trained in this run" if name in inputs.given else ""
+  size = {
+    stages.get(roles.teacher, {}).get("model"): "the large network",
+    stages.get(roles.student, {}).get("model"): "the small network",
+  }.get(stage["model"], f"the network {stage['model']}")
+  if not stage["teacher"]:
+    what = (
+      f"{size}, which teaches" if name == roles.teacher else f"{size}, taught by none"
+    )
+    return what + _start(stage)
+  whole = ", knowledge distillation" if name in roles.distilled else ""
+  return f"{size}{whole}: learns {_lessons(stage)}{_start(stage)}"
+
+
+def _lessons(stage: dict) -> str:
+  """What the terms of a stage teach: "its images (imitation) and the target (l1)"."""
+  terms = [term for term in stage["terms"].values() if term["weight"]]
+  terms.sort(key=lambda term: not term["hint"])
+  lessons: dict[str, list[str]] = {}
+  for term in terms:
+    other = "layers of the teacher" if term["hint"] else "the target"
+    what = _LEARNT.get(term["loss"], other).replace("its", "the teacher's")
+    lessons.setdefault(what, []).append(term["loss"])
+  texts = [f"{what} ({', '.join(names)})" for what, names in lessons.items()]
+  return " and ".join(texts) or "nothing"
+
+
+def _start(stage: dict) -> str:
+  name, _, part = stage["start_from"].partition("/")
+  if stage.get("shrink"):
+    return f", beginning as {stage['teacher']}"
+  return (
+    f", after the stage {name}"
+    if name and not part
+    else (f", beginning with {part} of {name}" if name else "")
+  )

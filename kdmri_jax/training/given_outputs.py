@@ -1,0 +1,155 @@
+"""Images of a network that is not at hand, in files of any format."""
+
+import functools
+import os
+import pathlib
+
+import numpy as np
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data import digests
+from kdmri_jax.data.slice_set import SliceSet, to_channels
+from kdmri_jax.data.sources import dicom, find_source
+from kdmri_jax.data.volume import Volume, crop
+from kdmri_jax.errors import UserError
+from kdmri_jax.io import h5, nifti, volume_files, walk
+from kdmri_jax.io.reading import split_name
+from kdmri_jax.io.volume_files import PREDICTION, RESULT, StoredVolume
+from kdmri_jax.training.given_stage import GivenImages
+from kdmri_jax.types import Acquisition, Slices
+
+_MOST_UNLIKE = 4  # times that outputs may be brighter or darker than the targets
+
+
+def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
+  """The outputs in a folder: name of the volume -> its file, or folder of DICOM files.
+
+  Where there are h5 files, other files are not outputs.
+
+  Raises:
+    UserError: two of one name.
+  """
+  path = pathlib.Path(folder)
+  if not path.is_dir():
+    return {}
+  kind = h5.ENDINGS if walk.files(path, h5.ENDINGS, below=False) else ()
+  if kind or walk.files(path, volume_files.FORMATS, below=False):
+    return volume_files.find(path, kind)
+  return {own.name: own for own in walk.folders(path) if dicom.recognise(own)}
+
+
+class GivenOutputs(GivenImages):
+  """Images of any network, in files named like the volumes."""
+
+  kind = "a folder of outputs"
+
+  @functools.cached_property
+  def digest(self) -> str:
+    """Digest of the images."""
+    arrays = []
+    for path in self._files.values():
+      images = np.ascontiguousarray(self._read(path).images)
+      arrays += [path.name.encode(), images]
+    return digests.digest(arrays)
+
+  def covers(self, slices: SliceSet) -> bool:
+    """See `GivenImages.covers`: a file for each volume."""
+    return all(volume.name in self._files for volume in slices.volumes)
+
+  def images(self, volume: Volume, channels: int) -> np.ndarray:
+    """The images of a volume, float32 [S, H, W, C], scaled as its targets are.
+
+    Raises:
+      UserError: there is no file for it, or it holds other images.
+    """
+    path = self._files.get(volume.name)
+    if path is None:
+      first = next(iter(self._files.values()))
+      found = f"{self.text!r} without {volume.name}{split_name(first)[1]}"
+      expected = "an output for every training and validation volume of its students"
+      remedy = "Reconstruct that volume, too, or exclude it from the data."
+      raise UserError(self.where, found, expected, remedy)
+    stored = self._read(path)
+    images = _cut(path, stored.images, volume)
+    if np.iscomplexobj(images) != (channels == 2):
+      found, expected = ("real", "complex")[:: 1 if channels == 2 else -1]
+      raise UserError(path, f"{found} images", f"{expected} ones, as in this run")
+    images = images / _divisor(path, images, stored.units, volume)
+    return to_channels(images, channels).astype(np.float32)
+
+  def check(self, slices: SliceSet, part: int, one: Slices, by: Acquisition) -> None:
+    """See `GivenImages.check`: reads all files."""
+    self.of_part(slices, part, one, by)
+
+  def of_part(
+    self, slices: SliceSet, part: int, rows: Slices, by: Acquisition
+  ) -> np.ndarray:
+    """See `GivenImages.of_part`; raises errors as `images`."""
+    channels = slices.parts[part].target.shape[-1]
+    return np.concatenate(
+      [self.images(volume, channels) for volume, _ in slices.of_part(part)]
+    )
+
+  @functools.cached_property
+  def _files(self) -> dict[str, pathlib.Path]:
+    return find(self.text)
+
+  def _read(self, path: pathlib.Path) -> StoredVolume:
+    if path.is_dir():
+      config = DataConfig(source="dicom", root=str(path))
+      return StoredVolume(dicom.SOURCE.read_folder(path, config).target)
+    stored = volume_files.read_numbers(path, PREDICTION)
+    if not stored.fits:
+      found = f"the array {stored.key!r} and no {RESULT}"
+      raise UserError(path, found, f"the array {RESULT} [slices, rows, columns]")
+    return stored
+
+
+def _cut(path: pathlib.Path, images: np.ndarray, volume: Volume) -> np.ndarray:
+  """The slices of a volume, cropped as it is.
+
+  Raises:
+    UserError: the images have neither the shape of the volume nor that of its file.
+  """
+  record, shape = volume.record, tuple(volume.target.shape)
+  source = (record.get("prepared_from") or record).get("source")
+  if split_name(path)[1] in nifti.ENDINGS and source:
+    axes = find_source(source).axes  # as the file of the volume has them
+    images = images.transpose(nifti.SLICES_LAST).transpose(np.argsort(axes))
+  whole = tuple(record.get("stored_shape", shape))
+  if images.shape not in (shape, whole):
+    expected = f"{shape}, the shape of the volume in this run"
+    if whole != shape:
+      expected += f", or {whole}, that of its file"
+    raise UserError(path, f"images of shape {images.shape}", expected)
+  if images.shape == shape:
+    return images
+  return crop(images[slice(*record["slices"])], shape[1:])
+
+
+def _divisor(
+  path: pathlib.Path, images: np.ndarray, units: str, volume: Volume
+) -> float:
+  """The divisor that gives the images the scale of the volume in this run.
+
+  Files that `kdmri reconstruct` wrote state that they are in the units of their input.
+  Others are either in these or in the scale of the run, whichever is nearer.
+
+  Raises:
+    UserError: they are in neither.
+  """
+  of_file = volume.record.get("scale_factor", 1.0)
+  if units == "file":
+    return of_file
+  target = np.linalg.norm(volume.target[:])
+  found = np.linalg.norm(images.astype(np.result_type(images, np.float32))) / target
+  apart = {d: abs(np.log(found / d)) if found else np.inf for d in (1.0, of_file)}
+  divisor = min(apart, key=apart.get)
+  if apart[divisor] > np.log(_MOST_UNLIKE):
+    found = f"images {found:.3g} times as bright as the volume in this run"
+    expected = "the scale of this run (1)"
+    if of_file != 1:
+      expected += f", or the units of the volume's file ({of_file:.3g})"
+    remedy = "Undo the scaling of the program that wrote them."
+    raise UserError(path, found, expected, remedy)
+  return divisor
