@@ -5,7 +5,7 @@ import glob
 import pathlib
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.config.data import SENSITIVITIES
+from kdmri_jax.config.data import SENSITIVITIES, InputsConfig
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.source import only
 from kdmri_jax.data.sources import SOURCES, find_source
@@ -69,6 +69,7 @@ def read(
     root=str(path if path.is_dir() else path.parent),
     include=(glob.escape(name),) if name else (),
     subject_pattern="",
+    inputs=InputsConfig(),
     memory_mb=_ANY_SIZE,
     contrast=contrast or (config.contrast if own else ""),
     combine=combine or (config.combine if own else ""),

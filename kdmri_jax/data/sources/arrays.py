@@ -43,11 +43,11 @@ def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
 def npz_volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every *.npz below the root, in the order of their paths.
 
-  `image` [S, H, W] holds the slices, real or complex; `subject` [S], numbers or text,
-  is the subject of each slice, with the same meaning in all files. The slices of one
-  subject become one volume, named "FILE_SUBJECT", where numbers are padded with zeros
-  to equal length; a file without `subject` is one volume and one subject, both named
-  after its path.
+  `image` [S, H, W] holds the slices, real or complex; `input`, if there, the images to
+  be measured in place of them; `subject` [S], numbers or text, is the subject of each
+  slice, with the same meaning in all files. The slices of one subject become one
+  volume, named "FILE_SUBJECT", where numbers are padded with zeros to equal length; a
+  file without `subject` is one volume and one subject, both named after its path.
 
   Raises:
     UserError: no file, a damaged one, a missing or empty `image`, a `subject` that does
@@ -59,17 +59,19 @@ def npz_volumes(config: DataConfig) -> Iterator[Volume]:
 
 
 def _npz_volumes(config, path: pathlib.Path, label: str) -> Iterator[Volume]:
-  images, subjects = read_npz(path)
+  images, subjects, inputs = read_npz(path)
   record = {"file": str(path), "file_shape": list(images.shape)}
   if subjects is None:
     name = folders.safe_name(label)
     if folders.wanted(config, name):
-      yield Volume(name, folders.subject_of(config, path, label), images, record=record)
+      subject = folders.subject_of(config, path, label)
+      yield Volume(name, subject, images, record=record, input=inputs)
     return
   for name, subject in _names(path, label, subjects).items():
     rows = np.flatnonzero(subjects == subject)
     own = {"unit": SUBJECT, "file_slices": rows.tolist()}
-    yield Volume(name, subject, images[rows], record=record | own)
+    given = None if inputs is None else inputs[rows]
+    yield Volume(name, subject, images[rows], record=record | own, input=given)
 
 
 def _names(path, label, subjects) -> dict[str, str]:
@@ -107,10 +109,11 @@ def read_images(path: pathlib.Path) -> Volume:
     return Volume(path.name.split(".")[0], path.stem, images, record=record)
   record = {"file": str(path)}
   if ending == ".npz":
-    images, _ = read_npz(path)
-    return Volume(path.stem, path.stem, images, record=record)
+    images, _, inputs = read_npz(path)
+    return Volume(path.stem, path.stem, images, record=record, input=inputs)
   images, record["key"], header = h5.read_images(path)
-  return Volume(path.stem, path.stem, images, record=record, header=header)
+  given = h5.read_input(path) if record["key"] == "target" else None
+  return Volume(path.stem, path.stem, images, record=record, header=header, input=given)
 
 
 def read_scan_h5(path: pathlib.Path, config: DataConfig) -> Scan:
