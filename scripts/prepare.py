@@ -68,6 +68,9 @@ _INPUTS_CONTRAST = flags.DEFINE_string(
 _INPUTS_MATCH = flags.DEFINE_enum(
   "inputs_match", "name", ["name", "subject"], "What input and target have in common."
 )
+_REPEATS = flags.DEFINE_integer(
+  "repeats", 0, "Repeats of a file whose mean is an input; 0 for one acquisition."
+)
 _CROP = flags.DEFINE_list(
   "crop", ["0", "0"], "Rows,columns to crop or pad to; 0,0 keeps."
 )
@@ -157,6 +160,7 @@ def _config() -> DataConfig:
     )
   return DataConfig(
     inputs=inputs,
+    repeats=_REPEATS.value,
     source=_SOURCE.value,
     root=_ROOT.value,
     include=tuple(_INCLUDE.value),

@@ -92,6 +92,9 @@ class SourceConfig(Settings):
     slices_per_volume: this many central slices of each volume; 0 takes all.
     phantom: settings of the "phantom" source.
     inputs: inputs of the networks, given beside the targets.
+    repeats: of the repeated acquisitions in a file or series, the mean of this many is
+      an input and the mean of the others its target, each in turn; 0 for files of one
+      acquisition.
   """
 
   source: str = setting("")
@@ -107,6 +110,7 @@ class SourceConfig(Settings):
   slices_per_volume: int = setting(0, least=0)
   phantom: PhantomConfig = setting(PhantomConfig)
   inputs: InputsConfig = setting(InputsConfig)
+  repeats: int = setting(0, least=0)
 
 
 @dataclasses.dataclass(frozen=True)

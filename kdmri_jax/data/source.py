@@ -30,8 +30,9 @@ class Source:
       and as stored. A volume needs its name, subject and target; missing entries of its
       `record` are added: "source", "unit", "simulated_kspace". None for sources whose
       files can only be reconstructed.
-    takes: the settings among "contrast" and "combine" that it supports; others are
-      refused.
+    takes: the settings among "contrast", "combine" and "repeats" that it supports;
+      others are refused. With "repeats" the target of a volume holds all repeats,
+      [R, S, H, W], where `config.repeats` is not 0.
     unit: word for its subjects: `SUBJECT`; `FILE` where only `config.subject_pattern`
       tells the subject of a file; or others, such as "slab of one head". A volume's
       record may have another.
@@ -62,10 +63,16 @@ class Source:
     """The volumes that `config` selects, with complete records.
 
     Raises:
-      ArgumentError: `contrast` or `combine` is set and not supported.
+      ArgumentError: `contrast`, `combine` or `repeats` is set and not supported.
       UserError: as `volumes`; or it yields objects that are not volumes.
     """
     self.check_choices(config.source, config.contrast, config.combine)
+    if config.repeats and "repeats" not in self.takes:
+      found, expected = (
+        str(config.repeats),
+        f"0, because {config.source} has no repeats",
+      )
+      raise ArgumentError("repeats", found, expected)
     if config.sensitivities != "espirit" and config.combine != "none":
       found = f"{config.sensitivities!r}, with combine={config.combine!r}"
       expected = "'espirit', which has no effect then"

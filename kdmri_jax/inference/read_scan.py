@@ -70,6 +70,7 @@ def read(
     include=(glob.escape(name),) if name else (),
     subject_pattern="",
     inputs=InputsConfig(),
+    repeats=0,
     memory_mb=_ANY_SIZE,
     contrast=contrast or (config.contrast if own else ""),
     combine=combine or (config.combine if own else ""),

@@ -20,6 +20,8 @@ from kdmri_jax.io.reading import refuse_missing, split_name
 def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every *.nii and *.nii.gz below the root, in the order of their paths.
 
+  With `config.repeats` the fourth dimension of a file holds repeated acquisitions.
+
   Where the root has folders `train` and `validation` (and perhaps `test`), only these
   are read and they are the split. A volume is named after its path. Each file counts as
   a subject of the same name, unless `config.subject_pattern` finds another.
@@ -35,7 +37,7 @@ def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
     folder = root / split
     found = folders.named_files(config, ENDINGS, "NIfTI volumes", folder)
     for path, name, subject in found:
-      images, record = read_nifti(path)
+      images, record = read_nifti(path, repeated=config.repeats > 0)
       record["note"] = note_of(config)
       yield Volume(name, subject, images, split=split or None, record=record)
 
@@ -163,6 +165,7 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
 
 NIFTI = Source(
   nifti_volumes,
+  takes=("repeats",),
   unit=FILE,
   files="NIfTI (.nii, .nii.gz)",
   recognise=lambda path: by_ending(*ENDINGS)(path) or is_pair(path),
