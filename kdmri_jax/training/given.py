@@ -11,7 +11,7 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.interop import CHECKPOINTS, params_file
+from kdmri_jax.interop import CHECKPOINTS, lasagne, params_file
 from kdmri_jax.pretrained import store
 from kdmri_jax.training import given_outputs, records
 from kdmri_jax.training.given_onnx import GivenOnnx
@@ -115,7 +115,7 @@ def _pretrained(text: str, where: str, model: nn.Module) -> Given:
 
 
 def _published(text: str, where: str, model: nn.Module) -> Given:
-  """A network of the published PyTorch codes.
+  """A network of the published codes.
 
   Raises:
     UserError: the file cannot be read, or holds another network.
@@ -143,8 +143,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
 
   Args:
     text: WORKDIR/STAGE or WORKDIR/seed_N/STAGE of another run; "pretrained:NAME"; a
-      .pt or .pth file of a published code; a file of weights, see `params_file.read`;
-      an .onnx file; or a folder of outputs.
+      .pt or .pth file of a published code, or an .npz file of Lasagne; a file of
+      weights, see `params_file.read`; an .onnx file; or a folder of outputs.
     where: the config's key.
     model: the stage's network.
 
@@ -154,7 +154,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   path = pathlib.Path(text)
   if store.named(text):
     return _pretrained(text, where, model)
-  if path.suffix.lower() in (".pt", ".pth"):
+  of_lasagne = isinstance(model, models.DCCNN) and lasagne.is_checkpoint(path)
+  if of_lasagne or path.suffix.lower() in (".pt", ".pth"):
     return _published(text, where, model)
   if path.suffix.lower() in params_file.ENDINGS or params_file.is_checkpoint(path):
     return GivenFile(text, where, params_file.read(path))
