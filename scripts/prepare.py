@@ -65,8 +65,20 @@ _INPUTS_SOURCE = flags.DEFINE_string(
 _INPUTS_CONTRAST = flags.DEFINE_string(
   "inputs_contrast", "", "Image of a subject that is the input; empty as --contrast."
 )
+_INPUTS_VARIABLE = flags.DEFINE_string(
+  "inputs_variable", "", "Array that is the input; empty as --variable."
+)
 _INPUTS_MATCH = flags.DEFINE_enum(
   "inputs_match", "name", ["name", "subject"], "What input and target have in common."
+)
+_VARIABLE = flags.DEFINE_string(
+  "variable", "", "Name of the array in the files of arrays; empty for the only one."
+)
+_AXES = flags.DEFINE_list(
+  "axes", [], "Axes of that array, such as rows,columns,slices; none for the default."
+)
+_REPEATS = flags.DEFINE_integer(
+  "repeats", 0, "Repeats of a file whose mean is an input; 0 for one acquisition."
 )
 _CROP = flags.DEFINE_list(
   "crop", ["0", "0"], "Rows,columns to crop or pad to; 0,0 keeps."
@@ -153,10 +165,14 @@ def _config() -> DataConfig:
       root=_INPUTS_ROOT.value,
       source=_INPUTS_SOURCE.value,
       contrast=_INPUTS_CONTRAST.value,
+      variable=_INPUTS_VARIABLE.value,
       match=_INPUTS_MATCH.value,
     )
   return DataConfig(
     inputs=inputs,
+    variable=_VARIABLE.value,
+    axes=tuple(_AXES.value),
+    repeats=_REPEATS.value,
     source=_SOURCE.value,
     root=_ROOT.value,
     include=tuple(_INCLUDE.value),

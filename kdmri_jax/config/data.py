@@ -38,13 +38,14 @@ class PhantomConfig(Settings):
 class InputsConfig(Settings):
   """Inputs that are given beside the targets, see `data.pairs`.
 
-  With any of the first three, the volumes of the source are targets, and what the
+  With any of the first four, the volumes of the source are targets, and what the
   networks get is made of the inputs. What is not set is as for the targets.
 
   Attributes:
     root: their folder.
     source: their source.
     contrast: which image of a subject they are.
+    variable: name of their array.
     match: "name" pairs input and target volumes of one name, "subject" those of one
       subject, which then has one volume of each.
   """
@@ -52,6 +53,7 @@ class InputsConfig(Settings):
   root: str = setting("", free=True)
   source: str = setting("")
   contrast: str = setting("")
+  variable: str = setting("")
   match: str = setting("name", choices=MATCHES)
 
   def __post_init__(self):
@@ -63,7 +65,7 @@ class InputsConfig(Settings):
   @property
   def given(self) -> bool:
     """Whether inputs are given."""
-    return bool(self.root or self.source or self.contrast)
+    return bool(self.root or self.source or self.contrast or self.variable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,12 @@ class SourceConfig(Settings):
     slices_per_volume: this many central slices of each volume; 0 takes all.
     phantom: settings of the "phantom" source.
     inputs: inputs of the networks, given beside the targets.
+    variable: name of the array in the files of "arrays"; "" takes the only one.
+    axes: axes of that array in their order, out of "slices", "rows", "columns" and,
+      with `repeats`, "repeats"; () takes slices first, of .mat last.
+    repeats: of the repeated acquisitions in a file or series, the mean of this many is
+      an input and the mean of the others its target, each in turn; 0 for files of one
+      acquisition.
   """
 
   source: str = setting("")
@@ -107,6 +115,9 @@ class SourceConfig(Settings):
   slices_per_volume: int = setting(0, least=0)
   phantom: PhantomConfig = setting(PhantomConfig)
   inputs: InputsConfig = setting(InputsConfig)
+  variable: str = setting("")
+  axes: tuple[str, ...] = setting(())
+  repeats: int = setting(0, least=0)
 
 
 @dataclasses.dataclass(frozen=True)

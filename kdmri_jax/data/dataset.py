@@ -83,7 +83,11 @@ def read(config: DataConfig) -> Iterator[Volume]:
   source = find_source(config.source, training=True)
   volumes, found = source.read_volumes(config), False
   if config.inputs.given:
+    if config.repeats:
+      raise ArgumentError("repeats", f"{config.repeats}, beside inputs", "either")
     volumes = pairs.join(volumes, _inputs(config.of_inputs), config)
+  elif count := config.repeats:
+    volumes = (each for one in volumes for each in pairs.of_repeats(one, count))
   for volume in volumes:
     found = True
     yield volume if is_stored(volume.target) else prepare(volume, config)

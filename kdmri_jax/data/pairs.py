@@ -1,8 +1,10 @@
-"""Targets and the inputs that are given with them, volume by volume."""
+"""Targets and their given inputs, from two sources or from repeated acquisitions."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.volume import Volume
@@ -60,6 +62,48 @@ def join(
     raise _alone(left, "target", match)
 
 
+def of_repeats(volume: Volume, count: int) -> Iterator[Volume]:
+  """Pairs of a volume that was acquired several times.
+
+  Args:
+    volume: its target holds all repeats, [R, S, H, W].
+    count: repeats in an input.
+
+  Yields:
+    R // count volumes. The input of the first is the mean of the first repeats, that
+    of the second the mean of the next ones, and so on; the target is the mean of all
+    others. Means of magnitudes and of complex images, in double precision.
+
+  Raises:
+    UserError: no repeat would be left for the target, or coils are not combined.
+  """
+  every, file = volume.target, volume.file
+  if every.ndim != 4 or len(every) <= count:
+    found = f"{len(every) if every.ndim == 4 else 1} repeats"
+    remedy = "Lower repeats, or set it to 0 for files of one acquisition."
+    raise UserError(file, found, f"more than repeats={count}", remedy)
+  _refuse_coils(volume)
+  kind = np.result_type(every, np.float64)
+  groups = [slice(k, k + count) for k in range(0, len(every) - count + 1, count)]
+  note = (
+    f"Inputs are means of {count} of several repeats, targets those of the others: "
+    "their noise adds to every error."
+  )
+  notes = " ".join(filter(None, (volume.record.get("note"), note)))
+  for number, own in enumerate(groups, 1):
+    name = f"{volume.name}_{number:0{len(str(len(groups)))}}"
+    record = {"repeats": len(every), "input_repeats": [own.start, own.stop]}
+    yield dataclasses.replace(
+      volume,
+      name=name if len(groups) > 1 else volume.name,
+      input=every[own].mean(0, dtype=kind),
+      target=np.delete(every, own, 0).mean(0, dtype=kind),
+      kspace=None,
+      zero_filled=None,
+      record=volume.record | {"input_file": file, "note": notes} | record,
+    )
+
+
 def refuse_mixed(volumes: Sequence[Volume]) -> None:
   """Refuses volumes with a given input beside others of the same source without it.
 
@@ -86,15 +130,19 @@ def _joined(target: Volume, given: Volume) -> Volume:
     remedy = "Store both in one orientation."
     raise UserError(given.file, found, expected, remedy)
   for volume in (target, given):
-    if volume.sensitivities is not None:
-      found = "the k-space of several coils, beside given inputs"
-      remedy = "Combine the coils: combine='rss' or 'sense'."
-      raise UserError(volume.file, found, "images", remedy)
+    _refuse_coils(volume)
   record: dict[str, Any] = {**target.record, "input_file": given.file}
   record["simulated_kspace"] = given.record["simulated_kspace"]
   return dataclasses.replace(
     target, input=given.target, kspace=None, zero_filled=None, record=record
   )
+
+
+def _refuse_coils(volume: Volume) -> None:
+  if volume.sensitivities is not None:
+    found = "the k-space of several coils, as part of a pair"
+    remedy = "Combine the coils: combine='rss' or 'sense'."
+    raise UserError(volume.file, found, "images", remedy)
 
 
 def _alone(volume: Volume, missing: str, match: str) -> UserError:

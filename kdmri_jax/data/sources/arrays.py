@@ -11,7 +11,7 @@ from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, by_ending, note_of, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io import h5, layout, walk
+from kdmri_jax.io import h5, layout
 from kdmri_jax.io.nifti import ENDINGS, is_pair, read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.io.reading import refuse_missing, split_name
@@ -20,6 +20,8 @@ from kdmri_jax.io.reading import refuse_missing, split_name
 def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every *.nii and *.nii.gz below the root, in the order of their paths.
 
+  With `config.repeats` the fourth dimension of a file holds repeated acquisitions.
+
   Where the root has folders `train` and `validation` (and perhaps `test`), only these
   are read and they are the split. A volume is named after its path. Each file counts as
   a subject of the same name, unless `config.subject_pattern` finds another.
@@ -27,17 +29,11 @@ def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
   Raises:
     UserError: no file, a damaged one, or one that is not three-dimensional.
   """
-  root = folders.root_folder(config)
-  divided = all(walk.is_folder(root / split) for split in ("train", "validation"))
-  parts = sorted(folders.SPLITS) if divided else []
-  parts = [split for split in parts if walk.files(root / split, ENDINGS)]
-  for split in parts or [""]:
-    folder = root / split
-    found = folders.named_files(config, ENDINGS, "NIfTI volumes", folder)
-    for path, name, subject in found:
-      images, record = read_nifti(path)
-      record["note"] = note_of(config)
-      yield Volume(name, subject, images, split=split or None, record=record)
+  found = folders.divided_files(config, ENDINGS, "NIfTI volumes")
+  for path, name, subject, split in found:
+    images, record = read_nifti(path, repeated=config.repeats > 0)
+    record["note"] = note_of(config)
+    yield Volume(name, subject, images, split=split, record=record)
 
 
 def npz_volumes(config: DataConfig) -> Iterator[Volume]:
@@ -163,6 +159,7 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
 
 NIFTI = Source(
   nifti_volumes,
+  takes=("repeats",),
   unit=FILE,
   files="NIfTI (.nii, .nii.gz)",
   recognise=lambda path: by_ending(*ENDINGS)(path) or is_pair(path),
