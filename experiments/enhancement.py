@@ -5,7 +5,8 @@ Training takes patches of 64x64, mirrored and turned at random. The data terms a
 and SSIM; `perceptual` adds the third of the publication.
 
 A study's argument is "setting" or "setting:size": the experiment file whose images it
-uses, and the networks, "small" enough for a CPU or "full" as published.
+uses, and the networks, "small" enough for a CPU or "full" as published. The setting
+"pairs" has given inputs, to which no noise is added.
 """
 
 import importlib
@@ -26,6 +27,11 @@ NETWORKS = {
 }
 FULL = dict(kind="full", acceleration=2.0, centre_lines=1)
 NOISE = dict(snr=(4.0, 12.0))
+
+
+def noise(argument: str) -> dict:
+  """The noise that is simulated for the images of a study; none for given pairs."""
+  return {} if argument.partition(":")[0] == "pairs" else NOISE
 
 
 def start(argument: str, name: str) -> tuple[ConfigDict, dict]:

@@ -19,7 +19,7 @@ ALPHAS = (0.25, 0.5, 0.75, 1.0)
 def get_config(argument="brain_t1"):
   config, networks = enhancement.start(argument, "SwinIR teaches EDSR to denoise")
   config.mask.kind = "full"
-  config.noise = enhancement.NOISE
+  config.noise.update(enhancement.noise(argument))
   config.models.teacher = networks["swinir"]
   config.models.student = networks["edsr"]
   enhancement.add_stage(config, "teacher", "teacher", times=4)

@@ -5,7 +5,9 @@
 
 One EDSR learns to denoise, one to sharpen images of half the resolution; each then
 teaches a third, of the same size, on the samples of its own task. `student` learns both
-tasks from the same data without a teacher. Each task has its own report.
+tasks from the same data without a teacher. Each task has its own report. Of given pairs
+(`task_based:pairs`) both tasks start from the input: as it is, and at half its
+resolution.
 """
 
 from kdmri_jax.experiments import enhancement
@@ -14,7 +16,7 @@ from kdmri_jax.experiments import enhancement
 def get_config(argument="brain_t1"):
   config, networks = enhancement.start(argument, "Two experts teach one network")
   low = dict(enhancement.FULL, kind="central")
-  config.tasks.denoise = dict(mask=enhancement.FULL, noise=enhancement.NOISE)
+  config.tasks.denoise = dict(mask=enhancement.FULL, noise=enhancement.noise(argument))
   config.tasks.sharpen = dict(mask=low)
   config.models.edsr = networks["edsr"]
   experts = {}

@@ -105,6 +105,8 @@ class Slices(NamedTuple):
     given: the image of a teacher whose outputs are given, float32 [N, H, W, C]; None
       without such a teacher.
     sensitivities: of the coils of `kspace`, complex64 [N, C, H, W]; None for one coil.
+    input: images that are measured in place of the target, float32 [N, H, W, C]; None
+      where the target is measured.
   """
 
   target: Any
@@ -115,6 +117,12 @@ class Slices(NamedTuple):
   hints: Any = None
   given: Any = None
   sensitivities: Any = None
+  input: Any = None
+
+  @property
+  def scanned(self) -> Any:
+    """The images that are measured: the given input or, without it, the target."""
+    return self.target if self.input is None else self.input
 
 
 def shape_of(slices: Slices) -> Shape:

@@ -4,12 +4,13 @@
 
 OUT then holds NAME.h5 (target [slices, rows, columns], and k-space and zero-filled
 images where the source has them, with --combine=none k-space and sensitivities of the
-coils), prepared.json (the origin and processing of all
-volumes) and montage.png. An experiment reads them with --config.data.source=prepared
---config.data.root=PREPARED.
+coils, with --inputs_root the given input), prepared.json (the origin and processing of
+all volumes) and montage.png. An experiment reads them with
+--config.data.source=prepared --config.data.root=PREPARED.
 
 Each flag is the setting data.NAME of an experiment (--phantom_NAME is
-data.phantom.NAME). The source is a name, or `package.module:name` of your own.
+data.phantom.NAME, --inputs_NAME is data.inputs.NAME). The source is a name, or
+`package.module:name` of your own.
 """
 
 if __name__ == "__main__":
@@ -26,7 +27,7 @@ from absl import flags
 from tqdm import tqdm
 
 from kdmri_jax import cli
-from kdmri_jax.config import DataConfig, PhantomConfig
+from kdmri_jax.config import DataConfig, InputsConfig, PhantomConfig
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 
 _SOURCE = flags.DEFINE_string(
@@ -55,6 +56,30 @@ _SENSITIVITIES = flags.DEFINE_enum(
 )
 _TAG = flags.DEFINE_string("acceleration_tag", "4x", "Suffix of the keys of kdmri.")
 _TYPE = flags.DEFINE_string("kdmri_type", "", "Dataset folder of kdmri: mrbrain, ...")
+_INPUTS_ROOT = flags.DEFINE_string(
+  "inputs_root", "", "Folder of given inputs, of which ROOT holds the targets."
+)
+_INPUTS_SOURCE = flags.DEFINE_string(
+  "inputs_source", "", "Source of the given inputs; empty for that of the targets."
+)
+_INPUTS_CONTRAST = flags.DEFINE_string(
+  "inputs_contrast", "", "Image of a subject that is the input; empty as --contrast."
+)
+_INPUTS_VARIABLE = flags.DEFINE_string(
+  "inputs_variable", "", "Array that is the input; empty as --variable."
+)
+_INPUTS_MATCH = flags.DEFINE_enum(
+  "inputs_match", "name", ["name", "subject"], "What input and target have in common."
+)
+_VARIABLE = flags.DEFINE_string(
+  "variable", "", "Name of the array in the files of arrays; empty for the only one."
+)
+_AXES = flags.DEFINE_list(
+  "axes", [], "Axes of that array, such as rows,columns,slices; none for the default."
+)
+_REPEATS = flags.DEFINE_integer(
+  "repeats", 0, "Repeats of a file whose mean is an input; 0 for one acquisition."
+)
 _CROP = flags.DEFINE_list(
   "crop", ["0", "0"], "Rows,columns to crop or pad to; 0,0 keeps."
 )
@@ -135,7 +160,19 @@ def _config() -> DataConfig:
       seed=_SEED.value,
       phase=_PHASE.value,
     )
+  with arguments_of("inputs."):
+    inputs = InputsConfig(
+      root=_INPUTS_ROOT.value,
+      source=_INPUTS_SOURCE.value,
+      contrast=_INPUTS_CONTRAST.value,
+      variable=_INPUTS_VARIABLE.value,
+      match=_INPUTS_MATCH.value,
+    )
   return DataConfig(
+    inputs=inputs,
+    variable=_VARIABLE.value,
+    axes=tuple(_AXES.value),
+    repeats=_REPEATS.value,
     source=_SOURCE.value,
     root=_ROOT.value,
     include=tuple(_INCLUDE.value),

@@ -71,6 +71,12 @@ _SENSITIVITIES = flags.DEFINE_string(
   "",
   "'espirit', 'low_resolution' or 'given', as data.sensitivities, with --combine=none.",
 )
+_VARIABLE = flags.DEFINE_string(
+  "variable", "", "Name of the array to read with --source=arrays, as data.variable."
+)
+_AXES = flags.DEFINE_list(
+  "axes", [], "Its axes, such as rows,columns,slices, as data.axes."
+)
 _VOLUME = flags.DEFINE_string(
   "volume", "", "Name of the volume, where the input holds several."
 )
@@ -118,6 +124,8 @@ def main(argv):
       contrast=_CONTRAST.value,
       combine=_COMBINE.value,
       sensitivities=_SENSITIVITIES.value,
+      variable=_VARIABLE.value,
+      axes=tuple(_AXES.value),
       name=_VOLUME.value,
     )
     result = reconstruct.run_scan(

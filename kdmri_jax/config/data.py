@@ -10,6 +10,7 @@ from kdmri_jax.errors import ArgumentError
 MASKS = ("cartesian", "equispaced", "gaussian2d", "central", "full", "file")
 COMBINATIONS = ("", "rss", "sense", "none")
 SENSITIVITIES = ("espirit", "low_resolution", "given")
+MATCHES = ("name", "subject")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +32,40 @@ class PhantomConfig(Settings):
   size: tuple[int, int] = setting((96, 96), least=1)
   seed: int = setting(0, least=0)
   phase: bool = setting(False)
+
+
+@dataclasses.dataclass(frozen=True)
+class InputsConfig(Settings):
+  """Inputs that are given beside the targets, see `data.pairs`.
+
+  With any of the first four, the volumes of the source are targets, and what the
+  networks get is made of the inputs. What is not set is as for the targets.
+
+  Attributes:
+    root: their folder.
+    source: their source.
+    contrast: which image of a subject they are.
+    variable: name of their array.
+    match: "name" pairs input and target volumes of one name, "subject" those of one
+      subject, which then has one volume of each.
+  """
+
+  root: str = setting("", free=True)
+  source: str = setting("")
+  contrast: str = setting("")
+  variable: str = setting("")
+  match: str = setting("name", choices=MATCHES)
+
+  def __post_init__(self):
+    super().__post_init__()
+    if self.match != "name" and not self.given:
+      found = f"{self.match!r}, although no inputs are given"
+      raise ArgumentError("match", found, "'name'", "Or set the root of the inputs.")
+
+  @property
+  def given(self) -> bool:
+    """Whether inputs are given."""
+    return bool(self.root or self.source or self.contrast or self.variable)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +93,13 @@ class SourceConfig(Settings):
     crop: rows and columns to crop or zero-pad to about the centre; (0, 0) keeps.
     slices_per_volume: this many central slices of each volume; 0 takes all.
     phantom: settings of the "phantom" source.
+    inputs: inputs of the networks, given beside the targets.
+    variable: name of the array in the files of "arrays"; "" takes the only one.
+    axes: axes of that array in their order, out of "slices", "rows", "columns" and,
+      with `repeats`, "repeats"; () takes slices first, of .mat last.
+    repeats: of the repeated acquisitions in a file or series, the mean of this many is
+      an input and the mean of the others its target, each in turn; 0 for files of one
+      acquisition.
   """
 
   source: str = setting("")
@@ -72,6 +114,10 @@ class SourceConfig(Settings):
   crop: tuple[int, int] = setting((0, 0), least=0)
   slices_per_volume: int = setting(0, least=0)
   phantom: PhantomConfig = setting(PhantomConfig)
+  inputs: InputsConfig = setting(InputsConfig)
+  variable: str = setting("")
+  axes: tuple[str, ...] = setting(())
+  repeats: int = setting(0, least=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +142,8 @@ class DataConfig(SourceConfig):
   """The volumes and their split.
 
   Attributes:
-    scaling: "volume_max" divides by the volume's largest magnitude, "none" keeps.
+    scaling: "volume_max" divides by the volume's largest magnitude, where inputs are
+      given by that of the input; "none" keeps.
     memory_mb: memory for the stored slices; reading needs twice as much, and each
       further task as much again. Larger prepared volumes stay in their files and are
       read during training; larger other sources are refused.
@@ -126,6 +173,14 @@ class DataConfig(SourceConfig):
     """The settings of the source of the test subjects."""
     own = self.test_source
     return dataclasses.replace(self, **vars(own)) if own.source else self
+
+  @property
+  def of_inputs(self) -> "DataConfig":
+    """The settings of the source of the given inputs."""
+    own = {key: value for key, value in vars(self.inputs).items() if value}
+    by_name = own.pop("match") == "name"
+    include = self.include if by_name else ()
+    return dataclasses.replace(self, inputs=InputsConfig(), include=include, **own)
 
   @property
   def label(self) -> str:

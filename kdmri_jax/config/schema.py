@@ -83,8 +83,8 @@ class StageConfig(Settings):
     model: key in `models`.
     given: source of the weights of a stage that is not trained: a stage of another run
       (WORKDIR/STAGE, or WORKDIR/seed_N/STAGE), "pretrained:NAME", a file of weights
-      (.pt of a published code, or of Flax), or a folder with its outputs, see
-      docs/runs.md; "" trains the stage.
+      (of a published code, or of Flax), an .onnx file, or a folder with its
+      outputs, see docs/runs.md; "" trains the stage.
     start_from: earlier stage of the same model whose best weights start this one;
       "STAGE/branches" for the student's blocks that STAGE has trained; "STAGE/layers"
       for the first layers and the last one of STAGE, whose model is of the same kind

@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils, digests, slice_set
+from kdmri_jax.data import coils, digests, pairs, slice_set
 from kdmri_jax.data import split as splitting
 from kdmri_jax.data.folders import SPLITS
 from kdmri_jax.data.slice_set import SliceSet
@@ -81,8 +81,14 @@ def read(config: DataConfig) -> Iterator[Volume]:
     UserError: a volume is unusable.
   """
   source = find_source(config.source, training=True)
-  found = False
-  for volume in source.read_volumes(config):
+  volumes, found = source.read_volumes(config), False
+  if config.inputs.given:
+    if config.repeats:
+      raise ArgumentError("repeats", f"{config.repeats}, beside inputs", "either")
+    volumes = pairs.join(volumes, _inputs(config.of_inputs), config)
+  elif count := config.repeats:
+    volumes = (each for one in volumes for each in pairs.of_repeats(one, count))
+  for volume in volumes:
     found = True
     yield volume if is_stored(volume.target) else prepare(volume, config)
   if not found:
@@ -91,6 +97,12 @@ def read(config: DataConfig) -> Iterator[Volume]:
     found = f"{config.include}, which matches no volume"
     expected = f"globs on the volume names, such as {names or 'none'}, or () for all"
     raise ArgumentError("include", found, expected)
+
+
+def _inputs(config: DataConfig) -> Iterator[Volume]:
+  """The given inputs as their source stores them."""
+  with arguments_of("inputs."):
+    yield from find_source(config.source, training=True).read_volumes(config)
 
 
 def load(
@@ -186,6 +198,7 @@ def load_tested(
     logging.warning("data: %s", warning)
   channels = dataset.train.parts[0].target.shape[-1]
   _check_channels(volumes, channels)
+  pairs.refuse_mixed(volumes)
   acquisitions = {shape: acquisition_for(shape) for shape in _shapes(volumes)}
   return slice_set.make(volumes, acquisitions, channels, False), acquisitions
 
@@ -209,6 +222,7 @@ def _are_measured(
   """Whether all volumes of a source have k-space, which must be that of the masks."""
   measured = all(volume.kspace is not None for volume in volumes)
   coils.refuse_other_numbers(volumes)
+  pairs.refuse_mixed(volumes)
   for volume in volumes if measured else ():
     _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
   return measured
@@ -307,10 +321,13 @@ def _record(split, sets, config):
 
 def _of_source(config, volumes, measured):
   """What is recorded of a source."""
+  given = volumes[0].input is not None
   unused = not measured and any(volume.kspace is not None for volume in volumes)
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
   if unused:
     notes.append("Some files contain k-space; it is not used: others have none.")
+  if given:
+    notes.append(pairs.NOTE)
   count = volumes[0].coils
   return ({"coils": count} if count > 1 else {}) | {
     "source": config.source,
@@ -319,6 +336,7 @@ def _of_source(config, volumes, measured):
     "complex_file": next((v.file for v in volumes if _is_complex(v)), None),
     "crop": list(config.crop),
     "slices_per_volume": config.slices_per_volume,
+    "given_inputs": given,
     "stored_kspace_used": measured,
     "simulated_kspace": unused or any(v.record["simulated_kspace"] for v in volumes),
     "notes": notes,

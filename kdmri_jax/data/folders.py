@@ -78,6 +78,38 @@ def named_files(
       yield path, name, subject_of(config, path, label)
 
 
+def divided(
+  config: DataConfig, endings: Sequence[str], holding: str
+) -> Iterator[tuple[pathlib.Path, pathlib.Path, str | None]]:
+  """The files below the root and their split, which folders of its name may give.
+
+  Where the root has folders `train` and `validation` (and perhaps `test`), only these
+  are read and they are the split. Other arguments and errors as for `files_of`.
+
+  Yields:
+    Each file, the folder after which it is named, and its split or None.
+  """
+  root = root_folder(config)
+  parts = [root / split for split in sorted(SPLITS)]
+  if not all(walk.is_folder(root / split) for split in ("train", "validation")):
+    parts = []
+  parts = [folder for folder in parts if walk.files(folder, endings)]
+  for folder in parts or [root]:
+    for path in files_of(folder, endings, holding):
+      yield path, folder, folder.name if parts else None
+
+
+def divided_files(
+  config: DataConfig, endings: Sequence[str], holding: str
+) -> Iterator[tuple[pathlib.Path, str, str, str | None]]:
+  """The wanted files of `divided`: path, name, subject and split of each volume."""
+  for path, folder, split in divided(config, endings, holding):
+    label = label_of(folder, path)
+    name = safe_name(label)
+    if wanted(config, name):
+      yield path, name, subject_of(config, path, label), split
+
+
 def not_there(root: pathlib.Path, what: str, holding: str) -> UserError:
   """The error for a root without the files of a source.
 

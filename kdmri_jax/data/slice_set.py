@@ -29,7 +29,8 @@ class SliceSet:
     volumes: the volumes in order; their arrays share memory with `parts`.
     parts: the slices of each shape: target and, where every volume of the data contains
       them, k-space and zero-filled image, else None for both; of several coils k-space
-      and sensitivities; NumPy arrays, or `StoredArray` where they stay in their files.
+      and sensitivities; the given inputs, where there are any; NumPy arrays, or
+      `StoredArray` where they stay in their files.
     spans: place of each volume's slices.
   """
 
@@ -76,6 +77,8 @@ def _part(volumes, channels, measured) -> Slices:
 
   as_channels = functools.partial(to_channels, channels=channels)
   target = stack("target", as_channels)
+  if volumes[0].input is not None:
+    return Slices(target, input=stack("input", as_channels))
   if not measured:
     return Slices(target)
   kspace = stack("kspace", lambda rows: rows)
@@ -93,7 +96,9 @@ def _view(volume, part: Slices, start, stop) -> Volume:
   kspace = volume.kspace if part.kspace is None else part.kspace[start:stop]
   maps = None if part.sensitivities is None else part.sensitivities[start:stop]
   target = from_channels(part.target[start:stop])
-  return dataclasses.replace(volume, target=target, kspace=kspace, sensitivities=maps)
+  given = None if part.input is None else from_channels(part.input[start:stop])
+  images = {"target": target, "input": given}
+  return dataclasses.replace(volume, kspace=kspace, sensitivities=maps, **images)
 
 
 def _zero_filled_channels(kspace):

@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 import h5py
 
@@ -15,6 +16,7 @@ from kdmri_jax.io import h5
 from kdmri_jax.io.nifti import SLICES_LAST
 
 SUBJECT, FILE = "subject", "file"
+CHOICES = ("contrast", "combine", "variable", "axes", "repeats")
 
 Scan = Volume | Measured
 
@@ -30,8 +32,9 @@ class Source:
       and as stored. A volume needs its name, subject and target; missing entries of its
       `record` are added: "source", "unit", "simulated_kspace". None for sources whose
       files can only be reconstructed.
-    takes: the settings among "contrast" and "combine" that it supports; others are
-      refused.
+    takes: the settings among `CHOICES` that it supports; others are refused. With
+      "repeats" the target of a volume holds all repeats, [R, S, H, W], where
+      `config.repeats` is not 0.
     unit: word for its subjects: `SUBJECT`; `FILE` where only `config.subject_pattern`
       tells the subject of a file; or others, such as "slab of one head". A volume's
       record may have another.
@@ -40,9 +43,10 @@ class Source:
     recognise: whether an existing file or folder belongs to this source, by name and
       content, see `by_ending`; None where the user must name the source.
     read: reads one file for reconstruction: fully sampled images as stored, or
-      undersampled k-space. It uses the settings `contrast`, `combine`,
-      `acceleration_tag` and `include` (the requested volume). None selects the file's
-      volume from `volumes` of its folder, by the `file` of its record or by its name.
+      undersampled k-space. It uses the settings `contrast`, `combine`, `variable`,
+      `axes`, `acceleration_tag` and `include` (the requested volume). None selects the
+      file's volume from `volumes` of its folder, by the `file` of its record or by its
+      name.
     read_folder: reads one folder in the same way; None takes the only volume of
       `volumes`.
     axes: order of the axes (slices, rows, columns) in its NIfTI files, and in results
@@ -62,10 +66,10 @@ class Source:
     """The volumes that `config` selects, with complete records.
 
     Raises:
-      ArgumentError: `contrast` or `combine` is set and not supported.
+      ArgumentError: one of `CHOICES` is set and not supported.
       UserError: as `volumes`; or it yields objects that are not volumes.
     """
-    self.check_choices(config.source, config.contrast, config.combine)
+    self.check_choices(config.source, {key: getattr(config, key) for key in CHOICES})
     if config.sensitivities != "espirit" and config.combine != "none":
       found = f"{config.sensitivities!r}, with combine={config.combine!r}"
       expected = "'espirit', which has no effect then"
@@ -83,12 +87,12 @@ class Source:
         yield dataclasses.replace(volume, record=record)
 
   def check_choices(
-    self, name: str, contrast: str, combine: str, remedy: str = ""
+    self, name: str, values: Mapping[str, Any], remedy: str = ""
   ) -> None:
-    """Refuses settings without effect; `name` is the source's."""
-    for key, value in (("contrast", contrast), ("combine", combine)):
+    """Refuses settings out of `CHOICES` without effect; `name` is the source's."""
+    for key, value in values.items():
       if value and key not in self.takes:
-        expected = f"'', because {name} does not support it"
+        expected = f"{type(value)()!r}, because {name} does not support it"
         raise ArgumentError(key, repr(value), expected, remedy)
 
 

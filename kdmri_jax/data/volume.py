@@ -11,7 +11,7 @@ from kdmri_jax.data import digests, spool
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 
-ARRAYS = ("target", "kspace", "zero_filled", "sensitivities")
+ARRAYS = ("target", "kspace", "zero_filled", "sensitivities", "input")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,6 +41,8 @@ class Volume:
       unknown.
     sensitivities: of the coils of `kspace`, complex64 [S, C, H, W], of which `target`
       is the combination; None for one coil.
+    input: images that are given to be measured in place of the target, which the
+      networks approach, of its shape and type; None where the target is measured.
   """
 
   name: str
@@ -55,6 +57,7 @@ class Volume:
   header: RawHeader = NO_HEADER
   peak: np.ndarray | None = None
   sensitivities: Any = None
+  input: Any = None
 
   @property
   def file(self) -> str:
@@ -100,14 +103,15 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
 
   Returns:
     The volume in float32 or complex64; its record holds the slices kept, the crop, the
-    divisor and whether the k-space is simulated.
+    divisor and whether the k-space is simulated. The divisor is that of the target or,
+    where there is one, of the input.
 
   Raises:
     UserError: the arrays are empty, constant, of the wrong dimensions or type, not
       finite, clearly negative, contradict each other, or cannot be cropped.
   """
   target, clipped = _without_negatives(volume, _numbers(volume, "image", volume.target))
-  arrays = {"target": target} | _measured(volume, target)
+  arrays = {"target": target} | _measured(volume, target) | _given(volume, target)
   shape, record = target.shape[1:], dict(volume.record)
   of_coils = volume.sensitivities is not None
   if "kspace" in arrays and not of_coils:
@@ -120,6 +124,8 @@ def prepare(volume: Volume, config: DataConfig) -> Volume:
     arrays[name] = crop(array[kept], size)
   unscaled = digests.of_slices(arrays["target"])
   factor = _divisor(volume, arrays["target"], config)
+  if "input" in arrays:
+    factor = _divisor(_as_input(volume), arrays["input"], config)
   arrays = {name: array / np.float32(factor) for name, array in arrays.items()}
   for name, array in coils.items():
     convert = functools.partial(_of_coils, size=size, factor=factor, name=name)
@@ -242,6 +248,30 @@ def _checked_coils(volume, target):
       found, expected = f"NaN or infinite values in {name}", "finite numbers"
       raise UserError(volume.file, found, expected, "Correct the file, or exclude it.")
   return arrays
+
+
+def _as_input(volume: Volume) -> Volume:
+  """The volume with the file of its input, for messages."""
+  file = volume.record.get("input_file", f"the input of {volume.file}")
+  return dataclasses.replace(volume, record={"file": file})
+
+
+def _given(volume, target):
+  """The given input, checked against the target, if there is one."""
+  if volume.input is None:
+    return {}
+  own = _as_input(volume)
+  image, _ = _without_negatives(own, _numbers(own, "image", volume.input))
+  kinds = ["complex" if np.iscomplexobj(each) else "real" for each in (image, target)]
+  if image.shape != target.shape or len(set(kinds)) > 1:
+    found = f"a {kinds[0]} input of shape {image.shape}"
+    expected = f"a {kinds[1]} one in the shape of its target, {target.shape}"
+    remedy = f"Store the same slices as in {volume.file}, of both the magnitude or "
+    raise UserError(own.file, found, expected, remedy + "of both complex images.")
+  if volume.kspace is not None:
+    found, expected = "an input beside measured k-space", "either"
+    raise UserError(volume.file, found, expected, "Remove one of them from the file.")
+  return {"input": image}
 
 
 def _is_transform_of(kspace, target):

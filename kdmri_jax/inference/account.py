@@ -94,9 +94,10 @@ def training(
     "none": "intensities as stored",
   }.get(data.get("scaling"), "unknown scaling")
   simulated = "simulated" if data.get("simulated_kspace") else "measured"
+  inputs = " with given inputs" if data.get("given_inputs") else ""
   text = (
     f"{slices} slices of {counted(len(names), data.get('unit', SUBJECT))} "
-    f"({config.data.source}{contrast}), {', '.join(_sizes(data))}, {scaling}, "
+    f"({config.data.source}{contrast}){inputs}, {', '.join(_sizes(data))}, {scaling}, "
     f"{simulated} k-space, {config.mask.kind} mask of acceleration "
     f"{config.mask.acceleration:g}; {epochs} epochs, weights of the lowest "
     f"{plan.select} in validation"

@@ -21,6 +21,7 @@ from kdmri_jax.physics.acquisition import build
 from kdmri_jax.pretrained import Card, store
 from kdmri_jax.training import workdir as workdir_lib
 from kdmri_jax.training.given import find
+from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir
 from kdmri_jax.types import Acquisition, Shape
@@ -158,10 +159,9 @@ def load(
     where = f"{workdir / 'config.json'}: stages.{stage}.given"
     given = find(plan.given, where, model)
     trained.give(vars(given.origin(folder.seed)), write=False)
-    if params := given.weights(folder.seed, shapes):
-      return Trained(config, model, params, acquisition)
-    found = f"{plan.given!r}, a folder of outputs"
-    raise UserError(where, found, "a stage with weights")
+    if isinstance(given, GivenImages):
+      raise UserError(where, f"{plan.given!r}, {given.kind}", "a stage with weights")
+    return Trained(config, model, given.weights(folder.seed, shapes), acquisition)
   if not trained.is_finished():
     found = "a stage that is not finished"
     remedy = "Repeat the command of its run to finish it."

@@ -26,6 +26,8 @@ def read(
   contrast: str = "",
   combine: str = "",
   sensitivities: str = "",
+  variable: str = "",
+  axes: tuple[str, ...] = (),
   name: str = "",
 ) -> Volume | Measured:
   """Reads a scan for reconstruction.
@@ -33,22 +35,26 @@ def read(
   Args:
     path: a file, or a folder.
     config: the data settings of the run, which give the default of the acceleration tag
-      and, for its own source, of contrast, combine and sensitivities.
+      and, for its own source, of contrast, combine, sensitivities, variable and axes.
+      Where its inputs were given, these are those of the inputs.
     source: the data source that reads it, by name or import path; "" takes the one
       that recognises it, see `source_of`.
     contrast: the image to read, as the setting of this name; for .cfl and complex .npy
       "kspace" or "image".
     combine: the combination of coils, as the setting of this name.
     sensitivities: of coils that are not combined, as the setting of this name.
+    variable: the array to read, as the setting of this name.
+    axes: its axes, likewise.
     name: of the volume, where a file or folder holds several.
 
   Returns:
     Fully sampled images as stored, not checked yet, or undersampled k-space.
 
   Raises:
-    ArgumentError: `source` is unknown, or `contrast` or `combine` is not supported.
+    ArgumentError: `source` is unknown, or a setting is not supported.
     UserError: it cannot be read, or holds several volumes.
   """
+  config = config.of_inputs if config.inputs.given else config
   path = path.expanduser()
   refuse_missing(path)
   if not path.exists():
@@ -58,7 +64,8 @@ def read(
     source = source_of(path, config.source)
     remedy = f"{path.name} was taken for {source}: name its source if it is another."
   found = find_source(source)
-  found.check_choices(source, contrast, combine, remedy)
+  choices = dict(contrast=contrast, combine=combine, variable=variable, axes=axes)
+  found.check_choices(source, choices, remedy)
   own = source == config.source
   if sensitivities not in ("", *SENSITIVITIES):
     expected = f"one of {', '.join(map(repr, SENSITIVITIES))}"
@@ -69,6 +76,9 @@ def read(
     root=str(path if path.is_dir() else path.parent),
     include=(glob.escape(name),) if name else (),
     subject_pattern="",
+    repeats=0,
+    variable=variable or (config.variable if own else ""),
+    axes=axes or (config.axes if own else ()),
     memory_mb=_ANY_SIZE,
     contrast=contrast or (config.contrast if own else ""),
     combine=combine or (config.combine if own else ""),

@@ -53,7 +53,8 @@ def run(
   Args:
     predict: from `training.step.make_predict`.
     params: the network's weights.
-    parts: the slices; their target is used only to simulate k-space.
+    parts: the slices; their target is used only to simulate k-space, where no input is
+      given.
     acquisitions: how slices of each shape are measured, of one task.
     batch_size: slices per batch; must divide over the devices of `predict`.
     name: label of the progress bar.
@@ -157,9 +158,9 @@ class Result(NamedTuple):
   """A reconstructed scan.
 
   Attributes:
-    images: "reconstruction", "zero_filled" (the network's input) and, for images that
-      are measured first, "target": float32 [S, H, W], in the units of the file;
-      magnitudes.
+    images: "reconstruction", "zero_filled" (the network's input) and, where it is
+      known, "target" (the image that was measured first, or that of a given input):
+      float32 [S, H, W], in the units of the file; magnitudes.
     account: what was done, with warnings.
   """
 
@@ -184,6 +185,7 @@ def run_scan(
     workdir: work directory of the run, or "pretrained:NAME" as a path.
     stage: the stage whose best weights to use.
     scan: fully sampled images or undersampled k-space, from `inference.read_scan.read`.
+      Where inputs were given in training, images are such inputs, and have no target.
     mask_path: .npy file of the mask; "" takes the mask of the k-space's file, or else
       creates the run's mask for the slice shape. For images it must have the run's
       phase-encode axis.
@@ -205,12 +207,15 @@ def run_scan(
     found = "k-space" if measured else "a mask for images that are not measured"
     expected = "images, which are enhanced without undersampling"
     raise ArgumentError("as_is", f"{found}, {path}", expected)
+  known_target = False
   if isinstance(scan, Measured):
     array, mask, axis = scan.kspace, scan.mask, None
   else:
     whole = dataclasses.replace(config.data, slices_per_volume=0, crop=(0, 0))
     scan = prepare(scan, whole)
     array, mask, axis = scan.target, None, recipes.phase_encode_axis(config.mask)
+    given = load.read_data(workdir).get("given_inputs")  # such as the images here
+    known_target = scan.input is not None or not (given or as_is)
   shape = array.shape[-2:]
   if mask_path:
     mask = files.load(mask_path, shape, axis)
@@ -234,6 +239,8 @@ def run_scan(
       remedy = "Store their magnitude, or train a network with channels=2."
       raise UserError(path, "complex images", expected, remedy)
     slices, scale = Slices(to_channels(array, channels)), scan.record["scale_factor"]
+    if scan.input is not None:
+      slices = slices._replace(input=to_channels(scan.input, channels))
     if scan.sensitivities is not None:
       coils = {"kspace": scan.kspace, "sensitivities": scan.sensitivities}
       slices = slices._replace(**coils)
@@ -243,7 +250,7 @@ def run_scan(
     network.model, network.params, slices, acquisition, batch_size, name=name
   )
   images = {"reconstruction": found.image, "zero_filled": found.zero_filled}
-  if not measured and not as_is:
+  if known_target:
     images["target"] = slices.target
   images = {key: scale * real_image(image) for key, image in images.items()}
   seed = config.seed if seed is None else seed

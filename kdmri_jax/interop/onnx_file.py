@@ -18,7 +18,13 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.errors import UserError
-from kdmri_jax.interop.onnx_graph import Graph, convolve, inverse_dft, transform
+from kdmri_jax.interop.onnx_graph import (
+  SCALED_ABOVE,
+  Graph,
+  convolve,
+  inverse_dft,
+  transform,
+)
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.subpixel import STEPS
@@ -198,6 +204,7 @@ def _scale(graph: Graph, image: str, scaled: bool) -> tuple[str, Any]:
   if not scaled:
     return image, 1.0
   largest = graph("ReduceMax", _magnitude(graph, image), keepdims=0)
-  signal = graph("Greater", largest, 0.0)
+  threshold = graph.named(SCALED_ABOVE, np.float32(0))
+  signal = graph("Greater", largest, threshold)
   scale = graph("Where", signal, largest, 1.0)
   return graph("Div", image, scale), scale

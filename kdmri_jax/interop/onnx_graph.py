@@ -9,6 +9,8 @@ import numpy as np
 
 # The operator set and file format of ONNX 1.13, supported by runtimes of 2023.
 OPSET, IR_VERSION = 18, 8
+PRODUCER = "kdmri_jax"
+SCALED_ABOVE = "scaled_above"  # constant: the largest magnitude that is not scaled
 
 
 Pair = tuple[int, int]
@@ -23,7 +25,7 @@ class Graph:
 
   def __init__(self, onnx: types.ModuleType):
     self._onnx, self._nodes = onnx, []
-    self._constants: dict[tuple, Any] = {}
+    self._constants: dict[Any, Any] = {}
 
   def __call__(self, operator: str, *inputs: Any, **attributes: Any) -> str:
     """Adds an operator with one output and returns the name of the output.
@@ -42,6 +44,11 @@ class Graph:
   def cast(self, x: str, kind: str) -> str:
     """The values as "FLOAT", or as "BOOL": whether each is not 0."""
     return self("Cast", x, to=self._onnx.TensorProto.DataType.Value(kind))
+
+  def named(self, name: str, array: np.ndarray) -> str:
+    """Adds a constant with a name of its own, so that a program can replace it."""
+    self._constants[name] = self._onnx.numpy_helper.from_array(array, name)
+    return name
 
   def serialise(
     self,
@@ -74,7 +81,7 @@ class Graph:
     )
     opset = [helper.make_operatorsetid("", OPSET)]
     model = helper.make_model(
-      graph, producer_name="kdmri_jax", opset_imports=opset, ir_version=IR_VERSION
+      graph, producer_name=PRODUCER, opset_imports=opset, ir_version=IR_VERSION
     )
     helper.set_model_props(model, dict(about))
     self._onnx.checker.check_model(model, full_check=True)

@@ -20,7 +20,7 @@ _SIZE = (512, 512)  # large enough for any network; weights do not depend on it
 _LEVELS = 3  # of dicts in a checkpoint, at most, down to its state dict
 
 # What DataParallel, torch.compile and trainers put before all names.
-_WRAPPER = re.compile(r"((module|_orig_mod|model|net|network|unet)\.)*")
+_WRAPPER = re.compile(r"((module|_orig_mod|model|net|network|unet|varnet)\.)*")
 
 _COMMON: Rules = ((r"/(kernel|scale)$", ".weight"), ("/", "."))
 
@@ -36,12 +36,13 @@ class StateDict(dict[str, Any]):
     where: the file or dict, for errors.
     source: the networks that it may be of, such as "the published EDSR".
     keys: their names of weights, in words.
+    beside: pattern of names that are no weights, which are dropped.
 
   Raises:
     UserError: it is no dict, or has several state dicts among its entries.
   """
 
-  def __init__(self, state: Any, where: Any, source: str, keys: str):
+  def __init__(self, state: Any, where: Any, source: str, keys: str, beside: str = ""):
     self._where, self._source, self._keys = where, source, keys
     inner = _state_dicts(state)
     if len(inner) > 1:
@@ -49,10 +50,14 @@ class StateDict(dict[str, Any]):
     state = next(iter(inner.values()), state)
     if not isinstance(state, Mapping):
       raise self.refusal(f"a {type(state).__name__}")
-    wrapper = min((_wrapper(str(key)) for key in state), key=len, default="")
-    if not all(str(key).startswith(wrapper) for key in state):
+    whole = {str(key): value for key, value in state.items()}
+    for key in list(whole):
+      if beside and re.fullmatch(beside, key.removeprefix(_wrapper(key))):
+        del whole[key]
+    wrapper = min(map(_wrapper, whole), key=len, default="")
+    if not all(key.startswith(wrapper) for key in whole):
       wrapper = ""
-    super().__init__({str(k).removeprefix(wrapper): v for k, v in state.items()})
+    super().__init__({k.removeprefix(wrapper): v for k, v in whole.items()})
     for key, value in self.items():
       if isinstance(value, list | tuple | Mapping):  # of any depth: not a weight
         self[key] = type(value).__name__

@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,9 +80,7 @@ def from_swinir_state_dict(state: Mapping[str, Any]) -> tuple[SwinIR, dict]:
 
 
 def _convert(state: Any, where: Any) -> tuple[SwinIR, dict]:
-  state = StateDict(state, where, "the published SwinIR", _KEYS)
-  for key in [key for key in state if re.fullmatch(_DERIVED, key)]:
-    del state[key]
+  state = StateDict(state, where, "the published SwinIR", _KEYS, _DERIVED)
   first = "layers.0.residual_group.blocks.0"
   features, channels, *_ = state.shape("conv_first.weight", "O, I, 3, 3")
   table = f"{first}.attn.relative_position_bias_table"

@@ -1,11 +1,12 @@
 """U-Nets that fastMRI's PyTorch code trained."""
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from kdmri_jax.interop import torch_file
-from kdmri_jax.interop.state_dict import StateDict
+from kdmri_jax.interop.state_dict import Rules, StateDict
 from kdmri_jax.models.unet import UNet
 
 _MOST_LEVELS = 8
@@ -50,31 +51,50 @@ def from_unet_state_dict(state: Mapping[str, Any]) -> tuple[UNet, dict]:
   return _convert(state, "state dict")
 
 
-def _convert(state: Any, where: Any) -> tuple[UNet, dict]:
-  state = StateDict(state, where, "fastMRI's U-Net", _KEYS)
-  first = "down_sample_layers.0.layers.0.weight"
+def sizes(state: StateDict, prefix: str = "") -> tuple[int, int, int]:
+  """Features, levels and channels of the U-Net whose names begin with a prefix.
+
+  Raises:
+    UserError: its first weight is missing, or it has too many levels.
+  """
+  first = f"{prefix}down_sample_layers.0.layers.0.weight"
   features, channels, *_ = state.shape(first, "O, I, 3, 3")
-  numbers = state.indices(r"down_sample_layers\.(\d+)\.layers\.\d\.weight")
-  levels = 1 + max((k for (k,) in numbers), default=0)
+  pattern = re.escape(prefix) + r"down_sample_layers\.(\d+)\.layers\.\d\.weight"
+  levels = 1 + max((k for (k,) in state.indices(pattern)), default=0)
   if levels > _MOST_LEVELS:
     raise state.refusal(f"{levels} levels")
+  return features, levels, channels
+
+
+def rules(levels: int, prefix: str = "") -> Rules:
+  """How the paths of a U-Net's parameters become its names.
+
+  Args:
+    levels: of the U-Net.
+    prefix: pattern, without groups, of what stands before its paths and stays.
+  """
 
   def block(match):
-    way, k, convolution = match[1], int(match[2] or 0), 4 * int(match[3]) - 4
+    way, k, convolution = match[2], int(match[3] or 0), 4 * int(match[4]) - 4
     names = {
       "down": f"down_sample_layers.{k - 1}",
       "bottom": "conv",
       "up": f"up_conv.{k - 1}" + (".0" if k == levels else ""),
     }
-    return f"{names[way]}.layers.{convolution}"
+    return f"{match[1]}{names[way]}.layers.{convolution}"
 
-  rules = (
-    (r"^(down|bottom|up)(?:_(\d+))?/conv_(\d)", block),
-    (
-      r"^double_(\d+)/transposed",
-      lambda m: f"up_transpose_conv.{int(m[1]) - 1}.layers.0",
-    ),
-    ("^conv_last", f"up_conv.{levels - 1}.1"),
+  def double(match):
+    return f"{match[1]}up_transpose_conv.{int(match[2]) - 1}.layers.0"
+
+  return (
+    (rf"^({prefix})(down|bottom|up)(?:_(\d+))?/conv_(\d)", block),
+    (rf"^({prefix})double_(\d+)/transposed", double),
+    (rf"^({prefix})conv_last", rf"\1up_conv.{levels - 1}.1"),
   )
+
+
+def _convert(state: Any, where: Any) -> tuple[UNet, dict]:
+  state = StateDict(state, where, "fastMRI's U-Net", _KEYS)
+  features, levels, channels = sizes(state)
   settings = dict(features=features, levels=levels, channels=channels)
-  return state.build(UNet, settings, rules)
+  return state.build(UNet, settings, rules(levels))

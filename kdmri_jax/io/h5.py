@@ -113,6 +113,12 @@ def read_images(path: pathlib.Path) -> tuple[np.ndarray, str, RawHeader]:
     return images, key, read_header(file.get("header"), path)
 
 
+def read_input(path: pathlib.Path) -> np.ndarray | None:
+  """The images [S, H, W] that a file gives beside its target as `input`, or None."""
+  with opened(path) as file:
+    return h5_array(file, "input") if "input" in file else None
+
+
 def first_key(path: pathlib.Path, keys: Sequence[str], there: Iterable[str]) -> str:
   """The first of the names of arrays that a file has.
 

@@ -22,7 +22,9 @@ _PAIR = (".hdr", ".img")
 _GZIP = b"\x1f\x8b"  # the first bytes of compressed data
 
 
-def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray, Any]:
+def read_nifti(
+  path: pathlib.Path, frame: int | None = None, *, repeated: bool = False
+) -> tuple[np.ndarray, Any]:
   """Reads one NIfTI volume.
 
   The stored array axes are kept: axis 0 becomes the rows, axis 1 the columns and axis 2
@@ -36,10 +38,12 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
       compressed, not its name.
     frame: index, from 0, along the fourth dimension of a file with four dimensions;
       None for other files.
+    repeated: whether the fourth dimension holds repeats, which are all read.
 
   Returns:
-    Images [S, H, W] in the scaled units of the file, and a record with the file,
-    the stored shape, the anatomical direction of each axis and the voxel size.
+    Images [S, H, W], or repeats of them [R, S, H, W], in the scaled units of the file,
+    and a record with the file, the stored shape, the anatomical direction of each axis
+    and the voxel size.
 
   Raises:
     UserError: nibabel is not installed, or the file is damaged or has other dimensions.
@@ -58,17 +62,22 @@ def read_nifti(path: pathlib.Path, frame: int | None = None) -> tuple[np.ndarray
     if frame is not None:
       fits = len(shape) == 4 and frame < shape[3]
       expected = f"{frame + 1} frames or more"
+    if repeated:
+      fits, expected = len(shape) == 4, "four dimensions, the repeats along the fourth"
     if not fits:
       expected += ", the slices along the third"
       remedy = "Save one file per volume (a frame of a series, an echo, a direction)."
       raise UserError(path, f"an array of shape {shape}", expected, remedy)
     data = image.dataobj if frame is None else image.dataobj[..., frame]
-    array = np.asanyarray(data).reshape((*shape, 1)[:3])
+    array = np.asanyarray(data)
+    array = array if repeated else array.reshape((*shape, 1)[:3])
   record = {"file": str(path), "file_shape": list(shape), "zooms": zooms}
   if codes:
     names = ("rows", "columns", "slices")
     record["axes_increase_towards"] = dict(zip(names, codes, strict=True))
-  return np.moveaxis(array, 2, 0), record
+  return np.moveaxis(
+    array, (3, 2) if repeated else 2, (0, 1) if repeated else 0
+  ), record
 
 
 def write_nifti(

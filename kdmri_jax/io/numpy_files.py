@@ -5,6 +5,7 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,20 +61,33 @@ def npz_array(file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
   return array
 
 
-def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
-  """Reads one archive: the array `image` and optionally `subject`.
+class Archive(NamedTuple):
+  """The arrays of an archive.
 
-  Returns:
-    `image` [S, H, W], and `subject` [S] as text (1.0 as "1"), None where there is none.
+  Attributes:
+    images: `image`, [S, H, W].
+    subjects: `subject`, [S], as text (1.0 as "1"); None where there is none.
+    inputs: `input`, of the shape of `images`; None where there is none.
+  """
+
+  images: np.ndarray
+  subjects: np.ndarray | None
+  inputs: np.ndarray | None
+
+
+def read_npz(path: pathlib.Path) -> Archive:
+  """Reads one archive: the array `image` and optionally `subject` and `input`.
 
   Raises:
     UserError: the file is damaged or not an archive, `image` is missing, empty or of
-      another layout, or `subject` does not name each slice.
+      another layout, `subject` does not name each slice, or `input` has another shape
+      than `image`.
   """
   with opened_npz(path) as file:
     keys = sorted(file)
     images = npz_array(file, "image") if "image" in keys else None
     subjects = _text(npz_array(file, "subject")) if "subject" in keys else None
+    inputs = npz_array(file, "input") if "input" in keys else None
   if images is not None:
     layout.refuse_pairs(path, "'image'", images)
     layout.refuse_transposed(path, "'image'", images.shape)
@@ -86,11 +100,14 @@ def read_npz(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray | None]:
     empty = " with empty texts" if "" in subjects else ""
     found = f"an array 'subject' of shape {subjects.shape}{empty}"
     found += f" for {len(images)} slices"
+  elif inputs is not None and inputs.shape != images.shape:
+    found = f"an array 'input' of shape {inputs.shape} for {images.shape}"
   if found:
     expected = "image [slices, rows, columns], not empty, and one subject per slice"
+    expected += " and an input of its shape, if any"
     remedy = "Save them with numpy.savez(file, image=slices, subject=numbers)."
     raise UserError(path, found, expected, remedy)
-  return images, subjects
+  return Archive(images, subjects, inputs)
 
 
 def _text(subjects: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
 from kdmri_jax.models.unet import UNet
+from kdmri_jax.models.varnet import VarNet
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import consistency
 
@@ -24,6 +25,7 @@ __all__ = [
   "VDSR",
   "SwinIR",
   "UNet",
+  "VarNet",
   "build",
   "channels",
   "describe",
@@ -36,6 +38,7 @@ NETWORKS = {
   "edsr": EDSR,
   "swinir": SwinIR,
   "unet": UNet,
+  "varnet": VarNet,
   "vdsr": VDSR,
 }
 

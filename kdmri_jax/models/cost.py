@@ -19,7 +19,7 @@ def multiplications(model: nn.Module, size: tuple[int, int]) -> int:
 
   Of convolutions and matrix products. A DC-CNN has one for each weight of a kernel,
   pixel and cascade, whether its cascades share weights or not; its data consistency is
-  left out.
+  left out. Those of a VarNet are for one coil.
 
   Args:
     model: the network.

@@ -17,9 +17,9 @@ from kdmri_jax.physics.coils.sense import from_zero_filled
 from kdmri_jax.report import example_slice, tables
 from kdmri_jax.report.parts import RESULTS, Parts
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.given_outputs import GivenOutputs
+from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.step import make_predict
-from kdmri_jax.types import Acquisition, Slices
+from kdmri_jax.types import Acquisition, Slices, shape_of
 
 
 class Finished(NamedTuple):
@@ -33,7 +33,7 @@ class Finished(NamedTuple):
 
   pipeline: Experiment
   params: dict[str, Any]
-  outputs: dict[str, GivenOutputs]
+  outputs: dict[str, GivenImages]
 
   @property
   def names(self) -> set[str]:
@@ -49,7 +49,7 @@ def read(pipeline: Experiment) -> Finished:
   params, outputs = {}, {}
   for name in pipeline.config.evaluation.models:
     given = pipeline.given.get(name)
-    if not isinstance(given, GivenOutputs):
+    if not isinstance(given, GivenImages):
       if pipeline.is_finished(name):
         params[name] = pipeline.best(name)
     elif given.covers(pipeline.dataset.test):
@@ -204,9 +204,12 @@ def _reconstruct(finished: Finished, predict, parts: Parts, *, with_input) -> di
 
   def with_outputs(name):
     shown: dict[str, np.ndarray] = {}
-    for volume in data.test.volumes:
-      image = outputs[name].images(volume, data.test.parts[0].target.shape[-1])
-      write(shown, name, workdir.results(name), volume, image, RESULT)
+    for part, slices in enumerate(data.test.parts):
+      by = data.acquisitions[shape_of(slices)]
+      found = outputs[name].of_part(data.test, part, slices, by)
+      for volume, span in data.test.of_part(part):
+        image = found[span.start : span.stop]
+        write(shown, name, workdir.results(name), volume, image, RESULT)
     return shown
 
   def made(models, name, function, *arguments):

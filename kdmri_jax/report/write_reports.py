@@ -36,7 +36,7 @@ from kdmri_jax.report.rows import main
 from kdmri_jax.report.rows import shown as shown_rows
 from kdmri_jax.training import log, training_inputs
 from kdmri_jax.training.experiment import Experiment
-from kdmri_jax.training.given_outputs import GivenOutputs
+from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.step import make_predict
 
 _SHOWN_DISTILLED = 2  # in the pictures: the best ones by the first metric
@@ -126,11 +126,7 @@ def _write_report(finished: list[Finished]) -> Report:
       *(parts.MEASURED, "the description of the mask", _mask, config, mask),
       otherwise={},
     ),
-    parameters={
-      name: feature_lib.count_parameters(weights)
-      for each in finished
-      for name, weights in each.params.items()
-    },
+    parameters=_parameters(finished),
     seed=config.seed,
     config=config_lib.to_dict(config),
     environment=made.make(
@@ -183,6 +179,18 @@ def _write_report(finished: list[Finished]) -> Report:
   rows, unit = shown_rows(analysis)
   table = report.format_table(rows, measured.metrics, unit)
   return Report(path, table, "\n".join(analysis["answer"]), made.failed)
+
+
+def _parameters(finished: list[Finished]) -> dict[str, int]:
+  """Model -> number of parameters, where known."""
+  found: dict[str, int] = {}
+  for each in finished:
+    for name, weights in each.params.items():
+      found[name] = feature_lib.count_parameters(weights)
+    for name, given in each.outputs.items():
+      if given.parameters:
+        found[name] = given.parameters
+  return found
 
 
 def _histories(pipelines, name):
@@ -289,7 +297,7 @@ def _notes(finished: list[Finished]) -> list[str]:
     f"The outputs that are given as {name} do not cover the evaluated volumes: it is "
     "left out of the results."
     for name, given in pipeline.given.items()
-    if isinstance(given, GivenOutputs) and not given.covers(pipeline.dataset.test)
+    if isinstance(given, GivenImages) and not given.covers(pipeline.dataset.test)
   ]
   notes = [note for each in finished for note in each.pipeline.given_notes()]
   for each in (each.pipeline for each in finished):

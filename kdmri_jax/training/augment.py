@@ -3,6 +3,7 @@
 Every draw depends on the number of its slice alone, which depends on seed and step.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -47,33 +48,36 @@ def turn(
 
 
 def change(
-  images: Array,
+  images: tuple[Array, ...],
   draws: Array,
   config: AugmentConfig,
   following: Callable[[Array], Array],
-) -> Array:
+) -> tuple[Array, ...]:
   """Turns images, changes shape and intensity, and mixes them, as `config` says.
 
   The largest magnitude does not grow, and magnitudes do not become negative. Images of
   which patches will be cut are not turned: their patches are.
 
   Args:
-    images: fully sampled, [B, H, W, C].
+    images: arrays [B, H, W, C], such as targets and their given inputs; image b gets
+      the same change in all of them.
     draws: a number for each image, uint32 [B].
     config: the changes.
     following: images [B, ...] -> for each the next one in the batch.
 
   Returns:
-    [B, H, W, C].
+    The images, as a tuple.
   """
   if not any(config.patch):
-    (images,) = turn((images,), draws, config)
+    images = turn(images, draws, config)
   if config.degrees or config.scale or config.shear:
-    images = deform(images, deformations(draws, config))
+    linear = deformations(draws, config)
+    images = tuple(deform(each, linear) for each in images)
   if config.gain or config.gamma:
     images = shade(images, *intensities(draws, config))
   if config.mixup:
-    images = mix(images, following(images), shares(draws, config.mixup))
+    own = shares(draws, config.mixup)
+    images = tuple(mix(each, following(each), own) for each in images)
   return images
 
 
@@ -151,19 +155,31 @@ def intensities(draws: Array, config: AugmentConfig) -> tuple[Array, Array]:
   return jax.vmap(one)(draws)
 
 
-def shade(images: Array, factors: Array, exponents: Array) -> Array:
-  """Changes magnitudes m of images to f M (m / M)^e, M their largest; keeps the phase.
+def shade(
+  images: tuple[Array, ...], factors: Array, exponents: Array
+) -> tuple[Array, ...]:
+  """Changes magnitudes m of images to f M (m / M)^e; keeps the phase.
 
   Args:
-    images: [B, H, W, C]; C = 1, or 2 for real and imaginary part.
+    images: arrays [B, H, W, C]; C = 1, or 2 for real and imaginary part. M is the
+      largest magnitude of image b in all of them.
     factors: f, [B].
     exponents: e, [B].
+
+  Returns:
+    The images, as a tuple.
   """
-  magnitude = jnp.linalg.norm(images, axis=-1, keepdims=True)
-  relative = magnitude / magnitude.max(axis=(1, 2, 3), keepdims=True)
+  magnitudes = [jnp.linalg.norm(each, axis=-1, keepdims=True) for each in images]
+  most = [each.max(axis=(1, 2, 3), keepdims=True) for each in magnitudes]
+  largest = functools.reduce(jnp.maximum, most)
   powers = (exponents - 1)[:, None, None, None]
-  change = jnp.exp(powers * jnp.log(jnp.where(magnitude > 0, relative, 1)))
-  return images * factors[:, None, None, None] * change
+
+  def one(image, magnitude):
+    relative = magnitude / largest
+    change = jnp.exp(powers * jnp.log(jnp.where(magnitude > 0, relative, 1)))
+    return image * factors[:, None, None, None] * change
+
+  return tuple(map(one, images, magnitudes))
 
 
 def shares(draws: Array, mixup: float) -> Array:

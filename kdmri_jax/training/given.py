@@ -11,9 +11,10 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.interop import CHECKPOINTS, params_file
+from kdmri_jax.interop import CHECKPOINTS, lasagne, params_file
 from kdmri_jax.pretrained import store
 from kdmri_jax.training import given_outputs, records
+from kdmri_jax.training.given_onnx import GivenOnnx
 from kdmri_jax.training.given_outputs import GivenOutputs
 from kdmri_jax.training.given_stage import Given, Origin
 from kdmri_jax.training.stage_folder import StageFolder
@@ -114,7 +115,7 @@ def _pretrained(text: str, where: str, model: nn.Module) -> Given:
 
 
 def _published(text: str, where: str, model: nn.Module) -> Given:
-  """A network of the published PyTorch codes.
+  """A network of the published codes.
 
   Raises:
     UserError: the file cannot be read, or holds another network.
@@ -142,8 +143,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
 
   Args:
     text: WORKDIR/STAGE or WORKDIR/seed_N/STAGE of another run; "pretrained:NAME"; a
-      .pt or .pth file of a published code; a file of weights, see `params_file.read`;
-      or a folder of outputs.
+      .pt or .pth file of a published code, or an .npz file of Lasagne; a file of
+      weights, see `params_file.read`; an .onnx file; or a folder of outputs.
     where: the config's key.
     model: the stage's network.
 
@@ -153,10 +154,13 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   path = pathlib.Path(text)
   if store.named(text):
     return _pretrained(text, where, model)
-  if path.suffix.lower() in (".pt", ".pth"):
+  of_lasagne = isinstance(model, models.DCCNN) and lasagne.is_checkpoint(path)
+  if of_lasagne or path.suffix.lower() in (".pt", ".pth"):
     return _published(text, where, model)
   if path.suffix.lower() in params_file.ENDINGS or params_file.is_checkpoint(path):
     return GivenFile(text, where, params_file.read(path))
+  if path.suffix.lower() == ".onnx":
+    return GivenOnnx(text, where, models.channels(model))
   if (_place(path)[0] / "config.json").is_file():
     return GivenRun(text, where, model)
   if given_outputs.find(path):
@@ -165,8 +169,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
     where,
     f"{text!r}, where there are no weights and no images",
     "a stage of another run (WORKDIR/STAGE), pretrained:NAME, a file of weights (.pt, "
-    f"{', '.join(params_file.ENDINGS)}, or a folder of orbax), or a folder of volumes "
-    "(h5, NIfTI, npz, npy, mat, cfl, DICOM)",
+    f"{', '.join(params_file.ENDINGS)}, or a folder of orbax), an .onnx file, or a "
+    "folder of volumes (h5, NIfTI, npz, npy, mat, cfl, DICOM)",
   )
 
 
@@ -189,7 +193,8 @@ def find_all(
   found = {}
   for name in config.pipeline:
     text, where = config.stages[name].given, f"config.stages.{name}.given"
-    if text and workdir.resolve() == _place(pathlib.Path(text))[0].resolve():
+    path = pathlib.Path(text)
+    if text and not path.is_file() and workdir.resolve() == _place(path)[0].resolve():
       raise UserError(where, f"{text!r} of this run itself", "a stage of another run")
     if text:
       found[name] = find(text, where, networks[name])

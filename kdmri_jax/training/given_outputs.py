@@ -15,7 +15,8 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.io import h5, nifti, volume_files, walk
 from kdmri_jax.io.reading import split_name
 from kdmri_jax.io.volume_files import PREDICTION, RESULT, StoredVolume
-from kdmri_jax.training.given_stage import Given
+from kdmri_jax.training.given_stage import GivenImages
+from kdmri_jax.types import Acquisition, Slices
 
 _MOST_UNLIKE = 4  # times that outputs may be brighter or darker than the targets
 
@@ -37,8 +38,10 @@ def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
   return {own.name: own for own in walk.folders(path) if dicom.recognise(own)}
 
 
-class GivenOutputs(Given):
-  """Images of any network, in files named like the volumes; it has no weights."""
+class GivenOutputs(GivenImages):
+  """Images of any network, in files named like the volumes."""
+
+  kind = "a folder of outputs"
 
   @functools.cached_property
   def digest(self) -> str:
@@ -50,7 +53,7 @@ class GivenOutputs(Given):
     return digests.digest(arrays)
 
   def covers(self, slices: SliceSet) -> bool:
-    """Whether there is a file for each volume of a set."""
+    """See `GivenImages.covers`: a file for each volume."""
     return all(volume.name in self._files for volume in slices.volumes)
 
   def images(self, volume: Volume, channels: int) -> np.ndarray:
@@ -74,8 +77,14 @@ class GivenOutputs(Given):
     images = images / _divisor(path, images, stored.units, volume)
     return to_channels(images, channels).astype(np.float32)
 
-  def of_part(self, slices: SliceSet, part: int) -> np.ndarray:
-    """The images of a part of a set, float32 [N, H, W, C]."""
+  def check(self, slices: SliceSet, part: int, one: Slices, by: Acquisition) -> None:
+    """See `GivenImages.check`: reads all files."""
+    self.of_part(slices, part, one, by)
+
+  def of_part(
+    self, slices: SliceSet, part: int, rows: Slices, by: Acquisition
+  ) -> np.ndarray:
+    """See `GivenImages.of_part`; raises errors as `images`."""
     channels = slices.parts[part].target.shape[-1]
     return np.concatenate(
       [self.images(volume, channels) for volume, _ in slices.of_part(part)]

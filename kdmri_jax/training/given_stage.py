@@ -5,8 +5,12 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from kdmri_jax.data import digests
+from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError
+from kdmri_jax.types import Acquisition, Slices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,3 +70,49 @@ class Given:
   def digest(self) -> str:
     """Digest of the weights."""
     return digests.of_weights(self.params)
+
+
+class GivenImages(Given):
+  """A stage of which the images alone are known: it has no weights.
+
+  Attributes:
+    kind: what is given, for messages.
+    parameters: number of its network's parameters, where known.
+    is_measured_anew: whether the images are computed from any measurement, such as
+      that of each task; else they belong to one.
+  """
+
+  kind = ""
+  parameters: int | None = None
+  is_measured_anew = False
+
+  def covers(self, slices: SliceSet) -> bool:
+    """Whether there are images of each volume of a set."""
+    raise NotImplementedError
+
+  def check(self, slices: SliceSet, part: int, one: Slices, by: Acquisition) -> None:
+    """Refuses a stage without images of a part of a set; see `of_part`.
+
+    Args:
+      slices: the set.
+      part: number of the part.
+      one: a slice of it.
+      by: how it is measured.
+
+    Raises:
+      UserError: it has none.
+    """
+    raise NotImplementedError
+
+  def of_part(
+    self, slices: SliceSet, part: int, rows: Slices, by: Acquisition
+  ) -> np.ndarray:
+    """The images of a part of a set, float32 [N, H, W, C].
+
+    Args:
+      slices: the set.
+      part: number of the part.
+      rows: its slices for one task.
+      by: how they are measured.
+    """
+    raise NotImplementedError

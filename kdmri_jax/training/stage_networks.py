@@ -83,7 +83,10 @@ class Networks(NamedTuple):
 
 
 def complete(slices: Slices, acquisition: Acquisition) -> Batch:
-  """Adds the measurement: the data's own k-space where there is one, else simulated."""
+  """Adds the measurement: the data's own k-space where there is one, else simulated.
+
+  It is simulated from the given input, where there is one, else from the target.
+  """
   measurement: Measurement | CoilMeasurement
   if slices.kspace is not None and slices.sensitivities is None:
     zero_filled = slices.zero_filled
@@ -93,7 +96,7 @@ def complete(slices: Slices, acquisition: Acquisition) -> Batch:
     if slices.sensitivities is not None:
       coils = slices.kspace, slices.sensitivities
     zero_filled, measurement = measure(
-      slices.target, acquisition, slices.task, slices.draws, coils
+      slices.scanned, acquisition, slices.task, slices.draws, coils
     )
   return Batch(slices.target, zero_filled, measurement, slices.task, slices.given)
 
@@ -107,8 +110,8 @@ def vary(
 ) -> Batch:
   """As `complete`, for training: with this step's noise and augmentation.
 
-  Slices are changed before they are measured. Patches are then cut from input and
-  target and turned; they have no measurement.
+  Slices, and with them their given inputs, are changed before they are measured.
+  Patches are then cut from input and target and turned; they have no measurement.
 
   Args:
     networks: the stage's networks.
@@ -123,8 +126,10 @@ def vary(
   if networks.augment is None:
     return complete(slices, acquisition)
   config = networks.augment
-  target = augment.change(slices.target, draws, config, following)
-  batch = complete(slices._replace(target=target), acquisition)
+  images = (slices.target,) if slices.input is None else (slices.target, slices.input)
+  images = augment.change(images, draws, config, following)
+  changed = dict(zip(("target", "input"), images, strict=False))
+  batch = complete(slices._replace(**changed), acquisition)
   if not any(config.patch):
     return batch
   images = augment.cut((batch.target, batch.zero_filled), draws, config.patch)

@@ -18,7 +18,7 @@ from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches, contract, layers, shrinking, swapping
 from kdmri_jax.training import batches, given, optimiser
-from kdmri_jax.training.given_outputs import GivenOutputs
+from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.stage_networks import Networks
 from kdmri_jax.training.stage_shapes import fit_terms, trained_shapes
 from kdmri_jax.training.terms import resolve
@@ -65,8 +65,8 @@ class StagePlans:
     for name, each in self.given.items():
       if isinstance(each, given.GivenFile):  # refuses weights of another network
         each.weights(config.seed, contract.parameter_shapes(self.models[name], size))
-    self._outputs: dict[str, GivenOutputs] = {
-      name: each for name, each in self.given.items() if isinstance(each, GivenOutputs)
+    self._outputs: dict[str, GivenImages] = {
+      name: each for name, each in self.given.items() if isinstance(each, GivenImages)
     }
     losses = PIXEL_LOSSES
     if config.vgg_weights:
@@ -127,15 +127,22 @@ class StagePlans:
     if not any(outputs):
       return parts
 
-    def images(part: int, given: Sequence[GivenOutputs]) -> np.ndarray:
-      """Their mean, which then stands for each of them."""
-      if not given:
-        return np.zeros(whole.parts[part].target.shape, np.float32)
-      return np.mean([each.of_part(whole, part) for each in given], axis=0)
+    own = [self.assign(split, whole.parts, [n]) for n in numbers]
 
+    def images(part: int, k: int) -> np.ndarray:
+      """The mean of the teachers of a task, which then stands for each of them."""
+      rows = own[k][part]
+      if not outputs[k]:
+        return np.zeros(rows.target.shape, np.float32)
+      by = self._dataset.acquisitions[shape_of(rows)]
+      return np.mean(
+        [each.of_part(whole, part, rows, by) for each in outputs[k]], axis=0
+      )
+
+    each = range(len(numbers))
     return tuple(
-      slices._replace(given=np.concatenate([images(k, each) for each in outputs]))
-      for k, slices in enumerate(parts)
+      slices._replace(given=np.concatenate([images(part, k) for k in each]))
+      for part, slices in enumerate(parts)
     )
 
   def assign(
@@ -162,7 +169,8 @@ class StagePlans:
       remedy = "Set config.noise.fresh=False and no config.augment, or give a network."
       where = "teacher" if stage.teacher else "teachers"
       raise ArgumentError(where, found, expected, remedy)
-    if stage.teacher and len(self._tasks(name)) > 1:
+    fixed = not all(self._outputs[t].is_measured_anew for t in teachers)
+    if stage.teacher and fixed and len(self._tasks(name)) > 1:
       expected = "a teacher for each task: `teachers`"
       raise ArgumentError("teacher", f"{given}, for several tasks", expected)
     for term in self.networks[name].terms:
@@ -172,7 +180,10 @@ class StagePlans:
         remedy = "Remove the term, or give the teacher's weights."
         raise ArgumentError(f"terms.{term.name}.hint", found, expected, remedy)
     for split in ("train", "validation"):
-      self.slices(name, split)
+      whole = getattr(self._dataset, split)
+      for part, slices in enumerate(whole.parts):
+        for t in teachers:
+          self._outputs[t].check(whole, part, *self._one(name, split, slices))
 
   def _check_start(self, name: str) -> None:
     """Refuses to start from the layers of a network that has other ones."""

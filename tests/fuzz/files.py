@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import scipy.io
 import scipy.sparse
-from helpers import ismrmrd_files, scan_files
+from helpers import ismrmrd_files, published_networks, scan_files
 from helpers.centred import complex_images, dft
 from helpers.data_files import kdmri_folder, save_h5, save_nifti, stack
 from helpers.raw_files import noise, scan, to_kspace
@@ -240,6 +240,17 @@ def vgg(folder):
     state[f"features.{index}.bias"] = rng.normal(size=outputs).astype(np.float32)
     inputs = outputs
   torch_file.write(folder / "vgg.pth", state)
+
+
+def lasagne(folder):
+  """A cascade of two convolutions."""
+  shapes = (4, 2, 3, 3), (4,), (2, 4, 3, 3), (2,)
+  np.savez(folder / "a.npz", *map(np.random.default_rng(0).random, shapes))
+
+
+def varnet(folder):
+  _, state, *_ = published_networks.varnet("published")
+  torch_file.write(folder / "varnet.pt", state)
 
 
 def nifti_folder(folder):

@@ -163,6 +163,10 @@ READERS: dict[str, Reader] = {
   "pt swinir": Reader(
     _file("swinir_denoise.pth"), _checkpoint(interop.load_swinir_checkpoint)
   ),
+  "pt varnet": Reader(files.varnet, _checkpoint(interop.load_varnet_checkpoint), 0.5),
+  "npz lasagne": Reader(
+    files.lasagne, _checkpoint(interop.load_lasagne_checkpoint), 0.5
+  ),
   "pt of old": Reader(files.legacy_pt, _checkpoint(interop.load_kdmri_checkpoint)),
   "pt vgg": Reader(
     files.vgg, {"weights": lambda folder: interop.load_vgg(_only(folder))}

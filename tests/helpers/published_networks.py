@@ -1,4 +1,4 @@
-"""Small SwinIR, EDSR and U-Net: settings, and weights by the published names."""
+"""Small published networks: settings, and weights by the published names."""
 
 import numpy as np
 
@@ -39,6 +39,21 @@ EDSR = {
 UNET = {
   "even": (dict(features=3, levels=2), (2, 12, 16)),
   "odd": (dict(features=2, levels=3, channels=2), (1, 13, 19)),
+}
+# With batch, coils, rows and columns of its k-space; 0 coils for one without that axis.
+VARNET = {
+  "coils": (
+    dict(cascades=2, features=3, levels=1, coil_features=2, coil_levels=1, channels=2),
+    (2, 3, 18, 21),
+  ),
+  "published": (
+    dict(cascades=1, features=2, levels=1, coil_features=3, coil_levels=2),
+    (1, 4, 16, 30),
+  ),
+  "one": (
+    dict(cascades=1, features=2, levels=2, coil_features=2, coil_levels=1),
+    (2, 0, 17, 32),
+  ),
 }
 
 
@@ -140,6 +155,21 @@ def unet_shapes(features, levels, channels=1):
   return shapes
 
 
+def varnet_shapes(
+  cascades=12, features=18, levels=4, coil_features=8, coil_levels=4, channels=1
+):
+  """Name -> shape of every weight of fastMRI's E2E-VarNet."""
+  del channels
+  names = {"sens_net.norm_unet.unet": (coil_features, coil_levels, 2)}
+  names |= {f"cascades.{c}.model.unet": (features, levels, 2) for c in range(cascades)}
+  shapes = {
+    f"{name}.{key}": shape
+    for name, settings in names.items()
+    for key, shape in unet_shapes(*settings).items()
+  }
+  return shapes | {f"cascades.{c}.dc_weight": (1,) for c in range(cascades)}
+
+
 def draw(shapes, seed=0):
   """Weights large enough that attention, its bias and every activation matter."""
   random = np.random.RandomState(seed)  # the same numbers with every NumPy
@@ -181,3 +211,29 @@ def unet(name):
   settings, size = UNET[name]
   image = np.random.RandomState(1).gamma(0.3, size=(*size, settings.get("channels", 1)))
   return settings, draw(unet_shapes(**settings)), image.astype(np.float32)
+
+
+def varnet(name):
+  """Settings, weights, k-space, mask and sensitivities of a small E2E-VarNet.
+
+  k-space is complex64 [B, C, H, W], or [B, H, W] with sensitivities None for one coil;
+  zero frequency is at [0, 0]. Centre lines are sampled as far as -3 and 3, and others.
+  """
+  settings, (batch, coils, *size) = VARNET[name]
+  random = np.random.RandomState(1)
+
+  def draw_complex(*shape):
+    return (random.normal(size=(*shape, 2)) @ [1, 1j]).astype(np.complex64)
+
+  axis = 0 if name == "one" else 1
+  line = np.zeros(size[axis], np.uint8)
+  line[[0, 1, 2, 3, 6, 9, 10, -1, -2, -3, -5]] = 1
+  mask = np.zeros(size, np.uint8) + (line[:, None] if axis == 0 else line)
+  kspace = draw_complex(batch, coils or 1, *size)
+  place = [np.minimum(np.arange(n), n - np.arange(n)) for n in size]
+  kspace /= 1 + (place[0][:, None] ** 2 + place[1] ** 2).astype(np.float32)
+  sensitivities = draw_complex(batch, coils, *size) / 3
+  state = draw(varnet_shapes(**settings))
+  state |= {key: value + 0.8 for key, value in state.items() if "dc_weight" in key}
+  kspace, maps = (kspace, sensitivities) if coils else (kspace[:, 0], None)
+  return settings, state, kspace, mask, maps

@@ -1,4 +1,4 @@
-"""SwinIR, EDSR and U-Net once more, in PyTorch and by the papers' definitions.
+"""The published networks once more, in PyTorch and by the papers' definitions.
 
 Written to check the networks of the package with: no windows are cut, no image is
 rolled; every pixel attends to those of its window among all pixels of the image. Run
@@ -103,20 +103,26 @@ def edsr(settings, state, image):
 
 def unet(settings, state, image):
   """Runs a U-Net on standardised images; see `swinir`."""
-  run, levels = _Layers(state), settings["levels"]
+  x = torch.from_numpy(image).permute(0, 3, 1, 2)
+  mean = torch.stack([each.mean() for each in x]).view(-1, 1, 1, 1)
+  deviation = torch.stack([each.std() for each in x]).view(-1, 1, 1, 1)
+  x = ((x - mean) / deviation).clamp(-6, 6)
+  y, features = _unet(_Layers(state), settings["levels"], x)
+  y = y * deviation + mean
+  return features | {"image": y.permute(0, 2, 3, 1).numpy()}
+
+
+def _unet(run, levels, y, prefix=""):
+  """The U-Net itself on [B, C, H, W], and its features."""
   features = {}
 
   def block(name, ours, x):
     for k in (0, 4):
-      x = F.conv2d(x, run.state[f"{name}.layers.{k}.weight"], padding=1)
+      x = F.conv2d(x, run.state[f"{prefix}{name}.layers.{k}.weight"], padding=1)
       x = F.leaky_relu(F.instance_norm(x), 0.2)
       features[f"{ours}/activation_{k // 4 + 1}"] = x.permute(0, 2, 3, 1).numpy()
     return x
 
-  x = torch.from_numpy(image).permute(0, 3, 1, 2)
-  mean = torch.stack([each.mean() for each in x]).view(-1, 1, 1, 1)
-  deviation = torch.stack([each.std() for each in x]).view(-1, 1, 1, 1)
-  y = ((x - mean) / deviation).clamp(-6, 6)
   skips = []
   for k in range(levels):
     skips.append(block(f"down_sample_layers.{k}", f"down_{k + 1}", y))
@@ -124,16 +130,90 @@ def unet(settings, state, image):
   y = block("conv", "bottom", y)
   for k in range(levels):
     skip = skips.pop()
-    y = F.conv_transpose2d(
-      y, run.state[f"up_transpose_conv.{k}.layers.0.weight"], stride=2
-    )
+    weight = run.state[f"{prefix}up_transpose_conv.{k}.layers.0.weight"]
+    y = F.conv_transpose2d(y, weight, stride=2)
     y = F.leaky_relu(F.instance_norm(y), 0.2)
     missing = [n - m for n, m in zip(skip.shape[2:], y.shape[2:], strict=True)]
     y = F.pad(y, (0, missing[1], 0, missing[0]), mode="reflect")
     last = ".0" if k == levels - 1 else ""
     y = block(f"up_conv.{k}{last}", f"up_{k + 1}", torch.cat([y, skip], 1))
-  y = run.convolution(f"up_conv.{levels - 1}.1", y) * deviation + mean
-  return features | {"image": y.permute(0, 2, 3, 1).numpy()}
+  return run.convolution(f"{prefix}up_conv.{levels - 1}.1", y), features
+
+
+def varnet(settings, state, kspace, mask, sensitivities):
+  """Runs an E2E-VarNet in the convention of its authors: all arrays are centred.
+
+  Args:
+    settings: those of the package's model.
+    state: name -> array, as published.
+    kspace: [B, C, H, W], or [B, H, W] for one coil; zero frequency at [0, 0].
+    mask: [H, W], of lines, in the same order.
+    sensitivities: for the image of two channels, [B, C, H, W]; None for one coil.
+
+  Returns:
+    The features, see `swinir`.
+  """
+  axes, run, features = (-2, -1), _Layers(state), {}
+  if sensitivities is None:
+    kspace, sensitivities = kspace[:, None], np.ones((1, 1, 1, 1), np.complex64)
+  # The same images with their origin in the middle, and the k-space of these.
+  images = np.fft.ifft2(kspace * mask, norm="ortho")
+  measured = _fft(torch.from_numpy(images).to(torch.complex64))
+  sampled = torch.from_numpy(np.fft.fftshift(mask, axes)) != 0
+
+  axis = int((sampled == sampled[:1]).all())  # phase encoding along the columns
+  line = sampled.select(1 - axis, 0)
+  middle = len(line) // 2
+  reach = 0
+  while line[middle - reach - 1] and line[middle + reach]:
+    reach += 1
+  centre = torch.zeros_like(line)
+  centre[middle - reach : middle + reach] = True
+  centre = centre if axis == 1 else centre[:, None]
+
+  def standardised(levels, x, prefix):
+    """[B, H, W] complex -> the same, and the features."""
+    x = torch.view_as_real(x).permute(0, 3, 1, 2)
+    mean, deviation = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)
+    rows, columns = (16 * math.ceil(n / 16) - n for n in x.shape[2:])
+    y = F.pad((x - mean) / deviation, (columns // 2, 0, rows // 2, 0))
+    y = F.pad(y, (0, columns - columns // 2, 0, rows - rows // 2))
+    y, layers = _unet(run, levels, y, prefix)
+    y = y[:, :, rows // 2 :, columns // 2 :][:, :, : x.shape[2], : x.shape[3]]
+    y = (y * deviation + mean).permute(0, 2, 3, 1).contiguous()
+    return torch.view_as_complex(y), layers
+
+  coils = _ifft(measured * centre)
+  of_coils = settings.get("coil_levels", 4), coils.flatten(0, 1)
+  maps, _ = standardised(*of_coils, "sens_net.norm_unet.unet.")
+  maps = maps.reshape(coils.shape)
+  maps = maps / maps.abs().square().sum(1, keepdim=True).sqrt()
+  current = measured
+  for c in range(settings["cascades"]):
+    combined = (maps.conj() * _ifft(current)).sum(1)
+    prefix = f"cascades.{c}.model.unet."
+    change, layers = standardised(settings["levels"], combined, prefix)
+    weight = run.state[f"cascades.{c}.dc_weight"]
+    step = weight * (current - measured) * sampled
+    current = current - step - _fft(maps * change[:, None])
+    coils = _ifft(current)
+    image = coils.abs().square().sum(1).sqrt()[..., None]
+    if settings.get("channels") == 2:
+      image = (torch.from_numpy(sensitivities).conj() * coils).sum(1)
+      image = torch.view_as_real(image)
+    features |= {f"cascade_{c + 1}/unet/{key}": x for key, x in layers.items()}
+    features |= {f"consistency_{c + 1}": image.numpy(), "image": image.numpy()}
+  return features
+
+
+def _fft(image):
+  image = torch.fft.ifftshift(image, (-2, -1))
+  return torch.fft.fftshift(torch.fft.fft2(image, norm="ortho"), (-2, -1))
+
+
+def _ifft(kspace):
+  kspace = torch.fft.ifftshift(kspace, (-2, -1))
+  return torch.fft.fftshift(torch.fft.ifft2(kspace, norm="ortho"), (-2, -1))
 
 
 class _Layers:
@@ -223,6 +303,12 @@ def main():
       f"{name}/{key}": features[key] for key in ("image", "up_1/activation_2")
     }
   np.savez_compressed(GOLDEN / "unet.npz", **numbers)
+  numbers = {}
+  for name in published_networks.VARNET:
+    features = varnet(*published_networks.varnet(name))
+    kept = ("image", "consistency_1", "cascade_1/unet/up_1/activation_2")
+    numbers |= {f"{name}/{key}": features[key] for key in kept}
+  np.savez_compressed(GOLDEN / "varnet.npz", **numbers)
   settings, state, _ = published_networks.swinir("denoise")
   tensors = published_state(settings, state)
   torch.save({"params": tensors}, GOLDEN / "swinir_denoise.pth")

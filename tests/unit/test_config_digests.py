@@ -36,6 +36,7 @@ DIGESTS = {
   "methods": "3e7c5a8928549918",
   "model_based": "c1cb1f9012b8c534",
   "own": "428f216fba830c8d",
+  "pairs": "681b87d0366978d6",
   "position": "6a03f7d22accd95a",
   "recipes": "7d09441df240593a",
   "sft": "9247053ce5e894cd",
@@ -49,7 +50,7 @@ DIGESTS = {
 def arguments(name):
   """All that an experiment may be given."""
   settings = study.settings()
-  if name in settings:
+  if name in (*settings, "pairs"):
     return ("paper", "reference")
   second = "full" if name in ("model_based", "task_based") else "reference"
   return ("", *settings, *(f"{setting}:{second}" for setting in settings))

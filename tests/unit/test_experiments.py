@@ -1,6 +1,7 @@
 """The shipped experiments and studies: each parses, with the stages it needs."""
 
 import importlib
+import math
 import pathlib
 
 import pytest
@@ -30,7 +31,7 @@ def test_every_other_experiment_is_tested_by_name():
   names = {path.stem for path in pathlib.Path(experiments.__file__).parent.glob("*.py")}
   shared = {"__init__", "published", "study", "enhancement"}
   others = names - shared - set(study.settings())
-  assert others == {*STUDIES, *ENHANCEMENT, "super_resolution", "pretrained"}
+  assert others == {*STUDIES, *ENHANCEMENT, "super_resolution", "pretrained", "pairs"}
 
 
 @pytest.mark.parametrize("name", pretrained.SETS)
@@ -55,6 +56,19 @@ def test_super_resolution_of_every_setting(setting):
   assert parsed.evaluation.published_on["mask.acceleration"] == 4.0
   epochs = {stage.epochs for name, stage in parsed.stages.items() if "long" not in name}
   assert epochs == {30}
+
+
+def test_given_pairs_are_neither_undersampled_nor_noisy():
+  for name in (*ENHANCEMENT, "pairs"):
+    module = importlib.import_module(f"kdmri_jax.experiments.{name}")
+    parsed = config_lib.parse(module.get_config(*["pairs"] * (name != "pairs")))
+    first = next(iter(parsed.all_tasks.values()))
+    assert first.mask.kind == "full" and math.isinf(first.noise.snr[0])
+    assert {model.network for model in parsed.models.values()} <= {
+      "edsr",
+      "swinir",
+      "vdsr",
+    }
 
 
 @pytest.mark.parametrize("question", STUDIES)

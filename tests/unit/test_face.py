@@ -25,8 +25,8 @@ FACE = {
   "masks": "cartesian central equispaced full gaussian2d load save",
   "metrics": "METRICS Metric OPTIONAL all hfen hfn mse nmse per_slice psnr resolve "
   "roi_snr ssim vif",
-  "models": "DCCNN EDSR NETWORKS SwinIR UNet VDSR build channels describe features "
-  "find_network",
+  "models": "DCCNN EDSR NETWORKS SwinIR UNet VDSR VarNet build channels describe "
+  "features find_network",
   "plot": "comparison",
   "statistics": "Comparison Effect Equivalence Share compare mixed_effects "
   "share_of_gap",

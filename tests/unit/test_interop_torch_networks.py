@@ -1,4 +1,4 @@
-"""All features of SwinIR, EDSR and U-Net against PyTorch, where it is installed."""
+"""All features of the published networks against PyTorch, where it is installed."""
 
 import jax
 import numpy as np
@@ -8,6 +8,7 @@ from helpers import published_networks
 from kdmri_jax import interop
 from kdmri_jax.models import features
 from kdmri_jax.models.swinir import SwinIR
+from kdmri_jax.types import CoilMeasurement, Measurement
 
 torch = pytest.importorskip("torch")
 from helpers import torch_networks  # noqa: E402, after the line that may skip
@@ -66,3 +67,24 @@ def test_files_that_pytorch_writes(tmp_path, wrapper):
   same, same_variables = interop.from_swinir_state_dict(state)
   assert model == same
   jax.tree.map(np.testing.assert_array_equal, variables, same_variables)
+
+
+@pytest.mark.parametrize("name", list(published_networks.VARNET))
+def test_every_feature_of_varnet(golden, name):
+  settings, state, kspace, mask, maps = published_networks.varnet(name)
+  expected = torch_networks.varnet(settings, state, kspace, mask, maps)
+  channels = settings.get("channels", 1)
+  model, variables = interop.from_varnet_state_dict(state, channels=channels)
+  measured = Measurement(kspace, mask)
+  if maps is not None:
+    measured = CoilMeasurement(kspace, mask, maps)
+  image = np.zeros((len(kspace), *mask.shape, channels), np.float32)
+  run = jax.jit(lambda params: features.apply(model, params, image, measured)[1])
+  sown = run(variables["params"])
+  assert set(sown) == set(expected)
+  for key, values in expected.items():
+    atol = 1e-5 * max(1, np.abs(values).max())
+    np.testing.assert_allclose(sown[key], values, rtol=0, atol=atol, err_msg=key)
+  kept = golden("varnet")[f"{name}/image"]
+  atol = 1e-6 * max(1, np.abs(kept).max())
+  np.testing.assert_allclose(kept, expected["image"], rtol=0, atol=atol)

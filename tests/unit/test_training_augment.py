@@ -31,7 +31,7 @@ def changed(images, draws, config):
   change = functools.partial(
     augment.change, config=config, following=augment.next_image
   )
-  return jax.jit(change)(images, draws)
+  return jax.jit(change)((images,), draws)[0]
 
 
 def symmetries(config):
@@ -153,7 +153,8 @@ def test_intensities_change_as_in_float64_and_keep_range_and_phase():
   assert 0.7 <= factors.min() < 0.75 and 0.95 < factors.max() <= 1
   assert 0.5 <= exponents.min() < 0.6 and 1.8 < exponents.max() <= 2
   for images in (np.abs(parts[..., :1]), parts):
-    found = np.float64(jax.jit(augment.shade)(images, factors, exponents))
+    (found,) = jax.jit(augment.shade)((images,), factors, exponents)
+    found = np.float64(found)
     before = np.linalg.norm(np.float64(images), axis=-1)
     largest = before.max(axis=(1, 2), keepdims=True)
     factor, exponent = (np.float64(x)[:, None, None] for x in (factors, exponents))
@@ -164,8 +165,8 @@ def test_intensities_change_as_in_float64_and_keep_range_and_phase():
     np.testing.assert_allclose(
       found * before[..., None], images * after[..., None], atol=1e-4
     )
-  dark = jax.jit(augment.shade)(
-    np.zeros((1, 4, 4, 1), np.float32), factors[:1], exponents[:1]
+  (dark,) = jax.jit(augment.shade)(
+    (np.zeros((1, 4, 4, 1), np.float32),), factors[:1], exponents[:1]
   )
   np.testing.assert_array_equal(dark, 0)
 
@@ -229,7 +230,7 @@ def test_without_changes_a_step_is_that_of_before():
   assert not AugmentConfig().varies
   for name in ("degrees", "scale", "shear", "gain", "gamma", "mixup"):
     assert AugmentConfig(**{name: 0.5}).varies
-  same = augment.change(target, DRAWS[:4], AugmentConfig(), pytest.fail)
+  (same,) = augment.change((target,), DRAWS[:4], AugmentConfig(), pytest.fail)
   assert same is target
 
 

@@ -15,7 +15,9 @@ from kdmri_jax.data.sources import (
   mni152,
   mrbrains,
   phantom,
+  pictures,
   prepared,
+  variables,
 )
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.lookup import find
@@ -39,6 +41,8 @@ SOURCES: dict[str, Source] = {
   "bart": bart.SOURCE,
   "ismrmrd": ismrmrd.SOURCE,
   "dicom": dicom.SOURCE,
+  "images": pictures.SOURCE,
+  "arrays": variables.SOURCE,
   "prepared": prepared.SOURCE,
 }
 # Sources that can train networks.

@@ -11,7 +11,7 @@ from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.source import FILE, SUBJECT, Scan, Source, by_ending, note_of, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io import h5, layout, walk
+from kdmri_jax.io import h5, layout
 from kdmri_jax.io.nifti import ENDINGS, is_pair, read_nifti
 from kdmri_jax.io.numpy_files import read_npy, read_npz
 from kdmri_jax.io.reading import refuse_missing, split_name
@@ -20,6 +20,8 @@ from kdmri_jax.io.reading import refuse_missing, split_name
 def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every *.nii and *.nii.gz below the root, in the order of their paths.
 
+  With `config.repeats` the fourth dimension of a file holds repeated acquisitions.
+
   Where the root has folders `train` and `validation` (and perhaps `test`), only these
   are read and they are the split. A volume is named after its path. Each file counts as
   a subject of the same name, unless `config.subject_pattern` finds another.
@@ -27,27 +29,21 @@ def nifti_volumes(config: DataConfig) -> Iterator[Volume]:
   Raises:
     UserError: no file, a damaged one, or one that is not three-dimensional.
   """
-  root = folders.root_folder(config)
-  divided = all(walk.is_folder(root / split) for split in ("train", "validation"))
-  parts = sorted(folders.SPLITS) if divided else []
-  parts = [split for split in parts if walk.files(root / split, ENDINGS)]
-  for split in parts or [""]:
-    folder = root / split
-    found = folders.named_files(config, ENDINGS, "NIfTI volumes", folder)
-    for path, name, subject in found:
-      images, record = read_nifti(path)
-      record["note"] = note_of(config)
-      yield Volume(name, subject, images, split=split or None, record=record)
+  found = folders.divided_files(config, ENDINGS, "NIfTI volumes")
+  for path, name, subject, split in found:
+    images, record = read_nifti(path, repeated=config.repeats > 0)
+    record["note"] = note_of(config)
+    yield Volume(name, subject, images, split=split, record=record)
 
 
 def npz_volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every *.npz below the root, in the order of their paths.
 
-  `image` [S, H, W] holds the slices, real or complex; `subject` [S], numbers or text,
-  is the subject of each slice, with the same meaning in all files. The slices of one
-  subject become one volume, named "FILE_SUBJECT", where numbers are padded with zeros
-  to equal length; a file without `subject` is one volume and one subject, both named
-  after its path.
+  `image` [S, H, W] holds the slices, real or complex; `input`, if there, the images to
+  be measured in place of them; `subject` [S], numbers or text, is the subject of each
+  slice, with the same meaning in all files. The slices of one subject become one
+  volume, named "FILE_SUBJECT", where numbers are padded with zeros to equal length; a
+  file without `subject` is one volume and one subject, both named after its path.
 
   Raises:
     UserError: no file, a damaged one, a missing or empty `image`, a `subject` that does
@@ -59,17 +55,19 @@ def npz_volumes(config: DataConfig) -> Iterator[Volume]:
 
 
 def _npz_volumes(config, path: pathlib.Path, label: str) -> Iterator[Volume]:
-  images, subjects = read_npz(path)
+  images, subjects, inputs = read_npz(path)
   record = {"file": str(path), "file_shape": list(images.shape)}
   if subjects is None:
     name = folders.safe_name(label)
     if folders.wanted(config, name):
-      yield Volume(name, folders.subject_of(config, path, label), images, record=record)
+      subject = folders.subject_of(config, path, label)
+      yield Volume(name, subject, images, record=record, input=inputs)
     return
   for name, subject in _names(path, label, subjects).items():
     rows = np.flatnonzero(subjects == subject)
     own = {"unit": SUBJECT, "file_slices": rows.tolist()}
-    yield Volume(name, subject, images[rows], record=record | own)
+    given = None if inputs is None else inputs[rows]
+    yield Volume(name, subject, images[rows], record=record | own, input=given)
 
 
 def _names(path, label, subjects) -> dict[str, str]:
@@ -107,10 +105,11 @@ def read_images(path: pathlib.Path) -> Volume:
     return Volume(path.name.split(".")[0], path.stem, images, record=record)
   record = {"file": str(path)}
   if ending == ".npz":
-    images, _ = read_npz(path)
-    return Volume(path.stem, path.stem, images, record=record)
+    images, _, inputs = read_npz(path)
+    return Volume(path.stem, path.stem, images, record=record, input=inputs)
   images, record["key"], header = h5.read_images(path)
-  return Volume(path.stem, path.stem, images, record=record, header=header)
+  given = h5.read_input(path) if record["key"] == "target" else None
+  return Volume(path.stem, path.stem, images, record=record, header=header, input=given)
 
 
 def read_scan_h5(path: pathlib.Path, config: DataConfig) -> Scan:
@@ -160,6 +159,7 @@ def read_scan_npy(path: pathlib.Path, config: DataConfig) -> Scan:
 
 NIFTI = Source(
   nifti_volumes,
+  takes=("repeats",),
   unit=FILE,
   files="NIfTI (.nii, .nii.gz)",
   recognise=lambda path: by_ending(*ENDINGS)(path) or is_pair(path),

@@ -1,5 +1,6 @@
 """Arrays of the BART toolbox: Cartesian k-space or images, one volume per file."""
 
+import dataclasses
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +24,7 @@ _DIMENSIONS = (
   "readout, phase 1, phase 2, coils, maps, echo times, coefficients, coefficients 2, "
   "iterations, cyclic shifts, time, time 2, levels, slices, averages, batch"
 )
-_READOUT, _PHASE_2, _SLICES = 0, 2, 13
+_READOUT, _PHASE_2, _SLICES, _AVERAGES = 0, 2, 13, 14
 _READ = (_READOUT, 1, _PHASE_2, 3, _SLICES)
 # The axes (slices, coils, rows, columns), once the unused dimension is dropped.
 _ORDER = {_READOUT: (0, 3, 1, 2), _PHASE_2: (2, 3, 0, 1), _SLICES: (3, 2, 0, 1)}
@@ -50,6 +51,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   one coil gives a complex image. An image
   without any imaginary or negative part becomes real.
 
+  With `config.repeats` dimension 14 (averages) holds repeated acquisitions.
+
   Raises:
     UserError: no file, a damaged one, another dimension in use, undersampled or
       non-Cartesian k-space, or missing or unfitting sensitivities.
@@ -58,7 +61,13 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   holding = "pairs NAME.cfl, NAME.hdr of the BART toolbox"
   use = lambda path: not path.stem.endswith(SENSITIVITIES)  # noqa: E731
   for path, name, subject in named_files(config, [".cfl"], holding, use=use):
-    yield _volume(config, _scan(config, path), name, subject)
+    if not config.repeats:
+      yield _volume(config, _scan(config, path), name, subject)
+      continue
+    repeats = range(read_cfl(path).shape[_AVERAGES])
+    every = [_volume(config, _scan(config, path, k), name, subject) for k in repeats]
+    stacked = np.stack([volume.target for volume in every])
+    yield dataclasses.replace(every[0], target=stacked)
 
 
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
@@ -90,9 +99,9 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
   return _volume(config, scan, safe_name(path.stem), path.stem)
 
 
-def _scan(config: DataConfig, path: pathlib.Path) -> RawScan:
-  """The k-space of a file, or its images in place of k-space."""
-  data, shape = _five_dimensions(path)
+def _scan(config: DataConfig, path: pathlib.Path, repeat: int | None = None) -> RawScan:
+  """The k-space of a file or of one repeat in it, or its images in place of k-space."""
+  data, shape = _five_dimensions(path, repeat)
   along = _slices_along(path, data, config.contrast == "image")
   details: dict[str, Any] = {"file_shape": shape}
   if not config.contrast:
@@ -143,9 +152,17 @@ def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volum
   return Volume(name, subject, images, record=record)
 
 
-def _five_dimensions(path: pathlib.Path) -> tuple[np.ndarray, list[int]]:
-  """A view [readout, phase 1, phase 2, coils, slices], and the shape in the file."""
-  data = read_cfl(path)
+def _five_dimensions(
+  path: pathlib.Path, repeat: int | None = None
+) -> tuple[np.ndarray, list[int]]:
+  """A view [readout, phase 1, phase 2, coils, slices], and the shape in the file.
+
+  `repeat` is the one that is read of dimension 14; None for a file without repeats.
+  """
+  data: np.ndarray = read_cfl(path)
+  whole = list(data.shape)
+  if repeat is not None:
+    data = np.take(data, [repeat], _AVERAGES)
   for dimension, size in enumerate(data.shape):
     if size > 1 and dimension not in _READ:
       meaning = _DIMENSIONS.split(", ")[dimension]
@@ -154,7 +171,7 @@ def _five_dimensions(path: pathlib.Path) -> tuple[np.ndarray, list[int]]:
       remedy = f"Take one entry with: bart slice {dimension} 0 INPUT OUTPUT"
       raise UserError(path, found, expected, remedy)
   sizes = [data.shape[dimension] for dimension in _READ]
-  return data.reshape(sizes, order="F"), list(data.shape)
+  return data.reshape(sizes, order="F"), whole
 
 
 def _slices_along(path, data, is_image):
@@ -211,7 +228,7 @@ def _image_along_readout(kspace):
 
 SOURCE = Source(
   volumes,
-  takes=("contrast", "combine"),
+  takes=("contrast", "combine", "repeats"),
   unit=FILE,
   files="BART (.cfl)",
   recognise=lambda path: by_ending(".cfl", ".hdr")(path) and not is_pair(path),

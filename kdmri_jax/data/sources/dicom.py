@@ -46,6 +46,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   same number. The record contains no name, number or date of the patient, and no file
   name, which may contain them.
 
+  With `config.repeats` a series has several images of each slice, as many of all, which
+  are repeats in the order of InstanceNumber.
+
   Raises:
     UserError: no MR images, a damaged file, a series without magnitude, in colour, in
       tiles, in a compression that cannot be undone, of several sizes, directions or
@@ -69,7 +72,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
     raise UserError(root, found, expected, "Name the folder that holds them as root.")
   for name, subject, headers in _named(config, _chosen(config, root, series.values())):
     if wanted(config, name):
-      volume = _volume(root, name, subject, headers)
+      volume = _volume(root, name, subject, headers, config.repeats > 0)
       if strange:
         volume.record["note"] += f" {_STRANGE.format(strange)}"
       yield volume
@@ -111,17 +114,24 @@ def _named(config, series):
   return sorted(entries, key=lambda entry: (entry[1], entry[2][0].number, entry[0]))
 
 
-def _volume(root, name, subject, headers: Sequence[DicomHeader]) -> Volume:
+def _volume(
+  root, name, subject, headers: Sequence[DicomHeader], repeated: bool
+) -> Volume:
   first = headers[0]
-  _refuse_unusable(headers)
-  frames, keys, placed = _sorted_frames([f for h in headers for f in h.frames])
-  positions = keys if placed else None
+  _refuse_unusable(headers, repeated)
+  unsorted = [f for h in headers for f in h.frames]
+  frames, keys, placed = _sorted_frames(unsorted, repeated)
   images = np.empty((len(frames), *first.shape), np.float32)
   place = {frame: k for k, frame in enumerate(frames)}
   for header in headers:
     stored = read_pixels(header.path)
     for frame in header.frames:
       images[place[frame]] = frame.slope * stored[frame.index] + frame.intercept
+  if repeated:
+    count = len(frames) // len(keys)
+    images = images.reshape(len(keys), count, *first.shape).swapaxes(0, 1)
+    frames = frames[::count]
+  positions = keys if placed else None
   record = {
     "file": f"series {first.number} of {subject} in {root}",
     "file_shape": list(images.shape),
@@ -135,7 +145,7 @@ def _volume(root, name, subject, headers: Sequence[DicomHeader]) -> Volume:
   return Volume(name, subject, images, record=record | _geometry(frames, positions))
 
 
-def _refuse_unusable(headers):
+def _refuse_unusable(headers, repeated):
   first = headers[0]
   for header in headers:
     kinds = sorted({frame.component for frame in header.frames} - {"MAGNITUDE"})
@@ -145,6 +155,7 @@ def _refuse_unusable(headers):
       (f"colours ({header.colours})", header.colours),
       ("a mosaic, all slices as tiles of one image", header.mosaic),
       (sizes, header.shape != first.shape),
+      ("echoes in place of repeats", repeated and _echo(header) != _echo(first)),
     ):
       if there:
         found = f"{problem} in series {header.number} {header.description!r}"
@@ -153,11 +164,21 @@ def _refuse_unusable(headers):
         raise UserError(header.path, found, expected, remedy)
 
 
-def _sorted_frames(frames: list[Frame]):
+def _echo(header: DicomHeader) -> str:
+  return str(header.attributes.get("EchoTime"))
+
+
+def _sorted_frames(frames: list[Frame], repeated: bool = False):
   """The frames from the first slice to the last, and what sorts them.
 
+  Args:
+    frames: the frames of a series.
+    repeated: whether each slice has several frames, which then follow each other in the
+      order of their numbers.
+
   Returns:
-    The frames; their positions in mm, or their numbers; whether these are positions.
+    The frames; the positions of the slices in mm, or their numbers; whether these are
+    positions.
   """
   placed = all(frame.position and frame.orientation for frame in frames)
   if placed:
@@ -168,6 +189,8 @@ def _sorted_frames(frames: list[Frame]):
         _refuse_unsorted(frame, "neither a position nor an InstanceNumber")
     keys = np.array([frame.instance for frame in frames])
   order = np.argsort(keys, kind="stable")
+  if repeated:
+    return _repeats(frames, order, keys, placed)
   frames, keys = [frames[k] for k in order], keys[order]
   for earlier, later, step in zip(frames, frames[1:], np.diff(keys), strict=False):
     if step < _SAME_PLACE:
@@ -175,6 +198,22 @@ def _sorted_frames(frames: list[Frame]):
       copy = "Remove one of the two if it is a copy. "
       _refuse_unsorted(later, f"the same {what} as in {earlier.path.name}", copy)
   return frames, keys, placed
+
+
+def _repeats(frames, order, keys, placed):
+  """As `_sorted_frames`, with the repeats of each slice, of which all have as many."""
+  starts = np.flatnonzero(np.diff(keys[order]) >= _SAME_PLACE) + 1
+  places = [
+    sorted(p, key=lambda k: frames[k].instance or 0) for p in np.split(order, starts)
+  ]
+  for place in places:
+    if len(place) != len(places[0]):
+      found = f"{len(place)} images at one place, {len(places[0])} at another"
+      expected = "as many repeats of each slice"
+      remedy = f"{_LEAVE_OUT}, or add the missing files."
+      raise UserError(frames[place[0]].path, found, expected, remedy)
+  firsts = keys[[place[0] for place in places]]
+  return [frames[k] for place in places for k in place], firsts, placed
 
 
 def _normal(frames):
@@ -277,7 +316,7 @@ def read_folder(path: pathlib.Path, config: DataConfig) -> Scan:
 
 SOURCE = Source(
   volumes,
-  takes=("contrast",),
+  takes=("contrast", "repeats"),
   files="a folder of a DICOM series",
   recognise=recognise,
   read=no_single_file,

@@ -36,10 +36,10 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads the *.h5 files of a flat folder, in the order of their names.
 
   A file has the dataset `target`, [S, H, W], float32 or complex64, optionally `kspace`
-  and `zero_filled` or, of several coils, `kspace` and `sensitivities` [S, C, H, W], and
-  the attributes `subject` (the file name where absent), `split`
-  ("" or absent for none) and `record` (JSON). A group `header` holds header and
-  attributes of a raw data file.
+  and `zero_filled` or, of several coils, `kspace` and `sensitivities` [S, C, H, W], or
+  `input`, which is measured in place of the target, and the attributes `subject` (the
+  file name where absent), `split` ("" or absent for none) and `record` (JSON). A group
+  `header` holds header and attributes of a raw data file.
 
   Where all volumes together need more than `config.memory_mb`, their arrays stay in the
   files. Then they are used as written by `write_folder`, with its digests, and cannot
@@ -92,7 +92,8 @@ def _write_all(items, folder, settings):
     _write_h5(folder / f"{k}.tmp", volume)
     entry = {"name": volume.name, "subject": volume.subject, "split": volume.split}
     listed.append(entry | volume.record)
-    middle = np.abs(volume.target[len(volume.target) // 2])
+    shown = [volume.target] if volume.input is None else [volume.input, volume.target]
+    middle = np.hstack([np.abs(images[len(images) // 2]) for images in shown])
     step = -(-max(middle.shape) // _PICTURE)
     shade = np.uint8(255 * middle / max(middle.max(), 1e-12))
     pictures.append(shade[::step, ::step].copy())
@@ -130,7 +131,8 @@ def _write_h5(path: pathlib.Path, volume: Volume) -> None:
     if volume.kspace is not None and volume.sensitivities is None:
       file[_PEAK] = coverage.peak_of(volume.kspace)
       file[f"digests/{_PEAK}"] = digests.of_slices(file[_PEAK][()][None])[0].encode()
-    file.attrs["maximum"] = float(np.abs(volume.target).max())
+    scaled = volume.target if volume.input is None else volume.input
+    file.attrs["maximum"] = float(np.abs(scaled).max())
     file.attrs["subject"] = volume.subject
     file.attrs["split"] = volume.split or ""
     file.attrs["record"] = json_text.dumps(volume.record)

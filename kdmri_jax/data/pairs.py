@@ -1,0 +1,160 @@
+"""Targets and their given inputs, from two sources or from repeated acquisitions."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from kdmri_jax.config import DataConfig
+from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import UserError
+
+NOTE = (
+  "The inputs are given. What the networks get is measured from them, with the mask "
+  "and the noise of the settings."
+)
+_DIRECTIONS = "axes_increase_towards"
+
+
+def join(
+  targets: Iterable[Volume], inputs: Iterable[Volume], config: DataConfig
+) -> Iterator[Volume]:
+  """Volumes of which each has its input.
+
+  Both are read side by side; a volume waits in memory until its partner comes.
+
+  Args:
+    targets: the targets, as stored.
+    inputs: the inputs, likewise.
+    config: `inputs.match` says what partners have in common, and `include` whether
+      inputs without a target are expected.
+
+  Yields:
+    The targets in their order; their record names the file of the input.
+
+  Raises:
+    UserError: a volume without its partner or with several of them, partners of
+      different shapes or directions, or volumes of several coils.
+  """
+  match, waiting, used = config.inputs.match, {}, set()
+  coming = iter(inputs)
+
+  def key(volume: Volume) -> tuple[str | None, str]:
+    return volume.split, getattr(volume, match)
+
+  for target in targets:
+    wanted = key(target)
+    if wanted in used:
+      raise _several(target, match)
+    while wanted not in waiting:
+      if (found := next(coming, None)) is None:
+        raise _alone(target, "input", match)
+      if key(found) in {*waiting, *used}:
+        raise _several(found, match)
+      waiting[key(found)] = found
+    used.add(wanted)
+    yield _joined(target, waiting.pop(wanted))
+  left = next(iter(waiting.values()), None) or next(coming, None)
+  if left is not None and key(left) in used:
+    raise _several(left, match)
+  if left is not None and not (match == "subject" and config.include):
+    raise _alone(left, "target", match)
+
+
+def of_repeats(volume: Volume, count: int) -> Iterator[Volume]:
+  """Pairs of a volume that was acquired several times.
+
+  Args:
+    volume: its target holds all repeats, [R, S, H, W].
+    count: repeats in an input.
+
+  Yields:
+    R // count volumes. The input of the first is the mean of the first repeats, that
+    of the second the mean of the next ones, and so on; the target is the mean of all
+    others. Means of magnitudes and of complex images, in double precision.
+
+  Raises:
+    UserError: no repeat would be left for the target, or coils are not combined.
+  """
+  every, file = volume.target, volume.file
+  if every.ndim != 4 or len(every) <= count:
+    found = f"{len(every) if every.ndim == 4 else 1} repeats"
+    remedy = "Lower repeats, or set it to 0 for files of one acquisition."
+    raise UserError(file, found, f"more than repeats={count}", remedy)
+  _refuse_coils(volume)
+  kind = np.result_type(every, np.float64)
+  groups = [slice(k, k + count) for k in range(0, len(every) - count + 1, count)]
+  note = (
+    f"Inputs are means of {count} of several repeats, targets those of the others: "
+    "their noise adds to every error."
+  )
+  notes = " ".join(filter(None, (volume.record.get("note"), note)))
+  for number, own in enumerate(groups, 1):
+    name = f"{volume.name}_{number:0{len(str(len(groups)))}}"
+    record = {"repeats": len(every), "input_repeats": [own.start, own.stop]}
+    yield dataclasses.replace(
+      volume,
+      name=name if len(groups) > 1 else volume.name,
+      input=every[own].mean(0, dtype=kind),
+      target=np.delete(every, own, 0).mean(0, dtype=kind),
+      kspace=None,
+      zero_filled=None,
+      record=volume.record | {"input_file": file, "note": notes} | record,
+    )
+
+
+def refuse_mixed(volumes: Sequence[Volume]) -> None:
+  """Refuses volumes with a given input beside others of the same source without it.
+
+  Raises:
+    UserError: names one without.
+  """
+  alone = [volume for volume in volumes if volume.input is None]
+  if alone and len(alone) < len(volumes):
+    expected = "an input in all volumes, or in none"
+    remedy = "Exclude those without, or prepare them anew with their inputs."
+    raise UserError(alone[0].file, "no given input", expected, remedy)
+
+
+def _joined(target: Volume, given: Volume) -> Volume:
+  if target.target.shape != given.target.shape:
+    found = f"an input of shape {given.target.shape}"
+    expected = f"the shape of its target {target.file}, {target.target.shape}"
+    remedy = "Resample it to the grid of the target, or exclude both by include."
+    raise UserError(given.file, found, expected, remedy)
+  here, there = (v.record.get(_DIRECTIONS) for v in (given, target))
+  if here and there and here != there:
+    found = f"axes that increase towards {', '.join(here.values())}"
+    expected = f"{', '.join(there.values())}, as in its target {target.file}"
+    remedy = "Store both in one orientation."
+    raise UserError(given.file, found, expected, remedy)
+  for volume in (target, given):
+    _refuse_coils(volume)
+  record: dict[str, Any] = {**target.record, "input_file": given.file}
+  record["simulated_kspace"] = given.record["simulated_kspace"]
+  return dataclasses.replace(
+    target, input=given.target, kspace=None, zero_filled=None, record=record
+  )
+
+
+def _refuse_coils(volume: Volume) -> None:
+  if volume.sensitivities is not None:
+    found = "the k-space of several coils, as part of a pair"
+    remedy = "Combine the coils: combine='rss' or 'sense'."
+    raise UserError(volume.file, found, "images", remedy)
+
+
+def _alone(volume: Volume, missing: str, match: str) -> UserError:
+  where = f" in {volume.split}" if volume.split else ""
+  found = f"no {missing} of the {match} {getattr(volume, match)!r}{where}"
+  other = "subject" if match == "name" else "name"
+  remedy = f"Add it, exclude this one by include, or set inputs.match={other!r}."
+  return UserError(volume.file, found, "an input for every target", remedy)
+
+
+def _several(volume: Volume, match: str) -> UserError:
+  found = f"a second volume of the {match} {getattr(volume, match)!r}"
+  remedy = "Choose by contrast or include, or rename the files."
+  expected = "one target and one input of each, so that they can be paired"
+  return UserError(volume.file, found, expected, remedy)

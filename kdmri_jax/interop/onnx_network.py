@@ -1,0 +1,218 @@
+"""Networks of other programs in ONNX files, computed by onnxruntime."""
+
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdmri_jax.data import digests
+from kdmri_jax.errors import UserError
+from kdmri_jax.interop.onnx_graph import PRODUCER, SCALED_ABOVE
+from kdmri_jax.io.reading import reading
+from kdmri_jax.optional import require
+
+_TYPES = {
+  "tensor(float)": np.float32,
+  "tensor(float16)": np.float16,
+  "tensor(double)": np.float64,
+  "tensor(uint8)": np.uint8,
+  "tensor(int32)": np.int32,
+  "tensor(int64)": np.int64,
+  "tensor(bool)": np.bool_,
+}
+_FLOATS = (1, 10, 11, 16)  # float, float16, double and bfloat16 in ONNX
+_IMAGE, _KSPACE, _MASK = "image", "kspace", "mask"  # the image may have any name
+_EXPECTED = (
+  "one image, [batch, {0}, rows, columns] or [batch, rows, columns, {0}], or `kspace` "
+  "[batch, 2, rows, columns], or both; and `mask` [rows, columns] or no mask"
+)
+
+
+class _Input(NamedTuple):
+  """An input: its name, type and shape, None for a free size."""
+
+  name: str
+  dtype: type | None
+  shape: tuple[int | None, ...]
+
+
+class OnnxNetwork:
+  """A network in an ONNX file.
+
+  An input `kspace` is the measured k-space, real and imaginary part, zero frequency at
+  [0, 0]; `mask` the sampling mask. The other one is the zero-filled image. The first
+  output is the image, its channels where those of the input image are.
+
+  A file of `kdmri export` scales the images that it is given at once by their largest
+  magnitude; here this is turned off, because the images of a run are scaled.
+
+  Args:
+    path: the file.
+    channels: of the images, 1 or 2 (real and imaginary part).
+
+  Raises:
+    UserError: onnx or onnxruntime is missing, the file is damaged, or its inputs are
+      others; names them.
+
+  Attributes:
+    path: the file.
+    parameters: number of its weights: values of floating point that are stored as
+      arrays; None where there are none.
+    digest: of the file and its weights.
+  """
+
+  def __init__(self, path: str | os.PathLike, channels: int):
+    self.path, self._channels = pathlib.Path(path), channels
+    purpose = "a network in an ONNX file"
+    onnx, runtime = (
+      require(name, "onnx", path, purpose) for name in ("onnx", "onnxruntime")
+    )
+    with reading(path):
+      model = onnx.load(path)
+      options = runtime.SessionOptions()
+      options.log_severity_level = 3  # errors alone
+      self._kept = _unscaled(path, model, runtime, options)
+      on = ["CPUExecutionProvider"]
+      self._session = runtime.InferenceSession(os.fspath(path), options, providers=on)
+      weights = [onnx.numpy_helper.to_array(each) for each in _weights(model)]
+    self.parameters = sum(array.size for array in weights) or None
+    arrays = map(np.ascontiguousarray, weights)
+    self.digest = digests.digest(
+      [self.path.read_bytes(), *(a.view("u1") for a in arrays)]
+    )
+    self._inputs = self._understood()
+    image = self._inputs.get(_IMAGE)
+    self._channels_last = (
+      image is not None and image.shape[1] != channels == image.shape[3]
+    )
+    self._batch = (image or self._inputs[_KSPACE]).shape[0]
+
+  def __call__(
+    self, zero_filled: np.ndarray, kspace: np.ndarray, mask: np.ndarray
+  ) -> np.ndarray:
+    """Computes the images of a batch.
+
+    Args:
+      zero_filled: float32 [B, H, W, C].
+      kspace: measured k-space, complex64 [B, H, W].
+      mask: the sampling mask, [H, W] or [B, H, W].
+
+    Returns:
+      float32 [B, H, W, C].
+
+    Raises:
+      UserError: the network takes other shapes, fails, or gives an image of another
+        shape or values that are not finite.
+    """
+    masks = np.broadcast_to(mask, zero_filled.shape[:3])
+    found = np.empty(zero_filled.shape, np.float32)
+    for rows in self._groups(masks):
+      image = zero_filled[rows]
+      parts = np.stack([kspace[rows].real, kspace[rows].imag], axis=1)
+      feed = {
+        _IMAGE: image if self._channels_last else np.moveaxis(image, -1, 1),
+        _KSPACE: parts,
+        _MASK: masks[rows[0]],
+      }
+      found[rows] = self._run(feed, image.shape)
+    return found
+
+  def _understood(self) -> dict[str, _Input]:
+    """The inputs by what they are."""
+    found, there, channels = {}, self._session.get_inputs(), self._channels
+    for each in there:
+      kind = each.name if each.name in (_KSPACE, _MASK) else _IMAGE
+      sizes = (
+        size if isinstance(size, int) and size > 0 else None for size in each.shape
+      )
+      found[kind] = _Input(each.name, _TYPES.get(each.type), tuple(sizes))
+    shapes = {kind: one.shape for kind, one in found.items()}
+    image, kspace = (
+      shapes.get(_IMAGE, (1, None, 1, 1)),
+      shapes.get(_KSPACE, (1, 2, 1, 1)),
+    )
+    fits = (
+      len(found) == len(there)
+      and found.keys() != {_MASK}
+      and all(one.dtype for one in found.values())
+      and len(image) == len(kspace) == 4
+      and (image[1] in (None, channels) or image[3] == channels)
+      and kspace[1] in (None, 2)
+      and len(shapes.get(_MASK, (1, 1))) == 2
+    )
+    if not fits:
+      listed = (f"{i.name} {i.type.removeprefix('tensor')} {i.shape}" for i in there)
+      text = ", ".join(listed) or "none"
+      raise UserError(self.path, f"the inputs {text}", _EXPECTED.format(channels))
+    return found
+
+  def _groups(self, masks: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows that are computed at once: of one mask, as many as the file takes."""
+    groups = [np.arange(len(masks))]
+    if _MASK in self._inputs:
+      flat = masks.reshape(len(masks), -1)
+      _, which = np.unique(flat, axis=0, return_inverse=True)
+      groups = [np.flatnonzero(which == k) for k in range(which.max() + 1)]
+    for rows in groups:
+      most = self._batch or len(rows)
+      yield from (rows[k : k + most] for k in range(0, len(rows), most))
+
+  def _run(self, feed: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    arrays, count = {}, shape[0]
+    for kind, one in self._inputs.items():
+      array = feed[kind]
+      if kind != _MASK:  # filled up where the file has a batch size
+        array = array[np.arange(self._batch or count) % count]
+      sizes = zip(one.shape, array.shape, strict=False)
+      if len(one.shape) != array.ndim or any(n not in (None, m) for n, m in sizes):
+        found = f"the input {one.name} {list(one.shape)}, None for any size"
+        expected = f"one that takes {list(array.shape)}, the images of this run"
+        remedy = "Export the network with free sizes, or for this one."
+        raise UserError(self.path, found, expected, remedy)
+      arrays[one.name] = np.ascontiguousarray(array, one.dtype)
+    try:
+      image = self._session.run(None, arrays)[0]
+    except Exception as error:  # onnxruntime has a class for each of its codes
+      found = f"a network that fails on images of shape {shape} ({error})"
+      raise UserError(self.path, found, "one that takes them") from error
+    image = np.asarray(image)[:count]
+    if not self._channels_last and image.ndim == 4:
+      image = np.moveaxis(image, 1, -1)
+    if image.shape != shape:
+      found = f"an image {list(image.shape)} for {list(shape)}, [B, H, W, C]"
+      raise UserError(self.path, found, "an image of the shape of its input")
+    if not np.isfinite(image).all():
+      expected = "finite values"
+      remedy = (
+        "A DC-CNN that was exported for lines of k-space gives NaN for other masks."
+      )
+      raise UserError(
+        self.path, "NaN or infinite values in its image", expected, remedy
+      )
+    return image
+
+
+def _unscaled(path, model, runtime, options) -> Any:
+  """Turns off the scaling of a file of `kdmri export`; the value must be kept."""
+  about = {entry.key: entry.value for entry in model.metadata_props}
+  if model.producer_name != PRODUCER or about.get("scaling", "none") == "none":
+    return None
+  if SCALED_ABOVE not in {each.name for each in model.graph.initializer}:
+    found = "a file of an earlier version, whose scaling cannot be turned off"
+    raise UserError(path, found, "a file of this version", "Export it again.")
+  never = runtime.OrtValue.ortvalue_from_numpy(np.array(np.inf, np.float32))
+  options.add_initializer(SCALED_ABOVE, never)
+  return never
+
+
+def _weights(model) -> Iterator[Any]:
+  """The trained arrays; those of `kdmri export` belong to convolutions."""
+  names = {each.name for each in model.graph.initializer}
+  if model.producer_name == PRODUCER:
+    convolutions = (node for node in model.graph.node if node.op_type == "Conv")
+    names = {name for node in convolutions for name in node.input[1:]}
+  for each in model.graph.initializer:
+    if each.name in names and each.dims and each.data_type in _FLOATS:
+      yield each

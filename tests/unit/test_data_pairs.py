@@ -1,0 +1,282 @@
+"""Given inputs and their targets."""
+
+import dataclasses
+import functools
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers.data_files import all_sampled, config, images, save_h5, save_nifti
+from helpers.tiny import tiny_config
+
+from kdmri_jax import config as config_lib
+from kdmri_jax.config import AugmentConfig, DataConfig, InputsConfig
+from kdmri_jax.config.data import OtherSourceConfig
+from kdmri_jax.data import load
+from kdmri_jax.data.dataset import read
+from kdmri_jax.data.sources.prepared import write_folder
+from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.training.stage_networks import Networks, complete, vary
+from kdmri_jax.types import Acquisition, Slices
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+SHAPE = (6, 5, 4)  # rows, columns, slices
+
+
+def clean(name, shape=SHAPE):
+  return images(sum(map(ord, name)), shape)
+
+
+def noisy(name, shape=SHAPE):
+  return 0.5 * clean(name, shape) + images(sum(map(ord, name)) + 1000, shape)
+
+
+def two_folders(tmp_path, names=("a", "b", "c"), **changes):
+  """Settings of pairs in two folders of NIfTI."""
+  for name in names:
+    save_nifti(tmp_path / f"clean/{name}.nii.gz", clean(name))
+    save_nifti(tmp_path / f"noisy/{name}.nii", noisy(name))
+  inputs = InputsConfig(root=str(tmp_path / "noisy"))
+  settings = {"source": "nifti", "root": str(tmp_path / "clean"), "inputs": inputs}
+  return config(**settings | {"validation": ("c",)} | changes)
+
+
+def slices_first(array):
+  return np.moveaxis(array, 2, 0)
+
+
+def test_files_of_one_name_are_pairs_scaled_by_the_input(tmp_path):
+  data = load(two_folders(tmp_path), all_sampled)
+  (part,), (volume, _) = data.train.parts, data.train.volumes
+  assert volume.record["input_file"].endswith("noisy/a.nii")
+  for stored, got in ((clean, part.target), (noisy, part.input)):
+    scaled = [slices_first(stored(n) / noisy(n).max()) for n in "ab"]
+    np.testing.assert_allclose(got[..., 0], np.concatenate(scaled), rtol=1e-6)
+  assert np.shares_memory(volume.input, part.input)
+  assert data.record["given_inputs"] and data.record["stored_kspace_used"] is False
+  batch = complete(jax.tree.map(lambda x: x[:2], part), all_sampled((6, 5)))
+  np.testing.assert_allclose(batch.zero_filled, part.input[:2], atol=1e-6)
+  np.testing.assert_array_equal(batch.target, part.target[:2])
+
+
+def test_mask_and_noise_measure_the_input(tmp_path):
+  (part,) = load(two_folders(tmp_path), all_sampled).train.parts
+  mask = np.zeros((1, 6, 5), np.uint8)
+  mask[:, ::2] = 1
+  measured = jax.jit(complete)
+  batch = measured(part, Acquisition(mask))
+  kspace = mask * np.fft.fft2(part.input[..., 0].astype(float), norm="ortho")
+  np.testing.assert_allclose(batch.measurement.kspace, kspace, atol=1e-5)
+  image = np.abs(np.fft.ifft2(kspace, norm="ortho"))
+  np.testing.assert_allclose(batch.zero_filled[..., 0], image, atol=1e-5)
+  seeds = np.arange(len(part.target), dtype=np.uint32)
+  of_noise = measured(
+    part._replace(draws=seeds), Acquisition(mask, np.float32([[5, 5]]))
+  )
+  of_input = measured(
+    part._replace(target=part.input, input=None, draws=seeds),
+    Acquisition(mask, np.float32([[5, 5]])),
+  )
+  np.testing.assert_array_equal(of_noise.zero_filled, of_input.zero_filled)
+
+
+def test_complex_pairs_give_two_channels(tmp_path):
+  settings = two_folders(tmp_path, source="prepared")
+  for kind, of in (("clean", clean), ("noisy", noisy)):
+    for name in "abc":
+      image = slices_first(of(name)) * np.exp(1j * slices_first(clean("p")))
+      save_h5(tmp_path / kind / f"{name}.h5", target=image.astype(np.complex64))
+  (part,) = load(settings, all_sampled).train.parts
+  assert part.target.shape[-1] == part.input.shape[-1] == 2
+  magnitude = np.linalg.norm(part.input, axis=-1)[:4]
+  np.testing.assert_allclose(
+    magnitude, slices_first(noisy("a")) / noisy("a").max(), rtol=1e-5
+  )
+
+
+@pytest.mark.parametrize(
+  "augment",
+  [
+    {"flips": True, "rotations": True, "patch": (8, 8)},
+    {"flips": True, "degrees": 20.0, "scale": 0.2, "shear": 0.1},
+    {"gain": 0.5, "gamma": 0.4},
+    {"mixup": 0.5},
+  ],
+)
+def test_input_and_target_are_varied_alike(augment):
+  """Where the input is the target itself, it stays so."""
+  size = (12, 12)
+  target = np.random.default_rng(0).random((6, *size, 1)).astype(np.float32)
+  networks = Networks(None, (), augment=AugmentConfig(**augment))
+  slices = Slices(target, input=target)
+  draws = jnp.arange(6, dtype=jnp.uint32)
+  varied = jax.jit(functools.partial(vary, networks))
+  batch = varied(slices, all_sampled(size), draws)
+  assert batch.target.shape != target.shape or not np.allclose(batch.target, target)
+  np.testing.assert_allclose(batch.zero_filled, batch.target, atol=1e-5)
+  alone = varied(slices._replace(input=None), all_sampled(size), draws)
+  np.testing.assert_allclose(batch.target, alone.target, atol=1e-5)
+
+
+def test_gamma_has_one_curve_for_input_and_target():
+  target = np.float32([[0.2, 0.8]]).reshape(1, 1, 2, 1)
+  given = np.float32([[0.8, 0.4]]).reshape(1, 1, 2, 1)
+  networks = Networks(None, (), augment=AugmentConfig(gamma=1.0))
+  draws = jnp.arange(1, dtype=jnp.uint32)
+  varied = jax.jit(functools.partial(vary, networks))
+  batch = varied(Slices(target, input=given), all_sampled((1, 2)), draws)
+  exponent = np.log(batch.target[0, 0, 0, 0] / 0.8) / np.log(0.2 / 0.8)
+  assert abs(exponent - 1) > 0.01
+  assert batch.zero_filled[0, 0, 0, 0] == pytest.approx(0.8, abs=1e-6)
+  expected = 0.8 * 0.5**exponent
+  assert batch.zero_filled[0, 0, 1, 0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_prepared_pairs_are_those_of_the_folders_also_from_their_files(tmp_path):
+  settings = two_folders(tmp_path)
+  names = write_folder(read(settings), tmp_path / "prepared", {})
+  assert names == ["a", "b", "c"]
+  there = config(source="prepared", root=str(tmp_path / "prepared"), validation=("c",))
+  (wanted,) = load(settings, all_sampled).train.parts
+  (found,) = load(there, all_sampled).train.parts
+  stay = load(dataclasses.replace(there, memory_mb=0), all_sampled)
+  for slices in (found, stay.train.parts[0]):
+    np.testing.assert_array_equal(slices.input[:], wanted.input)
+    np.testing.assert_array_equal(slices.target[:], wanted.target)
+  assert stay.record["given_inputs"]
+
+
+def test_another_input_is_other_data(tmp_path):
+  settings = two_folders(tmp_path)
+  before = load(settings, all_sampled).fingerprint()
+  save_nifti(tmp_path / "noisy/a.nii", noisy("q"))
+  after = load(settings, all_sampled).fingerprint()
+  assert before["train_digest"] != after["train_digest"]
+  assert before["validation_digest"] == after["validation_digest"]
+
+
+def test_partners_may_have_one_subject_instead_of_one_name(tmp_path):
+  settings = two_folders(tmp_path, ("s1", "s2", "s3"), validation=("3",))
+  for name in ("s1", "s2", "s3"):
+    shutil.move(tmp_path / f"noisy/{name}.nii", tmp_path / f"noisy/fast_{name}.nii")
+  with pytest.raises(UserError, match=r"s1.nii.gz: found no input of the name 's1'"):
+    load(settings, all_sampled)
+  inputs = dataclasses.replace(settings.inputs, match="subject")
+  settings = dataclasses.replace(settings, inputs=inputs, subject_pattern=r"s(\d)")
+  data = load(settings, all_sampled)
+  (part,) = data.validation.parts
+  scaled = slices_first(noisy("s3") / noisy("s3").max())
+  np.testing.assert_allclose(part.input[..., 0], scaled, rtol=1e-6)
+  save_nifti(tmp_path / "noisy/slow_s2.nii", noisy("s2"))
+  with pytest.raises(UserError, match=r"slow_s2.nii: found a second volume of the sub"):
+    load(settings, all_sampled)
+
+
+def test_only_some_subjects_may_be_used(tmp_path):
+  settings = two_folders(tmp_path, ("a", "b", "c", "d"), include=("a", "c"))
+  data = load(settings, all_sampled)
+  assert [v.name for v in data.train.volumes] == ["a"]
+
+
+def test_a_file_without_its_partner_is_refused(tmp_path):
+  settings = two_folders(tmp_path)
+  save_nifti(tmp_path / "noisy/d.nii", noisy("d"))
+  with pytest.raises(UserError, match=r"noisy/d.nii: found no target of the name 'd'"):
+    load(settings, all_sampled)
+  (tmp_path / "noisy/d.nii").unlink()
+  (tmp_path / "noisy/b.nii").unlink()
+  with pytest.raises(UserError, match=r"clean/b.nii.gz: found no input of the name"):
+    load(settings, all_sampled)
+
+
+@pytest.mark.parametrize(
+  ("given", "message"),
+  [
+    (noisy("b", (6, 5, 3)), r"noisy/b.nii: found an input of shape \(3, 6, 5\)"),
+    (np.where(noisy("b") > 6, np.nan, 1), r"noisy/b.nii: found \d+ NaN or infinite"),
+    (noisy("b") - 5, r"noisy/b.nii: found negative intensities"),
+    (np.ones(SHAPE), r"noisy/b.nii: found the same value 1.0 everywhere"),
+    (noisy("b") * 1j, r"noisy/b.nii: found a complex input .* a real one in the shape"),
+  ],
+)
+def test_an_unusable_input_is_refused_by_its_file(tmp_path, given, message):
+  settings = two_folders(tmp_path)
+  save_nifti(tmp_path / "noisy/b.nii", given)
+  with pytest.raises(UserError, match=message):
+    load(settings, all_sampled)
+
+
+def test_partners_of_other_directions_are_refused(tmp_path):
+  settings = two_folders(tmp_path)
+  save_nifti(tmp_path / "noisy/b.nii", noisy("b"), np.diag([-1, 1, 1, 1]))
+  with pytest.raises(UserError, match=r"b.nii: found axes that increase towards L, A"):
+    load(settings, all_sampled)
+
+
+def test_inputs_in_some_files_alone_are_refused(tmp_path):
+  for name in "abc":
+    image = slices_first(clean(name))
+    save_h5(tmp_path / f"{name}.h5", target=image, input=slices_first(noisy(name)))
+  settings = config(source="prepared", root=str(tmp_path), validation=("c",))
+  assert load(settings, all_sampled).train.parts[0].input is not None
+  save_h5(tmp_path / "b.h5", target=slices_first(clean("b")))
+  with pytest.raises(UserError, match=r"b.h5: found no given input"):
+    load(settings, all_sampled)
+  shape = (4, 6, 5)
+  kspace = np.ones(shape, np.complex64)
+  more = {"kspace": kspace, "zero_filled": np.abs(np.fft.ifft2(kspace, norm="ortho"))}
+  save_h5(tmp_path / "b.h5", target=images(1, shape), input=images(2, shape), **more)
+  with pytest.raises(UserError, match=r"b.h5: found an input beside measured k-space"):
+    load(settings, all_sampled)
+
+
+def test_the_test_source_may_have_pairs_of_its_own(tmp_path):
+  there = two_folders(tmp_path)
+  own = OtherSourceConfig(source="nifti", root=there.root, inputs=there.inputs)
+  data = load(config(test_source=own), all_sampled)
+  assert data.train.parts[0].input is None
+  assert data.test.parts[0].input is not None
+  assert data.record["test_source"]["given_inputs"]
+
+
+def test_settings_without_effect_are_refused(tmp_path):
+  with pytest.raises(ArgumentError, match=r"match: found 'subject', although"):
+    InputsConfig(match="subject")
+  made = tiny_config()
+  made.data.inputs.match = "subject"
+  with pytest.raises(UserError, match=r"config.data.inputs.match: found 'subject'"):
+    config_lib.parse(made)
+  settings = two_folders(tmp_path)
+  lost = InputsConfig(root=str(tmp_path / "nowhere"))
+  with pytest.raises(UserError, match=r"nowhere: found no such folder"):
+    load(dataclasses.replace(settings, inputs=lost), all_sampled)
+  lost = InputsConfig(root=settings.inputs.root, contrast="T1")
+  with pytest.raises(ArgumentError, match=r"^inputs.contrast: found 'T1'"):
+    load(dataclasses.replace(settings, inputs=lost), all_sampled)
+
+
+def test_the_settings_of_the_inputs_are_those_of_the_targets_but_for_their_own():
+  whole = DataConfig(
+    source="ixi", root="A", contrast="T2", inputs=InputsConfig(contrast="PD")
+  )
+  own = whole.of_inputs
+  assert (own.source, own.root, own.contrast) == ("ixi", "A", "PD")
+  assert not own.inputs.given
+
+
+def test_an_archive_may_hold_both_with_the_subjects(tmp_path):
+  shape = (4, 6, 5)
+  arrays = {"image": images(1, shape), "input": images(2, shape)}
+  np.savez(tmp_path / "all.npz", **arrays, subject=[1, 2, 1, 3])
+  settings = config(source="npz", root=str(tmp_path), validation=("1",))
+  (part,) = load(settings, all_sampled).validation.parts
+  largest = arrays["input"][[0, 2]].max()
+  for key, got in (("image", part.target), ("input", part.input)):
+    expected = arrays[key][[0, 2]] / largest
+    np.testing.assert_allclose(got[..., 0], expected, rtol=1e-6)
+  np.savez(tmp_path / "all.npz", **arrays | {"input": images(2, (4, 6, 6))})
+  with pytest.raises(UserError, match=r"all.npz: found an array 'input' of shape"):
+    load(settings, all_sampled)
