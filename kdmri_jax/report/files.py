@@ -7,7 +7,15 @@ from collections.abc import Iterator
 
 from kdmri_jax import json_text, scratch
 from kdmri_jax.errors import UserError
-from kdmri_jax.report import comparisons, content, figures, pages, parts, tables
+from kdmri_jax.report import (
+  comparisons,
+  content,
+  figures,
+  pages,
+  paper,
+  parts,
+  tables,
+)
 from kdmri_jax.report.analysis import analyse
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.rows import main, summary_records
@@ -29,6 +37,8 @@ _PICTURES = "figures"
 _FILES = (
   "report.json",
   "summary.csv",
+  "table.csv",
+  "table.tex",
   "robustness.csv",
   *tables.FILES,
   *(f"{_PICTURES}/{draw.__name__}.png" for draw in _FIGURES),
@@ -119,6 +129,9 @@ def _fill(folder, inputs, analysis):
   tables.write_text(folder / "report.json", f"{text}\n")
   records = summary_records(analysis["rows"], inputs.tables.metrics)
   tables.write_csv(folder / "summary.csv", records)
+  table = analysis["rows"], inputs.tables.metrics
+  tables.write_csv(folder / "table.csv", paper.records(*table))
+  tables.write_text(folder / "table.tex", paper.latex(*table, analysis["best"]))
   if inputs.robustness:
     shifted = [
       {"condition": condition, **record}
