@@ -78,10 +78,10 @@ def _units(inputs, pairs):
 
 def _simulated(inputs):
   sources = inputs.dataset, inputs.dataset.get("test_source", inputs.dataset)
-  tasks = inputs.config.get("tasks") or {"": inputs.config}
-  sampled = any(task["mask"]["kind"] != "full" for task in tasks.values())
-  if not sampled and all(each.get("given_inputs") for each in sources):
-    return  # the inputs are images as given
+  if all(each.get("given_inputs") for each in sources):
+    tasks = inputs.config.get("tasks") or {"": inputs.config}
+    if all(task["mask"]["kind"] == "full" for task in tasks.values()):
+      return  # the inputs are images as given
   if any(each.get("simulated_kspace") is not False for each in sources):
     yield (
       "K-space was simulated from processed images, for which every method gives "
