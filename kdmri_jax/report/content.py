@@ -176,6 +176,7 @@ def _files(inputs, analysis):
   links = [
     ("summary.csv", "the table of results, one line per network and metric"),
     ("table.tex", "the table of results for a paper, in LaTeX (also table.csv)"),
+    ("references.bib", "BibTeX of this software and of KD-MRI and SFT-KD-Recon"),
     ("volumes.csv", "metrics of every volume, all protocols (also volumes.json)"),
     ("slices.csv", "metrics of every slice, all protocols (also slices.json)"),
     ("report.json", "everything in this report for programs"),

@@ -39,6 +39,7 @@ _FILES = (
   "summary.csv",
   "table.csv",
   "table.tex",
+  "references.bib",
   "robustness.csv",
   *tables.FILES,
   *(f"{_PICTURES}/{draw.__name__}.png" for draw in _FIGURES),
@@ -131,6 +132,7 @@ def _fill(folder, inputs, analysis):
   tables.write_csv(folder / "summary.csv", records)
   table = analysis["rows"], inputs.tables.metrics
   tables.write_csv(folder / "table.csv", paper.records(*table))
+  tables.write_text(folder / "references.bib", paper.bibtex())
   tables.write_text(folder / "table.tex", paper.latex(*table, analysis["best"]))
   if inputs.robustness:
     shifted = [

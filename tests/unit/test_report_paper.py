@@ -1,10 +1,13 @@
 """The table of results for a paper."""
 
 import csv
+import pathlib
+import re
 
 import pytest
 from helpers.measured import BARE, OFFSETS, load, make_input
 
+import kdmri_jax
 from kdmri_jax import report
 from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import paper
@@ -28,6 +31,21 @@ def test_the_tables_hold_the_rows_of_the_report(tmp_path):
   (header,) = (line for line in latex.splitlines() if line.startswith("model"))
   columns = latex.partition(r"\begin{tabular}{")[2].partition("}")[0]
   assert len(columns) == header.count("&") + 1
+
+
+def test_the_references_are_those_of_the_citation_file():
+  citation = pathlib.Path(__file__).parents[2] / "CITATION.cff"
+  bibtex = paper.bibtex().replace("{", "").replace("}", "").replace("\\_", "_")
+  known = " ".join(citation.read_text().split())
+  assert f"version = {kdmri_jax.__version__}" in bibtex and "VERSION" not in bibtex
+  found = re.findall(r"(?<!book)title = (.*),\n", bibtex)
+  assert len(found) == 3
+  assert all(title in known for title in found[1:])
+  for author in ("Murugesan, Balamurali", "Gayathri, Matcha Naga"):
+    family, given = author.split(", ")
+    assert f"family-names: {family} given-names: {given}" in known and author in bibtex
+  for url in re.findall(r"url = (.*)\n", bibtex):
+    assert f"url: {url}" in known
 
 
 @pytest.mark.parametrize(
