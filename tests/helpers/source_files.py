@@ -5,6 +5,7 @@ from helpers import ismrmrd_files, scan_files
 from helpers.centred import complex_images, dft
 from helpers.data_files import config, images, kdmri_file, save_h5, save_nifti, stack
 from helpers.raw_files import scan, to_kspace
+from PIL import Image
 from scipy import io
 
 from kdmri_jax.data import read
@@ -20,6 +21,20 @@ def _npz(root):
   for k in range(2):
     (root / f"site{k}").mkdir(parents=True)
     np.savez(root / f"site{k}" / "a.npz", image=images(k))
+
+
+def _arrays(root):
+  for k in range(2):
+    (root / f"site{k}").mkdir(parents=True)
+    io.savemat(root / f"site{k}" / "a.mat", {"image": stack(k)})
+
+
+def _images(root):
+  for k in range(2):
+    (root / f"scan{k}").mkdir(parents=True)
+    for number, image in enumerate(images(k)):
+      grey = Image.fromarray((255 * np.abs(image)).astype(np.uint8))
+      grey.save(root / f"scan{k}" / f"{number}.tif")
 
 
 def _acdc(root):
@@ -128,6 +143,8 @@ def _prepared(root):
 BUILDERS = {
   "nifti": _nifti,
   "npz": _npz,
+  "arrays": _arrays,
+  "images": _images,
   "acdc": _acdc,
   "mrbrains13": _mrbrains13,
   "mrbrains18": _mrbrains18,
