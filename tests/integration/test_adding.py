@@ -165,7 +165,7 @@ def test_a_metric_of_ones_own(outside):
   (outside / "my_metrics.py").write_text(block("## A metric of your own", "python"))
   train, evaluate = block("and name it where images").replace('"', "").splitlines()
   trained = run(outside, " ".join([train, *SMALL, "--stages=teacher,student"]))
-  assert re.search(r"^model .* PSNR, dB +SSIM +MAE +volumes", trained, re.M)
+  assert re.search(r"^model .* PSNR, dB +SSIM +MAE +slices", trained, re.M)
   report = json.loads((outside / "runs/mae/report/report.json").read_text())
   assert {row["model"]: row["MAE"]["n"] for row in report["rows"]}["student"] > 0
   assert {pair["metric"] for pair in report["paired"]} == {"psnr", "ssim", "MAE"}
