@@ -150,7 +150,8 @@ def _alone(volume: Volume, missing: str, match: str) -> UserError:
   found = f"no {missing} of the {match} {getattr(volume, match)!r}{where}"
   other = "subject" if match == "name" else "name"
   remedy = f"Add it, exclude this one by include, or set inputs.match={other!r}."
-  return UserError(volume.file, found, "an input for every target", remedy)
+  expected = f"one {missing} for each {'target' if missing == 'input' else 'input'}"
+  return UserError(volume.file, found, expected, remedy)
 
 
 def _several(volume: Volume, match: str) -> UserError:

@@ -41,8 +41,8 @@ def read_variable(path: pathlib.Path, name: str = "") -> tuple[np.ndarray, str]:
   if not name:
     fitting = [key for key, shape in there.items() if _is_image(shape)]
     if len(fitting) > 1:
-      found = f"several arrays, {_listed(there)}, so that it is open which one is meant"
-      raise UserError(path, found, "one, or its name", "Name the one as variable.")
+      found = f"several arrays: {_listed(there)}"
+      raise UserError(path, found, "one, or its name", "Name one as variable.")
     name = fitting[0] if fitting else ""
   if name not in there:
     found = f"no array {name!r}" if name else "no array of two axes or more"

@@ -39,12 +39,10 @@ def _network(inputs: ReportInput, name: str) -> str:
     stages.get(roles.student, {}).get("model"): "the small network",
   }.get(stage["model"], f"the network {stage['model']}")
   if not stage["teacher"]:
-    what = (
-      f"{size}, which teaches" if name == roles.teacher else f"{size}, taught by none"
-    )
-    return what + _start(stage)
-  whole = ", knowledge distillation" if name in roles.distilled else ""
-  return f"{size}{whole}: learns {_lessons(stage)}{_start(stage)}"
+    alone = "which teaches" if name == roles.teacher else "trained alone"
+    return f"{size}, {alone}{_start(stage)}"
+  distilled = ", distilled" if name in roles.distilled else ""
+  return f"{size}{distilled}: learns {_lessons(stage)}{_start(stage)}"
 
 
 def _lessons(stage: dict) -> str:
@@ -64,8 +62,6 @@ def _start(stage: dict) -> str:
   name, _, part = stage["start_from"].partition("/")
   if stage.get("shrink"):
     return f", beginning as {stage['teacher']}"
-  return (
-    f", after the stage {name}"
-    if name and not part
-    else (f", beginning with {part} of {name}" if name else "")
-  )
+  if not name:
+    return ""
+  return f", beginning with {part} of {name}" if part else f", after the stage {name}"

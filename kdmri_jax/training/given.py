@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from absl import logging
 from flax import linen as nn
 
 from kdmri_jax import models
@@ -22,6 +23,10 @@ from kdmri_jax.training.workdir import WorkDir, read_config, read_data
 
 # Settings of a network that change how it is computed, not its result.
 _FREE = ("parent", "name", "consistency", "precision")
+_ORIENTATION = (
+  "%s: its kernels are taken for those of Lasagne's Conv2DLayer. If they are of "
+  "Conv2DDNNLayer, they are turned by 180 degrees: see docs/runs.md."
+)
 
 
 class GivenRun(Given):
@@ -155,6 +160,8 @@ def find(text: str, where: str, model: nn.Module) -> Given:
   if store.named(text):
     return _pretrained(text, where, model)
   of_lasagne = isinstance(model, models.DCCNN) and lasagne.is_checkpoint(path)
+  if of_lasagne:
+    logging.warning(_ORIENTATION, text)
   if of_lasagne or path.suffix.lower() in (".pt", ".pth"):
     return _published(text, where, model)
   if path.suffix.lower() in params_file.ENDINGS or params_file.is_checkpoint(path):

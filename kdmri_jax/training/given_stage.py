@@ -1,5 +1,6 @@
 """A stage that is not trained here, and where it comes from."""
 
+import abc
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,7 @@ class Given:
     return digests.of_weights(self.params)
 
 
-class GivenImages(Given):
+class GivenImages(Given, abc.ABC):
   """A stage of which the images alone are known: it has no weights.
 
   Attributes:
@@ -86,10 +87,11 @@ class GivenImages(Given):
   parameters: int | None = None
   is_measured_anew = False
 
+  @abc.abstractmethod
   def covers(self, slices: SliceSet) -> bool:
     """Whether there are images of each volume of a set."""
-    raise NotImplementedError
 
+  @abc.abstractmethod
   def check(self, slices: SliceSet, part: int, one: Slices, by: Acquisition) -> None:
     """Refuses a stage without images of a part of a set; see `of_part`.
 
@@ -102,8 +104,8 @@ class GivenImages(Given):
     Raises:
       UserError: it has none.
     """
-    raise NotImplementedError
 
+  @abc.abstractmethod
   def of_part(
     self, slices: SliceSet, part: int, rows: Slices, by: Acquisition
   ) -> np.ndarray:
@@ -115,4 +117,3 @@ class GivenImages(Given):
       rows: its slices for one task.
       by: how they are measured.
     """
-    raise NotImplementedError

@@ -48,7 +48,7 @@ def test_a_named_array_with_named_axes(tmp_path, save):
   np.testing.assert_array_equal(volume.target, image)
   assert (volume.name, volume.subject) == ("a", "a")
   assert volume.record["variable"] == "im" and volume.record["unit"] == "file"
-  with pytest.raises(UserError, match=r"found several arrays, im \(5, 4, 6\), .*other"):
+  with pytest.raises(UserError, match=r"found several arrays: im \(5, 4, 6\), .*other"):
     read("arrays", tmp_path)
   with pytest.raises(UserError, match=r"found no array 'img' \(the arrays are: im"):
     read("arrays", tmp_path, variable="img")
@@ -125,7 +125,7 @@ def test_a_file_may_hold_input_and_target(tmp_path):
       r"a.npz: found 'x' of shape \(4, 6, 5\); expected as many ax",
     ),
     (("rows", "rows", "columns"), r"data.axes: found rows, rows, columns; expected"),
-    (("slices", "rows"), r"data.axes: found slices, rows; expected rows, columns"),
+    (("slices", "rows"), r"data.axes: found slices, rows; expected rows and columns"),
     (("time", "rows", "columns"), r"data.axes: found time, rows, columns"),
     (("repeats", "rows", "columns"), r"data.axes: found repeats, rows, columns"),
   ],

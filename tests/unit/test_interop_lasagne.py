@@ -121,11 +121,12 @@ def test_files_that_are_no_archive_are_refused(tmp_path):
     interop.load_lasagne_checkpoint(tmp_path / "d.npz")
 
 
-def test_a_stage_whose_weights_are_given(tmp_path):
+def test_a_stage_whose_weights_are_given(tmp_path, caplog):
   np.savez(tmp_path / "d.npz", *draw().values())
   where, model = str(tmp_path / "d.npz"), DCCNN(2, 3, 4, 2)
   _, expected = interop.load_lasagne_checkpoint(where)
   found = given.find(where, "config.stages.teacher.given", model).weights(0, None)
   jax.tree.map(np.testing.assert_array_equal, found, expected["params"])
+  assert "d.npz: are taken for those of Lasagne's Conv2DLayer" in caplog.text
   with pytest.raises(UserError, match=r"another network \(cascades: 2 there, 3 here\)"):
     given.find(where, "config.stages.teacher.given", model.clone(cascades=3))

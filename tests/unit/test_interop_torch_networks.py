@@ -27,6 +27,16 @@ def converted(network, settings, state):
   return interop.from_edsr_state_dict(state, res_scale=res_scale)
 
 
+def assert_agree(sown, expected, kept):
+  """All features are PyTorch's, whose image is the one that is kept."""
+  assert set(sown) == set(expected)
+  for key, values in expected.items():
+    atol = 1e-5 * max(1, np.abs(values).max())
+    np.testing.assert_allclose(sown[key], values, rtol=0, atol=atol, err_msg=key)
+  atol = 1e-6 * max(1, np.abs(kept).max())
+  np.testing.assert_allclose(kept, expected["image"], rtol=0, atol=atol)
+
+
 @pytest.mark.parametrize(("network", "name"), CASES)
 def test_every_feature(golden, network, name):
   settings, state, image = getattr(published_networks, network)(name)
@@ -34,16 +44,10 @@ def test_every_feature(golden, network, name):
   model, variables = converted(network, settings, state)
   run = jax.jit(lambda params: features.apply(model, params, image, None)[1])
   sown = run(variables["params"])
-  assert set(sown) == set(expected)
-  for key, values in expected.items():
-    atol = 1e-5 * max(1, np.abs(values).max())
-    np.testing.assert_allclose(sown[key], values, rtol=0, atol=atol, err_msg=key)
   file, key = (
     ("unet", name) if network == "unet" else ("enhancement", f"{network}/{name}")
   )
-  kept = golden(file)[f"{key}/image"]
-  atol = 1e-6 * max(1, np.abs(kept).max())
-  np.testing.assert_allclose(kept, expected["image"], rtol=0, atol=atol)
+  assert_agree(sown, expected, golden(file)[f"{key}/image"])
 
 
 def test_the_published_network_for_grey_images():
@@ -81,10 +85,4 @@ def test_every_feature_of_varnet(golden, name):
   image = np.zeros((len(kspace), *mask.shape, channels), np.float32)
   run = jax.jit(lambda params: features.apply(model, params, image, measured)[1])
   sown = run(variables["params"])
-  assert set(sown) == set(expected)
-  for key, values in expected.items():
-    atol = 1e-5 * max(1, np.abs(values).max())
-    np.testing.assert_allclose(sown[key], values, rtol=0, atol=atol, err_msg=key)
-  kept = golden("varnet")[f"{name}/image"]
-  atol = 1e-6 * max(1, np.abs(kept).max())
-  np.testing.assert_allclose(kept, expected["image"], rtol=0, atol=atol)
+  assert_agree(sown, expected, golden("varnet")[f"{name}/image"])

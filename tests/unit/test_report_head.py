@@ -122,11 +122,11 @@ def test_the_names_are_explained():
   words = dict(facts.items)
   assert words["zero_filled"].startswith("the input")
   assert words["teacher"] == "the large network, which teaches"
-  assert words["student"] == "the small network, taught by none"
+  assert words["student"] == "the small network, trained alone"
   maps = "the teacher's attention maps (attention_transfer)"
   assert words["feature"] == f"the small network: learns {maps}"
   assert words["kd"] == (
-    "the small network, knowledge distillation: learns the teacher's images "
+    "the small network, distilled: learns the teacher's images "
     "(imitation) and the target (l1), after the stage feature"
   )
   assert {"HFN", "HFEN", "PSNR", "SSIM", "NMSE"} <= words.keys()

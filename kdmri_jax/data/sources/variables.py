@@ -73,8 +73,8 @@ def _check(axes: tuple[str, ...], config: DataConfig) -> None:
   needed = {"rows", "columns", *([_REPEATS] if config.repeats else [])}
   repeated = len(set(axes)) < len(axes) or (_REPEATS in axes) != (config.repeats > 0)
   if repeated or not needed <= set(axes) <= set(allowed):
-    expected = "rows, columns, where there are slices these, and with repeats these"
-    remedy = "Name each once, in the order of the array: rows,columns,slices."
+    expected = "rows and columns, and slices and repeats where the array has them"
+    remedy = "Name each axis once, in the order of the array: rows,columns,slices."
     raise ArgumentError("axes", f"{', '.join(axes)}", expected, remedy)
 
 

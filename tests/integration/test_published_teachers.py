@@ -1,4 +1,4 @@
-"""E2E-VarNets teach and are taught, with several coils and with one."""
+"""Networks of fastMRI teach a DC-CNN, and a DC-CNN teaches a VarNet."""
 
 import json
 
@@ -18,23 +18,38 @@ from kdmri_jax.training.experiment import Experiment
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 
-def test_a_published_varnet_teaches_on_several_coils(tmp_path):
-  """By features of its U-Nets, by the images after its cascades, and by its image."""
+def unet(config):
+  """By two of its layers, and by its image."""
+  settings, state, _ = published_networks.unet("even")
+  attention = config.stages.feature.terms.attention
+  attention.guided = ("cascade_1/activation_2", "cascade_2/activation_2")
+  attention.hint = ("bottom/activation_2", "up_2/activation_2")
+  return settings, state, interop.from_unet_state_dict(state)
+
+
+def varnet(config):
+  """On several coils: by its U-Nets, the images after its cascades, and its image."""
   settings, state, *_ = published_networks.varnet("coils")
-  torch_file.write(tmp_path / "varnet.pt", {"state_dict": state})
-  config = tiny_config(epochs=1, devices=1, coils={"count": 3, "seed": 1})
+  config.coils.update(count=3, seed=1)
   config.models.student.channels = 2
-  config.models.teacher = dict(settings, network="varnet")
-  config.stages.teacher.given = str(tmp_path / "varnet.pt")
   attention = config.stages.feature.terms.attention
   attention.guided = ("cascade_1/activation_2", "consistency_1")
   attention.hint = ("cascade_1/unet/up_1/activation_2", "consistency_1")
+  return settings, state, interop.from_varnet_state_dict(state, channels=2)
+
+
+@pytest.mark.parametrize("network", [unet, varnet])
+def test_a_published_network_teaches(network, tmp_path):
+  config = tiny_config(epochs=1, devices=1)
+  settings, state, (_, variables) = network(config)
+  torch_file.write(tmp_path / "teacher.pt", {"state_dict": state})
+  config.models.teacher = dict(settings, network=network.__name__)
+  config.stages.teacher.given = str(tmp_path / "teacher.pt")
   config.data.phantom.subjects = 4
   config.pipeline = ("teacher", "feature", "kd")
   config.evaluation.update(models=("teacher", "kd"), student="kd", distilled=())
   pipeline = Experiment(config_lib.parse(config), tmp_path / "run")
   train(pipeline)
-  _, variables = interop.from_varnet_state_dict(state, channels=2)
   jax.tree.map(
     np.testing.assert_array_equal, pipeline.best("teacher"), variables["params"]
   )
