@@ -127,6 +127,6 @@ def test_a_stage_whose_weights_are_given(tmp_path, caplog):
   _, expected = interop.load_lasagne_checkpoint(where)
   found = given.find(where, "config.stages.teacher.given", model).weights(0, None)
   jax.tree.map(np.testing.assert_array_equal, found, expected["params"])
-  assert "d.npz: are taken for those of Lasagne's Conv2DLayer" in caplog.text
+  assert "kernels are taken for those of Lasagne's Conv2DLayer" in caplog.text
   with pytest.raises(UserError, match=r"another network \(cascades: 2 there, 3 here\)"):
     given.find(where, "config.stages.teacher.given", model.clone(cascades=3))
