@@ -10,7 +10,6 @@ same order. Without other processes these cost nothing.
 
 import contextlib
 import pickle
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -22,10 +21,11 @@ from jax.experimental import multihost_utils
 from kdmri_jax.errors import Interrupted, UserError
 
 _Result = TypeVar("_Result")
-_alone = threading.local()  # whether this thread does what the others wait for
 
 _AXIS = "all"
 _FAREWELL = 60  # seconds that a process waits at its end for the end of the others
+
+_alone = False  # whether this process does what the others wait for
 
 
 class LostProcess(UserError):
@@ -98,7 +98,7 @@ def of_first(function: Callable[[], _Result]) -> _Result:
   Raises:
     UserError, Interrupted: those of the function, in all processes.
   """
-  if count() == 1 or getattr(_alone, "now", False):
+  if count() == 1 or _alone:
     return function()
   outcome = None
   if is_first():
@@ -193,11 +193,12 @@ def open_connections(devices: Sequence[jax.Device] = ()) -> None:
 
 @contextlib.contextmanager
 def _being_alone():
-  _alone.now = True
+  global _alone
+  _alone = True
   try:
     yield
   finally:
-    _alone.now = False
+    _alone = False
 
 
 def _attempt(function: Callable) -> Any:

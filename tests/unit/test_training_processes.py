@@ -28,7 +28,7 @@ from kdmri_jax.training.workdir import WorkDir, refuse_other
       ["--coordinator=node1", "--processes=2", "--process=0"],
       "--coordinator: found 'node1'; expected HOST:PORT",
     ),
-    (["--distributed"], "--distributed: found coordinator_address should be defined"),
+    (["--distributed"], "expected processes that reach each other. Under Slurm start"),
     (["--seeds=a"], "--seeds: found 'a'; expected whole numbers"),
     (["--seeds=42,43"], "--seeds: found 42, 43; expected some of 42. They are"),
   ],
