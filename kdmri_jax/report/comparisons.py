@@ -83,7 +83,8 @@ def _table(pairs, bootstrap, metrics):
     columns["seeds better"] = [f"{p['seeds_better']} of {p['n_seeds']}" for p in pairs]
   columns["paired over"] = [_paired_over(p) for p in pairs]
   rows = list(zip(*columns.values(), strict=True))
-  return blocks.Table(tuple(columns), rows, note(pairs, bootstrap))
+  text = note(pairs, bootstrap) + _gap_notes(pairs)
+  return blocks.Table(tuple(columns), rows, text)
 
 
 def _equivalence(pairs, metrics):
@@ -130,9 +131,12 @@ def note(pairs: list[dict], bootstrap: int) -> str:
   )
   if any(pair["left_out"] for pair in pairs):
     text += " Values that are not finite are omitted."
-  for reason in filter(None, dict.fromkeys(map(wording.gap_note, pairs))):
-    text += f" {reason[0].upper()}{reason[1:]}."
   return text
+
+
+def _gap_notes(pairs):
+  reasons = filter(None, dict.fromkeys(map(wording.gap_note, pairs)))
+  return "".join(f" {reason[0].upper()}{reason[1:]}." for reason in reasons)
 
 
 def _resampled(pair):

@@ -163,15 +163,19 @@ def _data(inputs, analysis):
     for key, value in inputs.dataset.items()
     if key not in ("notes", "volumes") and value not in (None, "", 0, [0, 0], [], {})
   }
+  if len(sizes := list(dataset.get("shapes", {}))) == 1:
+    dataset["shapes"] = sizes  # slices has their numbers
   return [blocks.Facts(_facts(dataset))]
 
 
 def _mask(inputs, analysis):
   del analysis
+  axis = {0: "rows", 1: "columns"}.get(inputs.mask.get("axis"), "")
+  known = {**inputs.mask, "axis": axis}
   caption = "The sampling mask, zero frequency at the centre; white is measured."
   return [
     Picture("mask", "Sampling mask.", caption, narrow=True),
-    blocks.Facts(_facts(inputs.mask, "mask")),
+    blocks.Facts(_facts(known, "mask")),
   ]
 
 

@@ -72,7 +72,7 @@ def data(inputs: ReportInput, config: ExperimentConfig) -> list[str]:
   source = config.data.label
   if there:
     source = f"{there['trained_on']} and, for the test, {there['tested_on']}"
-  texts = [f"Data: {source}; {', '.join(sizes)}. They were split by {unit}."]
+  texts = [f"Source: {source}; {', '.join(sizes)}. They were split by {unit}."]
   if rule := record.get("split_rule"):
     texts.append(rule)
   if inputs.evaluated_on == "validation":

@@ -61,6 +61,7 @@ def differences(
   rows = max(map(len, by_metric.values()))
   size = 3.6 * len(by_metric) + 0.6, (0.62 if rows <= 4 else 0.46) * rows + 0.8
   figure = style.new_figure(*size, layout="constrained")
+  figure.get_layout_engine().set(wspace=0.08)  # between the ends of two axes
   panels = figure.subplots(1, len(by_metric), squeeze=False)[0]
   for axes, (metric, group) in zip(panels, by_metric.items(), strict=True):
     _draw_differences(axes, group, colours or {})
