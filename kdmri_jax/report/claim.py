@@ -12,7 +12,7 @@ import kdmri_jax
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data.split import counted
-from kdmri_jax.report import methods_text, wording
+from kdmri_jax.report import methods_text, training_text, wording
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import CAUTIONS
 from kdmri_jax.report.rows import count
@@ -170,7 +170,7 @@ def _of_networks(inputs: ReportInput, config: ExperimentConfig) -> dict[int, str
     22: _sizes(inputs) + "methods.md, Networks",
     23: " ".join(methods_text.software(inputs)[:1]),
     24: "; ".join([*first, *started]),
-    25: " ".join([*methods_text.seeds(inputs), "See methods.md, Training."]),
+    25: " ".join([*training_text.seeds(inputs), "See methods.md, Training."]),
     26: "; ".join(selected),
     27: "; ".join(several) or "none: each network reconstructs alone",
   }
