@@ -4,10 +4,12 @@ import os
 import pathlib
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.physics.masks.describe import is_cartesian, is_centred, phase_encode_axis
+from kdmri_jax.physics.masks.values import is_sampled, other_values
 from kdmri_jax.saving import replacing
 
 
@@ -75,14 +77,15 @@ def check_order(
     raise UserError(path, "zero frequency not sampled", f"a sample {own}", remedy)
 
 
-def save(path: str | os.PathLike, mask: np.ndarray) -> None:
+def save(path: str | os.PathLike, mask: ArrayLike) -> None:
   """Writes a mask for `load`; never overwrites a file.
 
   Args:
     path: new .npy file.
-    mask: uncentred, [H, W]; stored as uint8.
+    mask: uncentred, [H, W], 0 and 1 of any numeric type or bool; stored as uint8.
 
   Raises:
+    ArgumentError: the mask has other values.
     UserError: the name does not end in .npy, the file exists or cannot be written.
   """
   path = pathlib.Path(path)
@@ -90,8 +93,9 @@ def save(path: str | os.PathLike, mask: np.ndarray) -> None:
     raise UserError(path, "another ending", ".npy", "Call the mask NAME.npy.")
   if path.exists():
     raise UserError(path, "a file there", "a new file", "Choose another name.")
+  values = np.asarray(is_sampled(mask), np.uint8)
   with replacing(path) as temporary, temporary.open("wb") as file:
-    np.save(file, mask.astype(np.uint8))
+    np.save(file, values)
 
 
 def binary(path: str | os.PathLike, mask: np.ndarray) -> np.ndarray:
@@ -112,9 +116,6 @@ def binary(path: str | os.PathLike, mask: np.ndarray) -> np.ndarray:
   if mask.ndim != 2 or mask.dtype.kind not in "buif" or not mask.size:
     found = f"an array of shape {mask.shape} and type {mask.dtype}"
     raise UserError(path, found, expected, remedy)
-  if not np.isfinite(mask).all():
-    raise UserError(path, "NaN or infinite values", expected, remedy)
-  wrong = mask[(mask != 0) & (mask != 1)]
-  if wrong.size:
-    raise UserError(path, f"the value {wrong[0]}", expected, remedy)
+  if found := other_values(mask):
+    raise UserError(path, found, expected, remedy)
   return mask.astype(np.uint8)
