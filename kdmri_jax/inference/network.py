@@ -40,6 +40,8 @@ class Network:
     parameters: its best weights, a pytree; `model.apply` takes {"params": parameters}.
     training: what it was trained on; None where unknown.
     card: of a pretrained network; None of others.
+    mask: of its training, uint8 [H, W], for the first size of its slices; None where
+      unknown.
   """
 
   def __init__(
@@ -50,9 +52,10 @@ class Network:
     parameters: Any,
     training: Training | None = None,
     card: Card | None = None,
+    mask: np.ndarray | None = None,
   ) -> None:
     self.config, self.stage, self.training = config, stage, training
-    self.card = card
+    self.card, self.mask = card, mask
     self.model, self.parameters = model, parameters
     self._compiled = functools.cache(make_predict)
 
@@ -205,7 +208,8 @@ def load(
   name = task or next(iter(load_lib.read_config(folder).all_tasks))
   training = account.training(folder, trained.config, stage, seed, name)
   card = load_lib.card_of(folder)
-  return Network(trained.config, stage, trained.model, parameters, training, card)
+  mask = np.asarray(trained.acquisition.masks[0])
+  return Network(trained.config, stage, trained.model, parameters, training, card, mask)
 
 
 def load_pretrained(name: str | os.PathLike) -> Network:

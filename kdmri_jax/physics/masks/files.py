@@ -1,7 +1,9 @@
 """Masks in files, such as KD-MRI's `mask_4x.npy`; a wrong orientation is refused."""
 
+import io
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from jax.typing import ArrayLike
@@ -11,6 +13,7 @@ from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.physics.masks.describe import is_cartesian, is_centred, phase_encode_axis
 from kdmri_jax.physics.masks.values import is_sampled, other_values
 from kdmri_jax.saving import replacing
+from kdmri_jax.types import Shape
 
 
 def load(
@@ -93,9 +96,39 @@ def save(path: str | os.PathLike, mask: ArrayLike) -> None:
     raise UserError(path, "another ending", ".npy", "Call the mask NAME.npy.")
   if path.exists():
     raise UserError(path, "a file there", "a new file", "Choose another name.")
-  values = np.asarray(is_sampled(mask), np.uint8)
-  with replacing(path) as temporary, temporary.open("wb") as file:
-    np.save(file, values)
+  replace(path, np.asarray(is_sampled(mask), np.uint8))
+
+
+def replace(path: pathlib.Path, mask: np.ndarray) -> None:
+  """As `save`, for a mask of uint8, in place of a file that may be there."""
+  with replacing(path) as temporary:
+    temporary.write_bytes(content(mask))
+
+
+def content(mask: np.ndarray) -> bytes:
+  """The content of a .npy file of a mask, uint8 [H, W]."""
+  file = io.BytesIO()
+  np.save(file, mask)
+  return file.getvalue()
+
+
+def names(tasks: Sequence[str], shapes: Sequence[Shape]) -> list[list[str]]:
+  """Names for the masks of an experiment: "mask" where there is one.
+
+  Args:
+    tasks: names of its tasks; with several each is part of the names.
+    shapes: rows and columns of its slices; likewise.
+
+  Returns:
+    A list for each shape, with the name of each task's mask, such as
+    "mask_TASK_160x128".
+  """
+
+  def name(task, shape):
+    parts = [task] * (len(tasks) > 1) + ["{}x{}".format(*shape)] * (len(shapes) > 1)
+    return "_".join(["mask", *parts])
+
+  return [[name(task, shape) for task in tasks] for shape in shapes]
 
 
 def binary(path: str | os.PathLike, mask: np.ndarray) -> np.ndarray:
