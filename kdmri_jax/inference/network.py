@@ -23,7 +23,7 @@ from kdmri_jax.inference import load as load_lib
 from kdmri_jax.inference.account import Training
 from kdmri_jax.models import features
 from kdmri_jax.physics.masks import coverage
-from kdmri_jax.physics.masks.values import is_sampled
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.pretrained import Card, store
 from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Acquisition, Array, CoilMeasurement, Measurement

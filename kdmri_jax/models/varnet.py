@@ -13,7 +13,7 @@ from jax import lax
 from kdmri_jax.models.arguments import check_choice, check_image, check_sizes
 from kdmri_jax.models.unet import UNet
 from kdmri_jax.physics import fourier
-from kdmri_jax.physics.masks.values import is_sampled
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array, CoilMeasurement, Measurement, Outputs
 
 _MULTIPLE = 16  # of rows and columns that its U-Nets see

@@ -10,7 +10,7 @@ from kdmri_jax.errors import arguments_of
 from kdmri_jax.physics import noise
 from kdmri_jax.physics.coils.simulated import simulate
 from kdmri_jax.physics.masks import recipes
-from kdmri_jax.physics.masks.values import is_sampled
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.physics.undersample import undersample, zero_fill
 from kdmri_jax.types import Acquisition, Array, CoilMeasurement, Measurement
 

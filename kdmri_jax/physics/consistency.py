@@ -56,7 +56,7 @@ from kdmri_jax.errors import ArgumentError
 from kdmri_jax.physics import conjugate_gradients, fourier
 from kdmri_jax.physics.coils import operator as coil_operator
 from kdmri_jax.physics.masks.describe import is_cartesian, phase_encode_axis
-from kdmri_jax.physics.masks.values import is_sampled
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array, CoilMeasurement, Measurement
 
 Operator = Callable[[Array], Array]

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdmri_jax.physics.masks.values import is_sampled
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array, CoilMeasurement, Measurement
 
 _FOREGROUND = 0.1

@@ -8,7 +8,7 @@ from kdmri_jax.errors import ArgumentError
 from kdmri_jax.image_layout import described, to_batch
 from kdmri_jax.physics import fourier
 from kdmri_jax.physics.coils.operator import adjoint, forward
-from kdmri_jax.physics.masks.values import is_sampled
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array, CoilMeasurement, Measurement
 
 

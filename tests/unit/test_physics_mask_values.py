@@ -16,7 +16,7 @@ from kdmri_jax.data.sources import fastmri
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.physics import consistency
 from kdmri_jax.physics.masks import files, formats
-from kdmri_jax.physics.masks.values import is_sampled
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.pretrained import example
 from kdmri_jax.types import Measurement
 

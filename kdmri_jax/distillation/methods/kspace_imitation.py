@@ -15,7 +15,7 @@ from jax import lax
 
 from kdmri_jax.distillation.method import Context, Method, identity
 from kdmri_jax.physics import fourier
-from kdmri_jax.physics.masks.values import is_sampled
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array
 
 

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.image_layout import described
 from kdmri_jax.physics import fourier
-from kdmri_jax.physics.masks.values import is_sampled
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array
 
 

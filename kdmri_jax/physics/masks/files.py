@@ -6,14 +6,13 @@ import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.numpy_files import read_npy
+from kdmri_jax.physics.masks import values
 from kdmri_jax.physics.masks.describe import is_cartesian, is_centred, phase_encode_axis
-from kdmri_jax.physics.masks.values import is_sampled, other_values
 from kdmri_jax.saving import replacing
-from kdmri_jax.types import Shape
 
 
 def load(
@@ -96,7 +95,8 @@ def save(path: str | os.PathLike, mask: ArrayLike) -> None:
     raise UserError(path, "another ending", ".npy", "Call the mask NAME.npy.")
   if path.exists():
     raise UserError(path, "a file there", "a new file", "Choose another name.")
-  replace(path, np.asarray(is_sampled(mask), np.uint8))
+  values.check(mask)
+  replace(path, np.asarray(mask).astype(np.uint8))
 
 
 def replace(path: pathlib.Path, mask: np.ndarray) -> None:
@@ -112,7 +112,7 @@ def content(mask: np.ndarray) -> bytes:
   return file.getvalue()
 
 
-def names(tasks: Sequence[str], shapes: Sequence[Shape]) -> list[list[str]]:
+def names(tasks: Sequence[str], shapes: Sequence[tuple[int, int]]) -> list[list[str]]:
   """Names for the masks of an experiment: "mask" where there is one.
 
   Args:
@@ -149,6 +149,6 @@ def binary(path: str | os.PathLike, mask: np.ndarray) -> np.ndarray:
   if mask.ndim != 2 or mask.dtype.kind not in "buif" or not mask.size:
     found = f"an array of shape {mask.shape} and type {mask.dtype}"
     raise UserError(path, found, expected, remedy)
-  if found := other_values(mask):
+  if found := values.other_values(mask):
     raise UserError(path, found, expected, remedy)
   return mask.astype(np.uint8)

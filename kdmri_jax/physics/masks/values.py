@@ -1,38 +1,30 @@
 """The values of a mask: 0 and 1, of any numeric type or bool."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.types import Array
 
 _SHOWN = 4
 
 
-def is_sampled(mask: ArrayLike, argument: str = "mask") -> Array:
-  """Where a mask samples.
+def check(mask: ArrayLike, argument: str = "mask") -> None:
+  """Checks that a mask holds 0 and 1 alone.
 
   Args:
-    mask: 0 and 1 of any numeric type or bool, of any shape. A mask that jit traces has
-      no values yet and is not checked; what is not 0 then counts as 1.
+    mask: of any numeric type or bool, of any shape.
     argument: the name of the caller's argument, for errors.
-
-  Returns:
-    bool, in the shape of the mask.
 
   Raises:
     ArgumentError: a value is neither 0 nor 1; names the values.
   """
-  if not isinstance(mask, jax.core.Tracer) and (found := other_values(mask)):
+  if found := other_values(mask):
     remedy = "If these points were sampled, give mask != 0."
     raise ArgumentError(argument, found, "0 (not sampled) and 1 (sampled)", remedy)
-  return jnp.asarray(mask) != 0
 
 
 def other_values(mask: ArrayLike) -> str:
-  """The values of a concrete mask that are neither 0 nor 1, in words; "" for none."""
+  """The values of a mask that are neither 0 nor 1, in words; "" for none."""
   values = np.asarray(mask)
   others = np.unique(values[(values != 0) & (values != 1)])
   if not others.size:
@@ -40,5 +32,4 @@ def other_values(mask: ArrayLike) -> str:
   text = ", ".join(f"{value:g}" for value in others[:_SHOWN].tolist())
   if len(others) > _SHOWN:
     text += f" and {len(others) - _SHOWN} more"
-  kind = f"the value{'s' if len(others) > 1 else ''} {text}"
-  return f"{kind}, neither 0 nor 1"
+  return f"the value{'s' if len(others) > 1 else ''} {text}, neither 0 nor 1"
