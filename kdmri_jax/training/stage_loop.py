@@ -1,7 +1,6 @@
 """Trains one stage: epochs, validation, the best weights, resuming, stopping."""
 
 import contextlib
-import functools
 import math
 import time
 import zlib
@@ -14,13 +13,18 @@ from absl import logging
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.metrics.squared_error import decibels
 from kdmri_jax.models import kernels
-from kdmri_jax.training import batches, hints, log, parallel, processes
+from kdmri_jax.training import batches, hints, log, measurements, parallel, processes
 from kdmri_jax.training import step as step_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.optimiser import make_optimiser, make_schedule
-from kdmri_jax.training.stage_networks import Teacher, as_trained, init_auxiliary
+from kdmri_jax.training.stage_networks import (
+  Teacher,
+  as_trained,
+  complete,
+  init_auxiliary,
+)
 from kdmri_jax.training.validation import Validation
 from kdmri_jax.types import Slices, shape_of
 
@@ -30,8 +34,7 @@ def train(experiment: Experiment, name: str, signal: Interrupt) -> None:
 
   Each epoch appends a line to metrics.jsonl: event, epoch, step, seconds,
   learning_rate, train (mean of every term, loss, gradient_norm), validation (mse,
-  l1, psnr, loss, every term) and best. Of several processes that train together the
-  first one alone writes it, and the checkpoints.
+  l1, psnr, loss, every term) and best. The first of several processes writes it.
 
   Args:
     experiment: the experiment, which has claimed its folder.
@@ -122,9 +125,12 @@ class _Loop:
     """Trains to the last epoch."""
     progress, per_epoch = self._progress, self._per_epoch
     devices, requested = self._experiment.devices, self._config.steps_per_dispatch
-    self._train = parallel.keep(self._with_hints(self._train, "training"), devices)
+    parts = self._train
+    if not self._networks.varies:
+      parts = self._measured(parts)
+    self._train = parallel.keep(self._with_hints(parts, "training"), devices)
     self._at_once = parallel.at_once(requested, self._train, devices, per_epoch)
-    parts = self._with_hints(self._validated, "validation")
+    parts = self._with_hints(self._measured(self._validated), "validation")
     self._validation = Validation(
       self._experiment, parts, self._steps, self._teacher, self._acquisitions
     )
@@ -149,7 +155,7 @@ class _Loop:
         "validation": validation,
         "best": best,
       }
-      processes.of_first(functools.partial(self._write_epoch, entry))
+      self._write_epoch(entry)
       if progress.finished or processes.of_first(self._is_due):
         self._save()
         processes.of_first(self._picture)
@@ -254,7 +260,7 @@ class _Loop:
     self._counted_until = now
 
   def _write_epoch(self, entry: dict) -> None:
-    self._log.epoch(entry)
+    processes.of_first(lambda: self._log.epoch(entry))
 
   def _must_save(self) -> bool:
     """Whether a process was asked to stop, or the first one must save by now."""
@@ -289,6 +295,23 @@ class _Loop:
         f"stopped in stage {self._name} at step {self._progress.step}; "
         "everything is saved. Start the same command again to continue.",
       )
+
+  def _measured(self, parts: tuple[Slices, ...]) -> tuple[Slices, ...]:
+    """Adds the measurements, where they are simulated and need not vary."""
+
+    @jax.jit
+    def measure(slices, acquisition):
+      batch = complete(slices, acquisition)
+      return batch.zero_filled, batch.measurement.kspace
+
+    acquisitions = self._experiment.dataset.acquisitions
+    if any(each.sensitivities is not None for each in acquisitions.values()):
+      return parts
+    return measurements.keep(
+      lambda slices: measure(slices, acquisitions[shape_of(slices)]),
+      parts,
+      self._config.batch_size,
+    )
 
   def _with_hints(self, parts: tuple[Slices, ...], what: str) -> tuple[Slices, ...]:
     """Adds the frozen teachers' hints, and computes the range of their error.
