@@ -35,7 +35,7 @@ from kdmri_jax.report import (
 from kdmri_jax.report.results import Finished
 from kdmri_jax.report.rows import main
 from kdmri_jax.report.rows import shown as shown_rows
-from kdmri_jax.training import log, training_inputs
+from kdmri_jax.training import log, parallel, processes, training_inputs
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.step import make_predict
@@ -85,6 +85,7 @@ def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
     ValueError: the pipelines differ in more than the seed.
   """
   _check_alike(pipelines)
+  pipelines = [p.for_seed(p.seed, parallel.own(p.devices)) for p in pipelines]
   config, reports = pipelines[0].config, []
   for task in config.all_tasks:
     read = [results.read(pipeline.for_task(task)) for pipeline in pipelines]
@@ -331,10 +332,12 @@ def _notes(finished: list[Finished]) -> list[str]:
 
 def environment(devices: Sequence[jax.Device]) -> dict:
   """Versions and devices, for the report."""
+  count = processes.count()
+  each = f" in each of {count} processes" if count > 1 else ""
   versions = {name: importlib.import_module(name).__version__ for name in _PACKAGES}
   return {
     "python": platform.python_version(),
-    "devices": f"{len(devices)} x {devices[0].device_kind}",
+    "devices": f"{len(devices)} x {devices[0].device_kind}{each}",
     "cpu_cores": os.cpu_count(),
     "kdmri_jax": kdmri_jax.__version__,
     **{name.replace(".", "-"): version for name, version in versions.items()},
