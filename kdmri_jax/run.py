@@ -14,7 +14,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config_flag import experiment_file
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.report import checks, write_reports
-from kdmri_jax.training import parallel, seeds
+from kdmri_jax.training import parallel, seeds, trackers
 from kdmri_jax.training.experiment import Experiment
 
 
@@ -53,11 +53,15 @@ def train(
   if not names:
     expected = f"some of {', '.join(experiment.pipeline)}"
     raise ArgumentError("stages", "none", expected, "Leave it out to train them all.")
+  trackers.check(experiment)
   _use_cores(at_least=experiment.devices)
   pipeline = Experiment(experiment, pathlib.Path(workdir))
   checks.check(pipeline)
   with pipeline.workdir.locked():
-    return write_reports.write_reports(seeds.train(pipeline, names))
+    reports = write_reports.write_reports(seeds.train(pipeline, names))
+    tables = {report.task: (report.table, report.means) for report in reports}
+    trackers.finish(pipeline.workdir.path, experiment, tables)
+  return reports
 
 
 def _parse(config) -> ExperimentConfig:

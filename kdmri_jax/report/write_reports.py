@@ -6,7 +6,8 @@ import importlib
 import os
 import pathlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,7 @@ from kdmri_jax import report
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config.schema import ZERO_FILLED, EvaluationConfig
 from kdmri_jax.errors import UserError
+from kdmri_jax.metrics import Metric
 from kdmri_jax.models import cost
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
@@ -51,12 +53,17 @@ class Report(NamedTuple):
     table: the comparison as plain text.
     sentence: what came out, in words.
     failed: the parts that could not be made; the report tells them in their places.
+    task: the task that was evaluated; "" where there is one.
+    means: the values of the table: row -> metric, such as "PSNR in dB" -> mean; None
+      where it is undefined.
   """
 
   path: pathlib.Path
   table: str
   sentence: str
   failed: tuple[parts.Failure, ...] = ()
+  task: str = ""
+  means: Mapping[str, Mapping[str, float | None]] = MappingProxyType({})
 
   def __str__(self) -> str:
     missing = "\n".join(f"{failure}." for failure in self.failed)
@@ -178,7 +185,17 @@ def _write_report(finished: list[Finished]) -> Report:
   path = report.write(workdir.report, inputs, analysis=analysis)
   rows, unit = shown_rows(analysis)
   table = report.format_table(rows, measured.metrics, unit)
-  return Report(path, table, "\n".join(analysis["answer"]), made.failed)
+  answer = "\n".join(analysis["answer"])
+  means = {row["model"]: _means(row, measured.metrics) for row in rows}
+  return Report(path, table, answer, made.failed, pipeline.task, means)
+
+
+def _means(row: dict, metrics: Mapping[str, Metric]) -> dict[str, float | None]:
+  found = {}
+  for name, metric in metrics.items():
+    unit = f" in {metric.unit}" if metric.unit else ""
+    found[f"{metric.title}{unit}"] = row[name]["mean"]
+  return found
 
 
 def _parameters(finished: list[Finished]) -> dict[str, int]:

@@ -9,8 +9,9 @@ from absl import logging
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import native
-from kdmri_jax.training import interrupt, stage_loop
+from kdmri_jax.training import interrupt, stage_loop, trackers
 from kdmri_jax.training.experiment import Experiment
+from kdmri_jax.training.trackers.tracker import RunTracker
 
 
 def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
@@ -42,8 +43,9 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
   pending = [each for each in pipelines if not all(map(each.is_finished, names))]
   local = jax.local_devices()
   beside, in_turn = divide(pending, len(local) if config.devices == 0 else 1)
+  opened = trackers.open_all(pipeline.workdir.path, config) if pending else []
   with interrupt.caught() as signal:
-    train_one = functools.partial(_train_one, names, signal)
+    train_one = functools.partial(_train_one, names, signal, opened)
     found = _train_beside(train_one, beside, local) if beside else []
     if in_turn:
       _say(len(pipeline.devices), local[0].platform)
@@ -54,13 +56,16 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
 
 
 def _train_one(
-  names: Sequence[str], signal: interrupt.Interrupt, experiment: Experiment
+  names: Sequence[str],
+  signal: interrupt.Interrupt,
+  opened: Sequence[RunTracker],
+  experiment: Experiment,
 ) -> UserError | None:
   """Trains the missing stages of one seed; returns the error that ended it."""
   try:
     for name in experiment.config.pipeline:
       if name in names and not experiment.is_finished(name):
-        stage_loop.train(experiment, name, signal)
+        stage_loop.train(experiment, name, signal, opened)
   except UserError as error:
     return error
   return None

@@ -20,11 +20,18 @@ from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.optimiser import make_optimiser, make_schedule
 from kdmri_jax.training.stage_networks import Teacher, as_trained, init_auxiliary
+from kdmri_jax.training.trackers import picture
+from kdmri_jax.training.trackers.tracker import RunTracker
 from kdmri_jax.training.validation import Validation
 from kdmri_jax.types import Slices, shape_of
 
 
-def train(experiment: Experiment, name: str, signal: Interrupt) -> None:
+def train(
+  experiment: Experiment,
+  name: str,
+  signal: Interrupt,
+  trackers: Sequence[RunTracker] = (),
+) -> None:
   """Trains a stage to its last epoch, from its newest checkpoint where there is one.
 
   Each epoch appends a line to metrics.jsonl: event, epoch, step, seconds,
@@ -35,6 +42,7 @@ def train(experiment: Experiment, name: str, signal: Interrupt) -> None:
     experiment: the experiment, which has claimed its folder.
     name: the stage; its teachers and the stage it starts from are finished.
     signal: requests a stop, see `interrupt.caught`.
+    trackers: show the training.
 
   Raises:
     Interrupted: SIGTERM or Ctrl-C; the state was saved before.
@@ -42,13 +50,13 @@ def train(experiment: Experiment, name: str, signal: Interrupt) -> None:
   """
   experiment.begin(name)
   with contextlib.ExitStack() as stack:
-    _Loop(experiment, name, signal, stack).run()
+    _Loop(experiment, name, signal, trackers, stack).run()
 
 
 class _Loop:
   """The state of a stage during training."""
 
-  def __init__(self, experiment: Experiment, name: str, signal: Interrupt, stack):
+  def __init__(self, experiment, name: str, signal: Interrupt, trackers, stack):
     self._experiment, self._name, self._signal = experiment, name, signal
     self._config, self._stage = experiment.config, experiment.config.stages[name]
     self._teacher_params = tuple(map(experiment.best, self._stage.all_teachers))
@@ -73,7 +81,9 @@ class _Loop:
     if done:
       logging.info("%s: continuing after step %d of %d", shown, done, total)
     row = jax.local_devices().index(devices[0])
-    self._log = log.StageLog(directory, shown, done, total, row)
+    self._log = log.StageLog(
+      directory, shown, done, total, row, seed=experiment.seed, trackers=trackers
+    )
     stack.callback(self._log.close)
     self._steps = step_lib.make_steps(self._networks, optimiser, devices)
     self._predict = step_lib.make_predict(self._networks.model, devices[:1])
@@ -139,9 +149,9 @@ class _Loop:
           "best": best,
         }
       )
+      self._picture(epoch + 1)
       if progress.finished or self._is_due():
         self._save()
-        self._picture()
       self._stop_if_asked()
 
   def _train_epoch(self, epoch: int, done: int) -> None:
@@ -247,16 +257,18 @@ class _Loop:
     self._checkpoints.save(self._snapshot)
     self._saved_at, self._saved_step = time.monotonic(), self._progress.step
 
-  def _picture(self) -> None:
-    """Shows TensorBoard one validation slice: input | reconstruction | target."""
+  def _picture(self, epoch: int) -> None:
+    """Shows one validation slice, always the same, after some of the epochs."""
+    every = self._config.watch.image_every
+    if not every or (epoch % every and not self._progress.finished):
+      return
     first = self._validated[0]
     slices = batches.take(first, np.array([len(first.target) // 2]))
     params, _ = jax.device_get(self._snapshot.state.validated)
     acquisition = self._experiment.dataset.acquisitions[shape_of(slices)]
     zero_filled, image, _ = self._predict(params, slices, acquisition)
-    panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
-    shown = [np.linalg.norm(x, axis=-1) for x in panel]
-    self._log.image(np.concatenate(shown, axis=1), self._progress.step)
+    shown = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
+    self._log.image(picture.of_slice(*shown, epoch=epoch), self._progress.step)
 
   def _stop_if_asked(self) -> None:
     if self._signal.received:

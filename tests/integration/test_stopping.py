@@ -8,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from helpers.event_files import steps
 from helpers.marks import slow
 from helpers.tiny import (
   assert_same_end,
@@ -51,8 +52,12 @@ class TestStopping:
   def test_a_signal_saves_and_the_next_start_ends_the_same(
     self, undisturbed, tmp_path, monkeypatch, step, number
   ):
-    """5 steps an epoch, 2 epochs: early, before, at and after an epoch's last step."""
-    interrupted = make(tmp_path)
+    """5 steps an epoch, 2 epochs: early, before, at and after an epoch's last step.
+
+    It shows an image after each epoch, the undisturbed one after the last one alone.
+    """
+    settings = {"watch": {"image_every": 1}, "audit_every": 2}
+    interrupted = make(tmp_path, **settings)
     with monkeypatch.context() as patch:
       _signal_in_step(patch, step, number)
       with pytest.raises(Interrupted, match="everything is saved") as caught:
@@ -60,16 +65,19 @@ class TestStopping:
     assert caught.value.signal_number == number
     assert interrupted.progress("student").step == step
     assert interrupted.is_finished("student") == (step == 10)
-    again = make(tmp_path)
+    again = make(tmp_path, **settings)
     train(again, ["student"])
     assert_same_end(final(tmp_path, "student"), final(undisturbed, "student"))
+    shown = steps(again.workdir.stage("student") / "tensorboard")
+    assert shown["validation slice"] == shown["training/loss"] == [5, 10]
+    assert shown["gradient/reconstruction share of the norm"] == [1, 3, 5, 7, 9]
     a, b = (
       log.read(p / "seed_42" / "student" / "metrics.jsonl")
       for p in (tmp_path, undisturbed)
     )
     for line in (*a, *b):
-      del line["seconds"]
-    assert a == b
+      line.pop("seconds", None)
+    assert [line for line in a if line["event"] == "epoch"] == b
 
   @pytest.mark.slow
   @pytest.mark.parametrize(("dispatch", "step"), [(1, 2), (2, 4), (4, 7)])
