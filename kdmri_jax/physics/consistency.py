@@ -56,6 +56,7 @@ from kdmri_jax.errors import ArgumentError
 from kdmri_jax.physics import conjugate_gradients, fourier
 from kdmri_jax.physics.coils import operator as coil_operator
 from kdmri_jax.physics.masks.describe import is_cartesian, phase_encode_axis
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array, CoilMeasurement, Measurement
 
 Operator = Callable[[Array], Array]
@@ -79,8 +80,8 @@ def make(
 
   Args:
     measurement: k-space, complex64 [B, H, W], or of several coils [B, C, H, W], and
-      mask, [H, W] or [B, H, W], of any numeric or bool type; k-space outside the mask
-      is ignored.
+      mask, [H, W] or [B, H, W], 0 and 1 of any numeric or bool type; k-space outside
+      the mask is ignored.
     channels: 1 for real images (the real part is taken), 2 for complex ones; 2 for
       several coils.
     lam: weight of the measurement, 0 .. inf; inf replaces, 0 changes nothing.
@@ -92,8 +93,8 @@ def make(
     DC: image float32 [B, H, W, C] -> image float32 [B, H, W, C]; differentiable.
 
   Raises:
-    ArgumentError: the form is unknown or does not fit the mask or the channels, or
-      `lam` is negative or NaN.
+    ArgumentError: the form is unknown or does not fit the mask or the channels, the
+      mask has other values, or `lam` is negative or NaN.
     AssertionError: shapes do not fit together.
 
   Source: KD-MRI eq. 2 (arXiv 2004.05319); Schlemper et al. 2017, eq. 6; for several
@@ -111,7 +112,7 @@ def make(
     axis = line_axis(form)
     form = _general_form(channels) if axis is None else f"line{axis}"
   weight = _weight(lam)
-  sampled = jnp.asarray(mask) != 0
+  sampled = is_sampled(mask)
   kspace = jnp.where(sampled, kspace, 0)
   if form == "fft":
     operator = _replacement(kspace, sampled, weight, channels)

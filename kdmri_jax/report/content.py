@@ -17,6 +17,7 @@ from kdmri_jax.report import (
   sizes,
   speed,
   stability,
+  viewer,
   wording,
 )
 from kdmri_jax.report.blocks import Document, Picture, Section
@@ -42,9 +43,10 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     parts.RESULTS: (
       headline.blocks_of,
       result_tables.first,
-      _comparison,
       in_words.blocks_of,
+      _comparison,
     ),
+    parts.SLICES: (viewer.blocks_of,),
     parts.MEASURES: (result_tables.further,),
     parts.CAUTIONS: (_cautions,),
     parts.PAIRED: (lambda *_: comparisons.main(analysis, metrics),),
@@ -157,7 +159,7 @@ def _data(inputs, analysis):
   dataset = {
     key.replace("subjects", many): value
     for key, value in inputs.dataset.items()
-    if key not in ("notes", "volumes")
+    if key not in ("notes", "volumes") and value not in (None, "", 0, [0, 0], [], {})
   }
   return [blocks.Facts(_facts(dataset))]
 

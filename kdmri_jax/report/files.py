@@ -32,6 +32,7 @@ _FIGURES = {  # and the place of each
   figures.attention_maps: parts.ATTENTION,
 }
 _PICTURES = "figures"
+_KINDS = ("png", "pdf")
 # The files of a report in the order in which they take their places: of a replacement
 # that was killed, the page is missing. They are removed in the opposite order.
 _FILES = (
@@ -42,7 +43,7 @@ _FILES = (
   "references.bib",
   "robustness.csv",
   *tables.FILES,
-  *(f"{_PICTURES}/{draw.__name__}.png" for draw in _FIGURES),
+  *(f"{_PICTURES}/{draw.__name__}.{kind}" for draw in _FIGURES for kind in _KINDS),
   *reversed(pages.FORMATS),
 )
 _MARK = b'"protocol_definition"'  # in the report.json of every report
@@ -107,12 +108,13 @@ def _fill(folder, inputs, analysis):
   for draw, data, options in _figures(inputs, analysis):
     name, place = draw.__name__, _FIGURES[draw]
     part = f"the figure of {name.replace('_', ' ')}"
-    image = inputs.parts.make(place, part, _drawn, draw, data, options, otherwise=b"")
-    if image:
+    made = inputs.parts.make(place, part, _drawn, draw, data, options, otherwise={})
+    for kind, image in made.items():
       make_folder(folder / _PICTURES)
-      with replacing(folder / _PICTURES / f"{name}.png") as temporary:
+      with replacing(folder / _PICTURES / f"{name}.{kind}") as temporary:
         temporary.write_bytes(image)
-      drawn[name] = image
+    if made:
+      drawn[name] = made["png"]
   document = content.document(inputs, analysis, drawn)
   for name in pages.FORMATS:
     text = inputs.parts.make(
@@ -144,8 +146,10 @@ def _fill(folder, inputs, analysis):
   tables.write_tables(folder, inputs.tables)
 
 
-def _drawn(draw, data, options) -> bytes:
-  return figures.png(draw(data, **options))
+def _drawn(draw, data, options) -> dict[str, bytes]:
+  """A figure in each of `_KINDS`."""
+  figure = draw(data, **options)
+  return {"png": figures.png(figure), "pdf": figures.pdf(figure)}
 
 
 def _figures(inputs: ReportInput, analysis: dict) -> Iterator[tuple]:

@@ -10,6 +10,7 @@ from absl import logging
 from kdmri_jax.errors import Interrupted
 
 RESULTS = "Results"
+SLICES = "Slices side by side"
 MEASURES = "Further measures"
 CAUTIONS = "Before you quote a number"
 PAIRED = "Is the difference real?"

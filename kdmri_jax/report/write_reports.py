@@ -16,7 +16,7 @@ import kdmri_jax
 from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config import ExperimentConfig
-from kdmri_jax.config.schema import ZERO_FILLED, EvaluationConfig
+from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED, EvaluationConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.metrics import Metric
 from kdmri_jax.models import cost
@@ -29,6 +29,7 @@ from kdmri_jax.report import (
   results,
   robustness,
   roi_snr,
+  shown_slices,
   sizes,
   speed,
   training_cost,
@@ -159,6 +160,10 @@ def _write_report(finished: list[Finished]) -> Report:
       if name in images
     },
     comparison_range=example_slice.volume_range(pipeline),
+    slices=made.make(
+      *(parts.SLICES, "the slices", _slices, finished, measured, shown, best),
+      otherwise=[],
+    ),
     attention=made.make(
       *(parts.ATTENTION, "the maps", example_slice.attention_maps, pipeline),
       {name: params[name] for name in shown if name in params},
@@ -256,6 +261,19 @@ def _check_alike(pipelines):
   alike = all(p.config == config and p.workdir.path == path for p in pipelines)
   if not alike or len({p.seed for p in pipelines}) < len(pipelines):
     raise ValueError("pipelines must differ in their seed, and in nothing else")
+
+
+def _slices(finished, measured, shown, best):
+  """Some evaluated slices with the images of the shown models, of the first seed."""
+  pipeline, folders = finished[0].pipeline, {}
+  roles = pipeline.config.evaluation
+  for name in dict.fromkeys([ZERO_FILLED, CG_SENSE, *shown, roles.control]):
+    of_seeds = results.folders(finished).get(name, {})
+    if folder := of_seeds.get(None) or of_seeds.get(pipeline.seed):
+      folders["input" if name == ZERO_FILLED else name] = folder
+  seed = pipeline.seed if len(finished) > 1 else None
+  chosen = shown_slices.choose(measured, roles.protocol, seed, next(iter(best), ""))
+  return shown_slices.read(chosen, folders, pipeline.workdir.path / "targets")
 
 
 def _snr(finished: list[Finished]):

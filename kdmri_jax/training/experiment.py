@@ -110,7 +110,8 @@ class Experiment:
     return other
 
   def claim(self, names: Sequence[str]) -> None:
-    """Checks that the named stages can be trained; records the config and the data.
+    """Checks that the named stages can be trained; records the config, the data
+    and the masks.
 
     Raises:
       UserError: an unknown stage, a stage whose teacher or start is missing, or a work
@@ -129,6 +130,7 @@ class Experiment:
           self._folder(name).give(vars(self.origin(name)), write=write)
         else:
           self._folder(name).check(self._record(name))
+    self.workdir.save_masks(self.dataset.acquisitions, list(self.config.all_tasks))
     for name in self.given:
       logging.info("%s: given: %s", name, self.origin(name).text)
     for note in self.given_notes():

@@ -5,16 +5,18 @@ import dataclasses
 import fcntl
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdmri_jax import __version__, scratch
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
+from kdmri_jax.physics.masks import files
 from kdmri_jax.saving import make_folder, saving
 from kdmri_jax.training import checkpoint, records
 from kdmri_jax.training.stage_folder import StageFolder
+from kdmri_jax.types import Acquisition, Shape
 
 # Location and names of the data, and sentences; digests identify the data.
 _FREE_RECORDS = re.compile(
@@ -138,6 +140,23 @@ class WorkDir:
         records.write(path, value)
       version = {"format": FORMAT, "kdmri_jax": __version__}
       records.write(self.path / _FORMAT_FILE, version)
+
+  def save_masks(
+    self, acquisitions: Mapping[Shape, Acquisition], tasks: Sequence[str]
+  ) -> None:
+    """Writes the masks of the run, named by `masks.files.names`, such as mask.npy.
+
+    Args:
+      acquisitions: how slices of each shape are measured.
+      tasks: names of the tasks.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    names = files.names(tasks, list(acquisitions))
+    for row, acquisition in zip(names, acquisitions.values(), strict=True):
+      for name, mask in zip(row, acquisition.masks, strict=True):
+        files.replace(self.path / f"{name}.npy", mask)
 
 
 def check_format(path: pathlib.Path) -> None:

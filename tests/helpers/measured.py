@@ -10,10 +10,12 @@ from kdmri_jax import report
 from kdmri_jax.config.schema import EvaluationConfig
 from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import paired, tables, wording
+from kdmri_jax.report.shown_slices import ShownSlice
 
 OPTIONS = {"bootstrap": 2000, "seed": 0}
 BARE = {
   **dict.fromkeys(("mask_image", "comparison_images", "attention")),
+  "slices": (),
   "histories": {},
   "seconds": {},
 }
@@ -113,6 +115,12 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
     seconds={name: 61.0 for name in models[1:]},
     mask_image=np.eye(16, 12),
     comparison_images=images,
+    slices=[
+      ShownSlice("s0", "v0", 0, "", images),
+      ShownSlice(
+        "s1", "v1", 1, "lowest PSNR of kd", {**images, "kd": images["target"]}
+      ),
+    ],
     attention=report.Attention(
       maps={name: rng.random((2, 16, 12)) for name in models[1:]},
       stage="feature",
