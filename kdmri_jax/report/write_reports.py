@@ -18,7 +18,6 @@ from kdmri_jax import report
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED, EvaluationConfig
 from kdmri_jax.errors import UserError
-from kdmri_jax.metrics import Metric
 from kdmri_jax.models import cost
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
@@ -35,7 +34,7 @@ from kdmri_jax.report import (
   training_cost,
 )
 from kdmri_jax.report.results import Finished
-from kdmri_jax.report.rows import main
+from kdmri_jax.report.rows import main, means
 from kdmri_jax.report.rows import shown as shown_rows
 from kdmri_jax.training import log, training_inputs
 from kdmri_jax.training.experiment import Experiment
@@ -191,16 +190,8 @@ def _write_report(finished: list[Finished]) -> Report:
   rows, unit = shown_rows(analysis)
   table = report.format_table(rows, measured.metrics, unit)
   answer = "\n".join(analysis["answer"])
-  means = {row["model"]: _means(row, measured.metrics) for row in rows}
-  return Report(path, table, answer, made.failed, pipeline.task, means)
-
-
-def _means(row: dict, metrics: Mapping[str, Metric]) -> dict[str, float | None]:
-  found = {}
-  for name, metric in metrics.items():
-    unit = f" in {metric.unit}" if metric.unit else ""
-    found[f"{metric.title}{unit}"] = row[name]["mean"]
-  return found
+  values = means(rows, measured.metrics)
+  return Report(path, table, answer, made.failed, pipeline.task, values)
 
 
 def _parameters(finished: list[Finished]) -> dict[str, int]:
