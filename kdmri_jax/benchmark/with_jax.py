@@ -31,6 +31,8 @@ from kdmri_jax.types import Acquisition, Slices
 _config: ExperimentConfig
 _count: int
 _machine_too: bool
+_name: str
+_exports: bool
 
 # Seconds that a process waits for the other: a loaded machine may be slow.
 _PATIENCE = 1800
@@ -42,6 +44,8 @@ def start(
   address: str = "",
   process: int = 0,
   machine_too: bool = False,
+  name: str = "jax",
+  exports: bool = True,
 ) -> dict:
   """Creates the devices.
 
@@ -52,8 +56,12 @@ def start(
     address: of the coordinator of two processes, "" for one process.
     process: number of this process.
     machine_too: whether to time the machine itself beside each case.
+    name: of its way to run a case; where it is not "jax", its numbers are compared with
+      those of the problem that "jax" wrote.
+    exports: whether it also runs its exported bundle.
   """
-  global _config, _count, _machine_too
+  global _config, _count, _machine_too, _name, _exports
+  _name, _exports = name, exports
   _config, _count = config_lib.parse(config), devices
   _machine_too = machine_too
   memory.keep_freed()
@@ -83,10 +91,10 @@ def connect() -> dict:
 
 
 def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
-  """Writes the problem to `file`; "jax" runs it, "jax, exported" its bundle."""
+  """Writes the problem to `file` and runs it; "jax, exported" runs its bundle."""
   run = _training if case.what == "training" else _inference
-  ways = {"jax": functools.partial(run, case, file)}
-  if case.what == "inference" and importlib.util.find_spec("onnx"):
+  ways = {_name: functools.partial(run, case, file)}
+  if _exports and case.what == "inference" and importlib.util.find_spec("onnx"):
     ways["jax, exported"] = functools.partial(_exported, case, file)
   return ways | (machine.prepare(case) if _machine_too else {})
 
@@ -110,6 +118,12 @@ def train(stages: list[str]) -> dict[str, list[float]]:
   return found
 
 
+def most_memory() -> dict:
+  """The most bytes of the accelerator that were in use at once; None if unknown."""
+  found = jax.devices()[0].memory_stats() or {}
+  return {"bytes": found.get("peak_bytes_in_use")}
+
+
 def _inference(case: Case, file: pathlib.Path):
   slices, acquisition, networks, params = _problem(case)
   role = _config.stages[case.stage].model
@@ -122,8 +136,8 @@ def _inference(case: Case, file: pathlib.Path):
   def run():
     return jax.block_until_ready(predict(weights, *given))[1]
 
-  _save(file, networks, params, slices, acquisition, np.asarray(run()))
-  return Runner(run, on_cpu=_on_cpu())
+  deviation = _save(file, networks, params, slices, acquisition, np.asarray(run()))
+  return Runner(run, deviation, on_cpu=_on_cpu())
 
 
 def _exported(case: Case, file: pathlib.Path):
@@ -163,7 +177,8 @@ def _training(case: Case, file: pathlib.Path):
   if case.cached:
     hints = jax.device_get(steps.teach(teacher, slices, acquisition))
     slices = slices._replace(hints=hints)
-  measured = _measured(slices._replace(hints=None), acquisition)
+  slices = _measured(slices, acquisition)
+  measured = slices._replace(hints=None)
   teacher = parallel.replicate(teacher, devices)
   acquisition_there = parallel.replicate(acquisition, devices)
   state = parallel.replicate(init_state(params[stage.model], {}, optimiser), devices)
@@ -181,8 +196,8 @@ def _training(case: Case, file: pathlib.Path):
     return np.ravel(values["loss"])
 
   losses = np.concatenate([run(), run()])[:2]
-  _save(file, networks, params, measured, acquisition, losses, times)
-  return Runner(run, times=times, on_cpu=_on_cpu())
+  deviation = _save(file, networks, params, measured, acquisition, losses, times)
+  return Runner(run, deviation, times, on_cpu=_on_cpu())
 
 
 def _devices(case: Case):
@@ -227,11 +242,17 @@ def _measured(slices: Slices, acquisition: Acquisition) -> Slices:
   return slices._replace(kspace=kspace, zero_filled=np.asarray(zero_filled))
 
 
-def _save(file, networks, params, slices, acquisition, expected, times=1) -> None:
+def _save(file, networks, params, slices, acquisition, expected, times=1) -> float:
+  """Writes the problem, or returns how far its results are from the written ones."""
+  if _name != "jax":
+    others = load(file).expected
+    apart = expected - others if expected.ndim > 1 else expected / others - 1
+    return float(np.abs(apart).max())
   params = {key: _by_cascade(networks[key], weights) for key, weights in params.items()}
   mask = np.asarray(acquisition.masks[0])
   arrays = slices.target, slices.kspace, mask, slices.zero_filled, expected
   save(file, Problem(params, *arrays, times))
+  return 0.0
 
 
 def _by_cascade(model, params):

@@ -36,12 +36,14 @@ class Table(NamedTuple):
     rows: cells.
     note: small text below.
     highlight: index of the highlighted row, or None.
+    texts: whether the cells are sentences, which are broken into lines.
   """
 
   header: tuple[str, ...]
   rows: list[tuple[str, ...]]
   note: str = ""
   highlight: int | None = None
+  texts: bool = False
 
 
 class Picture(NamedTuple):

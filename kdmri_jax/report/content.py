@@ -8,6 +8,7 @@ from kdmri_jax.data.split import plural
 from kdmri_jax.report import (
   blocks,
   comparisons,
+  for_paper,
   headline,
   in_words,
   networks,
@@ -59,6 +60,7 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     parts.TRAINED: (networks.training,),
     parts.AUDIT: (lambda *_: networks.audit(analysis["audit"]),),
     parts.ATTENTION: (lambda *_: networks.attention(inputs),),
+    parts.PAPER: (for_paper.methods, for_paper.checklist),
     parts.FILES: (_files, _environment, _configuration),
   }.items():
     made = []
@@ -161,15 +163,19 @@ def _data(inputs, analysis):
     for key, value in inputs.dataset.items()
     if key not in ("notes", "volumes") and value not in (None, "", 0, [0, 0], [], {})
   }
+  if len(sizes := list(dataset.get("shapes", {}))) == 1:
+    dataset["shapes"] = sizes  # slices has their numbers
   return [blocks.Facts(_facts(dataset))]
 
 
 def _mask(inputs, analysis):
   del analysis
+  axis = {0: "rows", 1: "columns"}.get(inputs.mask.get("axis"), "")
+  known = {**inputs.mask, "axis": axis}
   caption = "The sampling mask, zero frequency at the centre; white is measured."
   return [
     Picture("mask", "Sampling mask.", caption, narrow=True),
-    blocks.Facts(_facts(inputs.mask, "mask")),
+    blocks.Facts(_facts(known, "mask")),
   ]
 
 
@@ -178,7 +184,9 @@ def _files(inputs, analysis):
   links = [
     ("summary.csv", "the table of results, one line per network and metric"),
     ("table.tex", "the table of results for a paper, in LaTeX (also table.csv)"),
-    ("references.bib", "BibTeX of this software and of KD-MRI and SFT-KD-Recon"),
+    ("methods.md", "the methods paragraphs for a paper"),
+    ("references.bib", "BibTeX of this software, and of the papers that this run uses"),
+    ("claim.csv", "the CLAIM checklist, with what this run knows"),
     ("volumes.csv", "metrics of every volume, all protocols (also volumes.json)"),
     ("slices.csv", "metrics of every slice, all protocols (also slices.json)"),
     ("report.json", "everything in this report for programs"),

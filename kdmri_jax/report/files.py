@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from kdmri_jax import json_text, scratch
 from kdmri_jax.errors import UserError
 from kdmri_jax.report import (
+  claim,
   comparisons,
   content,
   figures,
+  methods_text,
   pages,
   paper,
   parts,
+  references,
   tables,
 )
 from kdmri_jax.report.analysis import analyse
@@ -41,6 +44,8 @@ _FILES = (
   "table.csv",
   "table.tex",
   "references.bib",
+  "methods.md",
+  "claim.csv",
   "robustness.csv",
   *tables.FILES,
   *(f"{_PICTURES}/{draw.__name__}.{kind}" for draw in _FIGURES for kind in _KINDS),
@@ -134,8 +139,8 @@ def _fill(folder, inputs, analysis):
   tables.write_csv(folder / "summary.csv", records)
   table = analysis["rows"], inputs.tables.metrics
   tables.write_csv(folder / "table.csv", paper.records(*table))
-  tables.write_text(folder / "references.bib", paper.bibtex())
   tables.write_text(folder / "table.tex", paper.latex(*table, analysis["best"]))
+  _for_paper(folder, inputs, analysis)
   if inputs.robustness:
     shifted = [
       {"condition": condition, **record}
@@ -144,6 +149,23 @@ def _fill(folder, inputs, analysis):
     ]
     tables.write_csv(folder / "robustness.csv", shifted)
   tables.write_tables(folder, inputs.tables)
+
+
+def _for_paper(folder, inputs, analysis):
+  """Writes the methods, the checklist and the references."""
+
+  def made(part, function, *arguments, otherwise):
+    return inputs.parts.make(
+      parts.PAPER, part, function, *arguments, otherwise=otherwise
+    )
+
+  known = inputs, analysis
+  text = made("methods.md", methods_text.markdown, *known, otherwise="")
+  tables.write_text(folder / "methods.md", text)
+  records = made("claim.csv", claim.records, *known, otherwise=[])
+  tables.write_csv(folder / "claim.csv", records)
+  found = made("references.bib", references.keys, inputs, otherwise=[])
+  tables.write_text(folder / "references.bib", references.bibtex(found))
 
 
 def _drawn(draw, data, options) -> dict[str, bytes]:

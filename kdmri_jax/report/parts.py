@@ -23,6 +23,7 @@ MEASURED = "How it was measured"
 TRAINED = "How the networks were trained"
 AUDIT = "Contribution of each term"
 ATTENTION = "Attention maps"
+PAPER = "For a paper"
 FILES = "Files, environment, configuration"
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)

@@ -13,13 +13,18 @@ from absl import logging
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.metrics.squared_error import decibels
 from kdmri_jax.models import kernels
-from kdmri_jax.training import batches, hints, log, parallel
+from kdmri_jax.training import batches, hints, log, measurements, parallel
 from kdmri_jax.training import step as step_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.optimiser import make_optimiser, make_schedule
-from kdmri_jax.training.stage_networks import Teacher, as_trained, init_auxiliary
+from kdmri_jax.training.stage_networks import (
+  Teacher,
+  as_trained,
+  complete,
+  init_auxiliary,
+)
 from kdmri_jax.training.trackers import picture
 from kdmri_jax.training.trackers.tracker import RunTracker
 from kdmri_jax.training.validation import Validation
@@ -120,9 +125,12 @@ class _Loop:
     """Trains to the last epoch."""
     progress, per_epoch = self._progress, self._per_epoch
     devices, requested = self._experiment.devices, self._config.steps_per_dispatch
-    self._train = parallel.keep(self._with_hints(self._train, "training"), devices)
+    parts = self._train
+    if not self._networks.varies:
+      parts = self._measured(parts)
+    self._train = parallel.keep(self._with_hints(parts, "training"), devices)
     self._at_once = parallel.at_once(requested, self._train, devices, per_epoch)
-    parts = self._with_hints(self._validated, "validation")
+    parts = self._with_hints(self._measured(self._validated), "validation")
     self._validation = Validation(
       self._experiment, parts, self._steps, self._teacher, self._acquisitions
     )
@@ -279,6 +287,23 @@ class _Loop:
         f"stopped in stage {self._name} at step {self._progress.step}; "
         "everything is saved. Start the same command again to continue.",
       )
+
+  def _measured(self, parts: tuple[Slices, ...]) -> tuple[Slices, ...]:
+    """Adds the measurements, where they are simulated and need not vary."""
+
+    @jax.jit
+    def measure(slices, acquisition):
+      batch = complete(slices, acquisition)
+      return batch.zero_filled, batch.measurement.kspace
+
+    acquisitions = self._experiment.dataset.acquisitions
+    if any(each.sensitivities is not None for each in acquisitions.values()):
+      return parts
+    return measurements.keep(
+      lambda slices: measure(slices, acquisitions[shape_of(slices)]),
+      parts,
+      self._config.batch_size,
+    )
 
   def _with_hints(self, parts: tuple[Slices, ...], what: str) -> tuple[Slices, ...]:
     """Adds the frozen teachers' hints, and computes the range of their error.

@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
+from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config.schema import EvaluationConfig
+from kdmri_jax.experiments import base
 from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import paired, tables, wording
 from kdmri_jax.report.shown_slices import ShownSlice
@@ -102,13 +104,14 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
       "unit": "subject",
       "simulated_kspace": True,
       "subjects": {"train": [f"t{i}" for i in range(30)], "validation": ["s0"]},
+      "slices": {"train": 240, "validation": 8},
       "notes": ["A note from the data."],
     },
     evaluated_on="validation",
     mask={"kind": "cartesian", "acceleration": 4.0},
     parameters={k: n for k, n in parameters.items() if k in models},
     seed=0,
-    config={"models": {"teacher": {"lam": float("inf")}}},
+    config=config_lib.to_dict(config_lib.parse(base.get_config())),
     environment={"jax": "0.10.2"},
     seeds=(42,),
     histories={name: [[epoch]] for name in models[1:]},

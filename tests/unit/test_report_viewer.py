@@ -120,8 +120,9 @@ def test_the_page_shows_the_first_slice_without_a_script(tmp_path):
   assert '<div class="controls" hidden>' in text  # until the script shows them
   assert 'type="range" class="which" min="1" max="2" value="1"' in text
   controls = text.partition('<div class="controls"')[2].partition("</div>\n<figcap")[0]
-  named = len(re.findall(r"<label>\w", controls))
-  assert named == len(re.findall(r"<(?:input|select)", controls)) == 4
+  labels = re.findall(r"<label>\w.*?</label>", controls, re.DOTALL)
+  assert len(labels) == len(re.findall(r"<(?:input|select)", controls)) == 4
+  assert "<output" not in "".join(labels)  # a label names its first control
   style_sheet = text.partition("<style>")[2].partition("</style>")[0]
   assert ":focus-visible" in style_sheet
   of_print = style_sheet.partition("@media print")[2]
