@@ -1,6 +1,5 @@
 """A run that is stopped, fails or loses its disk goes on as if nothing had been."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from helpers.tiny import (
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.saving import require_space
-from kdmri_jax.training import batches, log
+from kdmri_jax.training import log
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.step import TrainState
@@ -59,7 +58,7 @@ class TestStopping:
     settings = {"watch": {"image_every": 1}, "audit_every": 2}
     interrupted = make(tmp_path, **settings)
     with monkeypatch.context() as patch:
-      _signal_in_step(patch, step, number)
+      stop_in_dispatch(patch, step, number)
       with pytest.raises(Interrupted, match="everything is saved") as caught:
         train(interrupted, ["student"])
     assert caught.value.signal_number == number
@@ -113,7 +112,7 @@ class TestStopping:
 
     expected, best = run(tmp_path / "a")
     with monkeypatch.context() as patch:
-      _signal_in_step(patch, 10 + 5 + 7, signal.SIGTERM)  # 5 are taught
+      stop_in_dispatch(patch, 10 + 7)
       with pytest.raises(Interrupted, match="stage feature at step 7"):
         run(tmp_path / "b")
     lines, again = run(tmp_path / "b")
@@ -126,22 +125,6 @@ class TestStopping:
     log.StageLog(tmp_path, "teacher", 5, 20).close()
     assert path.read_bytes() == b'{"step": 5}\n\xff\xfe\n'
     assert log.read(path) == [{"step": 5}]
-
-
-def _signal_in_step(patch, step, number):
-  """Sends this process a real signal while the training step `step` is dispatched."""
-  take = batches.take
-  count = 0
-
-  def counting_take(slices, indices):
-    nonlocal count
-    is_step = len(indices) == 4 and len(slices.target) == 18
-    count += is_step
-    if is_step and count == step:
-      os.kill(os.getpid(), number)
-    return take(slices, indices)
-
-  patch.setattr(batches, "take", counting_take)
 
 
 class TestFailing:
