@@ -19,7 +19,7 @@ from kdmri_jax.benchmark.case import Case, Problem, Runner, load, save
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.undersample import undersample
-from kdmri_jax.training import batches, log, parallel, seeds
+from kdmri_jax.training import batches, log, parallel, processes, seeds
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.optimiser import make_optimiser
 from kdmri_jax.training.stage_networks import Networks, Teacher
@@ -69,25 +69,15 @@ def start(
   if devices:
     jax.config.update("jax_num_cpu_devices", devices)
   if address:
-    jax.distributed.initialize(
-      address,
-      num_processes=2,
-      process_id=process,
-      initialization_timeout=_PATIENCE,
-      heartbeat_timeout_seconds=_PATIENCE,
-    )
+    processes.connect(address, processes=2, process=process, patience=_PATIENCE)
   about = {"version": jax.__version__, "devices": jax.device_count()}
   return about | machine.describe()
 
 
 def connect() -> dict:
-  """Opens the connections of all processes, which must call it at the same time.
-
-  The first collective operation opens them, and Gloo then waits no more than 30 seconds
-  for the other process. Later ones wait without such a limit.
-  """
-  add = jax.pmap(lambda x: jax.lax.psum(x, "all"), "all", devices=jax.devices())
-  return {"devices": float(add(np.ones(jax.local_device_count()))[0])}
+  """Opens the connections of all processes, which must call it at the same time."""
+  processes.open_connections(jax.devices())
+  return {"devices": jax.device_count()}
 
 
 def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
@@ -171,12 +161,11 @@ def _training(case: Case, file: pathlib.Path):
   optimiser = make_optimiser(stage, steps_per_epoch=100)
   steps = make_steps(parts, optimiser, devices)
   teacher = Teacher(tuple(params[role] for role in roles), np.float32(1))
-  share = case.batch // jax.process_count()
-  own = np.arange(share) + jax.process_index() * share
+  own = processes.share(np.arange(case.batch))
   slices = batches.take(slices, own)
   if case.cached:
     hints = jax.device_get(steps.teach(teacher, slices, acquisition))
-    slices = slices._replace(hints=hints)
+    slices = slices._replace(hints=jax.tree.map(lambda x: x[own], hints))
   slices = _measured(slices, acquisition)
   measured = slices._replace(hints=None)
   teacher = parallel.replicate(teacher, devices)
@@ -184,7 +173,7 @@ def _training(case: Case, file: pathlib.Path):
   state = parallel.replicate(init_state(params[stage.model], {}, optimiser), devices)
   slices = parallel.keep(slices, devices)
   times = parallel.at_once(_config.steps_per_dispatch, slices, devices, count=32)
-  rows = np.tile(np.arange(share), (times, 1))
+  rows = np.tile(np.arange(len(own)), (times, 1))
 
   def run():
     nonlocal state

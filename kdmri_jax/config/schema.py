@@ -245,8 +245,8 @@ class ExperimentConfig(Settings):
     seed: seed of initialisation and data order.
     seeds: number of seeds to train, from `seed` on; the statistics cover all of them.
     batch_size: slices per step, over all devices together.
-    devices: number of local devices, on a CPU host devices, by default one per core; 0
-      takes as many as divide the batch.
+    devices: number of devices of all processes, on a CPU host devices, by default one
+      per core; 0 takes as many as divide the batch.
     steps_per_dispatch: training steps per dispatch on one device; with more than one,
       validation is one dispatch, too. 0 divides an epoch evenly into dispatches of at
       most 32 steps for an accelerator that holds the slices in its memory, else takes

@@ -36,7 +36,7 @@ from kdmri_jax.report import (
 from kdmri_jax.report.results import Finished
 from kdmri_jax.report.rows import main, means
 from kdmri_jax.report.rows import shown as shown_rows
-from kdmri_jax.training import log, training_inputs
+from kdmri_jax.training import log, parallel, processes, training_inputs
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.step import make_predict
@@ -54,8 +54,7 @@ class Report(NamedTuple):
     sentence: what came out, in words.
     failed: the parts that could not be made; the report tells them in their places.
     task: the task that was evaluated; "" where there is one.
-    means: the values of the table: row -> metric, such as "PSNR in dB" -> mean; None
-      where it is undefined.
+    means: of the table: row -> metric, such as "PSNR in dB" -> mean or None.
   """
 
   path: pathlib.Path
@@ -91,6 +90,7 @@ def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
     ValueError: the pipelines differ in more than the seed.
   """
   _check_alike(pipelines)
+  pipelines = [p.for_seed(p.seed, parallel.own(p.devices)) for p in pipelines]
   config, reports = pipelines[0].config, []
   for task in config.all_tasks:
     read = [results.read(pipeline.for_task(task)) for pipeline in pipelines]
@@ -189,8 +189,7 @@ def _write_report(finished: list[Finished]) -> Report:
   path = report.write(workdir.report, inputs, analysis=analysis)
   rows, unit = shown_rows(analysis)
   table = report.format_table(rows, measured.metrics, unit)
-  answer = "\n".join(analysis["answer"])
-  values = means(rows, measured.metrics)
+  answer, values = "\n".join(analysis["answer"]), means(rows, measured.metrics)
   return Report(path, table, answer, made.failed, pipeline.task, values)
 
 
@@ -339,10 +338,12 @@ def _notes(finished: list[Finished]) -> list[str]:
 
 def environment(devices: Sequence[jax.Device]) -> dict:
   """Versions and devices, for the report."""
+  count = processes.count()
+  each = f" in each of {count} processes" if count > 1 else ""
   versions = {name: importlib.import_module(name).__version__ for name in _PACKAGES}
   return {
     "python": platform.python_version(),
-    "devices": f"{len(devices)} x {devices[0].device_kind}",
+    "devices": f"{len(devices)} x {devices[0].device_kind}{each}",
     "cpu_cores": os.cpu_count(),
     "kdmri_jax": kdmri_jax.__version__,
     **{name.replace(".", "-"): version for name, version in versions.items()},
