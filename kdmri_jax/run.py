@@ -15,7 +15,7 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config_flag import experiment_file
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.report import checks, write_reports
-from kdmri_jax.training import parallel, processes
+from kdmri_jax.training import parallel, processes, trackers
 from kdmri_jax.training import seeds as seeds_lib
 from kdmri_jax.training.experiment import Experiment
 
@@ -70,6 +70,7 @@ def train(
     expected = f"some of {', '.join(map(str, all_seeds))}"
     remedy = "They are config.seed and those after it, config.seeds in all."
     raise ArgumentError("seeds", found, expected, remedy)
+  trackers.check(experiment)
   _use_cores(at_least=experiment.devices)
   processes.open_connections()
   pipeline = processes.in_all(lambda: Experiment(experiment, pathlib.Path(workdir)))
@@ -81,7 +82,14 @@ def train(
     trained = seeds_lib.train(pipeline, names, seeds)
     if seeds is not None:
       return []
-    return processes.of_first(lambda: write_reports.write_reports(trained))
+    return processes.of_first(lambda: _report(trained))
+
+
+def _report(trained: Sequence[Experiment]) -> list[write_reports.Report]:
+  reports = write_reports.write_reports(trained)
+  tables = {report.task: (report.table, report.means) for report in reports}
+  trackers.finish(trained[0].workdir.path, trained[0].config, tables)
+  return reports
 
 
 def _parse(config) -> ExperimentConfig:

@@ -6,7 +6,8 @@ import importlib
 import os
 import pathlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -33,7 +34,7 @@ from kdmri_jax.report import (
   training_cost,
 )
 from kdmri_jax.report.results import Finished
-from kdmri_jax.report.rows import main
+from kdmri_jax.report.rows import main, means
 from kdmri_jax.report.rows import shown as shown_rows
 from kdmri_jax.training import log, parallel, processes, training_inputs
 from kdmri_jax.training.experiment import Experiment
@@ -52,12 +53,16 @@ class Report(NamedTuple):
     table: the comparison as plain text.
     sentence: what came out, in words.
     failed: the parts that could not be made; the report tells them in their places.
+    task: the task that was evaluated; "" where there is one.
+    means: of the table: row -> metric, such as "PSNR in dB" -> mean or None.
   """
 
   path: pathlib.Path
   table: str
   sentence: str
   failed: tuple[parts.Failure, ...] = ()
+  task: str = ""
+  means: Mapping[str, Mapping[str, float | None]] = MappingProxyType({})
 
   def __str__(self) -> str:
     missing = "\n".join(f"{failure}." for failure in self.failed)
@@ -184,7 +189,8 @@ def _write_report(finished: list[Finished]) -> Report:
   path = report.write(workdir.report, inputs, analysis=analysis)
   rows, unit = shown_rows(analysis)
   table = report.format_table(rows, measured.metrics, unit)
-  return Report(path, table, "\n".join(analysis["answer"]), made.failed)
+  answer, values = "\n".join(analysis["answer"]), means(rows, measured.metrics)
+  return Report(path, table, answer, made.failed, pipeline.task, values)
 
 
 def _parameters(finished: list[Finished]) -> dict[str, int]:

@@ -32,6 +32,7 @@ from kdmri_jax.training.given_stage import Origin
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.stage_networks import complete
 from kdmri_jax.training.stage_plans import StagePlans
+from kdmri_jax.training.trackers.tracker import RunTracker
 from kdmri_jax.training.workdir import WorkDir
 from kdmri_jax.types import Acquisition, Shape, shape_of
 
@@ -60,7 +61,10 @@ class Experiment:
     plans: networks, terms and slices of the stages.
     models: the networks of the stages, by stage.
     given: the stages that are not trained here, by name.
+    trackers: show the training; none until it begins, see `seeds.train`.
   """
+
+  trackers: Sequence[RunTracker] = ()
 
   def __init__(self, config: ExperimentConfig, workdir: pathlib.Path):
     self.config = config

@@ -9,7 +9,7 @@ from absl import logging
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import native
-from kdmri_jax.training import interrupt, processes, stage_loop
+from kdmri_jax.training import interrupt, processes, stage_loop, trackers
 from kdmri_jax.training.experiment import Experiment
 
 
@@ -46,6 +46,8 @@ def train(
   local = jax.local_devices()
   may_divide = config.devices == 0 and processes.count() == 1
   beside, in_turn = divide(pending, len(local) if may_divide else 1)
+  if pending:
+    processes.of_first(lambda: _open_trackers(pending))
   with interrupt.caught() as signal:
     train_one = functools.partial(_train_one, names, signal)
     found = _train_beside(train_one, beside, local) if beside else []
@@ -55,6 +57,12 @@ def train(
   if errors := [error for error in found if error]:
     raise errors[0]
   return pipelines
+
+
+def _open_trackers(pending: Sequence[Experiment]) -> None:
+  opened = trackers.open_all(pending[0].workdir.path, pending[0].config)
+  for each in pending:
+    each.trackers = opened
 
 
 def _train_one(

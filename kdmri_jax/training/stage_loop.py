@@ -19,6 +19,7 @@ from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.optimiser import make_optimiser, make_schedule
+from kdmri_jax.training.shown_slice import draw
 from kdmri_jax.training.stage_networks import (
   Teacher,
   as_trained,
@@ -79,7 +80,8 @@ class _Loop:
 
     def begin_log() -> None:
       row = jax.local_devices().index(devices[0])
-      self._log = log.StageLog(directory, shown, done, total, row)
+      more = {"seed": experiment.seed, "trackers": experiment.trackers}
+      self._log = log.StageLog(directory, shown, done, total, row, **more)
       stack.callback(self._log.close)
 
     self._snapshot = processes.of_first(restore)
@@ -156,9 +158,9 @@ class _Loop:
         "best": best,
       }
       self._write_epoch(entry)
+      processes.of_first(lambda at=epoch + 1: self._picture(at))
       if progress.finished or processes.of_first(self._is_due):
         self._save()
-        processes.of_first(self._picture)
       self._stop_if_asked()
 
   def _train_epoch(self, epoch: int, done: int) -> None:
@@ -274,16 +276,14 @@ class _Loop:
     processes.of_first(lambda: self._checkpoints.save(self._snapshot))
     self._saved_at, self._saved_step = time.monotonic(), self._progress.step
 
-  def _picture(self) -> None:
-    """Shows TensorBoard one validation slice: input | reconstruction | target."""
-    first = self._validated[0]
-    slices = batches.take(first, np.array([len(first.target) // 2]))
-    params, _ = jax.device_get(self._snapshot.state.validated)
-    acquisition = self._experiment.dataset.acquisitions[shape_of(slices)]
-    zero_filled, image, _ = self._predict(params, slices, acquisition)
-    panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
-    shown = [np.linalg.norm(x, axis=-1) for x in panel]
-    self._log.image(np.concatenate(shown, axis=1), self._progress.step)
+  def _picture(self, epoch: int) -> None:
+    """Shows one validation slice, always the same, after some of the epochs."""
+    every, shown = self._config.watch.image_every, self._validated
+    if every and (epoch % every == 0 or self._progress.finished):
+      params, _ = jax.device_get(self._snapshot.state.validated)
+      measured = self._experiment.dataset.acquisitions
+      drawn = draw(self._predict, params, shown, measured, epoch)
+      self._log.image(drawn, self._progress.step)
 
   def _stop_if_asked(self) -> None:
     received = self._poll.now(self._signal.received)
