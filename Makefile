@@ -25,6 +25,7 @@ SEED ?= 0
 .PHONY: demo test test-all fuzz kills docs lint clean
 
 demo: $(READY)
+	@$(VENV)/bin/python -m kdmri_jax.pretrained
 	$(VENV)/bin/kdmri run --config=demo --workdir=$(DEMO)
 
 test: $(READY)

@@ -23,6 +23,9 @@ class UserError(Exception):
     lines = (line.strip() for line in text.splitlines())
     super().__init__(" ".join(line for line in lines if line))
 
+  def __reduce__(self):
+    return type(self), (str(self.where), self.found, self.expected, self.remedy)
+
 
 class ArgumentError(UserError, ValueError):
   """A library function was given a bad argument; `where` is the argument's name.
@@ -65,3 +68,6 @@ class Interrupted(Exception):
   def __init__(self, signal_number: int, message: str):
     self.signal_number = signal_number
     super().__init__(message)
+
+  def __reduce__(self):
+    return type(self), (self.signal_number, *self.args)

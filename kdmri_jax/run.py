@@ -1,5 +1,6 @@
 """Trains an experiment and writes its report: `kdmri_jax.train`."""
 
+import contextlib
 import os
 import pathlib
 import runpy
@@ -14,7 +15,8 @@ from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config_flag import experiment_file
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.report import checks, write_reports
-from kdmri_jax.training import parallel, seeds
+from kdmri_jax.training import parallel, processes, trackers
+from kdmri_jax.training import seeds as seeds_lib
 from kdmri_jax.training.experiment import Experiment
 
 
@@ -22,6 +24,7 @@ def train(
   config: ExperimentConfig | Mapping[str, Any] | str | os.PathLike,
   workdir: str | os.PathLike,
   stages: Sequence[str] | str | None = None,
+  seeds: Sequence[int] | None = None,
 ) -> list[write_reports.Report]:
   """Trains the stages of an experiment that are missing, and reports on all of them.
 
@@ -31,15 +34,23 @@ def train(
   used: in a notebook that has computed with JAX before, training uses the existing
   devices, and a warning says so. The results are the same to rounding.
 
+  Several processes train together where each calls `jax.distributed.initialize` before,
+  then this function with the same arguments. The first one writes the report, which all
+  of them return.
+
   Args:
     config: the experiment: an `ml_collections.ConfigDict`, a dict, a parsed
       `ExperimentConfig`, the name of a shipped experiment, such as "demo" or
       "sft:acdc_small", or the path of a Python file with `get_config()`.
     workdir: folder for all output of the run; created when missing.
     stages: name or names of the stages to train; None for all.
+    seeds: those of the experiment's seeds to train; None for all. Several calls may
+      train different seeds in one work directory at the same time. They write no
+      report, which is left to a call for all seeds.
 
   Returns:
-    One report per task of the experiment; `print` shows table, result and path.
+    One report per task of the experiment; `print` shows table, result and path. None
+    where `seeds` are chosen.
 
   Raises:
     UserError: bad settings, bad data, or a work directory of another experiment.
@@ -53,11 +64,32 @@ def train(
   if not names:
     expected = f"some of {', '.join(experiment.pipeline)}"
     raise ArgumentError("stages", "none", expected, "Leave it out to train them all.")
+  all_seeds = range(experiment.seed, experiment.seed + experiment.seeds)
+  if seeds is not None and not (seeds and {*seeds} <= {*all_seeds}):
+    found = ", ".join(map(str, seeds)) or "none"
+    expected = f"some of {', '.join(map(str, all_seeds))}"
+    remedy = "They are config.seed and those after it, config.seeds in all."
+    raise ArgumentError("seeds", found, expected, remedy)
+  trackers.check(experiment)
   _use_cores(at_least=experiment.devices)
-  pipeline = Experiment(experiment, pathlib.Path(workdir))
-  checks.check(pipeline)
-  with pipeline.workdir.locked():
-    return write_reports.write_reports(seeds.train(pipeline, names))
+  processes.open_connections()
+  pipeline = processes.in_all(lambda: Experiment(experiment, pathlib.Path(workdir)))
+  processes.of_first(lambda: checks.check(pipeline))
+  processes.open_connections(pipeline.devices)
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(processes.connected())
+    processes.of_first(lambda: stack.enter_context(pipeline.workdir.locked(seeds)))
+    trained = seeds_lib.train(pipeline, names, seeds)
+    if seeds is not None:
+      return []
+    return processes.of_first(lambda: _report(trained))
+
+
+def _report(trained: Sequence[Experiment]) -> list[write_reports.Report]:
+  reports = write_reports.write_reports(trained)
+  tables = {report.task: (report.table, report.means) for report in reports}
+  trackers.finish(trained[0].workdir.path, trained[0].config, tables)
+  return reports
 
 
 def _parse(config) -> ExperimentConfig:

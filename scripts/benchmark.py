@@ -9,11 +9,19 @@ rotate, and ratios are computed per round. Before anything is timed, all framewo
 give the same numbers from the same weights. Whole epochs of the pipeline (one seed, and
 several side by side) and the scaling of the first stage's step over devices and over
 two processes are timed for JAX alone. A framework that is not installed is omitted: pip
-install '.[torch,export]' onnxruntime openvino installs PyTorch (eager, channels-last
-and compiled; the best counts) and the two that run the exported ONNX file; with nncf,
-OpenVINO also races with int8, beside bfloat16.
+install '.[torch,export]' onnxruntime openvino ncnn installs PyTorch (eager,
+channels-last and compiled; the best counts), the two that run the exported ONNX file,
+and ncnn, which is given the zero-filled image; with nncf, OpenVINO also races with
+int8, beside bfloat16.
 
-On an accelerator everything runs there, with 32 training steps per dispatch:
+On an accelerator everything runs there, with 32 training steps per dispatch. One
+command measures what is to be known of a GPU, the most valuable first, within eight
+minutes; it writes after each item, and shows beside each time the one expected on an
+H200 (docs/performance.md):
+
+  kdmri benchmark --out=runs/gpu --preset=gpu
+
+Or case by case:
 
   kdmri benchmark --out=runs/gpu --what=inference,training,protocol \\
     --precisions=float32,tensorfloat32,bfloat16 \\
@@ -45,9 +53,15 @@ _CONFIG = config_flag.define(
   "base", purpose="Experiment whose networks, mask and stages are timed."
 )
 _OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)
+_PRESET = flags.DEFINE_enum(
+  "preset", "", ["", "gpu"], "A prepared list of measurements, instead of the others."
+)
+_LIMIT = flags.DEFINE_float(
+  "seconds_limit", 440, "Seconds after which no further item of --preset begins.", 0.0
+)
 _FRAMEWORKS = flags.DEFINE_list(
   "frameworks",
-  ["jax", "torch", "onnxruntime", "openvino"],
+  ["jax", "torch", "onnxruntime", "openvino", "ncnn"],
   "Frameworks to time; jax is always included.",
 )
 _CASES, _WHOLE = ("inference", "training"), ("epochs", "scaling", "protocol")
@@ -83,6 +97,9 @@ _SECONDS = flags.DEFINE_float("seconds", 0.3, "Shortest time of a turn.", 0.0)
 def main(argv):
   cli.refuse_arguments(argv)
   experiment = config.parse(_CONFIG.value)
+  if _PRESET.value:
+    _run_preset(experiment)
+    return
   cases, names = _cases(experiment), _frameworks()
   out = pathlib.Path(_OUT.value)
   import tqdm
@@ -150,6 +167,39 @@ def main(argv):
         "benchmark", f"{error}", "a process that does its work", "See its messages."
       ) from error
   print("\n\n".join(["", *texts.values(), f"written to {out}"]))
+
+
+def _run_preset(experiment):
+  settings = config.to_dict(experiment)
+  size = _size(_TRAINING_SIZE.value, "--training_size")
+  names, out = _frameworks(), pathlib.Path(_OUT.value)
+  import tqdm
+
+  from kdmri_jax.benchmark import prepared
+  from kdmri_jax.saving import make_folder, replacing
+
+  make_folder(out)
+  asked = prepared.Settings(
+    settings,
+    size,
+    _TRAINING_BATCH.value,
+    repeats=_REPEATS.value,
+    seconds=_SECONDS.value,
+    all_epochs=_PROTOCOL_EPOCHS.value,
+    torch="torch" in names,
+  )
+  rows = []
+  with tqdm.tqdm(unit="item", disable=None) as bar:
+    for found in prepared.run(asked, _LIMIT.value, bar.set_description):
+      rows += found
+      for row in found:
+        bar.write("  ".join(filter(None, row)))
+      with replacing(out / "benchmark.json") as path:
+        path.write_text(json_text.dumps([row._asdict() for row in rows], indent=1))
+      with replacing(out / "benchmark.md") as path:
+        path.write_text(prepared.table(rows) + "\n")
+      bar.update()
+  print(f"\n{prepared.table(rows)}\n\nwritten to {out}")
 
 
 def _cases(experiment):

@@ -15,6 +15,7 @@ what was read; --target_key and --prediction_key name other arrays. Volumes in N
 cfl are (rows, columns, slices). Undefined values (a slice without signal) are omitted
 from means and empty in the files.
 
+The volumes that all folders have are measured, and a caution names the others.
 Reconstructions that are their targets themselves are refused. A caution is printed
 where the two do not seem to belong together: intensities that differ by a factor,
 images that fit better mirrored or turned, other subjects, arrays that may be others
@@ -78,12 +79,13 @@ def main(argv):
   with arguments_of("--"):
     metrics = METRICS if _METRICS.value is None else resolve(_METRICS.value)
   folders, signs = _named_folders(_PREDICTION.value), mismatch.Signs()
-  parts = Parts()
+  parts, missing = Parts(), []
   pairs = tables.pairs(
     _TARGET.value,
     folders,
     target_key=_TARGET_KEY.value or _KEY.value,
     prediction_key=_PREDICTION_KEY.value or _KEY.value,
+    missing=missing,
   )
   measured = tables.evaluate(signs.watch(pairs), metrics, parts)
   for name in signs.equal:
@@ -97,7 +99,7 @@ def main(argv):
     print(f"{left_out} undefined or infinite values were omitted from the means.")
   for name, folder in {mismatch.TARGETS: _TARGET.value, **folders}.items():
     print(f"{name}: {_in_words(signs.keys[name])} of {folder}")
-  for sentence in signs.sentences():
+  for sentence in [*missing, *signs.sentences()]:
     print(f"caution: {sentence}")
   if out:
     make_folder(out.parent)

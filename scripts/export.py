@@ -1,6 +1,10 @@
 """Writes a trained network for other programs.
 
   kdmri export --workdir=runs/demo --stage=kd --format=onnx --out=kd.onnx
+  python kd_onnx_example.py
+
+Beside the network are the mask of the run, kd_mask.npy, and a program that runs the
+network with it, which needs NumPy, what is named below and nothing of this package.
 
 `jax` and `onnx` hold the whole reconstruction of a volume: zero-filling, scaling, the
 network and its data consistency. The input is k-space in any unit, zero frequency at
@@ -13,7 +17,8 @@ largest magnitude. A network trained with lines of k-space gives NaN with other 
 `jax` needs JAX and flatbuffers, on CPU, GPU or TPU, and nothing of this package:
 
   exported = jax.export.deserialize(bytearray(pathlib.Path("kd.jax").read_bytes()))
-  image = jax.jit(exported.call)(kspace, mask)  # complex64 [B, H, W], uint8 [H, W]
+  mask = numpy.load("kd_mask.npy")  # uint8 [H, W]
+  image = jax.jit(exported.call)(kspace, mask)  # complex64 [B, H, W]
 
 `onnx`, for a DC-CNN, VDSR or EDSR, has no Fourier operator and channels first:
 
@@ -27,7 +32,8 @@ its DC-CNN and VDSR; PyTorch is not needed to write it:
   torch.load("student.pt", weights_only=True)["model"]     # the state dict
   kdmri_jax.interop.load_kdmri_checkpoint("student.pt")    # model, variables
 
-The entry "settings" holds the settings that the weights do not contain.
+The entry "settings" holds the settings that the weights do not contain. The program
+beside it, student_kdmri_example.py, contains the network.
 """
 
 if __name__ == "__main__":
@@ -71,10 +77,11 @@ def main(argv):
   cli.refuse_arguments(argv)
   from kdmri_jax import interop
   from kdmri_jax.inference import load
+  from kdmri_jax.physics.masks import files
+  from kdmri_jax.saving import replacing
 
   out = pathlib.Path(_OUT.value)
-  if out.exists():
-    raise UserError(out, "a file there", "a new file", "Choose another --out.")
+  _refuse_present(out)
   workdir = pathlib.Path(_WORKDIR.value)
   with arguments_of("--"):
     stage = load.choose_stage(workdir, _STAGE.value, _SEED.value)
@@ -82,8 +89,26 @@ def main(argv):
     size = _size(load.read_shapes(workdir), form)
   network = load.load(workdir, stage, size, task=None, seed=_SEED.value)
   scaled = network.config.data.scaling == "volume_max"
-  write = interop.EXPORTS[form]
-  print(write(out, network.model, network.params, size, scaled))
+  tasks = list(load.read_config(workdir).all_tasks)
+  (names,) = files.names(tasks, [size])
+  masks = dict(zip(names, network.acquisition.masks, strict=True))
+  beside = {f"{out.stem}_{name}.npy": files.content(m) for name, m in masks.items()}
+  program = f"{out.stem}_{form}_example.py"
+  for name in (*beside, program):
+    _refuse_present(out.with_name(name), beside.get(name))
+  written = out, network.model, network.params
+  print(interop.EXPORTS[form](*written, size, scaled))
+  text = interop.example(form, out, next(iter(beside)), *written[1:], scaled)
+  for name, content in (*beside.items(), (program, text.encode())):
+    with replacing(out.with_name(name)) as temporary:
+      temporary.write_bytes(content)
+  print(f"Beside it: {', '.join(beside)}; and {program}, which runs it.")
+
+
+def _refuse_present(path, content=None):
+  """Refuses a file that is there, unless it has this content."""
+  if path.exists() and (not content or path.read_bytes() != content):
+    raise UserError(path, "a file there", "a new file", "Choose another --out.")
 
 
 def _format(out, known):

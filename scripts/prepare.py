@@ -112,24 +112,26 @@ def main(argv: list[str]) -> None:
   """Reads the flags, writes the folder and prints the next step."""
   cli.refuse_arguments(argv)
   from kdmri_jax import lookup
-  from kdmri_jax.data import dataset, digests
+  from kdmri_jax.data import dataset, digests, padding
   from kdmri_jax.data.sources import TRAINING, prepared
 
   kinds = {name: source for name, source in TRAINING.items() if name != "prepared"}
   out = pathlib.Path(_OUT.value)
-  notes, known = collections.Counter(), {}
+  notes, known, records = collections.Counter(), {}, []
   try:
     config = _config()
     volumes = tqdm(dataset.read(config), unit=" volumes")
     settings = dataclasses.asdict(config)
     lookup.find("source", config.source, kinds)
-    noted = _noted(volumes, notes, known)
+    noted = _noted(volumes, notes, known, records)
     names = prepared.write_folder(noted, out, settings)
   except ArgumentError as error:
     flag = f"--{error.where.replace('.', '_')}"
     raise UserError(flag, error.found, error.expected, error.remedy) from error
   for note, count in notes.items():
     print(f"{count} of {len(names)} volumes: {note}")
+  for note in padding.notes(records):
+    print(note)
   if words := digests.repeats(known.items()):
     print(f"Equal images, which count more than once: {words}.")
   print(
@@ -138,9 +140,12 @@ def main(argv: list[str]) -> None:
   )
 
 
-def _noted(volumes: Iterable, notes: collections.Counter, known: dict) -> Iterator:
-  """The volumes; counts the notes in their records, and keeps their digests."""
+def _noted(
+  volumes: Iterable, notes: collections.Counter, known: dict, records: list
+) -> Iterator:
+  """The volumes; counts the notes in their records; keeps records and digests."""
   for volume in volumes:
+    records.append(volume.record)
     if note := volume.record.get("note"):
       notes[note] += 1
     volume = volume.with_digests()

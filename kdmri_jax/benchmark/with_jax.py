@@ -19,7 +19,7 @@ from kdmri_jax.benchmark.case import Case, Problem, Runner, load, save
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.undersample import undersample
-from kdmri_jax.training import batches, log, parallel, seeds
+from kdmri_jax.training import batches, log, parallel, processes, seeds
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.optimiser import make_optimiser
 from kdmri_jax.training.stage_networks import Networks, Teacher
@@ -31,6 +31,8 @@ from kdmri_jax.types import Acquisition, Slices
 _config: ExperimentConfig
 _count: int
 _machine_too: bool
+_name: str
+_exports: bool
 
 # Seconds that a process waits for the other: a loaded machine may be slow.
 _PATIENCE = 1800
@@ -42,6 +44,8 @@ def start(
   address: str = "",
   process: int = 0,
   machine_too: bool = False,
+  name: str = "jax",
+  exports: bool = True,
 ) -> dict:
   """Creates the devices.
 
@@ -52,8 +56,12 @@ def start(
     address: of the coordinator of two processes, "" for one process.
     process: number of this process.
     machine_too: whether to time the machine itself beside each case.
+    name: of its way to run a case; where it is not "jax", its numbers are compared with
+      those of the problem that "jax" wrote.
+    exports: whether it also runs its exported bundle.
   """
-  global _config, _count, _machine_too
+  global _config, _count, _machine_too, _name, _exports
+  _name, _exports = name, exports
   _config, _count = config_lib.parse(config), devices
   _machine_too = machine_too
   memory.keep_freed()
@@ -61,32 +69,22 @@ def start(
   if devices:
     jax.config.update("jax_num_cpu_devices", devices)
   if address:
-    jax.distributed.initialize(
-      address,
-      num_processes=2,
-      process_id=process,
-      initialization_timeout=_PATIENCE,
-      heartbeat_timeout_seconds=_PATIENCE,
-    )
+    processes.connect(address, processes=2, process=process, patience=_PATIENCE)
   about = {"version": jax.__version__, "devices": jax.device_count()}
   return about | machine.describe()
 
 
 def connect() -> dict:
-  """Opens the connections of all processes, which must call it at the same time.
-
-  The first collective operation opens them, and Gloo then waits no more than 30 seconds
-  for the other process. Later ones wait without such a limit.
-  """
-  add = jax.pmap(lambda x: jax.lax.psum(x, "all"), "all", devices=jax.devices())
-  return {"devices": float(add(np.ones(jax.local_device_count()))[0])}
+  """Opens the connections of all processes, which must call it at the same time."""
+  processes.open_connections(jax.devices())
+  return {"devices": jax.device_count()}
 
 
 def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
-  """Writes the problem to `file`; "jax" runs it, "jax, exported" its bundle."""
+  """Writes the problem to `file` and runs it; "jax, exported" runs its bundle."""
   run = _training if case.what == "training" else _inference
-  ways = {"jax": functools.partial(run, case, file)}
-  if case.what == "inference" and importlib.util.find_spec("onnx"):
+  ways = {_name: functools.partial(run, case, file)}
+  if _exports and case.what == "inference" and importlib.util.find_spec("onnx"):
     ways["jax, exported"] = functools.partial(_exported, case, file)
   return ways | (machine.prepare(case) if _machine_too else {})
 
@@ -110,6 +108,12 @@ def train(stages: list[str]) -> dict[str, list[float]]:
   return found
 
 
+def most_memory() -> dict:
+  """The most bytes of the accelerator that were in use at once; None if unknown."""
+  found = jax.devices()[0].memory_stats() or {}
+  return {"bytes": found.get("peak_bytes_in_use")}
+
+
 def _inference(case: Case, file: pathlib.Path):
   slices, acquisition, networks, params = _problem(case)
   role = _config.stages[case.stage].model
@@ -122,8 +126,8 @@ def _inference(case: Case, file: pathlib.Path):
   def run():
     return jax.block_until_ready(predict(weights, *given))[1]
 
-  _save(file, networks, params, slices, acquisition, np.asarray(run()))
-  return Runner(run, on_cpu=_on_cpu())
+  deviation = _save(file, networks, params, slices, acquisition, np.asarray(run()))
+  return Runner(run, deviation, on_cpu=_on_cpu())
 
 
 def _exported(case: Case, file: pathlib.Path):
@@ -157,19 +161,19 @@ def _training(case: Case, file: pathlib.Path):
   optimiser = make_optimiser(stage, steps_per_epoch=100)
   steps = make_steps(parts, optimiser, devices)
   teacher = Teacher(tuple(params[role] for role in roles), np.float32(1))
-  share = case.batch // jax.process_count()
-  own = np.arange(share) + jax.process_index() * share
+  own = processes.share(np.arange(case.batch))
   slices = batches.take(slices, own)
   if case.cached:
     hints = jax.device_get(steps.teach(teacher, slices, acquisition))
-    slices = slices._replace(hints=hints)
-  measured = _measured(slices._replace(hints=None), acquisition)
+    slices = slices._replace(hints=jax.tree.map(lambda x: x[own], hints))
+  slices = _measured(slices, acquisition)
+  measured = slices._replace(hints=None)
   teacher = parallel.replicate(teacher, devices)
   acquisition_there = parallel.replicate(acquisition, devices)
   state = parallel.replicate(init_state(params[stage.model], {}, optimiser), devices)
   slices = parallel.keep(slices, devices)
   times = parallel.at_once(_config.steps_per_dispatch, slices, devices, count=32)
-  rows = np.tile(np.arange(share), (times, 1))
+  rows = np.tile(np.arange(len(own)), (times, 1))
 
   def run():
     nonlocal state
@@ -181,8 +185,8 @@ def _training(case: Case, file: pathlib.Path):
     return np.ravel(values["loss"])
 
   losses = np.concatenate([run(), run()])[:2]
-  _save(file, networks, params, measured, acquisition, losses, times)
-  return Runner(run, times=times, on_cpu=_on_cpu())
+  deviation = _save(file, networks, params, measured, acquisition, losses, times)
+  return Runner(run, deviation, times, on_cpu=_on_cpu())
 
 
 def _devices(case: Case):
@@ -227,11 +231,17 @@ def _measured(slices: Slices, acquisition: Acquisition) -> Slices:
   return slices._replace(kspace=kspace, zero_filled=np.asarray(zero_filled))
 
 
-def _save(file, networks, params, slices, acquisition, expected, times=1) -> None:
+def _save(file, networks, params, slices, acquisition, expected, times=1) -> float:
+  """Writes the problem, or returns how far its results are from the written ones."""
+  if _name != "jax":
+    others = load(file).expected
+    apart = expected - others if expected.ndim > 1 else expected / others - 1
+    return float(np.abs(apart).max())
   params = {key: _by_cascade(networks[key], weights) for key, weights in params.items()}
   mask = np.asarray(acquisition.masks[0])
   arrays = slices.target, slices.kspace, mask, slices.zero_filled, expected
   save(file, Problem(params, *arrays, times))
+  return 0.0
 
 
 def _by_cascade(model, params):

@@ -22,11 +22,18 @@ from kdmri_jax.physics.masks.describe import phase_encode_axis
 
 _DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 _config: ExperimentConfig
+_compiles: bool
 
 
-def start(config: dict) -> dict:
-  """Uses every core."""
-  global _config
+def start(config: dict, compiles: bool = True) -> dict:
+  """Uses every core.
+
+  Args:
+    config: the experiment.
+    compiles: whether training steps are compiled, too.
+  """
+  global _config, _compiles
+  _compiles = compiles
   _config = config_lib.parse(config)
   if hasattr(os, "sched_getaffinity"):
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -34,17 +41,27 @@ def start(config: dict) -> dict:
 
 
 def prepare(case: Case, file: pathlib.Path) -> Mapping[str, Callable[[], Runner]]:
-  """The three ways to run a case."""
+  """The ways to run a case; on a GPU inference also with CUDA graphs."""
   make = _inference if case.what == "inference" else _training
   problem = load(file)
   for part in (torch.backends.cudnn.conv, torch.backends.cudnn.rnn):
     part.fp32_precision = "tf32" if case.precision == "tensorfloat32" else "ieee"
   torch.compiler.reset()  # otherwise it stops compiling after eight networks
-  return {
+  ways = {
     "torch": functools.partial(make, case, problem),
     "torch, channels last": functools.partial(make, case, problem, last=True),
-    "torch, compiled": functools.partial(make, case, problem, last=True, whole=True),
   }
+  compiled = functools.partial(make, case, problem, last=True)
+  if _compiles or case.what == "inference":
+    ways["torch, compiled"] = functools.partial(compiled, whole="default")
+  if _DEVICE == "cuda" and case.what == "inference":
+    ways["torch, CUDA graphs"] = functools.partial(compiled, whole="reduce-overhead")
+  return ways
+
+
+def most_memory() -> dict:
+  """The most bytes of the GPU that were in use at once; None on a CPU."""
+  return {"bytes": torch.cuda.max_memory_allocated() if _DEVICE == "cuda" else None}
 
 
 class DCCNN(torch.nn.Module):
@@ -107,15 +124,15 @@ def _convolution(weights):
   return layer
 
 
-def _network(role: str, case: Case, problem: Problem, last: bool, whole: bool):
+def _network(role: str, case: Case, problem: Problem, last: bool, whole: str):
   residual = _config.models[role].settings["variant"] == "paper"
   rounds = case.precision == "bfloat16"
   network = DCCNN(problem.params[role], residual, rounds, problem.mask)
   network = network.to(_DEVICE, memory_format=_memory_format(last))
-  return torch.compile(network) if whole else network
+  return torch.compile(network, mode=whole) if whole else network
 
 
-def _inference(case: Case, problem: Problem, last=False, whole=False):
+def _inference(case: Case, problem: Problem, last=False, whole=""):
   role = _config.stages[case.stage].model
   network = _network(role, case, problem, last, whole).eval()
   kspace = torch.tensor(problem.kspace, device=_DEVICE)
@@ -133,7 +150,7 @@ def _inference(case: Case, problem: Problem, last=False, whole=False):
   return Runner(run, deviation, on_cpu=_DEVICE == "cpu")
 
 
-def _training(case: Case, problem: Problem, last=False, whole=False):
+def _training(case: Case, problem: Problem, last=False, whole=""):
   stage = _config.stages[case.stage]
   network = _network(stage.model, case, problem, last, whole)
   optimiser = torch.optim.Adam(network.parameters(), lr=stage.learning_rate)

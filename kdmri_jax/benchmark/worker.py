@@ -13,13 +13,19 @@ import pathlib
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdmri_jax import json_text
 from kdmri_jax.benchmark.case import Case, Runner
 
-FRAMEWORKS = ("jax", "torch", "onnxruntime", "openvino")  # each has a module with_...
+FRAMEWORKS = (
+  "jax",
+  "torch",
+  "onnxruntime",
+  "openvino",
+  "ncnn",
+)  # each has a module with_...
 # Several processes share an accelerator's memory, and each measures its compilation.
 _DEFAULTS = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 _MEASURED = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
@@ -35,20 +41,27 @@ class Worker:
   Args:
     framework: one of `FRAMEWORKS`.
     config: the experiment, in the form of `config.to_dict`.
+    environment: further variables of the process.
     **options: of the framework's `start`.
 
   Attributes:
     process: the process, which `running` ends.
   """
 
-  def __init__(self, framework: str, config: dict, **options: Any):
+  def __init__(
+    self,
+    framework: str,
+    config: dict,
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
+  ):
     self.framework = framework
     self.process = subprocess.Popen(
       [sys.executable, "-m", "kdmri_jax.benchmark.worker", framework],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      env=_DEFAULTS | os.environ | _MEASURED,
+      env=_DEFAULTS | os.environ | _MEASURED | dict(environment or {}),
     )
     self.send(do="start", config=config, **options)
 
@@ -56,8 +69,8 @@ class Worker:
     """Sends a request; `receive` waits for the answer.
 
     Requests: "start" (once, by the constructor), "connect" (of the processes of a
-    team, at once), "train" (stages), "prepare" (case, file), "run" (runner, calls) and
-    "peak" (runner), see `_serve`.
+    team, at once), "train" (stages), "most_memory", "prepare" (case, file), "run"
+    (runner, calls) and "peak" (runner), see `_serve`.
     """
     with contextlib.suppress(BrokenPipeError):
       self.process.stdin.write(json_text.dumps(request) + "\n")
@@ -136,7 +149,7 @@ def _serve(framework: str) -> None:
         if do == "start":
           module = importlib.import_module(f"kdmri_jax.benchmark.with_{framework}")
           answer = module.start(**request)
-        elif do in ("connect", "train"):
+        elif do in ("connect", "train", "most_memory"):
           answer = getattr(module, do)(**request)
         elif do == "prepare":
           runners.clear()

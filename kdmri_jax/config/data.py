@@ -90,7 +90,8 @@ class SourceConfig(Settings):
       reads.
     acceleration_tag: suffix of the stored keys of "kdmri", such as "4x".
     kdmri_type: dataset folder of "kdmri", such as "mrbrain"; "" if `root` is it.
-    crop: rows and columns to crop or zero-pad to about the centre; (0, 0) keeps.
+    crop: rows and columns to crop or zero-pad to about the centre; (0, 0) keeps. The
+      log and the report say which images were padded.
     slices_per_volume: this many central slices of each volume; 0 takes all.
     phantom: settings of the "phantom" source.
     inputs: inputs of the networks, given beside the targets.

@@ -18,6 +18,7 @@ from kdmri_jax.config.data import (
 )
 from kdmri_jax.config.robustness import RobustnessConfig
 from kdmri_jax.config.setting import Settings, setting
+from kdmri_jax.config.watch import WatchConfig
 from kdmri_jax.protocols import PROTOCOLS
 
 # The row of the network's input in the table of results.
@@ -244,8 +245,8 @@ class ExperimentConfig(Settings):
     seed: seed of initialisation and data order.
     seeds: number of seeds to train, from `seed` on; the statistics cover all of them.
     batch_size: slices per step, over all devices together.
-    devices: number of local devices, on a CPU host devices, by default one per core; 0
-      takes as many as divide the batch.
+    devices: number of devices of all processes, on a CPU host devices, by default one
+      per core; 0 takes as many as divide the batch.
     steps_per_dispatch: training steps per dispatch on one device; with more than one,
       validation is one dispatch, too. 0 divides an epoch evenly into dispatches of at
       most 32 steps for an accelerator that holds the slices in its memory, else takes
@@ -254,11 +255,11 @@ class ExperimentConfig(Settings):
     teacher_cache_mb: memory for a frozen teacher's outputs on the training set (per
       seed, where several train side by side); for a larger set the teacher runs in
       every step, with the same result.
-    teacher_cache_type: "float32", or "float16" for half of that memory and rounded
-      hints.
+    teacher_cache_type: "float32", or "float16": half of that memory, rounded hints.
     checkpoint_seconds: shortest time between two checkpoints of a stage.
     audit_every: steps between two audits of each term's contribution to the gradient; 0
       for none. The first of several steps in one dispatch is audited.
+    watch: what shows the run while it trains.
     vgg_weights: torchvision's file of a VGG network, for terms whose loss is
       "perceptual"; "" without such terms.
     epochs: epochs of every stage that does not set its own.
@@ -285,6 +286,7 @@ class ExperimentConfig(Settings):
   teacher_cache_type: str = setting("float32", choices=("float32", "float16"))
   checkpoint_seconds: float = setting(20.0, least=0, free=True)
   audit_every: int = setting(100, least=0, free=True)
+  watch: WatchConfig = setting(WatchConfig, free=True)
   vgg_weights: str = setting("")
   epochs: int = setting(150, least=1)
   pipeline: tuple[str, ...] = setting(())

@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils, digests, pairs, slice_set
+from kdmri_jax.data import coils, digests, padding, pairs, slice_set
 from kdmri_jax.data import split as splitting
 from kdmri_jax.data.folders import SPLITS
 from kdmri_jax.data.slice_set import SliceSet
@@ -324,6 +324,7 @@ def _of_source(config, volumes, measured):
   given = volumes[0].input is not None
   unused = not measured and any(volume.kspace is not None for volume in volumes)
   notes = list(dict.fromkeys(v.record["note"] for v in volumes if v.record.get("note")))
+  notes += padding.notes(volume.record for volume in volumes)
   if unused:
     notes.append("Some files contain k-space; it is not used: others have none.")
   if given:

@@ -23,6 +23,7 @@ from kdmri_jax.inference import load as load_lib
 from kdmri_jax.inference.account import Training
 from kdmri_jax.models import features
 from kdmri_jax.physics.masks import coverage
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.pretrained import Card, store
 from kdmri_jax.training.step import make_predict
 from kdmri_jax.types import Acquisition, Array, CoilMeasurement, Measurement
@@ -39,6 +40,8 @@ class Network:
     parameters: its best weights, a pytree; `model.apply` takes {"params": parameters}.
     training: what it was trained on; None where unknown.
     card: of a pretrained network; None of others.
+    mask: of its training, uint8 [H, W], for the first size of its slices; None where
+      unknown.
   """
 
   def __init__(
@@ -49,9 +52,10 @@ class Network:
     parameters: Any,
     training: Training | None = None,
     card: Card | None = None,
+    mask: np.ndarray | None = None,
   ) -> None:
     self.config, self.stage, self.training = config, stage, training
-    self.card = card
+    self.card, self.mask = card, mask
     self.model, self.parameters = model, parameters
     self._compiled = functools.cache(make_predict)
 
@@ -117,7 +121,8 @@ class Network:
     Args:
       kspace: complex [H, W] or [S, H, W], orthonormal, zero frequency at [0, 0]; 0
         where not sampled.
-      mask: [H, W], not 0 = sampled, the same for all slices.
+      mask: [H, W], 1 = sampled, 0 = not, of any numeric type or bool; the same for
+        all slices.
       sensitivities: of several coils, complex [C, H, W] or [S, C, H, W]; k-space then
         has the same axes. The network needs two channels.
       batch_size: slices per batch.
@@ -126,10 +131,10 @@ class Network:
       The image, [H, W] or [S, H, W]: float32; complex64 for a network of two channels.
 
     Raises:
-      ArgumentError: arrays of other shapes, a mask that does not fit the k-space, or
-        k-space of a complex image for a network for real images.
+      ArgumentError: arrays of other shapes, a mask that does not fit the k-space or has
+        other values, or k-space of a complex image for a network for real images.
     """
-    kspace, mask = np.asarray(kspace), (np.asarray(mask) != 0).astype(np.uint8)
+    kspace, mask = np.asarray(kspace), np.asarray(is_sampled(mask)).astype(np.uint8)
     axes = "H, W" if sensitivities is None else "C, H, W"
     rank = axes.count(",") + 1
     if kspace.ndim not in (rank, rank + 1) or not np.iscomplexobj(kspace):
@@ -203,7 +208,8 @@ def load(
   name = task or next(iter(load_lib.read_config(folder).all_tasks))
   training = account.training(folder, trained.config, stage, seed, name)
   card = load_lib.card_of(folder)
-  return Network(trained.config, stage, trained.model, parameters, training, card)
+  mask = np.asarray(trained.acquisition.masks[0])
+  return Network(trained.config, stage, trained.model, parameters, training, card, mask)
 
 
 def load_pretrained(name: str | os.PathLike) -> Network:

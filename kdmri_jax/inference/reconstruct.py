@@ -100,7 +100,7 @@ def run_once(
     Arrays [S, H, W, C].
   """
   batch_size = min(batch_size, len(slices.target))
-  devices = tuple(parallel.choose_devices(0, batch_size))
+  devices = tuple(parallel.own(parallel.choose_devices(0, batch_size)))
   result = run(
     compile_by(model, devices),
     parallel.replicate(params, devices),

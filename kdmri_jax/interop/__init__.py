@@ -3,6 +3,7 @@
 import pathlib
 
 from kdmri_jax.interop.edsr import from_edsr_state_dict, load_edsr_checkpoint
+from kdmri_jax.interop.example import example
 from kdmri_jax.interop.jax_bundle import save_jax_bundle
 from kdmri_jax.interop.kdmri import (
   from_kdmri_state_dict,
@@ -52,6 +53,7 @@ CHECKPOINTS = {
 __all__ = [
   "CHECKPOINTS",
   "EXPORTS",
+  "example",
   "from_edsr_state_dict",
   "from_kdmri_state_dict",
   "from_lasagne_arrays",

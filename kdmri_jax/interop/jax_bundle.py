@@ -63,7 +63,7 @@ def save_jax_bundle(
   require("flatbuffers", "export", path, "a bundle to be written")
   function = whole_function(model, params, scaled=scaled)
   channels = models.channels(model)
-  if _reads_kspace(model, params):
+  if reads_kspace(model, params):
     (batch,) = export.symbolic_shape("batch")
     arguments = {
       "kspace": jax.ShapeDtypeStruct((batch, *size), jnp.complex64),
@@ -132,10 +132,10 @@ def whole_function(
     scale = _largest(image) if scaled else 1.0
     return scale * bands.apply(model, params, image / scale, None).image
 
-  return reconstruct if _reads_kspace(model, params) else enhance
+  return reconstruct if reads_kspace(model, params) else enhance
 
 
-def _reads_kspace(model: nn.Module, params: Mapping[str, Any]) -> bool:
+def reads_kspace(model: nn.Module, params: Mapping[str, Any]) -> bool:
   """Whether a network needs the measurement: one with data consistency does."""
   image = jax.ShapeDtypeStruct((1, 32, 32, models.channels(model)), jnp.float32)
   try:

@@ -26,7 +26,8 @@ _FLOATS = (1, 10, 11, 16)  # float, float16, double and bfloat16 in ONNX
 _IMAGE, _KSPACE, _MASK = "image", "kspace", "mask"  # the image may have any name
 _EXPECTED = (
   "one image, [batch, {0}, rows, columns] or [batch, rows, columns, {0}], or `kspace` "
-  "[batch, 2, rows, columns], or both; and `mask` [rows, columns] or no mask"
+  "[batch, 2, rows, columns], or both, of floating point; and `mask` [rows, columns] "
+  "or no mask"
 )
 
 
@@ -137,6 +138,7 @@ class OnnxNetwork:
       len(found) == len(there)
       and found.keys() != {_MASK}
       and all(one.dtype for one in found.values())
+      and all(np.dtype(found[k].dtype).kind == "f" for k in found.keys() - {_MASK})
       and len(image) == len(kspace) == 4
       and (image[1] in (None, channels) or image[3] == channels)
       and kspace[1] in (None, 2)

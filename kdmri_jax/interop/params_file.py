@@ -52,8 +52,8 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
     while isinstance(tree.get("params"), Mapping):
       tree = tree["params"]
     arrays = jax.tree.map(np.asarray, tree)
-  kinds = {array.dtype.kind for array in jax.tree.leaves(arrays)}
-  if not kinds or kinds - set("fV"):  # V: bfloat16
+  kinds = {array.dtype for array in jax.tree.leaves(arrays)}
+  if not kinds or not all(jnp.issubdtype(kind, jnp.floating) for kind in kinds):
     found = "no weights" if not kinds else "arrays of other types than of weights"
     raise UserError(path, found, "nested dicts of real numbers, as of a Flax module")
   return arrays

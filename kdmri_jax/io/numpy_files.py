@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib import format
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.io import layout
@@ -59,6 +60,24 @@ def npz_array(file: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
   if not isinstance(array := file[key], np.ndarray):
     raise ValueError(f"{key!r}, which is no array")
   return array
+
+
+def npz_shapes(file: np.lib.npyio.NpzFile) -> dict[str, tuple[int, ...]]:
+  """The arrays of an open archive and their shapes by their headers, sorted by name.
+
+  Raises:
+    ValueError: a member is no array.
+  """
+  found = {}
+  members = {name.removesuffix(".npy"): name for name in file.zip.namelist()}
+  for key in sorted(file):
+    with file.zip.open(members[key]) as member:
+      version = format.read_magic(member)
+      read = format.read_array_header_1_0
+      if version > (1, 0):  # version 3 differs from 2 in the names of fields alone
+        read = format.read_array_header_2_0
+      found[key] = read(member)[0]
+  return found
 
 
 class Archive(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.io import h5, mat
-from kdmri_jax.io.numpy_files import npz_array, opened_npz, read_npy
+from kdmri_jax.io.numpy_files import npz_array, npz_shapes, opened_npz, read_npy
 from kdmri_jax.io.reading import split_name
 
 ENDINGS = (".mat", *h5.ENDINGS, ".npz", ".npy")
@@ -77,7 +77,7 @@ def _shapes_h5(path):
 
 def _shapes_npz(path):
   with opened_npz(path) as file:
-    return {name: npz_array(file, name).shape for name in sorted(file)}
+    return npz_shapes(file)
 
 
 def _read_h5(path, name):

@@ -111,6 +111,12 @@ class CNN(nn.Module):
       if k < last:
         x = convolution.convolve(x, kernel, bias.astype(kind), True, products)
         self.sow("intermediates", f"activation_{k}", x.astype(jnp.float32))
-    x = convolution.convolve(x, kernel, precision=products).astype(jnp.float32)
-    self.sow("intermediates", f"activation_{last}", x + bias)
-    return x + jnp.where(idle_bias, jax.lax.stop_gradient(bias), bias)
+    raw, bias = (
+      bias,
+      jnp.where(idle_bias, jax.lax.stop_gradient(bias), bias).astype(kind),
+    )
+    x = convolution.convolve(x, kernel, bias, precision=products).astype(jnp.float32)
+    # The bias always has an effect on the layer itself: it adds 0, with its gradient.
+    effect = jnp.where(idle_bias, raw - jax.lax.stop_gradient(raw), 0)
+    self.sow("intermediates", f"activation_{last}", x + effect)
+    return x

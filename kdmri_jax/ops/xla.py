@@ -126,7 +126,7 @@ def _from_few(x, kernel, rows=None):
   size, _, inputs, _ = kernel.shape
   rows, columns = size // 2 if rows is None else rows, size // 2
   padding = ((0, 0), (rows, rows), (columns, columns), (0, 0))
-  padded = jnp.pad(x.astype(jnp.float32), padding)
+  padded = jnp.pad(x.astype(jnp.promote_types(x.dtype, jnp.float32)), padding)
   height, width = padded.shape[1] - size + 1, x.shape[2]
   shifted = {
     (i, j, c): padded[:, i : i + height, j : j + width, c : c + 1]

@@ -10,6 +10,7 @@ from kdmri_jax.errors import arguments_of
 from kdmri_jax.physics import noise
 from kdmri_jax.physics.coils.simulated import simulate
 from kdmri_jax.physics.masks import recipes
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.physics.undersample import undersample, zero_fill
 from kdmri_jax.types import Acquisition, Array, CoilMeasurement, Measurement
 
@@ -72,7 +73,7 @@ def measure(
   mask = jnp.asarray(acquisition.masks)[row]
   if coils is not None:
     kspace, maps = coils
-    sampled = mask[..., None, :, :] != 0
+    sampled = is_sampled(mask)[..., None, :, :]
     measurement = CoilMeasurement(jnp.where(sampled, kspace, 0), mask, maps)
     zero_filled = zero_fill(measurement, target.shape[-1])
   else:

@@ -37,16 +37,17 @@ def to_complex(image: Array) -> Array:
     image: float [B, H, W, C]; C = 1 (real) or 2 (real and imaginary part).
 
   Returns:
-    complex64 [B, H, W].
+    complex64 [B, H, W]; complex128 of float64, which JAX has where it is enabled.
 
   Raises:
     ValueError: C is neither 1 nor 2.
   """
   _check_channels(image.shape[-1])
-  real = jnp.asarray(image[..., 0], jnp.float32)
-  if image.shape[-1] == 1:
-    return real.astype(jnp.complex64)
-  return lax.complex(real, jnp.asarray(image[..., 1], jnp.float32))
+  image = jnp.asarray(image)
+  image = image.astype(jnp.promote_types(image.dtype, jnp.float32))
+  real = image[..., 0]
+  imaginary = image[..., 1] if image.shape[-1] == 2 else jnp.zeros_like(real)
+  return lax.complex(real, imaginary)
 
 
 def from_complex(image: Array, channels: int) -> Array:
@@ -57,14 +58,14 @@ def from_complex(image: Array, channels: int) -> Array:
     channels: 1 takes the real part, 2 the real and the imaginary part.
 
   Returns:
-    float32 [B, H, W, C].
+    float32 [B, H, W, C]; float64 of complex128.
 
   Raises:
     ValueError: `channels` is neither 1 nor 2.
   """
   _check_channels(channels)
   parts = [jnp.real(image), jnp.imag(image)][:channels]
-  return jnp.stack(parts, axis=-1).astype(jnp.float32)
+  return jnp.stack(parts, axis=-1)
 
 
 def _check_channels(channels: int):

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array, CoilMeasurement, Measurement
 
 _FOREGROUND = 0.1
@@ -77,7 +78,7 @@ def add(
 
   deviation = signal(target) / snr
   each = (slice(None), *[None] * len(shape))
-  sampled = measurement.mask != 0
+  sampled = is_sampled(measurement.mask)
   sampled = sampled if len(shape) == 2 else sampled[..., None, :, :]
   noise = jnp.where(sampled, deviation[each] * jax.vmap(one)(draws), 0)
   return measurement._replace(kspace=measurement.kspace + noise)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array, CoilMeasurement, Measurement
 
 Measured = Measurement | CoilMeasurement
@@ -100,10 +101,10 @@ def worst_case(
 
 
 def _sampled(measurement: Measured, array: Array) -> Array:
-  mask = jnp.asarray(measurement.mask)
-  if mask.ndim == 3 and array.ndim == 4:
-    mask = mask[:, None]  # the same for all coils
-  return jnp.where(mask != 0, array, 0)
+  sampled = is_sampled(measurement.mask)
+  if sampled.ndim == 3 and array.ndim == 4:
+    sampled = sampled[:, None]  # the same for all coils
+  return jnp.where(sampled, array, 0)
 
 
 def _radius(measurement: Measured, size: float) -> Array:

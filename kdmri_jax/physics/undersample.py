@@ -8,6 +8,7 @@ from kdmri_jax.errors import ArgumentError
 from kdmri_jax.image_layout import described, to_batch
 from kdmri_jax.physics import fourier
 from kdmri_jax.physics.coils.operator import adjoint, forward
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array, CoilMeasurement, Measurement
 
 
@@ -23,8 +24,8 @@ def undersample(
   Args:
     image: real or complex [H, W] or [S, H, W], or float [B, H, W, C], C = 1 (real) or
       2 (real and imaginary part).
-    mask: [H, W], or [S, H, W] for one mask per image; not 0 = sampled; zero frequency
-      at [0, 0].
+    mask: [H, W], or [S, H, W] for one mask per image; 1 = sampled, 0 = not, of any
+      numeric type or bool; zero frequency at [0, 0].
     sensitivities: of several coils, complex [C, H, W], or [S, C, H, W] for those of
       each image.
 
@@ -35,8 +36,8 @@ def undersample(
     W], the mask and the sensitivities.
 
   Raises:
-    ArgumentError: the images have another shape, or the mask or the sensitivities have
-      another size.
+    ArgumentError: the images have another shape, the mask or the sensitivities have
+      another size, or the mask has other values.
   """
   batch, layout = to_batch(image, "image")
   images, *size, channels = batch.shape
@@ -48,7 +49,7 @@ def undersample(
     raise ArgumentError("mask", f"shape {np.shape(mask)}", expected)
   whole = fourier.to_complex(batch)
   if sensitivities is None:
-    kspace = jnp.where(jnp.asarray(mask) != 0, fourier.fft2(whole), 0)
+    kspace = jnp.where(is_sampled(mask), fourier.fft2(whole), 0)
     measurement = Measurement(kspace, mask)
   else:
     leading = np.shape(sensitivities)[:-3]

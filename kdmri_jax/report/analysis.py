@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+from kdmri_jax.data.sources import mni152
 from kdmri_jax.protocols import PROTOCOLS
 from kdmri_jax.report import (
   gradient_audit,
@@ -32,6 +33,10 @@ from kdmri_jax.report.rows import compared, count, main, ranked, summary_rows
 # Copied to report.json as they are.
 _FROM_INPUT = ("title", "dataset", "evaluated_on", "mask", "seed", "seeds", "seconds")
 _FROM_INPUT += ("environment", "config")
+_ONE_HEAD = (
+  "One head, cut into slabs, cannot show how the networks do on other heads: what "
+  "follows shows that everything works, not which network is better."
+)
 _FROM_ROLES = ("protocol", "control", "published_source", "bootstrap", "margin")
 
 
@@ -199,7 +204,7 @@ def _answer(inputs, rows, pairs, order):
       f"{order[0]} has {count(small)} parameters, "
       f"{wording.percent(small / large)} of {roles.teacher}'s {count(large)}."
     )
-  return sentences
+  return [_ONE_HEAD, *sentences] if inputs.unit == mni152.UNIT else sentences
 
 
 def _baseline(roles, pairs, name):

@@ -36,12 +36,14 @@ class Table(NamedTuple):
     rows: cells.
     note: small text below.
     highlight: index of the highlighted row, or None.
+    texts: whether the cells are sentences, which are broken into lines.
   """
 
   header: tuple[str, ...]
   rows: list[tuple[str, ...]]
   note: str = ""
   highlight: int | None = None
+  texts: bool = False
 
 
 class Picture(NamedTuple):
@@ -51,6 +53,37 @@ class Picture(NamedTuple):
   alt: str
   caption: str
   narrow: bool = False
+
+
+class Layer(NamedTuple):
+  """A picture of a slice: its name, the content of a PNG file, and its numbers."""
+
+  name: str
+  png: bytes
+  text: str
+
+
+class Slice(NamedTuple):
+  """The pictures of a slice, all of one size.
+
+  Attributes:
+    title: its subject, volume and number.
+    width: of a picture on the screen, in pixels.
+    height: likewise.
+    pictures: an image of each network, then the errors.
+  """
+
+  title: str
+  width: int
+  height: int
+  pictures: list[Layer]
+
+
+class Viewer(NamedTuple):
+  """Slices to move through and pictures to compare; only the page shows them."""
+
+  slices: list[Slice]
+  caption: str
 
 
 class Facts(NamedTuple):

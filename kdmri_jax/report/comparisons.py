@@ -83,7 +83,8 @@ def _table(pairs, bootstrap, metrics):
     columns["seeds better"] = [f"{p['seeds_better']} of {p['n_seeds']}" for p in pairs]
   columns["paired over"] = [_paired_over(p) for p in pairs]
   rows = list(zip(*columns.values(), strict=True))
-  return blocks.Table(tuple(columns), rows, _note(pairs, bootstrap))
+  text = note(pairs, bootstrap) + _gap_notes(pairs)
+  return blocks.Table(tuple(columns), rows, text)
 
 
 def _equivalence(pairs, metrics):
@@ -114,7 +115,8 @@ def _equivalence(pairs, metrics):
   return [blocks.Table(tuple(columns), list(zip(*columns.values(), strict=True)), note)]
 
 
-def _note(pairs, bootstrap):
+def note(pairs: list[dict], bootstrap: int) -> str:
+  """How the intervals and p-values of pairs were made, in sentences."""
   drawn, over, wider = _resampled(pairs[0]), "", ""
   if _several_seeds(pairs):
     drawn = f"seeds and, independently, of {drawn}"
@@ -123,15 +125,18 @@ def _note(pairs, bootstrap):
       "; where it is wider, the t interval over the seeds' mean differences takes its "
       f"place (n {wording.MINUS} 1 degrees of freedom)"
     )
-  note = (
+  text = (
     f"Percentile bootstrap, {count(bootstrap)} resamples of {drawn}{wider}. Two-sided "
     f"Wilcoxon signed-rank test{over}, not corrected for the number of comparisons."
   )
   if any(pair["left_out"] for pair in pairs):
-    note += " Values that are not finite are omitted."
-  for reason in filter(None, dict.fromkeys(map(wording.gap_note, pairs))):
-    note += f" {reason[0].upper()}{reason[1:]}."
-  return note
+    text += " Values that are not finite are omitted."
+  return text
+
+
+def _gap_notes(pairs):
+  reasons = filter(None, dict.fromkeys(map(wording.gap_note, pairs)))
+  return "".join(f" {reason[0].upper()}{reason[1:]}." for reason in reasons)
 
 
 def _resampled(pair):

@@ -8,6 +8,7 @@ from kdmri_jax.data.split import plural
 from kdmri_jax.report import (
   blocks,
   comparisons,
+  for_paper,
   headline,
   in_words,
   networks,
@@ -17,6 +18,7 @@ from kdmri_jax.report import (
   sizes,
   speed,
   stability,
+  viewer,
   wording,
 )
 from kdmri_jax.report.blocks import Document, Picture, Section
@@ -42,9 +44,10 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     parts.RESULTS: (
       headline.blocks_of,
       result_tables.first,
-      _comparison,
       in_words.blocks_of,
+      _comparison,
     ),
+    parts.SLICES: (viewer.blocks_of,),
     parts.MEASURES: (result_tables.further,),
     parts.CAUTIONS: (_cautions,),
     parts.PAIRED: (lambda *_: comparisons.main(analysis, metrics),),
@@ -57,6 +60,7 @@ def document(inputs: ReportInput, analysis: dict, drawn: Collection[str]) -> Doc
     parts.TRAINED: (networks.training,),
     parts.AUDIT: (lambda *_: networks.audit(analysis["audit"]),),
     parts.ATTENTION: (lambda *_: networks.attention(inputs),),
+    parts.PAPER: (for_paper.methods, for_paper.checklist),
     parts.FILES: (_files, _environment, _configuration),
   }.items():
     made = []
@@ -157,17 +161,21 @@ def _data(inputs, analysis):
   dataset = {
     key.replace("subjects", many): value
     for key, value in inputs.dataset.items()
-    if key not in ("notes", "volumes")
+    if key not in ("notes", "volumes") and value not in (None, "", 0, [0, 0], [], {})
   }
+  if len(sizes := list(dataset.get("shapes", {}))) == 1:
+    dataset["shapes"] = sizes  # slices has their numbers
   return [blocks.Facts(_facts(dataset))]
 
 
 def _mask(inputs, analysis):
   del analysis
+  axis = {0: "rows", 1: "columns"}.get(inputs.mask.get("axis"), "")
+  known = {**inputs.mask, "axis": axis}
   caption = "The sampling mask, zero frequency at the centre; white is measured."
   return [
     Picture("mask", "Sampling mask.", caption, narrow=True),
-    blocks.Facts(_facts(inputs.mask, "mask")),
+    blocks.Facts(_facts(known, "mask")),
   ]
 
 
@@ -176,7 +184,9 @@ def _files(inputs, analysis):
   links = [
     ("summary.csv", "the table of results, one line per network and metric"),
     ("table.tex", "the table of results for a paper, in LaTeX (also table.csv)"),
-    ("references.bib", "BibTeX of this software and of KD-MRI and SFT-KD-Recon"),
+    ("methods.md", "the methods paragraphs for a paper"),
+    ("references.bib", "BibTeX of this software, and of the papers that this run uses"),
+    ("claim.csv", "the CLAIM checklist, with what this run knows"),
     ("volumes.csv", "metrics of every volume, all protocols (also volumes.json)"),
     ("slices.csv", "metrics of every slice, all protocols (also slices.json)"),
     ("report.json", "everything in this report for programs"),

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from kdmri_jax import json_text, scratch
 from kdmri_jax.errors import UserError
 from kdmri_jax.report import (
+  claim,
   comparisons,
   content,
   figures,
+  methods_text,
   pages,
   paper,
   parts,
+  references,
   tables,
 )
 from kdmri_jax.report.analysis import analyse
@@ -32,6 +35,7 @@ _FIGURES = {  # and the place of each
   figures.attention_maps: parts.ATTENTION,
 }
 _PICTURES = "figures"
+_KINDS = ("png", "pdf")
 # The files of a report in the order in which they take their places: of a replacement
 # that was killed, the page is missing. They are removed in the opposite order.
 _FILES = (
@@ -40,9 +44,11 @@ _FILES = (
   "table.csv",
   "table.tex",
   "references.bib",
+  "methods.md",
+  "claim.csv",
   "robustness.csv",
   *tables.FILES,
-  *(f"{_PICTURES}/{draw.__name__}.png" for draw in _FIGURES),
+  *(f"{_PICTURES}/{draw.__name__}.{kind}" for draw in _FIGURES for kind in _KINDS),
   *reversed(pages.FORMATS),
 )
 _MARK = b'"protocol_definition"'  # in the report.json of every report
@@ -107,12 +113,13 @@ def _fill(folder, inputs, analysis):
   for draw, data, options in _figures(inputs, analysis):
     name, place = draw.__name__, _FIGURES[draw]
     part = f"the figure of {name.replace('_', ' ')}"
-    image = inputs.parts.make(place, part, _drawn, draw, data, options, otherwise=b"")
-    if image:
+    made = inputs.parts.make(place, part, _drawn, draw, data, options, otherwise={})
+    for kind, image in made.items():
       make_folder(folder / _PICTURES)
-      with replacing(folder / _PICTURES / f"{name}.png") as temporary:
+      with replacing(folder / _PICTURES / f"{name}.{kind}") as temporary:
         temporary.write_bytes(image)
-      drawn[name] = image
+    if made:
+      drawn[name] = made["png"]
   document = content.document(inputs, analysis, drawn)
   for name in pages.FORMATS:
     text = inputs.parts.make(
@@ -132,8 +139,8 @@ def _fill(folder, inputs, analysis):
   tables.write_csv(folder / "summary.csv", records)
   table = analysis["rows"], inputs.tables.metrics
   tables.write_csv(folder / "table.csv", paper.records(*table))
-  tables.write_text(folder / "references.bib", paper.bibtex())
   tables.write_text(folder / "table.tex", paper.latex(*table, analysis["best"]))
+  _for_paper(folder, inputs, analysis)
   if inputs.robustness:
     shifted = [
       {"condition": condition, **record}
@@ -144,8 +151,27 @@ def _fill(folder, inputs, analysis):
   tables.write_tables(folder, inputs.tables)
 
 
-def _drawn(draw, data, options) -> bytes:
-  return figures.png(draw(data, **options))
+def _for_paper(folder, inputs, analysis):
+  """Writes the methods, the checklist and the references."""
+
+  def made(part, function, *arguments, otherwise):
+    return inputs.parts.make(
+      parts.PAPER, part, function, *arguments, otherwise=otherwise
+    )
+
+  known = inputs, analysis
+  text = made("methods.md", methods_text.markdown, *known, otherwise="")
+  tables.write_text(folder / "methods.md", text)
+  records = made("claim.csv", claim.records, *known, otherwise=[])
+  tables.write_csv(folder / "claim.csv", records)
+  found = made("references.bib", references.keys, inputs, otherwise=[])
+  tables.write_text(folder / "references.bib", references.bibtex(found))
+
+
+def _drawn(draw, data, options) -> dict[str, bytes]:
+  """A figure in each of `_KINDS`."""
+  figure = draw(data, **options)
+  return {"png": figures.png(figure), "pdf": figures.pdf(figure)}
 
 
 def _figures(inputs: ReportInput, analysis: dict) -> Iterator[tuple]:

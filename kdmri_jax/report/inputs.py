@@ -9,6 +9,7 @@ import numpy as np
 from kdmri_jax.config.schema import EvaluationConfig
 from kdmri_jax.report.parts import Parts
 from kdmri_jax.report.roi_snr import Measured
+from kdmri_jax.report.shown_slices import ShownSlice
 from kdmri_jax.report.tables import Tables
 
 Histories = Mapping[str, Sequence[Sequence[dict]]]
@@ -100,6 +101,7 @@ class ReportInput:
     mask_image: mask [H, W], zero frequency at [0, 0]; None for no picture.
     comparison_images: name -> image [H, W] for `figures.comparison`, or None.
     comparison_range: range of their PSNR and SSIM; None takes the target's maximum.
+    slices: slices for the page in which images are compared.
     attention: maps of the slice shown, or None.
     snr: signal-to-noise ratio in regions, or None.
     timing: model -> seconds of each repetition; {} where none was measured.
@@ -127,6 +129,7 @@ class ReportInput:
   mask_image: np.ndarray | None = None
   comparison_images: dict[str, np.ndarray] | None = None
   comparison_range: float | None = None
+  slices: Sequence[ShownSlice] = ()
   attention: Attention | None = None
   snr: Measured | None = None
   timing: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)

@@ -4,12 +4,11 @@ Nothing is corrected: every number is that of the arrays as they were read.
 """
 
 import collections
-import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from kdmri_jax.data import digests
+from kdmri_jax.data import digests, orientation
 from kdmri_jax.io.volume_files import PREDICTION, RESULT, TARGET, StoredVolume
 from kdmri_jax.report.tables import Pair
 
@@ -18,7 +17,6 @@ TARGETS = "the targets"
 _ROUNDING = 1e-5  # of the target's maximum
 _SMALLEST_FACTOR = 0.02  # difference from 1
 _NEGATIVE = 0.1  # of the maximum
-_ALIKE = 0.98  # correlation of images that are not tried in other orientations
 
 _EQUAL = "the reconstruction is the target itself, number by number"
 _ROUNDED = "the reconstruction is the target itself, but for rounding"
@@ -114,34 +112,10 @@ def of_pair(pair: Pair) -> dict[str, str]:
   whole, rest = _energy(target - prediction), _energy(target - factor * prediction)
   if whole > 2 * rest and abs(factor - 1) > _SMALLEST_FACTOR:
     signs[_FACTOR] = f"the target is {factor:.3g} times the reconstruction"
-  if turned := _better_turned(target, prediction):
+  if turned := orientation.better(target, prediction):
     signs[_TURNED] = turned
   return signs
 
 
 def _energy(array: np.ndarray) -> float:
   return float(np.vdot(array, array))
-
-
-def _better_turned(target: np.ndarray, prediction: np.ndarray) -> str:
-  """The change in orientation with which two volumes correlate far better, in words."""
-  target, prediction = target - target.mean(), prediction - prediction.mean()
-  scale = np.sqrt(_energy(target) * _energy(prediction))
-  correlation = np.vdot(target, prediction) / max(scale, 1e-300)
-  if correlation > _ALIKE or not scale:
-    return ""
-  best, words = (1 + correlation) / 2, ""  # half of what is missing
-  square = target.shape[1] == target.shape[2]
-  for *flips, exchanged in itertools.product((False, True), repeat=4):
-    if exchanged and not square:
-      continue
-    turned = prediction[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
-    turned = turned.swapaxes(1, 2) if exchanged else turned
-    found = np.vdot(target, turned) / scale
-    if found > best:
-      names = ("slices", "rows", "columns")
-      reversed_ = [name for name, flip in zip(names, flips, strict=True) if flip]
-      parts = [f"{' and '.join(reversed_)} reversed"] if reversed_ else []
-      parts += ["rows and columns exchanged"] if exchanged else []
-      best, words = found, ", ".join(parts)
-  return f"with {words}" if words else ""

@@ -1,14 +1,17 @@
 """A document as files; `templates` holds the layout of each format."""
 
 import base64
+import io
 import re
 from collections.abc import Mapping
 
 import jinja2
+from PIL import Image
 
 from kdmri_jax.report.blocks import Document
 
 FORMATS = ("index.html", "report.md")
+_PIXELS_PER_INCH = 110  # text of 10 points is then about as large as the page's
 
 
 def render(name: str, document: Document, figures: Mapping[str, bytes]) -> str:
@@ -22,12 +25,17 @@ def render(name: str, document: Document, figures: Mapping[str, bytes]) -> str:
     document: its content.
     figures: name -> PNG of each figure in it.
   """
-  uris = {key: _data_uri(content) for key, content in figures.items()}
-  return _TEMPLATES.get_template(name).render(document._asdict(), uris=uris)
+  return _TEMPLATES.get_template(name).render(document._asdict(), figures=figures)
 
 
 def _data_uri(content: bytes) -> str:
   return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def _screen_width(content: bytes) -> int:
+  """The width of a PNG with its resolution on the screen, in pixels."""
+  with Image.open(io.BytesIO(content)) as image:
+    return round(image.width / image.info["dpi"][0] * _PIXELS_PER_INCH)
 
 
 def _anchor(title: str) -> str:
@@ -49,3 +57,5 @@ _TEMPLATES = jinja2.Environment(
 )
 _TEMPLATES.filters["text"] = _escaped
 _TEMPLATES.filters["anchor"] = _anchor
+_TEMPLATES.filters["uri"] = _data_uri
+_TEMPLATES.filters["screen_width"] = _screen_width

@@ -1,9 +1,7 @@
 """The table of results for a paper, with as many digits as its metrics have."""
 
 from collections.abc import Sequence
-from importlib import resources
 
-import kdmri_jax
 from kdmri_jax.report import wording
 from kdmri_jax.report.rows import Metrics, count, further, main
 
@@ -67,12 +65,6 @@ def latex(rows: Sequence[dict], metrics: Metrics, best: str | None) -> str:
       "",
     ]
   )
-
-
-def bibtex() -> str:
-  """BibTeX of this software and of the papers whose procedures it follows."""
-  path = resources.files("kdmri_jax.report") / "templates" / "references.bib"
-  return path.read_text(encoding="utf-8").replace("VERSION", kdmri_jax.__version__)
 
 
 def _escaped(text: str) -> str:

@@ -10,6 +10,7 @@ from absl import logging
 from kdmri_jax.errors import Interrupted
 
 RESULTS = "Results"
+SLICES = "Slices side by side"
 MEASURES = "Further measures"
 CAUTIONS = "Before you quote a number"
 PAIRED = "Is the difference real?"
@@ -22,6 +23,7 @@ MEASURED = "How it was measured"
 TRAINED = "How the networks were trained"
 AUDIT = "Contribution of each term"
 ATTENTION = "Attention maps"
+PAPER = "For a paper"
 FILES = "Files, environment, configuration"
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)

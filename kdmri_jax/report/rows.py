@@ -65,6 +65,20 @@ def summary_rows(
   return rows
 
 
+def means(rows: Sequence[dict], metrics: Metrics) -> dict[str, dict[str, float | None]]:
+  """The means alone: row -> metric, such as "PSNR in dB" -> mean.
+
+  Args:
+    rows: from `summary_rows`.
+    metrics: the measured metrics.
+  """
+  units = {name: f" in {m.unit}" if m.unit else "" for name, m in metrics.items()}
+  return {
+    row["model"]: {f"{m.title}{units[k]}": row[k]["mean"] for k, m in metrics.items()}
+    for row in rows
+  }
+
+
 def shown(analysis: dict) -> tuple[list[dict], str]:
   """The rows of the first table, and the unit of their means: the compared one.
 

@@ -101,6 +101,7 @@ def pairs(
   *,
   target_key: str = "",
   prediction_key: str = "",
+  missing: list[str] | None = None,
 ) -> Iterator[Pair]:
   """Reads every target and its reconstructions, one volume at a time.
 
@@ -111,17 +112,25 @@ def pairs(
       training was needed. Then every record has its "seed".
     target_key: array of the target in h5 and npz files; "" see `read_volume`.
     prediction_key: array of the reconstruction, likewise.
+    missing: where not all folders have the same volumes, those that all of them have
+      are read, and sentences on the others are appended to this list. None refuses.
 
   Raises:
-    UserError: a folder is missing or empty, a file lacks its counterpart, or cannot be
-      read, see `read_volume`.
+    UserError: a folder is missing or empty, a file lacks its counterpart, no volume is
+      in all folders, or a file cannot be read, see `read_volume`.
   """
   targets, models = volume_files.find(target_dir), []
   for label, folder in _labelled(prediction_dirs):
     files = volume_files.find(folder)
-    _same_names(target_dir, targets, folder, files)
+    if missing is None:
+      _same_names(target_dir, targets, folder, files)
     models.append((label, files))
+  common = set(targets).intersection(*(files for _, files in models))
+  if missing is not None:
+    missing += _left_out(target_dir, targets, models, common)
   for name, path in targets.items():
+    if name not in common:
+      continue
     target = read_volume(path, TARGET, key=target_key)
     for label, files in models:
       prediction = read_volume(files[name], PREDICTION, key=prediction_key)
@@ -264,9 +273,40 @@ def _same_names(target_dir, targets, folder, files):
     (target_dir, folder, files.keys() - targets.keys()),
   ):
     if missing:
-      names = [(targets | files)[name].name for name in sorted(missing)]
-      more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-      found = f"no counterpart of {', '.join(names[:3])}{more} in {there}"
+      names = _some((targets | files)[name].name for name in missing)
+      found = f"no counterpart of {names} in {there}"
       expected = "files of the same names in both folders"
       remedy = "Add the missing files, or remove those that should not be compared."
       raise UserError(here, found, expected, remedy)
+
+
+def _left_out(target_dir, targets, models, common) -> list[str]:
+  """Sentences on volumes that not all folders have; refuses folders without common."""
+  if not common:
+    own = _some(path.name for path in targets.values())
+    others = _some(path.name for _, files in models for path in files.values())
+    found = f"{own}, and none of these names with all reconstructions ({others})"
+    remedy = "Give reconstructions the names of their targets; endings may differ."
+    raise UserError(target_dir, found, "files of the same names", remedy)
+  lines = []
+  for label, files in models:
+    if without := [targets[name].name for name in targets.keys() - files.keys()]:
+      lines.append(
+        f"{label['model']}: no reconstruction of {len(without)} of {len(targets)} "
+        f"targets ({_some(without)})"
+      )
+    if surplus := [files[name].name for name in files.keys() - targets.keys()]:
+      lines.append(
+        f"{label['model']}: no target of {len(surplus)} of {len(files)} "
+        f"reconstructions ({_some(surplus)})"
+      )
+  if lines:
+    lines[-1] += f"; measured are the {len(common)} volumes that all folders have"
+  return [f"{line}." for line in lines]
+
+
+def _some(names: Iterable[str]) -> str:
+  """The first names in order, and the number of the others."""
+  ordered = sorted(names)
+  more = f" and {len(ordered) - 3} more" if len(ordered) > 3 else ""
+  return f"{', '.join(ordered[:3])}{more}"

@@ -6,7 +6,8 @@ import importlib
 import os
 import pathlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ import kdmri_jax
 from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config import ExperimentConfig
-from kdmri_jax.config.schema import ZERO_FILLED, EvaluationConfig
+from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED, EvaluationConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.models import cost
 from kdmri_jax.models import features as feature_lib
@@ -27,14 +28,15 @@ from kdmri_jax.report import (
   results,
   robustness,
   roi_snr,
+  shown_slices,
   sizes,
   speed,
   training_cost,
 )
 from kdmri_jax.report.results import Finished
-from kdmri_jax.report.rows import main
+from kdmri_jax.report.rows import main, means
 from kdmri_jax.report.rows import shown as shown_rows
-from kdmri_jax.training import log, training_inputs
+from kdmri_jax.training import log, parallel, processes, training_inputs
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.step import make_predict
@@ -51,12 +53,16 @@ class Report(NamedTuple):
     table: the comparison as plain text.
     sentence: what came out, in words.
     failed: the parts that could not be made; the report tells them in their places.
+    task: the task that was evaluated; "" where there is one.
+    means: of the table: row -> metric, such as "PSNR in dB" -> mean or None.
   """
 
   path: pathlib.Path
   table: str
   sentence: str
   failed: tuple[parts.Failure, ...] = ()
+  task: str = ""
+  means: Mapping[str, Mapping[str, float | None]] = MappingProxyType({})
 
   def __str__(self) -> str:
     missing = "\n".join(f"{failure}." for failure in self.failed)
@@ -84,6 +90,7 @@ def write_reports(pipelines: Sequence[Experiment]) -> list[Report]:
     ValueError: the pipelines differ in more than the seed.
   """
   _check_alike(pipelines)
+  pipelines = [p.for_seed(p.seed, parallel.own(p.devices)) for p in pipelines]
   config, reports = pipelines[0].config, []
   for task in config.all_tasks:
     read = [results.read(pipeline.for_task(task)) for pipeline in pipelines]
@@ -152,6 +159,10 @@ def _write_report(finished: list[Finished]) -> Report:
       if name in images
     },
     comparison_range=example_slice.volume_range(pipeline),
+    slices=made.make(
+      *(parts.SLICES, "the slices", _slices, finished, measured, shown, best),
+      otherwise=[],
+    ),
     attention=made.make(
       *(parts.ATTENTION, "the maps", example_slice.attention_maps, pipeline),
       {name: params[name] for name in shown if name in params},
@@ -178,7 +189,8 @@ def _write_report(finished: list[Finished]) -> Report:
   path = report.write(workdir.report, inputs, analysis=analysis)
   rows, unit = shown_rows(analysis)
   table = report.format_table(rows, measured.metrics, unit)
-  return Report(path, table, "\n".join(analysis["answer"]), made.failed)
+  answer, values = "\n".join(analysis["answer"]), means(rows, measured.metrics)
+  return Report(path, table, answer, made.failed, pipeline.task, values)
 
 
 def _parameters(finished: list[Finished]) -> dict[str, int]:
@@ -239,6 +251,19 @@ def _check_alike(pipelines):
   alike = all(p.config == config and p.workdir.path == path for p in pipelines)
   if not alike or len({p.seed for p in pipelines}) < len(pipelines):
     raise ValueError("pipelines must differ in their seed, and in nothing else")
+
+
+def _slices(finished, measured, shown, best):
+  """Some evaluated slices with the images of the shown models, of the first seed."""
+  pipeline, folders = finished[0].pipeline, {}
+  roles = pipeline.config.evaluation
+  for name in dict.fromkeys([ZERO_FILLED, CG_SENSE, *shown, roles.control]):
+    of_seeds = results.folders(finished).get(name, {})
+    if folder := of_seeds.get(None) or of_seeds.get(pipeline.seed):
+      folders["input" if name == ZERO_FILLED else name] = folder
+  seed = pipeline.seed if len(finished) > 1 else None
+  chosen = shown_slices.choose(measured, roles.protocol, seed, next(iter(best), ""))
+  return shown_slices.read(chosen, folders, pipeline.workdir.path / "targets")
 
 
 def _snr(finished: list[Finished]):
@@ -313,10 +338,12 @@ def _notes(finished: list[Finished]) -> list[str]:
 
 def environment(devices: Sequence[jax.Device]) -> dict:
   """Versions and devices, for the report."""
+  count = processes.count()
+  each = f" in each of {count} processes" if count > 1 else ""
   versions = {name: importlib.import_module(name).__version__ for name in _PACKAGES}
   return {
     "python": platform.python_version(),
-    "devices": f"{len(devices)} x {devices[0].device_kind}",
+    "devices": f"{len(devices)} x {devices[0].device_kind}{each}",
     "cpu_cores": os.cpu_count(),
     "kdmri_jax": kdmri_jax.__version__,
     **{name.replace(".", "-"): version for name, version in versions.items()},

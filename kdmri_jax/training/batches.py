@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from kdmri_jax.data.stored import is_stored, require_grain
+from kdmri_jax.training import processes
 from kdmri_jax.types import Slices
 
 _THREADS, _AHEAD = 4, 8  # reader threads, and batches that they read ahead
@@ -100,6 +101,11 @@ def alike(order: Iterable[Rows]) -> list[Sequence[Rows]]:
   """Groups of consecutive batches of one part and one size."""
   groups = itertools.groupby(order, lambda batch: (batch.part, len(batch.rows)))
   return [list(group) for _, group in groups]
+
+
+def shared(order: Iterable[Rows]) -> list[Rows]:
+  """This process's part of each batch, where several train together."""
+  return [batch._replace(rows=processes.share(batch.rows)) for batch in order]
 
 
 def take(slices: Slices, rows: np.ndarray) -> Slices:

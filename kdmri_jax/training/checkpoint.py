@@ -116,11 +116,14 @@ class Checkpoints:
         item_names=_ITEMS,
         options=ocp.CheckpointManagerOptions(
           max_to_keep=None if read_only else 1,
-          create=not read_only,
+          create=False,
           cleanup_tmp_directories=not read_only,
           read_only=read_only,
           save_interval_steps=0 if read_only else 1,
           enable_async_checkpointing=False,
+          multiprocessing_options=ocp.options.MultiprocessingOptions(
+            primary_host=jax.process_index(), active_processes={jax.process_index()}
+          ),
         ),
       )
 

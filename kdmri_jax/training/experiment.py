@@ -11,18 +11,28 @@ import jax
 import numpy as np
 from absl import logging
 
+from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
 from kdmri_jax.models import contract, layers
 from kdmri_jax.physics import acquisition
-from kdmri_jax.training import batches, leaks, parallel, records, training_inputs
+from kdmri_jax.training import (
+  batches,
+  leaks,
+  parallel,
+  processes,
+  records,
+  training_inputs,
+)
+from kdmri_jax.training import workdir as workdir_lib
 from kdmri_jax.training.checkpoint import Progress
 from kdmri_jax.training.given_stage import Origin
 from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.stage_networks import complete
 from kdmri_jax.training.stage_plans import StagePlans
+from kdmri_jax.training.trackers.tracker import RunTracker
 from kdmri_jax.training.workdir import WorkDir
 from kdmri_jax.types import Acquisition, Shape, shape_of
 
@@ -51,7 +61,10 @@ class Experiment:
     plans: networks, terms and slices of the stages.
     models: the networks of the stages, by stage.
     given: the stages that are not trained here, by name.
+    trackers: show the training; none until it begins, see `seeds.train`.
   """
+
+  trackers: Sequence[RunTracker] = ()
 
   def __init__(self, config: ExperimentConfig, workdir: pathlib.Path):
     self.config = config
@@ -110,18 +123,26 @@ class Experiment:
     return other
 
   def claim(self, names: Sequence[str]) -> None:
-    """Checks that the named stages can be trained; records the config and the data.
+    """Checks that the named stages can be trained; records the config, the data
+    and the masks.
 
     Raises:
       UserError: an unknown stage, a stage whose teacher or start is missing, or a work
-        directory of another config or of other data.
+        directory of another config or of other data; or several processes have
+        different ones.
     """
+    data = {**self.data, "inputs": training_inputs.describe(self.config, self.dataset)}
+    own = {"config": config_lib.to_dict(self.config), "data": data}
+    first = processes.of_first(lambda: own)
+    processes.in_all(lambda: workdir_lib.refuse_other(first, own))
+    processes.of_first(lambda: self._claim(names, data))
+
+  def _claim(self, names: Sequence[str], data: dict[str, Any]) -> None:
     for name in names:
       if name not in self.config.pipeline:
         with arguments_of("--"):
           raise unknown("stages", name, self.config.pipeline)
     self._check_needs(names)
-    data = {**self.data, "inputs": training_inputs.describe(self.config, self.dataset)}
     for write in (False, True):  # nothing is written before all is checked
       self.workdir.claim(self.config, data, write=write)
       for name in self.config.pipeline:
@@ -129,6 +150,7 @@ class Experiment:
           self._folder(name).give(vars(self.origin(name)), write=write)
         else:
           self._folder(name).check(self._record(name))
+    self.workdir.save_masks(self.dataset.acquisitions, list(self.config.all_tasks))
     for name in self.given:
       logging.info("%s: given: %s", name, self.origin(name).text)
     for note in self.given_notes():
@@ -140,7 +162,7 @@ class Experiment:
     Raises:
       UserError: see `StageFolder.begin`.
     """
-    self._folder(name).begin(self._record(name))
+    processes.of_first(lambda: self._folder(name).begin(self._record(name)))
 
   @property
   def data(self) -> dict[str, Any]:
@@ -179,7 +201,8 @@ class Experiment:
 
   def is_finished(self, name: str) -> bool:
     """Whether a stage is given, or has been trained to its last epoch."""
-    return name in self.given or self._folder(name).is_finished()
+    is_finished = self._folder(name).is_finished
+    return name in self.given or processes.of_first(is_finished)
 
   def best(self, name: str) -> Any:
     """Best weights of a finished stage; {} where only its outputs are given.
@@ -194,6 +217,9 @@ class Experiment:
     return contract.parameter_shapes(self.models[name], size)
 
   def _weights(self, name: str, shapes: Any, item: str = "best") -> Any:
+    return processes.of_first(lambda: self._read_weights(name, shapes, item))
+
+  def _read_weights(self, name: str, shapes: Any, item: str) -> Any:
     if name in self.given:
       return self.given[name].weights(self.seed, shapes, item)
     folder = self._folder(name)

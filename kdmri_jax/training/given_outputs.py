@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import digests
+from kdmri_jax.data import digests, orientation
 from kdmri_jax.data.slice_set import SliceSet, to_channels
 from kdmri_jax.data.sources import dicom, find_source
 from kdmri_jax.data.volume import Volume, crop
@@ -75,6 +75,7 @@ class GivenOutputs(GivenImages):
       found, expected = ("real", "complex")[:: 1 if channels == 2 else -1]
       raise UserError(path, f"{found} images", f"{expected} ones, as in this run")
     images = images / _divisor(path, images, stored.units, volume)
+    _refuse_turned(path, images, volume)
     return to_channels(images, channels).astype(np.float32)
 
   def check(self, slices: SliceSet, part: int, one: Slices, by: Acquisition) -> None:
@@ -125,6 +126,18 @@ def _cut(path: pathlib.Path, images: np.ndarray, volume: Volume) -> np.ndarray:
   if images.shape == shape:
     return images
   return crop(images[slice(*record["slices"])], shape[1:])
+
+
+def _refuse_turned(path: pathlib.Path, images: np.ndarray, volume: Volume) -> None:
+  """Refuses images that fit the targets far better mirrored or turned.
+
+  A program may have stored them in another orientation, or slices in another order.
+  """
+  magnitudes = (np.abs(array).astype(float) for array in (volume.target[:], images))
+  if turned := orientation.better(*magnitudes):
+    found = f"images that fit the volume {volume.name} far better {turned}"
+    remedy = "Store them in the order of the volume's own file."
+    raise UserError(path, found, "its slices, rows and columns in its order", remedy)
 
 
 def _divisor(

@@ -54,7 +54,8 @@ def collect(
   counts = batches.counts(parts)
   order = batches.in_order(counts, batch_size, fill=True)
   needed = 0
-  for (part, rows), slices in zip(order, batches.load(parts, order), strict=True):
+  loaded = batches.load(parts, batches.shared(order))
+  for (part, rows), slices in zip(order, loaded, strict=True):
     found = _kept_as(kind, jax.device_get(teach(slices)))
     count = counts[part]
     if kept[part] is None:

@@ -1,21 +1,19 @@
-"""A stage's log: JSON lines, TensorBoard and a progress bar."""
+"""A stage's log: JSON lines, a progress bar, and the trackers that show both."""
 
 import contextlib
 import pathlib
-import secrets
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tqdm
 from absl import logging
-from tensorboardX import event_file_writer, summary
-from tensorboardX.proto import event_pb2
 
 from kdmri_jax import json_text, scratch
 from kdmri_jax.io.reading import reading
-from kdmri_jax.saving import make_folder, replacing, saving
+from kdmri_jax.saving import replacing, saving
+from kdmri_jax.training.trackers import curves
+from kdmri_jax.training.trackers.tracker import RunTracker, TrackedStage
 
 NEGLIGIBLE = 1e-3  # share of the gradient below which a term gets a warning
 
@@ -31,25 +29,38 @@ class StageLog:
     step: completed steps.
     total: steps of the whole stage.
     row: line of the progress bar, where several are shown.
+    seed: seed of the stage's weights.
+    trackers: of the run.
 
   Raises:
     UserError: the disk is full or the folder cannot be written; also raised later.
   """
 
   def __init__(
-    self, directory: pathlib.Path, name: str, step: int, total: int, row: int = 0
+    self,
+    directory: pathlib.Path,
+    name: str,
+    step: int,
+    total: int,
+    row: int = 0,
+    *,
+    seed: int = 0,
+    trackers: Sequence[RunTracker] = (),
   ):
-    self._name = name
+    self._name, self._step, self._total = name, step, total
     self._path = directory / "metrics.jsonl"
     kept = [
-      f"{text}\n"
+      (f"{text}\n", entry)
       for text, entry in _lines(self._path)
       if entry is None or _is_past(entry, step)
     ]
     with replacing(self._path) as temporary:
-      temporary.write_bytes("".join(kept).encode(errors="surrogateescape"))
+      text = "".join(text for text, _ in kept)
+      temporary.write_bytes(text.encode(errors="surrogateescape"))
     self._called_out: set[str] = set()
-    self._board = _Board(directory / "tensorboard", step)
+    past = [entry for _, entry in kept if entry and "event" in entry]
+    stage = TrackedStage(directory, directory.name, seed, step, past)
+    self._trackers = [tracker.stage(stage) for tracker in trackers]
     self._bar = tqdm.tqdm(
       total=total,
       initial=step,
@@ -68,10 +79,7 @@ class StageLog:
   def epoch(self, entry: dict) -> None:
     """Writes the line of an epoch: see `stage_loop.train` for its keys."""
     self._append(entry)
-    values = {"learning_rate": entry["learning_rate"]}
-    for group in ("train", "validation"):
-      values |= {f"{group}/{key}": value for key, value in entry[group].items()}
-    self._board.scalars(values, entry["step"])
+    self._step = entry["step"]
     if self._bar.disable:
       logging.info(
         "%s epoch %d: train loss %.4g, validation %s, %.0f s",
@@ -102,7 +110,6 @@ class StageLog:
     }
     self._append({"event": "audit", "step": step, "terms": terms})
     for name, values in terms.items():
-      self._board.scalars({f"audit/{name}/{k}": v for k, v in values.items()}, step)
       if step and total and values["share"] < NEGLIGIBLE:
         self._warn_once(
           name,
@@ -124,46 +131,20 @@ class StageLog:
       open(self._path, "a", opener=scratch.without_links) as file,
     ):
       file.write(json_text.dumps(json_text.sealed(entry)) + "\n")
+    step, values = curves.of_entry(entry)
+    for tracker in self._trackers:
+      tracker.scalars(values, step)
 
-  def image(self, panel: np.ndarray, step: int) -> None:
-    """A grey picture [H, W] in 0..1, such as input | reconstruction | target."""
-    shown = np.uint8(255 * np.clip(panel, 0, 1))[None]
-    self._board.write(step, summary=summary.image("validation", shown))
+  def image(self, picture: np.ndarray, step: int) -> None:
+    """Shows a grey picture, uint8 [H, W], in the trackers."""
+    for tracker in self._trackers:
+      tracker.image(picture, step)
 
   def close(self) -> None:
-    """Ends the bar; all entries are already on the disk."""
+    """Ends the bar and the trackers; all entries are already on the disk."""
     self._bar.close()
-    self._board.close()
-
-
-class _Board:
-  """A TensorBoard event file, written at once so that a full disk is noticed."""
-
-  def __init__(self, directory: pathlib.Path, step: int):
-    self._directory = directory
-    make_folder(directory)
-    with saving(directory):
-      # Its own ending, as a second start within a second would have the same name.
-      self._writer = event_file_writer.EventsWriter(
-        str(directory / "events"), f".{secrets.token_hex(8)}"
-      )
-    # TensorBoard drops entries of an earlier run after this step.
-    start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    self.write(step + 1, session_log=start)
-
-  def scalars(self, values: dict[str, float], step: int) -> None:
-    for name, value in values.items():
-      self.write(step, summary=summary.scalar(name, value))
-
-  def write(self, step: int, **content) -> None:
-    event = event_pb2.Event(step=step, wall_time=time.time(), **content)
-    with saving(self._directory):
-      self._writer.write_event(event)
-      self._writer.flush()
-
-  def close(self) -> None:
-    with contextlib.suppress(OSError):
-      self._writer.close()
+    for tracker in self._trackers:
+      tracker.close(finished=self._step == self._total)
 
 
 def read(path: pathlib.Path) -> list[dict]:

@@ -17,6 +17,7 @@ from kdmri_jax.config.setting import is_number
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.lookup import find
 from kdmri_jax.models import kernels
+from kdmri_jax.training import stacked
 
 # Stacked kernels as matrices [N, inputs, outputs].
 _MATRICES = contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
@@ -125,7 +126,8 @@ def adam(
   Source: Kingma & Ba 2015 (arXiv 1412.6980).
   """
   _check_adam(b1, b2, eps)
-  return optax.adam(learning_rate, b1, b2, eps)
+  adam = stacked.scale_by_adam(b1=b1, b2=b2, eps=eps)
+  return optax.chain(adam, optax.scale_by_learning_rate(learning_rate))
 
 
 def adamw(
@@ -143,8 +145,11 @@ def adamw(
   """
   _check_adam(b1, b2, eps)
   _check("weight_decay", weight_decay)
-  kernels = dict(weight_decay=weight_decay, mask=_kernels)
-  return optax.adamw(learning_rate, b1, b2, eps, **kernels)
+  return optax.chain(
+    stacked.scale_by_adam(b1=b1, b2=b2, eps=eps),
+    optax.add_decayed_weights(weight_decay, _kernels),
+    optax.scale_by_learning_rate(learning_rate),
+  )
 
 
 def muon(

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from kdmri_jax import xla_flags
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.errors import UserError
+from kdmri_jax.training import processes
 
 AXIS = "devices"
 _AT_ONCE = 32
@@ -38,7 +39,7 @@ def cores() -> int:
 
 
 def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
-  """The local devices to train on.
+  """The devices to train on, as many of each process.
 
   Args:
     requested: number of devices; 0 takes as many as divide the batch.
@@ -47,16 +48,34 @@ def choose_devices(requested: int, batch_size: int) -> list[jax.Device]:
   Raises:
     UserError: more devices than there are, or the batch does not divide over them.
   """
-  devices = jax.local_devices()
-  count = requested or _largest_divisor(batch_size, len(devices))
-  if count > len(devices):
-    raise UserError("config.devices", f"{count}", f"0 to {len(devices)}, 0 for all")
+  together = processes.count()
+  of_each: list[list[jax.Device]] = [[] for _ in range(together)]
+  for device in jax.devices():
+    of_each[device.process_index].append(device)
+  most = min(map(len, of_each))
+  if batch_size % together:
+    found = f"{batch_size} slices for {together} processes"
+    remedy = f"Set it to {-(-batch_size // together) * together}."
+    raise UserError("config.batch_size", found, "a batch that divides evenly", remedy)
+  count = requested or together * _largest_divisor(batch_size // together, most)
+  if count > together * most:
+    expected = f"0 to {together * most}, 0 for all"
+    raise UserError("config.devices", f"{count}", expected)
+  if count % together:
+    found = f"{count} devices for {together} processes"
+    remedy = f"Set it to {-(-count // together) * together}, or to 0 for all."
+    raise UserError("config.devices", found, "as many of each process", remedy)
   if batch_size % count:
     size, divisor = -(-batch_size // count) * count, _largest_divisor(batch_size, count)
     found = f"{batch_size} slices for {count} devices"
     remedy = f"Set it to {size}, or config.devices to {divisor}."
     raise UserError("config.batch_size", found, "a batch that divides evenly", remedy)
-  return devices[:count]
+  return [device for devices in of_each for device in devices[: count // together]]
+
+
+def own(devices: Sequence[jax.Device]) -> list[jax.Device]:
+  """Those of some devices that belong to this process."""
+  return [device for device in devices if device.process_index == jax.process_index()]
 
 
 def _largest_divisor(number: int, limit: int) -> int:
@@ -64,8 +83,8 @@ def _largest_divisor(number: int, limit: int) -> int:
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
-  """Puts a pytree on every device."""
-  sharding = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec())
+  """Puts a pytree on every device; of several processes each has devices of its own."""
+  sharding = NamedSharding(Mesh(np.asarray(own(devices)), (AXIS,)), PartitionSpec())
   return jax.device_put(tree, sharding)
 
 
@@ -161,11 +180,14 @@ def compile_step(
 
   Returns:
     A function of whole batches that returns whole batches. Where the devices belong to
-    several processes, each gives and gets its own part of a batch, in their order.
+    several processes, each gives its own part of a batch (`processes.share`) and gets
+    the whole one.
   """
   if len(devices) == 1:
     return jax.jit(function, donate_argnums=donate)
-  local = sum(device.process_index == jax.process_index() for device in devices)
+  local = len(own(devices))
+  if local < len(devices):
+    function, out_axes = _gathered(function, out_axes), None
   mapped = jax.pmap(
     function,
     axis_name=AXIS,
@@ -186,6 +208,19 @@ def compile_step(
   def call(*arguments):
     pairs = zip(arguments, split, strict=True)
     outputs = mapped(*(jax.tree.map(divide, a) if batch else a for a, batch in pairs))
+    return jax.tree.map(join, out_axes, outputs, is_leaf=lambda axis: axis is None)
+
+  return call
+
+
+def _gathered(function: Callable, out_axes: Any) -> Callable:
+  """The function with its outputs of whole batches, equal on all devices."""
+
+  def join(axis, output):
+    return output if axis is None else gather(output)
+
+  def call(*arguments):
+    outputs = function(*arguments)
     return jax.tree.map(join, out_axes, outputs, is_leaf=lambda axis: axis is None)
 
   return call

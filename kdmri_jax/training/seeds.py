@@ -9,22 +9,25 @@ from absl import logging
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import native
-from kdmri_jax.training import interrupt, stage_loop
+from kdmri_jax.training import interrupt, processes, stage_loop, trackers
 from kdmri_jax.training.experiment import Experiment
 
 
-def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
-  """Trains the named stages with every seed of the experiment.
+def train(
+  pipeline: Experiment, names: Sequence[str], chosen: Sequence[int] | None = None
+) -> list[Experiment]:
+  """Trains the named stages with every seed of the experiment, or with some.
 
   With several seeds and several devices each device trains one seed, so that no device
   waits for another. Where the remaining seeds would leave half of the devices idle,
   each uses all devices, one after the other; so do all seeds if `config.devices` sets
-  the number of devices. A seed's results equal, to rounding, those of a run of that
-  seed alone.
+  the number of devices, or several processes train together. A seed's results equal,
+  to rounding, those of a run of that seed alone.
 
   Args:
     pipeline: the experiment, with its first seed.
     names: stages to train where they are not finished.
+    chosen: the seeds; None for all.
 
   Returns:
     One experiment per seed.
@@ -35,13 +38,16 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
     Interrupted: a signal stopped it; all states were saved.
   """
   config = pipeline.config
-  seeds = [config.seed + k for k in range(config.seeds)]
+  seeds = range(config.seed, config.seed + config.seeds) if chosen is None else chosen
   pipelines = [pipeline.for_seed(seed) for seed in seeds]
   for each in pipelines:
     each.claim(names)
   pending = [each for each in pipelines if not all(map(each.is_finished, names))]
   local = jax.local_devices()
-  beside, in_turn = divide(pending, len(local) if config.devices == 0 else 1)
+  may_divide = config.devices == 0 and processes.count() == 1
+  beside, in_turn = divide(pending, len(local) if may_divide else 1)
+  if pending:
+    processes.of_first(lambda: _open_trackers(pending))
   with interrupt.caught() as signal:
     train_one = functools.partial(_train_one, names, signal)
     found = _train_beside(train_one, beside, local) if beside else []
@@ -51,6 +57,12 @@ def train(pipeline: Experiment, names: Sequence[str]) -> list[Experiment]:
   if errors := [error for error in found if error]:
     raise errors[0]
   return pipelines
+
+
+def _open_trackers(pending: Sequence[Experiment]) -> None:
+  opened = trackers.open_all(pending[0].workdir.path, pending[0].config)
+  for each in pending:
+    each.trackers = opened
 
 
 def _train_one(

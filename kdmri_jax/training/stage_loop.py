@@ -13,13 +13,19 @@ from absl import logging
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.metrics.squared_error import decibels
 from kdmri_jax.models import kernels
-from kdmri_jax.training import batches, hints, log, parallel
+from kdmri_jax.training import batches, hints, log, measurements, parallel, processes
 from kdmri_jax.training import step as step_lib
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.optimiser import make_optimiser, make_schedule
-from kdmri_jax.training.stage_networks import Teacher, as_trained, init_auxiliary
+from kdmri_jax.training.shown_slice import draw
+from kdmri_jax.training.stage_networks import (
+  Teacher,
+  as_trained,
+  complete,
+  init_auxiliary,
+)
 from kdmri_jax.training.validation import Validation
 from kdmri_jax.types import Slices, shape_of
 
@@ -29,7 +35,7 @@ def train(experiment: Experiment, name: str, signal: Interrupt) -> None:
 
   Each epoch appends a line to metrics.jsonl: event, epoch, step, seconds,
   learning_rate, train (mean of every term, loss, gradient_norm), validation (mse,
-  l1, psnr, loss, every term) and best.
+  l1, psnr, loss, every term) and best. The first of several processes writes it.
 
   Args:
     experiment: the experiment, which has claimed its folder.
@@ -64,17 +70,28 @@ class _Loop:
     )
     optimiser = make_optimiser(self._stage, self._per_epoch)
     fresh, directory = self._fresh(optimiser), experiment.workdir.stage(name)
-    self._checkpoints = Checkpoints(directory / "checkpoints")
-    stack.callback(self._checkpoints.close)
-    self._snapshot = self._checkpoints.restore(fresh) or fresh
+    self._checkpoints: Checkpoints | None = None  # these two of the first process alone
+    self._log: log.StageLog | None = None
+
+    def restore() -> Snapshot:
+      self._checkpoints = Checkpoints(directory / "checkpoints")
+      stack.callback(self._checkpoints.close)
+      return self._checkpoints.restore(fresh) or fresh
+
+    def begin_log() -> None:
+      row = jax.local_devices().index(devices[0])
+      more = {"seed": experiment.seed, "trackers": experiment.trackers}
+      self._log = log.StageLog(directory, shown, done, total, row, **more)
+      stack.callback(self._log.close)
+
+    self._snapshot = processes.of_first(restore)
     self._progress = self._snapshot.progress
     done = self._progress.step
     shown = f"seed {experiment.seed}: {name}" if self._config.seeds > 1 else name
     if done:
       logging.info("%s: continuing after step %d of %d", shown, done, total)
-    row = jax.local_devices().index(devices[0])
-    self._log = log.StageLog(directory, shown, done, total, row)
-    stack.callback(self._log.close)
+    processes.of_first(begin_log)
+    self._poll = processes.Poll(devices)
     self._steps = step_lib.make_steps(self._networks, optimiser, devices)
     self._predict = step_lib.make_predict(self._networks.model, devices[:1])
     self._acquisitions = {
@@ -110,9 +127,12 @@ class _Loop:
     """Trains to the last epoch."""
     progress, per_epoch = self._progress, self._per_epoch
     devices, requested = self._experiment.devices, self._config.steps_per_dispatch
-    self._train = parallel.keep(self._with_hints(self._train, "training"), devices)
+    parts = self._train
+    if not self._networks.varies:
+      parts = self._measured(parts)
+    self._train = parallel.keep(self._with_hints(parts, "training"), devices)
     self._at_once = parallel.at_once(requested, self._train, devices, per_epoch)
-    parts = self._with_hints(self._validated, "validation")
+    parts = self._with_hints(self._measured(self._validated), "validation")
     self._validation = Validation(
       self._experiment, parts, self._steps, self._teacher, self._acquisitions
     )
@@ -127,21 +147,20 @@ class _Loop:
       best = self._keep_best(validation, epoch)
       self._count_seconds()
       progress.finished = epoch + 1 >= self._stage.epochs
-      self._log.epoch(
-        {
-          "event": "epoch",
-          "epoch": epoch + 1,
-          "step": progress.step,
-          "seconds": round(progress.seconds, 3),
-          "learning_rate": float(schedule(progress.step - 1)),
-          "train": means,
-          "validation": validation,
-          "best": best,
-        }
-      )
-      if progress.finished or self._is_due():
+      entry = {
+        "event": "epoch",
+        "epoch": epoch + 1,
+        "step": progress.step,
+        "seconds": round(progress.seconds, 3),
+        "learning_rate": float(schedule(progress.step - 1)),
+        "train": means,
+        "validation": validation,
+        "best": best,
+      }
+      self._write_epoch(entry)
+      processes.of_first(lambda at=epoch + 1: self._picture(at))
+      if progress.finished or processes.of_first(self._is_due):
         self._save()
-        self._picture()
       self._stop_if_asked()
 
   def _train_epoch(self, epoch: int, done: int) -> None:
@@ -152,14 +171,14 @@ class _Loop:
     end = progress.step - done + len(order)
     groups = batches.group(order, done, self._at_once)
     singles = [rows for group in groups if len(group) == 1 for rows in group]
-    loaded = batches.load(self._train, singles)
+    loaded = batches.load(self._train, batches.shared(singles))
     pending = None
     for group in groups:
       values = self._dispatch(group, loaded)
       self._account(pending)
       pending = progress.step, values
       progress.step += len(group)
-      if progress.step < end and (self._signal.received or self._is_due()):
+      if progress.step < end and self._must_save():
         self._account(pending)
         pending = None
         # Weights that give values that are not finite are not saved.
@@ -179,7 +198,8 @@ class _Loop:
     if every and -step % every < len(group):
       first = batches.take(slices, group[0].rows) if several else slices
       audit = self._steps.audit(self._snapshot.state, self._teacher, first, acquisition)
-      self._log.audit(step, jax.device_get(audit))
+      audit = jax.device_get(audit)
+      processes.of_first(lambda: self._log.audit(step, audit))
     rows = [np.stack([batch.rows for batch in group])] if several else []
     train = self._steps.train_many if several else self._steps.train
     self._snapshot.state, values = train(
@@ -199,14 +219,15 @@ class _Loop:
       self._check_finite(step, f"training, step {first + k + 1}")
       for key, value in step.items():
         sums[key] = sums.get(key, 0.0) + value
-      self._log.advance(step["loss"])
+      if self._log:
+        self._log.advance(step["loss"])
 
   def _check_finite(self, values: dict[str, float], where: str) -> None:
     """Stops at a value that is not finite; terms are named before their sum."""
     names = [*self._stage.terms, *values]
     bad = [n for n in names if not math.isfinite(values.get(n, 0.0))]
     if bad:
-      saved = self._checkpoints.progress()
+      saved = processes.of_first(lambda: self._checkpoints.progress())
       kept = "It came before the first checkpoint."
       if saved:
         kept = f"The last valid checkpoint, of step {saved.step}, is kept."
@@ -240,33 +261,57 @@ class _Loop:
     self._progress.seconds += now - self._counted_until
     self._counted_until = now
 
+  def _write_epoch(self, entry: dict) -> None:
+    processes.of_first(lambda: self._log.epoch(entry))
+
+  def _must_save(self) -> bool:
+    """Whether a process was asked to stop, or the first one must save by now."""
+    is_due = processes.is_first() and self._is_due()
+    return self._poll.next(self._signal.received or int(is_due)) > 0
+
   def _is_due(self) -> bool:
     return time.monotonic() - self._saved_at >= self._config.checkpoint_seconds
 
   def _save(self) -> None:
-    self._checkpoints.save(self._snapshot)
+    processes.of_first(lambda: self._checkpoints.save(self._snapshot))
     self._saved_at, self._saved_step = time.monotonic(), self._progress.step
 
-  def _picture(self) -> None:
-    """Shows TensorBoard one validation slice: input | reconstruction | target."""
-    first = self._validated[0]
-    slices = batches.take(first, np.array([len(first.target) // 2]))
-    params, _ = jax.device_get(self._snapshot.state.validated)
-    acquisition = self._experiment.dataset.acquisitions[shape_of(slices)]
-    zero_filled, image, _ = self._predict(params, slices, acquisition)
-    panel = [np.asarray(x)[0] for x in (zero_filled, image, slices.target)]
-    shown = [np.linalg.norm(x, axis=-1) for x in panel]
-    self._log.image(np.concatenate(shown, axis=1), self._progress.step)
+  def _picture(self, epoch: int) -> None:
+    """Shows one validation slice, always the same, after some of the epochs."""
+    every, shown = self._config.watch.image_every, self._validated
+    if every and (epoch % every == 0 or self._progress.finished):
+      params, _ = jax.device_get(self._snapshot.state.validated)
+      measured = self._experiment.dataset.acquisitions
+      drawn = draw(self._predict, params, shown, measured, epoch)
+      self._log.image(drawn, self._progress.step)
 
   def _stop_if_asked(self) -> None:
-    if self._signal.received:
+    received = self._poll.now(self._signal.received)
+    if received:
       if self._saved_step != self._progress.step:
         self._save()
       raise Interrupted(
-        self._signal.received,
+        received,
         f"stopped in stage {self._name} at step {self._progress.step}; "
         "everything is saved. Start the same command again to continue.",
       )
+
+  def _measured(self, parts: tuple[Slices, ...]) -> tuple[Slices, ...]:
+    """Adds the measurements, where they are simulated and need not vary."""
+
+    @jax.jit
+    def measure(slices, acquisition):
+      batch = complete(slices, acquisition)
+      return batch.zero_filled, batch.measurement.kspace
+
+    acquisitions = self._experiment.dataset.acquisitions
+    if any(each.sensitivities is not None for each in acquisitions.values()):
+      return parts
+    return measurements.keep(
+      lambda slices: measure(slices, acquisitions[shape_of(slices)]),
+      parts,
+      self._config.batch_size,
+    )
 
   def _with_hints(self, parts: tuple[Slices, ...], what: str) -> tuple[Slices, ...]:
     """Adds the frozen teachers' hints, and computes the range of their error.

@@ -13,7 +13,7 @@ from flax import linen as nn
 from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.models import kernels, swapping
-from kdmri_jax.training import augment, objective, parallel
+from kdmri_jax.training import augment, objective, parallel, stacked
 from kdmri_jax.training.batches import take
 from kdmri_jax.training.optimiser import Averaged
 from kdmri_jax.training.stage_networks import (
@@ -183,14 +183,18 @@ def make_steps(
     gradient, values = average(jax.grad(loss, has_aux=True)(trained))
     updates, optimiser_state = optimiser.update(gradient, state.optimiser, trained)
     params, auxiliary = optax.apply_updates(trained, updates)
-    values = {**values, "gradient_norm": optax.tree.norm(gradient[0])}
+    values = {**values, "gradient_norm": _norm(gradient[0])}
     return TrainState(params, auxiliary, optimiser_state, state.step + 1), values
 
   def train_many(state: TrainState, teacher, slices: Slices, rows, acquisition):
     def one(state, rows):
       return train(state, teacher, take(slices, rows), acquisition)
 
-    return jax.lax.scan(one, state, rows)
+    state = state._replace(optimiser=stacked.stack(state.optimiser))
+    state, values = jax.lax.scan(one, state, rows)
+    trained = state.params, state.auxiliary
+    optimiser_state = stacked.unstack(state.optimiser, trained)
+    return state._replace(optimiser=optimiser_state), values
 
   def validate_on(over_devices, state: TrainState, teacher, slices, acquisition):
     batch = complete(slices, acquisition)
@@ -252,6 +256,12 @@ def make_steps(
     teach=compiled(teach_slices, split=(False, True, False), out_axes=0),
     audit=compiled(audit, split=of_state, out_axes=None),
   )
+
+
+def _norm(gradient):
+  """The norm of all leaves as one vector: a GPU then updates many leaves at once."""
+  leaves = [jnp.ravel(leaf) for leaf in jax.tree.leaves(gradient)]
+  return jnp.linalg.norm(jnp.concatenate(leaves))
 
 
 def _in_float32(hint):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import jax
 import numpy as np
 
-from kdmri_jax.training import batches, parallel
+from kdmri_jax.training import batches, parallel, processes
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.stage_networks import Teacher
 from kdmri_jax.training.step import Steps, TrainState
@@ -59,7 +59,8 @@ class Validation:
       for key, value in values.items():
         sums[key] += float(np.sum(value)) * size
     count = sum(len(batch.rows) for batch in self._order)
-    return {key: value / count for key, value in sums.items()}
+    means = {key: value / count for key, value in sums.items()}
+    return processes.of_first(lambda: means)  # other hosts may round otherwise
 
   def _validated(self, state: TrainState) -> Iterator:
     """Errors and values of each batch, or of each group of equal batches."""
@@ -70,9 +71,15 @@ class Validation:
         acquisition = self._acquisitions[shape_of(part)]
         yield self._steps.validate_many(state, self._teacher, part, rows, acquisition)
       return
-    for batch in batches.load(self._parts, self._order):
+    whole = [len(batch.rows) == self._batch_size for batch in self._order]
+    order = [
+      batches.shared([batch])[0] if is_whole else batch
+      for batch, is_whole in zip(self._order, whole, strict=True)
+    ]
+    loaded = batches.load(self._parts, order)
+    for batch, is_whole in zip(loaded, whole, strict=True):
       arguments = state, self._teacher, batch, self._acquisitions[shape_of(batch)]
-      if self._one_device or len(batch.target) == self._batch_size:
+      if self._one_device or is_whole:
         yield self._steps.validate(*arguments)
       else:  # on one device, so with arrays that are not distributed over several
         yield self._steps.validate_rest(*jax.device_get(arguments))

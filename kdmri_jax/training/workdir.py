@@ -5,16 +5,18 @@ import dataclasses
 import fcntl
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kdmri_jax import __version__, scratch
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.errors import UserError
+from kdmri_jax.physics.masks import files
 from kdmri_jax.saving import make_folder, saving
 from kdmri_jax.training import checkpoint, records
 from kdmri_jax.training.stage_folder import StageFolder
+from kdmri_jax.types import Acquisition, Shape
 
 # Location and names of the data, and sentences; digests identify the data.
 _FREE_RECORDS = re.compile(
@@ -63,28 +65,28 @@ class WorkDir:
     return sorted(int(seed) for seed in seeds if seed.isdecimal())
 
   @contextlib.contextmanager
-  def locked(self) -> Iterator[None]:
+  def locked(self, seeds: Sequence[int] | None = None) -> Iterator[None]:
     """Locks the folder for this process; the system releases it even after a crash.
 
     What killed processes left in it is removed.
 
+    Args:
+      seeds: locks the folders of these seeds alone: other processes may lock those of
+        others at the same time, but none the whole folder.
+
     Raises:
       UserError: another process works here, or the folder cannot be written.
     """
-    make_folder(self.path)
-    path = self.path / ".lock"
+    own = [self.path / f"seed_{seed}" for seed in seeds or ()]
     with contextlib.ExitStack() as stack:
-      with saving(path):
-        lock = stack.enter_context(open(path, "a", opener=scratch.without_links))
-        try:
-          fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-          found, expected = "another process that uses this folder", "no other process"
-          remedy = "Wait for it, or choose another --workdir."
-          raise UserError(self.path, found, expected, remedy) from None
-      scratch.sweep_below(self.path)
-      for folder in self.path.glob("seed_*/*/checkpoints"):
-        checkpoint.sweep(folder)
+      stack.enter_context(_locked(self.path, shared=bool(own)))
+      for folder in own:
+        stack.enter_context(_locked(folder))
+      for folder in own or [self.path]:
+        scratch.sweep_below(folder)
+      for folder in own or self.path.glob("seed_*"):
+        for checkpoints in folder.glob("*/checkpoints"):
+          checkpoint.sweep(checkpoints)
       yield
 
   def digest(self, name: str) -> str:
@@ -134,10 +136,66 @@ class WorkDir:
         remedy = "Choose another --workdir, or remove this one to start again."
         raise UserError(path, found, f"the {path.stem} of this run", remedy)
     if write:
-      for path, value, _ in claims:
-        records.write(path, value)
+      # First, as another process may read the others at any time (`locked`).
       version = {"format": FORMAT, "kdmri_jax": __version__}
       records.write(self.path / _FORMAT_FILE, version)
+      for path, value, _ in claims:
+        records.write(path, value)
+
+  def save_masks(
+    self, acquisitions: Mapping[Shape, Acquisition], tasks: Sequence[str]
+  ) -> None:
+    """Writes the masks of the run, named by `masks.files.names`, such as mask.npy.
+
+    Args:
+      acquisitions: how slices of each shape are measured.
+      tasks: names of the tasks.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    names = files.names(tasks, list(acquisitions))
+    for row, acquisition in zip(names, acquisitions.values(), strict=True):
+      for name, mask in zip(row, acquisition.masks, strict=True):
+        files.replace(self.path / f"{name}.npy", mask)
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path, *, shared: bool = False) -> Iterator[None]:
+  """Locks a folder, or shares it with others that do; it is created where missing."""
+  make_folder(folder)
+  path = folder / ".lock"
+  with contextlib.ExitStack() as stack:
+    with saving(path):
+      lock = stack.enter_context(open(path, "a+", opener=scratch.without_links))
+      kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+      try:
+        fcntl.flock(lock, kind | fcntl.LOCK_NB)
+      except BlockingIOError:
+        found, expected = "another process that uses this folder", "no other process"
+        remedy = "Wait for it, or choose another --workdir."
+        raise UserError(folder, found, expected, remedy) from None
+    yield
+
+
+def refuse_other(first: dict[str, Any], own: dict[str, Any]) -> None:
+  """Refuses a process that would train something else than the first one.
+
+  Args:
+    first: the "config" and the "data" of the first process, as in `WorkDir.claim`.
+    own: those of this process.
+
+  Raises:
+    UserError: lists the differences.
+  """
+
+  def is_free(key: str) -> bool:
+    return bool(_FREE_RECORDS.fullmatch(key.removeprefix("data.")))
+
+  if different := records.in_words(first, own, is_free):
+    expected = "the settings and the data of the first process"
+    remedy = "Start all processes with the same flags, where they see the same data."
+    raise UserError("--distributed", different, expected, remedy)
 
 
 def check_format(path: pathlib.Path) -> None:

@@ -5,6 +5,7 @@ For tests of what a command prints, writes and returns. What needs a process of 
 """
 
 import contextlib
+import importlib
 import io
 import sys
 import warnings
@@ -59,6 +60,27 @@ def refused(command, *arguments, **kwargs) -> str:
   assert paragraphs[-1].count("error: ") == 1, done.stderr
   assert "\n" not in paragraphs[-1]
   return paragraphs[-1]
+
+
+@contextlib.contextmanager
+def parsing(words):
+  """Within the block the flags of `kdmri COMMAND --FLAG ...` are defined.
+
+  Args:
+    words: the command's words.
+
+  Yields:
+    A function that parses them as the command does, and returns its other arguments.
+  """
+  argv = [" ".join(words[:2]), *words[2:]]
+  module = f"kdmri_jax.scripts.{words[1]}"
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(_flags_of_its_own(module))
+    stack.enter_context(mock.patch.object(sys, "argv", argv))
+    stack.enter_context(warnings.catch_warnings())
+    warnings.filterwarnings("ignore", "the load_module")  # by ml_collections
+    importlib.import_module(module)
+    yield lambda: flags.FLAGS(argv)[1:]
 
 
 @contextlib.contextmanager

@@ -6,14 +6,18 @@ import json
 import numpy as np
 import pytest
 
+from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.config.schema import EvaluationConfig
+from kdmri_jax.experiments import base
 from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import paired, tables, wording
+from kdmri_jax.report.shown_slices import ShownSlice
 
 OPTIONS = {"bootstrap": 2000, "seed": 0}
 BARE = {
   **dict.fromkeys(("mask_image", "comparison_images", "attention")),
+  "slices": (),
   "histories": {},
   "seconds": {},
 }
@@ -100,19 +104,26 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
       "unit": "subject",
       "simulated_kspace": True,
       "subjects": {"train": [f"t{i}" for i in range(30)], "validation": ["s0"]},
+      "slices": {"train": 240, "validation": 8},
       "notes": ["A note from the data."],
     },
     evaluated_on="validation",
     mask={"kind": "cartesian", "acceleration": 4.0},
     parameters={k: n for k, n in parameters.items() if k in models},
     seed=0,
-    config={"models": {"teacher": {"lam": float("inf")}}},
+    config=config_lib.to_dict(config_lib.parse(base.get_config())),
     environment={"jax": "0.10.2"},
     seeds=(42,),
     histories={name: [[epoch]] for name in models[1:]},
     seconds={name: 61.0 for name in models[1:]},
     mask_image=np.eye(16, 12),
     comparison_images=images,
+    slices=[
+      ShownSlice("s0", "v0", 0, "", images),
+      ShownSlice(
+        "s1", "v1", 1, "lowest PSNR of kd", {**images, "kd": images["target"]}
+      ),
+    ],
     attention=report.Attention(
       maps={name: rng.random((2, 16, 12)) for name in models[1:]},
       stage="feature",

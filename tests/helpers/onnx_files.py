@@ -4,6 +4,7 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 TYPES = {"f4": TensorProto.FLOAT, "f8": TensorProto.DOUBLE, "f2": TensorProto.FLOAT16}
+TYPES |= {"u1": TensorProto.UINT8}
 
 
 def save(path, inputs, nodes, output, kind="f4", weights=()):

@@ -106,7 +106,7 @@ def run_file(workdir: pathlib.Path, stage: str, path: pathlib.Path, **options):
   return reconstruct.run_scan(workdir, stage, scan, **options).images
 
 
-def stop_in_dispatch(patch, number):
+def stop_in_dispatch(patch, number, which=signal.SIGTERM):
   """Sends this process a signal while a training step is dispatched, from 1."""
   dispatch, count = _Loop._dispatch, 0
 
@@ -114,7 +114,7 @@ def stop_in_dispatch(patch, number):
     nonlocal count
     count += 1
     if count == number:
-      os.kill(os.getpid(), signal.SIGTERM)
+      os.kill(os.getpid(), which)
     return dispatch(*arguments)
 
   patch.setattr(_Loop, "_dispatch", counting)

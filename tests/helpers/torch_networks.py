@@ -155,10 +155,10 @@ def varnet(settings, state, kspace, mask, sensitivities):
   """
   axes, run, features = (-2, -1), _Layers(state), {}
   if sensitivities is None:
-    kspace, sensitivities = kspace[:, None], np.ones((1, 1, 1, 1), np.complex64)
+    kspace, sensitivities = kspace[:, None], np.ones((1, 1, 1, 1), kspace.dtype)
   # The same images with their origin in the middle, and the k-space of these.
   images = np.fft.ifft2(kspace * mask, norm="ortho")
-  measured = _fft(torch.from_numpy(images).to(torch.complex64))
+  measured = _fft(torch.from_numpy(images.astype(kspace.dtype)))
   sampled = torch.from_numpy(np.fft.fftshift(mask, axes)) != 0
 
   axis = int((sampled == sampled[:1]).all())  # phase encoding along the columns

@@ -8,11 +8,13 @@ import sys
 
 import jax
 import pytest
+from helpers.tiny import finish, make
 
 import kdmri_jax
 from kdmri_jax import __main__, config_flag
 from kdmri_jax import run as run_lib
 from kdmri_jax.errors import ArgumentError
+from kdmri_jax.pretrained import __main__ as pretrained_main
 from kdmri_jax.report import write_reports
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -113,6 +115,23 @@ def test_the_notebook_of_the_readme_runs():
     image, zero_filled
   )
   assert student.shape == image.shape and gain > 5
+
+
+def test_the_demo_begins_with_a_pretrained_network(capsys):
+  assert "python -m kdmri_jax.pretrained\n" in (ROOT / "Makefile").read_text()
+  pretrained_main.main()
+  assert "PSNR 26.7 dB zero-filled, 32.3 dB by the network" in capsys.readouterr().out
+
+
+def test_loading_a_network_says_nothing(tmp_path):
+  """Neither Orbax nor absl nor JAX, in a program that has set up no logging."""
+  finish(make(tmp_path), "teacher")
+  code = (
+    f"import kdmri_jax as kd; kd.load({str(tmp_path)!r}, 'teacher'); "
+    "kd.load_pretrained('cardiac-4x-student')"
+  )
+  done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+  assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_library_trains_a_shipped_experiment_by_name_and_argument():

@@ -315,3 +315,28 @@ def test_other_subjects_are_told(tmp_path, images):
   save(tmp_path / "a/v.h5", subject="patient01", target=images["target"])
   save(tmp_path / "b/v.h5", subject="patient02", **images)
   assert "'patient01' and 'patient02'" in evaluated(tmp_path)[0]
+
+
+def test_volumes_that_not_all_folders_have_are_named(tmp_path):
+  """Every network is measured on the same volumes."""
+  rng = np.random.default_rng(0)
+  for folder, names in {"a": "uvwx", "b": "vwxy", "c": "uwx"}.items():
+    for name in names:
+      save(tmp_path / f"{folder}/{name}.h5", reconstruction=rng.random((2, 9, 8)))
+  arguments = ("--target=a", "--prediction=b,c", "--metrics=psnr")
+  done = run(*arguments, "--out=out", cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert {(row["model"], row["volume"]) for row in read_rows(tmp_path)} == {
+    (model, volume) for model in "bc" for volume in "wx"
+  }
+  told = [line for line in done.stdout.splitlines() if "caution: " in line][:3]
+  assert told == [
+    "caution: b: no reconstruction of 1 of 4 targets (u.h5).",
+    "caution: b: no target of 1 of 4 reconstructions (y.h5).",
+    "caution: c: no reconstruction of 1 of 4 targets (v.h5); measured are the 2 "
+    "volumes that all folders have.",
+  ]
+  for name in "wx":
+    (tmp_path / f"c/{name}.h5").unlink()
+  text = commands.refused("evaluate", *arguments, cwd=tmp_path)
+  assert "a: found u.h5, v.h5, w.h5 and 1 more, and none of these names" in text

@@ -3,15 +3,14 @@
 import dataclasses
 import json
 import math
-import struct
 
 import h5py
 import jax
 import numpy as np
 import pytest
 from helpers.data_files import images, save_h5
+from helpers.event_files import steps
 from helpers.tiny import make, run_file, tiny_config, train
-from tensorboardX.proto import event_pb2
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import UserError
@@ -52,12 +51,9 @@ class TestFinishedRun:
   def test_tensorboard_has_curves_and_images(self, finished):
     pipeline, _ = finished
     folder = pipeline.workdir.stage("kd") / "tensorboard"
-    tags = {}
-    for event in _events(next(folder.glob("events*"))):
-      for value in event.summary.value:
-        tags.setdefault(value.tag, []).append(event.step)
-    assert tags["train/imitation"] == tags["validation/psnr"] == [5, 10]
-    assert 10 in tags["validation"]
+    found = steps(folder)
+    assert found["training/imitation"] == found["validation/PSNR in dB"] == [5, 10]
+    assert found["validation slice"] == [10]
 
   def test_results_have_the_layout_users_expect(self, finished):
     pipeline, _ = finished
@@ -176,15 +172,6 @@ class TestFinishedRun:
   def test_runtime_settings_may_change(self, finished):
     pipeline, _ = finished
     train(make(pipeline.workdir.path, devices=1, name="renamed"))
-
-
-def _events(path):
-  """The records of a TensorBoard file: length, checksum, event, checksum."""
-  data, position = path.read_bytes(), 0
-  while position < len(data):
-    (length,) = struct.unpack_from("<Q", data, position)
-    yield event_pb2.Event.FromString(data[position + 12 : position + 12 + length])
-    position += length + 16
 
 
 def _per_slice_mean(report, model):

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import pytest
 from helpers.data_files import images, save_h5
-from helpers.tiny import final, make, run_file, train
+from helpers.tiny import final, make, run_file, tiny_config, train
 
+import kdmri_jax as kd
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.training import batches, log
 from kdmri_jax.training.seeds import divide
@@ -87,6 +88,19 @@ def test_more_seeds_may_be_added_later(side_by_side):
   more = train(make(path, seeds=3, devices=0), ["teacher"])
   assert [p.progress("teacher").seconds for p in more[:2]] == before
   assert more[2].is_finished("teacher")
+
+
+def test_commands_for_single_seeds_end_in_one_report(side_by_side, tmp_path):
+  config, folder = tiny_config(seeds=2, devices=1), tmp_path / "run"
+  for seed, other in ((43, 42), (42, 44)):
+    assert kd.train(config, folder, STAGES, seeds=[seed]) == []
+    assert not (folder / "report").exists()
+    assert not (folder / f"seed_{other}").exists()
+  (report,) = kd.train(config, folder, STAGES)
+  assert "2 seeds" in report.path.read_text()
+  for each in side_by_side:
+    alone = final(folder, "feature", each.seed)
+    assert_alike(alone, final(each.workdir.path, "feature", each.seed))
 
 
 def test_a_file_is_reconstructed_with_the_seed_asked_for(side_by_side, tmp_path):

@@ -1,6 +1,5 @@
 """A run that is stopped, fails or loses its disk goes on as if nothing had been."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from helpers.event_files import steps
 from helpers.marks import slow
 from helpers.tiny import (
   assert_same_end,
@@ -21,7 +21,7 @@ from helpers.tiny import (
 from kdmri_jax import config as config_lib
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.saving import require_space
-from kdmri_jax.training import batches, log
+from kdmri_jax.training import log
 from kdmri_jax.training.checkpoint import Checkpoints, Progress, Snapshot
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.step import TrainState
@@ -51,25 +51,32 @@ class TestStopping:
   def test_a_signal_saves_and_the_next_start_ends_the_same(
     self, undisturbed, tmp_path, monkeypatch, step, number
   ):
-    """5 steps an epoch, 2 epochs: early, before, at and after an epoch's last step."""
-    interrupted = make(tmp_path)
+    """5 steps an epoch, 2 epochs: early, before, at and after an epoch's last step.
+
+    It shows an image after each epoch, the undisturbed one after the last one alone.
+    """
+    settings = {"watch": {"image_every": 1}, "audit_every": 2}
+    interrupted = make(tmp_path, **settings)
     with monkeypatch.context() as patch:
-      _signal_in_step(patch, step, number)
+      stop_in_dispatch(patch, step, number)
       with pytest.raises(Interrupted, match="everything is saved") as caught:
         train(interrupted, ["student"])
     assert caught.value.signal_number == number
     assert interrupted.progress("student").step == step
     assert interrupted.is_finished("student") == (step == 10)
-    again = make(tmp_path)
+    again = make(tmp_path, **settings)
     train(again, ["student"])
     assert_same_end(final(tmp_path, "student"), final(undisturbed, "student"))
+    shown = steps(again.workdir.stage("student") / "tensorboard")
+    assert shown["validation slice"] == shown["training/loss"] == [5, 10]
+    assert shown["gradient/reconstruction share of the norm"] == [1, 3, 5, 7, 9]
     a, b = (
       log.read(p / "seed_42" / "student" / "metrics.jsonl")
       for p in (tmp_path, undisturbed)
     )
     for line in (*a, *b):
-      del line["seconds"]
-    assert a == b
+      line.pop("seconds", None)
+    assert [line for line in a if line["event"] == "epoch"] == b
 
   @pytest.mark.slow
   @pytest.mark.parametrize(("dispatch", "step"), [(1, 2), (2, 4), (4, 7)])
@@ -105,7 +112,7 @@ class TestStopping:
 
     expected, best = run(tmp_path / "a")
     with monkeypatch.context() as patch:
-      _signal_in_step(patch, 10 + 5 + 7, signal.SIGTERM)  # 5 are taught
+      stop_in_dispatch(patch, 10 + 7)
       with pytest.raises(Interrupted, match="stage feature at step 7"):
         run(tmp_path / "b")
     lines, again = run(tmp_path / "b")
@@ -118,22 +125,6 @@ class TestStopping:
     log.StageLog(tmp_path, "teacher", 5, 20).close()
     assert path.read_bytes() == b'{"step": 5}\n\xff\xfe\n'
     assert log.read(path) == [{"step": 5}]
-
-
-def _signal_in_step(patch, step, number):
-  """Sends this process a real signal while the training step `step` is dispatched."""
-  take = batches.take
-  count = 0
-
-  def counting_take(slices, indices):
-    nonlocal count
-    is_step = len(indices) == 4 and len(slices.target) == 18
-    count += is_step
-    if is_step and count == step:
-      os.kill(os.getpid(), number)
-    return take(slices, indices)
-
-  patch.setattr(batches, "take", counting_take)
 
 
 class TestFailing:

@@ -50,7 +50,9 @@ ORDER = (
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
 
 # Modules that need a package which the tests do without.
-NEEDS = {f"kdmri_jax.benchmark.with_{name}": name for name in ("openvino", "torch")}
+NEEDS = {
+  f"kdmri_jax.benchmark.with_{name}": name for name in ("ncnn", "openvino", "torch")
+}
 
 MODULES = [
   module.name

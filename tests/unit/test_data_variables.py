@@ -1,6 +1,8 @@
 """Files whose arrays have names and axes of their own."""
 
 import dataclasses
+import tracemalloc
+import zipfile
 
 import h5py
 import numpy as np
@@ -149,6 +151,27 @@ def test_what_is_no_array_of_images_is_refused(tmp_path):
   (tmp_path / "b.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(200))
   with pytest.raises(UserError, match=r"b.mat: found a file that cannot be read"):
     read_variable(tmp_path / "b.mat", "x")
+
+
+def test_of_other_arrays_in_an_archive_the_headers_alone_are_read(tmp_path):
+  """So what cannot be read, and is not wanted, does no harm."""
+  image, size = images(1, SHAPE), 10**6
+  arrays = {"a": np.zeros((2, size)), "x": image, "y": np.array([{}] * 3)}
+  np.savez(tmp_path / "a.npz", **arrays)
+  tracemalloc.start()
+  found, _ = read_variable(tmp_path / "a.npz", "x")
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  np.testing.assert_array_equal(found, image)
+  assert peak < size
+  with pytest.raises(UserError, match=r"a \(2, 1000000\), .*x \(4, 6, 5\), y \(3,\)"):
+    read_variable(tmp_path / "a.npz")
+  with pytest.raises(UserError, match=r"a.npz: found a file that cannot be read"):
+    read_variable(tmp_path / "a.npz", "y")
+  with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
+    archive.writestr("x.npy", "no array")
+  with pytest.raises(UserError, match=r"b.npz: found a file that cannot be read"):
+    read_variable(tmp_path / "b.npz")
 
 
 def test_other_sources_refuse_the_settings(tmp_path):

@@ -150,6 +150,16 @@ def test_inputs_that_are_not_understood(tmp_path, shapes, channels, message):
 
 
 @pytest.mark.parametrize(
+  "shapes", [{"x": ("b", 1, *SIZE)}, {"kspace": ("b", 2, *SIZE)}]
+)
+def test_whole_numbers_would_lose_the_image(tmp_path, shapes):
+  nodes = [helper.make_node("Identity", [next(iter(shapes))], ["y"])]
+  path = onnx_files.save(tmp_path / "a.onnx", shapes, nodes, "y", "u1")
+  with pytest.raises(UserError, match=r"\(uint8\) .*of floating point"):
+    OnnxNetwork(path, 1)
+
+
+@pytest.mark.parametrize(
   ("nodes", "message"),
   [
     ([helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2])], "an image"),

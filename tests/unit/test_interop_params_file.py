@@ -4,6 +4,7 @@ import json
 
 import flax
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
@@ -80,6 +81,10 @@ def test_every_file_gives_the_same_weights(tmp_path, name):
       "NaN or infinite values in cascade_1/conv_1/bias",
     ),
     (lambda flat: flat.update(x=np.ones(3, "i4")), "arrays of other types"),
+    (  # of which an archive keeps the bytes alone
+      lambda flat: flat.update(x=np.ones(3, jnp.bfloat16)),
+      "arrays of other types",
+    ),
   ],
 )
 def test_weights_of_another_network(tmp_path, change, message):

@@ -227,7 +227,7 @@ def test_load_refuses_a_centred_mask_that_happens_to_sample_the_corner(tmp_path)
 
 @pytest.mark.parametrize(
   ("value", "found"),
-  [(np.nan, "NaN"), (np.inf, "infinite"), (0.5, "value 0.5"), (-1, "value -1")],
+  [(np.nan, "value nan"), (np.inf, "inf"), (0.5, "value 0.5"), (-1, "value -1")],
 )
 def test_load_refuses_values_that_are_neither_0_nor_1(tmp_path, value, found):
   mask = recipes.cartesian((30, 20), 3, 4, 1, 0).astype(float)

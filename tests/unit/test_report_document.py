@@ -13,7 +13,7 @@ from helpers.measured import BARE, OFFSETS, load, make_input, measure
 
 from kdmri_jax import report
 from kdmri_jax.metrics import METRICS, Metric
-from kdmri_jax.report import comparisons, pages
+from kdmri_jax.report import comparisons, pages, viewer
 from kdmri_jax.report.blocks import Document, Section
 from kdmri_jax.report.rows import summary_records
 
@@ -30,7 +30,7 @@ class Page(html.parser.HTMLParser):
 
   def handle_starttag(self, tag, attributes):
     self.links += [v for k, v in attributes if k in ("src", "href")]
-    if tag not in ("meta", "img"):
+    if tag not in ("meta", "img", "input"):
       self.open.append(tag)
 
   def handle_endtag(self, tag):
@@ -38,6 +38,11 @@ class Page(html.parser.HTMLParser):
 
   def handle_data(self, data):
     self.words.append(data)
+
+
+def slices_of(inputs):
+  (shown,) = viewer.blocks_of(inputs, {})
+  return shown.slices
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +87,12 @@ def test_json_holds_rows_and_pairs(written):
 
 
 def test_page_is_whole_and_needs_nothing_else(written):
-  _, folder = written
+  inputs, folder = written
   text = (folder / "index.html").read_text()
   page = Page(text)
-  assert len(re.findall("<img", text)) == 5
-  pictures = (path.read_bytes() for path in (folder / "figures").glob("*.png"))
+  pictures = [path.read_bytes() for path in (folder / "figures").glob("*.png")]
+  assert len(pictures) == 5
+  pictures += [p.png for each in slices_of(inputs) for p in each.pictures]
   uris = {
     f"data:image/png;base64,{base64.b64encode(each).decode()}" for each in pictures
   }
@@ -196,7 +202,8 @@ def test_models_may_be_missing(tmp_path, models, answer):
 
 def test_without_pictures(tmp_path):
   path = report.write(tmp_path / "report", make_input(**BARE))
-  assert [p.name for p in (path.parent / "figures").iterdir()] == ["differences.png"]
+  names = {p.name for p in (path.parent / "figures").iterdir()}
+  assert names == {"differences.png", "differences.pdf"}
   assert "How the networks were trained" not in path.read_text()
 
 

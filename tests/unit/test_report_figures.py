@@ -108,7 +108,7 @@ def test_attention_maps_of_equal_models_have_no_residue(tmp_path):
   shown = {"teacher": maps, "kd": 3 * maps}  # equal up to scale
   drawn = pixels(figures.attention_maps(shown), tmp_path)
   grid = Grid(
-    (30, 30), 2, [None] * 3, [0.14, 0.04, 0.07], left=0.2, right=0.55, panel=260
+    (30, 30), 2, [None] * 3, [0.14, 0.04, 0.07], left=0.24, right=0.65, panel=260
   )
   left, top = grid.corner(2, 1)
   residue = drawn[top : top + grid.width, left : left + grid.width]

@@ -172,6 +172,6 @@ def test_same_input_same_report(tmp_path):
   folders = [
     report.write(tmp_path / name, make_input(**BARE)).parent for name in ("a", "b")
   ]
-  for name in ("index.html", "report.json", "figures/differences.png"):
+  for name in ("index.html", "report.json", "figures/differences.pdf"):
     first, second = ((folder / name).read_bytes() for folder in folders)
     assert first == second

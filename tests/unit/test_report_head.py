@@ -51,6 +51,12 @@ def alike(subjects):
   return found
 
 
+def test_slabs_of_one_head_are_told_before_any_difference():
+  slabs = make_input(subjects=8, **BARE).dataset | {"unit": "slab of one head"}
+  _, sentence = tiles(8, dataset=slabs)
+  assert sentence.startswith("One head, cut into slabs, cannot show")
+
+
 @pytest.mark.parametrize("subjects", [3, 8])
 def test_without_a_claim_no_number_stands_at_the_head(subjects):
   (first, *_), sentence = tiles(subjects, tables=alike(subjects))

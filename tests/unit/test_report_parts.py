@@ -159,7 +159,8 @@ def broken(*arguments, **options):
 )  # fmt: skip
 def test_any_part_may_fail(monkeypatch, tmp_path, place, name, section, others):
   monkeypatch.setattr(place, name, broken)
-  path = report.write(tmp_path / "report", make_input())
+  inputs = make_input(comparison_images=None, slices=())
+  path = report.write(tmp_path / "report", inputs)
   found = load(path.parent)
   assert found["failed"]
   for failure in found["failed"]:
@@ -178,9 +179,8 @@ def test_any_figure_may_fail(tmp_path):
   images = {"kd": np.ones((9, 9))}  # without a target
   path = report.write(tmp_path / "report", make_input(comparison_images=images))
   drawn = {picture.name for picture in (path.parent / "figures").iterdir()}
-  assert drawn == {
-    "attention_maps.png", "differences.png", "learning_curves.png", "mask.png"
-  }  # fmt: skip
+  names = ("attention_maps", "differences", "learning_curves", "mask")
+  assert drawn == {f"{name}.{kind}" for name in names for kind in ("png", "pdf")}
   assert "the figure of comparison is missing: KeyError" in path.read_text()
   assert "comparison.png" not in path.read_text()
 

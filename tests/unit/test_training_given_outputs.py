@@ -113,3 +113,17 @@ def test_h5_files_come_first(tmp_path):
     file.attrs["units"] = "file"
     file["reconstruction"][...] = TEACHER
   np.testing.assert_allclose(read(tmp_path, of), scaled, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  ("turn", "words"),
+  [
+    (lambda array: array[::-1], "with slices reversed"),
+    (lambda array: array[:, ::-1, ::-1], "with rows and columns reversed"),
+    (lambda array: array[..., ::-1], "with columns reversed"),
+  ],
+)
+def test_another_orientation_is_refused(tmp_path, turn, words):
+  WRITE["npy"](tmp_path, turn(TEACHER))
+  with pytest.raises(UserError, match=rf"a\.npy: found images that .* better {words}"):
+    read(tmp_path, volume(crop=(6, 6)))

@@ -19,6 +19,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.io import layout, walk
 from kdmri_jax.io.h5 import h5_array, h5_dataset, opened, read_header
 from kdmri_jax.physics.coils import combination
+from kdmri_jax.physics.masks.values import other_values
 
 CITATION = (
   "fastMRI (Zbontar et al., arXiv 1811.08839; Knoll et al., Radiology: Artificial "
@@ -106,12 +107,15 @@ def _opened(path: pathlib.Path) -> Iterator[RawScan]:
     details["note"] = f"{CITATION} {EMULATED}" if kspace.ndim == 3 else CITATION
     sampled = None
     if "mask" in file:
-      columns = h5_array(file, "mask") != 0
+      columns = h5_array(file, "mask")
+      if found := other_values(columns):
+        expected = "0 and 1, one value per column"
+        raise UserError(path, f"'mask' with {found}", expected)
       if columns.shape != (shape[-1],):
         raise UserError(
           path, f"'mask' of shape {columns.shape}", f"{shape[-1]} columns"
         )
-      sampled = np.broadcast_to(columns, (slices, *shape[1:]))
+      sampled = np.broadcast_to(columns != 0, (slices, *shape[1:]))
     else:
       details |= _encoded(path, header.text, shape[1:])
     read_slice = lambda k: kspace[k].reshape(shape)  # noqa: E731

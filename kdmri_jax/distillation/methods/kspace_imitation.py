@@ -15,6 +15,7 @@ from jax import lax
 
 from kdmri_jax.distillation.method import Context, Method, identity
 from kdmri_jax.physics import fourier
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array
 
 
@@ -32,6 +33,7 @@ def l1(student: tuple[Array], teacher: tuple[Array], context: Context) -> Array:
 
   Raises:
     ValueError: more than one layer, or C is neither 1 nor 2.
+    ArgumentError: the mask has other values than 0 and 1.
     AssertionError: the shapes differ, or the mask's does not fit.
   """
   return _mean_unsampled(jnp.abs(_difference(student, teacher)), context)
@@ -55,7 +57,7 @@ def _difference(student: tuple[Array], teacher: tuple[Array]) -> Array:
 
 
 def _mean_unsampled(error: Array, context: Context) -> Array:
-  unsampled = context.measurement.mask == 0
+  unsampled = ~is_sampled(context.measurement.mask)
   chex.assert_equal_shape_suffix([error, unsampled], 2)
   count = jnp.maximum(unsampled.sum(axis=(-2, -1)), 1)
   return (jnp.where(unsampled, error, 0).sum(axis=(-2, -1)) / count).mean()

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.image_layout import described
 from kdmri_jax.physics import fourier
+from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array
 
 
@@ -18,13 +19,13 @@ def forward(image: ArrayLike, sensitivities: ArrayLike, mask: ArrayLike) -> Arra
   Args:
     image: complex or real [..., H, W].
     sensitivities: complex [..., C, H, W]; 1 for one coil is plain undersampling.
-    mask: [H, W] or [..., H, W]; not 0 = sampled.
+    mask: [H, W] or [..., H, W]; 1 = sampled, 0 = not.
 
   Returns:
     complex64 [..., C, H, W]; 0 where not sampled.
 
   Raises:
-    ArgumentError: the shapes do not fit.
+    ArgumentError: the shapes do not fit, or the mask has other values.
 
   Source: Pruessmann et al. 1999, 2001 (SENSE).
   """
@@ -43,13 +44,13 @@ def adjoint(kspace: ArrayLike, sensitivities: ArrayLike, mask: ArrayLike) -> Arr
   Args:
     kspace: complex [..., C, H, W]; what is outside the mask is ignored.
     sensitivities: complex [..., C, H, W].
-    mask: [H, W] or [..., H, W]; not 0 = sampled.
+    mask: [H, W] or [..., H, W]; 1 = sampled, 0 = not.
 
   Returns:
     complex64 [..., H, W].
 
   Raises:
-    ArgumentError: the shapes do not fit.
+    ArgumentError: the shapes do not fit, or the mask has other values.
   """
   kspace, sensitivities = jnp.asarray(kspace), jnp.asarray(sensitivities)
   sampled = _sampled(mask, sensitivities)
@@ -69,14 +70,14 @@ def normal(
 
   Args:
     sensitivities: complex [..., C, H, W].
-    mask: [H, W] or [..., H, W]; not 0 = sampled.
+    mask: [H, W] or [..., H, W]; 1 = sampled, 0 = not.
     axis: the phase-encode axis of a Cartesian mask, 0 or 1; None for any mask.
 
   Returns:
     A function of images, complex [..., H, W].
 
   Raises:
-    ArgumentError: the shapes do not fit.
+    ArgumentError: the shapes do not fit, or the mask has other values.
   """
   sensitivities = jnp.asarray(sensitivities)
   sampled, conjugate = _sampled(mask, sensitivities), jnp.conj(sensitivities)
@@ -104,4 +105,4 @@ def _sampled(mask, sensitivities):
     rows, columns = sensitivities.shape[-2:]
     expected = f"[..., {rows}, {columns}], as the sensitivities"
     raise ArgumentError("mask", f"shape {np.shape(mask)}", expected)
-  return (jnp.asarray(mask) != 0)[..., None, :, :]
+  return is_sampled(mask)[..., None, :, :]

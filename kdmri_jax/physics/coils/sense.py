@@ -24,7 +24,7 @@ def cg_sense(
   Args:
     kspace: y, complex [..., C, H, W]; what is outside the mask is ignored.
     sensitivities: complex [..., C, H, W].
-    mask: [H, W] or [..., H, W]; not 0 = sampled.
+    mask: [H, W] or [..., H, W]; 1 = sampled, 0 = not.
     lam: weight of the second term, from 0. Where the sensitivities' root sum of
       squares is 1, the eigenvalues of A^H A are 0 to 1.
     iterations: of the conjugate gradients, which end earlier when they have converged.
@@ -33,7 +33,8 @@ def cg_sense(
     complex64 [..., H, W].
 
   Raises:
-    ArgumentError: the shapes do not fit, or a setting is out of range.
+    ArgumentError: the shapes do not fit, the mask has other values, or a setting is
+      out of range.
 
   Source: Pruessmann et al. 2001.
   """
@@ -54,7 +55,7 @@ def from_zero_filled(
   Args:
     zero_filled: A^H y, float32 [B, H, W, 2].
     sensitivities: complex [C, H, W].
-    mask: [H, W]; not 0 = sampled.
+    mask: [H, W]; 1 = sampled, 0 = not.
 
   Returns:
     float32 [B, H, W, 2].

@@ -1,12 +1,16 @@
 """Masks in files, such as KD-MRI's `mask_4x.npy`; a wrong orientation is refused."""
 
+import io
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.numpy_files import read_npy
+from kdmri_jax.physics.masks import values
 from kdmri_jax.physics.masks.describe import is_cartesian, is_centred, phase_encode_axis
 from kdmri_jax.saving import replacing
 
@@ -75,14 +79,15 @@ def check_order(
     raise UserError(path, "zero frequency not sampled", f"a sample {own}", remedy)
 
 
-def save(path: str | os.PathLike, mask: np.ndarray) -> None:
+def save(path: str | os.PathLike, mask: ArrayLike) -> None:
   """Writes a mask for `load`; never overwrites a file.
 
   Args:
     path: new .npy file.
-    mask: uncentred, [H, W]; stored as uint8.
+    mask: uncentred, [H, W], 0 and 1 of any numeric type or bool; stored as uint8.
 
   Raises:
+    ArgumentError: the mask has other values.
     UserError: the name does not end in .npy, the file exists or cannot be written.
   """
   path = pathlib.Path(path)
@@ -90,8 +95,40 @@ def save(path: str | os.PathLike, mask: np.ndarray) -> None:
     raise UserError(path, "another ending", ".npy", "Call the mask NAME.npy.")
   if path.exists():
     raise UserError(path, "a file there", "a new file", "Choose another name.")
-  with replacing(path) as temporary, temporary.open("wb") as file:
-    np.save(file, mask.astype(np.uint8))
+  values.check(mask)
+  replace(path, np.asarray(mask).astype(np.uint8))
+
+
+def replace(path: pathlib.Path, mask: np.ndarray) -> None:
+  """As `save`, for a mask of uint8, in place of a file that may be there."""
+  with replacing(path) as temporary:
+    temporary.write_bytes(content(mask))
+
+
+def content(mask: np.ndarray) -> bytes:
+  """The content of a .npy file of a mask, uint8 [H, W]."""
+  file = io.BytesIO()
+  np.save(file, mask)
+  return file.getvalue()
+
+
+def names(tasks: Sequence[str], shapes: Sequence[tuple[int, int]]) -> list[list[str]]:
+  """Names for the masks of an experiment: "mask" where there is one.
+
+  Args:
+    tasks: names of its tasks; with several each is part of the names.
+    shapes: rows and columns of its slices; likewise.
+
+  Returns:
+    A list for each shape, with the name of each task's mask, such as
+    "mask_TASK_160x128".
+  """
+
+  def name(task, shape):
+    parts = [task] * (len(tasks) > 1) + ["{}x{}".format(*shape)] * (len(shapes) > 1)
+    return "_".join(["mask", *parts])
+
+  return [[name(task, shape) for task in tasks] for shape in shapes]
 
 
 def binary(path: str | os.PathLike, mask: np.ndarray) -> np.ndarray:
@@ -112,9 +149,6 @@ def binary(path: str | os.PathLike, mask: np.ndarray) -> np.ndarray:
   if mask.ndim != 2 or mask.dtype.kind not in "buif" or not mask.size:
     found = f"an array of shape {mask.shape} and type {mask.dtype}"
     raise UserError(path, found, expected, remedy)
-  if not np.isfinite(mask).all():
-    raise UserError(path, "NaN or infinite values", expected, remedy)
-  wrong = mask[(mask != 0) & (mask != 1)]
-  if wrong.size:
-    raise UserError(path, f"the value {wrong[0]}", expected, remedy)
+  if found := values.other_values(mask):
+    raise UserError(path, found, expected, remedy)
   return mask.astype(np.uint8)

@@ -5,7 +5,7 @@ from kdmri_jax.report.figures.curves import differences, learning_curves
 from kdmri_jax.report.figures.images import attention_maps, comparison, mask, regions
 from kdmri_jax.report.figures.sampling import sampling
 from kdmri_jax.report.figures.sizes import sizes
-from kdmri_jax.report.figures.style import colours, png, save
+from kdmri_jax.report.figures.style import colours, pdf, png, save
 
 __all__ = [
   "attention_maps",
@@ -15,6 +15,7 @@ __all__ = [
   "differences",
   "learning_curves",
   "mask",
+  "pdf",
   "png",
   "regions",
   "sampling",

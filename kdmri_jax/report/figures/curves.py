@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from kdmri_jax.metrics import Metric
@@ -60,7 +61,8 @@ def differences(
   first, *_ = by_metric.values()
   rows = max(map(len, by_metric.values()))
   size = 3.6 * len(by_metric) + 0.6, (0.62 if rows <= 4 else 0.46) * rows + 0.8
-  figure = style.new_figure(*size, layout="constrained")
+  apart = ConstrainedLayoutEngine(wspace=0.08)  # the ends of two axes do not touch
+  figure = style.new_figure(*size, layout=apart)
   panels = figure.subplots(1, len(by_metric), squeeze=False)[0]
   for axes, (metric, group) in zip(panels, by_metric.items(), strict=True):
     _draw_differences(axes, group, colours or {})

@@ -33,6 +33,7 @@ class Grid:
     gap: space between the columns.
     panel: approximate width of a panel in pixels; that of images more than
       `_TALLEST` times as high as wide is smaller.
+    inches: width of a panel, beside which text has its size in points.
   """
 
   def __init__(
@@ -47,6 +48,7 @@ class Grid:
     bottom: float = 0.06,
     gap: float = 0.04,
     panel: int = 440,
+    inches: float = _PANEL_INCHES,
   ):
     zoom = max(1, round(panel / max(shape[1], shape[0] / _TALLEST)))
     self.columns = columns
@@ -60,7 +62,7 @@ class Grid:
       self.left + columns * self.width + (columns - 1) * self.gap + self._pixels(right)
     )
     self.total_height = sum(self.heights) + sum(self.above) + self._pixels(bottom)
-    dpi = max(round(self.width / _PANEL_INCHES), _LEAST_DPI)
+    dpi = max(round(self.width / inches), _LEAST_DPI)
     size = (self.total_width + 0.01) / dpi, (self.total_height + 0.01) / dpi
     self.figure: Figure = style.new_figure(*size, dpi=dpi)
 

@@ -72,9 +72,9 @@ def attention_maps(maps: dict, *, colours: dict[str, str] | None = None) -> Figu
   count, *shape = reference.shape
   rows = len(maps) + len(residues)
   above = [0.14] + [0.04] * (len(maps) - 1) + [0.07] + [0.04] * (len(residues) - 1)
-  grid = Grid(
-    shape, count, [None] * rows, above[:rows], left=0.2, right=0.55, panel=260
-  )
+  space = {"left": 0.24, "right": 0.65}
+  heights = [None] * rows
+  grid = Grid(shape, count, heights, above[:rows], **space, panel=260, inches=1.6)
   colours = style.colours(maps) | (colours or {})
   _map_rows(grid, 0, maps, "viridis", "attention, L2-normalised")
   for row, name in enumerate(maps):

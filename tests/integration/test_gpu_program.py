@@ -1,0 +1,22 @@
+"""A training step's program for a GPU, compiled ahead of time: how much it starts."""
+
+import pytest
+from helpers import ahead
+
+from kdmri_jax.ops import convolution
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("stage", "way", "most"),
+  [("student", "pallas", 110), ("student", "xla", 130), ("kd", "pallas", 125)],
+)
+def test_a_step_starts_few_kernels(stage, way, most, monkeypatch):
+  device = ahead.h100()
+  monkeypatch.setenv(convolution.GPU, way)
+  found = ahead.kernels(ahead.train_many(stage, "tensorfloat32", device))
+  # 3 convolutions in each of 5 cascades: forward, and their gradients of kernel and
+  # image, but for the first image.
+  assert found["custom-call"] == 15 + 15 + 14
+  assert found["fft"] <= 2  # r, and the matrix of the data consistency
+  assert found.total() <= most
