@@ -10,6 +10,7 @@ from kdmri_jax.io.reading import reading, refuse_huge
 
 ENDINGS = (".png", ".tif", ".tiff")
 _GREY = ("L", "I", "F", "I;16", "I;16L", "I;16B")
+_PHOTOMETRIC = 262  # a tag of TIFF files; 0: white is 0
 
 
 def read_pictures(path: pathlib.Path) -> np.ndarray:
@@ -22,7 +23,8 @@ def read_pictures(path: pathlib.Path) -> np.ndarray:
     The stored grey values, uint8, uint16, int32 or float32 [pages, H, W].
 
   Raises:
-    UserError: the file is damaged, in colour, or its pages differ in size or type.
+    UserError: the file is damaged, in colour, its pages differ in size or type, or
+      white is 0 in an image of more than 8 bits, which Pillow does not turn over.
   """
   with reading(path), Image.open(path, formats=("PNG", "TIFF")) as image:
     if image.mode not in _GREY:
@@ -33,9 +35,13 @@ def read_pictures(path: pathlib.Path) -> np.ndarray:
     pages, (width, height) = getattr(image, "n_frames", 1), image.size
     kind = np.dtype({"L": "u1", "I": "i4", "F": "f4"}.get(image.mode, "u2"))
     refuse_huge(path, (pages, height, width), kind.itemsize, compressed=True)
-    found = np.empty((pages, height, width), kind)
+    images = np.empty((pages, height, width), kind)
     for k, page in enumerate(ImageSequence.Iterator(image)):
       if (page.size, page.mode) != ((width, height), image.mode):
         raise ValueError(f"page {k} has another size or type than the first")
-      found[k] = np.asarray(page)
-  return found
+      if image.mode != "L" and getattr(page, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+        found = "a TIFF image of more than 8 bits in which white is 0"
+        remedy = "Save it so that black is 0."
+        raise UserError(path, found, "the photometric tag 1, black is 0", remedy)
+      images[k] = np.asarray(page)
+  return images

@@ -111,12 +111,9 @@ class CNN(nn.Module):
       if k < last:
         x = convolution.convolve(x, kernel, bias.astype(kind), True, products)
         self.sow("intermediates", f"activation_{k}", x.astype(jnp.float32))
-    raw, bias = (
-      bias,
-      jnp.where(idle_bias, jax.lax.stop_gradient(bias), bias).astype(kind),
-    )
-    x = convolution.convolve(x, kernel, bias, precision=products).astype(jnp.float32)
-    # The bias always has an effect on the layer itself: it adds 0, with its gradient.
-    effect = jnp.where(idle_bias, raw - jax.lax.stop_gradient(raw), 0)
+    applied = jnp.where(idle_bias, jax.lax.stop_gradient(bias), bias).astype(kind)
+    x = convolution.convolve(x, kernel, applied, precision=products).astype(jnp.float32)
+    # The layer itself always depends on the bias: this adds 0, with its gradient.
+    effect = jnp.where(idle_bias, bias - jax.lax.stop_gradient(bias), 0)
     self.sow("intermediates", f"activation_{last}", x + effect)
     return x

@@ -1,5 +1,7 @@
 """Folders of PNG and TIFF images."""
 
+import struct
+
 import numpy as np
 import pytest
 from helpers.data_files import all_sampled, config, read
@@ -118,3 +120,18 @@ def test_what_is_no_grey_image_of_one_size_is_refused(tmp_path):
   (tmp_path / "none/a.txt").write_text("text")
   with pytest.raises(UserError, match=r"found no file \*.png, \*.tif or \*.tiff in it"):
     read("images", tmp_path / "none")
+
+
+def test_white_is_zero(tmp_path):
+  """8 bits are turned over when they are read; what would stay negative is refused."""
+  for kind, name in ((np.uint8, "p/byte.tif"), (np.uint16, "q/word.tif")):
+    path = tmp_path / name
+    save(path, grey(0, kind))
+    black_is_0, white_is_0 = (struct.pack("<HHIHH", 262, 3, 1, k, 0) for k in (1, 0))
+    content = path.read_bytes()
+    assert content.count(black_is_0) == 1
+    path.write_bytes(content.replace(black_is_0, white_is_0))
+  (volume,) = read("images", tmp_path / "p")
+  np.testing.assert_array_equal(volume.target[0], 255 - grey(0))
+  with pytest.raises(UserError, match=r"word.tif: found a TIFF .* in which white is 0"):
+    read("images", tmp_path / "q")
