@@ -15,7 +15,7 @@ from kdmri_jax.data.split import counted
 from kdmri_jax.report import methods_text, training_text, wording
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import CAUTIONS
-from kdmri_jax.report.rows import count
+from kdmri_jax.report.rows import count, listed
 
 YOURS = "yours to say"
 _TARGETS = "no annotators: the targets are images"
@@ -182,9 +182,9 @@ def _of_evaluation(inputs: ReportInput, analysis: dict) -> dict[int, str]:
   shown = [] if inputs.attention is None else ["attention maps"]
   shown += ["the share of each term in the gradient"] if analysis["audit"] else []
   held_out = inputs.evaluated_on == "test"
+  names = ", ".join(m.title for m in listed(inputs.tables.metrics).values())
   return {
-    28: f"{', '.join(m.title for m in inputs.tables.metrics.values())}, protocol "
-    f"{inputs.roles.protocol}; methods.md, Evaluation",
+    28: f"{names}, protocol {inputs.roles.protocol}; methods.md, Evaluation",
     29: " ".join([*methods_text.statistics(inputs, analysis)[:2], "See methods.md."]),
     30: f"measured under {shifted}" if shifted else "not measured in this run",
     31: " and ".join(shown) or "none in this run",

@@ -9,7 +9,7 @@ from kdmri_jax.config import ExperimentConfig, MaskConfig
 from kdmri_jax.data.split import counted
 from kdmri_jax.report import comparisons, wording
 from kdmri_jax.report.inputs import ReportInput
-from kdmri_jax.report.rows import count
+from kdmri_jax.report.rows import count, listed
 from kdmri_jax.report.training_text import seeds, training, value_text
 
 NETWORKS = {
@@ -185,7 +185,7 @@ def networks(inputs: ReportInput, config: ExperimentConfig) -> list[str]:
 
 def metrics(inputs: ReportInput, analysis: dict) -> list[str]:
   """What was measured, and by which protocol."""
-  shown = inputs.tables.metrics.values()
+  shown = listed(inputs.tables.metrics).values()
   names = ", ".join(metric.title for metric in shown)
   volumes = {(r["subject"], r["volume"]) for r in inputs.tables.volumes}
   subjects = len({subject for subject, _ in volumes})

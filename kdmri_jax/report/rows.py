@@ -26,6 +26,11 @@ def further(metrics: Metrics) -> Metrics:
   return {k: m for k, m in list(metrics.items())[2:] if m.shown != "stored"}
 
 
+def listed(metrics: Metrics) -> Metrics:
+  """The metrics of both tables."""
+  return main(metrics) | further(metrics)
+
+
 def summary_rows(
   tables: Tables,
   protocol: str,
