@@ -1,6 +1,5 @@
 """The benchmark: frameworks compute the same, take turns, and are put in a table."""
 
-import importlib.util
 import json
 
 import jax
@@ -14,7 +13,6 @@ from kdmri_jax.benchmark import (
   case,
   epochs,
   method_costs,
-  prepared,
   race,
   scaling,
   table,
@@ -178,35 +176,6 @@ def test_a_protocol_is_all_epochs_of_all_stages():
   assert all(len(x) == 2 and min(x) > 0 for x in found.stages.values())
   assert found.seconds > sum(map(sum, found.stages.values()))
   assert len(epochs.table_of_protocol(found).splitlines()) == 2 + 2 + 1
-
-
-@pytest.mark.slow
-def test_what_is_prepared_for_a_gpu():
-  small = prepared.Settings(
-    settings() | {"steps_per_dispatch": 2},
-    *((48, 44), 2, 2),
-    repeats=1,
-    seconds=0.01,
-    epochs=2,
-    all_epochs=3,
-    torch=importlib.util.find_spec("torch") is not None,
-  )
-  items = list(prepared.run(small, 1e6, say=lambda text: None))
-  rows = [row for item in items for row in item]
-  names = [row.what for row in rows]
-  for stage in ("student", "kd, teacher cached", "teacher"):
-    for precision in ("", ", tensorfloat32", ", bfloat16"):
-      for runner in ("jax", "jax, Pallas"):
-        assert f"training: {stage}, 48x44, batch 2{precision}: {runner}" in names
-  assert "second start of a process, to the end of its first dispatches" in names
-  assert "protocol of 3 epochs, reckoned from that" in names  # of 2 epochs
-  assert names[-1] == "protocol of 3 epochs, from the start"  # the whole one
-  assert sum("trainings at once" in name for name in names) == 2
-  assert not [row for row in rows if row.found.startswith(("failed", "omitted"))]
-  text = prepared.table(rows)
-  assert "| 4.23 |" in text and "184 from the steps |" in text
-  hurried = prepared.run(small, 0.0, say=lambda text: None)
-  assert {row.found for item in hurried for row in item} == {"no time was left"}
 
 
 @pytest.mark.parametrize("steps", [slow(1), slow(3)])
