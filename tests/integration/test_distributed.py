@@ -17,9 +17,6 @@ from helpers.tiny import assert_same_end, final, history, make, train
 from kdmri_jax import json_text
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
-on_request = pytest.mark.skipif(
-  "PROCESSES" not in os.environ, reason="waits for minutes; set PROCESSES=1"
-)
 
 ROOT = pathlib.Path(__file__).parents[2]
 STAGES = ("teacher", "feature")
@@ -122,7 +119,6 @@ def test_a_signal_to_one_process_stops_both_and_the_next_start_ends_the_same(
     assert history(tmp_path / "run", stage) == history(undisturbed[0], stage)
 
 
-@on_request
 def test_what_one_process_cannot_do_ends_all_with_its_error(tmp_path):
   """Another setting, a batch that does not divide, a folder that is in use."""
   config = config_file(tmp_path)
@@ -140,7 +136,6 @@ def test_what_one_process_cannot_do_ends_all_with_its_error(tmp_path):
       assert "found another process that uses this folder" in ended.text
 
 
-@on_request
 def test_a_killed_process_ends_the_other_and_the_run_goes_on(undisturbed, tmp_path):
   config = config_file(tmp_path, epochs=12)
   log = tmp_path / "run" / "seed_42" / "teacher" / "metrics.jsonl"
