@@ -51,6 +51,12 @@ def train(experiment: Experiment, name: str, signal: Interrupt) -> None:
     _Loop(experiment, name, signal, stack).run()
 
 
+@jax.jit  # compiled once for all stages
+def _measure(slices, acquisition):
+  batch = complete(slices, acquisition)
+  return batch.zero_filled, batch.measurement.kspace
+
+
 class _Loop:
   """The state of a stage during training."""
 
@@ -298,17 +304,11 @@ class _Loop:
 
   def _measured(self, parts: tuple[Slices, ...]) -> tuple[Slices, ...]:
     """Adds the measurements, where they are simulated and need not vary."""
-
-    @jax.jit
-    def measure(slices, acquisition):
-      batch = complete(slices, acquisition)
-      return batch.zero_filled, batch.measurement.kspace
-
     acquisitions = self._experiment.dataset.acquisitions
     if any(each.sensitivities is not None for each in acquisitions.values()):
       return parts
     return measurements.keep(
-      lambda slices: measure(slices, acquisitions[shape_of(slices)]),
+      lambda slices: _measure(slices, acquisitions[shape_of(slices)]),
       parts,
       self._config.batch_size,
     )

@@ -27,7 +27,7 @@ def tiny_config(protocol="paper", **changes):
   config.name = "tiny"
   config.epochs = 2
   config.devices = 2
-  config.audit_every = 0
+  config.audit_every = config.watch.image_every = 0
   config.data.phantom.update(subjects=8, slices=3, size=(24, 20), family="brain")
   config.mask.update(acceleration=3.0, centre_lines=4)
   for stage in config.stages.values():

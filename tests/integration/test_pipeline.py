@@ -30,7 +30,7 @@ def assert_equal(a, b):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
   """A finished run, with its report."""
-  pipeline = make(tmp_path_factory.mktemp("run"))
+  pipeline = make(tmp_path_factory.mktemp("run"), watch={"image_every": 10})
   train(pipeline)
   return pipeline, write_reports.write_reports([pipeline])[0]
 

@@ -53,7 +53,7 @@ class TestStopping:
   ):
     """5 steps an epoch, 2 epochs: early, before, at and after an epoch's last step.
 
-    It shows an image after each epoch, the undisturbed one after the last one alone.
+    It shows an image after each epoch, the undisturbed one none.
     """
     settings = {"watch": {"image_every": 1}, "audit_every": 2}
     interrupted = make(tmp_path, **settings)
