@@ -15,7 +15,8 @@ READY := $(VENV)/.ready
 DEMO := runs/demo
 # What pip installs, and what it builds with: older releases of pip read the first alone.
 CONSTRAINED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
-PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile
+# Files keep their order, in which those that compile alike follow each other.
+PYTEST := $(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 NATIVE := $(wildcard kdmri_jax/ops/native/*.cc kdmri_jax/ops/native/*.h)
 
 CASES ?= 20000

@@ -1,8 +1,13 @@
 """Settings of all tests: eight host devices, compiled code, a memory limit."""
 
+import os
+
+# Processes that run tests at once have a core each, for which more threads would fight.
+# NumPy reads this when it is imported; processes that tests start inherit it.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import ctypes
 import gc
-import os
 import pathlib
 import platform
 import resource
@@ -123,9 +128,11 @@ def pytest_runtest_setup(item):
   """Compiles as the test asks for, before its fixtures are made.
 
   Functions that were compiled otherwise are compiled again. Without that, equal runs
-  would differ in their last bits if memory is given back between them.
+  would differ in their last bits if memory is given back between them. Processes that
+  the test starts compile alike.
   """
   quick = "quick_compilation" in item.fixturenames
+  os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(quick)
   if quick != jax.config.read("jax_disable_most_optimizations"):
     jax.clear_caches()
     jax.config.update("jax_disable_most_optimizations", quick)

@@ -32,7 +32,7 @@ SMALL = (
 )
 
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
 
 
 def block(before, language=""):

@@ -18,6 +18,8 @@ import time
 import pytest
 from helpers.tiny import assert_same_end, final
 
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_compilation")]
+
 ROOT = pathlib.Path(__file__).parents[2]
 STAGES = ("teacher", "student", "feature", "kd")
 PHASES = ("start", *STAGES, "results", "report")
@@ -158,7 +160,6 @@ def _timeless(value):
   return [_timeless(item) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.slow
 def test_killed_runs_end_as_one_that_nobody_kills(tmp_path):
   draw, whole = random.Random(SEED), tmp_path / "whole" / "run"
   whole.parent.mkdir()

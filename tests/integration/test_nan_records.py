@@ -16,6 +16,8 @@ from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError
 from kdmri_jax.training.experiment import Experiment
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 NAMES = ("a", "b", "c", "d")
 
 

@@ -19,6 +19,8 @@ import pytest
 from helpers.commands import refused, run
 from helpers.tiny import assert_same_end, final, run_file
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 TINY = (
@@ -40,8 +42,6 @@ TINY = (
   "--config.stages.feature.terms.attention.hint="
   "('cascade_1/activation_3','cascade_2/activation_3')",
 )
-
-
 THREE_STAGES = (*TINY, "--stages=teacher,feature,kd")
 
 
@@ -58,7 +58,7 @@ def train_three_stages(folder):
 
 
 @pytest.fixture(scope="module")
-def workdir(tmp_path_factory, quick_compilation):
+def workdir(tmp_path_factory):
   """A finished run of the four stages."""
   folder = tmp_path_factory.mktemp("scripts") / "run"
   done = run("run", *TINY, f"--workdir={folder}")

@@ -15,6 +15,8 @@ from kdmri_jax.models import DCCNN, features
 from kdmri_jax.training import given
 from kdmri_jax.types import Measurement
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def draw(cascades=2, convolutions=3, width=4, channels=2):
   """The arrays of a DC-CNN by their names."""

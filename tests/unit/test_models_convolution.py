@@ -29,6 +29,8 @@ from helpers.marks import slow
 from kdmri_jax.ops import convolution, native, xla
 from kdmri_jax.ops.convolution import convolve
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CHANNELS = [(1, 3), (3, 1), (1, 1), (2, 4), (3, 2), (3, 4)]  # few to many, many to few
 IN_NATIVE = [(32, 32), (64, 32), (32, 96), (1, 32), (2, 64), (32, 1), (64, 2)]
 BUILT = [name for name in native.INSTRUCTIONS if native.runs(name)]

@@ -16,6 +16,8 @@ from kdmri_jax.models.cnn import CNN
 from kdmri_jax.training.optimiser import make_optimiser, muon_groups
 from kdmri_jax.types import Measurement
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 FORMS = tuple(kernels.FORMS)
 NETWORKS = (  # network, its 3x3 kernels, those with as many inputs as outputs
   (DCCNN(convolutions=3), 15, 5),
@@ -190,7 +192,7 @@ class TestOptimisers:
   ("form", "check"),
   [("parallel", "validate"), slow("expanded", "validate"), slow("expanded", "audit")],
 )
-def test_what_a_stage_keeps_is_the_merged_average(form, check, quick_compilation):
+def test_what_a_stage_keeps_is_the_merged_average(form, check):
   given = dataclasses.replace(
     small_stage("paper", "student"), kernels=form, ema=0.9, optimiser="muon"
   )

@@ -9,6 +9,8 @@ from kdmri_jax.errors import ArgumentError
 from kdmri_jax.models import DCCNN, EDSR, VDSR, features, layers
 from kdmri_jax.types import Measurement
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 MEASUREMENT = Measurement(jnp.ones((1, 12, 10)), np.ones((12, 10), np.uint8))
 IMAGE = np.random.default_rng(0).random((1, 12, 10, 1), np.float32)
 

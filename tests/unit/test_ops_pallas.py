@@ -22,6 +22,8 @@ from helpers.marks import slow
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import convolution, pallas
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CHANNELS = [
   (32, 32),
   (1, 32),

@@ -12,6 +12,8 @@ from kdmri_jax.physics import consistency
 from kdmri_jax.physics.masks import recipes
 from kdmri_jax.types import Measurement
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 FORMS = {
   (0, 1): ["fft", "rfft", "line0", "matrix0"],
   (1, 1): ["fft", "rfft", "line1", "matrix1"],

@@ -10,8 +10,13 @@ from kdmri_jax.physics import noise
 from kdmri_jax.physics.masks import recipes
 from kdmri_jax.physics.undersample import undersample, zero_fill
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SHAPE = (96, 80)
 DRAWS = jnp.arange(3, dtype=jnp.uint32)
+
+
+add = jax.jit(noise.add)
 
 
 def targets():
@@ -23,7 +28,7 @@ def targets():
 
 def measured(target, mask, snr):
   _, clean = undersample(target, mask)
-  return clean, noise.add(clean, target, jnp.full(3, snr), DRAWS)
+  return clean, add(clean, target, jnp.full(3, snr), DRAWS)
 
 
 def test_signal_leaves_air_out():
@@ -76,9 +81,9 @@ def test_the_noise_of_an_image_depends_on_its_own_number():
   target = targets()
   _, noisy = measured(target, jnp.ones(SHAPE), 10.0)
   _, clean = undersample(target[1:2], jnp.ones(SHAPE))
-  alone = jax.jit(noise.add)(clean, target[1:2], jnp.full(1, 10.0), DRAWS[1:2])
+  alone = add(clean, target[1:2], jnp.full(1, 10.0), DRAWS[1:2])
   np.testing.assert_allclose(alone.kspace[0], noisy.kspace[1], atol=1e-6)
-  other = noise.add(clean, target[1:2], jnp.full(1, 10.0), DRAWS[2:3])
+  other = add(clean, target[1:2], jnp.full(1, 10.0), DRAWS[2:3])
   assert (np.asarray(other.kspace) != np.asarray(alone.kspace)).all()
 
 

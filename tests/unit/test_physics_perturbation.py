@@ -7,6 +7,8 @@ import pytest
 from kdmri_jax.physics import perturbation
 from kdmri_jax.types import CoilMeasurement, Measurement
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SHAPE = (6, 5)
 DRAWS = jnp.arange(3, dtype=jnp.uint32)
 POINTS = np.random.default_rng(1).random(SHAPE) < 0.5

@@ -21,6 +21,8 @@ from kdmri_jax.report.parts import ROBUSTNESS, Parts
 from kdmri_jax.report.results import Finished
 from kdmri_jax.training.step import make_predict
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 CHOSEN = {name: METRICS[name] for name in ("psnr", "ssim")}
 
 

@@ -16,6 +16,8 @@ from helpers.small_step import make, small_problem, small_stage
 
 from kdmri_jax.ops import convolution
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 ROWS = np.array([[0, 3], [7, 1]])
 
 

@@ -18,6 +18,8 @@ from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.stage_networks import Networks, vary
 from kdmri_jax.types import Acquisition, Slices
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 DRAWS = jnp.arange(200, dtype=jnp.uint32)
 RNG = np.random.default_rng(3)
 SQUARE = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
@@ -272,7 +274,6 @@ CHANGES = {"flips": True, "degrees": 10, "scale": 0.1, "shear": 0.1}
 CHANGES |= {"gain": 0.2, "gamma": 0.2, "mixup": 0.4}
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.slow
 @pytest.mark.parametrize(
   ("augmented", "more"),

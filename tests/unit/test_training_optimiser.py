@@ -21,6 +21,8 @@ from kdmri_jax.training.optimiser import (
   muon_groups,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 SHAPES = {
   "first": {"kernel": (3, 3, 1, 32), "bias": (32,)},
   "hidden": {"kernel": (3, 3, 32, 24), "bias": (24,)},
@@ -278,7 +280,7 @@ class TestSteps:
     many, _ = steps.train_many(many, teacher, slices, rows, acquisition)
     assert_same(many.validated, singly.validated, atol=2e-6)
 
-  def test_averages_are_validated(self, quick_compilation):
+  def test_averages_are_validated(self):
     given = dataclasses.replace(small_stage("paper", "student"), ema=0.9)
     slices, acquisition, models, params = small_problem()
     problem = given, models, params, slices, acquisition, jax.devices()[:1]

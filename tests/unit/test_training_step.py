@@ -19,6 +19,8 @@ from kdmri_jax.training.optimiser import make_schedule
 from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Slices
 
+quick = pytest.mark.usefixtures("quick_compilation")
+
 
 @pytest.mark.parametrize("in_native", [True, slow(False)])
 @pytest.mark.parametrize("name", ["recon_48x40_rows", slow("recon_36x50_cols")])
@@ -65,6 +67,7 @@ def assert_trained_alike(params, expected):
   assert (difference > 1e-4).mean() <= 0.002
 
 
+@quick
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["paper", "reference"])
 @pytest.mark.parametrize("name", ["teacher", "student", "feature", "kd"])
@@ -75,6 +78,7 @@ def test_eight_devices_give_the_numbers_of_one(protocol, name):
   assert_close(one, eight, atol=1e-5)
 
 
+@quick
 @pytest.mark.parametrize("name", [slow("teacher"), slow("student"), slow("feature")])
 def test_native_code_trains_as_xla_does_on_one_device_and_on_eight(name):
   """Not kd: its L1 distance has a kink at pixels where untrained networks agree."""
@@ -87,6 +91,7 @@ def test_native_code_trains_as_xla_does_on_one_device_and_on_eight(name):
     assert_close(found[1:], expected[1:], 1e-6)
 
 
+@quick
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["teacher", "student", "feature", "kd"])
 def test_training_lowers_the_loss(name):
@@ -98,6 +103,7 @@ def test_training_lowers_the_loss(name):
   assert losses[-1] < 0.95 * losses[0]
 
 
+@quick
 @pytest.mark.slow
 def test_eight_devices_on_complex_images():
   stage = small_stage("paper", "kd")
@@ -105,6 +111,7 @@ def test_eight_devices_on_complex_images():
   assert_close(one, run(stage, jax.devices()[:8], channels=2), atol=1e-5)
 
 
+@quick
 @pytest.mark.slow
 @pytest.mark.parametrize(
   ("protocol", "name", "devices"),
@@ -116,6 +123,7 @@ def test_a_cached_teacher_teaches_the_same(protocol, name, devices):
   assert_close(run(stage, devices), run(stage, devices, hints=True), atol=1e-6)
 
 
+@quick
 def test_no_gradient_reaches_the_teacher():
   stage = small_stage("paper", "feature")
   terms = resolve(stage)
@@ -129,6 +137,7 @@ def test_no_gradient_reaches_the_teacher():
   assert all((g == 0).all() for g in jax.tree.leaves(jax.grad(loss)(features)))
 
 
+@quick
 @pytest.mark.slow
 def test_a_term_of_weight_zero_is_measured_but_not_trained_on():
   stage = small_stage("reference", "feature")
@@ -138,6 +147,7 @@ def test_a_term_of_weight_zero_is_measured_but_not_trained_on():
   assert validation["loss"] == pytest.approx(validation["attention"])
 
 
+@quick
 def test_the_learning_rate_drops_by_ten_every_forty_epochs():
   stage = small_stage("reference", "teacher")
   schedule = make_schedule(stage, steps_per_epoch=7)
@@ -148,6 +158,7 @@ def test_the_learning_rate_drops_by_ten_every_forty_epochs():
   assert constant(1000 * 7) == pytest.approx(1e-4)
 
 
+@quick
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["teacher", "feature", "kd"])
 def test_many_steps_in_one_dispatch_give_the_numbers_of_single_ones(name):
