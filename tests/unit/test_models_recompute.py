@@ -57,11 +57,13 @@ def test_outputs_features_and_gradients_stay(name):
 @pytest.mark.usefixtures("quick_compilation")
 def test_the_gradient_works_without_jit():
   model, _ = NETWORKS["D2C2"]
-  target, *given = simulated((1, 8, 6))
+  _, *given = simulated((1, 8, 6))
   params = jax.jit(model.init)(jax.random.key(1), *given)["params"]
 
   def gradient(model):
-    error = lambda params: jnp.abs(model.apply({"params": params}, *given).image).sum()
+    def error(params):
+      return jnp.abs(model.apply({"params": params}, *given).image).sum()
+
     return jax.grad(error)(params)
 
   jax.tree.map(close, gradient(model.clone(recompute=True)), gradient(model))
