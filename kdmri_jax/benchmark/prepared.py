@@ -54,6 +54,7 @@ class Settings(NamedTuple):
     seconds: shortest time of a turn.
     epochs: of each stage of a protocol that is extrapolated.
     all_epochs: of each stage of the whole protocol.
+    precisions: of training steps, the first also of all else.
     torch: whether PyTorch takes part.
   """
 
@@ -65,6 +66,7 @@ class Settings(NamedTuple):
   seconds: float = 0.3
   epochs: int = 3
   all_epochs: int = 150
+  precisions: tuple[str, ...] = ("tensorfloat32", "bfloat16", "float32")
   torch: bool = True
 
 
@@ -89,7 +91,7 @@ def run(
   start = time.monotonic()
   config = copy.deepcopy(settings.config)
   for model in config["models"].values():
-    model["precision"] = "tensorfloat32"
+    model["precision"] = settings.precisions[0]
   settings = settings._replace(config=config)
   workers = [
     Worker("jax", config, machine_too=True, exports=False),
@@ -135,18 +137,21 @@ def _items(settings, workers, say):
     each = case(what, stage, precision)
     return f"{what}: {each.name}", lambda: (_race(settings, workers, each, say), 0.0)
 
-  student = case("training", "student", "tensorfloat32")
-  for stage in ("student", "kd", "teacher"):
-    yield timed("training", stage, "tensorfloat32")
-  yield timed("inference", "student", "tensorfloat32")
+  def steps(precisions):
+    for precision in precisions:
+      for stage in ("student", "kd", "teacher"):
+        yield timed("training", stage, precision)
+
+  first = settings.precisions[0]
+  student = case("training", "student", first)
+  yield from steps([first])
+  yield timed("inference", "student", first)
   yield "start", lambda: (_starts(settings, student), 0.0)
   yield "protocol", lambda: _protocol(settings, settings.epochs)
-  for stage in ("student", "kd", "teacher"):
-    yield timed("training", stage, "bfloat16")
+  yield from steps(settings.precisions[1:2])
   yield "several trainings", lambda: (_at_once(settings, student), 0.0)
-  yield timed("inference", "teacher", "tensorfloat32")
-  for stage in ("student", "kd", "teacher"):
-    yield timed("training", stage, "float32")
+  yield timed("inference", "teacher", first)
+  yield from steps(settings.precisions[2:])
 
 
 def _race(settings, workers, case, say) -> list[Row]:

@@ -13,6 +13,7 @@ from kdmri_jax.benchmark import (
   case,
   epochs,
   method_costs,
+  prepared,
   race,
   scaling,
   table,
@@ -176,6 +177,35 @@ def test_a_protocol_is_all_epochs_of_all_stages():
   assert all(len(x) == 2 and min(x) > 0 for x in found.stages.values())
   assert found.seconds > sum(map(sum, found.stages.values()))
   assert len(epochs.table_of_protocol(found).splitlines()) == 2 + 2 + 1
+
+
+@pytest.mark.slow
+def test_the_prepared_benchmark_gives_every_item():
+  small = {"size": (48, 44), "batch": 2, "images": 2, "repeats": 1, "seconds": 0.01}
+  protocol = {"epochs": 2, "all_epochs": 3}
+  precisions = ("tensorfloat32",)
+  chosen = prepared.Settings(
+    settings(), **small, **protocol, precisions=precisions, torch=False
+  )
+  said = []
+  rows = [row for item in prepared.run(chosen, 1e6, said.append) for row in item]
+  assert not [row for row in rows if not row.found[0].isdigit()]
+  names = " ".join(row.what for row in rows)
+  for stage in ("student", "kd, teacher cached", "teacher"):
+    for runner in ("jax", "jax, Pallas"):
+      case = f"{stage}, 48x44, batch 2, tensorfloat32"
+      assert f"training: {case}: {runner}" in names
+  for item in ("inference: student", "second start", "4 trainings at once"):
+    assert item in names
+  assert "protocol of 2 epochs: kd" in names and "protocol of 3 epochs: kd" in names
+  assert len(prepared.table(rows).splitlines()) == 2 + len(rows)
+
+
+@pytest.mark.slow
+def test_the_prepared_benchmark_ends_in_time():
+  chosen = prepared.Settings(settings(), torch=False)
+  rows = [row for item in prepared.run(chosen, 0, print) for row in item]
+  assert len(rows) > 10 and {row.found for row in rows} == {"no time was left"}
 
 
 @pytest.mark.parametrize("steps", [slow(1), slow(3)])
