@@ -10,6 +10,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from flax import linen as nn
 
+from kdmri_jax.models import recompute
 from kdmri_jax.models.arguments import (
   check_choice,
   check_image,
@@ -44,6 +45,8 @@ class DCCNN(nn.Module):
     precision: of the convolutions, see `cnn.PRECISIONS`.
     shared: whether all cascades have the same weights; more cascades then add time but
       no parameters.
+    recompute: whether a training step stores the image between cascades alone and
+      computes their activations again, in a third of the memory and 1.3 times the time.
   """
 
   cascades: int = 5
@@ -56,6 +59,7 @@ class DCCNN(nn.Module):
   padding: int = 0
   precision: str = "float32"
   shared: bool = False
+  recompute: bool = False
 
   VARIANTS: ClassVar[tuple[str, ...]] = ("paper", "reference")
 
@@ -115,7 +119,11 @@ class DCCNN(nn.Module):
     cnns = {name: CNN(*settings, name=name) for name in dict.fromkeys(names.values())}
     for c, name in names.items():
       padded = jnp.pad(image, ((0, 0), (p, p), (p, p), (0, 0)))
-      change = cnns[name](padded, replaces_mean)[:, inside, inside]
+      if self.recompute:
+        change = recompute.call(self, cnns[name], padded, replaces_mean)
+      else:
+        change = cnns[name](padded, replaces_mean)
+      change = change[:, inside, inside]
       image = make_consistent(image + change if self.variant == "paper" else change)
       self.sow("intermediates", f"consistency_{c}", image)
     return Outputs(image)

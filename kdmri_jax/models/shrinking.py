@@ -47,13 +47,13 @@ def check(student: nn.Module, teacher: nn.Module | None) -> None:
 
   Raises:
     ArgumentError: they are not two DC-CNNs, or two VDSRs, that differ in their number
-      of convolutions alone (form of the consistency and precision aside), with more of
-      them in the teacher and two at least in the student; names `shrink`.
+      of convolutions alone (`consistency`, `precision` and `recompute` aside), with
+      more of them in the teacher and two at least in the student; names `shrink`.
   """
   if isinstance(student, DCCNN | VDSR) and isinstance(teacher, DCCNN | VDSR):
     free = {"convolutions": student.convolutions, "precision": student.precision}
     if isinstance(student, DCCNN):
-      free["consistency"] = student.consistency
+      free.update(consistency=student.consistency, recompute=student.recompute)
     fits = type(student) is type(teacher) and teacher.clone(**free) == student
     if fits and 2 <= student.convolutions < teacher.convolutions:
       return

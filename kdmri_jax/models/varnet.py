@@ -10,6 +10,7 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
+from kdmri_jax.models import recompute
 from kdmri_jax.models.arguments import check_choice, check_image, check_sizes
 from kdmri_jax.models.unet import UNet
 from kdmri_jax.physics import fourier
@@ -74,6 +75,8 @@ class VarNet(nn.Module):
     sensitivities: those that the cascades use. "estimated": by a U-Net from the fully
       sampled centre of each coil's k-space, divided by their root sum of squares, as
       published; "given": those of the measurement, 1 for one coil.
+    recompute: whether a training step stores k-space between cascades alone and
+      computes their inner values again.
   """
 
   cascades: int = 12
@@ -83,6 +86,7 @@ class VarNet(nn.Module):
   coil_levels: int = 4
   channels: int = 1
   sensitivities: str = "estimated"
+  recompute: bool = False
 
   def __post_init__(self):
     """Raises ArgumentError for unknown names and settings out of range."""
@@ -123,7 +127,11 @@ class VarNet(nn.Module):
     kspace = measured
     for c in range(1, self.cascades + 1):
       cascade = Cascade(self.features, self.levels, name=f"cascade_{c}")
-      kspace = cascade(kspace, measured, sampled, maps)
+      given_to_it = kspace, measured, sampled, maps
+      if self.recompute:
+        kspace = recompute.call(self, cascade, *given_to_it)
+      else:
+        kspace = cascade(*given_to_it)
       image = self._combine(fourier.ifft2(kspace), given)
       self.sow("intermediates", f"consistency_{c}", image)
     return Outputs(image)

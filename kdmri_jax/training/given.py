@@ -22,7 +22,7 @@ from kdmri_jax.training.stage_folder import StageFolder
 from kdmri_jax.training.workdir import WorkDir, read_config, read_data
 
 # Settings of a network that change how it is computed, not its result.
-_FREE = ("parent", "name", "consistency", "precision")
+_FREE = ("parent", "name", "consistency", "precision", "recompute")
 _ORIENTATION = (
   "%s: its kernels are taken for those of Lasagne's Conv2DLayer. If they are of "
   "Conv2DDNNLayer, they are turned by 180 degrees: see docs/runs.md."
