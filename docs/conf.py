@@ -13,6 +13,7 @@ default_role = "code"
 html_theme = "furo"
 html_title = f"kdmri_jax {release}"
 html_show_sourcelink = False
+html_show_copyright = False
 
 autodoc_default_options = {"members": True, "imported-members": True}
 autodoc_member_order = "bysource"

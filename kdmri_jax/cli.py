@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
-from absl import app, flags, logging
+from absl import app, command_name, flags, logging
 
 from kdmri_jax import compiled, memory
 from kdmri_jax.errors import Interrupted, UserError
@@ -28,6 +28,9 @@ def run_main(main: Callable[[list[str]], None]) -> None:
   """
 
   def guarded(argv):
+    # A name with a space, such as absl's "kdmri run", hides a process from Slurm's
+    # proctrack/linuxproc: no signal would reach it.
+    command_name.set_kernel_process_name("kdmri")
     _show_own_messages()
     memory.keep_freed()
     compiled.keep()

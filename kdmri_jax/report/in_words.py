@@ -1,6 +1,7 @@
 """The names in the report's tables, each explained in a few words."""
 
 from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
+from kdmri_jax.data.split import counted
 from kdmri_jax.report import blocks
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.rows import further, main
@@ -39,8 +40,10 @@ def _network(inputs: ReportInput, name: str) -> str:
     stages.get(roles.student, {}).get("model"): "the small network",
   }.get(stage["model"], f"the network {stage['model']}")
   if not stage["teacher"]:
-    alone = "which teaches" if name == roles.teacher else "trained alone"
-    return f"{size}, {alone}{_start(stage)}"
+    if name == roles.teacher:
+      return f"{size}, which teaches{_start(stage)}"
+    epochs = counted(stage["epochs"], "epoch")
+    return f"{size}, trained alone for {epochs}{_start(stage)}"
   distilled = ", distilled" if name in roles.distilled else ""
   return f"{size}{distilled}: learns {_lessons(stage)}{_start(stage)}"
 

@@ -84,7 +84,7 @@ def _start(stage: StageConfig) -> str:
 
 
 def _term(term: TermConfig) -> str:
-  text = f"{term.weight:g} {term.loss}"
+  text = term.loss if term.weight == 1 else f"{term.weight:g} {term.loss}"
   if term.variant:
     text += f" (variant {term.variant})"
   if term.guided == term.hint == ("image",):

@@ -29,9 +29,12 @@ def test_the_cells_run(path, tmp_path, monkeypatch, capsys):
       source = "".join(cell["source"])
       exec(compile(source, f"{path.name}, cell {number}", "exec"), names)
   assert PRINTED[path.stem] in capsys.readouterr().out
-  if "figure" in names:
-    names["figure"].savefig("figure.png")
+  if figure := names.get("figure"):
+    # Other figures of matplotlib show their name alone at the end of a cell.
+    assert hasattr(figure, "_repr_png_") or pyplot.fignum_exists(figure.number)
+    figure.savefig("figure.png")
     assert pyplot.imread("figure.png").std() > 0.05
+    pyplot.close("all")
 
 
 def test_the_notebooks_are_kept_without_outputs():

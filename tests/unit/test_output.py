@@ -1,4 +1,4 @@
-"""Where a command writes: a full disk, a closed pipe, a poor encoding."""
+"""A command in its surroundings: where it writes, and the name of its process."""
 
 import os
 import pathlib
@@ -42,3 +42,15 @@ def test_path_that_the_encoding_of_the_terminal_lacks(tmp_path):
   )
   assert done.returncode == 0, done.stderr
   assert "protocol kdmri" in done.stdout
+
+
+COMM = pathlib.Path("/proc/self/comm")
+
+
+@pytest.mark.skipif(not COMM.exists(), reason="no /proc/self/comm")
+def test_name_of_the_process_has_no_space():
+  # proctrack/linuxproc of Slurm sends no signal to a process with a space in its name.
+  code = "import pathlib, sys; from kdmri_jax import cli; sys.argv = ['kdmri run']\n"
+  code += f"cli.run_main(lambda _: print(pathlib.Path('{COMM}').read_text()))"
+  found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+  assert found.stdout.strip() == "kdmri", found.stderr

@@ -11,7 +11,13 @@ from kdmri_jax.report.rows import shown
 
 STAGES = {
   "teacher": {"model": "large", "teacher": "", "start_from": "", "terms": {}},
-  "student": {"model": "small", "teacher": "", "start_from": "", "terms": {}},
+  "student": {
+    "model": "small",
+    "teacher": "",
+    "start_from": "",
+    "epochs": 12,
+    "terms": {},
+  },
   "feature": {
     "model": "small",
     "teacher": "teacher",
@@ -128,7 +134,7 @@ def test_the_names_are_explained():
   words = dict(facts.items)
   assert words["zero_filled"].startswith("the input")
   assert words["teacher"] == "the large network, which teaches"
-  assert words["student"] == "the small network, trained alone"
+  assert words["student"] == "the small network, trained alone for 12 epochs"
   maps = "the teacher's attention maps (attention_transfer)"
   assert words["feature"] == f"the small network: learns {maps}"
   assert words["kd"] == (

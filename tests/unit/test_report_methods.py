@@ -58,7 +58,7 @@ def test_the_published_pipeline_in_words():
   assert "), 141,765 parameters." in texts["Networks"]
   training = texts["Training"]
   assert (
-    "Stage feature trained network student for 1 of 150 epochs to minimise 1 "
+    "Stage feature trained network student for 1 of 150 epochs to minimise "
     "attention_transfer (variant paper) of cascade_1/activation_2 ... "
     "cascade_5/activation_2 (5 layers) to cascade_1/activation_3 ... "
     "cascade_5/activation_3 (5 layers), taught by teacher; the weights with the lowest "

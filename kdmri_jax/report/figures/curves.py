@@ -34,7 +34,8 @@ def learning_curves(epochs: dict, *, colours: dict[str, str] | None = None) -> F
     psnr.set_xlabel("epoch", fontsize=style.NORMAL)
   _share_psnr([psnr for _, psnr in pairs.values()], epochs.values())
   first, _ = next(iter(pairs.values()))
-  style.legend(first, frameon=False, handlelength=1.6, borderaxespad=0.1)
+  behind = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
+  style.legend(first, handlelength=1.6, borderaxespad=0.1, **behind)
   return figure
 
 

@@ -84,6 +84,7 @@ def attention_maps(maps: dict, *, colours: dict[str, str] | None = None) -> Figu
     rounding = 1e-5 * reference.max()
     _map_rows(grid, len(maps), residues, "magma", "residue", rounding)
   corner = {"color": "white", "fontsize": style.NORMAL, "ha": "right", "va": "top"}
+  corner["bbox"] = {"facecolor": "black", "edgecolor": "none", "pad": 1.5}
   for row, (name, values) in enumerate(residues.items(), len(maps)):
     label = f"|{_label(teacher)} \u2212 {_label(name)}|"
     colour = style.for_text(colours[name])
