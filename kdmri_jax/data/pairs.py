@@ -1,7 +1,7 @@
 """Targets and their given inputs, from two sources or from repeated acquisitions."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ NOTE = (
   "The inputs are given. What the networks get is measured from them, with the mask "
   "and the noise of the settings."
 )
-_DIRECTIONS = "axes_increase_towards"
+_SAME_SIZE = 0.01  # of a voxel, for headers that were rounded
 
 
 def join(
@@ -35,7 +35,7 @@ def join(
 
   Raises:
     UserError: a volume without its partner or with several of them, partners of
-      different shapes or directions, or volumes of several coils.
+      different shapes, voxel sizes or directions, or volumes of several coils.
   """
   match, waiting, used = config.inputs.match, {}, set()
   coming = iter(inputs)
@@ -123,11 +123,18 @@ def _joined(target: Volume, given: Volume) -> Volume:
     expected = f"the shape of its target {target.file}, {target.target.shape}"
     remedy = "Resample it to the grid of the target, or exclude both by include."
     raise UserError(given.file, found, expected, remedy)
-  here, there = (v.record.get(_DIRECTIONS) for v in (given, target))
+  here, there = map(_directions, (given, target))
   if here and there and here != there:
     found = f"axes that increase towards {', '.join(here.values())}"
     expected = f"{', '.join(there.values())}, as in its target {target.file}"
     remedy = "Store both in one orientation."
+    raise UserError(given.file, found, expected, remedy)
+  sizes = [_voxel_size(volume) for volume in (given, target)]
+  if all(sizes) and not np.allclose(*sizes, rtol=_SAME_SIZE, atol=0):
+    own, wanted = ("x".join(f"{mm:.4g}" for mm in size) for size in sizes)
+    found = f"voxels of {own} mm (rows, columns, slices)"
+    expected = f"{wanted} mm, as in its target {target.file}"
+    remedy = "Resample it to the grid of the target, or correct the header that errs."
     raise UserError(given.file, found, expected, remedy)
   for volume in (target, given):
     _refuse_coils(volume)
@@ -136,6 +143,26 @@ def _joined(target: Volume, given: Volume) -> Volume:
   return dataclasses.replace(
     target, input=given.target, kspace=None, zero_filled=None, record=record
   )
+
+
+def _directions(volume: Volume) -> dict[str, str] | None:
+  """The anatomical directions of its axes, where its file or the original has them."""
+  return _geometry(volume).get("axes_increase_towards")
+
+
+def _voxel_size(volume: Volume) -> list[float]:
+  """Size of its voxels in mm, [] where it is not known.
+
+  A NIfTI file without a position whose voxels measure 1 everywhere states nothing.
+  """
+  size = _geometry(volume).get("zooms") or []
+  stated = _directions(volume) is not None or any(mm != 1 for mm in size)
+  is_size = all(isinstance(mm, int | float) and 0 < mm < np.inf for mm in size)
+  return size if stated and is_size else []
+
+
+def _geometry(volume: Volume) -> Mapping[str, Any]:
+  return {**(volume.record.get("prepared_from") or {}), **volume.record}
 
 
 def _refuse_coils(volume: Volume) -> None:

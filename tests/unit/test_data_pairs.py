@@ -2,10 +2,13 @@
 
 import dataclasses
 import functools
+import json
 import shutil
 
+import h5py
 import jax
 import jax.numpy as jnp
+import nibabel
 import numpy as np
 import pytest
 from helpers.data_files import all_sampled, config, images, save_h5, save_nifti
@@ -214,6 +217,39 @@ def test_partners_of_other_directions_are_refused(tmp_path):
   save_nifti(tmp_path / "noisy/b.nii", noisy("b"), np.diag([-1, 1, 1, 1]))
   with pytest.raises(UserError, match=r"b.nii: found axes that increase towards L, A"):
     load(settings, all_sampled)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_partners_of_other_voxel_sizes_are_refused(tmp_path, prepared):
+  size = np.diag([0.94, 0.94, 5, 1])
+  for kind, of in (("clean", clean), ("noisy", noisy)):
+    for name in "abc":
+      rounded = size * (1.001 if kind == "noisy" else 1)
+      save_nifti(tmp_path / kind / f"{name}.nii", of(name), rounded)
+  settings = two_folders(tmp_path, ())
+  load(settings, all_sampled)
+  save_nifti(tmp_path / "noisy/b.nii", noisy("b"), np.diag([0.94, 0.94, 2.5, 1]))
+  wrong = r"noisy/b.nii: found voxels of 0.94x0.94x2.5 mm .*0.94x0.94x5 mm.*clean/b.nii"
+  if prepared:
+    for kind, thick, of in (("clean", 5, clean), ("noisy", 2.5, noisy)):
+      file = tmp_path / kind / "b.h5"
+      save_h5(file, target=slices_first(of("b")))
+      with h5py.File(file, "a") as opened:
+        opened.attrs["record"] = json.dumps({"zooms": [0.94, 0.94, thick]})
+    settings = dataclasses.replace(settings, source="prepared")
+    wrong = wrong.replace(".nii", ".h5")
+  with pytest.raises(UserError, match=wrong):
+    load(settings, all_sampled)
+
+
+def test_a_header_without_a_voxel_size_refuses_no_partner(tmp_path):
+  settings = two_folders(tmp_path)
+  for name in "abc":
+    save_nifti(tmp_path / f"clean/{name}.nii.gz", clean(name), np.diag([2, 2, 5, 1]))
+    unknown = nibabel.Nifti1Image(noisy(name), None)
+    nibabel.save(unknown, tmp_path / f"noisy/{name}.nii")
+  data = load(settings, all_sampled)
+  assert data.train.volumes[0].record["zooms"] == [2, 2, 5]
 
 
 def test_inputs_in_some_files_alone_are_refused(tmp_path):
