@@ -219,6 +219,9 @@ class RawScan:
   def _estimated(self, kspace: np.ndarray, k: int, method: str) -> np.ndarray:
     if not kspace.any():
       return np.zeros(kspace.shape, np.complex64)
+    if not np.isfinite(kspace).all():
+      found, expected = f"NaN or infinite values in slice {k}", "finite numbers"
+      raise UserError(self.path, found, expected, "Correct the file, or exclude it.")
     try:
       maps = estimate(np.fft.ifftshift(kspace, (-2, -1)), method)
     except ArgumentError as error:

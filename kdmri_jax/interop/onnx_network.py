@@ -136,7 +136,7 @@ class OnnxNetwork:
     )
     fits = (
       len(found) == len(there)
-      and found.keys() != {_MASK}
+      and bool(found.keys() - {_MASK})
       and all(one.dtype for one in found.values())
       and all(np.dtype(found[k].dtype).kind == "f" for k in found.keys() - {_MASK})
       and len(image) == len(kspace) == 4
@@ -179,7 +179,10 @@ class OnnxNetwork:
     except Exception as error:  # onnxruntime has a class for each of its codes
       found = f"a network that fails on images of shape {shape} ({error})"
       raise UserError(self.path, found, "one that takes them") from error
-    image = np.asarray(image)[:count]
+    image = np.atleast_1d(image)[:count]
+    if image.dtype.kind != "f":
+      found = f"an image of type {image.dtype} as its first output"
+      raise UserError(self.path, found, "one of floating point")
     if not self._channels_last and image.ndim == 4:
       image = np.moveaxis(image, 1, -1)
     if image.shape != shape:

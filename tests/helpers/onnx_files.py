@@ -7,14 +7,17 @@ TYPES = {"f4": TensorProto.FLOAT, "f8": TensorProto.DOUBLE, "f2": TensorProto.FL
 TYPES |= {"u1": TensorProto.UINT8}
 
 
-def save(path, inputs, nodes, output, kind="f4", weights=()):
-  """A file with these inputs, name -> shape, and the named output of its nodes."""
+def save(path, inputs, nodes, output, kind="f4", weights=(), gives=""):
+  """A file with these inputs, name -> shape, and the named output of its nodes.
+
+  Inputs are of the type `kind`, the output of `gives`, or of `kind`, too.
+  """
   of = TYPES[kind]
   graph = helper.make_graph(
     nodes,
     "network",
     [helper.make_tensor_value_info(n, of, shape) for n, shape in inputs.items()],
-    [helper.make_tensor_value_info(output, of, None)],
+    [helper.make_tensor_value_info(output, TYPES[gives or kind], None)],
     [numpy_helper.from_array(array, name) for name, array in weights],
   )
   opset = [helper.make_operatorsetid("", 18)]

@@ -190,6 +190,16 @@ def test_bad_coils_are_refused(tmp_path):
     **own | {"combine": "rss"},
   )
   with h5py.File(tmp_path / "1.h5", "r+") as file:
+    middle = file["kspace"][0, 0, 12, 10]
+    file["kspace"][0, 0, 12, 10] = np.nan
+  for method in ("espirit", "low_resolution"):
+    refused(
+      r"1\.h5: found NaN or infinite values in slice 0; expected finite",
+      sensitivities=method,
+      **own,
+    )
+  with h5py.File(tmp_path / "1.h5", "r+") as file:
+    file["kspace"][0, 0, 12, 10] = middle
     file["kspace"][..., 11:14, 9:12] = 0
   refused(
     r"1\.h5: found a fully sampled centre of 0x0 in slice 0; expected calib", **own

@@ -138,13 +138,15 @@ def test_the_digest_is_that_of_the_weights(tmp_path):
     ({"x": ("b", "h", "w")}, 1, r"the inputs x \(float\) \['b', 'h', 'w'\]"),
     ({"x": ("b", 1, 8, 8), "sigma": (1,)}, 1, "the inputs x .*, sigma"),
     ({"mask": SIZE}, 1, "the inputs mask"),
+    ({}, 1, "the inputs none"),
     ({"kspace": ("b", 1, "h", "w"), "mask": SIZE}, 1, "the inputs kspace"),
     ({"x": ("b", 1, 8, 8)}, 1, r"the input x \[None, 1, 8, 8\], None for any size"),
   ],
 )
 def test_inputs_that_are_not_understood(tmp_path, shapes, channels, message):
-  nodes = [helper.make_node("Identity", [next(iter(shapes))], ["y"])]
-  path = onnx_files.save(tmp_path / "a.onnx", shapes, nodes, "y")
+  nodes = [helper.make_node("Identity", [next(iter(shapes), "w")], ["y"])]
+  weights = [("w", np.ones((1, 1, *SIZE), np.float32))]
+  path = onnx_files.save(tmp_path / "a.onnx", shapes, nodes, "y", weights=weights)
   with pytest.raises(UserError, match=message):
     OnnxNetwork(path, channels)(*inputs(channels))
 
@@ -165,6 +167,7 @@ def test_whole_numbers_would_lose_the_image(tmp_path, shapes):
     ([helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2])], "an image"),
     ([helper.make_node("Reshape", ["x", "shape"], ["y"])], "a network that fails"),
     ([helper.make_node("Log", ["x"], ["y"])], "NaN or infinite values"),
+    ([helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)], "an image"),
   ],
 )
 def test_images_that_cannot_be_used(tmp_path, nodes, message):
@@ -174,6 +177,14 @@ def test_images_that_cannot_be_used(tmp_path, nodes, message):
   own = inputs()
   with pytest.raises(UserError, match=message):
     OnnxNetwork(path, 1)(0 * own[0], *own[1:])
+
+
+def test_an_output_of_whole_numbers_is_no_image(tmp_path):
+  nodes = [helper.make_node("Cast", ["x"], ["y"], to=2)]
+  shapes = {"x": ("b", 1, "h", "w")}
+  path = onnx_files.save(tmp_path / "a.onnx", shapes, nodes, "y", gives="u1")
+  with pytest.raises(UserError, match=r"an image of type uint8 .*floating point"):
+    OnnxNetwork(path, 1)(*inputs())
 
 
 def test_a_file_that_is_none(tmp_path):

@@ -232,11 +232,15 @@ WRONG = {
   "sensitivities: found": lambda: kd.coils.forward(draw(*SHAPE), draw(*SHAPE), FULL),
   "mask: found": lambda: kd.coils.forward(draw(*SHAPE), draw(3, *SHAPE), FULL[1:]),
   "lam: found -1": lambda: kd.coils.cg_sense(0, 0, FULL, lam=-1),
+  "lam: found inf": lambda: kd.coils.cg_sense(0, 0, FULL, lam=np.inf),
   "iterations: found 0": lambda: kd.coils.cg_sense(0, 0, FULL, iterations=0),
   "method: found 'x'; expected one of 'espirit'": lambda: kd.coils.estimate(0, "x"),
   r"kspace: found shape \(9, 8\)": lambda: kd.coils.estimate(draw(*SHAPE)),
   "kspace: found a fully sampled centre of 3x8": lambda: kd.coils.estimate(
     draw(3, *SHAPE) * (np.abs(np.fft.fftfreq(9)) < 0.2)[:, None]
+  ),
+  "kspace: found NaN or infinite values": lambda: kd.coils.estimate(
+    np.where(draw(3, *SHAPE).real > 1, np.nan, 1)
   ),
   "coils: found 0": lambda: kd.coils.simulate(SHAPE, 0),
   "shape: found": lambda: kd.coils.simulate((3, 0)),
@@ -245,6 +249,10 @@ WRONG = {
   "covariance: found a matrix": lambda: kd.coils.prewhiten(
     draw(3, *SHAPE), np.ones((3, 3))
   ),
+  "covariance: found a matrix that is": lambda: kd.coils.prewhiten(
+    draw(3, *SHAPE), np.full((3, 3), np.nan)
+  ),
+  r"values: found shape \(9, 8\)": lambda: kd.coils.prewhiten(draw(*SHAPE), np.eye(3)),
 }
 
 

@@ -31,7 +31,8 @@ def estimate(kspace: np.ndarray, method: str = "espirit") -> np.ndarray:
     there is no signal, and the phase is relative to the coils' main mixture.
 
   Raises:
-    ArgumentError: another method, another rank, or too small a centre.
+    ArgumentError: another method, another rank, values that are not finite, or too
+      small a centre.
 
   Source: Uecker et al. 2014 (ESPIRiT); McKenzie et al. 2002 (low resolution).
   """
@@ -41,6 +42,8 @@ def estimate(kspace: np.ndarray, method: str = "espirit") -> np.ndarray:
   kspace = np.asarray(kspace)
   if kspace.ndim != 3:
     raise ArgumentError("kspace", f"shape {kspace.shape}", "[C, H, W]")
+  if not np.isfinite(kspace).all():
+    raise ArgumentError("kspace", "NaN or infinite values", "finite numbers")
   least = 4 if method == "espirit" else 2
   centre = _centre(kspace)
   if min(centre.shape[1:]) < least:

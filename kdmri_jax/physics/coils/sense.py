@@ -1,6 +1,7 @@
 """CG-SENSE: the classical reconstruction of several coils."""
 
 import jax
+import numpy as np
 from jax.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError
@@ -38,8 +39,8 @@ def cg_sense(
 
   Source: Pruessmann et al. 2001.
   """
-  if not lam >= 0:
-    raise ArgumentError("lam", f"{lam}", "a weight from 0")
+  if not 0 <= lam < np.inf:
+    raise ArgumentError("lam", f"{lam}", "a finite weight from 0")
   if iterations < 1:
     raise ArgumentError("iterations", f"{iterations}", "at least 1")
   zero_filled = adjoint(kspace, sensitivities, mask)

@@ -40,16 +40,22 @@ def prewhiten(values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     Same shape and type.
 
   Raises:
-    ArgumentError: the covariance has another size or is not positive definite.
+    ArgumentError: the values have another rank, or the covariance has another size or
+      is not positive definite.
 
   Source: Pruessmann et al. 2001, appendix A.
   """
-  values, coils = np.asarray(values), np.shape(values)[-3]
+  values = np.asarray(values)
+  if values.ndim < 3:
+    raise ArgumentError("values", f"shape {values.shape}", "[..., C, H, W]")
+  coils = values.shape[-3]
   if np.shape(covariance) != (coils, coils):
     found = f"shape {np.shape(covariance)}"
     raise ArgumentError("covariance", found, f"[{coils}, {coils}], as many as coils")
   try:
     factor = np.linalg.cholesky(covariance)
+    if not np.isfinite(factor).all():
+      raise np.linalg.LinAlgError("NaN or infinite values")
   except np.linalg.LinAlgError as error:
     found, remedy = "a matrix that is not positive definite", "Measure more noise."
     expected = "the covariance of coils none of which is a mixture of the others"

@@ -33,9 +33,10 @@ def learning_curves(epochs: dict, *, colours: dict[str, str] | None = None) -> F
     _finish_loss(loss)
     psnr.set_xlabel("epoch", fontsize=style.NORMAL)
   _share_psnr([psnr for _, psnr in pairs.values()], epochs.values())
-  first, _ = next(iter(pairs.values()))
-  behind = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
-  style.legend(first, handlelength=1.6, borderaxespad=0.1, **behind)
+  loss, psnr = next(iter(pairs.values()))
+  # PSNR rises: the lower right of its panel is empty.
+  look = {"frameon": False, "handlelength": 1.6, "borderaxespad": 0.1}
+  style.legend(loss, on=psnr, loc="lower right", **look)
   return figure
 
 

@@ -171,11 +171,11 @@ def save(figure: Figure, path: str | os.PathLike) -> pathlib.Path:
   return path
 
 
-def legend(axes: Axes, **kwargs: Any) -> None:
-  """A small legend that names each label once."""
+def legend(axes: Axes, *, on: Axes | None = None, **kwargs: Any) -> None:
+  """A small legend that names each label of `axes` once; it stands there or on `on`."""
   handles, labels = axes.get_legend_handles_labels()
   once = dict(zip(labels, handles, strict=True))
-  axes.legend(once.values(), once.keys(), fontsize=SMALL, **kwargs)
+  (on or axes).legend(once.values(), once.keys(), fontsize=SMALL, **kwargs)
 
 
 def box(axes: Axes, left: int, top: int, width: int, height: int) -> None:
