@@ -22,7 +22,7 @@ PROGRAMS = (*ROOT.glob("scripts/*.py"), *ROOT.glob("experiments/*.py"))
 SHELL = {"$((100 - alpha))": "25", "$alpha": "75"}
 
 # An experiment that a page has the reader write, or name, is read as this one.
-OWN_FILE, SHIPPED = re.compile(r"--config=(\w+\.py|NAME\b)"), "--config=base"
+OWN_FILE, SHIPPED = re.compile(r"--config=(\w+\.py|NAME\b)"), "--config=own"
 
 
 def commands(text, is_page):
