@@ -339,12 +339,12 @@ class ExperimentConfig(Settings):
       whole,
       models=tuple(filter(is_trained, whole.models)),
       teacher=whole.teachers.get(task, whole.teacher),
+      teachers={},
       distilled=tuple(filter(is_trained, whole.distilled)),
       control=whole.control if whole.control and is_trained(whole.control) else "",
       pairs=tuple(pair for pair in whole.pairs if all(map(is_trained, pair))),
     )
-    own = self.tasks[task]
-    name = f"{self.name}: {task}"
+    own, name = self.tasks[task], f"{self.name}: {task}"
     return dataclasses.replace(
       self, name=name, mask=own.mask, noise=own.noise, evaluation=evaluation
     )
