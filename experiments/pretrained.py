@@ -10,11 +10,13 @@ the patient of each slice. Those of the head: as in brain_t1.py, CC BY.
 
 The subjects of the three splits are named here. Nothing is chosen by the test subjects:
 the best weights of a stage are those of the lowest error on the validation subjects.
-`student` is trained alone for as many steps as `feature` and `kd` together.
+`kd` begins as its teacher and becomes the student (shrink.py); the EDSR imitates its
+SwinIR. `student` is trained alone for as many steps as `kd`.
 `kdmri pack` makes a finished stage one of the shipped networks.
 """
 
 from kdmri_jax.experiments import base, enhancement, study
+from kdmri_jax.experiments.shrink import SHRINK
 
 HEART = dict(
   source="npz",
@@ -41,11 +43,11 @@ HEAD = dict(
   test=("patient04",),
   crop=(256, 256),
 )
-# Images, acceleration, centre lines, and epochs of the teacher and of kd.
+# Images, acceleration, centre lines and epochs of every stage.
 RECONSTRUCTION = {
-  "cardiac_4x": (HEART, 4.0, 8, 100, 60),
-  "cardiac_8x": (HEART, 8.0, 8, 100, 60),
-  "brain_4x": (HEAD, 4.0, 10, 60, 40),
+  "cardiac_4x": (HEART, 4.0, 8, 60),
+  "cardiac_8x": (HEART, 8.0, 8, 60),
+  "brain_4x": (HEAD, 4.0, 10, 40),
 }
 SETS = (*RECONSTRUCTION, "brain_sr4x", "brain_denoise")
 
@@ -64,20 +66,21 @@ def get_config(argument="cardiac_4x"):
 
 def _kd_mri(argument):
   """DC-CNNs; or VDSR for super-resolution by 4, trained on patches."""
-  data, acceleration, centre_lines, teacher, student = RECONSTRUCTION.get(
+  data, acceleration, centre_lines, epochs = RECONSTRUCTION.get(
     argument, RECONSTRUCTION["brain_4x"]
   )
   config = base.get_config("paper")
   config.data.update(data)
   config.mask.update(acceleration=acceleration, centre_lines=centre_lines)
-  config.pipeline = ("student", "teacher", "feature", "kd")
   config.augment.flips = True
   if argument == "brain_sr4x":
     base.super_resolution(config)
     config.augment.update(rotations=True, patch=(64, 64))
-  config.epochs = student
-  config.stages.teacher.epochs = teacher
-  config.stages.student.epochs = config.get_oneway_ref("epochs") * 2
+    epochs = 120
+  config.epochs = epochs
+  config.pipeline = ("student", "teacher", "kd")
+  del config.stages.feature
+  config.stages.kd.update(start_from="", shrink=SHRINK)
   return config
 
 
