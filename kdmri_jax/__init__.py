@@ -9,10 +9,9 @@ complex [H, W] or [S, H, W], of coils [..., C, H, W], orthonormal, zero frequenc
 [0, 0]; masks have the same order. Arrays may be NumPy's or JAX's.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kdmri_jax import xla_flags
+from kdmri_jax import lazy, xla_flags
 
 if TYPE_CHECKING:
   from kdmri_jax import distillation, losses, metrics, models, plot, statistics
@@ -38,8 +37,7 @@ __all__ = [
   "undersample",
 ]
 
-# Where a name of `__all__` comes from, if it is no module of this package.
-_ELSEWHERE = {
+_PLACES = {name: name for name in __all__} | {
   "coils": "physics.coils",
   "load": "inference.network:load",
   "load_pretrained": "inference.network:load_pretrained",
@@ -47,17 +45,10 @@ _ELSEWHERE = {
   "train": "run:train",
   "undersample": "physics.undersample:undersample",
 }
+__getattr__ = lazy.attributes(__name__, _PLACES)
 
 if xla_flags.ffts_may_deadlock():
   xla_flags.one_thread_per_operation()
-
-
-def __getattr__(name: str) -> Any:
-  if name not in __all__:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-  module, _, attribute = _ELSEWHERE.get(name, name).partition(":")
-  found = importlib.import_module(f"{__name__}.{module}")
-  return getattr(found, attribute) if attribute else found
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ import os
 import pathlib
 import runpy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 from absl import logging
@@ -14,10 +14,13 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config_flag import experiment_file
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.report import checks, write_reports
+from kdmri_jax.report import checks
 from kdmri_jax.training import parallel, processes, trackers
 from kdmri_jax.training import seeds as seeds_lib
 from kdmri_jax.training.experiment import Experiment
+
+if TYPE_CHECKING:
+  from kdmri_jax.report.write_reports import Report
 
 
 def train(
@@ -25,7 +28,7 @@ def train(
   workdir: str | os.PathLike,
   stages: Sequence[str] | str | None = None,
   seeds: Sequence[int] | None = None,
-) -> list[write_reports.Report]:
+) -> "list[Report]":
   """Trains the stages of an experiment that are missing, and reports on all of them.
 
   An interrupted run continues when the same call is made again.
@@ -85,7 +88,9 @@ def train(
     return processes.of_first(lambda: _report(trained))
 
 
-def _report(trained: Sequence[Experiment]) -> list[write_reports.Report]:
+def _report(trained: Sequence[Experiment]) -> "list[Report]":
+  from kdmri_jax.report import write_reports  # with all that draws figures
+
   reports = write_reports.write_reports(trained)
   tables = {report.task: (report.table, report.means) for report in reports}
   trackers.finish(trained[0].workdir.path, trained[0].config, tables)

@@ -11,7 +11,7 @@ from kdmri_jax import scratch
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.metrics import Metric, quality
-from kdmri_jax.report import files, results, robustness, roi_snr
+from kdmri_jax.report import folder, results, robustness, roi_snr
 from kdmri_jax.saving import make_folder, saving
 from kdmri_jax.training.experiment import Experiment
 
@@ -37,13 +37,13 @@ def check(pipeline: Experiment) -> None:
   robustness.check(pipeline)
   tasks = pipeline.config.all_tasks
   reports = [dataclasses.replace(pipeline.workdir, task=t).report for t in tasks]
-  for folder in (workdir / "targets", *reports):
-    if os.path.lexists(folder):
-      make_folder(folder)  # refuses a file, and a link that leads nowhere
-      with saving(folder), scratch.folder_in(folder):
+  for path in (workdir / "targets", *reports):
+    if os.path.lexists(path):
+      make_folder(path)  # refuses a file, and a link that leads nowhere
+      with saving(path), scratch.folder_in(path):
         pass
-  for folder in reports:
-    files.check_folder(folder)
+  for path in reports:
+    folder.check(path)
   _check_space(pipeline)
 
 

@@ -12,7 +12,7 @@ from kdmri_jax.data.volume import Volume
 from kdmri_jax.distillation.methods import attention_transfer
 from kdmri_jax.inference import reconstruct
 from kdmri_jax.protocols import PROTOCOLS
-from kdmri_jax.report import Attention
+from kdmri_jax.report.inputs import Attention
 from kdmri_jax.training import batches
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.step import make_predict

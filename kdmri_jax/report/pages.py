@@ -10,12 +10,11 @@ from PIL import Image
 
 from kdmri_jax.report.blocks import Document
 
-FORMATS = ("index.html", "report.md")
 _PIXELS_PER_INCH = 110  # text of 10 points is then about as large as the page's
 
 
 def render(name: str, document: Document, figures: Mapping[str, bytes]) -> str:
-  """The text of a document in one of `FORMATS`.
+  """The text of a document in one of `folder.PAGES`.
 
   The HTML page holds its figures and needs no other file. Markdown links them by their
   relative path.

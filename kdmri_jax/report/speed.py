@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
-import scipy.stats
+import scipy
 
 from kdmri_jax.report import blocks, wording
 from kdmri_jax.report.paired import spread

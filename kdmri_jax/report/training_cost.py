@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kdmri_jax.report import Budget
+from kdmri_jax.report.inputs import Budget
 from kdmri_jax.training.experiment import Experiment
 
 

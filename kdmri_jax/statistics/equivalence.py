@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
+import scipy
 
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.statistics.resampling import Sample

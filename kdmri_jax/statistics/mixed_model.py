@@ -3,8 +3,7 @@
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import scipy.optimize
-import scipy.stats
+import scipy
 from numpy.typing import ArrayLike
 
 from kdmri_jax import lookup

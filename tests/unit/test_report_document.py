@@ -13,7 +13,7 @@ from helpers.measured import BARE, OFFSETS, load, make_input, measure
 
 from kdmri_jax import report
 from kdmri_jax.metrics import METRICS, Metric
-from kdmri_jax.report import comparisons, pages, viewer
+from kdmri_jax.report import comparisons, folder, pages, viewer
 from kdmri_jax.report.blocks import Document, Section
 from kdmri_jax.report.rows import summary_records
 
@@ -261,7 +261,7 @@ def test_a_report_follows_its_metrics(tmp_path):
   assert "kd,other," in summary and "psnr" not in summary
 
 
-@pytest.mark.parametrize("name", pages.FORMATS)
+@pytest.mark.parametrize("name", folder.PAGES)
 def test_a_block_without_a_layout_is_an_error(name):
   document = Document("A", "b", [Section("c", [3])], {})
   with pytest.raises(jinja2.UndefinedError):

@@ -9,7 +9,7 @@ from helpers.measured import BARE, load, make_input
 
 from kdmri_jax import report
 from kdmri_jax.errors import UserError
-from kdmri_jax.report import files
+from kdmri_jax.report import files, folder
 
 
 def test_an_earlier_report_is_replaced_and_other_files_are_kept(tmp_path):
@@ -47,7 +47,7 @@ def test_a_failing_report_leaves_the_earlier_one(monkeypatch, tmp_path):
 def test_every_file_of_a_report_is_known(tmp_path):
   """A file that is not known would stay beside those of the next report."""
   written = report.write(tmp_path, make_input()).parent.rglob("*.*")
-  assert {str(path.relative_to(tmp_path)) for path in written} <= {*files._FILES}
+  assert {str(path.relative_to(tmp_path)) for path in written} <= {*folder.FILES}
 
 
 def test_a_link_to_a_folder_is_followed_and_loses_nothing(tmp_path):

@@ -6,7 +6,7 @@ from helpers.measured import BARE, OFFSETS, crossed, make_input, measure, normal
 
 from kdmri_jax import report
 from kdmri_jax.metrics import METRICS
-from kdmri_jax.report import comparisons, headline, in_words, networks, wording
+from kdmri_jax.report import comparisons, content, headline, in_words, networks, wording
 from kdmri_jax.report.rows import shown
 
 STAGES = {
@@ -120,8 +120,8 @@ def test_the_table_shows_the_means_that_the_headline_compares(subjects, unit):
   table = report.format_table(rows, METRICS, found)
   assert table.splitlines()[0].endswith(f"{unit}s")
   first, *more = (
-    *report.files.content.result_tables.first(inputs, analysis),
-    *report.files.content.result_tables.further(inputs, analysis),
+    *content.result_tables.first(inputs, analysis),
+    *content.result_tables.further(inputs, analysis),
   )
   assert first.header[-1] == f"{unit}s"
   assert (len(more) == 2) == (unit == "slice")

@@ -13,7 +13,7 @@ from helpers.measured import BARE, OFFSETS, load, make_input
 from kdmri_jax import json_text, report
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.metrics import METRICS
-from kdmri_jax.report import figures, speed, tables
+from kdmri_jax.report import content, figures, speed, tables
 from kdmri_jax.report.parts import Parts
 from kdmri_jax.report.roi_snr import Measured, Roi
 from kdmri_jax.statistics import mixed_effects
@@ -150,10 +150,10 @@ def broken(*arguments, **options):
     (report.analysis, "cautions", "Before you quote a number", ["report.md"]),
     (report.analysis.wording, "sentence", "Is the difference real?", ["report.md"]),
     (report.analysis.gradient_audit, "summarise", "Contribution of each term", []),
-    (report.files.content.networks, "attention", "Attention maps", []),
-    (report.files.content.networks, "training", "How the networks were trained", []),
-    (report.files.content.result_tables, "_table", "Results", ["figures/mask.png"]),
-    (report.files.content, "_environment",
+    (content.networks, "attention", "Attention maps", []),
+    (content.networks, "training", "How the networks were trained", []),
+    (content.result_tables, "_table", "Results", ["figures/mask.png"]),
+    (content, "_environment",
      "Files, environment, configuration", ["figures/mask.png"]),
   ],
 )  # fmt: skip
