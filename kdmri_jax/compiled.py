@@ -39,7 +39,7 @@ def keep() -> pathlib.Path | None:
   except (OSError, RuntimeError):  # there is no home
     return None
   os.environ[_FOLDER] = str(folder)
-  os.environ.setdefault(_SHORTEST, "0.1")
+  os.environ.setdefault(_SHORTEST, "0")
   return folder
 
 

@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.models import features
+from kdmri_jax.ops import convolution
 from kdmri_jax.types import Measurement, Outputs
 
 
@@ -49,9 +50,9 @@ def check(
   image, measurement = arguments(size, channels)
   shape, measurement = image.shape, measurement if measured else None
 
-  def trace(function, first):
+  def trace(function):
     try:
-      return jax.eval_shape(function, first, image, measurement)
+      return function(model, image, measurement)
     except Exception as error:  # a network of the user's may raise anything
       found, remedy = f"a network that fails on an image of shape {shape}", ""
       if not measured:
@@ -61,7 +62,7 @@ def check(
       expected = "a module called as (image, measurement), without random draws"
       raise ArgumentError("network", found, expected, remedy) from error
 
-  variables = trace(model.init, jax.random.key(0))
+  variables = trace(variable_shapes)
   kinds = set(variables) - {"intermediates"}
   if kinds != {"params"}:
     raise ArgumentError(
@@ -71,7 +72,7 @@ def check(
       "Avoid layers that store statistics, such as nn.BatchNorm; nn.GroupNorm and "
       "nn.LayerNorm store none.",
     )
-  outputs = trace(model.apply, {"params": variables["params"]})
+  outputs, _ = trace(applied_shapes)
   if not isinstance(outputs, Outputs) or outputs.image.shape != shape:
     found = f"a {type(outputs).__name__}"
     if isinstance(outputs, Outputs):
@@ -81,27 +82,36 @@ def check(
 
 
 @_once
-def parameter_shapes(model: nn.Module, size: tuple[int, int]) -> Any:
-  """The shapes and types of its parameters, for images of `size` rows and columns."""
-  given = arguments(size, getattr(model, "channels", 1))
-  return jax.eval_shape(model.init, jax.random.key(0), *given)["params"]
-
-
-@_once
-def feature_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str, Any]:
-  """The shapes and types of the features that it sows, see `features.apply`.
+def variable_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str, Any]:
+  """The shapes and types of its variables, by kind, "params".
 
   Args:
-    model: a network that `check` accepts.
+    model: the network.
     image: shape and type of its input.
     measurement: those of the measurement; None for patches.
   """
+  with convolution.xla_alone():  # quicker to trace
+    return jax.eval_shape(model.init, jax.random.key(0), image, measurement)
 
-  def run(image, measurement):
-    params = model.init(jax.random.key(0), image, measurement)["params"]
-    return features.apply(model, params, image, measurement)[1]
 
-  return jax.eval_shape(run, image, measurement)
+@_once
+def applied_shapes(
+  model: nn.Module, image: Any, measurement: Any
+) -> tuple[Outputs, dict[str, Any]]:
+  """The shapes and types of its outputs and of the features that it sows.
+
+  Arguments as of `variable_shapes`; the features are those of `features.apply`.
+  """
+  params = variable_shapes(model, image, measurement)["params"]
+  apply = functools.partial(features.apply, model)
+  with convolution.xla_alone():
+    return jax.eval_shape(apply, params, image, measurement)
+
+
+def parameter_shapes(model: nn.Module, size: tuple[int, int]) -> Any:
+  """The shapes and types of its parameters, for images of `size` rows and columns."""
+  given = arguments(size, getattr(model, "channels", 1))
+  return variable_shapes(model, *given)["params"]
 
 
 def arguments(size: tuple[int, int], channels: int) -> tuple[Any, Measurement]:

@@ -218,8 +218,9 @@ def muon_groups(trained: Any) -> Any:
   """
 
   def group(are_kernels, node):
-    merged = jax.eval_shape(kernels.merge, node)
-    is_hidden = min(merged.shape[-2:], default=0) > _IMAGE_CHANNELS
+    if kernels.is_split(node):
+      node = jax.eval_shape(kernels.merge, node)
+    is_hidden = min(node.shape[-2:], default=0) > _IMAGE_CHANNELS
     return jax.tree.map(
       lambda is_kernel: "muon" if is_kernel and is_hidden else "adam", are_kernels
     )
@@ -246,6 +247,8 @@ def check(stage: StageConfig, shapes: Callable[[], Any]) -> None:
   if stage.optimiser == "muon" and "muon" not in jax.tree.leaves(muon_groups(trained)):
     found += ", for a network without kernels between hidden layers"
     raise ArgumentError("optimiser", found, expected, "Use 'adam'.")
+  if stage.optimiser in OPTIMISERS:
+    return
 
   def step(trained):
     return optimiser.update(trained, optimiser.init(trained), trained)[0]

@@ -36,17 +36,16 @@ def trained_shapes(
   Raises:
     ArgumentError: see `models.kernels.split`.
   """
-
-  def weights(key):
-    batch = complete(slices, acquisition)
-    params, *taught = (
-      model and model.init(key, batch.zero_filled, batch.measurement)["params"]
-      for model in (networks.model, *networks.teachers)
-    )
-    auxiliary = init_auxiliary(networks, params, taught, slices, acquisition, key)
-    return params, auxiliary, taught
-
-  shapes = jax.eval_shape(weights, jax.random.key(0))
+  batch = jax.eval_shape(complete, slices, acquisition)
+  measured = batch.zero_filled, batch.measurement
+  params, *taught = (
+    model and contract.variable_shapes(model, *measured)["params"]
+    for model in (networks.model, *networks.teachers)
+  )
+  initial = functools.partial(init_auxiliary, networks)
+  key = jax.random.key(0)
+  auxiliary = jax.eval_shape(initial, params, taught, slices, acquisition, key)
+  shapes = params, auxiliary, taught
   zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
   return as_trained(networks, *zeros)
 
@@ -72,7 +71,7 @@ def fit_terms(
   def layers(model):
     if model is None:  # given outputs
       return {"image": batch.given}
-    return contract.feature_shapes(model, batch.zero_filled, batch.measurement)
+    return contract.applied_shapes(model, batch.zero_filled, batch.measurement)[1]
 
   def with_branches(batch):
     measured = batch.zero_filled, batch.measurement

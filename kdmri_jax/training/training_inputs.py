@@ -10,7 +10,7 @@ from kdmri_jax.data import tasks, traits
 from kdmri_jax.data.dataset import Dataset
 from kdmri_jax.training import batches
 from kdmri_jax.training.stage_networks import complete
-from kdmri_jax.types import Acquisition, shape_of
+from kdmri_jax.types import Acquisition, Array, Slices, shape_of
 
 _MOST = 128  # slices, which bounds the time and what is read from files
 _AT_ONCE = 8
@@ -49,6 +49,11 @@ def unlike(dataset: Dataset) -> list[str]:
   ]
 
 
+@jax.jit
+def _zero_filled(slices: Slices, acquisition: Acquisition) -> Array:
+  return complete(slices, acquisition).zero_filled
+
+
 def _of(dataset: Dataset, name: str, number: int) -> tuple[np.ndarray, list[str]]:
   """Traits of the inputs of a split for a task's number, and the subject of each."""
   rows, subjects = [], []
@@ -68,7 +73,7 @@ def _of(dataset: Dataset, name: str, number: int) -> tuple[np.ndarray, list[str]
       owners[span.start : span.stop] = volume.subject
     at_once = _AT_ONCE if slices.sensitivities is None else 1
     for some in np.array_split(chosen, -(-len(chosen) // at_once)):
-      images = jax.device_get(complete(batches.take(slices, some), own).zero_filled)
+      images = jax.device_get(_zero_filled(batches.take(slices, some), own))
       images = np.linalg.norm(images, axis=-1)
       filled = images.any(axis=(1, 2))
       rows.append(traits.of_slices(images))
