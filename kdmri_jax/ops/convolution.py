@@ -108,14 +108,14 @@ def _backward(relu, own, precision, saved, cotangent):
       # Not y > 0: XLA would compare the input of the ReLU instead, and store it, too.
       cotangent = jnp.where(y != 0, cotangent, 0)
     return (
-      xla.convolve(cotangent, _turned(kernel), precision),
+      xla.input_gradient(cotangent, kernel, precision),
       xla.kernel_gradient(x, cotangent, len(kernel), precision),
       cotangent.sum((0, 1, 2)),
     )
 
   def by_native(cotangent, x, kernel, y):
     zeros = jnp.zeros(x.shape[-1:], x.dtype)
-    for_x = native.convolve(cotangent, _turned(kernel), zeros, relu=False, mask=y)
+    for_x = native.convolve(cotangent, xla.turned(kernel), zeros, relu=False, mask=y)
     return for_x, *native.gradient(x, cotangent, mask=y)
 
   def by_pallas(cotangent, x, kernel, y):
@@ -127,11 +127,6 @@ def _backward(relu, own, precision, saved, cotangent):
 
   x, kernel, y = saved
   return _choose(own, by_native, by_pallas, by_xla, cotangent, x, kernel, y)
-
-
-def _turned(kernel):
-  """The kernel of the gradient of a convolution's input."""
-  return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
 def _choose(own, by_native, by_pallas, by_xla, *arguments):

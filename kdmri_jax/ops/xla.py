@@ -32,16 +32,40 @@ def convolve(x: Array, kernel: Array, precision: jax.lax.Precision = _HIGHEST) -
   Returns:
     [B, H, W, O].
   """
-  pixels = x.shape[1] * x.shape[2]  # symbolic in exports for any size
-  *_, inputs, outputs = kernel.shape
-  if outputs <= _FEW:
-    form = _to_few if isinstance(pixels, int) and pixels >= _SMALL else _plain
-  else:
-    form = _from_few if inputs <= _FEW else _plain
   plain = functools.partial(_plain, precision=precision)
+  form = _form(x, kernel)
   if form is _plain:
     return plain(x, kernel)
   return jax.lax.platform_dependent(x, kernel, cpu=form, default=plain)
+
+
+def input_gradient(
+  cotangent: Array, kernel: Array, precision: jax.lax.Precision = _HIGHEST
+) -> Array:
+  """The gradient of `convolve` with respect to its input.
+
+  Args:
+    cotangent: [B, H, W, O].
+    kernel: [K, K, I, O], K odd.
+    precision: as for `convolve`.
+
+  Returns:
+    [B, H, W, I].
+  """
+  if _form(cotangent, turned(kernel)) is not _from_few:
+    return convolve(cotangent, turned(kernel), precision)
+  return jax.lax.platform_dependent(
+    cotangent,
+    kernel,
+    cpu=lambda cotangent, kernel: _from_few(cotangent, turned(kernel)),
+    # cuDNN turns the kernel itself if XLA sees that this is a gradient.
+    default=functools.partial(_transposed, precision=precision),
+  )
+
+
+def turned(kernel: Array) -> Array:
+  """The kernel of the convolution that is the gradient of the input."""
+  return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
 def kernel_gradient(
@@ -86,6 +110,15 @@ def convolve_rows(x: Array, kernel: Array) -> Array:
   return _convolve(x, kernel, ((0, 0), (kernel.shape[1] // 2,) * 2))
 
 
+def _form(x, kernel):
+  """The form of a convolution that is fast on a CPU."""
+  pixels = x.shape[1] * x.shape[2]  # symbolic in exports for any size
+  *_, inputs, outputs = kernel.shape
+  if outputs <= _FEW:
+    return _to_few if isinstance(pixels, int) and pixels >= _SMALL else _plain
+  return _from_few if inputs <= _FEW else _plain
+
+
 def _convolve(x, kernel, padding, precision=_HIGHEST):
   return jax.lax.conv_general_dilated(
     x,
@@ -99,6 +132,14 @@ def _convolve(x, kernel, padding, precision=_HIGHEST):
 
 def _plain(x, kernel, precision=_HIGHEST):
   return _convolve(x, kernel, "SAME", precision)
+
+
+def _transposed(cotangent, kernel, precision):
+  shape = (*cotangent.shape[:3], kernel.shape[2])
+  x = jax.ShapeDtypeStruct(shape, cotangent.dtype)
+  of_x = functools.partial(_plain, kernel=kernel, precision=precision)
+  (found,) = jax.linear_transpose(of_x, x)(cotangent)
+  return found
 
 
 def _kernel_by_convolution(x, cotangent, size, precision):

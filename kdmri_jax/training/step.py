@@ -187,11 +187,16 @@ def make_steps(
     return TrainState(params, auxiliary, optimiser_state, state.step + 1), values
 
   def train_many(state: TrainState, teacher, slices: Slices, rows, acquisition):
+    names: list[str] = []
+
     def one(state, rows):
-      return train(state, teacher, take(slices, rows), acquisition)
+      state, values = train(state, teacher, take(slices, rows), acquisition)
+      names[:] = values
+      return state, jnp.stack(list(values.values()))  # stored by one kernel on a GPU
 
     state = state._replace(optimiser=stacked.stack(state.optimiser))
-    state, values = jax.lax.scan(one, state, rows)
+    state, found = jax.lax.scan(one, state, rows)
+    values = dict(zip(names, found.T, strict=True))
     trained = state.params, state.auxiliary
     optimiser_state = stacked.unstack(state.optimiser, trained)
     return state._replace(optimiser=optimiser_state), values

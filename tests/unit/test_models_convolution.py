@@ -193,3 +193,12 @@ def test_forward_mode_is_refused():
   x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))
   with pytest.raises(TypeError, match="forward-mode"):
     jax.jvp(convolve, (x, kernel), (x, kernel))
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), CHANNELS)
+def test_gradients_as_accelerators_compute_them(inputs, outputs):
+  drawn = draw(0, (), (7, 6), 3, inputs, outputs)
+  x, kernel, cotangent = map(np.float32, drawn)
+  for_x = xla._transposed(cotangent, kernel, xla._HIGHEST)
+  for_kernel = xla._kernel_by_convolution(x, cotangent, 3, xla._HIGHEST)
+  assert_close((for_x, for_kernel), gradients_by_definition(*drawn))
