@@ -20,7 +20,7 @@ largest magnitude. A network trained with lines of k-space gives NaN with other 
   mask = numpy.load("kd_mask.npy")  # uint8 [H, W]
   image = jax.jit(exported.call)(kspace, mask)  # complex64 [B, H, W]
 
-`onnx`, for a DC-CNN, VDSR or EDSR, has no Fourier operator and channels first:
+`onnx`, for a DC-CNN, EDSR, U-Net or VDSR, has no Fourier operator and channels first:
 
   session = onnxruntime.InferenceSession("kd.onnx")
   parts = numpy.stack([kspace.real, kspace.imag], axis=1)  # float32 [B, 2, H, W]

@@ -18,6 +18,7 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.errors import UserError
+from kdmri_jax.interop import onnx_unet
 from kdmri_jax.interop.onnx_graph import (
   SCALED_ABOVE,
   Graph,
@@ -28,12 +29,13 @@ from kdmri_jax.interop.onnx_graph import (
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.subpixel import STEPS
+from kdmri_jax.models.unet import UNet
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.optional import require
 from kdmri_jax.physics import consistency
 from kdmri_jax.saving import replacing
 
-NETWORKS = (DCCNN, EDSR, VDSR)
+NETWORKS = (DCCNN, EDSR, UNet, VDSR)
 
 
 def save_onnx(
@@ -43,18 +45,19 @@ def save_onnx(
   size: tuple[int, int],
   scaled: bool = True,
 ) -> str:
-  """Writes a DC-CNN, EDSR or VDSR with its physics and scaling as an ONNX file.
+  """Writes a DC-CNN, EDSR, U-Net or VDSR with its physics and scaling as an ONNX file.
 
   It computes `jax_bundle.whole_function`, with channels before rows. A DC-CNN takes
   `kspace`, float32 [batch, 2, H, W], real and imaginary part, and `mask`, uint8 [H, W];
-  the others take `image`, float32 [batch, C, rows, columns], of any size. The output is
-  `reconstruction`, float32 [batch, C, rows, columns]. The batch size is free.
+  the others take `image`, float32 [batch, C, rows, columns], an EDSR and a VDSR of any
+  size. The output is `reconstruction`, float32 [batch, C, rows, columns]. The batch
+  size is free.
 
   Args:
     path: the file, which is replaced.
     model: the network.
     params: its parameters.
-    size: rows and columns of a DC-CNN's slices.
+    size: rows and columns of the slices of a DC-CNN or U-Net.
     scaled: see `jax_bundle.whole_function`.
 
   Returns:
@@ -67,15 +70,16 @@ def save_onnx(
   if type(model) not in NETWORKS:
     found = f"a {type(model).__name__} to be written as ONNX"
     remedy = "Choose a stage with such a network, or --format=jax, which takes any."
-    raise UserError(path, found, "a DC-CNN, a VDSR or an EDSR", remedy)
+    raise UserError(path, found, "a DC-CNN, an EDSR, a U-Net or a VDSR", remedy)
   graph = Graph(require("onnx", "export", path, "ONNX to be written"))
   channels, free = model.channels, ("batch", "rows", "columns")
   if isinstance(model, DCCNN):
     inputs = {"kspace": (np.float32, ("batch", 2, *size)), "mask": (np.uint8, size)}
     image, shape = _reconstruct(graph, model, params, size, scaled), size
   else:
-    inputs = {"image": (np.float32, (free[0], channels, *free[1:]))}
-    image, shape = _enhance(graph, model, params, scaled), free[1:]
+    shape = size if isinstance(model, UNet) else free[1:]
+    inputs = {"image": (np.float32, (free[0], channels, *shape))}
+    image = _enhance(graph, model, params, size, scaled)
     if getattr(model, "scale", 1) > 1:
       shape = [f"{model.scale} {name}" for name in shape]
   about = {
@@ -169,12 +173,14 @@ def _is_cartesian(graph: Graph, sampled: str, axis: int) -> str:
   return graph("Less", graph("ReduceMax", graph("Sub", some, every)), 0.5)
 
 
-def _enhance(graph: Graph, model: EDSR | VDSR, params, scaled: bool) -> str:
+def _enhance(graph: Graph, model: EDSR | UNet | VDSR, params, size, scaled) -> str:
   """From an image [B, C, H, W] to the enhanced one."""
   x = graph("Abs", "image") if model.channels == 1 else "image"
   x, scale = _scale(graph, x, scaled)
   if isinstance(model, VDSR):
     x = graph("Add", x, _cnn(graph, x, params["cnn"], model.convolutions))
+  elif isinstance(model, UNet):
+    x = onnx_unet.reconstruct(graph, model, params, x, size)
   else:
     x = _edsr(graph, model, params, x)
   return graph("Mul", x, scale)

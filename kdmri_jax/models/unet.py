@@ -15,8 +15,10 @@ from kdmri_jax.models.cnn import convolve, uniform
 from kdmri_jax.ops import convolution
 from kdmri_jax.types import Array, Measurement, Outputs
 
-_SLOPE = 0.2  # of the leaky ReLU below 0
-_LARGEST = 6.0  # magnitude of the standardised input
+SLOPE = 0.2  # of the leaky ReLU below 0
+LARGEST = 6.0  # magnitude of the standardised input
+SMALLEST = 1e-11  # standard deviation of an input
+EPSILON = 1e-5  # added to the variance that instances are normalised by
 
 
 class Block(nn.Module):
@@ -131,8 +133,8 @@ class UNet(nn.Module):
       pixels = math.prod(image.shape[1:])
       mean = image.mean((1, 2, 3), keepdims=True)
       square = jnp.square(image - mean).sum((1, 2, 3), keepdims=True) / (pixels - 1)
-      deviation = jnp.sqrt(square) + 1e-11
-      x = jnp.clip((image - mean) / deviation, -_LARGEST, _LARGEST)
+      deviation = jnp.sqrt(square) + SMALLEST
+      x = jnp.clip((image - mean) / deviation, -LARGEST, LARGEST)
     skips = []
     for k in range(self.levels):
       x = Block(self.features * 2**k, name=f"down_{k + 1}")(x)
@@ -157,5 +159,5 @@ class UNet(nn.Module):
 def _activate(x: Array) -> Array:
   """Instance normalisation and leaky ReLU."""
   x = x - x.mean((1, 2), keepdims=True)
-  x = x / jnp.sqrt(jnp.square(x).mean((1, 2), keepdims=True) + 1e-5)
-  return nn.leaky_relu(x, _SLOPE)
+  x = x / jnp.sqrt(jnp.square(x).mean((1, 2), keepdims=True) + EPSILON)
+  return nn.leaky_relu(x, SLOPE)

@@ -19,6 +19,7 @@ from kdmri_jax.errors import UserError
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
+from kdmri_jax.models.unet import UNet
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.physics import consistency
 from kdmri_jax.types import Measurement, Outputs
@@ -40,6 +41,7 @@ ENHANCERS = [
   EDSR(blocks=2, features=3, res_scale=0.3, mean=(0.2,)),
   EDSR(blocks=1, features=3, scale=2, channels=2),
 ]
+BARE_UNET = UNet(features=3, levels=2, standardised=False)
 SMALL = CASES[0][0].clone(cascades=1, features=2, convolutions=2)
 
 
@@ -160,6 +162,23 @@ def test_networks_that_take_images_of_any_size(tmp_path, model, form):
     scale = np.linalg.norm(image, axis=-1).max()
     expected = scale * apply(model)({"params": params}, image / scale).image
     assert_equal(call(image), expected)
+
+
+@pytest.mark.parametrize("form", LOAD)
+@pytest.mark.parametrize(
+  "model",
+  [UNet(features=4, levels=2), UNet(features=3, levels=1, channels=2), BARE_UNET],
+  ids=["real", "complex", "not standardised"],
+)
+def test_a_unet(tmp_path, model, form):
+  """Of odd sizes, whose last rows and columns are reflected on the way up."""
+  params = weights(model, (11, 14))
+  text = interop.EXPORTS[form](tmp_path / "a", model, params, (11, 14), True)
+  assert "UNet of" in text
+  image = np.random.default_rng(0).random((3, 11, 14, model.channels), np.float32) * 400
+  scale = np.linalg.norm(image, axis=-1).max()
+  expected = scale * apply(model)({"params": params}, image / scale).image
+  assert_equal(LOAD[form](tmp_path / "a")(image), expected)
 
 
 def test_swinir_in_a_bundle(tmp_path):
