@@ -15,6 +15,7 @@ NOTE = (
   "and the noise of the settings."
 )
 _SAME_SIZE = 0.01  # of a voxel, for headers that were rounded
+_SAME_PLACE = 0.5  # of a voxel's shortest side
 
 
 def join(
@@ -35,7 +36,8 @@ def join(
 
   Raises:
     UserError: a volume without its partner or with several of them, partners of
-      different shapes, voxel sizes or directions, or volumes of several coils.
+      different shapes, voxel sizes, directions or positions, or volumes of several
+      coils.
   """
   match, waiting, used = config.inputs.match, {}, set()
   coming = iter(inputs)
@@ -136,6 +138,12 @@ def _joined(target: Volume, given: Volume) -> Volume:
     expected = f"{wanted} mm, as in its target {target.file}"
     remedy = "Resample it to the grid of the target, or correct the header that errs."
     raise UserError(given.file, found, expected, remedy)
+  away = _distance(given, target)
+  if away > _SAME_PLACE * min(sizes[0] or [np.inf]):
+    found = f"voxels that lie up to {away:.3g} mm from those of its target"
+    expected = f"the position and tilt of {target.file}"
+    remedy = "Resample it to the grid of the target, or correct the header that errs."
+    raise UserError(given.file, found, expected, remedy)
   for volume in (target, given):
     _refuse_coils(volume)
   record: dict[str, Any] = {**target.record, "input_file": given.file}
@@ -159,6 +167,17 @@ def _voxel_size(volume: Volume) -> list[float]:
   stated = _directions(volume) is not None or any(mm != 1 for mm in size)
   is_size = all(isinstance(mm, int | float) and 0 < mm < np.inf for mm in size)
   return size if stated and is_size else []
+
+
+def _distance(given: Volume, target: Volume) -> float:
+  """How far corresponding voxels lie from each other at most, in mm; 0 if not known."""
+  matrices = [_geometry(volume).get("affine") for volume in (given, target)]
+  if not all(matrices):
+    return 0.0
+  slices, *plane = given.target.shape
+  corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array([*plane, slices]) - 1)
+  here, there = (corners @ m[:3, :3].T + m[:3, 3] for m in map(np.array, matrices))
+  return float(np.linalg.norm(here - there, axis=1).max())
 
 
 def _geometry(volume: Volume) -> Mapping[str, Any]:

@@ -42,8 +42,9 @@ def read_nifti(
 
   Returns:
     Images [S, H, W], or repeats of them [R, S, H, W], in the scaled units of the file,
-    and a record with the file, the stored shape, the anatomical direction of each axis
-    and the voxel size.
+    and a record with the file, the stored shape, the voxel size and, where the header
+    states a position, the anatomical direction of each axis and the matrix from indices
+    of rows, columns and slices to mm.
 
   Raises:
     UserError: nibabel is not installed, or the file is damaged or has other dimensions.
@@ -55,7 +56,7 @@ def read_nifti(
     refuse_huge(path, shape, image.get_data_dtype().itemsize, compressed=packed)
     if packed:
       _verify(path)
-    codes = _codes(nibabel, image)
+    codes, affine = _codes(nibabel, image), image.affine
     zooms = [abs(float(size)) for size in image.header["pixdim"][1:4]]
     fits = len(shape) > 1 and math.prod(shape[3:]) == 1
     expected = "three dimensions"
@@ -75,6 +76,7 @@ def read_nifti(
   if codes:
     names = ("rows", "columns", "slices")
     record["axes_increase_towards"] = dict(zip(names, codes, strict=True))
+    record["affine"] = affine.tolist()
   return np.moveaxis(
     array, (3, 2) if repeated else 2, (0, 1) if repeated else 0
   ), record

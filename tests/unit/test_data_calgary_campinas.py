@@ -63,6 +63,8 @@ def test_originals_have_sagittal_slices_and_tell_whom_they_show(tmp_path):
   assert record["zooms"] == pytest.approx([0.9, 1.3, 1.1])
   towards = {"rows": "A", "columns": "S", "slices": "L"}
   assert record["axes_increase_towards"] == towards
+  step = np.array(record["affine"])[:3, :3]  # to the left, anterior, superior
+  np.testing.assert_allclose(np.abs(step), [[0, 0, 1.1], [0.9, 0, 0], [0, 1.3, 0]])
   assert record["simulated_kspace"] and record["unit"] == "subject"
   assert "CC BY-ND" in record["note"]
   json.dumps(record)

@@ -219,6 +219,27 @@ def test_partners_of_other_directions_are_refused(tmp_path):
     load(settings, all_sampled)
 
 
+@pytest.mark.parametrize("change", ["moved", "tilted"])
+@pytest.mark.parametrize("voxels", [0.4, 0.6])
+def test_partners_in_other_places_are_refused(tmp_path, change, voxels):
+  """The farthest voxel, of 5x6x3 steps of 1 mm along rows, columns and slices."""
+  settings = two_folders(tmp_path)
+  affine = np.eye(4)
+  if change == "moved":
+    affine[1, 3] = voxels
+  else:  # about the slices' axis, through the first voxel
+    rows, columns, _ = (n - 1 for n in clean("b").shape)
+    turn = voxels / np.hypot(rows, columns)
+    affine[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
+  save_nifti(tmp_path / "noisy/b.nii", noisy("b"), affine)
+  if voxels < 0.5:
+    load(settings, all_sampled)
+    return
+  found = r"noisy/b.nii: found voxels that lie up to 0.6 mm from those of its target"
+  with pytest.raises(UserError, match=rf"{found}.*position and tilt of .*clean/b.nii"):
+    load(settings, all_sampled)
+
+
 @pytest.mark.parametrize("prepared", [False, True])
 def test_partners_of_other_voxel_sizes_are_refused(tmp_path, prepared):
   size = np.diag([0.94, 0.94, 5, 1])

@@ -234,6 +234,7 @@ WRONG = {
   "lam: found -1": lambda: kd.coils.cg_sense(0, 0, FULL, lam=-1),
   "lam: found inf": lambda: kd.coils.cg_sense(0, 0, FULL, lam=np.inf),
   "iterations: found 0": lambda: kd.coils.cg_sense(0, 0, FULL, iterations=0),
+  "iterations: found 2.5": lambda: kd.coils.cg_sense(0, 0, FULL, iterations=2.5),
   "method: found 'x'; expected one of 'espirit'": lambda: kd.coils.estimate(0, "x"),
   r"kspace: found shape \(9, 8\)": lambda: kd.coils.estimate(draw(*SHAPE)),
   "kspace: found a fully sampled centre of 3x8": lambda: kd.coils.estimate(

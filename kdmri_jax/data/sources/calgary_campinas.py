@@ -108,6 +108,7 @@ def _from_nifti(config: DataConfig, path: pathlib.Path, name: re.Match) -> Volum
   if towards := record.get("axes_increase_towards"):
     letters = [list(towards.values())[axis] for axis in order]
     record["axes_increase_towards"] = dict(zip(towards, letters, strict=True))
+    record["affine"] = [[row[axis] for axis in (*order, 3)] for row in record["affine"]]
   record |= {"vendor": name["vendor"], "field_strength_tesla": _TESLA[name["field"]]}
   record |= {"age": int(name["age"]), "sex": name["sex"], "note": NOTE}
   subject = folders.subject_of(config, path, name["subject"])

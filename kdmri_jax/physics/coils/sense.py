@@ -1,5 +1,7 @@
 """CG-SENSE: the classical reconstruction of several coils."""
 
+import numbers
+
 import jax
 import numpy as np
 from jax.typing import ArrayLike
@@ -41,8 +43,8 @@ def cg_sense(
   """
   if not 0 <= lam < np.inf:
     raise ArgumentError("lam", f"{lam}", "a finite weight from 0")
-  if iterations < 1:
-    raise ArgumentError("iterations", f"{iterations}", "at least 1")
+  if not (isinstance(iterations, numbers.Integral) and iterations >= 1):
+    raise ArgumentError("iterations", f"{iterations!r}", "a whole number from 1")
   zero_filled = adjoint(kspace, sensitivities, mask)
   return _solve(zero_filled, sensitivities, mask, lam, iterations)
 
