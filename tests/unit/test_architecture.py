@@ -21,6 +21,7 @@ ORDER = (
     "types",
     "errors",
     "image_layout",
+    "lazy",
     "lookup",
     "optional",
     "json_text",
