@@ -1,5 +1,6 @@
 """Helpers for scripts: flags, and one-paragraph error messages."""
 
+import gc
 import logging as standard_logging
 import pathlib
 import re
@@ -13,6 +14,8 @@ from absl import app, command_name, flags, logging
 from kdmri_jax import compiled, memory
 from kdmri_jax.errors import Interrupted, UserError
 from kdmri_jax.saving import printing
+
+_OBJECTS = 100_000  # made between two searches for garbage, by imports and traces
 
 
 def run_main(main: Callable[[list[str]], None]) -> None:
@@ -32,6 +35,7 @@ def run_main(main: Callable[[list[str]], None]) -> None:
     # proctrack/linuxproc: no signal would reach it.
     command_name.set_kernel_process_name("kdmri")
     _show_own_messages()
+    gc.set_threshold(_OBJECTS)
     memory.keep_freed()
     compiled.keep()
     try:

@@ -20,6 +20,7 @@ import pytest
 
 from kdmri_jax.training import parallel
 
+gc.set_threshold(100_000)  # traces make many objects, few of them garbage
 jax.config.update("jax_platforms", "cpu")
 parallel.use_cores(at_least=8)
 
@@ -50,7 +51,7 @@ def pytest_configure(config):
   config.add_cleanup(folder.cleanup)
   settings = {
     "jax_compilation_cache_dir": folder.name,
-    "jax_persistent_cache_min_compile_time_secs": 0.1,
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
   }
   for name, value in settings.items():
     os.environ[name.upper()] = str(value)
@@ -102,7 +103,7 @@ def pytest_terminal_summary(terminalreporter, config):
 def little_memory():
   """Gives back what has been compiled when it fills the memory.
 
-  What took long to compile is loaded again from the folder of `pytest_configure`.
+  What was compiled is loaded again from the folder of `pytest_configure`.
   """
   yield
   if resident() > ENOUGH:

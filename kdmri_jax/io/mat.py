@@ -4,8 +4,7 @@ import pathlib
 
 import h5py
 import numpy as np
-import scipy.sparse
-from scipy import io
+import scipy
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.io import mat5
@@ -59,7 +58,7 @@ def shapes(path: pathlib.Path) -> dict[str, tuple[int, ...]]:
     elif mat5.is_version_5(path):
       there, _ = mat5.read(path)
     else:
-      there = {name: shape for name, shape, _ in io.whosmat(path)}
+      there = {name: shape for name, shape, _ in scipy.io.whosmat(path)}
   return {name: tuple(shape) for name, shape in sorted(there.items())}
 
 
@@ -70,10 +69,10 @@ def contents(path: pathlib.Path) -> str:
 
 
 def _version_4(path, names):
-  for name, shape, _ in io.whosmat(path):
+  for name, shape, _ in scipy.io.whosmat(path):
     if name in names:
       refuse_huge(path, shape, 8, compressed=True)
-  arrays = io.loadmat(path, variable_names=names)
+  arrays = scipy.io.loadmat(path, variable_names=names)
   return {key: _dense(array) for key, array in arrays.items() if key in names}
 
 

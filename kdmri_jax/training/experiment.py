@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
+from flax.errors import LazyInitError
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
@@ -246,9 +247,13 @@ class Experiment:
     key = jax.random.fold_in(key, zlib.crc32(model.encode()) % 2**31)
     slices = batches.take(self.dataset.train.parts[0], np.array([0]))
     masks = self.dataset.acquisitions[shape_of(slices)].masks
-    batch = complete(slices, Acquisition(masks))
-    # Not jitted: compiling all the draws takes longer than running them.
-    return self.models[name].init(key, batch.zero_filled, batch.measurement)["params"]
+    model = self.models[name]
+    batch = jax.eval_shape(complete, slices, Acquisition(masks))
+    try:
+      return model.lazy_init(key, batch.zero_filled, batch.measurement)["params"]
+    except LazyInitError:  # a network of the user's may start from its input
+      batch = complete(slices, Acquisition(masks))
+      return model.init(key, batch.zero_filled, batch.measurement)["params"]
 
   def _check_needs(self, names: Sequence[str]) -> None:
     """Refuses stages without those that teach or start them, directly or not."""

@@ -1,7 +1,7 @@
 """Noise of the coils: its covariance, and coils whose noise is independent."""
 
 import numpy as np
-import scipy.linalg
+import scipy
 
 from kdmri_jax.errors import ArgumentError
 
