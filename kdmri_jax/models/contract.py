@@ -72,7 +72,7 @@ def check(
       "Avoid layers that store statistics, such as nn.BatchNorm; nn.GroupNorm and "
       "nn.LayerNorm store none.",
     )
-  outputs, _ = trace(applied_shapes)
+  outputs, _ = trace(_applied_shapes)
   if not isinstance(outputs, Outputs) or outputs.image.shape != shape:
     found = f"a {type(outputs).__name__}"
     if isinstance(outputs, Outputs):
@@ -94,16 +94,26 @@ def variable_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str,
     return jax.eval_shape(model.init, jax.random.key(0), image, measurement)
 
 
-@_once
-def applied_shapes(
-  model: nn.Module, image: Any, measurement: Any
-) -> tuple[Outputs, dict[str, Any]]:
-  """The shapes and types of its outputs and of the features that it sows.
+def feature_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str, Any]:
+  """The shapes and types of the features that it sows, see `features.apply`.
 
-  Arguments as of `variable_shapes`; the features are those of `features.apply`.
+  Args:
+    model: a network that `check` accepts.
+    image: shape and type of its input.
+    measurement: those of the measurement; None for patches.
   """
+  return features.named(model, *_applied_shapes(model, image, measurement))
+
+
+@_once
+def _applied_shapes(model, image, measurement):
+  """Of what it returns and of the variables that it changes."""
   params = variable_shapes(model, image, measurement)["params"]
-  apply = functools.partial(features.apply, model)
+
+  def apply(params, image, measurement):
+    variables = {"params": params}
+    return model.apply(variables, image, measurement, mutable=["intermediates"])
+
   with convolution.xla_alone():
     return jax.eval_shape(apply, params, image, measurement)
 

@@ -26,14 +26,27 @@ def apply(
   outputs, state = model.apply(
     {"params": params}, image, measurement, mutable=["intermediates"]
   )
+  return outputs, named(model, outputs, state)
+
+
+def named(
+  model: nn.Module, outputs: Outputs, state: Mapping[str, Any]
+) -> dict[str, Array]:
+  """The features by path, see `apply`.
+
+  Args:
+    model: the network.
+    outputs: what it returned.
+    state: the variables that it changed, "intermediates".
+  """
   sown = traverse_util.flatten_dict(state.get("intermediates", {}), sep="/")
-  named = getattr(model, "feature_name", _numbered)
+  name_of = getattr(model, "feature_name", _numbered)
   features = {
-    named(name, k): value
+    name_of(name, k): value
     for name, values in sown.items()
     for k, value in enumerate(values, 1)
   }
-  return outputs, {**features, "image": outputs.image}
+  return {**features, "image": outputs.image}
 
 
 def _numbered(name: str, call: int) -> str:

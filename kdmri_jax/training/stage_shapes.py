@@ -71,7 +71,7 @@ def fit_terms(
   def layers(model):
     if model is None:  # given outputs
       return {"image": batch.given}
-    return contract.applied_shapes(model, batch.zero_filled, batch.measurement)[1]
+    return contract.feature_shapes(model, batch.zero_filled, batch.measurement)
 
   def with_branches(batch):
     measured = batch.zero_filled, batch.measurement

@@ -32,7 +32,7 @@ def test_shapes_are_those_of_the_network_whether_or_not_they_are_kept(shift, onc
     model = Shifted(shift)
     contract.check(model, (8, 6), 1)
     kernel = contract.parameter_shapes(model, (8, 6))["Conv_0"]["kernel"]
-    _, features = contract.applied_shapes(model, *contract.arguments((8, 6), 1))
+    features = contract.feature_shapes(model, *contract.arguments((8, 6), 1))
     assert kernel.shape == (3, 3, 1, 1) and features["image"].shape == (1, 8, 6, 1)
     counts.append(len(traced))
   assert (counts == [2, 2]) == once  # to initialise it, and to apply it
