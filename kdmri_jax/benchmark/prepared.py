@@ -20,7 +20,7 @@ from kdmri_jax.ops.convolution import GPU
 
 _PALLAS = "jax, Pallas"
 _CACHED = {"JAX_ENABLE_COMPILATION_CACHE": "true"}
-_CACHED["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+_CACHED["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 _AT_ONCE = 2, 4  # trainings on one GPU
 
 # Of docs/performance.md: (stage, precision, runner) -> ms per step of 4 images of
