@@ -1,7 +1,7 @@
 """Errors of high frequencies: HFN of Laplacians, HFEN of Laplacians of Gaussian."""
 
 import numpy as np
-import scipy.ndimage
+import scipy
 from numpy.typing import ArrayLike
 
 from kdmri_jax.metrics import quality

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.ndimage
+import scipy
 from numpy.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError

@@ -1,7 +1,7 @@
 """Visual information fidelity, in the pixel domain."""
 
 import numpy as np
-import scipy.ndimage
+import scipy
 from numpy.typing import ArrayLike
 
 from kdmri_jax.metrics import quality

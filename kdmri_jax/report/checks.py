@@ -10,7 +10,7 @@ import numpy as np
 from kdmri_jax import scratch
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError, arguments_of
-from kdmri_jax.metrics import Metric, quality
+from kdmri_jax.metrics import METRICS, OPTIONAL, Metric, quality
 from kdmri_jax.report import folder, results, robustness, roi_snr
 from kdmri_jax.saving import make_folder, saving
 from kdmri_jax.training.experiment import Experiment
@@ -70,14 +70,15 @@ def _check_space(pipeline: Experiment) -> None:
 def _check_metrics(
   metrics: Mapping[str, Metric], evaluated: SliceSet, crop: str
 ) -> None:
-  """Refuses images that cannot be measured; tries the metrics on each shape.
+  """Refuses images that cannot be measured; tries foreign metrics on each shape.
 
   Args:
     metrics: name or import path in the config -> metric.
     evaluated: the images.
     crop: the flag that sets their size.
   """
-  tried = set()
+  tried, own = set(), {**METRICS, **OPTIONAL}
+  foreign = {name: each for name, each in metrics.items() if name not in own}
   for volume in evaluated.volumes:
     target = np.abs(volume.target[:])
     height, width = target.shape[1:]
@@ -97,7 +98,7 @@ def _check_metrics(
       target, _ = quality.checked(target, target, metrics)
     if target.shape[1:] not in tried:
       tried.add(target.shape[1:])
-      _try_metrics(metrics, target[target.max(axis=(1, 2)).argmax()], volume.file)
+      _try_metrics(foreign, target[target.max(axis=(1, 2)).argmax()], volume.file)
 
 
 def _try_metrics(metrics: Mapping[str, Metric], target: np.ndarray, file: str) -> None:

@@ -23,7 +23,6 @@ from kdmri_jax.training.shown_slice import draw
 from kdmri_jax.training.stage_networks import (
   Teacher,
   as_trained,
-  complete,
   init_auxiliary,
 )
 from kdmri_jax.training.validation import Validation
@@ -49,12 +48,6 @@ def train(experiment: Experiment, name: str, signal: Interrupt) -> None:
   experiment.begin(name)
   with contextlib.ExitStack() as stack:
     _Loop(experiment, name, signal, stack).run()
-
-
-@jax.jit  # compiled once for all stages
-def _measure(slices, acquisition):
-  batch = complete(slices, acquisition)
-  return batch.zero_filled, batch.measurement.kspace
 
 
 class _Loop:
@@ -133,12 +126,14 @@ class _Loop:
     """Trains to the last epoch."""
     progress, per_epoch = self._progress, self._per_epoch
     devices, requested = self._experiment.devices, self._config.steps_per_dispatch
+    acquisitions = self._experiment.dataset.acquisitions
     parts = self._train
     if not self._networks.varies:
-      parts = self._measured(parts)
+      parts = measurements.keep(parts, acquisitions)
     self._train = parallel.keep(self._with_hints(parts, "training"), devices)
     self._at_once = parallel.at_once(requested, self._train, devices, per_epoch)
-    parts = self._with_hints(self._measured(self._validated), "validation")
+    parts = measurements.keep(self._validated, acquisitions)
+    parts = self._with_hints(parts, "validation")
     self._validation = Validation(
       self._experiment, parts, self._steps, self._teacher, self._acquisitions
     )
@@ -301,17 +296,6 @@ class _Loop:
         f"stopped in stage {self._name} at step {self._progress.step}; "
         "everything is saved. Start the same command again to continue.",
       )
-
-  def _measured(self, parts: tuple[Slices, ...]) -> tuple[Slices, ...]:
-    """Adds the measurements, where they are simulated and need not vary."""
-    acquisitions = self._experiment.dataset.acquisitions
-    if any(each.sensitivities is not None for each in acquisitions.values()):
-      return parts
-    return measurements.keep(
-      lambda slices: _measure(slices, acquisitions[shape_of(slices)]),
-      parts,
-      self._config.batch_size,
-    )
 
   def _with_hints(self, parts: tuple[Slices, ...], what: str) -> tuple[Slices, ...]:
     """Adds the frozen teachers' hints, and computes the range of their error.

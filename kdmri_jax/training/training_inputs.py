@@ -2,18 +2,15 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data import tasks, traits
 from kdmri_jax.data.dataset import Dataset
-from kdmri_jax.training import batches
-from kdmri_jax.training.stage_networks import complete
-from kdmri_jax.types import Acquisition, Array, Slices, shape_of
+from kdmri_jax.training import measurements
+from kdmri_jax.types import Acquisition, shape_of
 
 _MOST = 128  # slices, which bounds the time and what is read from files
-_AT_ONCE = 8
 
 
 def describe(config: ExperimentConfig, dataset: Dataset) -> dict[str, Any]:
@@ -49,11 +46,6 @@ def unlike(dataset: Dataset) -> list[str]:
   ]
 
 
-@jax.jit
-def _zero_filled(slices: Slices, acquisition: Acquisition) -> Array:
-  return complete(slices, acquisition).zero_filled
-
-
 def _of(dataset: Dataset, name: str, number: int) -> tuple[np.ndarray, list[str]]:
   """Traits of the inputs of a split for a task's number, and the subject of each."""
   rows, subjects = [], []
@@ -71,11 +63,10 @@ def _of(dataset: Dataset, name: str, number: int) -> tuple[np.ndarray, list[str]
     owners = np.empty(count, object)
     for volume, span in split.of_part(part):
       owners[span.start : span.stop] = volume.subject
-    at_once = _AT_ONCE if slices.sensitivities is None else 1
-    for some in np.array_split(chosen, -(-len(chosen) // at_once)):
-      images = jax.device_get(_zero_filled(batches.take(slices, some), own))
+    filled: list[bool] = []
+    for images, _ in measurements.simulate(slices, chosen, own):
       images = np.linalg.norm(images, axis=-1)
-      filled = images.any(axis=(1, 2))
+      filled += images.any(axis=(1, 2)).tolist()
       rows.append(traits.of_slices(images))
-      subjects += owners[some][filled].tolist()
+    subjects += owners[chosen][filled].tolist()
   return np.concatenate(rows), subjects

@@ -12,7 +12,7 @@ from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.training.experiment import Experiment
 
 NOT_NEEDED = {"jinja2", "matplotlib", "mlflow", "onnxruntime", "scipy.signal"}
-NOT_NEEDED |= {"scipy.stats", "sklearn"}
+NOT_NEEDED |= {"scipy.ndimage", "scipy.stats", "sklearn"}
 
 
 def test_training_imports_nothing_that_only_reports_need():

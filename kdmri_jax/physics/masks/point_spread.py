@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy.ndimage
+import scipy
 
 _ROUNDING = 1e-12
 
