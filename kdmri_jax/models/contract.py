@@ -9,11 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.extend import core
 
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.models import features
 from kdmri_jax.ops import convolution
-from kdmri_jax.types import Measurement, Outputs
+from kdmri_jax.types import Array, Measurement, Outputs
 
 
 def _once(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -81,7 +82,6 @@ def check(
     raise ArgumentError("network", f"a network that returns {found}", expected)
 
 
-@_once
 def variable_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str, Any]:
   """The shapes and types of its variables, by kind, "params".
 
@@ -90,8 +90,43 @@ def variable_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str,
     image: shape and type of its input.
     measurement: those of the measurement; None for patches.
   """
+  return _initialisation(model, image, measurement)[1]
+
+
+def draw_parameters(
+  model: nn.Module, key: Array, image: Any, measurement: Any
+) -> Any | None:
+  """Its initial parameters, the bits of `model.init`, without computing an image.
+
+  Args:
+    model: a network that `check` accepts.
+    key: random key.
+    image: shape and type of its input.
+    measurement: those of the measurement; None for patches.
+
+  Returns:
+    The parameters; None where they depend on more than the key.
+  """
+  traced, shapes = _initialisation(model, image, measurement)
+  jaxpr, needed, steps = traced.jaxpr, set(traced.jaxpr.outvars), []
+  for step in reversed(jaxpr.eqns):
+    if not needed.isdisjoint(step.outvars):
+      steps.append(step)
+      needed |= {value for value in step.invars if isinstance(value, core.Var)}
+  given, *others = jaxpr.invars
+  if not needed.isdisjoint(others):
+    return None
+  drawing = jaxpr.replace(eqns=steps[::-1], invars=[given])
+  found = core.jaxpr_as_fun(core.ClosedJaxpr(drawing, traced.consts))(key)
+  return jax.tree.unflatten(jax.tree.structure(shapes), found)["params"]
+
+
+@_once
+def _initialisation(model, image, measurement):
+  """The operations of `model.init`, and the shapes and types that it returns."""
+  trace = jax.make_jaxpr(model.init, return_shape=True)
   with convolution.xla_alone():  # quicker to trace
-    return jax.eval_shape(model.init, jax.random.key(0), image, measurement)
+    return trace(jax.random.key(0), image, measurement)
 
 
 def feature_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from flax.errors import LazyInitError
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
@@ -249,11 +248,11 @@ class Experiment:
     masks = self.dataset.acquisitions[shape_of(slices)].masks
     model = self.models[name]
     batch = jax.eval_shape(complete, slices, Acquisition(masks))
-    try:
-      return model.lazy_init(key, batch.zero_filled, batch.measurement)["params"]
-    except LazyInitError:  # a network of the user's may start from its input
+    found = contract.draw_parameters(model, key, batch.zero_filled, batch.measurement)
+    if found is None:  # a network of the user's, that starts from its input
       batch = complete(slices, Acquisition(masks))
-      return model.init(key, batch.zero_filled, batch.measurement)["params"]
+      found = model.init(key, batch.zero_filled, batch.measurement)["params"]
+    return found
 
   def _check_needs(self, names: Sequence[str]) -> None:
     """Refuses stages without those that teach or start them, directly or not."""

@@ -1,11 +1,22 @@
 """A network is traced on shapes: once for equal networks and shapes."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from helpers.marks import slow
 
 from kdmri_jax.models import contract
+from kdmri_jax.models.dccnn import DCCNN
+from kdmri_jax.models.edsr import EDSR
+from kdmri_jax.models.swinir import SwinIR
+from kdmri_jax.models.unet import UNet
+from kdmri_jax.models.varnet import VarNet
+from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.types import Array, Outputs
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 traced = []
 
@@ -38,3 +49,38 @@ def test_shapes_are_those_of_the_network_whether_or_not_they_are_kept(shift, onc
   assert (counts == [2, 2]) == once  # to initialise it, and to apply it
   contract.check(Shifted(shift), (6, 8), 1)
   assert traced[-1] == (1, 6, 8, 1)
+
+
+class Centred(nn.Module):
+  """Its weight starts from the image."""
+
+  @nn.compact
+  def __call__(self, image, measurement):
+    return Outputs(image - self.param("mean", lambda key: image.mean()))
+
+
+@pytest.mark.parametrize(
+  "model",
+  [
+    DCCNN(cascades=2, features=32),
+    DCCNN(cascades=2, features=4, channels=2, shared=True, recompute=True),
+    EDSR(blocks=1, features=4),
+    slow(SwinIR(depths=(2,), features=4, heads=2, window=4)),
+    slow(UNet(features=3, levels=1)),
+    slow(VarNet(cascades=1, features=2, levels=1, sensitivities="given")),
+    VDSR(convolutions=3, features=4),
+  ],
+  ids=lambda model: type(model).__name__,
+)
+def test_parameters_are_drawn_with_the_bits_of_flax(model):
+  shapes = contract.arguments((12, 16), model.channels)
+  key = jax.random.key(3)
+  found = contract.draw_parameters(model, key, *shapes)
+  zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+  expected = model.init(key, *zeros)["params"]
+  jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_parameters_that_depend_on_the_image_are_not_drawn():
+  shapes = contract.arguments((8, 6), 1)
+  assert contract.draw_parameters(Centred(), jax.random.key(0), *shapes) is None
