@@ -4,7 +4,6 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kdmri_jax.errors import ArgumentError, arguments_of
@@ -65,7 +64,7 @@ def fit_terms(
     ArgumentError: layers are missing, or a term cannot be computed from them; names it.
   """
   key = jax.random.key(0)
-  draws = jnp.zeros(len(slices.target), jnp.uint32)
+  draws = np.zeros(len(slices.target), np.uint32)
   batch = jax.eval_shape(functools.partial(vary, networks), slices, acquisition, draws)
 
   def layers(model):
