@@ -39,9 +39,9 @@ def of_slices(images: np.ndarray) -> np.ndarray:
   energy = np.abs(np.fft.fft2(images, norm="ortho")) ** 2
   rows, columns = np.fft.fftfreq(height), np.fft.fftfreq(width)
   radius = 2 * np.hypot(rows[:, None], columns)
-  for part in (32, 16, 8, 4, 2):
-    share = energy[:, radius > 1 / part].sum(1) / flat.shape[1]
-    traits.append(np.log10(np.maximum(share, 1e-6)))
+  above = radius.ravel() > 1 / np.array([[32], [16], [8], [4], [2]])
+  shares = energy.reshape(len(images), -1) @ above.T / flat.shape[1]
+  traits += list(np.log10(np.maximum(shares, 1e-6)).T)
   for axis, size in ((2, height), (1, width)):
     line = (images**2).mean(axis)
     place = (np.arange(size) - (size - 1) / 2) / size
