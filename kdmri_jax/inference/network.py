@@ -216,7 +216,7 @@ def load_pretrained(name: str | os.PathLike) -> Network:
   """A trained network that the package holds; docs/pretrained.md shows all.
 
   Args:
-    name: such as "cardiac-4x-student"; or the path of the card NAME.json of another
+    name: such as "cardiac-4x-distilled"; or the path of the card NAME.json of another
       one, which `kdmri pack` wrote.
 
   Returns:

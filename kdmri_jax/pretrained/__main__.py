@@ -3,7 +3,7 @@
 import kdmri_jax as kd
 from kdmri_jax import pretrained
 
-_NAME = "cardiac-4x-student"
+_NAME = "cardiac-4x-distilled"
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ _HEAD = """# Pretrained networks
     image = kdmri_jax.pretrained.example()
     mask = kd.masks.cartesian(image.shape, acceleration=4, centre_lines=8)
     _, measured = kd.undersample(image, mask)
-    kd.load_pretrained("cardiac-4x-student").reconstruct(*measured)
+    kd.load_pretrained("cardiac-4x-distilled").reconstruct(*measured)
 
 `kdmri pack` writes networks of your own in the same form; the path of the card, with
 its ending .json, is then the name.

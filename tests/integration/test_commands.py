@@ -128,7 +128,7 @@ def test_loading_a_network_says_nothing(tmp_path):
   finish(make(tmp_path), "teacher")
   code = (
     f"import kdmri_jax as kd; kd.load({str(tmp_path)!r}, 'teacher'); "
-    "kd.load_pretrained('cardiac-4x-student')"
+    "kd.load_pretrained('cardiac-4x-distilled')"
   )
   done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
   assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -67,12 +67,12 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("form", FORMS)
 def test_a_pretrained_network(tmp_path, form):
   out = tmp_path / f"heart.{ENDINGS[form]}"
-  arguments = ("export", "--workdir=pretrained:cardiac-4x-student", f"--out={out}")
+  arguments = ("export", "--workdir=pretrained:cardiac-4x-distilled", f"--out={out}")
   done = run(*arguments)
   assert done.returncode == 0, done.stderr
   program = tmp_path / f"heart_{form}_example.py"
   assert f"Beside it: heart_mask.npy; and {program.name}, which runs" in done.stdout
-  network = kd.load_pretrained("cardiac-4x-student")
+  network = kd.load_pretrained("cardiac-4x-distilled")
   mask = np.load(tmp_path / "heart_mask.npy")
   np.testing.assert_array_equal(mask, network.mask)
   with pytest.warns(UserWarning, match="differ in their"):  # a disc is no heart

@@ -71,7 +71,7 @@ def site(tmp_path):
   shutil.copy(PAGE / "index.html", folder)
   (folder / "node_modules").symlink_to(MODULES)
   out = f"--out={folder / 'network.onnx'}"
-  done = run("export", "--workdir=pretrained:cardiac-4x-student", out)
+  done = run("export", "--workdir=pretrained:cardiac-4x-distilled", out)
   assert done.returncode == 0, done.stderr
   np.save(folder / "heart.npy", example())
   return folder
@@ -92,7 +92,7 @@ def test_the_numbers_are_those_of_jax(site, tmp_path):
   url, found = browse(site, tmp_path / "page.png", *COUNTS)
   assert not found["complaints"]
   assert all(address.startswith(url) for address in found["asked"])
-  network, heart = kd.load_pretrained("cardiac-4x-student"), example()
+  network, heart = kd.load_pretrained("cardiac-4x-distilled"), example()
   for shown, mask in zip(found["shown"], masks(network.mask, COUNTS), strict=True):
     zero_filled, measured = kd.undersample(heart, mask)
     images = {"zero_filled": zero_filled, "network": network.reconstruct(*measured)}

@@ -29,7 +29,7 @@ COIL = np.ones((1, *HEART.shape), np.complex64)
 
 @functools.cache
 def student():
-  return kd.load_pretrained("cardiac-4x-student")
+  return kd.load_pretrained("cardiac-4x-distilled")
 
 
 def imitation(mask):
