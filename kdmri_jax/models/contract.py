@@ -108,17 +108,24 @@ def draw_parameters(
     The parameters; None where they depend on more than the key.
   """
   traced, shapes = _initialisation(model, image, measurement)
-  jaxpr, needed, steps = traced.jaxpr, set(traced.jaxpr.outvars), []
+  jaxpr, steps = traced.jaxpr, []
+  needed = _variables(jaxpr.outvars)
   for step in reversed(jaxpr.eqns):
     if not needed.isdisjoint(step.outvars):
       steps.append(step)
-      needed |= {value for value in step.invars if isinstance(value, core.Var)}
+      needed |= _variables(step.invars)
   given, *others = jaxpr.invars
   if not needed.isdisjoint(others):
     return None
   drawing = jaxpr.replace(eqns=steps[::-1], invars=[given])
   found = core.jaxpr_as_fun(core.ClosedJaxpr(drawing, traced.consts))(key)
+  found = map(jnp.asarray, found)  # constants are no arrays yet
   return jax.tree.unflatten(jax.tree.structure(shapes), found)["params"]
+
+
+def _variables(values):
+  """Those of an operation's values that are not literal numbers."""
+  return {value for value in values if isinstance(value, core.Var)}
 
 
 @_once

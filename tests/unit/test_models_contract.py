@@ -51,6 +51,18 @@ def test_shapes_are_those_of_the_network_whether_or_not_they_are_kept(shift, onc
   assert traced[-1] == (1, 6, 8, 1)
 
 
+class Constant(nn.Module):
+  """Weights that do not depend on the key."""
+
+  channels = 1
+
+  @nn.compact
+  def __call__(self, image, measurement):
+    step = self.param("step", nn.initializers.constant(0.3), ())
+    scales = self.param("scales", lambda key: np.arange(3, dtype=np.float32))
+    return Outputs(image * step + self.param("two", lambda key: 2.0) * scales.sum())
+
+
 class Centred(nn.Module):
   """Its weight starts from the image."""
 
@@ -69,6 +81,7 @@ class Centred(nn.Module):
     slow(UNet(features=3, levels=1)),
     slow(VarNet(cascades=1, features=2, levels=1, sensitivities="given")),
     VDSR(convolutions=3, features=4),
+    Constant(),
   ],
   ids=lambda model: type(model).__name__,
 )
