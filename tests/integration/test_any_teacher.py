@@ -67,7 +67,8 @@ class TestOnnx:
     (own,) = train(make(tmp_path / "own", given=teacher))
     (other,) = train(make(tmp_path / "onnx", given=path))
     weights = other.best("kd"), own.best("kd")
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), *weights)
+    # Rounding decides on the sign of a few small gradients, which Adam then follows.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), *weights)
     (report,) = write_reports.write_reports([other])
     content = content_of(report)
     rows = {row["model"]: row for row in content["rows"]}
