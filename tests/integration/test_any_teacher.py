@@ -50,6 +50,10 @@ def content_of(report):
   return json.loads(report.path.with_name("report.json").read_text())
 
 
+def flat(params):
+  return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])
+
+
 class TestOnnx:
   def test_the_hint_is_the_output_of_the_teacher(self, untrained, tmp_path):
     run, path = untrained
@@ -66,9 +70,12 @@ class TestOnnx:
     teacher = run.workdir.path / "teacher"
     (own,) = train(make(tmp_path / "own", given=teacher))
     (other,) = train(make(tmp_path / "onnx", given=path))
-    weights = other.best("kd"), own.best("kd")
-    # Rounding decides on the sign of a few small gradients, which Adam then follows.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), *weights)
+    (alone,) = train(make(tmp_path / "alone", alpha=1.0, given=teacher))
+    like, unlike, expected = (flat(each.best("kd")) for each in (other, alone, own))
+    moved = np.linalg.norm(expected - flat(own.initial_params("kd")))
+    # Rounding decides on the signs of some small gradients, which Adam then follows.
+    assert np.linalg.norm(like - expected) < 0.01 * moved
+    assert np.linalg.norm(unlike - expected) > 0.1 * moved
     (report,) = write_reports.write_reports([other])
     content = content_of(report)
     rows = {row["model"]: row for row in content["rows"]}
