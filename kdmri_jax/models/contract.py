@@ -96,7 +96,9 @@ def variable_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str,
 def draw_parameters(
   model: nn.Module, key: Array, image: Any, measurement: Any
 ) -> Any | None:
-  """Its initial parameters, the bits of `model.init`, without computing an image.
+  """Draws its initial parameters without computing an image.
+
+  They have the bits of `model.init`.
 
   Args:
     model: a network that `check` accepts.
@@ -108,16 +110,16 @@ def draw_parameters(
     The parameters; None where they depend on more than the key.
   """
   traced, shapes = _initialisation(model, image, measurement)
-  jaxpr, steps = traced.jaxpr, []
+  jaxpr, used = traced.jaxpr, []
   needed = _variables(jaxpr.outvars)
-  for step in reversed(jaxpr.eqns):
-    if not needed.isdisjoint(step.outvars):
-      steps.append(step)
-      needed |= _variables(step.invars)
+  for operation in reversed(jaxpr.eqns):
+    if not needed.isdisjoint(operation.outvars):
+      used.append(operation)
+      needed |= _variables(operation.invars)
   given, *others = jaxpr.invars
   if not needed.isdisjoint(others):
     return None
-  drawing = jaxpr.replace(eqns=steps[::-1], invars=[given])
+  drawing = jaxpr.replace(eqns=used[::-1], invars=[given])
   found = core.jaxpr_as_fun(core.ClosedJaxpr(drawing, traced.consts))(key)
   found = map(jnp.asarray, found)  # constants are no arrays yet
   return jax.tree.unflatten(jax.tree.structure(shapes), found)["params"]
@@ -130,7 +132,7 @@ def _variables(values):
 
 @_once
 def _initialisation(model, image, measurement):
-  """The operations of `model.init`, and the shapes and types that it returns."""
+  """The operations of `model.init`, and the shapes and types of its result."""
   trace = jax.make_jaxpr(model.init, return_shape=True)
   with convolution.xla_alone():  # quicker to trace
     return trace(jax.random.key(0), image, measurement)
@@ -149,7 +151,7 @@ def feature_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str, 
 
 @_once
 def _applied_shapes(model, image, measurement):
-  """Of what it returns and of the variables that it changes."""
+  """The shapes and types of its result and of the variables that it changes."""
   params = variable_shapes(model, image, measurement)["params"]
 
   def apply(params, image, measurement):

@@ -70,15 +70,15 @@ def _check_space(pipeline: Experiment) -> None:
 def _check_metrics(
   metrics: Mapping[str, Metric], evaluated: SliceSet, crop: str
 ) -> None:
-  """Refuses images that cannot be measured; tries foreign metrics on each shape.
+  """Refuses images that cannot be measured; tries the user's metrics on each shape.
 
   Args:
     metrics: name or import path in the config -> metric.
     evaluated: the images.
     crop: the flag that sets their size.
   """
-  tried, own = set(), {**METRICS, **OPTIONAL}
-  foreign = {name: each for name, each in metrics.items() if name not in own}
+  tried, shipped = set(), {**METRICS, **OPTIONAL}
+  own = {name: each for name, each in metrics.items() if name not in shipped}
   for volume in evaluated.volumes:
     target = np.abs(volume.target[:])
     height, width = target.shape[1:]
@@ -98,7 +98,7 @@ def _check_metrics(
       target, _ = quality.checked(target, target, metrics)
     if target.shape[1:] not in tried:
       tried.add(target.shape[1:])
-      _try_metrics(foreign, target[target.max(axis=(1, 2)).argmax()], volume.file)
+      _try_metrics(own, target[target.max(axis=(1, 2)).argmax()], volume.file)
 
 
 def _try_metrics(metrics: Mapping[str, Metric], target: np.ndarray, file: str) -> None:

@@ -20,11 +20,7 @@ from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.interrupt import Interrupt
 from kdmri_jax.training.optimiser import make_optimiser, make_schedule
 from kdmri_jax.training.shown_slice import draw
-from kdmri_jax.training.stage_networks import (
-  Teacher,
-  as_trained,
-  init_auxiliary,
-)
+from kdmri_jax.training.stage_networks import Teacher, as_trained, init_auxiliary
 from kdmri_jax.training.validation import Validation
 from kdmri_jax.types import Slices, shape_of
 
