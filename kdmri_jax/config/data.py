@@ -248,10 +248,19 @@ class CoilsConfig(Settings):
     count: number of coils around the image; 0 for k-space of the image itself. With
       coils, images have two channels.
     seed: seed of their places and phases.
+    phase: images without a phase get a smooth one, as those of scans have: it varies
+      by up to this many radians (see `physics.coils.add_phase`); 0 for none. Images
+      with given inputs stay as they are.
   """
 
   count: int = setting(0, least=0)
   seed: int = setting(0, least=0)
+  phase: float = setting(3.0, least=0)
+
+  @property
+  def of_images(self) -> float:
+    """The phase that images get: none without coils."""
+    return self.phase if self.count else 0.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,13 +106,17 @@ def _inputs(config: DataConfig) -> Iterator[Volume]:
 
 
 def load(
-  config: DataConfig, acquisition_for: Callable[[Shape], Acquisition]
+  config: DataConfig,
+  acquisition_for: Callable[[Shape], Acquisition],
+  phase: float = 0.0,
 ) -> Dataset:
   """Reads the data of an experiment and splits it by subject.
 
   Args:
     config: the data settings.
-    acquisition_for: creates masks and noise for slices of a shape (H, W).
+    acquisition_for: creates masks, noise and simulated coils for slices of a shape
+      (H, W).
+    phase: of images that have none, see `slice_set.make`.
 
   Returns:
     The dataset; two channels (real and imaginary part) if any volume is complex or
@@ -146,15 +150,19 @@ def load(
   simulated = any(each.sensitivities is not None for each in acquisitions.values())
   channels = 2 if simulated or any(map(_is_complex, volumes)) else 1
   measured = _are_measured(volumes, acquisitions)
+  if simulated and volumes[0].sensitivities is not None:
+    expected = "simulated coils, or those of the data"
+    remedy = "Leave config.coils at its default."
+    raise UserError(volumes[0].file, "measured and simulated coils", expected, remedy)
   sets = {
-    name: slice_set.make(part, acquisitions, channels, measured)
+    name: slice_set.make(part, acquisitions, channels, measured, phase)
     for name, part in here.items()
   }
   record = _of_source(config, volumes, measured)
   if tested:
     _check_channels(there, channels)
     measured = _are_measured(there, acquisitions)
-    sets["test"] = slice_set.make(there, acquisitions, channels, measured)
+    sets["test"] = slice_set.make(there, acquisitions, channels, measured, phase)
     own = _of_source(config.of_tested, there, measured)
     new = [note for note in own.pop("notes") if note not in record["notes"]]
     record["notes"] += [f"Test source: {note}" for note in new]
@@ -174,13 +182,14 @@ def load_tested(
   config: DataConfig,
   dataset: Dataset,
   acquisition_for: Callable[[Shape], Acquisition],
+  phase: float,
 ) -> tuple[SliceSet, dict[Shape, Acquisition]]:
   """All volumes of a test source, beside a dataset that does not hold them.
 
   Args:
     config: the data settings with the test source.
     dataset: the data that train the networks.
-    acquisition_for: see `load`.
+    acquisition_for, phase: see `load`.
 
   Returns:
     The slices, whose k-space is to be simulated, and how each shape is measured.
@@ -200,7 +209,7 @@ def load_tested(
   _check_channels(volumes, channels)
   pairs.refuse_mixed(volumes)
   acquisitions = {shape: acquisition_for(shape) for shape in _shapes(volumes)}
-  return slice_set.make(volumes, acquisitions, channels, False), acquisitions
+  return slice_set.make(volumes, acquisitions, channels, False, phase), acquisitions
 
 
 def _is_complex(volume: Volume) -> bool:
@@ -232,10 +241,6 @@ def _check_acquisition(volume: Volume, acquisition: Acquisition) -> None:
   """Refuses an acquisition that is not that of the volume's k-space."""
   masks, *simulated = acquisition
   if volume.sensitivities is not None:
-    if acquisition.sensitivities is not None:
-      expected = "simulated coils, or those of the data"
-      remedy = "Leave config.coils at its default."
-      raise UserError(volume.file, "measured and simulated coils", expected, remedy)
     return
   if len(masks) > 1 or any(each is not None for each in simulated):
     found = "measured k-space, and settings of several tasks, of noise or of coils"

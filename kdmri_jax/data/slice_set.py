@@ -10,6 +10,7 @@ import numpy as np
 from kdmri_jax.data import stored
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.data.volume import Volume
+from kdmri_jax.physics.coils.phase import add_phase
 from kdmri_jax.types import Shape, Slices
 
 
@@ -45,7 +46,11 @@ class SliceSet:
 
 
 def make(
-  volumes: Sequence[Volume], shapes: Iterable[Shape], channels: int, measured: bool
+  volumes: Sequence[Volume],
+  shapes: Iterable[Shape],
+  channels: int,
+  measured: bool,
+  phase: float = 0.0,
 ) -> SliceSet:
   """Stacks the volumes of each shape; each volume then views its rows of the stack.
 
@@ -54,9 +59,11 @@ def make(
     shapes: slice shapes, in the order of the parts.
     channels: 1, or 2 for real and imaginary part.
     measured: whether k-space and zero-filled images of the volumes are used.
+    phase: which real images get, see `coils.add_phase`; 0 for none. Those with given
+      inputs stay as they are.
   """
   own = [[v for v in volumes if v.target.shape[1:] == shape] for shape in shapes]
-  parts = tuple(_part(some, channels, measured) for some in own if some)
+  parts = tuple(_part(some, channels, measured, phase) for some in own if some)
   numbers = {some[0].target.shape[1:]: k for k, some in enumerate(filter(None, own))}
   views, spans, filled = [], [], [0] * len(parts)
   for volume in volumes:
@@ -68,7 +75,7 @@ def make(
   return SliceSet(tuple(views), parts, tuple(spans))
 
 
-def _part(volumes, channels, measured) -> Slices:
+def _part(volumes, channels, measured, phase) -> Slices:
   def stack(name, convert):
     arrays = [getattr(volume, name) for volume in volumes]
     if is_stored(arrays[0]):
@@ -76,9 +83,11 @@ def _part(volumes, channels, measured) -> Slices:
     return np.concatenate([convert(array) for array in arrays])
 
   as_channels = functools.partial(to_channels, channels=channels)
-  target = stack("target", as_channels)
   if volumes[0].input is not None:
-    return Slices(target, input=stack("input", as_channels))
+    return Slices(stack("target", as_channels), input=stack("input", as_channels))
+  real = all(volume.target.dtype.kind != "c" for volume in volumes)
+  scanned = functools.partial(_with_phase, phase=phase)
+  target = stack("target", scanned if real and phase else as_channels)
   if not measured:
     return Slices(target)
   kspace = stack("kspace", lambda rows: rows)
@@ -99,6 +108,10 @@ def _view(volume, part: Slices, start, stop) -> Volume:
   given = None if part.input is None else from_channels(part.input[start:stop])
   images = {"target": target, "input": given}
   return dataclasses.replace(volume, kspace=kspace, sensitivities=maps, **images)
+
+
+def _with_phase(images, phase):
+  return to_channels(add_phase(images, phase), 2)
 
 
 def _zero_filled_channels(kspace):

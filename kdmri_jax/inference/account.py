@@ -102,7 +102,8 @@ def training(
     f"{config.mask.acceleration:g}; {epochs} epochs, weights of the lowest "
     f"{plan.select} in validation"
   )
-  return Training(config, task, data, text, _limits(data, names))
+  warnings = [*_limits(data, names), *_without_phase(config, data)]
+  return Training(config, task, data, text, warnings)
 
 
 def _sizes(data: Mapping[str, Any]) -> list[str]:
@@ -131,6 +132,17 @@ def _limits(data: Mapping[str, Any], names: Sequence[str]) -> list[str]:
   elif len(names) == 1:
     found.append("The network was trained on one subject: others may differ from it.")
   return found
+
+
+def _without_phase(config: ExperimentConfig, data: Mapping[str, Any]) -> list[str]:
+  if data.get("complex_file", "") is not None or not config.coils.count:
+    return []
+  if config.coils.of_images and not data.get("given_inputs"):
+    return []
+  return [
+    "The network was trained on images without a phase, which those of scans have: for "
+    "a scan it may be worse than its input."
+  ]
 
 
 def outside(known: Training, mask: np.ndarray | None, inputs: np.ndarray) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.config import ExperimentConfig, MaskConfig
+from kdmri_jax.config import CoilsConfig, DataConfig, ExperimentConfig, MaskConfig
 from kdmri_jax.data.split import counted
 from kdmri_jax.report import comparisons, wording
 from kdmri_jax.report.inputs import ReportInput
@@ -114,18 +114,13 @@ def measurement(inputs: ReportInput, config: ExperimentConfig) -> list[str]:
     what = "images that were given beside the targets"
     if config.data.repeats:
       what = f"means of {config.data.repeats} repeats, whose others are the targets"
-    texts.append(f"The networks' inputs are {what}.")
-  elif record.get("stored_kspace_used"):
-    texts.append("K-space is that of the files.")
+    texts += [f"The networks' inputs are {what}.", *_simulated(config.coils)]
   else:
-    texts.append("K-space was simulated by the Fourier transform of the images.")
-  if number := config.coils.count:
-    texts.append(f"{number} receiver coils were simulated (seed {config.coils.seed}).")
-  elif record.get("coils", 1) > 1:
-    how = {"espirit": "ESPIRiT", "low_resolution": "low-resolution images"}
-    by = how.get(config.data.sensitivities)
-    known = f"estimated by {by}" if by else "given in the files"
-    texts.append(f"It has {record['coils']} coils, with sensitivities {known}.")
+    texts += _kspace("K-space", record, config.data, config.coils)
+    tested = record.get("test_source", record)
+    if tested.get("stored_kspace_used") != record.get("stored_kspace_used"):
+      what = "K-space of the test"
+      texts += _kspace(what, tested, config.data.of_tested, config.coils)
   if not (record.get("given_inputs") and kind == "full"):
     texts.append(_mask(config.mask, inputs.mask))
   low, high = config.noise.snr
@@ -140,6 +135,34 @@ def measurement(inputs: ReportInput, config: ExperimentConfig) -> list[str]:
       "this report."
     )
   return texts
+
+
+def _kspace(
+  what: str, record: Mapping[str, Any], data: DataConfig, coils: CoilsConfig
+) -> list[str]:
+  """The origin of a source's k-space, which is called `what`."""
+  if not record.get("stored_kspace_used"):
+    texts = [f"{what} was simulated by the Fourier transform of the images."]
+    texts += _simulated(coils)
+    if coils.of_images and record.get("complex_file", "") is None:
+      most = f"{coils.phase:g}"
+      texts.append(
+        f"Each image got a smooth phase that varies by up to {most} radians."
+      )
+    return texts
+  texts = [f"{what} is that of the files."]
+  if record.get("coils", 1) > 1:
+    how = {"espirit": "ESPIRiT", "low_resolution": "low-resolution images"}
+    by = how.get(data.sensitivities)
+    known = f"estimated by {by}" if by else "given in the files"
+    texts.append(f"It has {record['coils']} coils, with sensitivities {known}.")
+  return texts
+
+
+def _simulated(coils: CoilsConfig) -> list[str]:
+  if not coils.count:
+    return []
+  return [f"{coils.count} receiver coils were simulated (seed {coils.seed})."]
 
 
 def _mask(config: MaskConfig, known: Mapping[str, Any]) -> str:

@@ -105,11 +105,14 @@ def describe(
 def completed(record: dict[str, Any]) -> dict[str, Any]:
   """A record with the defaults of settings that its version did not have."""
   stage, augment = record.get("stage"), record.get("augment")
+  coils = record.get("coils", {})
+  if coils.get("count"):
+    coils = {"phase": 0.0} | coils
   return {
     **record,
     "stage": config_lib.with_defaults(stage, StageConfig),
     "augment": config_lib.with_defaults(augment, AugmentConfig),
-    "coils": config_lib.with_defaults(record.get("coils", {}), CoilsConfig),
+    "coils": config_lib.with_defaults(coils, CoilsConfig),
   }
 
 

@@ -36,7 +36,7 @@ def with_coils(**changes):
 
 @pytest.mark.slow
 def test_a_stage_and_the_report(tmp_path):
-  """Real images get an imaginary part of 0; the input is that of all coils."""
+  """Real images get a phase; the input is that of all coils."""
   asked = {"robustness": {"axes": (1,), "perturbations": (0.05,), "steps": 3}}
   pipeline = Experiment(config_lib.parse(with_coils(evaluation=asked)), tmp_path)
   assert train(pipeline, ["student"])
@@ -51,6 +51,7 @@ def test_a_stage_and_the_report(tmp_path):
     pipeline.dataset.test.volumes[0],
     pipeline.dataset.acquisitions[24, 20].masks[0],
   )
+  assert np.abs(np.angle(volume.target)).max() > 0.5
   with h5py.File(pipeline.workdir.results("cg_sense") / f"{volume.name}.h5") as file:
     written = file["reconstruction"][()]
   maps = kd.coils.simulate((24, 20), 4, 1)
@@ -108,6 +109,29 @@ def test_a_run_on_the_kspace_of_files(tmp_path):
   )
 
 
+@pytest.mark.slow
+def test_a_run_on_simulated_coils_is_tested_on_the_kspace_of_files(tmp_path):
+  images = coil_files.subjects("fastmri", tmp_path / "raw", (8, 9))
+  config = with_coils()
+  config.data.test_source.update(
+    source="fastmri", root=str(tmp_path / "raw"), combine="none", sensitivities="given"
+  )
+  pipeline = Experiment(config_lib.parse(config), tmp_path / "run")
+  assert train(pipeline, ["student"])
+  (report,) = write_reports.write_reports([pipeline])
+  found = json.loads(report.path.with_name("report.json").read_text())
+  names = ["zero_filled", "cg_sense", "student"]
+  assert [row["model"] for row in found["rows"]] == names and not found["failed"]
+  mask = pipeline.dataset.acquisitions[24, 20].masks[0]
+  for volume, (seen, maps) in zip(pipeline.dataset.test.volumes, images, strict=True):
+    kspace = np.fft.fft2(seen, norm="ortho") * (mask != 0)
+    with h5py.File(pipeline.workdir.results("cg_sense") / f"{volume.name}.h5") as file:
+      written = file["reconstruction"][()]
+    expected = np.abs(kd.coils.cg_sense(kspace, maps, mask))
+    scale = np.abs((np.conj(maps) * seen).sum(1)).max()
+    np.testing.assert_allclose(written, expected / scale, atol=1e-4)
+
+
 def test_coils_measure_with_their_noise_and_need_two_channels(tmp_path):
   mask, noise = config_lib.MaskConfig("full"), config_lib.NoiseConfig((20.0, 20.0))
   coils = config_lib.CoilsConfig(3, 2)
@@ -137,9 +161,15 @@ def test_coils_measure_with_their_noise_and_need_two_channels(tmp_path):
 def test_a_record_without_coils_is_one_of_none(tmp_path):
   pipeline = Experiment(config_lib.parse(tiny_config()), tmp_path)
   record = records.describe(pipeline.config, pipeline.data, 42, "student", lambda n: "")
-  assert record["coils"] == {"count": 0, "seed": 0}
+  known = {"count": 0, "seed": 0, "phase": 3.0}
+  assert record["coils"] == known
   del record["coils"]
-  assert records.completed(record)["coils"] == {"count": 0, "seed": 0}
+  assert records.completed(record)["coils"] == known
+
+
+def test_a_record_of_coils_without_a_phase_is_one_of_images_without():
+  record = records.completed({"coils": {"count": 8, "seed": 0}})
+  assert record["coils"] == {"count": 8, "seed": 0, "phase": 0.0}
 
 
 @pytest.fixture(scope="module")

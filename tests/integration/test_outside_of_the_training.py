@@ -144,3 +144,21 @@ def test_networks_of_phantoms_and_of_one_head():
       (text,) = account._limits({"volumes": [entry]}, ["a", "b"])
       assert words in text
   assert account._limits({"volumes": [{"source": "nifti"}]}, ["a", "b"]) == []
+
+
+@pytest.mark.parametrize(
+  ("coils", "record", "count"),
+  [
+    ({"count": 8}, {"complex_file": None}, 0),
+    ({"count": 8, "phase": 0.0}, {"complex_file": None}, 1),
+    ({"count": 8}, {"complex_file": None, "given_inputs": True}, 1),
+    ({"count": 8, "phase": 0.0}, {"complex_file": "a.h5"}, 0),
+    ({"count": 8, "phase": 0.0}, {}, 0),
+    ({"phase": 0.0}, {"complex_file": None}, 0),
+  ],
+)
+def test_networks_of_coils_and_images_without_a_phase(coils, record, count):
+  config = config_lib.parse(tiny_config(coils=coils))
+  found = account._without_phase(config, record)
+  assert len(found) == count
+  assert all("without a phase, which those of scans have" in text for text in found)

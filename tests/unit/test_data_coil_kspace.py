@@ -1,5 +1,7 @@
 """K-space of several coils as sources give it to training, in memory and in files."""
 
+import dataclasses
+
 import h5py
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from helpers.data_files import all_sampled, config, measured_by
 
 import kdmri_jax as kd
 from kdmri_jax.config import CoilsConfig, MaskConfig, TaskConfig
-from kdmri_jax.data import dataset, load, spool
+from kdmri_jax.data import dataset, load, read, spool
 from kdmri_jax.data.sources import prepared
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.errors import UserError
@@ -215,6 +217,46 @@ def test_measured_and_simulated_coils_exclude_each_other(tmp_path):
         {"": TaskConfig(MaskConfig("full"))}, shape, CoilsConfig(4)
       ),
     )
+
+
+def test_a_test_source_may_have_coils_of_its_own_beside_simulated_ones(tmp_path):
+  for name, numbers in (("train", (1, 2, 3)), ("test", (8, 9))):
+    coil_files.subjects("fastmri", tmp_path / name, numbers, coils=3)
+  config = settings("fastmri", tmp_path / "train", combine="rss")
+  own = dataclasses.replace(
+    config.test_source, source="fastmri", root=str(tmp_path / "test"), combine="none"
+  )
+  found = load(
+    dataclasses.replace(config, test_source=own),
+    lambda shape: acquisition.build(
+      {"": TaskConfig(MaskConfig("full"))}, shape, CoilsConfig(4)
+    ),
+  )
+  assert found.train.parts[0].kspace is None
+  assert found.acquisitions[24, 20].sensitivities.shape == (1, 4, 24, 20)
+  tested = found.test.parts[0]
+  assert tested.kspace.shape == tested.sensitivities.shape == (4, 3, 24, 20)
+
+
+def test_images_get_the_same_phase_in_memory_and_in_files(tmp_path):
+  phantoms = config(source="phantom")
+  prepared.write_folder(read(phantoms), tmp_path, {})
+  held, stored = (
+    load(
+      dataclasses.replace(
+        phantoms, source="prepared", root=str(tmp_path), memory_mb=memory
+      ),
+      lambda shape: acquisition.build(
+        {"": TaskConfig(MaskConfig("full"))}, shape, CoilsConfig(2)
+      ),
+      2.0,
+    ).train.parts[0]
+    for memory in (1000, 0)
+  )
+  assert is_stored(stored.target) and not is_stored(held.target)
+  np.testing.assert_array_equal(stored.target[:], held.target)
+  values = held.target.view(np.complex64)[..., 0]
+  assert (np.abs(np.angle(values[values != 0])) > 1).any()
 
 
 def test_more_than_the_memory_is_refused_before_it_is_read(tmp_path):

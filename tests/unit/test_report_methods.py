@@ -112,12 +112,12 @@ def test_friendly_teachers_and_other_training():
 @pytest.mark.parametrize(
   ("changes", "record", "expected"),
   [
-    ({"kind": "central"}, {}, "Only its centre was kept, 1/4 of each axis"),
-    ({"kind": "full"}, {}, "It was fully sampled."),
-    ({"kind": "gaussian2d"}, {}, "a mask of random points of Gaussian density"),
+    ({"mask.kind": "central"}, {}, "Only its centre was kept, 1/4 of each axis"),
+    ({"mask.kind": "full"}, {}, "It was fully sampled."),
+    ({"mask.kind": "gaussian2d"}, {}, "a mask of random points of Gaussian density"),
     ({}, {"stored_kspace_used": True}, "K-space is that of the files."),
     (
-      {"kind": "full"},
+      {"mask.kind": "full"},
       {"given_inputs": True},
       "The networks' inputs are images that were given beside the targets.",
     ),
@@ -126,11 +126,23 @@ def test_friendly_teachers_and_other_training():
       {"coils": 8, "stored_kspace_used": True},
       "It has 8 coils, with sensitivities",
     ),
+    (
+      {"coils.count": 4},
+      {"complex_file": None},
+      "4 receiver coils were simulated (seed 0). Each image got a smooth phase that "
+      "varies by up to 3 radians.",
+    ),
+    (
+      {"coils.count": 4},
+      {"test_source": {"coils": 8, "stored_kspace_used": True}},
+      "4 receiver coils were simulated (seed 0). K-space of the test is that of the "
+      "files. It has 8 coils, with sensitivities estimated by ESPIRiT.",
+    ),
   ],
 )
 def test_measurements_in_words(changes, record, expected):
   config = base.get_config()
-  config.mask.update(changes)
+  config.update_from_flattened_dict(changes)
   inputs = run_of(config)
   inputs = dataclasses.replace(inputs, dataset={**inputs.dataset, **record})
   text = " ".join(methods_text.measurement(inputs, config_lib.parse(config)))
