@@ -97,7 +97,8 @@ class SourceConfig(Settings):
     inputs: inputs of the networks, given beside the targets.
     variable: name of the array in the files of "arrays"; "" takes the only one.
     axes: axes of that array in their order, out of "slices", "rows", "columns" and,
-      with `repeats`, "repeats"; () takes slices first, of .mat last.
+      with `repeats`, "repeats", or of k-space "coils"; () takes slices first, of .mat
+      last.
     repeats: of the repeated acquisitions in a file or series, the mean of this many is
       an input and the mean of the others its target, each in turn; 0 for files of one
       acquisition.

@@ -28,6 +28,8 @@ def coil_images(seed=0, coils=4, shape=(2, 24, 20)):
 def settings(source, root, **changes):
   """Data settings that keep the coils and validate on half of the subjects."""
   kept = {"combine": "none", "validation_fraction": 0.5}
+  if source == "arrays":
+    kept["contrast"] = "kspace"
   return config(source=source, root=str(root), **(kept | changes))
 
 
@@ -92,6 +94,14 @@ def hammernik(path, images, maps, mask):
   return folder
 
 
+def arrays(path, images, maps, mask):
+  """As MATLAB's users store them: rows, columns, coils, slices."""
+  last = lambda values: values.transpose(2, 3, 1, 0).astype(np.complex64)  # noqa: E731
+  io.savemat(f"{path}.mat", {"DATA": last(kspace_of(images, mask)), "n": [[1.0]]})
+  io.savemat(f"{path}_sens.mat", {"maps": last(maps)})
+  return path.with_suffix(".mat")
+
+
 # Source -> function that writes a subject, named by a number: its coils' images and
 # sensitivities [S, C, H, W], and the mask that samples it; returns its file or folder.
 WRITERS = {
@@ -100,6 +110,7 @@ WRITERS = {
   "calgary_multi": calgary_multi,
   "bart": bart,
   "hammernik": hammernik,
+  "arrays": arrays,
 }
 
 

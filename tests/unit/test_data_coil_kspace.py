@@ -62,7 +62,7 @@ def test_zero_filled_is_a_h_y_of_the_file(tmp_path, source, method):
     assert np.abs(expected - slices.target).max() > 0.05
 
 
-@pytest.mark.parametrize("source", ["fastmri", "ismrmrd", "bart"])
+@pytest.mark.parametrize("source", ["fastmri", "ismrmrd", "bart", "arrays"])
 def test_one_coil_is_as_without_the_setting(tmp_path, source):
   coil_files.subjects(source, tmp_path, coils=1)
   kept, plain = (
@@ -283,7 +283,7 @@ def test_an_undersampled_scan_gives_a_h_y_in_the_units_of_the_file(
   if source == "calgary_multi":
     mask = mask * (np.fft.ifftshift(np.arange(20)) < 17)
   options = {"combine": "none", "sensitivities": method, "source": source}
-  if source == "bart":
+  if source in ("bart", "arrays"):
     options["contrast"] = "kspace"
   scan = read_scan.read(path, config(), **options)
   np.testing.assert_array_equal(scan.mask, mask)

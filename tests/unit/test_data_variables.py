@@ -7,7 +7,9 @@ import zipfile
 import h5py
 import numpy as np
 import pytest
+from helpers import coil_files
 from helpers.data_files import all_sampled, config, images, read
+from helpers.raw_files import to_kspace
 from scipy import io
 
 from kdmri_jax.config import InputsConfig
@@ -181,3 +183,68 @@ def test_other_sources_refuse_the_settings(tmp_path):
     read("nifti", tmp_path, variable="x")
   with pytest.raises(UserError, match=r"axes: found .*; expected \(\), because nifti"):
     read("nifti", tmp_path, axes=("rows", "columns"))
+
+
+KSPACE = {"contrast": "kspace", "combine": "sense"}
+
+
+def test_kspace_with_named_axes_is_combined_by_its_sensitivities(tmp_path):
+  """One slice; the other file of the folder holds the sensitivities."""
+  seen, maps = coil_files.coil_images(3)
+  kspace = to_kspace(seen)[0]
+  image = (maps[0].conj() * seen[0]).sum(0) / (np.abs(maps[0]) ** 2).sum(0)
+  save_npz(tmp_path / "a", data=kspace.transpose(1, 0, 2), other=images(1, (3, 3)))
+  save_npz(tmp_path / "a_sens", maps=maps[0].transpose(1, 0, 2))
+  axes = ("rows", "coils", "columns")
+  (volume,) = read("arrays", tmp_path, variable="data", axes=axes, **KSPACE)
+  np.testing.assert_allclose(volume.target, image[None], atol=1e-5)
+  assert (volume.record["coils"], volume.record["combine"]) == (4, "sense")
+  (volume,) = read("arrays", tmp_path, variable="data", axes=axes, contrast="kspace")
+  expected = np.sqrt((np.abs(seen[:1]) ** 2).sum(1))
+  np.testing.assert_allclose(volume.target, expected, atol=1e-5)
+
+
+def test_kspace_of_one_coil_needs_no_axis_of_coils(tmp_path):
+  seen = coil_files.coil_images(3, coils=1)[0][:, 0]
+  np.save(tmp_path / "a.npy", to_kspace(seen))
+  axes = ("slices", "rows", "columns")
+  (volume,) = read("arrays", tmp_path, axes=axes, contrast="kspace")
+  np.testing.assert_allclose(volume.target, seen, atol=1e-5)
+  lines = np.ones(20)
+  lines[[3, 5, 12]] = 0
+  np.save(tmp_path / "b.npy", to_kspace(seen) * lines)
+  scan = read_scan.read(
+    tmp_path / "b.npy", config(), source="arrays", axes=axes, contrast="kspace"
+  )
+  np.testing.assert_array_equal(scan.mask, np.fft.ifftshift(lines) * np.ones((24, 1)))
+  np.testing.assert_allclose(
+    scan.kspace, np.fft.fft2(seen, norm="ortho") * scan.mask, atol=1e-5
+  )
+  with pytest.raises(UserError, match=r"b\.npy: found undersampled k-space \(slice 0"):
+    read("arrays", tmp_path, axes=axes, contrast="kspace")
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"axes": ("coils", "rows", "columns")}, "axes: .*; expected rows .* contrast='ks"),
+    ({"combine": "rss"}, "combine: found 'rss', of images; expected ''"),
+    ({"contrast": "kspace", "repeats": 2}, "repeats: found 2, of k-space; expected 0"),
+    ({"contrast": "t1"}, "contrast: found 't1', .*; expected one of image, kspace"),
+    (
+      {"contrast": "kspace", "axes": ("slices", "rows", "columns", "coils")},
+      r"a\.mat: found complex64 .* \(20, 24, 4, 2\); expected complex k-space of fewer",
+    ),
+  ],
+)
+def test_refuses_what_does_not_fit_kspace(tmp_path, changes, message):
+  kspace = to_kspace(coil_files.coil_images(3)[0])
+  save_mat5(tmp_path / "a", data=kspace.astype(np.complex64).transpose(3, 1, 0, 2))
+  with pytest.raises(UserError, match=message):
+    read("arrays", tmp_path, **changes)
+
+
+def test_refuses_kspace_that_is_not_centred(tmp_path):
+  np.save(tmp_path / "a.npy", np.fft.fft2(coil_files.coil_images(3)[0]))
+  with pytest.raises(UserError, match="found k-space with its zero frequency at the c"):
+    read("arrays", tmp_path, contrast="kspace")
