@@ -22,6 +22,9 @@ EXAMPLE = {
   "cardiac-4x-distilled": (26.66, 32.40),
   "cardiac-4x-student": (26.66, 31.91),
   "cardiac-4x-teacher": (26.66, 32.65),
+  "cardiac-8x-distilled": (24.23, 26.48),
+  "cardiac-8x-student": (24.23, 25.72),
+  "cardiac-8x-teacher": (24.23, 26.50),
 }
 
 of_each = pytest.mark.parametrize("name", pretrained.names())
