@@ -109,12 +109,17 @@ class Card:
       values = _value(row["psnr"], 2), _value(row["ssim"], 4)
       gain = _value(row["gain"], 2, "+") if row["gain"] else ""
       yield "| " + " | ".join((row["name"], count, *values, gain)) + " |"
-    rounding = abs(self.metrics["rounding"])
+    rounding, over = abs(self.metrics["rounding"]), self.metrics["over"]
     yield (
       f"\nTest subjects, protocol {self.metrics['protocol']}: mean and its interval of "
-      f"95% over {self.metrics['over']}. The weights are stored in half precision, "
-      f"which changes the PSNR by {rounding:.4f} dB.\n"
+      f"95% over {over}. The weights are stored in half precision, which changes the "
+      f"PSNR by {rounding:.4f} dB.\n"
     )
+    if " slices of " in over:
+      yield (
+        "Slices of the same subject are not independent of each other, so the intervals "
+        "are too narrow; how other subjects differ is not known.\n"
+      )
 
 
 def _value(value: Mapping[str, Any], decimals: int, sign: str = "") -> str:

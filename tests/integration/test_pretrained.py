@@ -84,6 +84,7 @@ def test_the_card_has_the_quality_on_the_held_out_subjects(packed):
   low, high = row["psnr"]["ci95"]
   assert low < row["psnr"]["mean"] < high
   assert net.card.metrics["over"] == "6 slices of 2 subjects"
+  assert "so the intervals are too narrow" in str(net.card)
   assert abs(net.card.metrics["rounding"]) < 0.01
   teacher = next(r for r in net.card.metrics["rows"] if r["name"] == "teacher")
   assert teacher["parameters"] > net.card.parameters == row["parameters"]
