@@ -118,7 +118,7 @@ class Card:
     if " slices of " in over:
       yield (
         "Slices of the same subject are not independent of each other, so the intervals "
-        "are too narrow; how other subjects differ is not known.\n"
+        "are too narrow; other subjects may differ.\n"
       )
 
 
