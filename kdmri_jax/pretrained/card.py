@@ -117,8 +117,8 @@ class Card:
     )
     if " slices of " in over:
       yield (
-        "Slices of the same subject are not independent of each other, so the intervals "
-        "are too narrow; other subjects may differ.\n"
+        "Slices of the same subject are not independent of each other, so the "
+        "intervals are too narrow; other subjects may differ.\n"
       )
 
 

@@ -19,7 +19,6 @@ from kdmri_jax.physics.coils import combination
 
 _REPEATS, _COILS, _KSPACE = "repeats", "coils", "kspace"
 _FIRST = ("slices", "rows", "columns")
-_LAST = ("rows", "columns", "slices")  # as MATLAB's users store them
 _SENSITIVITIES = "_sens"
 
 
@@ -120,8 +119,8 @@ def _order(config) -> tuple[str, ...]:
 def _default(order, path) -> tuple[str, ...]:
   if path.suffix.lower() != ".mat":
     return order
-  others = [axis for axis in (_COILS, _REPEATS) if axis in order]
-  return (*_LAST[:2], _COILS, _LAST[2]) if _COILS in others else (*_LAST, *others)
+  last = ("rows", "columns", _COILS, "slices", _REPEATS)  # as MATLAB's users store them
+  return tuple(axis for axis in last if axis in order)
 
 
 def _check(axes: tuple[str, ...], config: DataConfig) -> None:
