@@ -19,7 +19,8 @@ PACKAGE = pathlib.Path(kd.__file__).parent
 FACE = {
   "": "coils distillation load load_pretrained losses masks metrics models plot "
   "statistics train undersample",
-  "coils": "adjoint cg_sense estimate forward noise_covariance prewhiten simulate",
+  "coils": "add_phase adjoint cg_sense estimate forward noise_covariance prewhiten "
+  "simulate",
   "distillation": " ".join(["METHODS", *METHODS]),
   "losses": "l1 mse ssim",
   "masks": "cartesian central equispaced full gaussian2d load save",
