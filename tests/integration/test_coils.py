@@ -27,6 +27,18 @@ from kdmri_jax.types import CoilMeasurement
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
+NAMES = ["zero_filled", "cg_sense", "student"]
+
+
+def reported(pipeline):
+  """The numbers of the report, after the training of the student."""
+  assert train(pipeline, ["student"])
+  (report,) = write_reports.write_reports([pipeline])
+  found = json.loads(report.path.with_name("report.json").read_text())
+  assert [row["model"] for row in found["rows"]] == NAMES and not found["failed"]
+  return found
+
+
 def with_coils(**changes):
   config = tiny_config(epochs=1, coils={"count": 4, "seed": 1}, **changes)
   for model in config.models.values():
@@ -39,13 +51,9 @@ def test_a_stage_and_the_report(tmp_path):
   """Real images get a phase; the input is that of all coils."""
   asked = {"robustness": {"axes": (1,), "perturbations": (0.05,), "steps": 3}}
   pipeline = Experiment(config_lib.parse(with_coils(evaluation=asked)), tmp_path)
-  assert train(pipeline, ["student"])
-  (report,) = write_reports.write_reports([pipeline])
-  found = json.loads(report.path.with_name("report.json").read_text())
-  names = ["zero_filled", "cg_sense", "student"]
-  assert [row["model"] for row in found["rows"]] == names and not found["failed"]
+  found = reported(pipeline)
   _, axis, random, worst = (row["means"]["psnr"] for row in found["robustness"]["rows"])
-  assert list(axis) == list(random) == names
+  assert list(axis) == list(random) == NAMES
   assert worst["student"] < random["student"] - 0.05 and list(worst) == ["student"]
   volume, mask = (
     pipeline.dataset.test.volumes[0],
@@ -74,13 +82,9 @@ def test_a_run_on_the_kspace_of_files(tmp_path):
   config.update(coils={"count": 0}, batch_size=2)
   config.data.update(source="prepared", root=str(tmp_path / "data"), memory_mb=0)
   pipeline = Experiment(config_lib.parse(config), tmp_path / "run")
-  assert train(pipeline, ["student"])
-  (report,) = write_reports.write_reports([pipeline])
-  found = json.loads(report.path.with_name("report.json").read_text())
-  names = ["zero_filled", "cg_sense", "student"]
-  assert [row["model"] for row in found["rows"]] == names and not found["failed"]
+  found = reported(pipeline)
   ((axis,),) = [found["robustness"]["rows"][1:]]
-  assert list(axis["means"]["psnr"]) == names
+  assert list(axis["means"]["psnr"]) == NAMES
   data = pipeline.dataset
   volume, slices = data.test.volumes[0], data.test.parts[0]
   mask = data.acquisitions[24, 20].masks[0]
@@ -117,11 +121,7 @@ def test_a_run_on_simulated_coils_is_tested_on_the_kspace_of_files(tmp_path):
     source="fastmri", root=str(tmp_path / "raw"), combine="none", sensitivities="given"
   )
   pipeline = Experiment(config_lib.parse(config), tmp_path / "run")
-  assert train(pipeline, ["student"])
-  (report,) = write_reports.write_reports([pipeline])
-  found = json.loads(report.path.with_name("report.json").read_text())
-  names = ["zero_filled", "cg_sense", "student"]
-  assert [row["model"] for row in found["rows"]] == names and not found["failed"]
+  reported(pipeline)
   mask = pipeline.dataset.acquisitions[24, 20].masks[0]
   for volume, (seen, maps) in zip(pipeline.dataset.test.volumes, images, strict=True):
     kspace = np.fft.fft2(seen, norm="ortho") * (mask != 0)
