@@ -259,8 +259,8 @@ class CoilsConfig(Settings):
   phase: float = setting(3.0, least=0)
 
   @property
-  def of_images(self) -> float:
-    """The phase that images get: none without coils."""
+  def phase_of_images(self) -> float:
+    """`phase`, or 0 where no coils are simulated."""
     return self.phase if self.count else 0.0
 
 

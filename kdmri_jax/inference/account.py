@@ -137,7 +137,7 @@ def _limits(data: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 def _without_phase(config: ExperimentConfig, data: Mapping[str, Any]) -> list[str]:
   if data.get("complex_file", "") is not None or not config.coils.count:
     return []
-  if config.coils.of_images and not data.get("given_inputs"):
+  if config.coils.phase_of_images and not data.get("given_inputs"):
     return []
   return [
     "The network was trained on images without a phase, which those of scans have: for "

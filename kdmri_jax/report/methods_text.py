@@ -144,7 +144,7 @@ def _kspace(
   if not record.get("stored_kspace_used"):
     texts = [f"{what} was simulated by the Fourier transform of the images."]
     texts += _simulated(coils)
-    if coils.of_images and record.get("complex_file", "") is None:
+    if coils.phase_of_images and record.get("complex_file", "") is None:
       most = f"{coils.phase:g}"
       texts.append(
         f"Each image got a smooth phase that varies by up to {most} radians."

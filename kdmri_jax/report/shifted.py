@@ -124,7 +124,7 @@ def prepare(pipeline: Experiment, condition: Condition) -> Shifted:
     data = pipeline.config.data
     data = dataclasses.replace(data, test=(), test_source=condition.source)
     with arguments_of(f"robustness.sources.{condition.name}."):
-      phase = pipeline.config.coils.of_images
+      phase = pipeline.config.coils.phase_of_images
       evaluated, found = load_tested(data, pipeline.dataset, measured, phase)
     return Shifted(evaluated, _seeded(evaluated.parts, condition.name), found)
   evaluated = pipeline.dataset.test

@@ -78,7 +78,9 @@ class Experiment:
         return acquisition.build(config.all_tasks, shape, config.coils)
 
     with arguments_of("config.data."):
-      self.dataset = dataset_lib.load(config.data, measured, config.coils.of_images)
+      self.dataset = dataset_lib.load(
+        config.data, measured, config.coils.phase_of_images
+      )
     self._data: dict[str, Any] | None = None  # see `for_task`
     self.plans = StagePlans(config, self.dataset, workdir)
     self.models, self.given = self.plans.models, self.plans.given
