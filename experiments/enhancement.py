@@ -39,6 +39,12 @@ def start(argument: str, name: str) -> tuple[ConfigDict, dict]:
   setting, _, size = argument.partition(":")
   config = importlib.import_module(f"kdmri_jax.experiments.{setting}").get_config()
   config.name = f"{name} ({config.name})"
+  without_stages(config)
+  return config, NETWORKS[size or "small"]
+
+
+def without_stages(config: ConfigDict) -> None:
+  """Leaves the images alone, cut into patches, and no stage."""
   config.epochs = 30
   config.augment.update(flips=True, rotations=True, patch=(64, 64))
   config.models, config.stages = ConfigDict(), ConfigDict()
@@ -47,7 +53,6 @@ def start(argument: str, name: str) -> tuple[ConfigDict, dict]:
   evaluation.models, evaluation.distilled, evaluation.pairs = (), (), ()
   evaluation.control, evaluation.rois, evaluation.timing = "", "auto", 20
   base.drop_published(config)
-  return config, NETWORKS[size or "small"]
 
 
 def add_stage(

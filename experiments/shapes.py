@@ -1,18 +1,18 @@
 """Students of other shapes than the published one, with at most as many parameters.
 
   kdmri run --config=shapes:acdc_small --workdir=runs/shapes \
-    --config.data.root=/path/to/ACDC --config.epochs=20
+    --config.data.root=/path/to/ACDC --config.epochs=6
 
 Each of `SHAPES` imitates the teacher (kd_NAME) and is trained alone for as many steps
 (alone_NAME), as is the student of the setting (kd_plain, student_long). The report
 shows the image quality of all against parameters, operations and time. The teacher is
-trained for four times the epochs of `student`.
+trained for four times the epochs of `student`. All have the optimiser Muon.
 
 The C++ convolutions for CPUs need channels in multiples of 32: `narrow` runs without
 them.
 """
 
-from kdmri_jax.experiments import recipes, study
+from kdmri_jax.experiments import base, recipes, study
 
 SHAPES = {
   # The weights of one cascade, 9,857, for 10 and 15 cascades.
@@ -37,4 +37,5 @@ def get_config(setting="acdc_small"):
     pairs += [(taught, alone), (taught, "kd_plain")]
   config.evaluation.pairs = tuple(pairs)
   config.evaluation.timing = 20
+  base.for_all_stages(config, **study.MUON)
   return study.finish(config)
