@@ -36,7 +36,8 @@ class Card:
     config: the experiment, as in a work directory's config.json.
     data: the record of its data, as in dataset.json, without names of files.
     record: what the stage was trained with, as in trained_with.json.
-    training_sets: its training subjects, see `training.given.Origin`.
+    training_sets: its training subjects, see `training.given.Origin`; the digests of
+      their slices are short.
     complete: whether these are all that are known to have trained it or its teachers.
   """
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,10 +115,16 @@ def pack(
     config=settings,
     data=data,
     record=known.record,
-    training_sets=known.training_sets,
+    training_sets=[_shortened(each) for each in known.training_sets],
     complete=known.complete,
   )
   return store.Pretrained(card, params)
+
+
+def _shortened(training: Mapping[str, Any]) -> dict[str, Any]:
+  """A training set with short digests of its slices."""
+  subjects = {name: digests.short(d) for name, d in training["subjects"].items()}
+  return {**training, "subjects": subjects}
 
 
 def _without_files(data: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.data import digests
 from kdmri_jax.data.digests import CONSTANT
 from kdmri_jax.data.slice_set import SliceSet
 from kdmri_jax.errors import UserError
@@ -22,7 +23,7 @@ def refuse(
   """Refuses a given stage that has been trained on subjects that are evaluated.
 
   Subjects are the same if their names are, in one population, or if a slice that is not
-  constant is equal, bit for bit.
+  constant is equal, bit for bit (by 48 bits of its digest).
 
   Args:
     config: the experiment.
@@ -37,11 +38,12 @@ def refuse(
   seen = set()
   for there in origin.training_sets:
     subjects = there["subjects"]
-    slices = {digest for digests in subjects.values() for digest in digests}
+    slices = {each for known in subjects.values() for each in digests.short(known)}
     for volume in evaluated.volumes:
       same_name = there["population"] == here and volume.subject in subjects
-      own = {d for d in volume.digests["target"] if not d.startswith(CONSTANT)}
-      if same_name or own & slices:
+      own = digests.short(volume.digests["target"])
+      same_slice = any(d in slices and not d.startswith(CONSTANT) for d in own)
+      if same_name or same_slice:
         seen.add(volume.subject)
   if seen:
     names = records.shortened(sorted(seen), ", ")

@@ -214,3 +214,20 @@ def test_what_cannot_be_packed_is_refused(packed, tmp_path):
     packing.pack(tmp_path, "student", "tiny", ORIGIN)
   with pytest.raises(ArgumentError, match="half precision cannot hold"):
     store.rounded({"kernel": np.float32([1e6])})
+
+
+def test_its_training_slices_are_known_under_other_names(packed, tmp_path):
+  path = tmp_path / packed[1].name
+  shutil.copy(packed[1].with_suffix(".npz"), tmp_path)
+  card = json_text.unsealed(json_text.loads(packed[1].read_text()))
+  (training,) = card["training_sets"]
+  seen = sorted(training["subjects"])[0]
+  assert {len(d) for d in training["subjects"][seen]} == {12}
+  training["subjects"]["someone"] = training["subjects"].pop(seen)
+  path.write_text(json_text.dumps(json_text.sealed(card)))
+  config = settings(student=dict(given=f"pretrained:{path}"))
+  config.data.validation, config.data.test = (seen,), ("*0", "*1")
+  experiment(tmp_path / "unseen", config)
+  config.data.validation, config.data.test = ("*2", "*3"), (seen,)
+  with pytest.raises(UserError, match=f"which was trained on {seen}"):
+    experiment(tmp_path / "seen", config)
