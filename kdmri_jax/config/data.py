@@ -223,6 +223,15 @@ class MaskConfig(Settings):
   seed: int = setting(0, least=0)
   path: str = setting("", free=True)
 
+  @property
+  def in_words(self) -> str:
+    """What it samples, such as "cartesian mask of acceleration 4"."""
+    if self.kind == "full":
+      return "fully sampled"
+    if self.kind == "central":
+      return f"the central 1/{self.acceleration:g} of each axis"
+    return f"{self.kind} mask of acceleration {self.acceleration:g}"
+
 
 @dataclasses.dataclass(frozen=True)
 class NoiseConfig(Settings):
@@ -239,6 +248,15 @@ class NoiseConfig(Settings):
   snr: tuple[float, float] = setting((math.inf, math.inf), most=math.inf)
   averages: int = setting(1, least=1)
   fresh: bool = setting(True)
+
+  @property
+  def in_words(self) -> str:
+    """Its strength, such as "noise of SNR 4 to 12"; "" for none."""
+    low, high = self.snr
+    if math.isinf(low):
+      return ""
+    span = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"noise of SNR {span}" + f", {self.averages} averages" * (self.averages > 1)
 
 
 @dataclasses.dataclass(frozen=True)

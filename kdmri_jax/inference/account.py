@@ -95,11 +95,11 @@ def training(
   }.get(data.get("scaling"), "unknown scaling")
   simulated = "simulated" if data.get("simulated_kspace") else "measured"
   inputs = " with given inputs" if data.get("given_inputs") else ""
+  measured = ", ".join(filter(None, (config.mask.in_words, config.noise.in_words)))
   text = (
     f"{slices} slices of {counted(len(names), data.get('unit', SUBJECT))} "
     f"({config.data.source}{contrast}){inputs}, {', '.join(_sizes(data))}, {scaling}, "
-    f"{simulated} k-space, {config.mask.kind} mask of acceleration "
-    f"{config.mask.acceleration:g}; {epochs} epochs, weights of the lowest "
+    f"{simulated} k-space, {measured}; {epochs} epochs, weights of the lowest "
     f"{plan.select} in validation"
   )
   warnings = [*_limits(data, names), *_without_phase(config, data)]

@@ -86,21 +86,18 @@ class Card:
       ("training subjects", ", ".join(subjects["train"])),
       ("validation subjects", ", ".join(subjects["validation"])),
       ("test subjects", ", ".join(subjects["test"])),
-      ("mask", self._mask()),
+      ("k-space", self._measured()),
       ("made by", f"`{self.command}`, revision {self.revision}, {self.version}"),
       ("digest", f"{self.digest}; before rounding {self.digest_in_run}"),
     ):
       yield f"- {label}: {text}"
 
-  def _mask(self) -> str:
-    mask, noise = self.experiment.mask, self.experiment.noise
-    text = f"{mask.kind}, acceleration {mask.acceleration:g}"
-    if mask.kind == "full":
-      text = "every line sampled"
-    elif mask.kind != "central":
+  def _measured(self) -> str:
+    mask, noise = self.experiment.mask, self.experiment.noise.in_words
+    text = mask.in_words
+    if mask.kind not in ("full", "central"):
       text += f", {mask.centre_lines} centre lines, axis {mask.axis}, seed {mask.seed}"
-    low, high = noise.snr
-    return text if low == float("inf") else f"{text}; noise of SNR {low:g} to {high:g}"
+    return ", ".join(filter(None, (text, noise)))
 
   def _results(self) -> Iterator[str]:
     yield "| | parameters | PSNR, dB | SSIM | gain of this network, dB |"

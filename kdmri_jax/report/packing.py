@@ -83,7 +83,7 @@ def pack(
     found = f"{stage!r}, of a run with the stages {', '.join(config.pipeline)}"
     expected = "a stage that a run of one task has trained"
     raise ArgumentError("stage", found, expected)
-  pipeline = Experiment(config, workdir)
+  pipeline = Experiment(config, workdir).for_task("")
   if not pipeline.dataset.record["held_out_test"]:
     expected = "subjects that neither train nor select: `data.test`"
     raise UserError(workdir, "a run without held-out subjects", expected)
@@ -158,10 +158,11 @@ def _metrics(pipeline: Experiment, stage: str, params, exact) -> dict[str, Any]:
     return {"mean": found.mean_difference, "ci95": found.ci95}
 
   rows = []
+  given = "input" if pipeline.config.mask.kind == "full" else "zero-filled"
   own, subjects = column("this network", "psnr")
   for label in (ZERO_FILLED, "this network", *others):
     values, _ = column(label, "psnr")
-    name = "zero-filled" if label == ZERO_FILLED else label
+    name = given if label == ZERO_FILLED else label
     row: dict[str, Any] = {"name": name, "parameters": None}
     if label != ZERO_FILLED:
       row["parameters"] = features.count_parameters(networks[label][1])

@@ -13,6 +13,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import json_text
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import load
+from kdmri_jax.physics.acquisition import measure
 from kdmri_jax.pretrained import store
 from kdmri_jax.report import packing
 from kdmri_jax.training.experiment import Experiment
@@ -98,7 +99,7 @@ def test_the_card_tells_all_that_a_user_asks(packed):
   for part in ("none needed", "nobody", "0123abc", "`kdmri run`", "not for diagnosis"):
     assert part in text
   assert "test subjects: brain_000, brain_001" in text
-  assert "acceleration 3, 4 centre lines, axis 0" in text
+  assert "mask of acceleration 3, 4 centre lines, axis 0" in text
   assert "trained on phantoms" in text
   assert str(packed[0].workdir.path) not in packed[1].read_text()
 
@@ -214,6 +215,25 @@ def test_what_cannot_be_packed_is_refused(packed, tmp_path):
     packing.pack(tmp_path, "student", "tiny", ORIGIN)
   with pytest.raises(ArgumentError, match="half precision cannot hold"):
     store.rounded({"kernel": np.float32([1e6])})
+
+
+def test_a_denoiser_is_measured_with_the_noise_of_its_evaluation(tmp_path):
+  config = settings()
+  config.mask.kind, config.noise.snr = "full", (4.0, 12.0)
+  run = experiment(tmp_path, config)
+  finish(run, "teacher", "student")
+  card = packing.pack(tmp_path, "student", "tiny-denoiser", ORIGIN).card
+  values = []
+  for slices in run.for_task("").dataset.test.parts:
+    acquisition = run.dataset.acquisitions[slices.target.shape[1:3]]
+    noisy, _ = measure(slices.target, acquisition, draws=slices.draws)
+    found = kd.metrics.per_slice(slices.target[..., 0], np.abs(noisy[..., 0]))
+    values += found["psnr"].tolist()
+  first = card.metrics["rows"][0]
+  assert first["name"] == "input"
+  assert first["psnr"]["mean"] == pytest.approx(np.mean(values), abs=1e-4)
+  assert "k-space: fully sampled, noise of SNR 4 to 12" in str(card)
+  assert "simulated k-space, fully sampled, noise of SNR 4 to 12; 1" in card.trained_on
 
 
 def test_its_training_slices_are_known_under_other_names(packed, tmp_path):
