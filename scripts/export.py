@@ -11,8 +11,9 @@ network and its data consistency. The input is k-space in any unit, zero frequen
 [0, 0], with its sampling mask; the output is the image in the same unit, with real and
 imaginary part if the network has two channels. A network without data consistency takes
 images instead of k-space and mask. For slices of another size than the run's give
---size=ROWS,COLUMNS. Give all slices of a volume at once: they are divided by their
-largest magnitude. A network trained with lines of k-space gives NaN with other masks.
+--size=ROWS,COLUMNS. Give all slices of a volume at once: they are divided together, to
+be as bright as those of the training. A network trained with lines of k-space gives NaN
+with other masks.
 
 `jax` needs JAX and flatbuffers, on CPU, GPU or TPU, and nothing of this package:
 
@@ -76,6 +77,7 @@ _ENDINGS = {".jax": "jax", ".onnx": "onnx", ".pt": "kdmri", ".pth": "kdmri"}
 def main(argv):
   cli.refuse_arguments(argv)
   from kdmri_jax import interop
+  from kdmri_jax.data import input_scale
   from kdmri_jax.inference import load
   from kdmri_jax.physics.masks import files
   from kdmri_jax.saving import replacing
@@ -88,8 +90,9 @@ def main(argv):
     form = _format(out, interop.EXPORTS)
     size = _size(load.read_shapes(workdir), form)
   network = load.load(workdir, stage, size, task=None, seed=_SEED.value)
-  scaled = network.config.data.scaling == "volume_max"
   tasks = list(load.read_config(workdir).all_tasks)
+  data = load.read_data(workdir)
+  scale = input_scale.of_training(network.config.data, data, tasks[0])
   (names,) = files.names(tasks, [size])
   masks = dict(zip(names, network.acquisition.masks, strict=True))
   beside = {f"{out.stem}_{name}.npy": files.content(m) for name, m in masks.items()}
@@ -97,8 +100,8 @@ def main(argv):
   for name in (*beside, program):
     _refuse_present(out.with_name(name), beside.get(name))
   written = out, network.model, network.params
-  print(interop.EXPORTS[form](*written, size, scaled))
-  text = interop.example(form, out, next(iter(beside)), *written[1:], scaled)
+  print(interop.EXPORTS[form](*written, size, scale))
+  text = interop.example(form, out, next(iter(beside)), *written[1:], scale)
   for name, content in (*beside.items(), (program, text.encode())):
     with replacing(out.with_name(name)) as temporary:
       temporary.write_bytes(content)

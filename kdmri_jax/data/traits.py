@@ -92,6 +92,21 @@ def distance(known: Mapping[str, Any], traits: np.ndarray) -> float:
   return float(np.median(np.sqrt(squares / count)))
 
 
+def brightness(known: Mapping[str, Any]) -> float:
+  """The magnitude that 1% of the pixels of the recorded slices exceed.
+
+  Args:
+    known: from `summary`.
+
+  Returns:
+    The product of the recorded means; 0 if another version recorded other traits.
+  """
+  if known.get("traits") != list(NAMES):
+    return 0.0
+  means = dict(zip(NAMES, known["mean"], strict=True))
+  return 10 ** means["log_level"] * means["quantile_99"]
+
+
 def _describe(traits: np.ndarray) -> dict[str, Any]:
   mean = traits.mean(0)
   spread = np.maximum(traits.std(0), _SMALLEST_SPREAD)

@@ -8,7 +8,8 @@ import numpy as np
 
 import kdmri_jax
 from kdmri_jax.config import ExperimentConfig, TaskConfig
-from kdmri_jax.data import digests, traits
+from kdmri_jax.data import digests, input_scale, traits
+from kdmri_jax.data.input_scale import InputScale
 from kdmri_jax.data.source import SUBJECT
 from kdmri_jax.data.split import counted
 from kdmri_jax.errors import UserError
@@ -32,7 +33,7 @@ class Training(NamedTuple):
   Attributes:
     config: of one task.
     task: its name.
-    data: the record of the data of the run; of a given stage {"given": its origin}.
+    data: the record of the data of the run; of a given stage also "given", its origin.
     text: in words.
     warnings: what restricts its use whatever the scan is.
   """
@@ -42,6 +43,11 @@ class Training(NamedTuple):
   data: Mapping[str, Any]
   text: str
   warnings: list[str]
+
+  @property
+  def input_scale(self) -> InputScale:
+    """How a scan is divided for the network."""
+    return input_scale.of_training(self.config.data, self.data, self.task)
 
 
 class Account(NamedTuple):
@@ -84,7 +90,7 @@ def training(
   if given := folder.given():
     text = f"weights given by {given['text']}"
     warning = "It is not recorded here on which images these weights were trained."
-    return Training(config, task, {"given": given}, text, [warning])
+    return Training(config, task, {**data, "given": given}, text, [warning])
   epochs = plan.epochs or config.epochs
   names = data.get("subjects", {}).get("train", [])
   slices = data.get("slices", {}).get("train", "an unknown number of")

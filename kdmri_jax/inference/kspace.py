@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from kdmri_jax.config import DataConfig
 from kdmri_jax.data import spool
+from kdmri_jax.data.input_scale import InputScale
 from kdmri_jax.data.slice_set import to_channels
 from kdmri_jax.data.spool import Spool
 from kdmri_jax.errors import UserError
@@ -20,13 +20,10 @@ def slices_of_kspace(
   mask: np.ndarray,
   channels: int,
   where: Any,
-  data: DataConfig,
+  input_scale: InputScale,
   sensitivities: np.ndarray | Spool | None = None,
 ) -> tuple[Slices, float]:
   """Slices without a target, in the scale of the network.
-
-  In training the target's maximum is the divisor; it is not known here, and the
-  zero-filled image's takes its place.
 
   Args:
     kspace: measured k-space, complex [S, H, W], of several coils [S, C, H, W]; 0 where
@@ -34,7 +31,7 @@ def slices_of_kspace(
     mask: [H, W], 1 = sampled.
     channels: of the network's images; 2 for several coils.
     where: the file, for errors.
-    data: the settings of the network's run, which say whether images are scaled.
+    input_scale: that of the network's training.
     sensitivities: of the coils, complex [S, C, H, W]; None for one coil.
 
   Returns:
@@ -58,8 +55,7 @@ def slices_of_kspace(
   else:
     pairs = zip(kspace, sensitivities, strict=True)
     image = np.stack([adjoint(*pair, mask) for pair in pairs])
-  scaled = data.scaling == "volume_max"
-  scale = (float(np.abs(image).max()) or 1.0) if scaled else 1.0
+  scale = float(input_scale.divisor(np.abs(image)))
   image = image / scale
   zero_filled = to_channels(np.abs(image) if channels == 1 else image, channels)
   # The target only gives the shape; with k-space nothing is simulated.

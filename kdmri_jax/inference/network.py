@@ -14,6 +14,8 @@ from jax.typing import ArrayLike
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.config.schema import PRETRAINED
+from kdmri_jax.data import input_scale
+from kdmri_jax.data.input_scale import InputScale
 from kdmri_jax.data.slice_set import from_channels
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.image_layout import described, to_batch
@@ -63,6 +65,13 @@ class Network:
     count = features.count_parameters(self.parameters)
     kind = type(self.model).__name__
     return f"<{kind} of stage {self.stage!r}, {count} parameters>"
+
+  @property
+  def input_scale(self) -> InputScale:
+    """How a volume is divided for the network."""
+    if self.training:
+      return self.training.input_scale
+    return input_scale.of_training(self.config.data, {})
 
   def apply(
     self,
@@ -114,9 +123,9 @@ class Network:
     its mask, the statistics of its images; and where the training itself was no more
     than a demonstration.
 
-    The k-space may have any scale; if the network was trained on images divided by
-    their maximum, the zero-filled image's maximum is the divisor, and the result is
-    multiplied by it.
+    The k-space may have any scale: if the network was trained on volumes divided by
+    their maximum, the zero-filled images are brought to the brightness of those of the
+    training, see `data.input_scale`, and the result to the scale of the k-space.
 
     Args:
       kspace: complex [H, W] or [S, H, W], orthonormal, zero frequency at [0, 0]; 0
@@ -161,7 +170,7 @@ class Network:
         found = "k-space of several coils, for a network of one channel"
         raise ArgumentError("sensitivities", found, "a network of two channels")
       slices, scale = kspace_lib.slices_of_kspace(
-        volume, mask, channels, "kspace", self.config.data, maps
+        volume, mask, channels, "kspace", self.input_scale, maps
       )
     except UserError as error:
       problem = error.where, error.found, error.expected, error.remedy

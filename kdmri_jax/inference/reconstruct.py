@@ -222,6 +222,8 @@ def run_scan(
   if as_is:
     mask = np.ones(shape, np.uint8)
   network = load.load(workdir, stage, shape, mask, task=task, seed=seed)
+  seed = config.seed if seed is None else seed
+  known = account.training(workdir, config, stage, seed, task or first)
   acquisition, channels = network.acquisition, models.channels(network.model)
   if as_is or measured:
     acquisition = acquisition._replace(snr=None)
@@ -231,14 +233,18 @@ def run_scan(
     if scan.mask is None or mask_path:
       coverage.check_mask(coverage.peak_of(array), mask, path)
     slices, scale = slices_of_kspace(
-      array, mask, channels, path, config.data, scan.sensitivities
+      array, mask, channels, path, known.input_scale, scan.sensitivities
     )
   else:
     if np.iscomplexobj(array) and channels == 1:
       expected = "real ones, as the network was trained on"
       remedy = "Store their magnitude, or train a network with channels=2."
       raise UserError(path, "complex images", expected, remedy)
-    slices, scale = Slices(to_channels(array, channels)), scan.record["scale_factor"]
+    scale = scan.record["scale_factor"]
+    if as_is:
+      divisor = float(known.input_scale.divisor(np.abs(array)))
+      array, scale = array / np.float32(divisor), scale * divisor
+    slices = Slices(to_channels(array, channels))
     if scan.input is not None:
       slices = slices._replace(input=to_channels(scan.input, channels))
     if scan.sensitivities is not None:
@@ -253,8 +259,6 @@ def run_scan(
   if known_target:
     images["target"] = slices.target
   images = {key: scale * real_image(image) for key, image in images.items()}
-  seed = config.seed if seed is None else seed
-  known = account.training(workdir, config, stage, seed, task or first)
   own = None if as_is else acquisition.masks[0]
   shape_text = "{} slices of {}x{}".format(*images["reconstruction"].shape)
   kind = "images" if not measured and scan.sensitivities is None else "k-space"

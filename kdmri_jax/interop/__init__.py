@@ -23,8 +23,8 @@ from kdmri_jax.models.unet import UNet
 from kdmri_jax.models.varnet import VarNet
 from kdmri_jax.models.vdsr import VDSR
 
-# Format -> a function of file, model, parameters, size of the slices and whether they
-# are scaled. It writes the file, or raises a UserError, and returns a message for the
+# Format -> a function of file, model, parameters, size of the slices and their
+# `InputScale`. It writes the file, or raises a UserError, and returns a message for the
 # user.
 EXPORTS = {
   "jax": save_jax_bundle,

@@ -7,6 +7,7 @@ from typing import Any
 from flax import linen as nn
 
 from kdmri_jax import models
+from kdmri_jax.data.input_scale import LARGEST, InputScale
 from kdmri_jax.interop.jax_bundle import reads_kspace
 from kdmri_jax.models.dccnn import DCCNN
 
@@ -69,10 +70,18 @@ def cnn(x, name):
 
 kspace = torch.from_numpy(kspace.astype(np.complex64))
 zero_filled = torch.fft.ifft2(kspace, norm="ortho")
-scale = {scale}
+{scale}
 kspace, zero_filled = kspace / scale, zero_filled / scale
 x = torch.stack({parts}, dim=1)
 """
+
+_SCALES = {
+  "none": "scale = 1.0",
+  "largest": "scale = abs(zero_filled).max()",
+  "brightness": """# What 1% of the pixels exceed, in the slices that have signal.
+bright = abs(zero_filled).flatten(1).sort(1).values[:, -1 - mask.size // 100]
+scale = bright[bright > 0].mean() / {}""",
+}
 
 _TORCH_DCCNN = """sampled, p = torch.from_numpy(mask != 0), settings["padding"]
 weight = 1 / (1 + 1 / settings["lam"])  # of the measurement; 1 if lam is inf
@@ -107,7 +116,7 @@ def example(
   mask: str | pathlib.Path,
   model: nn.Module,
   params: Mapping[str, Any],
-  scaled: bool = True,
+  input_scale: InputScale = LARGEST,
 ) -> str:
   """A program that runs an exported network, on a disc in place of a scan.
 
@@ -120,7 +129,7 @@ def example(
     mask: .npy file of its mask.
     model: the network.
     params: its parameters.
-    scaled: see `jax_bundle.whole_function`.
+    input_scale: see `jax_bundle.whole_function`.
 
   Returns:
     The text of the program.
@@ -140,7 +149,7 @@ def example(
     parts=real.format("zero_filled"),
     parts_of_z="[z.real]" if channels == 1 else real.format("z"),
     complex="x[:, 0]" if channels == 1 else "torch.complex(x[:, 0], x[:, 1])",
-    scale="abs(zero_filled).max()" if scaled else "1.0",
+    scale=_SCALES[input_scale.statistic].format(input_scale.level),
     convolutions=getattr(model, "convolutions", 0),
     after_convolutions=getattr(model, "convolutions", 0) + 1,
     after_cascades=getattr(model, "cascades", 0) + 1,

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jax import export
 
 from kdmri_jax import models
+from kdmri_jax.data.input_scale import LARGEST, InputScale
 from kdmri_jax.errors import UserError
 from kdmri_jax.models import bands
 from kdmri_jax.models.edsr import EDSR
@@ -34,7 +35,7 @@ def save_jax_bundle(
   model: nn.Module,
   params: Mapping[str, Any],
   size: tuple[int, int],
-  scaled: bool = True,
+  input_scale: InputScale = LARGEST,
 ) -> str:
   """Writes a network with its physics and scaling as one function of JAX.
 
@@ -51,7 +52,7 @@ def save_jax_bundle(
     model: the network.
     params: its parameters.
     size: rows and columns of the slices; a VDSR or EDSR takes any.
-    scaled: see `whole_function`.
+    input_scale: see `whole_function`.
 
   Returns:
     A message: the network written, and how the function is called.
@@ -61,7 +62,7 @@ def save_jax_bundle(
       file cannot be written.
   """
   require("flatbuffers", "export", path, "a bundle to be written")
-  function = whole_function(model, params, scaled=scaled)
+  function = whole_function(model, params, input_scale)
   channels = models.channels(model)
   if reads_kspace(model, params):
     (batch,) = export.symbolic_shape("batch")
@@ -90,7 +91,7 @@ def save_jax_bundle(
 
 
 def whole_function(
-  model: nn.Module, params: Mapping[str, Any], *, scaled: bool = True
+  model: nn.Module, params: Mapping[str, Any], input_scale: InputScale = LARGEST
 ) -> Callable[..., Array]:
   """The function that is exported. For a network that needs the measurement it is
 
@@ -108,16 +109,18 @@ def whole_function(
   Args:
     model: the network.
     params: its parameters.
-    scaled: whether the batch, which should be a volume, is divided by its largest
-      magnitude for the network, as a run with `data.scaling="volume_max"` does.
+    input_scale: how the batch, which should be a volume, is divided for the network.
   """
   channels = models.channels(model)
   axis = consistency.line_axis(getattr(model, "consistency", ""))
 
+  def divisor(image):
+    return input_scale.divisor(jnp.linalg.norm(image, axis=-1), jnp)
+
   def reconstruct(kspace, mask):
     sampled = mask != 0
     kspace = jnp.where(sampled, kspace, 0)
-    scale = _largest(zero_fill(Measurement(kspace, mask), channels)) if scaled else 1.0
+    scale = divisor(zero_fill(Measurement(kspace, mask), channels))
     measurement = Measurement(kspace / scale, mask)
     zero_filled = zero_fill(measurement, channels)
     image = bands.apply(model, params, zero_filled, measurement).image
@@ -129,7 +132,7 @@ def whole_function(
 
   def enhance(image):
     image = jnp.abs(image) if channels == 1 else image
-    scale = _largest(image) if scaled else 1.0
+    scale = divisor(image)
     return scale * bands.apply(model, params, image / scale, None).image
 
   return reconstruct if reads_kspace(model, params) else enhance
@@ -143,12 +146,6 @@ def reads_kspace(model: nn.Module, params: Mapping[str, Any]) -> bool:
   except Exception:  # the user's network may raise any exception
     return True
   return False
-
-
-def _largest(image: Array) -> Array:
-  """The largest magnitude; 1 for an image without signal."""
-  largest = jnp.linalg.norm(image, axis=-1).max()
-  return jnp.where(largest > 0, largest, 1.0)
 
 
 def _text(array) -> str:

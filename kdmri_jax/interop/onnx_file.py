@@ -17,6 +17,7 @@ import numpy as np
 from flax import linen as nn
 
 from kdmri_jax import models
+from kdmri_jax.data.input_scale import BRIGHTER, LARGEST, InputScale
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import onnx_unet
 from kdmri_jax.interop.onnx_graph import (
@@ -36,6 +37,11 @@ from kdmri_jax.physics import consistency
 from kdmri_jax.saving import replacing
 
 NETWORKS = (DCCNN, EDSR, UNet, VDSR)
+_SCALING = {
+  "none": "none",
+  "largest": "by the largest magnitude of the batch",
+  "brightness": "by the brightness of the batch to {:.4g}",
+}
 
 
 def save_onnx(
@@ -43,7 +49,7 @@ def save_onnx(
   model: nn.Module,
   params: Mapping[str, Any],
   size: tuple[int, int],
-  scaled: bool = True,
+  input_scale: InputScale = LARGEST,
 ) -> str:
   """Writes a DC-CNN, EDSR, U-Net or VDSR with its physics and scaling as an ONNX file.
 
@@ -58,7 +64,7 @@ def save_onnx(
     model: the network.
     params: its parameters.
     size: rows and columns of the slices of a DC-CNN or U-Net.
-    scaled: see `jax_bundle.whole_function`.
+    input_scale: see `jax_bundle.whole_function`.
 
   Returns:
     A message: the network written, and its inputs.
@@ -75,16 +81,16 @@ def save_onnx(
   channels, free = model.channels, ("batch", "rows", "columns")
   if isinstance(model, DCCNN):
     inputs = {"kspace": (np.float32, ("batch", 2, *size)), "mask": (np.uint8, size)}
-    image, shape = _reconstruct(graph, model, params, size, scaled), size
+    image, shape = _reconstruct(graph, model, params, size, input_scale), size
   else:
     shape = size if isinstance(model, UNet) else free[1:]
     inputs = {"image": (np.float32, (free[0], channels, *shape))}
-    image = _enhance(graph, model, params, size, scaled)
+    image = _enhance(graph, model, params, size, input_scale)
     if getattr(model, "scale", 1) > 1:
       shape = [f"{model.scale} {name}" for name in shape]
   about = {
     "network": type(model).__name__,
-    "scaling": "by the largest magnitude of the batch" if scaled else "none",
+    "scaling": _SCALING[input_scale.statistic].format(input_scale.level),
   }
   content = graph.serialise(inputs, image, ("batch", channels, *shape), about)
   with replacing(path) as temporary:
@@ -97,14 +103,14 @@ def save_onnx(
   return f"{path}: {network}\nIts inputs: {', '.join(texts)}."
 
 
-def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
+def _reconstruct(graph: Graph, model: DCCNN, params, size, scale: InputScale) -> str:
   """From measured k-space to the image [B, C, H, W]."""
   channels = model.channels
   sampled = graph.cast("mask", "BOOL")
   image = graph("Where", sampled, "kspace", np.float32(0))
   for axis in (0, 1):
     image = transform(graph, image, inverse_dft(size[axis]), axis, (2, 2), size)
-  image, scale = _scale(graph, image, scaled)
+  image, divisor = _divided(graph, image, scale)
   measured = zero_filled = image
   if channels == 1:
     measured = graph("Slice", image, [0], [1], [1])
@@ -129,7 +135,7 @@ def _reconstruct(graph: Graph, model: DCCNN, params, size, scaled: bool) -> str:
     x = graph("Add", kept, measured)
   if axis is not None:
     x = graph("Where", _is_cartesian(graph, sampled, axis), x, np.float32(np.nan))
-  return graph("Mul", x, scale)
+  return graph("Mul", x, divisor)
 
 
 def _cnn(graph: Graph, x: str, params, convolutions: int, margin: int = 0) -> str:
@@ -173,17 +179,17 @@ def _is_cartesian(graph: Graph, sampled: str, axis: int) -> str:
   return graph("Less", graph("ReduceMax", graph("Sub", some, every)), 0.5)
 
 
-def _enhance(graph: Graph, model: EDSR | UNet | VDSR, params, size, scaled) -> str:
+def _enhance(graph: Graph, model, params, size, scale: InputScale) -> str:
   """From an image [B, C, H, W] to the enhanced one."""
   x = graph("Abs", "image") if model.channels == 1 else "image"
-  x, scale = _scale(graph, x, scaled)
+  x, divisor = _divided(graph, x, scale)
   if isinstance(model, VDSR):
     x = graph("Add", x, _cnn(graph, x, params["cnn"], model.convolutions))
   elif isinstance(model, UNet):
     x = onnx_unet.reconstruct(graph, model, params, x, size)
   else:
     x = _edsr(graph, model, params, x)
-  return graph("Mul", x, scale)
+  return graph("Mul", x, divisor)
 
 
 def _edsr(graph: Graph, model: EDSR, params, x: str) -> str:
@@ -205,12 +211,30 @@ def _magnitude(graph: Graph, image: str) -> str:
   return graph("ReduceL2", image, [1], keepdims=1)
 
 
-def _scale(graph: Graph, image: str, scaled: bool) -> tuple[str, Any]:
-  """The image for the network, and the factor for its result."""
-  if not scaled:
+def _divided(graph: Graph, image: str, scale: InputScale) -> tuple[str, Any]:
+  """The image for the network, and its divisor, see `InputScale.divisor`."""
+  if scale.statistic == "none":
     return image, 1.0
-  largest = graph("ReduceMax", _magnitude(graph, image), keepdims=0)
-  threshold = graph.named(SCALED_ABOVE, np.float32(0))
-  signal = graph("Greater", largest, threshold)
-  scale = graph("Where", signal, largest, 1.0)
-  return graph("Div", image, scale), scale
+  magnitude = _magnitude(graph, image)
+  largest = graph("ReduceMax", magnitude, keepdims=0)
+  divisor = graph("Where", _is_signal(graph, largest), largest, 1.0)
+  if scale.statistic == "brightness":
+    bright = _brightness(graph, magnitude)
+    own = graph("Div", bright, scale.level)
+    divisor = graph("Where", _is_signal(graph, bright), own, divisor)
+  return graph("Div", image, divisor), divisor
+
+
+def _is_signal(graph: Graph, value: str) -> str:
+  return graph("Greater", value, graph.named(SCALED_ABOVE, np.float32(0)))
+
+
+def _brightness(graph: Graph, magnitude: str) -> str:
+  """`data.input_scale.brightness` of [B, 1, H, W]."""
+  flat = graph("Flatten", magnitude)
+  pixels = graph("Slice", graph("Shape", flat), [1], [2])
+  brightest = graph("Add", graph("Div", pixels, np.int64(BRIGHTER)), [1])
+  each = graph("ReduceMin", graph.largest(flat, brightest), [1], keepdims=0)
+  total = graph("ReduceSum", each, keepdims=0)
+  count = graph("ReduceSum", graph("Sign", each), keepdims=0)
+  return graph("Div", total, graph("Max", count, 1.0))

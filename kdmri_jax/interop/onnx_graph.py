@@ -10,7 +10,7 @@ import numpy as np
 # The operator set and file format of ONNX 1.13, supported by runtimes of 2023.
 OPSET, IR_VERSION = 18, 8
 PRODUCER = "kdmri_jax"
-SCALED_ABOVE = "scaled_above"  # constant: the largest magnitude that is not scaled
+SCALED_ABOVE = "scaled_above"  # constant: the largest intensity that is not scaled
 
 
 Pair = tuple[int, int]
@@ -38,6 +38,14 @@ class Graph:
     names = [each if isinstance(each, str) else self._constant(each) for each in inputs]
     output = f"{operator}_{len(self._nodes)}"
     node = self._onnx.helper.make_node(operator, names, [output], output, **attributes)
+    self._nodes.append(node)
+    return output
+
+  def largest(self, x: str, count: str) -> str:
+    """The largest numbers along the last axis; `count` holds how many, int64 [1]."""
+    output = f"TopK_{len(self._nodes)}"
+    places = f"{output}_places"  # which the operator must return, too
+    node = self._onnx.helper.make_node("TopK", [x, count], [output, places])
     self._nodes.append(node)
     return output
 

@@ -12,6 +12,7 @@ from helpers.commands import refused, run
 
 import kdmri_jax as kd
 from kdmri_jax import interop
+from kdmri_jax.data.input_scale import LARGEST, UNSCALED, InputScale
 from kdmri_jax.interop.jax_bundle import whole_function
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
@@ -98,10 +99,10 @@ SHARPER = EDSR(blocks=1, features=3, scale=2)
 
 
 @needs_torch
-@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("scale", [UNSCALED, LARGEST, InputScale("brightness", 0.4)])
 @pytest.mark.parametrize("model", [COMPLEX, PUBLISHED, *VDSRS])
-def test_networks_for_pytorch(tmp_path, model, scaled):
-  check("kdmri", model, tmp_path, scaled)
+def test_networks_for_pytorch(tmp_path, model, scale):
+  check("kdmri", model, tmp_path, scale)
 
 
 @pytest.mark.parametrize("model", [COMPLEX, *VDSRS, SHARPER])
@@ -114,7 +115,7 @@ def test_networks_for_jax(tmp_path, model):
   check("jax", model, tmp_path)
 
 
-def check(form, model, folder, scaled=True):
+def check(form, model, folder, scale=LARGEST):
   """Writes a network and its program, runs this and compares."""
   size = (12, 10)
   image = jnp.zeros((1, *size, model.channels))
@@ -124,9 +125,9 @@ def check(form, model, folder, scaled=True):
   params = jax.tree.map(lambda x: rng.normal(0, 0.3, x.shape).astype("f"), shapes)
   mask = kd.masks.gaussian2d(size, acceleration=2, centre_lines=3)
   file, program = folder / "it's.bin", folder / "example.py"
-  interop.EXPORTS[form](file, model, params, size, scaled)
+  interop.EXPORTS[form](file, model, params, size, scale)
   np.save(folder / "mask.npy", mask)
-  program.write_text(interop.example(form, file, "mask.npy", model, params, scaled))
+  program.write_text(interop.example(form, file, "mask.npy", model, params, scale))
   kspace = disc(mask)
   if isinstance(model, DCCNN):
     given = kspace.astype(np.complex64), mask
@@ -135,5 +136,5 @@ def check(form, model, folder, scaled=True):
     parts = [zero_filled.real, zero_filled.imag][: model.channels]
     parts = [np.abs(zero_filled)] if model.channels == 1 else parts
     given = (np.stack(parts, -1).astype(np.float32),)
-  expected = whole_function(model, params, scaled=scaled)(*given)
+  expected = whole_function(model, params, scale)(*given)
   assert_equal(output(program, form), np.asarray(expected))

@@ -15,6 +15,7 @@ from flax import linen as nn
 from jax import export
 
 from kdmri_jax import interop
+from kdmri_jax.data.input_scale import LARGEST, UNSCALED, InputScale
 from kdmri_jax.errors import UserError
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
@@ -41,6 +42,7 @@ ENHANCERS = [
   EDSR(blocks=2, features=3, res_scale=0.3, mean=(0.2,)),
   EDSR(blocks=1, features=3, scale=2, channels=2),
 ]
+BRIGHT = InputScale("brightness", 0.4)
 BARE_UNET = UNet(features=3, levels=2, standardised=False)
 SMALL = CASES[0][0].clone(cascades=1, features=2, convolutions=2)
 
@@ -64,11 +66,11 @@ def apply(model):
   return jax.jit(model.apply)
 
 
-def reconstructed(model, params, kspace, mask, scaled=True):
+def reconstructed(model, params, kspace, mask, scale=BRIGHT):
   """By the network as the library calls it, from input prepared by NumPy."""
   kspace = kspace * mask
   image = np.fft.ifft2(kspace, norm="ortho")
-  scale = np.abs(image).max() if scaled else 1.0
+  scale = float(scale.divisor(np.abs(image)))
   image = image / scale
   if model.channels == 1:
     zero_filled = np.abs(image)[..., None]
@@ -115,7 +117,7 @@ def test_a_dccnn_with_all_that_surrounds_it(tmp_path, model, size, form):
   mask = (np.random.default_rng(0).random(size) < 0.5).astype(np.uint8)
   if axis is not None:
     mask[:] = mask.take([0], 1 - axis)
-  text = interop.EXPORTS[form](tmp_path / "a", model, params, size, True)
+  text = interop.EXPORTS[form](tmp_path / "a", model, params, size, BRIGHT)
   assert "DCCNN of" in text
   assert f"mask uint8 [{size[0]}, {size[1]}]" in text
   call = LOAD[form](tmp_path / "a")
@@ -135,19 +137,25 @@ def test_a_dccnn_with_all_that_surrounds_it(tmp_path, model, size, form):
 
 
 @pytest.mark.parametrize("form", LOAD)
-def test_scaling_one_slice_and_slices_without_signal(tmp_path, form):
-  size = (6, 5)
+@pytest.mark.parametrize("scale", [LARGEST, UNSCALED, InputScale("brightness", 0.3)])
+def test_scaling_one_slice_and_slices_without_signal(tmp_path, form, scale):
+  size = (16, 15)  # the brightness is exceeded by two pixels of a slice
   params, mask, kspace = weights(SMALL, size), np.ones(size, np.uint8), measured(size)
-  interop.EXPORTS[form](tmp_path / "a", SMALL, params, size, False)
-  expected = reconstructed(SMALL, params, kspace, mask, scaled=False)
-  assert_equal(LOAD[form](tmp_path / "a")(kspace, mask), expected)
-  interop.EXPORTS[form](tmp_path / "a", SMALL, params, size, True)
+  interop.EXPORTS[form](tmp_path / "a", SMALL, params, size, scale)
   call = LOAD[form](tmp_path / "a")
-  np.testing.assert_allclose(call(0 * kspace, mask), 0, atol=1e-6)
-  expected = 1000 * reconstructed(SMALL, params, kspace, mask)
-  assert_equal(call(1000 * kspace, mask), expected)
-  one = reconstructed(SMALL, params, np.tile(kspace[:1], (3, 1, 1)), mask)[:1]
-  assert_equal(call(kspace[:1], mask), one)
+
+  def expected(kspace):
+    return reconstructed(SMALL, params, kspace, mask, scale)
+
+  assert_equal(call(kspace, mask), expected(kspace))
+  assert_equal(call(1000 * kspace, mask), expected(1000 * kspace))
+  assert_equal(call(kspace[:1], mask), expected(kspace[:1]))
+  empty = kspace.copy()
+  empty[1] = 0
+  assert_equal(call(empty, mask), expected(empty))
+  if scale is not UNSCALED:
+    assert_equal(call(1000 * kspace, mask), 1000 * expected(kspace))
+    np.testing.assert_allclose(call(0 * kspace, mask), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", LOAD)
@@ -155,11 +163,11 @@ def test_scaling_one_slice_and_slices_without_signal(tmp_path, form):
 def test_networks_that_take_images_of_any_size(tmp_path, model, form):
   params = weights(model, (8, 8))
   path = tmp_path / "a"
-  assert "image float32" in interop.EXPORTS[form](path, model, params, (8, 8), True)
+  assert "image float32" in interop.EXPORTS[form](path, model, params, (8, 8), BRIGHT)
   call, rng = LOAD[form](path), np.random.default_rng(0)
   for shape in ((1, 9, 6), (3, 5, 7)):
     image = rng.random((*shape, model.channels), np.float32) * 400
-    scale = np.linalg.norm(image, axis=-1).max()
+    scale = BRIGHT.divisor(np.linalg.norm(image, axis=-1))
     expected = scale * apply(model)({"params": params}, image / scale).image
     assert_equal(call(image), expected)
 
@@ -173,10 +181,10 @@ def test_networks_that_take_images_of_any_size(tmp_path, model, form):
 def test_a_unet(tmp_path, model, form):
   """Of odd sizes, whose last rows and columns are reflected on the way up."""
   params = weights(model, (11, 14))
-  text = interop.EXPORTS[form](tmp_path / "a", model, params, (11, 14), True)
+  text = interop.EXPORTS[form](tmp_path / "a", model, params, (11, 14), BRIGHT)
   assert "UNet of" in text
   image = np.random.default_rng(0).random((3, 11, 14, model.channels), np.float32) * 400
-  scale = np.linalg.norm(image, axis=-1).max()
+  scale = BRIGHT.divisor(np.linalg.norm(image, axis=-1))
   expected = scale * apply(model)({"params": params}, image / scale).image
   assert_equal(LOAD[form](tmp_path / "a")(image), expected)
 
@@ -234,7 +242,7 @@ def test_the_onnx_file_knows_no_fourier_operator(tmp_path):
 def test_a_missing_package_is_named(tmp_path, monkeypatch, form, package):
   monkeypatch.setitem(sys.modules, package, None)
   with pytest.raises(UserError, match=rf"{package} is not installed.*\[export\]"):
-    interop.EXPORTS[form](tmp_path / "a", VDSR(), {}, (8, 8), True)
+    interop.EXPORTS[form](tmp_path / "a", VDSR(), {}, (8, 8), BRIGHT)
   assert not list(tmp_path.iterdir())
 
 

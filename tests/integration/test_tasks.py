@@ -10,6 +10,7 @@ import pytest
 from helpers.data_files import save_h5
 from helpers.tiny import finish, run_file, tiny_config, train
 
+import kdmri_jax as kd
 from kdmri_jax import config as config_lib
 from kdmri_jax.data import tasks
 from kdmri_jax.errors import UserError
@@ -139,6 +140,11 @@ def test_files_are_measured_as_the_task_does_or_taken_as_they_are(trained, tmp_p
   found = run_file(workdir, "kd", path, as_is=True)
   np.testing.assert_allclose(found["zero_filled"], image, atol=1e-5)
   assert "target" not in found
+  network = kd.load(workdir, "kd")
+  assert network.input_scale.statistic == "brightness"
+  divisor = network.input_scale.divisor(image)
+  expected = np.abs(divisor * network.apply(image / divisor))
+  np.testing.assert_allclose(found["reconstruction"], expected, atol=1e-5)
   with pytest.raises(UserError, match=r"^task: found 'blur'"):
     run_file(workdir, "kd", path, task="blur")
 

@@ -12,6 +12,7 @@ from helpers.data_files import all_sampled, config, measured_by
 import kdmri_jax as kd
 from kdmri_jax.config import CoilsConfig, MaskConfig, TaskConfig
 from kdmri_jax.data import dataset, load, read, spool
+from kdmri_jax.data.input_scale import LARGEST
 from kdmri_jax.data.sources import prepared
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.errors import UserError
@@ -293,7 +294,7 @@ def test_an_undersampled_scan_gives_a_h_y_in_the_units_of_the_file(
     np.testing.assert_allclose(own, maps, atol=1e-5)
   kspace = mask * np.fft.fft2(images, norm="ortho")
   expected = (own.conj() * np.fft.ifft2(kspace, norm="ortho")).sum(1)
-  arrays = scan.kspace, scan.mask, 2, "a scan", config(), scan.sensitivities
+  arrays = scan.kspace, scan.mask, 2, "a scan", LARGEST, scan.sensitivities
   slices, scale = slices_of_kspace(*arrays)
   batch = complete(
     batches.take(slices, np.arange(2)), acquisition.Acquisition(mask[None])

@@ -7,6 +7,7 @@ import pytest
 from helpers import onnx_files
 from onnx import helper
 
+from kdmri_jax.data.input_scale import LARGEST, UNSCALED, InputScale
 from kdmri_jax.errors import UserError
 from kdmri_jax.interop import save_onnx
 from kdmri_jax.interop.onnx_graph import SCALED_ABOVE
@@ -86,7 +87,7 @@ def test_an_image_and_a_mask(tmp_path):
   np.testing.assert_array_equal(found, own[0] * masks[..., None])
 
 
-@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("scale", [UNSCALED, LARGEST, InputScale("brightness", 0.4)])
 @pytest.mark.parametrize(
   "model",
   [
@@ -95,12 +96,12 @@ def test_an_image_and_a_mask(tmp_path):
     VDSR(convolutions=3, features=4),
   ],
 )
-def test_what_the_project_exports(tmp_path, model, scaled):
+def test_what_the_project_exports(tmp_path, model, scale):
   """In the scale of the run, whether or not the file scales what it is given."""
   own = inputs(model.channels)
   measured = undersample(own[0][..., :1], MASK)[1]._replace(kspace=own[1])
   params = weights_of(model)
-  save_onnx(tmp_path / "a.onnx", model, params, SIZE, scaled)
+  save_onnx(tmp_path / "a.onnx", model, params, SIZE, scale)
   network = OnnxNetwork(tmp_path / "a.onnx", model.channels)
   expected = jax.jit(model.apply)({"params": params}, own[0], measured).image
   np.testing.assert_allclose(network(*own), expected, atol=1e-5)
