@@ -107,7 +107,7 @@ def _denoising():
   config.data.update(HEART)
   config.mask.kind = "full"
   config.noise = enhancement.NOISE
-  config.epochs = 60
+  config.epochs = 30
   networks = enhancement.NETWORKS["small"]
   config.models.update(teacher=networks["swinir"], student=networks["edsr"])
   enhancement.add_stage(config, "student", "student")

@@ -39,6 +39,12 @@ _HEAD = """# Pretrained networks
     _, measured = kd.undersample(image, mask)
     kd.load_pretrained("cardiac-4x-distilled").reconstruct(*measured)
 
+The networks "denoise" and "sr4x" (super-resolution) take images instead of k-space:
+
+    noisy = image + 0.03 * np.random.default_rng(0).normal(size=image.shape)
+    kd.load_pretrained("cardiac-denoise-distilled").apply(abs(noisy))
+    kdmri reconstruct --as_is --workdir=pretrained:cardiac-denoise-distilled ...
+
 `kdmri pack` writes networks of your own in the same form; the path of the card, with
 its ending .json, is then the name.
 """
