@@ -53,18 +53,21 @@ def summary(traits: np.ndarray, subjects: Sequence[str]) -> dict[str, Any] | Non
   """What is recorded of the training images, as a JSON object.
 
   "limit" is the distance up to which other scans count as alike: beyond the distance
-  of any training subject from the others.
+  of any training subject from the others. One subject alone does not tell how others
+  differ: of it "traits" and "mean" are recorded.
 
   Args:
     traits: of slices, from `of_slices`.
     subjects: the subject of each slice.
 
   Returns:
-    None for less than two slices or subjects, which do not tell how others differ.
+    None for no slices.
   """
   names, owner = np.unique(np.asarray(subjects), return_inverse=True)
-  if len(names) < 2:
+  if not len(names):
     return None
+  if len(names) == 1:
+    return {"traits": list(NAMES), "mean": traits.mean(0).round(5).tolist()}
   groups = owner % _MOST_GROUPS
   limits = [_LEAST_LIMIT]
   for group in np.unique(groups):
@@ -79,7 +82,7 @@ def distance(known: Mapping[str, Any], traits: np.ndarray) -> float:
   """How far slices lie from recorded ones.
 
   Args:
-    known: from `summary`.
+    known: from `summary`, of several subjects.
     traits: from `of_slices`, at least one.
 
   Returns:

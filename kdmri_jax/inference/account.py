@@ -179,7 +179,7 @@ def outside(known: Training, mask: np.ndarray | None, inputs: np.ndarray) -> lis
         "It is not known whether the images resemble those of the training: the work "
         "directory has no record of them. Repeating the command of its run adds it."
       )
-  elif len(own):
+  elif "limit" in record and len(own):
     far = traits.distance(record, own)
     if far > record["limit"]:
       found.append(

@@ -34,7 +34,7 @@ def unlike(dataset: Dataset) -> list[str]:
   """
   known = traits.summary(*_of(dataset, "train", 0))
   own, _ = _of(dataset, "test", 0)
-  if known is None or not len(own):
+  if known is None or "limit" not in known or not len(own):
     return []
   far = traits.distance(known, own)
   if far <= known["limit"]:

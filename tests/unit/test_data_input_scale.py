@@ -1,5 +1,7 @@
 """The scale of scans: as bright as the training inputs, whatever their unit."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def test_the_brightness_is_exceeded_by_one_pixel_of_100(numpy):
   each = [sorted(row.ravel().tolist(), reverse=True)[4] for row in images]  # 480 pixels
   assert brightness(images, numpy) == pytest.approx(np.mean(each), rel=1e-6)
   quantiles = np.quantile(images.reshape(5, -1), 0.99, axis=1)
-  assert brightness(images, numpy) == pytest.approx(quantiles.mean(), rel=0.02)
+  assert brightness(images, numpy) == pytest.approx(quantiles.mean(), rel=0.05)
   images[1:3] = 0
   kept = np.mean([each[0], *each[3:]])
   assert brightness(images, numpy) == pytest.approx(kept, rel=1e-6)
@@ -52,7 +54,7 @@ def test_one_bright_pixel_changes_little():
   images = volume()
   before = BRIGHT.divisor(images)
   images[0, 0, 0] *= 1e4
-  assert BRIGHT.divisor(images) == pytest.approx(before, rel=0.02)
+  assert BRIGHT.divisor(images) == pytest.approx(before, rel=0.05)
 
 
 def test_the_level_of_a_training():
@@ -64,11 +66,14 @@ def test_the_level_of_a_training():
   record = {"inputs": {"": summary, "other": None}}
   scale = input_scale.of_training(config, record)
   assert scale.statistic == "brightness"
-  assert scale.level == pytest.approx(brightness(np.concatenate(images)), rel=0.02)
+  assert scale.level == pytest.approx(brightness(np.concatenate(images)), rel=0.05)
+  alone = traits.summary(found[0], ["a"] * 5)
+  scale = input_scale.of_training(config, {"inputs": {"": alone}})
+  assert scale.level == pytest.approx(brightness(images[0]), rel=0.05)
   for other in ({}, {"inputs": {}}, {"given_inputs": True, **record}):
     assert input_scale.of_training(config, other) == LARGEST
   assert input_scale.of_training(config, record, "other") == LARGEST
   summary = {**summary, "traits": ["of another version"]}
   assert input_scale.of_training(config, {"inputs": {"": summary}}) == LARGEST
-  as_stored = config_lib.parse(tiny_config(**{"data.scaling": "none"})).data
-  assert input_scale.of_training(as_stored, record) == UNSCALED
+  unscaled = dataclasses.replace(config, scaling="none")
+  assert input_scale.of_training(unscaled, record) == UNSCALED
