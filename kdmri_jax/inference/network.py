@@ -141,7 +141,8 @@ class Network:
 
     Raises:
       ArgumentError: arrays of other shapes, a mask that does not fit the k-space or has
-        other values, or k-space of a complex image for a network for real images.
+        other values; or k-space of a complex image, for a network of real images with
+        data consistency.
     """
     kspace, mask = np.asarray(kspace), np.asarray(is_sampled(mask)).astype(np.uint8)
     axes = "H, W" if sensitivities is None else "C, H, W"
@@ -170,7 +171,7 @@ class Network:
         found = "k-space of several coils, for a network of one channel"
         raise ArgumentError("sensitivities", found, "a network of two channels")
       slices, scale = kspace_lib.slices_of_kspace(
-        volume, mask, channels, "kspace", self.input_scale, maps
+        volume, mask, model, "kspace", self.input_scale, maps
       )
     except UserError as error:
       problem = error.where, error.found, error.expected, error.remedy

@@ -198,7 +198,7 @@ def run_scan(
 
   Raises:
     UserError: the scan, the mask or the run cannot be used; for instance k-space of a
-      complex image for a network for real images.
+      complex image, for a network of real images with data consistency.
   """
   config = load.read_config(workdir)
   first, config = next(iter(config.all_tasks)), load.of_task(config, task)
@@ -233,7 +233,7 @@ def run_scan(
     if scan.mask is None or mask_path:
       coverage.check_mask(coverage.peak_of(array), mask, path)
     slices, scale = slices_of_kspace(
-      array, mask, channels, path, known.input_scale, scan.sensitivities
+      array, mask, network.model, path, known.input_scale, scan.sensitivities
     )
   else:
     if np.iscomplexobj(array) and channels == 1:

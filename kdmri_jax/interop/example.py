@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.data.input_scale import LARGEST, InputScale
-from kdmri_jax.interop.jax_bundle import reads_kspace
+from kdmri_jax.models.contract import reads_kspace
 from kdmri_jax.models.dccnn import DCCNN
 
 _HEAD = '''"""Reconstructs a simulated scan; needs NumPy and {needs}."""
@@ -139,7 +139,7 @@ def example(
     body = _TORCH + (_TORCH_DCCNN if isinstance(model, DCCNN) else _TORCH_VDSR)
   else:
     bodies = {"onnx": (_ONNX_IMAGE, _ONNX_KSPACE), "jax": (_JAX_IMAGE, _JAX_KSPACE)}
-    body = bodies[form][reads_kspace(model, params)]
+    body = bodies[form][reads_kspace(model)]
   real = "[abs({0})]" if channels == 1 else "[{0}.real, {0}.imag]"
   return (_HEAD + body + _TAIL).format(
     file=_quoted(file),

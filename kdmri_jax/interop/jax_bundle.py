@@ -17,6 +17,7 @@ from kdmri_jax import models
 from kdmri_jax.data.input_scale import LARGEST, InputScale
 from kdmri_jax.errors import UserError
 from kdmri_jax.models import bands
+from kdmri_jax.models.contract import reads_kspace
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.vdsr import VDSR
 from kdmri_jax.optional import require
@@ -64,7 +65,7 @@ def save_jax_bundle(
   require("flatbuffers", "export", path, "a bundle to be written")
   function = whole_function(model, params, input_scale)
   channels = models.channels(model)
-  if reads_kspace(model, params):
+  if reads_kspace(model):
     (batch,) = export.symbolic_shape("batch")
     arguments = {
       "kspace": jax.ShapeDtypeStruct((batch, *size), jnp.complex64),
@@ -135,17 +136,7 @@ def whole_function(
     scale = divisor(image)
     return scale * bands.apply(model, params, image / scale, None).image
 
-  return reconstruct if reads_kspace(model, params) else enhance
-
-
-def reads_kspace(model: nn.Module, params: Mapping[str, Any]) -> bool:
-  """Whether a network needs the measurement: one with data consistency does."""
-  image = jax.ShapeDtypeStruct((1, 32, 32, models.channels(model)), jnp.float32)
-  try:
-    jax.eval_shape(model.apply, {"params": params}, image, None)
-  except Exception:  # the user's network may raise any exception
-    return True
-  return False
+  return reconstruct if reads_kspace(model) else enhance
 
 
 def _text(array) -> str:

@@ -138,6 +138,21 @@ def _initialisation(model, image, measurement):
     return trace(jax.random.key(0), image, measurement)
 
 
+@_once
+def reads_kspace(model: nn.Module) -> bool:
+  """Whether a network computes with the measurement: one with data consistency does."""
+  image, measurement = arguments((32, 32), getattr(model, "channels", 1))
+  try:
+    with convolution.xla_alone():
+      params = variable_shapes(model, image, measurement)
+      traced = jax.make_jaxpr(model.apply)(params, image, measurement).jaxpr
+  except Exception:  # a network of the user's may raise anything
+    return True
+  given = set(traced.invars[-len(jax.tree.leaves(measurement)) :])
+  used = [each for operation in traced.eqns for each in operation.invars]
+  return not given.isdisjoint(_variables([*used, *traced.outvars]))
+
+
 def feature_shapes(model: nn.Module, image: Any, measurement: Any) -> dict[str, Any]:
   """The shapes and types of the features that it sows, see `features.apply`.
 

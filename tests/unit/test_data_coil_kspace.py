@@ -18,6 +18,7 @@ from kdmri_jax.data.stored import is_stored
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference import read_scan
 from kdmri_jax.inference.kspace import slices_of_kspace
+from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.physics import acquisition, fourier
 from kdmri_jax.training import batches
 from kdmri_jax.training.stage_networks import complete
@@ -294,15 +295,16 @@ def test_an_undersampled_scan_gives_a_h_y_in_the_units_of_the_file(
     np.testing.assert_allclose(own, maps, atol=1e-5)
   kspace = mask * np.fft.fft2(images, norm="ortho")
   expected = (own.conj() * np.fft.ifft2(kspace, norm="ortho")).sum(1)
-  arrays = scan.kspace, scan.mask, 2, "a scan", LARGEST, scan.sensitivities
-  slices, scale = slices_of_kspace(*arrays)
+  arrays = scan.kspace, scan.mask
+  more = "a scan", LARGEST, scan.sensitivities
+  slices, scale = slices_of_kspace(*arrays, DCCNN(channels=2), *more)
   batch = complete(
     batches.take(slices, np.arange(2)), acquisition.Acquisition(mask[None])
   )
   found = scale * batch.zero_filled
   np.testing.assert_allclose(found[..., 0] + 1j * found[..., 1], expected, atol=2e-5)
   with pytest.raises(UserError, match="a scan: found k-space of several coils"):
-    slices_of_kspace(scan.kspace, scan.mask, 1, *arrays[3:])
+    slices_of_kspace(*arrays, DCCNN(), *more)
 
 
 def test_the_only_subject_of_a_folder_keeps_its_coils(tmp_path):

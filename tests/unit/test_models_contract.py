@@ -97,3 +97,32 @@ def test_parameters_are_drawn_with_the_bits_of_flax(model):
 def test_parameters_that_depend_on_the_image_are_not_drawn():
   shapes = contract.arguments((8, 6), 1)
   assert contract.draw_parameters(Centred(), jax.random.key(0), *shapes) is None
+
+
+class Optional(nn.Module):
+  """Uses the measurement where there is one."""
+
+  @nn.compact
+  def __call__(self, image, measurement):
+    image = nn.Conv(1, (3, 3))(image)
+    if measurement is not None:
+      image = image * measurement.mask[..., None]
+    return Outputs(image)
+
+
+@pytest.mark.parametrize(
+  ("model", "reads"),
+  [
+    (DCCNN(cascades=1, features=2, consistency="matrix0"), True),
+    (DCCNN(cascades=1, features=2, channels=2, consistency="fft"), True),
+    (VarNet(cascades=1, features=2, levels=1), True),
+    (Optional(), True),
+    (Shifted(0.5), False),
+    (UNet(features=2, levels=1), False),
+    (EDSR(blocks=1, features=2), False),
+    (SwinIR(depths=(1,), features=4, heads=2), False),
+    (VDSR(convolutions=2, features=2), False),
+  ],
+)
+def test_which_networks_read_kspace(model, reads):
+  assert contract.reads_kspace(model) is reads
