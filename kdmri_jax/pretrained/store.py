@@ -41,9 +41,9 @@ _HEAD = """# Pretrained networks
 
 The networks "denoise" and "sr4x" (super-resolution) take images instead of k-space:
 
-    noisy = image + 0.03 * np.random.default_rng(0).normal(size=image.shape)
-    kd.load_pretrained("cardiac-denoise-distilled").apply(abs(noisy))
-    kdmri reconstruct --as_is --workdir=pretrained:cardiac-denoise-distilled ...
+    noisy = image + 0.02 * np.random.default_rng(0).normal(size=image.shape)
+    kd.load_pretrained("cardiac-denoise-teacher").apply(abs(noisy))
+    kdmri reconstruct --as_is --workdir=pretrained:cardiac-denoise-teacher ...
 
 `kdmri pack` writes networks of your own in the same form; the path of the card, with
 its ending .json, is then the name.

@@ -25,6 +25,8 @@ EXAMPLE = {
   "cardiac-8x-distilled": (24.23, 27.76),
   "cardiac-8x-student": (24.23, 27.00),
   "cardiac-8x-teacher": (24.23, 27.95),
+  "cardiac-denoise-student": (32.10, 33.23),
+  "cardiac-denoise-teacher": (32.10, 36.06),
   "cardiac-sr4x-distilled": (27.68, 28.57),
 }
 
