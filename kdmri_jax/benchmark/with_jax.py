@@ -17,6 +17,7 @@ from kdmri_jax import interop, memory, models
 from kdmri_jax.benchmark import machine
 from kdmri_jax.benchmark.case import Case, Problem, Runner, load, save
 from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.data.input_scale import UNSCALED
 from kdmri_jax.physics.acquisition import build
 from kdmri_jax.physics.undersample import undersample
 from kdmri_jax.training import batches, log, parallel, processes, seeds
@@ -134,7 +135,7 @@ def _exported(case: Case, file: pathlib.Path):
   """Writes the network's ONNX file and bundle beside the problem; runs the bundle."""
   _, _, networks, params = _problem(case)
   role, size = _config.stages[case.stage].model, (case.height, case.width)
-  export = networks[role], params[role], size, False
+  export = networks[role], params[role], size, UNSCALED
   interop.save_onnx(file.with_suffix(".onnx"), *export)
   bundle = file.with_suffix(".jaxexport")
   interop.save_jax_bundle(bundle, *export)
