@@ -10,9 +10,8 @@ the patient of each slice. Those of the head: as in brain_t1.py, CC BY.
 
 The subjects of the three splits are named here. Nothing is chosen by the test subjects:
 the best weights of a stage are those of the lowest error on the validation subjects.
-`kd` begins as its teacher and becomes the student (shrink.py); the EDSR of
-cardiac_denoise imitates its SwinIR. `student` is trained alone for as many steps as
-`kd`.
+`kd` begins as its teacher and becomes the student (shrink.py). In cardiac_denoise an
+EDSR imitates a SwinIR. `student` is trained alone for as many steps as `kd`.
 `kdmri pack` makes a finished stage one of the shipped networks.
 """
 

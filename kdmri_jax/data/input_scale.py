@@ -1,9 +1,9 @@
 """The scale in which a network takes images of which no target is known.
 
 In training a volume is divided by the largest magnitude of its target. Its input, the
-zero-filled image, is darker, the more so the fewer lines are sampled; divided by its
-own largest magnitude it would be brighter than all that the network has seen. So a scan
-is brought to the brightness of the training inputs, which depends on no single pixel.
+zero-filled image, is darker, the more so the fewer lines are sampled. Divided by its own
+largest magnitude it would be brighter than in training. So a scan is brought to the
+brightness of the training inputs, which depends on no single pixel.
 """
 
 import types
@@ -16,7 +16,7 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.data import traits
 from kdmri_jax.types import Array
 
-BRIGHTER = 100  # one pixel of so many is brighter
+BRIGHTER = 100  # one pixel of so many exceeds the brightness
 
 
 class InputScale(NamedTuple):
@@ -57,7 +57,7 @@ def of_training(
   """The scale of the inputs that a network was trained on.
 
   Where inputs were given in training, their own largest magnitude was the divisor. It
-  takes the place of the brightness where that is not recorded, too.
+  is also the divisor where the brightness is not recorded.
 
   Args:
     config: the run's settings of its data.
