@@ -1,8 +1,8 @@
 """The scale in which a network takes images of which no target is known.
 
 In training a volume is divided by the largest magnitude of its target. Its input, the
-zero-filled image, is darker, the more so the fewer lines are sampled. Divided by its own
-largest magnitude it would be brighter than in training. So a scan is brought to the
+zero-filled image, is darker, the more so the fewer lines are sampled. Divided by its
+own largest magnitude it would be brighter than in training. So a scan is brought to the
 brightness of the training inputs, which depends on no single pixel.
 """
 
