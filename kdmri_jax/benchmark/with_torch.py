@@ -18,6 +18,7 @@ import torch
 from kdmri_jax import config as config_lib
 from kdmri_jax.benchmark.case import Case, Problem, Runner, load
 from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.physics.masks.describe import phase_encode_axis
 
 _DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -201,7 +202,10 @@ def _loss(stage, image, layers, target, taught):
       maps = zip(_attention(layers, stage, "guided"), taught[1], strict=True)
       value = sum((s - t).norm(dim=(1, 2)).mean() for s, t in maps)
     else:
-      raise NotImplementedError(f"the loss {term.loss} {term.variant} in PyTorch")
+      found = f"torch, for a stage with the loss {term.loss} ({term.variant})"
+      expected = "stages whose losses are l1, imitation or attention_transfer (paper)"
+      remedy = "Name others with --stages, or omit torch."
+      raise ArgumentError("frameworks", found, expected, remedy)
     total = total + term.weight * value
   return total
 

@@ -194,24 +194,33 @@ class TestContract:
     is_mean = whole == pytest.approx(one_by_one, rel=1e-4, abs=1e-7)
     assert is_mean != self.method.couples_batch
 
-  @pytest.mark.slow
-  def test_maps_of_another_size(self, name, variant):
-    """Pooled to the smaller."""
-    if name in IMAGE:
-      pytest.skip("images have one size")
-    other = layers(name, 1, size=(16, 5))
-    assert np.isfinite(Bound(name, variant, self.student, other)(self.student, other))
 
-  def test_a_shape_mismatch_is_refused(self, name, variant):
-    if self.method.matches != "shape":
-      pytest.skip("compares layers of any shape")
-    with pytest.raises((AssertionError, ValueError, TypeError)):
-      AdaptedMethod(self.method).init(
-        jax.random.key(0),
-        self.student,
-        self.method.represent(tuple(t[:, :-1] for t in self.teacher)),
-        self.value.context,
-      )
+def having(condition):
+  """The names and variants of the methods for which it is true."""
+  return [
+    (name, variant)
+    for name, variants in METHODS.items()
+    for variant, method in variants.items()
+    if condition(name, method)
+  ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "variant"), having(lambda name, _: name not in IMAGE))
+def test_maps_of_another_size_are_pooled_to_the_smaller(name, variant):
+  student, other = layers(name, 0), layers(name, 1, size=(16, 5))
+  assert np.isfinite(Bound(name, variant, student, other)(student, other))
+
+
+@pytest.mark.parametrize(
+  ("name", "variant"), having(lambda _, method: method.matches == "shape")
+)
+def test_a_shape_mismatch_is_refused(name, variant):
+  method, student, teacher = METHODS[name][variant], layers(name, 0), layers(name, 1)
+  hints = method.represent(tuple(t[:, :-1] for t in teacher))
+  context = make_context(len(student[0]), SIZE)
+  with pytest.raises((AssertionError, ValueError, TypeError)):
+    AdaptedMethod(method).init(jax.random.key(0), student, hints, context)
 
 
 @pytest.mark.parametrize("name", ["recon_48x40_rows", "recon_36x50_cols"])
