@@ -16,7 +16,7 @@ from kdmri_jax.types import Array
 
 INSTRUCTIONS = ("avx512", "avx2", "default")  # as setup.py names them, the best first
 # Channels supported by convolution.cc: up to _FEW, or multiples of _MANY up to _MOST.
-_FEW, _MANY, _MOST = 2, 32, 1024
+_FEW, _MANY, _MOST = 2, 16, 1024
 _FUNCTIONS = ("kdmri_convolve", "kdmri_convolution_gradient")
 
 
@@ -40,7 +40,7 @@ def instructions() -> str | None:
 def knows(kernel: Array) -> bool:
   """Whether native code supports a kernel [K, K, I, O] and can be called.
 
-  It must be of float32 and 3x3, between multiples of 32 channels up to 1024; one of the
+  It must be of float32 and 3x3, between multiples of 16 channels up to 1024; one of the
   two sides may have one channel or two instead.
   """
   fewer, more = sorted(kernel.shape[2:])

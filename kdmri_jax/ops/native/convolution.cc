@@ -22,6 +22,9 @@ using Result = ffi::ResultBuffer<ffi::F32>;
 // not depend on the threads. Fewer where the parts are large.
 constexpr size_t kParts = 8, kMostSums = size_t(1) << 24;
 
+// Many channels are a multiple of this, which is a multiple of every kLanes.
+constexpr int kMany = 16;
+
 // Rows of an image with few channels per unit of work.
 constexpr int kRowsTogether = 8;
 
@@ -29,7 +32,7 @@ enum class Kind { kFromFew, kToFew, kBetweenMany, kUnknown };
 
 Kind KindOf(int inputs, int outputs) {
   const auto many = [](int channels) {
-    return channels % 32 == 0 && channels <= kMostChannels;
+    return channels % kMany == 0 && channels <= kMostChannels;
   };
   if (many(inputs) && many(outputs)) return Kind::kBetweenMany;
   if (inputs <= few::kMost && many(outputs)) return Kind::kFromFew;
@@ -58,7 +61,7 @@ bool Masks(const Array& mask, const Array& images) {
 
 ffi::Error Refuse() {
   return ffi::Error::InvalidArgument(
-      "a 3x3 convolution in C++ takes multiples of 32 channels, or one or two, and "
+      "a 3x3 convolution in C++ takes multiples of 16 channels, or one or two, and "
       "arrays whose shapes fit");
 }
 

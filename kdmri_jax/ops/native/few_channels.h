@@ -64,28 +64,32 @@ class Window {
 
 template <int kPixels>
 void FromPixels(const Window& window, int column, const Layer& layer, float* output) {
-  for (int o = 0; o < layer.outputs; o += kPair) {
-    Vector sum[kPixels][2] = {};
+  ByVectors(layer.outputs, [&](int o, auto number) {
+    constexpr int kVectors = decltype(number)::value;
+    Vector sum[kPixels][kVectors] = {};
     for (int c = 0; c < layer.inputs; ++c)
 #pragma GCC unroll 9
       for (int tap = 0; tap < kTaps; ++tap) {
         const float* weights =
             layer.weights + size_t(tap * layer.inputs + c) * layer.outputs + o;
-        const Vector left = Load(weights), right = Load(weights + kLanes);
+        Vector weight[kVectors];
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) weight[v] = Load(weights + v * kLanes);
 #pragma GCC unroll 4
         for (int k = 0; k < kPixels; ++k) {
           const Vector value = Fill(window(c, tap, column + k));
-          sum[k][0] += value * left;
-          sum[k][1] += value * right;
+#pragma GCC unroll 2
+          for (int v = 0; v < kVectors; ++v) sum[k][v] += value * weight[v];
         }
       }
 #pragma GCC unroll 4
     for (int k = 0; k < kPixels; ++k)
-      for (int half = 0; half < 2; ++half) {
-        const int at = o + half * kLanes;
-        Store(output + size_t(k) * layer.outputs + at, layer.Finish(sum[k][half], at));
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        const int at = o + v * kLanes;
+        Store(output + size_t(k) * layer.outputs + at, layer.Finish(sum[k][v], at));
       }
-  }
+  });
 }
 
 // Computes rows `first` to `end` of a convolution from few channels.

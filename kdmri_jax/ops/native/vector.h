@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <utility>
 
 namespace kdmri {
@@ -19,7 +20,6 @@ constexpr int kMostRows = 6;
 constexpr int kLanes = 4;
 constexpr int kMostRows = 6;
 #endif
-constexpr int kPair = 2 * kLanes;
 
 // Needs no alignment beyond that of a float.
 typedef float Vector __attribute__((vector_size(sizeof(float) * kLanes),
@@ -74,28 +74,42 @@ struct Scalars {
   size_t row, column;  // steps to the next
 };
 
+// Calls work(at, number) for all vectors of `channels` floats: for two at a time, and for
+// the last one alone where their count is odd. `number` is an integral_constant.
+template <class Work>
+inline void ByVectors(int channels, const Work& work) {
+  int at = 0;
+  for (; at + 2 * kLanes <= channels; at += 2 * kLanes)
+    work(at, std::integral_constant<int, 2>{});
+  if (at < channels) work(at, std::integral_constant<int, 1>{});
+}
+
 template <int kRows>
 void MultiplyRows(Scalars a, const float* b, float* c, int inner, int columns,
                   bool add) {
-  for (int at = 0; at < columns; at += kPair) {
-    Vector sum[kRows][2] = {};
+  ByVectors(columns, [=](int at, auto number) {
+    constexpr int kVectors = decltype(number)::value;
+    Vector sum[kRows][kVectors] = {};
     for (int k = 0; k < inner; ++k) {
-      const float* line = b + size_t(k) * columns + at;
-      const Vector left = Load(line), right = Load(line + kLanes);
+      Vector line[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v)
+        line[v] = Load(b + size_t(k) * columns + at + v * kLanes);
 #pragma GCC unroll 12
       for (int row = 0; row < kRows; ++row) {
         const Vector value = Fill(a.data[row * a.row + k * a.column]);
-        sum[row][0] += value * left;
-        sum[row][1] += value * right;
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) sum[row][v] += value * line[v];
       }
     }
 #pragma GCC unroll 12
     for (int row = 0; row < kRows; ++row)
-      for (int half = 0; half < 2; ++half) {
-        float* to = c + size_t(row) * columns + at + half * kLanes;
-        Store(to, add ? Load(to) + sum[row][half] : sum[row][half]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) {
+        float* to = c + size_t(row) * columns + at + v * kLanes;
+        Store(to, add ? Load(to) + sum[row][v] : sum[row][v]);
       }
-  }
+  });
 }
 
 template <int... kRows>
@@ -104,7 +118,7 @@ constexpr auto ByRows(std::integer_sequence<int, kRows...>) {
 }
 
 // c = a b, or c += a b: a [rows, inner], b [inner, columns], c [rows, columns]; the
-// columns are a multiple of kPair.
+// columns are a multiple of kLanes.
 inline void Multiply(Scalars a, const float* b, float* c, int rows, int inner,
                      int columns, bool add) {
   static constexpr auto kMultiply =
