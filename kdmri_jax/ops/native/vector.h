@@ -74,8 +74,8 @@ struct Scalars {
   size_t row, column;  // steps to the next
 };
 
-// Calls work(at, number) for all vectors of `channels` floats: for two at a time, and for
-// the last one alone where their count is odd. `number` is an integral_constant.
+// Calls work(at, number) for all vectors of `channels` floats: for two at a time, and
+// for the last one alone where their count is odd. `number` is an integral_constant.
 template <class Work>
 inline void ByVectors(int channels, const Work& work) {
   int at = 0;
