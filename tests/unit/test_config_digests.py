@@ -40,7 +40,7 @@ DIGESTS = {
   "position": "6a03f7d22accd95a",
   "recipes": "7d09441df240593a",
   "sft": "9247053ce5e894cd",
-  "shapes": "fae472be190a3c48",
+  "shapes": "2c444329b0b0d9b1",
   "shrink": "4e7a8ed362cb2961",
   "super_resolution": "f871a95c019d592e",
   "task_based": "6ee8361193db5d33",
