@@ -15,6 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from kdmri_jax.errors import ArgumentError
+from kdmri_jax.models import kernels
 from kdmri_jax.models.cnn import CNN, PRECISIONS
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.vdsr import VDSR
@@ -29,7 +30,8 @@ class Shrinking(NamedTuple):
   """The weights of a teacher that becomes its student.
 
   Attributes:
-    params: the teacher's parameters.
+    params: the teacher's parameters, or the weights that merge into them, see
+      `kernels.split`.
     maps: the linear maps, as the surplus layers in `params`: ... "conv_K" -> "kernel"
       -> [1, 1, F, F].
   """
@@ -39,7 +41,7 @@ class Shrinking(NamedTuple):
 
   def merged(self) -> Any:
     """The student's parameters: each map joined with the convolution after it."""
-    return _merge(self.params, self.maps)
+    return _merge(kernels.merge(self.params), self.maps)
 
 
 def check(student: nn.Module, teacher: nn.Module | None) -> None:
@@ -102,7 +104,7 @@ def apply(
 
   Args:
     teacher: the network.
-    weights: from `start`.
+    weights: from `start`, perhaps with split kernels.
     share: 0 for the teacher, 1 for the student that `merged` gives.
     image: the network's input.
     measurement: likewise.
@@ -117,7 +119,7 @@ def apply(
       return _run(context.module, share, *args, **kwargs)
     return call(*args, **kwargs)
 
-  variables = {"params": weights.params, _MAPS: weights.maps}
+  variables = {"params": kernels.merge(weights.params), _MAPS: weights.maps}
   with nn.intercept_methods(fade):
     outputs, state = teacher.apply(
       variables, image, measurement, mutable=["intermediates"]

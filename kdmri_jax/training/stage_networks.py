@@ -288,10 +288,11 @@ def as_trained(
   Raises:
     ArgumentError: see `models.kernels.split`.
   """
+  split = functools.partial(kernels.split, form=networks.kernels, seed=networks.seed)
   if networks.shrink_steps:
     count = networks.model.convolutions
-    return shrinking.start(networks.teachers[0], teacher_params[0], count), auxiliary
-  split = functools.partial(kernels.split, form=networks.kernels, seed=networks.seed)
+    weights = shrinking.start(networks.teachers[0], teacher_params[0], count)
+    return weights._replace(params=split(weights.params)), auxiliary
   if networks.branches:
     auxiliary = {**auxiliary, "branches": split(auxiliary["branches"])}
   return split(params), auxiliary

@@ -314,7 +314,6 @@ def _check_joined(stage: StageConfig, model: nn.Module, teachers) -> None:
   others: dict[str, object] = {"branches": stage.branches}
   if stage.shrink:
     others |= {"swap": stage.swap, "start_from": stage.start_from}
-    others["kernels"] = "" if stage.kernels == "plain" else stage.kernels
   for other, value in others.items():
     if value:
       found = f"{getattr(stage, key):g}, and {other}={value}"

@@ -25,10 +25,10 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def experiment(path, **changes):
-  """kd shrinks in the first half of its steps, with Muon and averaged weights."""
+  """kd shrinks in the first half of its steps, with all of what it may join."""
   config = tiny_config(epochs=2, devices=1)
   base.for_all_stages(config, optimiser="muon", ema=0.9)
-  config.stages.kd.update(start_from="", shrink=0.5)
+  config.stages.kd.update(start_from="", shrink=0.5, kernels="expanded")
   config.pipeline = ("teacher", "student", "kd")
   config.update_from_flattened_dict(changes)
   return Experiment(config_lib.parse(config), path)
@@ -64,7 +64,6 @@ def test_a_stopped_training_goes_on_to_the_same_end(tmp_path, monkeypatch):
     ({"stages.student.shrink": 0.5}, "student.shrink: found no teacher"),
     ({"stages.kd.start_from": "student"}, "kd.shrink: found 0.5, and start_from=stu"),
     ({"stages.kd.swap": 0.5}, "kd.shrink: found 0.5, and swap=0.5"),
-    ({"stages.kd.kernels": "parallel"}, "kd.shrink: found 0.5, and kernels=parallel"),
     ({"models.teacher.features": 8}, "kd.shrink: found a DCCNN, and a DCCNN of other"),
   ],
 )
