@@ -192,7 +192,8 @@ def load_tested(
     acquisition_for, phase: see `load`.
 
   Returns:
-    The slices, whose k-space is to be simulated, and how each shape is measured.
+    The slices, with k-space where all volumes have it, as in `load`, and how each
+    shape is measured.
 
   Raises:
     ArgumentError: a setting is unusable: its name is the argument's, without a group.
@@ -207,9 +208,9 @@ def load_tested(
     logging.warning("data: %s", warning)
   channels = dataset.train.parts[0].target.shape[-1]
   _check_channels(volumes, channels)
-  pairs.refuse_mixed(volumes)
   acquisitions = {shape: acquisition_for(shape) for shape in _shapes(volumes)}
-  return slice_set.make(volumes, acquisitions, channels, False, phase), acquisitions
+  measured = _are_measured(volumes, acquisitions)
+  return slice_set.make(volumes, acquisitions, channels, measured, phase), acquisitions
 
 
 def _is_complex(volume: Volume) -> bool:

@@ -2,7 +2,7 @@
 
 import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from kdmri_jax.report.parts import RESULTS, Parts
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.step import make_predict
-from kdmri_jax.types import Acquisition, Slices, shape_of
+from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
 
 
 class Finished(NamedTuple):
@@ -111,12 +111,17 @@ def owners(finished: Sequence[Finished]) -> dict[str, list[Experiment]]:
   return {name: pipelines for name, pipelines in found.items() if pipelines}
 
 
-def inputs(pipeline: Experiment) -> tuple[str, ...]:
-  """The rows of images without a network."""
-  data = pipeline.dataset
-  measured = data.test.parts[0].sensitivities is not None
-  simulated = any(each.sensitivities is not None for each in data.acquisitions.values())
+def inputs(
+  parts: Sequence[Slices], acquisitions: Mapping[Shape, Acquisition]
+) -> tuple[str, ...]:
+  """The rows of images without a network, of slices that are measured like this."""
+  measured = parts[0].sensitivities is not None
+  simulated = any(each.sensitivities is not None for each in acquisitions.values())
   return (ZERO_FILLED, CG_SENSE) if measured or simulated else (ZERO_FILLED,)
+
+
+def _inputs(pipeline: Experiment) -> tuple[str, ...]:
+  return inputs(pipeline.dataset.test.parts, pipeline.dataset.acquisitions)
 
 
 def cg_sense(
@@ -146,7 +151,7 @@ def folders(
 ) -> dict[str, dict[int | None, pathlib.Path]]:
   """Model -> seed -> folder of its results; the input's seed is None."""
   first = finished[0].pipeline
-  found = {name: {None: first.workdir.results(name)} for name in inputs(first)}
+  found = {name: {None: first.workdir.results(name)} for name in _inputs(first)}
   for name, pipelines in owners(finished).items():
     found[name] = {each.seed: each.workdir.results(name) for each in pipelines}
   return found
@@ -169,7 +174,7 @@ def _reconstruct(finished: Finished, predict, parts: Parts, *, with_input) -> di
   data, workdir = pipeline.dataset, pipeline.workdir
   shown_volume, shown_slice = example_slice.choose(pipeline)
   images: dict[str, np.ndarray] = {}
-  written = inputs(pipeline)
+  written = _inputs(pipeline)
 
   def write(shown, name, folder, volume, image, key):
     if not np.isfinite(image).all():

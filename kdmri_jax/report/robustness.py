@@ -81,7 +81,7 @@ def measure(
     if images is None:
       continue
     whole = tables.Tables([], [], metrics)
-    inputs = results.inputs(finished[0].pipeline)
+    inputs = results.inputs(images.parts, images.acquisitions)
     rows = [(finished[0], name) for name in inputs if not condition.is_of_network]
     rows += [(each, name) for each in finished for name in each.params]
     for each, name in rows:
@@ -177,6 +177,7 @@ def _description(pipeline, name, params, condition, images: Shifted, metrics) ->
     "weights": digests.of_weights(params),
     "masks": digests.digest(masks),
     "images": digests.of_volumes(v.digests for v in images.volumes.volumes),
+    "measured": images.parts[0].kspace is not None,
     "volumes": [[v.name, v.subject] for v in images.volumes.volumes],
     "metrics": list(metrics),
   }

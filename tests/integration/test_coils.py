@@ -116,12 +116,16 @@ def test_a_run_on_the_kspace_of_files(tmp_path):
 @pytest.mark.slow
 def test_a_run_on_simulated_coils_is_tested_on_the_kspace_of_files(tmp_path):
   images = coil_files.subjects("fastmri", tmp_path / "raw", (8, 9))
-  config = with_coils()
-  config.data.test_source.update(
-    source="fastmri", root=str(tmp_path / "raw"), combine="none", sensitivities="given"
-  )
+  files = dict(source="fastmri", root=str(tmp_path / "raw"))
+  files |= dict(combine="none", sensitivities="given")
+  asked = {"robustness": {"sources": {"scans": files}}}
+  config = with_coils(evaluation=asked)
+  config.data.test_source.update(files)
   pipeline = Experiment(config_lib.parse(config), tmp_path / "run")
-  reported(pipeline)
+  own, scans = (
+    row["means"]["psnr"] for row in reported(pipeline)["robustness"]["rows"]
+  )
+  assert list(scans) == NAMES and scans == pytest.approx(own, rel=1e-5)
   mask = pipeline.dataset.acquisitions[24, 20].masks[0]
   for volume, (seen, maps) in zip(pipeline.dataset.test.volumes, images, strict=True):
     kspace = np.fft.fft2(seen, norm="ortho") * (mask != 0)
