@@ -23,6 +23,16 @@ _TYPES = {
   "tensor(bool)": np.bool_,
 }
 _FLOATS = (1, 10, 11, 16)  # float, float16, double and bfloat16 in ONNX
+# Operations on integers that stand for numbers: which of their inputs can be trained
+# arrays. The others are scales and zero points.
+_QUANTISED = {
+  "QuantizeLinear": (0,),
+  "DequantizeLinear": (0,),
+  "QLinearConv": (0, 3, 8),
+  "QLinearMatMul": (0, 3),
+  "ConvInteger": (0, 1),
+  "MatMulInteger": (0, 1),
+}
 _IMAGE, _KSPACE, _MASK = "image", "kspace", "mask"  # the image may have any name
 _EXPECTED = (
   "one image, [batch, {0}, rows, columns] or [batch, rows, columns, {0}], or `kspace` "
@@ -59,8 +69,8 @@ class OnnxNetwork:
 
   Attributes:
     path: the file.
-    parameters: number of its weights: values of floating point that are stored as
-      arrays; None where there are none.
+    parameters: number of its weights: values of floating point, or integers that stand
+      for them, that are stored as arrays; None where there are none.
     digest: of the file and its weights.
   """
 
@@ -213,11 +223,28 @@ def _unscaled(path, model, runtime, options) -> Any:
 
 
 def _weights(model) -> Iterator[Any]:
-  """The trained arrays; those of `kdmri export` belong to convolutions."""
-  names = {each.name for each in model.graph.initializer}
+  """The trained arrays, those of quantised networks included.
+
+  All of the files of `kdmri export` belong to convolutions.
+  """
+  nodes = model.graph.node
+  stored = {each.name: each for each in model.graph.initializer}
+  for node in nodes:
+    if node.op_type == "Constant":
+      value = next((each.t for each in node.attribute if each.name == "value"), None)
+      stored |= {} if value is None else {node.output[0]: value}
   if model.producer_name == PRODUCER:
-    convolutions = (node for node in model.graph.node if node.op_type == "Conv")
-    names = {name for node in convolutions for name in node.input[1:]}
-  for each in model.graph.initializer:
-    if each.name in names and each.dims and each.data_type in _FLOATS:
+    names = {n for node in nodes if node.op_type == "Conv" for n in node.input[1:]}
+  else:
+    inputs = [
+      (name, k in _QUANTISED[node.op_type])
+      for node in nodes
+      if node.op_type in _QUANTISED
+      for k, name in enumerate(node.input)
+    ]
+    names = {name for name, each in stored.items() if each.data_type in _FLOATS}
+    names -= {name for name, is_trained in inputs if not is_trained}
+    names |= {name for name, is_trained in inputs if is_trained}
+  for name, each in stored.items():
+    if name in names and each.dims:
       yield each

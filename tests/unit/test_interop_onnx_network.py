@@ -5,7 +5,7 @@ import numpy as np
 import onnx
 import pytest
 from helpers import onnx_files
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from kdmri_jax.data.input_scale import LARGEST, UNSCALED, InputScale
 from kdmri_jax.errors import UserError
@@ -60,6 +60,23 @@ def test_a_network_of_images(tmp_path, shape, options, channels):
   assert found.dtype == np.float32
   np.testing.assert_allclose(found, onnx_files.blurred(own[0]), atol=1e-6)
   assert network.parameters == 9 * channels**2
+
+
+def test_quantised_weights_and_constants_are_counted(tmp_path):
+  """Scales and zero points are none, also where each channel has its own."""
+  kernel = np.array([[0, 1, 2], [0, 5, 1], [0, 1, 0]], "i1")[None, None]
+  of_channels = [("scale", np.array([0.1], "f4")), ("zero", np.array([0], "i1"))]
+  bias = numpy_helper.from_array(np.zeros(1, "f4"))
+  nodes = [
+    helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["kernel"], axis=0),
+    helper.make_node("Constant", [], ["bias"], value=bias),
+    helper.make_node("Conv", ["x", "kernel", "bias"], ["y"], pads=[1, 1, 1, 1]),
+  ]
+  weights, shapes = [("q", kernel), *of_channels], {"x": ("b", 1, "h", "w")}
+  path = onnx_files.save(tmp_path / "a.onnx", shapes, nodes, "y", weights=weights)
+  network, own = OnnxNetwork(path, 1), inputs()
+  assert network.parameters == 9 + 1
+  np.testing.assert_allclose(network(*own), onnx_files.blurred(own[0]), atol=1e-6)
 
 
 def test_double_precision(tmp_path):
