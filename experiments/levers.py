@@ -8,10 +8,12 @@ trained alone for as many steps (alone_NAME); the report compares the two, and e
 the student of the same kind that lacks the factor. `OPTIMISERS` replace the setting's
 optimiser and schedule, which kd_plain and student_long have; `LEVERS` come on top of
 Muon, one at a time. `TAUGHT` need a teacher, so they are compared with kd_muon and
-alone_muon. The teachers have Muon and twice as many steps.
+alone_muon. `TOGETHER` are those that helped, and the students named longer have them
+for four times as many steps. The teachers have Muon and twice as many steps as the
+others.
 
 All comparisons are on the validation subjects: the study chooses a recipe, and no test
-subject is read.
+subject takes part.
 """
 
 from kdmri_jax.experiments import recipes, study
@@ -25,23 +27,25 @@ OPTIMISERS = {
 }
 LEVERS = {
   "ema": dict(ema=0.998),
-  "kernels": dict(kernels="expanded"),
+  "parallel": dict(kernels="parallel"),
+  "expanded": dict(kernels="expanded"),
   "flips": dict(augment=dict(flips=True)),
   "affine": dict(augment=dict(degrees=10.0, scale=0.1, shear=0.05)),
   "intensity": dict(augment=dict(gain=0.3, gamma=0.2)),
   "mixup": dict(augment=dict(mixup=0.4)),
+  "layers": dict(start_from="teacher/layers"),
 }
 TAUGHT = {
-  "layers": dict(start_from="teacher/layers"),
   "swap": dict(swap=0.5),
   "shrink": dict(shrink=0.15),
   "teachers": dict(teacher="teacher,teacher_b"),
 }
+TOGETHER, TOGETHER_TAUGHT = ("expanded",), ("shrink",)
 
 
 def get_config(setting="acdc_small"):
   config = study.start(setting, "Levers")
-  config.data.test = ()
+  config.data.use_test = False
   recipes.train_teacher_longer(config)
   config.stages.teacher.update(study.MUON)
   plain, muon = ("kd_plain", "student_long"), ("kd_muon", "alone_muon")
@@ -50,12 +54,14 @@ def get_config(setting="acdc_small"):
   for name, levers in OPTIMISERS.items():
     pairs += _add(config, name, levers, plain)
   for name, levers in LEVERS.items():
-    pairs += _add(config, name, dict(study.MUON, **levers), muon)
+    if name != "mixup" or config.batch_size > 1:
+      pairs += _add(config, name, dict(study.MUON, **levers), muon)
   _add_second_teacher(config)
   for name, levers in TAUGHT.items():
     study.add_student(config, name)
     config.stages[f"kd_{name}"].update(study.MUON, **levers)
     pairs += [(f"kd_{name}", other) for other in muon]
+  pairs += _add_together(config, "together", 2) + _add_together(config, "longer", 8)
   config.evaluation.update(pairs=tuple(pairs), control="alone_muon")
   return study.finish(config)
 
@@ -68,6 +74,19 @@ def _add(config, name, levers, without):
   for stage in pair:
     config.stages[stage].update(levers)
   return [pair, *zip(pair, without, strict=True)]
+
+
+def _add_together(config, name, times):
+  """Adds kd_NAME and alone_NAME with the levers that helped."""
+  pairs = _add(config, name, study.MUON, ("kd_muon", "alone_muon"))
+  kd, alone = (config.stages[stage] for stage in pairs[0])
+  for stage in (kd, alone):
+    stage.epochs = config.get_oneway_ref("epochs") * times
+    for lever in TOGETHER:
+      stage.update(LEVERS[lever])
+  for lever in TOGETHER_TAUGHT:
+    kd.update(TAUGHT[lever])
+  return pairs
 
 
 def _add_second_teacher(config):

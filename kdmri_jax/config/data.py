@@ -154,6 +154,8 @@ class DataConfig(SourceConfig):
     test: globs on subjects held out for the final evaluation; () for none, then the
       evaluation uses the validation subjects and the report says so. With a test source
       globs on its subjects; () then takes all of these.
+    use_test: False keeps the test subjects out of all splits, and the evaluation uses
+      the validation subjects: for studies that choose a recipe.
     validation_fraction: share of the subjects, drawn by `split_seed`.
     split_seed: seed of that draw.
     test_source: a source of its own for the test subjects, such as another anatomy,
@@ -166,6 +168,7 @@ class DataConfig(SourceConfig):
   train: tuple[str, ...] = setting(())
   validation: tuple[str, ...] = setting(())
   test: tuple[str, ...] = setting(())
+  use_test: bool = setting(True)
   validation_fraction: float = setting(0.2, least=0, most=1)
   split_seed: int = setting(0, least=0)
   test_source: OtherSourceConfig = setting(OtherSourceConfig)

@@ -21,7 +21,10 @@ def refuse_other_numbers(volumes: Sequence[Volume]) -> None:
     if volume.coils != first.coils:
       found = f"k-space of {counted(volume.coils, 'coil')}"
       expected = f"{counted(first.coils, 'coil')}, as in {first.file}"
-      remedy = "Exclude the files of one of the two numbers of coils."
+      remedy = (
+        "Choose the files of one of the two numbers by `include`, or combine coils "
+        "(combine=sense)."
+      )
       raise UserError(volume.file, found, expected, remedy)
 
 

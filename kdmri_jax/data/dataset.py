@@ -138,10 +138,11 @@ def load(
   with arguments_of("test_source."):
     warnings = splitting.shared_names(split, config) if tested else []
   splitting.refuse_shared_slices(split)
+  if not config.use_test:
+    split, tested = split.without_test(), ()
   warnings += splitting.repeated_slices(split)
-  here, there = dict(split.parts), []
-  if tested:
-    there = list(here.pop("test"))
+  here = dict(split.parts)
+  there = list(here.pop("test")) if tested else []
   volumes = list(itertools.chain(*here.values()))
   acquisitions = {
     shape: acquisition_for(shape) for shape in _shapes([*volumes, *there])
@@ -192,8 +193,7 @@ def load_tested(
     acquisition_for, phase: see `load`.
 
   Returns:
-    The slices, with k-space where all volumes have it, as in `load`, and how each
-    shape is measured.
+    The slices, with k-space as in `load`, and how each shape is measured.
 
   Raises:
     ArgumentError: a setting is unusable: its name is the argument's, without a group.

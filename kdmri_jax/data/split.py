@@ -32,6 +32,13 @@ class Split:
   unused: tuple[str, ...]
   rule: str
 
+  def without_test(self) -> "Split":
+    """The split whose test subjects are in no part."""
+    parts = dict(self.parts)
+    kept_back = sorted({volume.subject for volume in parts.pop("test", ())})
+    rule = f"{self.rule} Test subjects ({len(kept_back)}) are kept back."
+    return Split(parts, (*self.unused, *kept_back), rule)
+
 
 def divide(
   volumes: Sequence[Volume], config: DataConfig, tested: Sequence[Volume] = ()

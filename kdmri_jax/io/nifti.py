@@ -67,7 +67,10 @@ def read_nifti(
       fits, expected = len(shape) == 4, "four dimensions, the repeats along the fourth"
     if not fits:
       expected += ", the slices along the third"
-      remedy = "Save one file per volume (a frame of a series, an echo, a direction)."
+      remedy = (
+        "Save one file per volume (a frame of a series, an echo, a direction), or the "
+        "mean of repeats; a run takes a file of repeats with data.repeats=1 or more."
+      )
       raise UserError(path, f"an array of shape {shape}", expected, remedy)
     data = image.dataobj if frame is None else image.dataobj[..., frame]
     array = np.asanyarray(data)

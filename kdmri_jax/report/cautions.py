@@ -160,9 +160,9 @@ def _unequal_optimisation(inputs, pairs):
   trained = stages.keys() - inputs.given.keys()
   for pair in pairs:
     name, baseline = pair["a"], pair["b"]
-    if name not in roles.distilled or baseline not in (roles.student, roles.control):
+    if name not in roles.distilled or not {name, baseline} <= trained:
       continue
-    if {name, baseline} <= trained:
+    if baseline != roles.teacher and not _is_taught(stages[baseline]):
       a, b = stages[name], stages[baseline]
       if keys := [key for key in _OPTIMISATION if a.get(key) != b.get(key)]:
         yield (
@@ -176,6 +176,10 @@ def _unequal_optimisation(inputs, pairs):
           f"{own} started from weights of {starts[own]}, unlike {other}: the "
           "difference between them is not one of distillation alone."
         )
+
+
+def _is_taught(stage):
+  return bool(stage.get("teacher") or stage.get("teachers"))
 
 
 def _taken_over(stages, name):

@@ -9,7 +9,7 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import digests, orientation
 from kdmri_jax.data.slice_set import SliceSet, to_channels
-from kdmri_jax.data.sources import dicom, find_source
+from kdmri_jax.data.sources import dicom, find_source, pictures
 from kdmri_jax.data.volume import Volume, crop
 from kdmri_jax.errors import UserError
 from kdmri_jax.io import h5, nifti, volume_files, walk
@@ -22,9 +22,10 @@ _MOST_UNLIKE = 4  # times that outputs may be brighter or darker than the target
 
 
 def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
-  """The outputs in a folder: name of the volume -> its file, or folder of DICOM files.
+  """The outputs in a folder: name of the volume -> its file, or folder of slices.
 
-  Where there are h5 files, other files are not outputs.
+  Where there are h5 files, other files are not outputs. PNG, TIFF and DICOM are, where
+  there are no other volumes: a file, or a folder of such files, for each volume.
 
   Raises:
     UserError: two of one name.
@@ -35,7 +36,14 @@ def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
   kind = h5.ENDINGS if walk.files(path, h5.ENDINGS, below=False) else ()
   if kind or walk.files(path, volume_files.FORMATS, below=False):
     return volume_files.find(path, kind)
-  return {own.name: own for own in walk.folders(path) if dicom.recognise(own)}
+  if walk.files(path, pictures.ENDINGS, below=False):
+    return volume_files.find(path, pictures.ENDINGS)
+  of_slices = (pictures, dicom)
+  return {
+    own.name: own
+    for own in walk.folders(path)
+    if any(each.recognise(own) for each in of_slices)
+  }
 
 
 class GivenOutputs(GivenImages):
@@ -96,6 +104,8 @@ class GivenOutputs(GivenImages):
     return find(self.text)
 
   def _read(self, path: pathlib.Path) -> StoredVolume:
+    if pictures.recognise(path):
+      return StoredVolume(pictures.read(path, DataConfig(root=str(path))).target)
     if path.is_dir():
       config = DataConfig(source="dicom", root=str(path))
       return StoredVolume(dicom.SOURCE.read_folder(path, config).target)

@@ -129,7 +129,7 @@ def require_mean(term: Term, teacher: Features) -> None:
     ArgumentError: names the term's hint.
   """
   if not reads_images(term, teacher) and not term.compare.method.unordered:
-    found = f"{', '.join(term.hint)} of several teachers, whose channels do not match"
+    found = f"{', '.join(term.hint)} of several teachers, which have no mean here"
     expected = (
       "images, such as 'image', or attention_transfer, of which there is a mean"
     )

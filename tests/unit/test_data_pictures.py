@@ -98,7 +98,11 @@ def test_a_scan_is_a_file_or_a_folder(tmp_path):
 def test_what_is_no_grey_image_of_one_size_is_refused(tmp_path):
   save(tmp_path / "p/0.png", grey(0))
   save(tmp_path / "p/1.png", grey(1, size=(6, 7)))
-  with pytest.raises(UserError, match=r"1.png: found an image of \(6, 7\) pixels; exp"):
+  with pytest.raises(UserError, match=r"1.png: found an image of \(6, 7\) pixels of"):
+    read("images", tmp_path)
+  save(tmp_path / "p/1.png", grey(1, np.uint16))
+  words = r"pixels of uint16; expected \(.*\) of uint8, as 0.png"
+  with pytest.raises(UserError, match=words):
     read("images", tmp_path)
   colour = np.random.default_rng(0).integers(0, 255, (*SIZE, 3)).astype(np.uint8)
   save(tmp_path / "p/1.png", colour)

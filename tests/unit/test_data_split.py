@@ -78,6 +78,15 @@ def test_globs_decide_and_the_rest_trains():
   assert subjects(split.parts["train"]) == ["p2", "p3", "p4", "p5", "p6"]
 
 
+def test_test_subjects_may_be_kept_back():
+  settings = dict(validation=("p[01]",), test=("p7",))
+  found = divide(PEOPLE, config(**settings))
+  split = found.without_test()
+  assert list(split.parts) == ["train", "validation"] and split.unused == ("p7",)
+  assert all(split.parts[name] == found.parts[name] for name in split.parts)
+  assert split.rule.endswith("Test subjects (1) are kept back.")
+
+
 def test_a_training_list_leaves_the_others_unused():
   split = divide(PEOPLE, config(train=("p0", "p1"), validation=("p2",)))
   assert subjects(split.parts["train"]) == ["p0", "p1"]

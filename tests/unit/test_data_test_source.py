@@ -57,6 +57,22 @@ def test_every_subject_of_the_test_source_is_tested_and_no_other():
   assert there["tested_on"] == "phantom (cardiac)"
 
 
+@pytest.mark.parametrize("there", [OtherSourceConfig(), HEARTS])
+def test_a_study_keeps_the_test_subjects_back(there):
+  """And compares on those of the validation."""
+  own = dict(test=("brain_*",)) if not there.source else {}
+  whole, study = (
+    load(config(test_source=there, use_test=use, **own), all_sampled)
+    for use in (True, False)
+  )
+  assert study.test is study.validation and not study.record["held_out_test"]
+  assert "test_source" not in study.record
+  for name in ("train", "validation"):
+    assert of_split(study, name) == of_split(whole, name)
+  kept_back = study.record["unused_subjects"]
+  assert kept_back == sorted(set(of_split(whole, "test")))
+
+
 def test_the_training_is_that_without_a_test_source():
   alone, both = (
     load(config(), all_sampled),

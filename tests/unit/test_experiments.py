@@ -1,5 +1,6 @@
 """The shipped experiments and studies: each parses, with the stages it needs."""
 
+import dataclasses
 import importlib
 import math
 import pathlib
@@ -10,6 +11,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import experiments
 from kdmri_jax.experiments import (
   enhancement,
+  levers,
   pretrained,
   study,
   super_resolution,
@@ -84,7 +86,21 @@ def test_every_study_parses_in_every_setting(question, setting):
     stages = [parsed.stages[name]]
     if stages[0].start_from in parsed.stages:
       stages.append(parsed.stages[stages[0].start_from])
-    assert sum(stage.epochs for stage in stages) == 24
+    assert sum(stage.epochs for stage in stages) == (96 if "longer" in name else 24)
+
+
+@pytest.mark.parametrize("setting", study.settings())
+def test_levers_are_chosen_without_the_test_subjects(setting):
+  own = importlib.import_module(f"kdmri_jax.experiments.{setting}").get_config()
+  parsed = config_lib.parse(levers.get_config(setting))
+  assert parsed.data.test == own.data.test and not parsed.data.use_test
+  assert ("kd_mixup" in parsed.stages) == (own.batch_size > 1)
+  for name in parsed.evaluation.distilled:
+    alone = parsed.stages.get(name.replace("kd_", "alone_"))
+    if alone:
+      kd = parsed.stages[name]
+      free = dict(teacher="", terms=alone.terms, shrink=0.0)
+      assert dataclasses.replace(kd, **free) == alone
 
 
 @pytest.mark.parametrize("question", ENHANCEMENT)

@@ -142,8 +142,10 @@ def test_the_control_takes_the_place_of_the_warning(study):
 
 
 def test_a_control_with_another_optimiser_is_told():
-  stages = {name: {"optimiser": "adam", "clip": 0.0} for name in NETWORKS}
-  config = {"stages": {**stages, "kd": {"optimiser": "muon", "clip": 1.0}}}
+  plain = {"optimiser": "adam", "clip": 0.0}
+  stages = dict.fromkeys(NETWORKS, plain) | {"fsp": {**plain, "teacher": "teacher"}}
+  taught = {"optimiser": "muon", "clip": 1.0, "teacher": "teacher"}
+  config = {"stages": {**stages, "kd": taught}}
   found = report.analyse(study_input(config=config))["cautions"]
   told = [text for text in found if "not one of distillation alone" in text]
   assert [text.partition(":")[0] for text in told] == [
@@ -152,12 +154,20 @@ def test_a_control_with_another_optimiser_is_told():
   ]
   given = study_input(config=config, given={"kd": "a file"})
   assert "distillation alone" not in " ".join(report.analyse(given)["cautions"])
+  of_its_own = study_input(
+    config={"stages": {**stages, "kd": taught, "fsp": plain}},
+    distilled=("kd",),
+    pairs=(("kd", "fsp"),),
+  )
+  text = " ".join(report.analyse(of_its_own)["cautions"])
+  assert "kd was trained with another optimiser and clip than fsp: " in text
 
 
 def test_a_control_with_another_start_is_told():
-  stages = {name: {} for name in NETWORKS}
+  stages: dict = {name: {} for name in NETWORKS}
   stages |= {
-    "kd": {"start_from": "feature"},
+    "fsp": {"teacher": "teacher"},
+    "kd": {"start_from": "feature", "teacher": "teacher"},
     "feature": {"start_from": "teacher/layers"},
   }
   found = report.analyse(study_input(config={"stages": stages}))["cautions"]
@@ -167,7 +177,7 @@ def test_a_control_with_another_start_is_told():
     for baseline in ("student_long", "student")
   ]
   for name in ("student_long", "student", "fsp"):
-    stages[name] = {"start_from": "teacher/layers"}
+    stages[name]["start_from"] = "teacher/layers"
   found = report.analyse(study_input(config={"stages": stages}))["cautions"]
   assert "distillation alone" not in " ".join(found)
 

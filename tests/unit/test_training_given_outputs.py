@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.data_files import config, images, save_h5
 from helpers.scan_files import save_cfl, save_dicom
+from PIL import Image
 from scipy import io
 
 from kdmri_jax.data.volume import Volume, prepare
@@ -33,6 +34,17 @@ def save_nifti(folder, array):
   nibabel.save(image, folder / "a.nii.gz")
 
 
+def save_png(folder, array):
+  folder.mkdir()
+  for k, image in enumerate(array.astype(np.uint16)):
+    Image.fromarray(image).save(folder / f"{k}.png")
+
+
+def save_pages(path, array):
+  first, *others = (Image.fromarray(each.astype(np.float32)) for each in array)
+  first.save(path, save_all=True, append_images=others)
+
+
 WRITE = {
   "h5": lambda folder, array: save_h5(folder / "a.h5", reconstruction=array),
   "nifti": save_nifti,
@@ -45,6 +57,8 @@ WRITE = {
     folder / "a", np.moveaxis(array, 0, 2).astype(np.complex64)
   ),
   "dicom": lambda folder, array: save_dicom(folder / "a", array),
+  "png": lambda folder, array: save_png(folder / "a", array),
+  "tiff": lambda folder, array: save_pages(folder / "a.tif", array),
 }
 
 

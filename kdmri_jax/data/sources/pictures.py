@@ -29,8 +29,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   folders `train`, `validation` and `test` are the split as for NIfTI.
 
   Raises:
-    UserError: no image, a damaged or coloured one, or one of another size than the
-      others of its volume.
+    UserError: no image, a damaged or coloured one, or one of another size or type
+      than the others of its volume.
   """
   groups: dict[tuple[str | None, str, str], list[pathlib.Path]] = {}
   for path, top, split in folders.divided(config, ENDINGS, "grey images"):
@@ -51,9 +51,10 @@ def _volume(config, paths: Sequence[pathlib.Path], name, subject, split, in_fold
   paths = sorted(paths, key=_in_order)
   images = [read_pictures(path) for path in paths]
   for path, each in zip(paths, images, strict=True):
-    if each.shape[1:] != images[0].shape[1:]:
-      found = f"an image of {each.shape[1:]} pixels"
-      expected = f"{images[0].shape[1:]}, as {paths[0].name} of the same volume"
+    if (each.shape[1:], each.dtype) != (images[0].shape[1:], images[0].dtype):
+      found = f"an image of {each.shape[1:]} pixels of {each.dtype}"
+      expected = f"{images[0].shape[1:]} of {images[0].dtype}, as {paths[0].name} "
+      expected += "of the same volume"
       remedy = "Put it into a folder of its own, or tell subjects by subject_pattern."
       raise UserError(path, found, expected, remedy)
   unit, note = (FILE, note_of(config))
