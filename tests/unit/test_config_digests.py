@@ -39,7 +39,7 @@ DIGESTS = {
   "pairs": "681b87d0366978d6",
   "position": "6a03f7d22accd95a",
   "recipes": "7d09441df240593a",
-  "sft": "9247053ce5e894cd",
+  "sft": "d57996a20e1e6822",
   "shapes": "2c444329b0b0d9b1",
   "shrink": "4e7a8ed362cb2961",
   "super_resolution": "f871a95c019d592e",
