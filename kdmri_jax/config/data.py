@@ -337,3 +337,9 @@ class AugmentConfig(Settings):
   def varies(self) -> bool:
     """Whether any augmentation is enabled."""
     return self != AugmentConfig()
+
+  @property
+  def varies_inputs(self) -> bool:
+    """Whether slices change before they are measured; patches are cut afterwards."""
+    kept = dict(flips=False, rotations=False) if any(self.patch) else {}
+    return dataclasses.replace(self, patch=(0, 0), **kept).varies

@@ -111,7 +111,8 @@ def vary(
   """As `complete`, for training: with this step's noise and augmentation.
 
   Slices, and with them their given inputs, are changed before they are measured.
-  Patches are then cut from input and target and turned; they have no measurement.
+  Patches are then cut from input, target and the given image of a teacher, and turned;
+  they have no measurement.
 
   Args:
     networks: the stage's networks.
@@ -132,9 +133,11 @@ def vary(
   batch = complete(slices._replace(**changed), acquisition)
   if not any(config.patch):
     return batch
-  images = augment.cut((batch.target, batch.zero_filled), draws, config.patch)
-  target, zero_filled = augment.turn(images, draws, config)
-  return Batch(target, zero_filled, None, batch.task)
+  images = (batch.target, batch.zero_filled)
+  images += () if batch.given is None else (batch.given,)
+  images = augment.cut(images, draws, config.patch)
+  target, zero_filled, *given = augment.turn(images, draws, config)
+  return Batch(target, zero_filled, None, batch.task, *given)
 
 
 def forward(

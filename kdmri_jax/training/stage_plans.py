@@ -163,10 +163,12 @@ class StagePlans:
     if not teachers:
       return
     given = f"{teachers[0]!r}, whose outputs are given"
-    if self.networks[name].varies:
+    augment = self.networks[name].augment
+    if any(self.networks[name].fresh) or (augment and augment.varies_inputs):
       found = f"{given}, and training slices that differ from step to step"
       expected = "outputs for the student's own inputs"
-      remedy = "Set config.noise.fresh=False and no config.augment, or give a network."
+      remedy = "Set config.noise.fresh=False and no config.augment but patches and "
+      remedy += "their turns, or give a network."
       where = "teacher" if stage.teacher else "teachers"
       raise ArgumentError(where, found, expected, remedy)
     fixed = not all(self._outputs[t].is_measured_anew for t in teachers)

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 from helpers import onnx_files
 from helpers.sweep import make, refused, sweep_config
-from helpers.tiny import finish, train
+from helpers.tiny import finish, history, train
 
 from kdmri_jax import interop
 from kdmri_jax.errors import UserError
@@ -113,6 +113,18 @@ class TestOnnx:
     assert np.abs(zero_filled[:count] - zero_filled[count:]).max() > 0.01
     expected = onnx_files.blurred(zero_filled)
     np.testing.assert_allclose(slices.given, expected, atol=1e-5)
+
+  def test_it_teaches_on_patches(self, tmp_path):
+    """Of its images the same patch is cut and turned as of the target."""
+    config = sweep_config(given=onnx_files.save_blur(tmp_path / "blur.onnx"))
+    config.mask.kind = "full"
+    config.augment.update(flips=True, rotations=True, patch=(12, 12))
+    for name in config.models:
+      config.models[name] = dict(network="edsr", blocks=1, features=4)
+    run = make(tmp_path / "run", config)
+    assert train(run)
+    (line,) = history(tmp_path / "run", "kd")
+    assert 0 < line["train"]["imitation"] < 1
 
   def test_what_it_cannot_do_is_refused(self, untrained, tmp_path):
     _, path = untrained

@@ -114,12 +114,15 @@ def test_input_and_target_are_varied_alike(augment):
   size = (12, 12)
   target = np.random.default_rng(0).random((6, *size, 1)).astype(np.float32)
   networks = Networks(None, (), augment=AugmentConfig(**augment))
-  slices = Slices(target, input=target)
+  in_patches = "patch" in augment
+  slices = Slices(target, input=target, given=target if in_patches else None)
   draws = jnp.arange(6, dtype=jnp.uint32)
   varied = jax.jit(functools.partial(vary, networks))
   batch = varied(slices, all_sampled(size), draws)
   assert batch.target.shape != target.shape or not np.allclose(batch.target, target)
   np.testing.assert_allclose(batch.zero_filled, batch.target, atol=1e-5)
+  if in_patches:  # and the image of a teacher, too
+    np.testing.assert_array_equal(batch.given, batch.target)
   alone = varied(slices._replace(input=None), all_sampled(size), draws)
   np.testing.assert_allclose(batch.target, alone.target, atol=1e-5)
 
