@@ -107,16 +107,20 @@ class OnnxNetwork:
 
     Args:
       zero_filled: float32 [B, H, W, C].
-      kspace: measured k-space, complex64 [B, H, W].
+      kspace: measured k-space, complex64 [B, H, W], or of several coils [B, C, H, W].
       mask: the sampling mask, [H, W] or [B, H, W].
 
     Returns:
       float32 [B, H, W, C].
 
     Raises:
-      UserError: the network takes other shapes, fails, or gives an image of another
-        shape or values that are not finite.
+      UserError: the network takes other shapes or the k-space of one coil, fails, or
+        gives an image of another shape or values that are not finite.
     """
+    if kspace.ndim == 4 and _KSPACE in self._inputs:
+      found = "a network that takes the k-space of one coil, in a run of several coils"
+      expected = "one that takes the zero-filled image, [batch, 2, rows, columns]"
+      raise UserError(self.path, found, expected, "Or give a folder of its images.")
     masks = np.broadcast_to(mask, zero_filled.shape[:3])
     found = np.empty(zero_filled.shape, np.float32)
     for rows in self._groups(masks):

@@ -125,6 +125,18 @@ def test_what_the_project_exports(tmp_path, model, scale):
   assert network.parameters == count_parameters(params)
 
 
+def test_several_coils_are_for_networks_of_images(tmp_path):
+  zero_filled, kspace, mask = inputs(2)
+  coils = np.stack([kspace, kspace], axis=1)
+  path = onnx_files.save_blur(tmp_path / "a.onnx", ("b", 2, "h", "w"), channels=2)
+  found = OnnxNetwork(path, 2)(zero_filled, coils, mask)
+  np.testing.assert_allclose(found, onnx_files.blurred(zero_filled), atol=1e-6)
+  model = DCCNN(cascades=1, convolutions=2, features=4, channels=2, consistency="fft")
+  save_onnx(tmp_path / "b.onnx", model, weights_of(model), SIZE)
+  with pytest.raises(UserError, match=r"b\.onnx: found a .* one coil, in a run"):
+    OnnxNetwork(tmp_path / "b.onnx", 2)(zero_filled, coils, mask)
+
+
 def test_a_scaling_that_cannot_be_turned_off(tmp_path):
   model = VDSR(convolutions=2, features=2)
   save_onnx(tmp_path / "a.onnx", model, weights_of(model), SIZE)
