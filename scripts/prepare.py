@@ -65,6 +65,9 @@ _INPUTS_SOURCE = flags.DEFINE_string(
 _INPUTS_CONTRAST = flags.DEFINE_string(
   "inputs_contrast", "", "Image of a subject that is the input; empty as --contrast."
 )
+_INPUTS_KSPACE = flags.DEFINE_bool(
+  "inputs_kspace", False, "Whether the k-space of the inputs is kept, not their images."
+)
 _INPUTS_VARIABLE = flags.DEFINE_string(
   "inputs_variable", "", "Array that is the input; empty as --variable."
 )
@@ -172,6 +175,7 @@ def _config() -> DataConfig:
       contrast=_INPUTS_CONTRAST.value,
       variable=_INPUTS_VARIABLE.value,
       match=_INPUTS_MATCH.value,
+      kspace=_INPUTS_KSPACE.value,
     )
   return DataConfig(
     inputs=inputs,

@@ -48,6 +48,8 @@ class InputsConfig(Settings):
     variable: name of their array.
     match: "name" pairs input and target volumes of one name, "subject" those of one
       subject, which then has one volume of each.
+    kspace: whether the networks get the k-space that was measured with the inputs, of
+      one coil or several, in place of k-space that is simulated from their images.
   """
 
   root: str = setting("", free=True)
@@ -55,12 +57,14 @@ class InputsConfig(Settings):
   contrast: str = setting("")
   variable: str = setting("")
   match: str = setting("name", choices=MATCHES)
+  kspace: bool = setting(False)
 
   def __post_init__(self):
     super().__post_init__()
-    if self.match != "name" and not self.given:
-      found = f"{self.match!r}, although no inputs are given"
-      raise ArgumentError("match", found, "'name'", "Or set the root of the inputs.")
+    for name, default in (("match", "name"), ("kspace", False)):
+      if getattr(self, name) != default and not self.given:
+        found = f"{getattr(self, name)!r}, although no inputs are given"
+        raise ArgumentError(name, found, repr(default), "Or set their root.")
 
   @property
   def given(self) -> bool:
@@ -184,6 +188,7 @@ class DataConfig(SourceConfig):
     """The settings of the source of the given inputs."""
     own = {key: value for key, value in vars(self.inputs).items() if value}
     by_name = own.pop("match") == "name"
+    own.pop("kspace", None)
     include = self.include if by_name else ()
     return dataclasses.replace(self, inputs=InputsConfig(), include=include, **own)
 

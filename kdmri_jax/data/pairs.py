@@ -14,6 +14,9 @@ NOTE = (
   "The inputs are given. What the networks get is measured from them, with the mask "
   "and the noise of the settings."
 )
+_OF_INPUTS = (
+  "K-space is that of the inputs, which were acquired apart from the targets."
+)
 _SAME_SIZE = 0.01  # of a voxel, for headers that were rounded
 _SAME_PLACE = 0.5  # of a voxel's shortest side
 
@@ -28,15 +31,17 @@ def join(
   Args:
     targets: the targets, as stored.
     inputs: the inputs, likewise.
-    config: `inputs.match` says what partners have in common, and `include` whether
+    config: `inputs.match` says what partners have in common, `inputs.kspace` whether
+      the k-space of the inputs is kept in place of their images, and `include` whether
       inputs without a target are expected.
 
   Yields:
     The targets in their order; their record names the file of the input.
 
   Raises:
-    UserError: a volume without its partner or with several of them, partners of
-      different shapes, voxel sizes, directions or positions, or volumes of several
+    UserError: a volume without its partner or with several of them, volumes that were
+      prepared and scaled apart, partners of different shapes, voxel sizes, directions
+      or positions, inputs without the k-space that is asked for, or images of several
       coils.
   """
   match, waiting, used = config.inputs.match, {}, set()
@@ -56,7 +61,11 @@ def join(
         raise _several(found, match)
       waiting[key(found)] = found
     used.add(wanted)
-    yield _joined(target, waiting.pop(wanted))
+    given = waiting.pop(wanted)
+    _refuse_own_scales(target, given)
+    _refuse_other_grids(target, given)
+    join_one = _with_kspace if config.inputs.kspace else _with_image
+    yield join_one(target, given)
   left = next(iter(waiting.values()), None) or next(coming, None)
   if left is not None and key(left) in used:
     raise _several(left, match)
@@ -119,7 +128,18 @@ def refuse_mixed(volumes: Sequence[Volume]) -> None:
     raise UserError(alone[0].file, "no given input", expected, remedy)
 
 
-def _joined(target: Volume, given: Volume) -> Volume:
+def _refuse_own_scales(target: Volume, given: Volume) -> None:
+  """Prepared volumes have lost how bright they are beside each other."""
+  for volume in (target, given):
+    factor = (volume.record.get("prepared_from") or {}).get("scale_factor", 1.0)
+    if factor != 1.0:
+      found = f"a prepared volume that was divided by {factor:.4g}, apart from others"
+      expected = "target and input in the units of their files"
+      remedy = "Prepare them together: kdmri prepare --inputs_root=FOLDER."
+      raise UserError(volume.file, found, expected, remedy)
+
+
+def _refuse_other_grids(target: Volume, given: Volume) -> None:
   if target.target.shape != given.target.shape:
     found = f"an input of shape {given.target.shape}"
     expected = f"the shape of its target {target.file}, {target.target.shape}"
@@ -144,12 +164,36 @@ def _joined(target: Volume, given: Volume) -> Volume:
     expected = f"the position and tilt of {target.file}"
     remedy = "Resample it to the grid of the target, or correct the header that errs."
     raise UserError(given.file, found, expected, remedy)
+
+
+def _with_image(target: Volume, given: Volume) -> Volume:
   for volume in (target, given):
-    _refuse_coils(volume)
+    _refuse_coils(volume, ", or set inputs.kspace=True")
   record: dict[str, Any] = {**target.record, "input_file": given.file}
   record["simulated_kspace"] = given.record["simulated_kspace"]
   return dataclasses.replace(
     target, input=given.target, kspace=None, zero_filled=None, record=record
+  )
+
+
+def _with_kspace(target: Volume, given: Volume) -> Volume:
+  if given.kspace is None:
+    remedy = "Set inputs.kspace=False: complex images of one coil hold all of it."
+    raise UserError(given.file, "an input without k-space", "measured k-space", remedy)
+  if given.sensitivities is not None and not np.iscomplexobj(target.target):
+    found = f"real images, and their input {given.file} of several coils"
+    remedy = "Give complex targets, or combine the coils: combine='rss' or 'sense'."
+    raise UserError(target.file, found, "complex images", remedy)
+  notes = target.record.get("note"), given.record.get("note"), _OF_INPUTS
+  record: dict[str, Any] = {**target.record, "input_file": given.file}
+  record["note"] = " ".join(dict.fromkeys(filter(None, notes)))
+  record["simulated_kspace"] = given.record["simulated_kspace"]
+  return dataclasses.replace(
+    target,
+    kspace=given.kspace,
+    zero_filled=given.zero_filled,
+    sensitivities=given.sensitivities,
+    record=record,
   )
 
 
@@ -184,10 +228,10 @@ def _geometry(volume: Volume) -> Mapping[str, Any]:
   return {**(volume.record.get("prepared_from") or {}), **volume.record}
 
 
-def _refuse_coils(volume: Volume) -> None:
+def _refuse_coils(volume: Volume, other_way: str = "") -> None:
   if volume.sensitivities is not None:
     found = "the k-space of several coils, as part of a pair"
-    remedy = "Combine the coils: combine='rss' or 'sense'."
+    remedy = f"Combine the coils: combine='rss' or 'sense'{other_way}."
     raise UserError(volume.file, found, "images", remedy)
 
 

@@ -141,6 +141,18 @@ def test_gamma_has_one_curve_for_input_and_target():
   assert batch.zero_filled[0, 0, 1, 0] == pytest.approx(expected, abs=1e-5)
 
 
+def test_volumes_that_were_scaled_apart_are_no_pairs(tmp_path):
+  settings = two_folders(tmp_path)
+  for part, root in (("clean", settings.root), ("noisy", settings.inputs.root)):
+    alone = dataclasses.replace(settings, root=root, inputs=InputsConfig())
+    write_folder(read(alone), tmp_path / f"{part}_prepared", {})
+  inputs = InputsConfig(root=str(tmp_path / "noisy_prepared"))
+  root = str(tmp_path / "clean_prepared")
+  words = r"a\.h5: found a prepared volume that was divided by .* --inputs_root"
+  with pytest.raises(UserError, match=words):
+    load(config(source="prepared", root=root, inputs=inputs), all_sampled)
+
+
 def test_prepared_pairs_are_those_of_the_folders_also_from_their_files(tmp_path):
   settings = two_folders(tmp_path)
   names = write_folder(read(settings), tmp_path / "prepared", {})
