@@ -10,7 +10,7 @@ from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.varnet import VarNet
 from kdmri_jax.ops import native
 from kdmri_jax.physics.undersample import undersample
-from kdmri_jax.types import Measurement
+from kdmri_jax.types import CoilMeasurement, Measurement
 
 NETWORKS = {
   "D2C2": (DCCNN(cascades=2, convolutions=2, features=8), "cascade_2/activation_1"),
@@ -69,25 +69,35 @@ def test_the_gradient_works_without_jit():
   jax.tree.map(close, gradient(model.clone(recompute=True)), gradient(model))
 
 
-def test_a_students_step_needs_a_third_of_the_memory():
+def temporary_mb(model, coils=()):
   """XLA's own account of the gradient for one image of 640x368."""
-  size = 640, 368
-  image = jax.ShapeDtypeStruct((1, *size, 1), jnp.float32)
-  measured = jax.ShapeDtypeStruct((1, *size), jnp.complex64)
-  measurement = Measurement(measured, jax.ShapeDtypeStruct(size, jnp.uint8))
+  size, shape = (640, 368), jax.ShapeDtypeStruct
+  image = shape((1, *size, model.channels), jnp.float32)
+  kspace, mask = shape((1, *coils, *size), jnp.complex64), shape(size, jnp.uint8)
+  measurement = CoilMeasurement(kspace, mask, kspace)
+  if not coils:
+    measurement = Measurement(kspace, mask)
+  params = jax.eval_shape(model.init, jax.random.key(0), image, measurement)["params"]
 
-  def temporary(model):
-    params = jax.eval_shape(model.init, jax.random.key(0), image, measurement)["params"]
+  def error(params, image, measurement, target):
+    found = model.apply({"params": params}, image, measurement).image
+    return jnp.abs(found - target).mean()
 
-    def error(params, image, measurement, target):
-      found = model.apply({"params": params}, image, measurement).image
-      return jnp.abs(found - target).mean()
+  lowered = jax.jit(jax.grad(error)).lower(params, image, measurement, image)
+  return lowered.compile().memory_analysis().temp_size_in_bytes / 1e6
 
-    lowered = jax.jit(jax.grad(error)).lower(params, image, measurement, image)
-    return lowered.compile().memory_analysis().temp_size_in_bytes / 1e6
 
+def test_a_students_step_needs_a_third_of_the_memory():
   student = DCCNN(convolutions=3)
-  before, after = temporary(student), temporary(student.clone(recompute=True))
+  before, after = map(temporary_mb, (student, student.clone(recompute=True)))
   assert after < 0.45 * before
   if native.instructions():
     assert after < 150
+
+
+@pytest.mark.skipif(native.instructions() is None, reason="no native code was built")
+@pytest.mark.parametrize(("form", "most"), [("gradient", 450), ("proximal", 900)])
+def test_fifteen_coils_need_a_bounded_memory(form, most):
+  """K-space and sensitivities alone are 57 MB."""
+  student = DCCNN(convolutions=3, channels=2, consistency=form, lam=10.0)
+  assert temporary_mb(student, (15,)) < most
