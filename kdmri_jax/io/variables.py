@@ -47,7 +47,10 @@ def read_variable(path: pathlib.Path, name: str = "") -> tuple[np.ndarray, str]:
   if name not in there:
     found = f"no array {name!r}" if name else "no array of two axes or more"
     found += f" (the arrays are: {_listed(there)})"
-    raise UserError(path, found, "an array of numbers", "Name one as variable.")
+    remedy = "Name one as variable."
+    if ending == ".mat":
+      remedy += " What is in a struct must be saved on its own (im = S.im)."
+    raise UserError(path, found, "an array of numbers", remedy)
   array = _READERS.get(ending, _read_h5)(path, name)
   if array.dtype.kind not in "biufc":
     found = f"{name!r} of type {array.dtype}"

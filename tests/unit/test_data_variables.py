@@ -58,6 +58,13 @@ def test_a_named_array_with_named_axes(tmp_path, save):
     read("arrays", tmp_path, variable="img")
 
 
+def test_what_is_in_a_struct_must_be_saved_on_its_own(tmp_path):
+  io.savemat(tmp_path / "a.mat", {"S": {"im": images(1, SHAPE)}})
+  words = r"a\.mat: found no array 'S.im' .* saved on its own \(im = S.im\)"
+  with pytest.raises(UserError, match=words):
+    read("arrays", tmp_path, variable="S.im")
+
+
 def test_axes_without_a_name_are_those_of_the_format(tmp_path):
   image = images(1, SHAPE)
   save_mat5(tmp_path / "a", x=image.transpose(1, 2, 0))
