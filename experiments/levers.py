@@ -8,9 +8,8 @@ trained alone for as many steps (alone_NAME); the report compares the two, and e
 the student of the same kind that lacks the factor. `OPTIMISERS` replace the setting's
 optimiser and schedule, which kd_plain and student_long have; `LEVERS` come on top of
 Muon, one at a time. `TAUGHT` need a teacher, so they are compared with kd_muon and
-alone_muon. `TOGETHER` are those that helped, and the students named longer have them
-for four times as many steps. The teachers have Muon and twice as many steps as the
-others.
+alone_muon. kd_together has what helped most, kd_longer and alone_longer have it for
+twice as many steps, as many as the teachers, which have Muon.
 
 All comparisons are on the validation subjects: the study chooses a recipe, and no test
 subject takes part.
@@ -40,7 +39,6 @@ TAUGHT = {
   "shrink": dict(shrink=0.15),
   "teachers": dict(teacher="teacher,teacher_b"),
 }
-TOGETHER, TOGETHER_TAUGHT = ("expanded",), ("shrink",)
 
 
 def get_config(setting="acdc_small"):
@@ -61,7 +59,7 @@ def get_config(setting="acdc_small"):
     study.add_student(config, name)
     config.stages[f"kd_{name}"].update(study.MUON, **levers)
     pairs += [(f"kd_{name}", other) for other in muon]
-  pairs += _add_together(config, "together", 2) + _add_together(config, "longer", 8)
+  pairs += _add_together(config)
   config.evaluation.update(pairs=tuple(pairs), control="alone_muon")
   return study.finish(config)
 
@@ -76,17 +74,23 @@ def _add(config, name, levers, without):
   return [pair, *zip(pair, without, strict=True)]
 
 
-def _add_together(config, name, times):
-  """Adds kd_NAME and alone_NAME with the levers that helped."""
-  pairs = _add(config, name, study.MUON, ("kd_muon", "alone_muon"))
-  kd, alone = (config.stages[stage] for stage in pairs[0])
-  for stage in (kd, alone):
+def _add_together(config):
+  """Adds the levers that helped most, also for longer; returns the pairs to compare."""
+  levers = dict(study.MUON, **LEVERS["expanded"])
+  for name, times in (("together", 2), ("longer", 4)):
+    study.add_student(config, name)
+    stage = config.stages[f"kd_{name}"]
+    stage.update(levers, **TAUGHT["shrink"])
     stage.epochs = config.get_oneway_ref("epochs") * times
-    for lever in TOGETHER:
-      stage.update(LEVERS[lever])
-  for lever in TOGETHER_TAUGHT:
-    kd.update(TAUGHT[lever])
-  return pairs
+  study.add_alone(config, "longer", times=4)
+  config.stages.alone_longer.update(levers)
+  return [
+    ("kd_together", "alone_expanded"),
+    ("kd_together", "kd_shrink"),
+    ("kd_longer", "alone_longer"),
+    ("kd_longer", "kd_together"),
+    ("alone_longer", "alone_expanded"),
+  ]
 
 
 def _add_second_teacher(config):
