@@ -86,7 +86,7 @@ def test_every_study_parses_in_every_setting(question, setting):
     stages = [parsed.stages[name]]
     if stages[0].start_from in parsed.stages:
       stages.append(parsed.stages[stages[0].start_from])
-    assert sum(stage.epochs for stage in stages) == (96 if "longer" in name else 24)
+    assert sum(stage.epochs for stage in stages) == (48 if "longer" in name else 24)
 
 
 @pytest.mark.parametrize("setting", study.settings())
