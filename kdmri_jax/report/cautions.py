@@ -1,5 +1,7 @@
 """Limitations to consider before quoting a number of the report."""
 
+import math
+import statistics
 from collections import Counter
 
 from kdmri_jax.data.source import SUBJECT
@@ -9,6 +11,8 @@ from kdmri_jax.report.inputs import ReportInput
 
 _FEW_SUBJECTS = 10
 _FEW_SEEDS = 10
+_RISE = 0.05  # dB of PSNR
+_MOST_NAMED = 4
 _OPTIMISATION = ("optimiser", "optimiser_settings", "learning_rate", "schedule")
 _OPTIMISATION += ("decay_factor", "warmup", "clip", "ema", "kernels", "augment")
 
@@ -31,6 +35,7 @@ def cautions(
     *_simulated(inputs),
     *_selected(inputs),
     *_seeds(inputs, rows, pairs),
+    *_unconverged(inputs, pairs),
     *_unequal_training(inputs, pairs),
     *_unequal_optimisation(inputs, pairs),
     *_several_teachers(inputs),
@@ -93,9 +98,12 @@ def _simulated(inputs):
 def _selected(inputs):
   many = plural(inputs.unit)
   if inputs.evaluated_on == "validation":
+    remedy = f"name held-out {many} in data.test"
+    if not inputs.config.get("data", {}).get("use_test", True):
+      remedy = f"test {many} are kept back; set data.use_test=True"
     yield (
       f"The validation {many} also chose the weights that were kept, which favours "
-      f"every network slightly; name held-out {many} in data.test to avoid it."
+      f"every network slightly; {remedy} to avoid it."
     )
 
 
@@ -120,6 +128,31 @@ def _seeds(inputs, rows, pairs):
         "seeds: its row is the mean over those, and its differences are over the seeds "
         "that both networks have."
       )
+
+
+def _unconverged(inputs, pairs):
+  """Networks that a longer training would improve, which may change their order."""
+  compared = {pair[key] for pair in pairs for key in ("a", "b")}
+  rises = {k: _last_rise(v) for k, v in inputs.epochs.items() if k in compared}
+  still = sorted((k for k in rises if rises[k] > _RISE), key=rises.get, reverse=True)
+  if still:
+    words = [f"{name} by {rises[name]:.2f} dB" for name in still[:_MOST_NAMED]]
+    more = f" and {len(still) - len(words)} more" if len(still) > len(words) else ""
+    yield (
+      "Not converged: in the last quarter of its training the validation PSNR still "
+      f"rose, of {', '.join(words)}{more}. Longer training may change the differences."
+    )
+
+
+def _last_rise(runs):
+  """Rise of the best PSNR in the last quarter of the epochs, mean over the seeds."""
+  rises = []
+  for lines in runs:
+    found = (line["validation"].get("psnr") for line in lines)
+    psnr = [value for value in found if isinstance(value, float)]
+    start = math.ceil(0.75 * len(psnr))
+    rises += [max(psnr) - max(psnr[:start])] if 0 < start < len(psnr) else []
+  return statistics.fmean(rises) if rises else 0.0
 
 
 def _unequal_training(inputs, pairs):

@@ -59,6 +59,23 @@ def test_subjects_with_more_volumes_than_others_are_mentioned():
   assert sum(words in text for text in unequal) == 1
 
 
+def history(*psnr):
+  return [{"event": "epoch", "validation": {"psnr": value}} for value in psnr]
+
+
+@pytest.mark.parametrize(
+  ("last", "words"),
+  [((30.0, 30.04), ""), ((30.0, 30.4), "of kd by 0.20 dB. Longer"), ((), "")],
+)
+def test_trainings_that_have_not_converged_are_told(last, words):
+  """The best PSNR counts, the mean over seeds, of networks that are compared."""
+  runs = [history(28.0, 29.0, 30.0, 29.5, 29.0, 30.0, *last), history(*[30.0] * 8)]
+  histories = {"kd": runs, "student": [history(*[29.0] * 7, 28.0)], "other": [runs[0]]}
+  found = report.analyse(make_input(histories=histories))["cautions"]
+  told = [text for text in found if text.startswith("Not converged")]
+  assert len(told) == bool(words) and all(words in text for text in told)
+
+
 def test_cautions_follow_the_data():
   measured = make_input(
     dataset={"source": "kdmri", "unit": "file", "simulated_kspace": False},
@@ -67,7 +84,9 @@ def test_cautions_follow_the_data():
   cautions = " ".join(report.analyse(measured)["cautions"])
   assert "Shimron" not in cautions and "validation subjects" not in cautions
   simulated = " ".join(report.analyse(make_input())["cautions"])
-  assert "Shimron" in simulated and "validation subjects" in simulated
+  assert "Shimron" in simulated and "held-out subjects in data.test" in simulated
+  study = make_input(config={"data": {"use_test": False}})
+  assert "set data.use_test=True" in " ".join(report.analyse(study)["cautions"])
   assert "A note from the data." in simulated
 
 
