@@ -74,7 +74,8 @@ def test_the_gradient_is_the_sum_over_cascades(weights):
   [
     (shapes.SHAPES["shared_10"], 9_857),
     (shapes.SHAPES["shared_15"], 9_857),
-    (shapes.SHAPES["narrow"], 45_725),
+    (shapes.SHAPES["narrow_5"], 36_325),
+    (shapes.SHAPES["narrow_6"], 47_925),
     (dict(convolutions=5, shared=True), 28_353),
   ],
 )
