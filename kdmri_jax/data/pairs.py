@@ -169,10 +169,12 @@ def _refuse_other_grids(target: Volume, given: Volume) -> None:
 def _with_image(target: Volume, given: Volume) -> Volume:
   for volume in (target, given):
     _refuse_coils(volume, ", or set inputs.kspace=True")
-  record: dict[str, Any] = {**target.record, "input_file": given.file}
-  record["simulated_kspace"] = given.record["simulated_kspace"]
   return dataclasses.replace(
-    target, input=given.target, kspace=None, zero_filled=None, record=record
+    target,
+    input=given.target,
+    kspace=None,
+    zero_filled=None,
+    record=_record(target, given),
   )
 
 
@@ -185,16 +187,19 @@ def _with_kspace(target: Volume, given: Volume) -> Volume:
     remedy = "Give complex targets, or combine the coils: combine='rss' or 'sense'."
     raise UserError(target.file, found, "complex images", remedy)
   notes = target.record.get("note"), given.record.get("note"), _OF_INPUTS
-  record: dict[str, Any] = {**target.record, "input_file": given.file}
-  record["note"] = " ".join(dict.fromkeys(filter(None, notes)))
-  record["simulated_kspace"] = given.record["simulated_kspace"]
+  note = " ".join(dict.fromkeys(filter(None, notes)))
   return dataclasses.replace(
     target,
     kspace=given.kspace,
     zero_filled=given.zero_filled,
     sensitivities=given.sensitivities,
-    record=record,
+    record=_record(target, given) | {"note": note},
   )
+
+
+def _record(target: Volume, given: Volume) -> dict[str, Any]:
+  simulated = given.record["simulated_kspace"]
+  return {**target.record, "input_file": given.file, "simulated_kspace": simulated}
 
 
 def _directions(volume: Volume) -> dict[str, str] | None:

@@ -139,8 +139,9 @@ def _unconverged(inputs, pairs):
     words = [f"{name} by {rises[name]:.2f} dB" for name in still[:_MOST_NAMED]]
     more = f" and {len(still) - len(words)} more" if len(still) > len(words) else ""
     yield (
-      "Not converged: in the last quarter of its training the validation PSNR still "
-      f"rose, of {', '.join(words)}{more}. Longer training may change the differences."
+      "Not converged: the validation PSNR still rose in the last quarter of the "
+      f"training, of {', '.join(words)}{more}. Longer training may change the "
+      "differences."
     )
 
 

@@ -1,13 +1,11 @@
 """Given inputs and their targets."""
 
 import dataclasses
-import functools
 import json
 import shutil
 
 import h5py
 import jax
-import jax.numpy as jnp
 import nibabel
 import numpy as np
 import pytest
@@ -15,14 +13,14 @@ from helpers.data_files import all_sampled, config, images, save_h5, save_nifti
 from helpers.tiny import tiny_config
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.config import AugmentConfig, DataConfig, InputsConfig
+from kdmri_jax.config import DataConfig, InputsConfig
 from kdmri_jax.config.data import OtherSourceConfig
 from kdmri_jax.data import load
 from kdmri_jax.data.dataset import read
 from kdmri_jax.data.sources.prepared import write_folder
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.training.stage_networks import Networks, complete, vary
-from kdmri_jax.types import Acquisition, Slices
+from kdmri_jax.training.stage_networks import complete
+from kdmri_jax.types import Acquisition
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -98,47 +96,6 @@ def test_complex_pairs_give_two_channels(tmp_path):
   np.testing.assert_allclose(
     magnitude, slices_first(noisy("a")) / noisy("a").max(), rtol=1e-5
   )
-
-
-@pytest.mark.parametrize(
-  "augment",
-  [
-    {"flips": True, "rotations": True, "patch": (8, 8)},
-    {"flips": True, "degrees": 20.0, "scale": 0.2, "shear": 0.1},
-    {"gain": 0.5, "gamma": 0.4},
-    {"mixup": 0.5},
-  ],
-)
-def test_input_and_target_are_varied_alike(augment):
-  """Where the input is the target itself, it stays so."""
-  size = (12, 12)
-  target = np.random.default_rng(0).random((6, *size, 1)).astype(np.float32)
-  networks = Networks(None, (), augment=AugmentConfig(**augment))
-  in_patches = "patch" in augment
-  slices = Slices(target, input=target, given=target if in_patches else None)
-  draws = jnp.arange(6, dtype=jnp.uint32)
-  varied = jax.jit(functools.partial(vary, networks))
-  batch = varied(slices, all_sampled(size), draws)
-  assert batch.target.shape != target.shape or not np.allclose(batch.target, target)
-  np.testing.assert_allclose(batch.zero_filled, batch.target, atol=1e-5)
-  if in_patches:  # and the image of a teacher, too
-    np.testing.assert_array_equal(batch.given, batch.target)
-  alone = varied(slices._replace(input=None), all_sampled(size), draws)
-  np.testing.assert_allclose(batch.target, alone.target, atol=1e-5)
-
-
-def test_gamma_has_one_curve_for_input_and_target():
-  target = np.float32([[0.2, 0.8]]).reshape(1, 1, 2, 1)
-  given = np.float32([[0.8, 0.4]]).reshape(1, 1, 2, 1)
-  networks = Networks(None, (), augment=AugmentConfig(gamma=1.0))
-  draws = jnp.arange(1, dtype=jnp.uint32)
-  varied = jax.jit(functools.partial(vary, networks))
-  batch = varied(Slices(target, input=given), all_sampled((1, 2)), draws)
-  exponent = np.log(batch.target[0, 0, 0, 0] / 0.8) / np.log(0.2 / 0.8)
-  assert abs(exponent - 1) > 0.01
-  assert batch.zero_filled[0, 0, 0, 0] == pytest.approx(0.8, abs=1e-6)
-  expected = 0.8 * 0.5**exponent
-  assert batch.zero_filled[0, 0, 1, 0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_volumes_that_were_scaled_apart_are_no_pairs(tmp_path):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from helpers.data_files import all_sampled
 from helpers.tiny import tiny_config, train
 
 from kdmri_jax import config as config_lib
@@ -294,3 +295,42 @@ def test_training_gives_the_same_on_two_devices(tmp_path, augmented, more):
     train(pipeline)
     values.append(pipeline.progress("kd").best_value)
   assert values[0] == pytest.approx(values[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"flips": True, "rotations": True, "patch": (8, 8)},
+    {"flips": True, "degrees": 20.0, "scale": 0.2, "shear": 0.1},
+    {"gain": 0.5, "gamma": 0.4},
+    {"mixup": 0.5},
+  ],
+)
+def test_input_and_target_are_varied_alike(changes):
+  """Where the input is the target itself, it stays so."""
+  size = (12, 12)
+  target = np.random.default_rng(0).random((6, *size, 1)).astype(np.float32)
+  networks = Networks(None, (), augment=AugmentConfig(**changes))
+  in_patches = "patch" in changes
+  slices = Slices(target, input=target, given=target if in_patches else None)
+  draws = jnp.arange(6, dtype=jnp.uint32)
+  batch = varied(networks)(slices, all_sampled(size), draws)
+  assert batch.target.shape != target.shape or not np.allclose(batch.target, target)
+  np.testing.assert_allclose(batch.zero_filled, batch.target, atol=1e-5)
+  if in_patches:  # and the image of a teacher, too
+    np.testing.assert_array_equal(batch.given, batch.target)
+  alone = varied(networks)(slices._replace(input=None), all_sampled(size), draws)
+  np.testing.assert_allclose(batch.target, alone.target, atol=1e-5)
+
+
+def test_gamma_has_one_curve_for_input_and_target():
+  target = np.float32([[0.2, 0.8]]).reshape(1, 1, 2, 1)
+  given = np.float32([[0.8, 0.4]]).reshape(1, 1, 2, 1)
+  networks = Networks(None, (), augment=AugmentConfig(gamma=1.0))
+  draws = jnp.arange(1, dtype=jnp.uint32)
+  batch = varied(networks)(Slices(target, input=given), all_sampled((1, 2)), draws)
+  exponent = np.log(batch.target[0, 0, 0, 0] / 0.8) / np.log(0.2 / 0.8)
+  assert abs(exponent - 1) > 0.01
+  assert batch.zero_filled[0, 0, 0, 0] == pytest.approx(0.8, abs=1e-6)
+  expected = 0.8 * 0.5**exponent
+  assert batch.zero_filled[0, 0, 1, 0] == pytest.approx(expected, abs=1e-5)
