@@ -6,7 +6,8 @@
 Each of `SHAPES` imitates the teacher (kd_NAME) and is trained alone for as many steps
 (alone_NAME), as is the student of the setting (kd_plain, student_long). The report
 shows the image quality of all against parameters, operations and time. The teacher is
-trained for four times the epochs of `student`. All have the optimiser Muon.
+trained for four times the epochs of `student`. All have the optimiser Muon and
+`kernels=expanded`.
 """
 
 from kdmri_jax.experiments import base, recipes, study
@@ -35,5 +36,5 @@ def get_config(setting="acdc_small"):
     pairs += [(taught, alone), (taught, "kd_plain")]
   config.evaluation.pairs = tuple(pairs)
   config.evaluation.timing = 20
-  base.for_all_stages(config, **study.MUON)
+  base.for_all_stages(config, **study.EXPANDED)
   return study.finish(config)

@@ -5,7 +5,8 @@
 
 kd_shrink starts from the teacher's network and weights. Two of the five convolutions of
 each cascade fade out within the first 15% of the steps. Half of its loss is the
-distance to the teacher's image. Beside it, with the same optimiser and schedule:
+distance to the teacher's image. Beside it, with the same optimiser, schedule and way of
+training kernels (Muon, cosine, `kernels=expanded`), as the teacher has them, too:
 
   student_long       alone, for as many steps
   alone_longer       alone, for twice as many steps: more computation than any other
@@ -36,5 +37,5 @@ def get_config(setting="acdc_small"):
     ("kd_shrink", "kd_shrink_target"),
     ("kd_paper", "student_long"),
   )
-  base.for_all_stages(config, **study.MUON)
+  base.for_all_stages(config, **study.EXPANDED)
   return study.finish(config, kd="paper")

@@ -18,6 +18,8 @@ from ml_collections import ConfigDict
 from kdmri_jax.experiments import base
 
 MUON = dict(learning_rate=1e-3, optimiser="muon", schedule="cosine", warmup=0.02)
+# What helped most in levers.py, for every network of a study alike.
+EXPANDED = dict(MUON, kernels="expanded")
 
 
 def split(argument: str) -> tuple[str, str]:
