@@ -1,6 +1,7 @@
 """Checks of volumes with the k-space of several coils."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from kdmri_jax.data.split import counted
 from kdmri_jax.data.volume import Volume
@@ -10,22 +11,38 @@ from kdmri_jax.physics.masks import describe
 from kdmri_jax.types import Acquisition, Shape
 
 
-def refuse_other_numbers(volumes: Sequence[Volume]) -> None:
-  """Refuses volumes with different numbers of coils.
+def refuse_mixed(volumes: Sequence[Volume]) -> None:
+  """Refuses volumes with the k-space of coils beside others.
 
   Raises:
-    UserError: a volume has another number than the first.
+    UserError: a volume is of the other kind than the first.
   """
+
+  def kind(volume):
+    if volume.sensitivities is None:
+      return "k-space of one coil, or none"
+    return f"k-space of {counted(volume.coils, 'coil')} with sensitivities"
+
   first = volumes[0]
   for volume in volumes:
-    if volume.coils != first.coils:
-      found = f"k-space of {counted(volume.coils, 'coil')}"
-      expected = f"{counted(first.coils, 'coil')}, as in {first.file}"
-      remedy = (
-        "Choose the files of one of the two numbers by `include`, or combine coils "
-        "(combine=sense)."
-      )
+    if (volume.sensitivities is None) != (first.sensitivities is None):
+      found, expected = kind(volume), f"{kind(first)}, as in {first.file}"
+      remedy = "Choose files of one kind by `include`, or set combine=sense."
       raise UserError(volume.file, found, expected, remedy)
+
+
+def recorded(volumes: Iterable[Volume]) -> dict[str, Any]:
+  """What is recorded of the coils: nothing of one.
+
+  Returns:
+    "coils", the largest number, and where it differs between volumes "coil_numbers",
+    all of them in ascending order.
+  """
+  numbers = sorted({volume.coils for volume in volumes})
+  if numbers[-1] == 1:
+    return {}
+  several = {"coil_numbers": numbers} if len(numbers) > 1 else {}
+  return {"coils": numbers[-1]} | several
 
 
 def less_calibration(

@@ -21,8 +21,6 @@ from kdmri_jax.errors import ArgumentError, UserError, arguments_of
 from kdmri_jax.physics.masks import coverage
 from kdmri_jax.types import Acquisition, Shape, Slices, shape_of
 
-MOST_SHAPES = 8
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -124,10 +122,10 @@ def load(
 
   Raises:
     ArgumentError: a setting is unusable: its name is the argument's.
-    UserError: unusable data, more than `MOST_SHAPES` slice shapes, more data than
-      `config.memory_mb` allows, a subject or an image in two splits, stored k-space
-      that contradicts the mask or does not allow tasks and noise, or complex images in
-      the test source alone.
+    UserError: unusable data, more than `slice_set.MOST_LAYOUTS` slice shapes and
+      numbers of coils, more data than `config.memory_mb` allows, a subject or an image
+      in two splits, stored k-space that contradicts the mask or does not allow tasks
+      and noise, or complex images in the test source alone.
   """
   volumes = tuple(_within_memory(read(config), config))
   tested: tuple[Volume, ...] = ()
@@ -145,7 +143,7 @@ def load(
   there = list(here.pop("test")) if tested else []
   volumes = list(itertools.chain(*here.values()))
   acquisitions = {
-    shape: acquisition_for(shape) for shape in _shapes([*volumes, *there])
+    shape: acquisition_for(shape) for shape in slice_set.shapes_of([*volumes, *there])
   }
   warnings += coils.less_calibration([*volumes, *there], acquisitions)
   simulated = any(each.sensitivities is not None for each in acquisitions.values())
@@ -208,7 +206,9 @@ def load_tested(
     logging.warning("data: %s", warning)
   channels = dataset.train.parts[0].target.shape[-1]
   _check_channels(volumes, channels)
-  acquisitions = {shape: acquisition_for(shape) for shape in _shapes(volumes)}
+  acquisitions = {
+    shape: acquisition_for(shape) for shape in slice_set.shapes_of(volumes)
+  }
   measured = _are_measured(volumes, acquisitions)
   return slice_set.make(volumes, acquisitions, channels, measured, phase), acquisitions
 
@@ -231,7 +231,7 @@ def _are_measured(
 ) -> bool:
   """Whether all volumes of a source have k-space, which must be that of the masks."""
   measured = all(volume.kspace is not None for volume in volumes)
-  coils.refuse_other_numbers(volumes)
+  coils.refuse_mixed(volumes)
   pairs.refuse_mixed(volumes)
   for volume in volumes if measured else ():
     _check_acquisition(volume, acquisitions[volume.target.shape[1:]])
@@ -273,27 +273,9 @@ def _bytes(volume: Volume) -> int:
   return sum(array.nbytes for array in volume.arrays.values())
 
 
-def _shapes(volumes: Sequence[Volume]) -> list[Shape]:
-  """The slice shapes in order of appearance; refuses too many."""
-  first = {}
-  for volume in volumes:
-    first.setdefault(volume.target.shape[1:], volume)
-  if len(first) > MOST_SHAPES:
-    shape, volume = list(first.items())[MOST_SHAPES]
-    height, width = np.max(list(first), axis=0)
-    found = f"slices of {shape}, of which there are {len(first)} shapes in all"
-    expected = f"at most {MOST_SHAPES} shapes, since every step is compiled for each"
-    remedy = f"Crop or pad all to one shape: crop=({height},{width})."
-    raise UserError(volume.file, found, expected, remedy)
-  return list(first)
-
-
 def _record(split, sets, config):
   """What is recorded of all volumes, whatever their source."""
-  counts = {
-    name: {"x".join(map(str, shape_of(s))): len(s.target) for s in part.parts}
-    for name, part in sets.items()
-  }
+  counts = {name: part.by_size() for name, part in sets.items()}
   sizes = dict.fromkeys(size for own in counts.values() for size in own)
   notes = []
   if len(sizes) > 1:
@@ -335,8 +317,7 @@ def _of_source(config, volumes, measured):
     notes.append("Some files contain k-space; it is not used: others have none.")
   if given:
     notes.append(pairs.NOTE)
-  count = volumes[0].coils
-  return ({"coils": count} if count > 1 else {}) | {
+  return coils.recorded(volumes) | {
     "source": config.source,
     "root": config.root,
     "unit": splitting.common_unit(v.record["unit"] for v in volumes),

@@ -1,7 +1,8 @@
-"""The slices of some volumes as arrays, one set for each slice shape."""
+"""The slices of some volumes as arrays, one set for each shape and number of coils."""
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -10,8 +11,11 @@ import numpy as np
 from kdmri_jax.data import stored
 from kdmri_jax.data.stored import is_stored
 from kdmri_jax.data.volume import Volume
+from kdmri_jax.errors import UserError
 from kdmri_jax.physics.coils.phase import add_phase
-from kdmri_jax.types import Shape, Slices
+from kdmri_jax.types import Shape, Slices, shape_of
+
+MOST_LAYOUTS = 16
 
 
 class Span(NamedTuple):
@@ -28,10 +32,10 @@ class SliceSet:
 
   Attributes:
     volumes: the volumes in order; their arrays share memory with `parts`.
-    parts: the slices of each shape: target and, where every volume of the data contains
-      them, k-space and zero-filled image, else None for both; of several coils k-space
-      and sensitivities; the given inputs, where there are any; NumPy arrays, or
-      `StoredArray` where they stay in their files.
+    parts: the slices of each shape and number of coils: target and, where every volume
+      of the data contains them, k-space and zero-filled image, else None for both; of
+      several coils k-space and sensitivities; the given inputs, where there are any;
+      NumPy arrays, or `StoredArray` where they stay in their files.
     spans: place of each volume's slices.
   """
 
@@ -44,6 +48,37 @@ class SliceSet:
     pairs = zip(self.volumes, self.spans, strict=True)
     return [(volume, span) for volume, span in pairs if span.part == number]
 
+  def by_size(self) -> dict[str, int]:
+    """The number of slices of each size, which is written as "96x128"."""
+    count: Counter[str] = Counter()
+    for slices in self.parts:
+      count["x".join(map(str, shape_of(slices)))] += len(slices.target)
+    return dict(count)
+
+
+def shapes_of(volumes: Iterable[Volume]) -> list[Shape]:
+  """The slice shapes in order of appearance.
+
+  Raises:
+    UserError: more than `MOST_LAYOUTS` combinations of a shape and a number of coils.
+  """
+  first: dict[tuple[Shape, int], Volume] = {}
+  for volume in volumes:
+    first.setdefault(volume.layout, volume)
+  shapes = list(dict.fromkeys(shape for shape, _ in first))
+  if len(first) > MOST_LAYOUTS:
+    (shape, coils), volume = list(first.items())[MOST_LAYOUTS]
+    height, width = np.max(shapes, axis=0)
+    of, kinds = "", "shapes"
+    remedy = f"Crop or pad all to one shape: crop=({height},{width})."
+    if coils > 1:
+      of, kinds = f" and {coils} coils", "combinations of shape and coils"
+      remedy += " Choose files of fewer numbers of coils by `include`."
+    found = f"slices of {shape}{of}, of which there are {len(first)} {kinds} in all"
+    expected = f"at most {MOST_LAYOUTS} {kinds}, since every step is compiled for each"
+    raise UserError(volume.file, found, expected, remedy)
+  return shapes
+
 
 def make(
   volumes: Sequence[Volume],
@@ -52,22 +87,25 @@ def make(
   measured: bool,
   phase: float = 0.0,
 ) -> SliceSet:
-  """Stacks the volumes of each shape; each volume then views its rows of the stack.
+  """Stacks the volumes of each layout; each volume then views its rows of the stack.
 
   Args:
     volumes: at least one.
-    shapes: slice shapes, in the order of the parts.
+    shapes: slice shapes, in the order of the parts; those of one shape come in
+      ascending order of their coils.
     channels: 1, or 2 for real and imaginary part.
     measured: whether k-space and zero-filled images of the volumes are used.
     phase: which real images get, see `coils.add_phase`; 0 for none. Those with given
       inputs stay as they are.
   """
-  own = [[v for v in volumes if v.target.shape[1:] == shape] for shape in shapes]
-  parts = tuple(_part(some, channels, measured, phase) for some in own if some)
-  numbers = {some[0].target.shape[1:]: k for k, some in enumerate(filter(None, own))}
+  order = {shape: k for k, shape in enumerate(shapes)}
+  layouts = sorted({v.layout for v in volumes}, key=lambda own: (order[own[0]], own[1]))
+  own = ([v for v in volumes if v.layout == layout] for layout in layouts)
+  parts = tuple(_part(some, channels, measured, phase) for some in own)
+  numbers = {layout: k for k, layout in enumerate(layouts)}
   views, spans, filled = [], [], [0] * len(parts)
   for volume in volumes:
-    number = numbers[volume.target.shape[1:]]
+    number = numbers[volume.layout]
     start, stop = filled[number], filled[number] + len(volume.target)
     filled[number] = stop
     spans.append(Span(number, start, stop))

@@ -10,6 +10,7 @@ from kdmri_jax.config import DataConfig
 from kdmri_jax.data import digests, spool
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
+from kdmri_jax.types import Shape
 
 ARRAYS = ("target", "kspace", "zero_filled", "sensitivities", "input")
 
@@ -81,6 +82,11 @@ class Volume:
   def coils(self) -> int:
     """The number of coils whose k-space it has; 1 for any other volume."""
     return 1 if self.sensitivities is None else self.sensitivities.shape[1]
+
+  @property
+  def layout(self) -> tuple[Shape, int]:
+    """The shape of its slices and the number of its coils."""
+    return self.target.shape[1:], self.coils
 
   def in_memory(self) -> "Volume":
     """The volume with its spooled arrays as NumPy arrays."""

@@ -155,7 +155,9 @@ def _kspace(
     how = {"espirit": "ESPIRiT", "low_resolution": "low-resolution images"}
     by = how.get(data.sensitivities)
     known = f"estimated by {by}" if by else "given in the files"
-    texts.append(f"It has {record['coils']} coils, with sensitivities {known}.")
+    numbers = record.get("coil_numbers", [record["coils"]])
+    count = " to ".join(map(str, dict.fromkeys((numbers[0], numbers[-1]))))
+    texts.append(f"It has {count} coils, with sensitivities {known}.")
   return texts
 
 

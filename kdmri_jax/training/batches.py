@@ -1,6 +1,7 @@
 """Divides slices into batches.
 
-A set of slices has one part per slice shape; all slices of a batch are of one part.
+A set of slices has one part per slice shape and number of coils; all slices of a batch
+are of one part.
 """
 
 import itertools

@@ -72,8 +72,9 @@ def test_a_stage_and_the_report(tmp_path):
 
 @pytest.mark.slow
 def test_a_run_on_the_kspace_of_files(tmp_path):
-  """Slices that stay in their files, and another mask for their k-space."""
-  coil_files.subjects("fastmri", tmp_path / "raw", range(1, 5))
+  """Slices that stay in their files, two numbers of coils, and another mask."""
+  coil_files.subjects("fastmri", tmp_path / "raw", (1, 2))
+  coil_files.subjects("fastmri", tmp_path / "raw", (3, 4), coils=3)
   found = read(
     data_settings(source="fastmri", root=str(tmp_path / "raw"), combine="none")
   )
@@ -86,11 +87,16 @@ def test_a_run_on_the_kspace_of_files(tmp_path):
   ((axis,),) = [found["robustness"]["rows"][1:]]
   assert list(axis["means"]["psnr"]) == NAMES
   data = pipeline.dataset
-  volume, slices = data.test.volumes[0], data.test.parts[0]
+  page = (tmp_path / "run" / "report" / "index.html").read_text()
+  assert "It has 3 to 4 coils, with sensitivities estimated by ESPIRiT" in page
+  volume, (part, start, stop) = data.test.volumes[0], data.test.spans[0]
+  slices = data.test.parts[part]
   mask = data.acquisitions[24, 20].masks[0]
   with h5py.File(pipeline.workdir.results("cg_sense") / f"{volume.name}.h5") as file:
     written = file["reconstruction"][()]
-  expected = kd.coils.cg_sense(slices.kspace[:2], slices.sensitivities[:2], mask)
+  expected = kd.coils.cg_sense(
+    slices.kspace[start:stop], slices.sensitivities[start:stop], mask
+  )
   np.testing.assert_allclose(written, np.abs(expected), atol=1e-4)
   settings = load.read_config(tmp_path / "run").data
   options = {"combine": "none", "sensitivities": "given"}
