@@ -83,6 +83,9 @@ _AXES = flags.DEFINE_list(
 _REPEATS = flags.DEFINE_integer(
   "repeats", 0, "Repeats of a file whose mean is an input; 0 for one acquisition."
 )
+_REPEAT_PATTERN = flags.DEFINE_string(
+  "repeat_pattern", "", "Regular expression: what differs in the names of repeats."
+)
 _CROP = flags.DEFINE_list(
   "crop", ["0", "0"], "Rows,columns to crop or pad to; 0,0 keeps."
 )
@@ -182,6 +185,7 @@ def _config() -> DataConfig:
     variable=_VARIABLE.value,
     axes=tuple(_AXES.value),
     repeats=_REPEATS.value,
+    repeat_pattern=_REPEAT_PATTERN.value,
     source=_SOURCE.value,
     root=_ROOT.value,
     include=tuple(_INCLUDE.value),

@@ -8,15 +8,17 @@ misspelt setting cannot be ignored.
 
 from kdmri_jax.config.data import (
   AugmentConfig,
-  CoilsConfig,
   DataConfig,
   InputsConfig,
-  MaskConfig,
-  NoiseConfig,
   PhantomConfig,
-  TaskConfig,
 )
 from kdmri_jax.config.describe import is_free, reference
+from kdmri_jax.config.measurement import (
+  CoilsConfig,
+  MaskConfig,
+  NoiseConfig,
+  TaskConfig,
+)
 from kdmri_jax.config.parse import (
   complete,
   defaults,

@@ -8,10 +8,9 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kdmri_jax.config.data import (
-  AugmentConfig,
+from kdmri_jax.config.data import AugmentConfig, DataConfig
+from kdmri_jax.config.measurement import (
   CoilsConfig,
-  DataConfig,
   MaskConfig,
   NoiseConfig,
   TaskConfig,

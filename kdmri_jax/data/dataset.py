@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils, digests, padding, pairs, slice_set
+from kdmri_jax.data import coils, digests, padding, pairs, repeats, slice_set
 from kdmri_jax.data import split as splitting
 from kdmri_jax.data.folders import SPLITS
 from kdmri_jax.data.slice_set import SliceSet
@@ -78,14 +78,18 @@ def read(config: DataConfig) -> Iterator[Volume]:
     ArgumentError: a setting is unusable: its name is the argument's.
     UserError: a volume is unusable.
   """
-  source = find_source(config.source, training=True)
-  volumes, found = source.read_volumes(config), False
+  source, found = find_source(config.source, training=True), False
+  if config.repeat_pattern:
+    apart = dataclasses.replace(config, repeats=0, repeat_pattern="")
+    volumes = repeats.together(source.read_volumes(apart), config.repeat_pattern)
+  else:
+    volumes = source.read_volumes(config)
   if config.inputs.given:
     if config.repeats:
       raise ArgumentError("repeats", f"{config.repeats}, beside inputs", "either")
     volumes = pairs.join(volumes, _inputs(config.of_inputs), config)
   elif count := config.repeats:
-    volumes = (each for one in volumes for each in pairs.of_repeats(one, count))
+    volumes = (each for one in volumes for each in repeats.of_repeats(one, count))
   for volume in volumes:
     found = True
     yield volume if is_stored(volume.target) else prepare(volume, config)

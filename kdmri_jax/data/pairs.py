@@ -1,4 +1,4 @@
-"""Targets and their given inputs, from two sources or from repeated acquisitions."""
+"""Targets and their given inputs, from two sources."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,7 +63,7 @@ def join(
     used.add(wanted)
     given = waiting.pop(wanted)
     _refuse_own_scales(target, given)
-    _refuse_other_grids(target, given)
+    refuse_other_grids(given, target, "its target")
     join_one = _with_kspace if config.inputs.kspace else _with_image
     yield join_one(target, given)
   left = next(iter(waiting.values()), None) or next(coming, None)
@@ -71,48 +71,6 @@ def join(
     raise _several(left, match)
   if left is not None and not (match == "subject" and config.include):
     raise _alone(left, "target", match)
-
-
-def of_repeats(volume: Volume, count: int) -> Iterator[Volume]:
-  """Pairs of a volume that was acquired several times.
-
-  Args:
-    volume: its target holds all repeats, [R, S, H, W].
-    count: repeats in an input.
-
-  Yields:
-    R // count volumes. The input of the first is the mean of the first repeats, that
-    of the second the mean of the next ones, and so on; the target is the mean of all
-    others. Means of magnitudes and of complex images, in double precision.
-
-  Raises:
-    UserError: no repeat would be left for the target, or coils are not combined.
-  """
-  every, file = volume.target, volume.file
-  if every.ndim != 4 or len(every) <= count:
-    found = f"{len(every) if every.ndim == 4 else 1} repeats"
-    remedy = "Lower repeats, or set it to 0 for files of one acquisition."
-    raise UserError(file, found, f"more than repeats={count}", remedy)
-  _refuse_coils(volume)
-  kind = np.result_type(every, np.float64)
-  groups = [slice(k, k + count) for k in range(0, len(every) - count + 1, count)]
-  note = (
-    f"Inputs are means of {count} of several repeats, targets those of the others: "
-    "their noise adds to every error."
-  )
-  notes = " ".join(filter(None, (volume.record.get("note"), note)))
-  for number, own in enumerate(groups, 1):
-    name = f"{volume.name}_{number:0{len(str(len(groups)))}}"
-    record = {"repeats": len(every), "input_repeats": [own.start, own.stop]}
-    yield dataclasses.replace(
-      volume,
-      name=name if len(groups) > 1 else volume.name,
-      input=every[own].mean(0, dtype=kind),
-      target=np.delete(every, own, 0).mean(0, dtype=kind),
-      kspace=None,
-      zero_filled=None,
-      record=volume.record | {"input_file": file, "note": notes} | record,
-    )
 
 
 def refuse_mixed(volumes: Sequence[Volume]) -> None:
@@ -128,6 +86,53 @@ def refuse_mixed(volumes: Sequence[Volume]) -> None:
     raise UserError(alone[0].file, "no given input", expected, remedy)
 
 
+def refuse_coils(volume: Volume, other_way: str = "") -> None:
+  """Refuses a volume with the k-space of several coils.
+
+  Raises:
+    UserError: says how to combine them, or `other_way`.
+  """
+  if volume.sensitivities is not None:
+    found = "the k-space of several coils, as part of a pair"
+    remedy = f"Combine the coils: combine='rss' or 'sense'{other_way}."
+    raise UserError(volume.file, found, "images", remedy)
+
+
+def refuse_other_grids(volume: Volume, other: Volume, kind: str) -> None:
+  """Refuses a volume whose slices are not where those of another one are.
+
+  Args:
+    volume: an input or a repeat.
+    other: what it is compared with.
+    kind: what that is to it, such as "its target".
+
+  Raises:
+    UserError: other shapes, voxel sizes, directions or positions.
+  """
+  of = f"{kind} {other.file}"
+  if other.target.shape != volume.target.shape:
+    found, expected = (f"slices of shape {v.target.shape}" for v in (volume, other))
+    remedy = "Resample it to that grid, or exclude both by include."
+    raise UserError(volume.file, found, f"{expected}, as in {of}", remedy)
+  here, there = map(_directions, (volume, other))
+  if here and there and here != there:
+    found = f"axes that increase towards {', '.join(here.values())}"
+    expected = f"{', '.join(there.values())}, as in {of}"
+    remedy = "Store both in one orientation."
+    raise UserError(volume.file, found, expected, remedy)
+  remedy = "Resample it to that grid, or correct the header that errs."
+  sizes = [_voxel_size(each) for each in (volume, other)]
+  if all(sizes) and not np.allclose(*sizes, rtol=_SAME_SIZE, atol=0):
+    own, wanted = ("x".join(f"{mm:.4g}" for mm in size) for size in sizes)
+    found = f"voxels of {own} mm (rows, columns, slices)"
+    raise UserError(volume.file, found, f"{wanted} mm, as in {of}", remedy)
+  away = _distance(volume, other)
+  if away > _SAME_PLACE * min(sizes[0] or [np.inf]):
+    found = f"voxels that lie up to {away:.3g} mm from those of {kind}"
+    expected = f"the position and tilt of {other.file}"
+    raise UserError(volume.file, found, expected, remedy)
+
+
 def _refuse_own_scales(target: Volume, given: Volume) -> None:
   """Prepared volumes have lost how bright they are beside each other."""
   for volume in (target, given):
@@ -139,36 +144,9 @@ def _refuse_own_scales(target: Volume, given: Volume) -> None:
       raise UserError(volume.file, found, expected, remedy)
 
 
-def _refuse_other_grids(target: Volume, given: Volume) -> None:
-  if target.target.shape != given.target.shape:
-    found = f"an input of shape {given.target.shape}"
-    expected = f"the shape of its target {target.file}, {target.target.shape}"
-    remedy = "Resample it to the grid of the target, or exclude both by include."
-    raise UserError(given.file, found, expected, remedy)
-  here, there = map(_directions, (given, target))
-  if here and there and here != there:
-    found = f"axes that increase towards {', '.join(here.values())}"
-    expected = f"{', '.join(there.values())}, as in its target {target.file}"
-    remedy = "Store both in one orientation."
-    raise UserError(given.file, found, expected, remedy)
-  sizes = [_voxel_size(volume) for volume in (given, target)]
-  if all(sizes) and not np.allclose(*sizes, rtol=_SAME_SIZE, atol=0):
-    own, wanted = ("x".join(f"{mm:.4g}" for mm in size) for size in sizes)
-    found = f"voxels of {own} mm (rows, columns, slices)"
-    expected = f"{wanted} mm, as in its target {target.file}"
-    remedy = "Resample it to the grid of the target, or correct the header that errs."
-    raise UserError(given.file, found, expected, remedy)
-  away = _distance(given, target)
-  if away > _SAME_PLACE * min(sizes[0] or [np.inf]):
-    found = f"voxels that lie up to {away:.3g} mm from those of its target"
-    expected = f"the position and tilt of {target.file}"
-    remedy = "Resample it to the grid of the target, or correct the header that errs."
-    raise UserError(given.file, found, expected, remedy)
-
-
 def _with_image(target: Volume, given: Volume) -> Volume:
   for volume in (target, given):
-    _refuse_coils(volume, ", or set inputs.kspace=True")
+    refuse_coils(volume, ", or set inputs.kspace=True")
   return dataclasses.replace(
     target,
     input=given.target,
@@ -231,13 +209,6 @@ def _distance(given: Volume, target: Volume) -> float:
 
 def _geometry(volume: Volume) -> Mapping[str, Any]:
   return {**(volume.record.get("prepared_from") or {}), **volume.record}
-
-
-def _refuse_coils(volume: Volume, other_way: str = "") -> None:
-  if volume.sensitivities is not None:
-    found = "the k-space of several coils, as part of a pair"
-    remedy = f"Combine the coils: combine='rss' or 'sense'{other_way}."
-    raise UserError(volume.file, found, "images", remedy)
 
 
 def _alone(volume: Volume, missing: str, match: str) -> UserError:

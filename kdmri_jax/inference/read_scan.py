@@ -77,6 +77,7 @@ def read(
     include=(glob.escape(name),) if name else (),
     subject_pattern="",
     repeats=0,
+    repeat_pattern="",
     variable=variable or (config.variable if own else ""),
     axes=axes or (config.axes if own else ()),
     memory_mb=_ANY_SIZE,

@@ -170,7 +170,7 @@ def test_a_file_without_its_partner_is_refused(tmp_path):
 @pytest.mark.parametrize(
   ("given", "message"),
   [
-    (noisy("b", (6, 5, 3)), r"noisy/b.nii: found an input of shape \(3, 6, 5\)"),
+    (noisy("b", (6, 5, 3)), r"noisy/b.nii: found slices of shape \(3, 6, 5\)"),
     (np.where(noisy("b") > 6, np.nan, 1), r"noisy/b.nii: found \d+ NaN or infinite"),
     (noisy("b") - 5, r"noisy/b.nii: found negative intensities"),
     (np.ones(SHAPE), r"noisy/b.nii: found the same value 1.0 everywhere"),

@@ -1,16 +1,19 @@
-"""Pairs from repeated acquisitions in one file or series."""
+"""Pairs from repeated acquisitions, in one file or series or in several files."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+from helpers import coil_files, scan_files
 from helpers.centred import complex_images, dft
 from helpers.data_files import all_sampled, config, images, save_nifti
 from helpers.dicom_files import AXIAL, save
+from helpers.raw_files import to_kspace
 
 from kdmri_jax.config import InputsConfig
 from kdmri_jax.data import load
 from kdmri_jax.data.dataset import read
+from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.cfl import write_cfl
 
@@ -120,3 +123,81 @@ def test_what_gives_no_pair_is_refused(tmp_path):
   save_nifti(tmp_path / "a.nii.gz", broken)
   with pytest.raises(UserError, match=r"a.nii.gz: found 1 NaN or infinite values"):
     list(read(every))
+
+
+# Repeats in files of their own
+
+
+def in_files(root, names=("a", "b"), **changes):
+  """Three repeats of each scan, NAME_run-1.nii.gz and so on."""
+  for name in names:
+    for k, repeat in enumerate(repeats(name)[:3], 1):
+      save_nifti(root / f"{name}_run-{k}.nii.gz", repeat.transpose(1, 2, 0))
+  own = dict(repeat_pattern=r"_run-\d", validation=("b",)) | changes
+  return settings("nifti", root, 1, **own)
+
+
+def test_files_whose_names_differ_in_the_pattern_are_repeats(tmp_path):
+  volumes = list(read(in_files(tmp_path)))
+  assert [v.name for v in volumes] == [f"{x}_{k}" for x in "ab" for k in (1, 2, 3)]
+  assert [v.subject for v in volumes] == ["a"] * 3 + ["b"] * 3
+  for k, volume in enumerate(volumes):
+    check(volume, repeats(volume.subject)[:3], k % 3, 1)
+    files = [name.rpartition("/")[2] for name in volume.record["repeated_in"]]
+    assert files == [f"{volume.subject}_run-{n}.nii.gz" for n in (1, 2, 3)]
+  data = load(in_files(tmp_path), all_sampled)
+  assert data.record["slices"] == {"train": 9, "validation": 9}
+
+
+def test_files_of_low_field_scans_in_the_layout_of_fastmri(tmp_path):
+  """Names as in M4Raw: subject, contrast and number of the repeat; four coils."""
+  every = {}
+  for name, count in (("1_T1", 3), ("1_T2", 2), ("2_T1", 3)):
+    of_coils, _ = coil_files.coil_images(len(every), shape=(count, 24, 20))
+    every[name] = np.sqrt((np.abs(of_coils) ** 2).sum(1))
+    for k, slices in enumerate(of_coils, 1):
+      scan_files.save_fastmri(tmp_path / f"{name}{k:02d}.h5", to_kspace(slices[None]))
+  asked = dict(repeat_pattern=r"\d\d$", subject_pattern=r"^\d+")
+  volumes = list(read(settings("fastmri", tmp_path, 1, **asked)))
+  names = [f"{name}_{k + 1}" for name, own in every.items() for k in range(len(own))]
+  assert [v.name for v in volumes] == names
+  assert [v.subject for v in volumes] == ["1"] * 5 + ["2"] * 3
+  for volume in volumes:
+    name, _, number = volume.name.rpartition("_")
+    given, target = expected(every[name][:, None], int(number) - 1, 1)
+    largest = given.max()
+    np.testing.assert_allclose(volume.input, given / largest, atol=1e-5)
+    np.testing.assert_allclose(volume.target, target / largest, atol=1e-5)
+
+
+def test_repeats_in_files_that_do_not_belong_together_are_refused(tmp_path):
+  every = in_files(tmp_path)
+
+  def refused(match, error=UserError, **changes):
+    with pytest.raises(error, match=match):
+      list(read(dataclasses.replace(every, **changes)))
+
+  refused(r"repeat_pattern: found '\(', which is no", ArgumentError, repeat_pattern="(")
+  whole = r"repeat_pattern: found '\.\+', which matches all of the name 'a_run-1'"
+  refused(whole, ArgumentError, repeat_pattern=".+")
+  one = r"a_run-1.nii.gz: found one repeat of 'a_run-1', .*; expected several, whose"
+  refused(one, repeat_pattern="_none")
+  refused(r"a_run-1.nii.gz: found 3 repeats; expected more than repeats=3", repeats=3)
+  save_nifti(tmp_path / "a_run-2.nii.gz", repeats("a")[0].transpose(2, 1, 0))
+  refused(r"a_run-2.nii.gz: found slices of shape .* in the first repeat .*a_run-1")
+  for number, name in enumerate("qqrrq"):
+    save_nifti(tmp_path / "more" / f"{number}{name}.nii", repeats("a")[0])
+  own = dict(root=str(tmp_path / "more"), repeat_pattern=r"^\d")
+  refused("4q.nii: found a repeat of 'q' that does not follow the others", **own)
+  other = r"1q.nii: found a repeat of the subject '1'; expected '0', as .*0q.nii"
+  refused(other, subject_pattern=r"^\d", **own)
+  with pytest.raises(ArgumentError, match="repeat_pattern: found '_run', with repeats"):
+    config(source="nifti", root=str(tmp_path), repeat_pattern="_run")
+
+
+def test_repeats_that_were_prepared_one_by_one_are_refused(tmp_path):
+  apart = dataclasses.replace(in_files(tmp_path / "raw"), repeat_pattern="", repeats=0)
+  prepared.write_folder(read(apart), tmp_path / "out", {})
+  match = r"a_run-1\.h5: found a prepared volume; .*together"
+  with pytest.raises(UserError, match=match):
+    list(read(settings("prepared", tmp_path / "out", 1, repeat_pattern=r"_run-\d")))

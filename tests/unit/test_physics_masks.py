@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdmri_jax.config import MaskConfig, TaskConfig
-from kdmri_jax.config.data import MASKS
+from kdmri_jax.config.measurement import MASKS
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.physics import acquisition
 from kdmri_jax.physics.masks import describe, files, recipes
