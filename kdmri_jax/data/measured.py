@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data import coil_noise
 from kdmri_jax.data.spool import Spool, Spooling
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError
@@ -19,7 +20,6 @@ from kdmri_jax.io.reading import reading, refuse_missing
 from kdmri_jax.physics.coils import (
   combination,
   estimate,
-  noise_covariance,
   prewhiten,
 )
 
@@ -85,8 +85,9 @@ class RawScan:
     header: metadata of the file.
     notes: sentences for the end of the note of its volume.
     centred_image: see `combination.to_image`.
-    noise: reads samples of the coils' noise alone, complex [C, N]; None where there are
-      none. They prewhiten coils that are kept, see `coils`.
+    noise: reads samples of the coils' noise alone in the file, complex [C, N]; None
+      where there are none. Those of NAME_noise.npy are used in their place, where it is
+      there. They prewhiten coils that are kept, see `coils`.
   """
 
   path: pathlib.Path
@@ -193,24 +194,13 @@ class RawScan:
 
   @functools.cached_property
   def _covariance(self) -> np.ndarray | None:
-    """The covariance of the coils' noise, of a mean variance of 1; None if unknown."""
-    samples = self.noise()
+    """See `coil_noise.covariance`; None where no noise was measured."""
+    file, samples = coil_noise.read_beside(self.path)
+    if samples is None:
+      file, samples = self.path, self.noise()
     if samples is None:
       return None
-    coils = len(self.read(0))
-    found = f"noise readouts of {len(samples)} coils"
-    expected = f"those of {coils} coils"
-    if not np.isfinite(samples).all():
-      found, expected = "NaN or infinite values in noise readouts", "finite numbers"
-    elif len(samples) == coils:
-      try:
-        covariance = noise_covariance(samples)
-        np.linalg.cholesky(covariance)
-        return covariance * (coils / np.trace(covariance).real)
-      except (ArgumentError, np.linalg.LinAlgError):
-        found = f"{samples.shape[1]} samples of noise, in which coils are dependent"
-        expected = f"independent noise of {coils} coils, many samples"
-    raise UserError(self.path, found, expected, "Combine its coils, or exclude it.")
+    return coil_noise.covariance(samples, len(self.read(0)), file)
 
   def _white(self, values: np.ndarray) -> np.ndarray:
     covariance = self._covariance

@@ -1,13 +1,15 @@
-"""Noise readouts of ISMRM raw data prewhiten the coils that are kept."""
+"""Noise that was measured alone prewhitens the coils that are kept."""
 
 import numpy as np
 import pytest
 from helpers import coil_files, ismrmrd_files
 from helpers.coil_files import settings
+from helpers.data_files import config
 
 import kdmri_jax as kd
-from kdmri_jax.data import dataset
+from kdmri_jax.data import dataset, spool
 from kdmri_jax.errors import UserError
+from kdmri_jax.inference import read_scan
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -66,6 +68,54 @@ def test_noise_readouts_prewhiten(tmp_path, method):
     )
     same = np.array_equal(own[0].target, other[0].target)
     assert same == (way == "rss")
+
+
+@pytest.mark.parametrize("source", coil_files.WRITERS)
+def test_a_file_of_noise_prewhitens_the_scan_beside_it(tmp_path, source):
+  images, maps = coil_files.coil_images(1)
+  path = coil_files.write(source, tmp_path, 1, images, maps, MASK)
+  noise = mixed_noise()
+  file = path.with_name(f"{path.stem}_noise.npy")
+  options = {"combine": "none", "source": source, "sensitivities": "given"}
+  if source in ("bart", "arrays"):
+    options["contrast"] = "kspace"
+  plain = read_scan.read(path, config(), **options)
+  np.save(file, noise)
+  white = read_scan.read(path, config(), **options)
+  covariance = noise @ noise.conj().T / noise.shape[1]
+  unmix = np.linalg.inv(np.linalg.cholesky(covariance))
+  unmix *= np.sqrt(np.trace(covariance).real / 4)
+  expected = np.einsum("cd,sdhw->schw", unmix, spool.in_memory(plain.kspace))
+  largest = np.abs(expected).max()
+  np.testing.assert_allclose(
+    spool.in_memory(white.kspace), expected, atol=1e-5 * largest
+  )
+  assert (white.record["prewhitened"], plain.record["prewhitened"]) == (True, False)
+  np.save(file, noise[:3])
+  match = rf"{file.name}: found noise readouts of 3 coils; expected those of 4 coils"
+  with pytest.raises(UserError, match=match):
+    read_scan.read(path, config(), **options)
+  np.save(file, noise.real)
+  match = rf"{file.name}: found float64 numbers of shape .*; expected complex samples"
+  with pytest.raises(UserError, match=match):
+    read_scan.read(path, config(), **options)
+
+
+def test_a_file_of_noise_is_used_in_place_of_the_noise_readouts(tmp_path):
+  """And is not taken for a scan."""
+  images, maps = coil_files.coil_images(1)
+  with_noise(tmp_path / "in", mixed_noise(), images, maps)
+  for source in ("ismrmrd", "arrays"):
+    (tmp_path / source).mkdir()
+    coil_files.write(source, tmp_path / source, 1, images, maps)
+  read = {}
+  for name in ("in", "ismrmrd", "arrays"):
+    source = "ismrmrd" if name == "in" else name
+    np.save(tmp_path / name / "1_noise.npy", mixed_noise(200))
+    (volume,) = dataset.read(settings(source, tmp_path / name, sensitivities="given"))
+    read[name] = volume.in_memory().kspace
+  np.testing.assert_array_equal(read["in"], read["ismrmrd"])
+  np.testing.assert_allclose(read["in"], read["arrays"], atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import folders
+from kdmri_jax.data import coil_noise, folders
 from kdmri_jax.data.measured import RawScan, Sensitivities
 from kdmri_jax.data.source import FILE, Scan, Source, note_of
 from kdmri_jax.data.volume import Volume
@@ -46,7 +46,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   for path, name, subject, split in folders.divided_files(config, ENDINGS, holding):
     if content == "image":
       yield _volume(config, path, name, subject, split)
-    elif not split_name(path)[0].endswith(_SENSITIVITIES):
+    elif not split_name(path)[0].endswith((_SENSITIVITIES, coil_noise.SUFFIX)):
       yield _combined(config, _scan(config, path), name, subject, split)
 
 
