@@ -13,9 +13,10 @@ denoises. --combine=none keeps the k-space of several coils, with sensitivities 
 --sensitivities names. --task and --seed select from a run with several.
 
 The output, in the input's units, is h5 with `reconstruction`, `zero_filled` (the
-network's input) and, for input that was undersampled first, `target`, (slices, rows,
-columns); or the reconstruction alone as NIfTI, in the position of a NIfTI or DICOM
-input, or as cfl. The section "Reconstructions" of docs/data.md describes each format.
+network's input), of several coils `cg_sense` (the classical reconstruction) and, for
+input that was undersampled first, `target`, (slices, rows, columns); or the
+reconstruction alone as NIfTI, in the position of a NIfTI or DICOM input, or as cfl. The
+section "Reconstructions" of docs/data.md describes each format.
 
 The command prints what it did and what the network was trained on, and warns where the
 scan lies outside of that (size, mask, statistics of the images), and where the result

@@ -244,33 +244,38 @@ def in_words(mask: np.ndarray) -> str:
 
 
 def compared(
-  target: np.ndarray, before: np.ndarray, after: np.ndarray
+  target: np.ndarray, output: np.ndarray, other: np.ndarray, name: str
 ) -> tuple[dict[str, dict[str, float]], str, list[str]]:
-  """Quality of the network's input and output: values, a sentence, and warnings.
+  """Quality of the network's output and of other images.
 
   Args:
     target: [S, H, W].
-    before: the input, likewise.
-    after: the output, likewise.
+    output: of the network, likewise.
+    other: its input, or a classical reconstruction, likewise.
+    name: of the other.
+
+  Returns:
+    The values under "output" and `name`, a sentence, and warnings.
   """
   names = [n for n in _QUALITY if min(target.shape[1:]) >= METRICS[n].window]
   metrics = {name: METRICS[name] for name in names}
   values, slices = {}, {}
-  for key, image in (("input", before), ("output", after)):
+  for key, image in ((name, other), ("output", output)):
     measured = quality.measure(target, image, metrics, ("kdmri",))["kdmri"]
     values[key], slices[key] = measured.volume, measured.slices["psnr"]
   parts, worse = [], []
-  for name, metric in metrics.items():
-    old, new = values["input"][name], values["output"][name]
+  for key, metric in metrics.items():
+    old, new = values[name][key], values["output"][key]
     text = f"{metric.label} {old:.{metric.decimals}f} -> {new:.{metric.decimals}f}"
     parts.append(text)
     if new < old if metric.higher_is_better else new > old:
       worse.append(text)
-  count = int(np.sum(slices["output"] < slices["input"]))
+  count = int(np.sum(slices["output"] < slices[name]))
   sentence = f"{', '.join(parts)}; worse in {count} of {len(target)} slices (PSNR)"
   warnings = []
   if worse:
-    warnings = [f"The reconstruction is worse than its input: {', '.join(worse)}."]
+    of = "its input" if name == "input" else name
+    warnings = [f"The reconstruction is worse than {of}: {', '.join(worse)}."]
   return values, sentence, warnings
 
 

@@ -12,6 +12,7 @@ import tqdm
 from flax import linen as nn
 
 from kdmri_jax import models
+from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
 from kdmri_jax.data import tasks
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.slice_set import SliceSet, Span, to_channels
@@ -21,6 +22,7 @@ from kdmri_jax.inference import account, load
 from kdmri_jax.inference.account import Account
 from kdmri_jax.inference.kspace import slices_of_kspace
 from kdmri_jax.io.h5 import RawHeader, write_h5
+from kdmri_jax.physics.coils.sense import from_zero_filled
 from kdmri_jax.physics.masks import coverage, files, recipes
 from kdmri_jax.saving import make_folder
 from kdmri_jax.training import batches, parallel
@@ -122,6 +124,28 @@ def by_volume(
       yield volume, span, Reconstruction(*map(np.stack, zip(*own, strict=True)))
 
 
+def cg_sense(
+  zero_filled: np.ndarray, slices: Slices, span: Span, acquisition: Acquisition
+) -> np.ndarray:
+  """CG-SENSE images of a volume, [S, H, W, 2].
+
+  Args:
+    zero_filled: its zero-filled images, likewise.
+    slices: the part in which it is; the sensitivities there are read one by one.
+    span: its place there.
+    acquisition: how it was measured.
+  """
+  maps, mask = slices.sensitivities, acquisition.masks[0]
+  if maps is None:
+    return from_zero_filled(zero_filled, acquisition.sensitivities[0], mask)
+  return np.concatenate(
+    [
+      from_zero_filled(zero_filled[k : k + 1], maps[np.array([row])][0], mask)
+      for k, row in enumerate(range(span.start, span.stop))
+    ]
+  )
+
+
 def real_image(images: np.ndarray) -> np.ndarray:
   """The image that is evaluated and shown.
 
@@ -158,8 +182,9 @@ class Result(NamedTuple):
   """A reconstructed scan.
 
   Attributes:
-    images: "reconstruction", "zero_filled" (the network's input) and, where it is
-      known, "target" (the image that was measured first, or that of a given input):
+    images: "reconstruction", "zero_filled" (the network's input), of several coils
+      "cg_sense" (the classical reconstruction, `physics.coils.cg_sense`) and, where it
+      is known, "target" (the image that was measured first, or that of a given input):
       float32 [S, H, W], in the units of the file; magnitudes.
     account: what was done, with warnings.
   """
@@ -256,6 +281,9 @@ def run_scan(
     network.model, network.params, slices, acquisition, batch_size, name=name
   )
   images = {"reconstruction": found.image, "zero_filled": found.zero_filled}
+  if slices.sensitivities is not None or acquisition.sensitivities is not None:
+    whole = Span(0, 0, len(found.image))
+    images[CG_SENSE] = cg_sense(found.zero_filled, slices, whole, acquisition)
   if known_target:
     images["target"] = slices.target
   images = {key: scale * real_image(image) for key, image in images.items()}
@@ -276,9 +304,12 @@ def run_scan(
     coils, facts["coils"] = scan.record["coils"], _sensitivities(scan.record)
   warned += account.other_coils(known, coils)
   if "target" in images:
-    three = images["target"], images["zero_filled"], images["reconstruction"]
-    values, facts["input -> output"], worse = account.compared(*three)
-    warned += worse
+    ends = images["target"], images["reconstruction"]
+    for key, name in ((ZERO_FILLED, "input"), (CG_SENSE, "CG-SENSE")):
+      if key in images:
+        own, sentence, worse = account.compared(*ends, images[key], name)
+        values, facts[f"{name} -> output"] = values | own, sentence
+        warned += worse
   return Result(images, Account(facts, warned, values))
 
 

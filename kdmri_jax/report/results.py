@@ -8,12 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
-from kdmri_jax.data.slice_set import Span
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.inference import reconstruct
 from kdmri_jax.io.volume_files import RESULT
 from kdmri_jax.metrics import Metric, resolve
-from kdmri_jax.physics.coils.sense import from_zero_filled
 from kdmri_jax.report import example_slice, tables
 from kdmri_jax.report.parts import RESULTS, Parts
 from kdmri_jax.training.experiment import Experiment
@@ -124,28 +122,6 @@ def _inputs(pipeline: Experiment) -> tuple[str, ...]:
   return inputs(pipeline.dataset.test.parts, pipeline.dataset.acquisitions)
 
 
-def cg_sense(
-  zero_filled: np.ndarray, slices: Slices, span: Span, acquisition: Acquisition
-) -> np.ndarray:
-  """CG-SENSE images of a volume, [S, H, W, 2].
-
-  Args:
-    zero_filled: its zero-filled images, likewise.
-    slices: the part in which it is; the sensitivities there are read one by one.
-    span: its place there.
-    acquisition: how it was measured.
-  """
-  maps, mask = slices.sensitivities, acquisition.masks[0]
-  if maps is None:
-    return from_zero_filled(zero_filled, acquisition.sensitivities[0], mask)
-  return np.concatenate(
-    [
-      from_zero_filled(zero_filled[k : k + 1], maps[row : row + 1][0], mask)
-      for k, row in enumerate(range(span.start, span.stop))
-    ]
-  )
-
-
 def folders(
   finished: Sequence[Finished],
 ) -> dict[str, dict[int | None, pathlib.Path]]:
@@ -202,7 +178,7 @@ def _reconstruct(finished: Finished, predict, parts: Parts, *, with_input) -> di
         write(shown, ZERO_FILLED, folder, volume, result.zero_filled, RESULT)
         if CG_SENSE in written:
           part, own = data.test.parts[span.part], data.acquisitions[target.shape[1:3]]
-          image = cg_sense(result.zero_filled, part, span, own)
+          image = reconstruct.cg_sense(result.zero_filled, part, span, own)
           write(shown, CG_SENSE, workdir.results(CG_SENSE), volume, image, RESULT)
       write(shown, name, workdir.results(name), volume, result.image, RESULT)
     return shown

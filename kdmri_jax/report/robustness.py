@@ -150,8 +150,8 @@ def _reconstructed(pipeline, name, params, condition, images: Shifted, predict):
   for volume, span, result in reconstruct.by_volume(found, images.volumes):
     target, image = images.parts[span.part].target[span.start : span.stop], result.image
     if name == CG_SENSE:
-      own = images.acquisitions[target.shape[1:3]]
-      image = results.cg_sense(result.zero_filled, images.parts[span.part], span, own)
+      part, own = images.parts[span.part], images.acquisitions[target.shape[1:3]]
+      image = reconstruct.cg_sense(result.zero_filled, part, span, own)
     yield volume, reconstruct.real_image(target), reconstruct.real_image(image)
 
 

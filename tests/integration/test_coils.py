@@ -13,7 +13,7 @@ from helpers.tiny import tiny_config, train
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
 from kdmri_jax import models
-from kdmri_jax.data import read
+from kdmri_jax.data import read, spool
 from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import load, read_scan, reconstruct
@@ -104,7 +104,12 @@ def test_a_run_on_the_kspace_of_files(tmp_path):
     tmp_path / "raw" / "1.h5", settings, source="fastmri", **options
   )
   result = reconstruct.run_scan(tmp_path / "run", "student", whole)
-  assert set(result.images) == {"reconstruction", "zero_filled", "target"}
+  assert set(result.images) == {"reconstruction", "zero_filled", "cg_sense", "target"}
+  kept = map(spool.in_memory, (whole.kspace, whole.sensitivities))
+  np.testing.assert_allclose(
+    result.images["cg_sense"], np.abs(kd.coils.cg_sense(*kept, mask)), atol=1e-4
+  )
+  assert set(result.account.quality) == {"input", "CG-SENSE", "output"}
   assert result.account.facts["coils"] == "4, with sensitivities that are given"
   path = coil_files.write("bart", tmp_path, 1, *coil_files.coil_images(1), mask)
   scan = read_scan.read(path, settings, contrast="kspace", **options)

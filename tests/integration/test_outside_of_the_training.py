@@ -131,11 +131,13 @@ def test_worse_than_its_input_is_said():
   target = volume(1)
   noise = np.random.default_rng(0).normal(size=target.shape)
   near, far = target + noise, target + 3 * noise
-  values, text, (warning,) = account.compared(target, near, far)
+  values, text, (warning,) = account.compared(target, far, near, "input")
   assert warning.startswith("The reconstruction is worse than its input: PSNR, dB ")
   assert values["output"]["psnr"] < values["input"]["psnr"]
   assert "worse in 3 of 3 slices" in text
-  assert account.compared(target, far, near)[2] == []
+  _, _, (warning,) = account.compared(target, far, near, "CG-SENSE")
+  assert warning.startswith("The reconstruction is worse than CG-SENSE: PSNR, dB ")
+  assert account.compared(target, near, far, "input")[2] == []
 
 
 def test_networks_of_phantoms_and_of_one_head():
