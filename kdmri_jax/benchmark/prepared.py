@@ -94,7 +94,7 @@ def run(
     model["precision"] = settings.precisions[0]
   settings = settings._replace(config=config)
   workers = [
-    Worker("jax", config, machine_too=True, exports=False),
+    Worker("jax", config, environment={GPU: "xla"}, machine_too=True, exports=False),
     Worker("jax", config, environment={GPU: "pallas"}, name=_PALLAS, exports=False),
   ]
   workers += [Worker("torch", config, compiles=False)] if settings.torch else []

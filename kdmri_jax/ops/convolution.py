@@ -2,23 +2,25 @@
 
 On a CPU most of these networks' convolutions are computed in C++ (`native`), the others
 by forms that are fast in XLA (`ops.xla`). Exports use only the latter. On NVIDIA's GPUs
-XLA's own are used, or `pallas` where the variable KDMRI_GPU_CONVOLUTIONS says so. All
-agree to float32 rounding.
+`pallas` is used where a trial finds it faster than XLA (`ops.trial`). All agree to
+float32 rounding.
+
+KDMRI_GPU_CONVOLUTIONS in the environment may be "xla" or "pallas" in place of "auto":
+then there is no trial.
 """
 
 import contextlib
 import contextvars
 import functools
-import importlib
 import os
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 
 from kdmri_jax.errors import UserError
-from kdmri_jax.ops import native, xla
+from kdmri_jax.ops import layer, native, trial, xla
 from kdmri_jax.types import Array
 
 GPU = "KDMRI_GPU_CONVOLUTIONS"  # of the environment
@@ -63,70 +65,74 @@ def convolve(
   """
   if bias is None:
     bias = jnp.zeros(kernel.shape[-1:], x.dtype)
-  own = () if _xla_alone.get() else _own_code(kernel)
+  own = _Own() if _xla_alone.get() else _own_code(kernel)
   return _convolve(x, kernel, bias, relu, own, precision)
 
 
+class _Own(NamedTuple):
+  """Where code of this package may be used.
+
+  Attributes:
+    on_cpu: whether a CPU uses `native`.
+    on_gpu: "auto", "pallas" or "xla".
+  """
+
+  on_cpu: bool = False
+  on_gpu: str = "xla"
+
+
 def _own_code(kernel):
-  """The platforms that have code of this package for such a kernel."""
-  on_gpu = os.environ.get(GPU, "xla")
-  if on_gpu not in ("pallas", "xla"):
-    remedy = f"Unset {GPU} for XLA's own convolutions."
-    raise UserError(GPU, repr(on_gpu), '"pallas" or "xla"', remedy)
-  platforms = ["cpu"] if native.knows(kernel) else []
-  if on_gpu == "pallas" and _pallas().knows(kernel):
-    platforms.append("cuda")
-  return tuple(platforms)
-
-
-def _pallas():
-  """Imported where it is used: not every jaxlib has Triton."""
-  return importlib.import_module("kdmri_jax.ops.pallas")
+  on_gpu = os.environ.get(GPU, "auto")
+  if on_gpu not in ("auto", "pallas", "xla"):
+    remedy = f"Unset {GPU} for whichever is faster."
+    raise UserError(GPU, repr(on_gpu), '"auto", "pallas" or "xla"', remedy)
+  return _Own(native.knows(kernel), on_gpu)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _convolve(x, kernel, bias, relu, own, precision):
-  def by_xla(x, kernel, bias):
-    convolved = xla.convolve(x, kernel, precision) + bias
-    return nn.relu(convolved) if relu else convolved
+  return _layer(x, kernel, bias, relu, own, precision, training=False)
 
-  def by_pallas(x, kernel, bias):
-    return _pallas().convolve(x, kernel, bias, relu=relu, precision=precision)
 
-  by_native = functools.partial(native.convolve, relu=relu)
-  return _choose(own, by_native, by_pallas, by_xla, x, kernel, bias)
+def _layer(x, kernel, bias, relu, own, precision, *, training):
+  options = {"relu": relu, "precision": precision}
+  return _choose(
+    _platforms(own, x, kernel, **options, training=training),
+    functools.partial(native.convolve, relu=relu),
+    functools.partial(layer.forward_by_pallas, **options),
+    functools.partial(layer.forward_by_xla, **options),
+    *(x, kernel, bias),
+  )
 
 
 def _forward(x, kernel, bias, relu, own, precision):
-  y = _convolve(x, kernel, bias, relu, own, precision)
+  y = _layer(x, kernel, bias, relu, own, precision, training=True)
   return y, (x, kernel, y if relu else None)
 
 
 def _backward(relu, own, precision, saved, cotangent):
-  def by_xla(cotangent, x, kernel, y):
-    if relu:
-      # Not y > 0: XLA would compare the input of the ReLU instead, and store it, too.
-      cotangent = jnp.where(y != 0, cotangent, 0)
-    return (
-      xla.input_gradient(cotangent, kernel, precision),
-      xla.kernel_gradient(x, cotangent, len(kernel), precision),
-      cotangent.sum((0, 1, 2)),
-    )
-
   def by_native(cotangent, x, kernel, y):
     zeros = jnp.zeros(x.shape[-1:], x.dtype)
     for_x = native.convolve(cotangent, xla.turned(kernel), zeros, relu=False, mask=y)
     return for_x, *native.gradient(x, cotangent, mask=y)
 
-  def by_pallas(cotangent, x, kernel, y):
-    zeros = jnp.zeros(x.shape[-1:], x.dtype)
-    options = {"mask": y, "precision": precision}
-    turned = {"relu": False, "turned": True}
-    for_x = _pallas().convolve(cotangent, kernel, zeros, **turned, **options)
-    return for_x, *_pallas().gradient(x, cotangent, **options)
+  x, kernel, _ = saved
+  return _choose(
+    _platforms(own, x, kernel, relu, precision, training=True),
+    by_native,
+    functools.partial(layer.backward_by_pallas, precision=precision),
+    functools.partial(layer.backward_by_xla, precision=precision),
+    *(cotangent, *saved),
+  )
 
-  x, kernel, y = saved
-  return _choose(own, by_native, by_pallas, by_xla, cotangent, x, kernel, y)
+
+def _platforms(own, x, kernel, relu, precision, *, training):
+  """The platforms that use code of this package."""
+  if own.on_gpu == "auto":
+    by_pallas = trial.faster(x, kernel, relu, precision, training=training)
+  else:
+    by_pallas = own.on_gpu == "pallas" and layer.pallas().knows(kernel)
+  return ["cpu"] * own.on_cpu + ["cuda"] * by_pallas
 
 
 def _choose(own, by_native, by_pallas, by_xla, *arguments):

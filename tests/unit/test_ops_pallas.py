@@ -21,6 +21,7 @@ from helpers.marks import slow
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import convolution, pallas
+from kdmri_jax.ops import layer as layer_ways
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -46,7 +47,7 @@ def interpreted(monkeypatch):
     for name in ("convolve", "gradient")
   }
   code = types.SimpleNamespace(**code, knows=pallas.knows)
-  monkeypatch.setattr(convolution, "_pallas", lambda: code)
+  monkeypatch.setattr(layer_ways, "pallas", lambda: code)
   monkeypatch.setattr(convolution, "_choose", lambda _, __, by, ___, *given: by(*given))
   monkeypatch.setattr(pallas, "_PROGRAMS", 3)
 
@@ -119,7 +120,7 @@ def test_what_is_known(shape, dtype, known):
   assert pallas.knows(jnp.zeros(shape, dtype)) == known
 
 
-@pytest.mark.parametrize("setting", [None, "xla", "pallas"])
+@pytest.mark.parametrize("setting", [None, "auto", "xla", "pallas"])
 def test_they_are_used_where_the_environment_says_so(setting, monkeypatch):
   monkeypatch.undo()  # the fixture
   if setting:
