@@ -6,8 +6,7 @@
 Each of `SHAPES` imitates the teacher (kd_NAME) and is trained alone for as many steps
 (alone_NAME), as is the student of the setting (kd_plain, student_long). The report
 shows the image quality of all against parameters, operations and time. The teacher is
-trained for four times the epochs of `student`. All have the optimiser Muon and
-`kernels=expanded`.
+trained for four times the epochs of `student`. All have the optimiser Muon.
 """
 
 from kdmri_jax.experiments import base, recipes, study
@@ -36,5 +35,5 @@ def get_config(setting="acdc_small"):
     pairs += [(taught, alone), (taught, "kd_plain")]
   config.evaluation.pairs = tuple(pairs)
   config.evaluation.timing = 20
-  base.for_all_stages(config, **study.EXPANDED)
+  base.for_all_stages(config, **study.MUON)
   return study.finish(config)

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 from kdmri_jax.experiments import base
 
 MUON = dict(learning_rate=1e-3, optimiser="muon", schedule="cosine", warmup=0.02)
-# What helped most in levers.py, for every network of a study alike.
+# What helped most in levers.py.
 EXPANDED = dict(MUON, kernels="expanded")
 
 

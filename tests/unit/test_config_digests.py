@@ -40,7 +40,7 @@ DIGESTS = {
   "position": "6a03f7d22accd95a",
   "recipes": "7d09441df240593a",
   "sft": "d57996a20e1e6822",
-  "shapes": "c5176d60e7c6b04d",
+  "shapes": "2c444329b0b0d9b1",
   "shrink": "fa931a5a1705491f",
   "super_resolution": "f871a95c019d592e",
   "task_based": "6ee8361193db5d33",
