@@ -25,7 +25,9 @@ def read_beside(path: pathlib.Path) -> tuple[pathlib.Path, np.ndarray | None]:
   Raises:
     UserError: the file is damaged or holds something else.
   """
-  file = walk.present(path.with_name(f"{path.stem}{SUFFIX}.npy"))
+  path = path.absolute()
+  stem = path.name if path.is_dir() else path.stem
+  file = walk.present(path.with_name(f"{stem}{SUFFIX}.npy"))
   refuse_missing(file)
   if not file.is_file():
     return file, None
@@ -52,10 +54,10 @@ def covariance(samples: np.ndarray, coils: int, path: pathlib.Path) -> np.ndarra
     UserError: other coils, samples that are not finite, or coils that are not
       independent.
   """
-  found = f"noise readouts of {len(samples)} coils"
+  found = f"noise of {len(samples)} coils"
   expected = f"those of {coils} coils"
   if not np.isfinite(samples).all():
-    found, expected = "NaN or infinite values in noise readouts", "finite numbers"
+    found, expected = "NaN or infinite values in the noise", "finite numbers"
   elif len(samples) == coils:
     try:
       own = noise_covariance(samples)

@@ -79,11 +79,12 @@ def read(config: DataConfig) -> Iterator[Volume]:
     UserError: a volume is unusable.
   """
   source, found = find_source(config.source, training=True), False
+  of_files = config
   if config.repeat_pattern:
-    apart = dataclasses.replace(config, repeats=0, repeat_pattern="")
-    volumes = repeats.together(source.read_volumes(apart), config.repeat_pattern)
-  else:
-    volumes = source.read_volumes(config)
+    of_files = dataclasses.replace(config, repeats=0, repeat_pattern="")
+  volumes = source.read_volumes(of_files)
+  if config.repeat_pattern:
+    volumes = repeats.together(volumes, config.repeat_pattern)
   if config.inputs.given:
     if config.repeats:
       raise ArgumentError("repeats", f"{config.repeats}, beside inputs", "either")
@@ -94,7 +95,7 @@ def read(config: DataConfig) -> Iterator[Volume]:
     found = True
     yield volume if is_stored(volume.target) else prepare(volume, config)
   if not found:
-    everything = source.read_volumes(dataclasses.replace(config, include=()))
+    everything = source.read_volumes(dataclasses.replace(of_files, include=()))
     names = ", ".join(volume.name for volume in itertools.islice(everything, 3))
     found = f"{config.include}, which matches no volume"
     expected = f"globs on the volume names, such as {names or 'none'}, or () for all"

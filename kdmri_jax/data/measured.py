@@ -300,10 +300,12 @@ class RawScan:
 
   @property
   def _own_sensitivities(self) -> Sensitivities:
+    if self.sensitivities:
+      return self.sensitivities
     file = walk.present(self.path.with_name(f"{self.path.stem}_sens.npy"))
     remedy = "Estimate them (ESPIRiT, for instance) and save them with numpy.save"
     read = functools.partial(np.load, file, mmap_mode="r", allow_pickle=False)
-    return self.sensitivities or Sensitivities([file], read, remedy)
+    return Sensitivities([file], read, remedy)
 
 
 def _unit(maps: np.ndarray) -> np.ndarray:

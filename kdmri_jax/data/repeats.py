@@ -102,7 +102,7 @@ def _stacked(every: Sequence[Volume], name: str) -> Volume:
   first, *others = every
   of_file = first.record["unit"] == FILE
   if not others:
-    found = f"one repeat of {name!r}, after which comes another scan"
+    found = f"one repeat of {name!r} alone"
     expected = "several, whose names differ only in what repeat_pattern matches"
     remedy = "Correct repeat_pattern, or choose one contrast by include."
     raise UserError(first.file, found, expected, remedy)

@@ -14,7 +14,7 @@ def assign(
   """Every slice once per task, without copies.
 
   Args:
-    parts: the stored slices of each shape, without task.
+    parts: the stored slices, see `slice_set.SliceSet`, without task.
     tasks: indices of the tasks.
     count: total number of tasks; with one, slices get no task.
     noisy: whether they get noise seeds.

@@ -281,7 +281,8 @@ def run_scan(
     network.model, network.params, slices, acquisition, batch_size, name=name
   )
   images = {"reconstruction": found.image, "zero_filled": found.zero_filled}
-  if slices.sensitivities is not None or acquisition.sensitivities is not None:
+  simulated = acquisition.sensitivities is not None and not (as_is or measured)
+  if slices.sensitivities is not None or simulated:
     whole = Span(0, 0, len(found.image))
     images[CG_SENSE] = cg_sense(found.zero_filled, slices, whole, acquisition)
   if known_target:
@@ -329,5 +330,5 @@ def _sensitivities(record: Mapping[str, Any]) -> str:
   """The coils of a scan and their sensitivities in words."""
   method = record["sensitivities"]
   origin = "given" if method == "given" else f"estimated from the scan ({method})"
-  white = ", prewhitened by noise readouts" if record.get("prewhitened") else ""
+  white = ", prewhitened by their noise" if record.get("prewhitened") else ""
   return f"{record['coils']}{white}, with sensitivities that are {origin}"

@@ -99,7 +99,7 @@ class Shifted(NamedTuple):
 
   Attributes:
     volumes: the images.
-    parts: their slices of each shape, with noise seeds.
+    parts: their slices, see `slice_set.SliceSet`, with noise seeds.
     acquisitions: their measurement, by shape.
   """
 

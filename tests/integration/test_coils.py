@@ -14,6 +14,7 @@ import kdmri_jax as kd
 from kdmri_jax import config as config_lib
 from kdmri_jax import models
 from kdmri_jax.data import read, spool
+from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.sources import prepared
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import load, read_scan, reconstruct
@@ -68,6 +69,14 @@ def test_a_stage_and_the_report(tmp_path):
   np.testing.assert_allclose(written, expected, atol=1e-4)
   trained = load.load(tmp_path, "student", (24, 20))
   assert trained.acquisition.sensitivities.shape == (1, 4, 24, 20)
+  images = coil_files.coil_images(1)[0].sum(1)
+  kspace = (np.fft.fft2(images, norm="ortho") * mask).astype(np.complex64)
+  one = Measured(kspace, mask, {"file": "of one coil"})
+  result = reconstruct.run_scan(tmp_path, "student", one)
+  assert set(result.images) == {
+    "reconstruction",
+    "zero_filled",
+  }  # no coils, no CG-SENSE
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Noise that was measured alone prewhitens the coils that are kept."""
 
+import pathlib
+
 import numpy as np
 import pytest
 from helpers import coil_files, ismrmrd_files
@@ -92,13 +94,33 @@ def test_a_file_of_noise_prewhitens_the_scan_beside_it(tmp_path, source):
   )
   assert (white.record["prewhitened"], plain.record["prewhitened"]) == (True, False)
   np.save(file, noise[:3])
-  match = rf"{file.name}: found noise readouts of 3 coils; expected those of 4 coils"
+  match = rf"{file.name}: found noise of 3 coils; expected those of 4 coils"
   with pytest.raises(UserError, match=match):
     read_scan.read(path, config(), **options)
   np.save(file, noise.real)
   match = rf"{file.name}: found float64 numbers of shape .*; expected complex samples"
   with pytest.raises(UserError, match=match):
     read_scan.read(path, config(), **options)
+
+
+def test_a_scan_that_is_named_noise_is_a_scan(tmp_path):
+  images, maps = coil_files.coil_images(1)
+  for name in ("1", "a_noise", "b_noise"):
+    coil_files.WRITERS["arrays"](tmp_path / name, images, maps, np.ones((24, 20)))
+  np.save(tmp_path / "1_noise.npy", mixed_noise())
+  names = [v.name for v in dataset.read(settings("arrays", tmp_path))]
+  assert names == ["1", "a_noise", "b_noise"]
+
+
+def test_a_folder_that_is_given_as_a_dot(tmp_path, monkeypatch):
+  images, maps = coil_files.coil_images(1)
+  folder = coil_files.write("hammernik", tmp_path, "1.1", images, maps)
+  np.save(folder.with_name("1.1_noise.npy"), mixed_noise())
+  monkeypatch.chdir(folder)
+  options = {"combine": "none", "source": "hammernik", "sensitivities": "given"}
+  for path in (".", "rawdata1.mat"):
+    scan = read_scan.read(pathlib.Path(path), config(), **options)
+    assert scan.record["prewhitened"]
 
 
 def test_a_file_of_noise_is_used_in_place_of_the_noise_readouts(tmp_path):
@@ -121,9 +143,9 @@ def test_a_file_of_noise_is_used_in_place_of_the_noise_readouts(tmp_path):
 @pytest.mark.parametrize(
   ("change", "message"),
   [
-    (lambda noise: noise[:3], "noise readouts of 3 coils; expected those of 4 coils"),
+    (lambda noise: noise[:3], "noise of 3 coils; expected those of 4 coils"),
     (lambda noise: noise * np.array([1, 1, 1, 0])[:, None], "coils are dependent"),
-    (lambda noise: noise + np.inf, "NaN or infinite values in noise readouts"),
+    (lambda noise: noise + np.inf, "NaN or infinite values in the noise"),
   ],
 )
 def test_noise_that_cannot_whiten_is_refused(tmp_path, change, message):

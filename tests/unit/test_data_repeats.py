@@ -180,8 +180,11 @@ def test_repeats_in_files_that_do_not_belong_together_are_refused(tmp_path):
   refused(r"repeat_pattern: found '\(', which is no", ArgumentError, repeat_pattern="(")
   whole = r"repeat_pattern: found '\.\+', which matches all of the name 'a_run-1'"
   refused(whole, ArgumentError, repeat_pattern=".+")
-  one = r"a_run-1.nii.gz: found one repeat of 'a_run-1', .*; expected several, whose"
+  one = r"a_run-1.nii.gz: found one repeat of 'a_run-1' alone; expected several, whose"
   refused(one, repeat_pattern="_none")
+  refused(
+    r"include: found .*'a_1'.*such as a_run-1, a_run-2", ArgumentError, include=("a_1",)
+  )
   refused(r"a_run-1.nii.gz: found 3 repeats; expected more than repeats=3", repeats=3)
   save_nifti(tmp_path / "a_run-2.nii.gz", repeats("a")[0].transpose(2, 1, 0))
   refused(r"a_run-2.nii.gz: found slices of shape .* in the first repeat .*a_run-1")

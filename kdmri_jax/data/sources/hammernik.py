@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from kdmri_jax.config import DataConfig
+from kdmri_jax.data import coil_noise
 from kdmri_jax.data.folders import choose, not_there, root_folder, subject_of, wanted
 from kdmri_jax.data.measured import RawScan, Sensitivities
 from kdmri_jax.data.source import Scan, Source, by_ending, only
@@ -95,7 +96,9 @@ def _scan(
   files = [walk.present(folder / f"espirit{k}.mat") for k in numbers]
   read_maps = lambda: (_read(file, "sensitivities") for file in files)  # noqa: E731
   maps = Sensitivities(files, read_maps, "Copy it from the official data")
-  return RawScan(path, len(numbers), read_slice, record, details, sensitivities=maps)
+  noise = lambda: coil_noise.read_beside(folder)[1]  # noqa: E731
+  more = {"sensitivities": maps, "noise": noise}
+  return RawScan(path, len(numbers), read_slice, record, details, **more)
 
 
 def _volume(config: DataConfig, scan: RawScan, name: str, subject: str) -> Volume:

@@ -1,5 +1,6 @@
 """Files whose arrays have names and axes of their own: .mat, h5, .npz and .npy."""
 
+import os
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -46,8 +47,18 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   for path, name, subject, split in folders.divided_files(config, ENDINGS, holding):
     if content == "image":
       yield _volume(config, path, name, subject, split)
-    elif not split_name(path)[0].endswith((_SENSITIVITIES, coil_noise.SUFFIX)):
+    elif not _belongs_to_another(path):
       yield _combined(config, _scan(config, path), name, subject, split)
+
+
+def _belongs_to_another(path) -> bool:
+  """Whether a file has the sensitivities or the noise of a scan beside it."""
+  stem = split_name(path)[0]
+  if stem.endswith(_SENSITIVITIES):
+    return True
+  scan = stem.removesuffix(coil_noise.SUFFIX)
+  others = (path.with_name(scan + ending) for ending in ENDINGS)
+  return path.suffix == ".npy" and scan != stem and any(map(os.path.lexists, others))
 
 
 def _volume(config, path, name, subject, split=None) -> Volume:
