@@ -12,6 +12,7 @@ _SHORTEST = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 _MOST = 2**30  # bytes
 _ZSTANDARD = b"\x28\xb5\x2f\xfd"  # JAX packs so where it finds that package
 _CHECKED = "checked"  # a file as old as the last check
+TRIALS = "gpu_trials.json"  # of `ops.trial`
 
 
 def keep() -> pathlib.Path | None:
@@ -54,6 +55,7 @@ def _kind_of_cpu() -> str:
 
 def _remove_oldest(root: pathlib.Path) -> None:
   files = [(path.stat(), path) for path in root.rglob("*") if path.is_file()]
+  files = [(stat, path) for stat, path in files if path.name != TRIALS]
   files.sort(key=lambda each: each[0].st_mtime)
   surplus = sum(stat.st_size for stat, _ in files) - _MOST
   for stat, path in files:

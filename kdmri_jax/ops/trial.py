@@ -2,41 +2,46 @@
 
 When a program with convolutions is traced on a machine with an NVIDIA GPU, each kind of
 convolution that the kernels know is computed by XLA and by Pallas, once alone and once
-with its gradients. Pallas is used where its numbers agree with XLA's and it takes at
-most `_SHARE` of the time. The decisions are kept beside the compiled programs, so a
-later process needs no trial and traces the same programs. Several processes that train
+with its gradients (`ops.trial_process`). Pallas is used where its numbers agree with
+XLA's and it takes at most `_SHARE` of the time.
+
+The decisions are kept beside the compiled programs, so a later process needs no trial
+and traces the same programs. A trial runs in a process of its own: a kernel that fails
+on a GPU can end the process, or leave it without the GPU. Several processes that train
 together use XLA alone, because each would decide for itself.
 """
 
-import concurrent.futures
-import functools
+import atexit
+import contextlib
+import fcntl
 import os
 import pathlib
-import time
+import subprocess
+import sys
+import threading
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import logging
 
 from kdmri_jax import json_text
+from kdmri_jax.compiled import TRIALS
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import layer
 from kdmri_jax.saving import replacing
 from kdmri_jax.types import Array
 
-_FOLDER = "JAX_COMPILATION_CACHE_DIR"
-_FILE = "gpu_trials.json"
 _SHARE = 0.95  # of XLA's time: less would be chance
-_CALLS, _ROUNDS = 4, 10  # calls of one program, and how often it runs
 _LARGE = 2**15  # pixels of all images
-_SIZES = {False: (64, 128), True: (256, 512)}  # rows, columns: for small and large ones
-_ODD = 2, 37, 43  # images for the comparison of numbers, no multiples of a block
-# Largest difference of the numbers, relative to the largest of them.
-_AGREEMENT = {"float32": 2e-5, "tensorfloat32": 5e-3, "bfloat16": 3e-2}
+_SECONDS = 180.0  # for the trial of a kind
+_OLDEST = 8.0  # compute capability with TensorFloat-32 and bfloat16
+NO_GPU = "the process of the trial has no GPU"
+_NO_MEMORY = "RESOURCE_EXHAUSTED"
+_START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+_START += "from kdmri_jax.ops.trial_process import main; main()"
 
 
 class Kind(NamedTuple):
@@ -90,7 +95,15 @@ def faster(
     products = "tensorfloat32"
   large = x.size // x.shape[-1] >= _LARGE
   inputs, outputs = kernel.shape[2:]
-  return _decision(gpu, Kind(training, inputs, outputs, products, relu, large))
+  kind = Kind(training, inputs, outputs, products, relu, large)
+  with _lock:
+    if kind not in _decided:
+      _decided[kind] = _decide(kind, gpu)
+    return _decided[kind]
+
+
+_lock = threading.Lock()
+_decided: dict[Kind, bool] = {}
 
 
 def _gpu() -> jax.Device | None:
@@ -98,7 +111,14 @@ def _gpu() -> jax.Device | None:
   if jax.default_backend() != "gpu" or jax.process_count() > 1:
     return None
   device = jax.local_devices()[0]
-  return device if "cuda" in device.client.platform_version.lower() else None
+  is_of_nvidia = "cuda" in device.client.platform_version.lower()
+  return device if is_of_nvidia and _capability(device) >= _OLDEST else None
+
+
+def _capability(device: jax.Device) -> float:
+  with contextlib.suppress(AttributeError, ValueError):
+    return float(device.compute_capability)
+  return 0.0
 
 
 def _knows(kernel: Array) -> bool:
@@ -108,129 +128,139 @@ def _knows(kernel: Array) -> bool:
     return False
 
 
-@functools.cache
-def _decision(gpu: jax.Device, kind: Kind) -> bool:
-  """Whether Pallas computes a kind: as in the file of earlier decisions, or tried."""
-  known = _Decisions(gpu)
-  if (decided := known.get(kind)) is not None:
+def _decide(kind: Kind, gpu: jax.Device) -> bool:
+  """As in the file of earlier decisions, or tried."""
+  with _kept(gpu) as known:
+    decided = known.get(str(kind))
+    if not isinstance(decided, bool):
+      answer = _process.ask(kind)
+      decided = answer.get("share", 1.0) <= _SHARE
+      _tell(kind, answer)
+      if "error" not in answer or not _is_passing(answer["error"]):
+        known[str(kind)] = decided
     return decided
-  try:
-    # In a thread of its own: this one may be tracing a program.
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-      decided = thread.submit(_is_faster, kind, gpu).result()
-  except Exception as error:  # a compiler may raise anything
-    logging.warning("Pallas cannot compute %s: %s. XLA does.", kind, error)
-    return False
-  known.keep(kind, decided)
-  return decided
 
 
-def _is_faster(kind: Kind, gpu: jax.Device) -> bool:
-  ways = [
-    _way(kind, layer.forward_by_xla, layer.backward_by_xla),
-    _way(kind, layer.forward_by_pallas, layer.backward_by_pallas),
-  ]
-  small = jax.device_put(_draw(kind, _ODD), gpu)
-  found = [jax.device_get(jax.jit(way)(*small)) for way in ways]
-  if not _agree(*found, most=_AGREEMENT[kind.products]):
-    logging.warning("Pallas computes other numbers for %s. XLA's are used.", kind)
-    return False
-  images = 1, *_SIZES[kind.large]
-  calls = jax.device_put([_draw(kind, images, seed) for seed in range(_CALLS)], gpu)
-  xla, pallas = (_seconds(way, calls) for way in ways)
-  logging.info("%s: Pallas takes %.2f of XLA's time", kind, pallas / xla)
-  return pallas <= _SHARE * xla
+def _tell(kind: Kind, answer: dict[str, Any]) -> None:
+  if "share" in answer:
+    logging.info("%s: Pallas takes %.2f of XLA's time", kind, answer["share"])
+  elif "difference" in answer:
+    text = "Pallas computes other numbers for %s (%.1e of the largest). XLA's are used."
+    logging.warning(text, kind, answer["difference"])
+  else:
+    logging.warning("Pallas cannot compute %s: %s. XLA does.", kind, answer["error"])
 
 
-def _way(
-  kind: Kind, forward: Callable[..., Any], backward: Callable[..., Any]
-) -> Callable[..., Any]:
-  """What is compared: the result and, in training, the gradients.
+def _is_passing(error: str) -> bool:
+  """Whether another time there may be no such error."""
+  return _NO_MEMORY in error or error == NO_GPU
 
-  Their ReLU's mask is an argument: where the result is nearly 0 it depends on rounding.
+
+class _Process:
+  """The process of the trials, which starts when it is needed; it answers by lines."""
+
+  def __init__(self) -> None:
+    self._running: subprocess.Popen | None = None
+
+  def ask(self, kind: Kind) -> dict[str, Any]:
+    """The answer of `trial_process.answer`; an "error" where there is none."""
+    for _ in range(2):  # it may have ended since the last question
+      process = self._running or self._start()
+      timer = threading.Timer(_SECONDS, process.kill)
+      timer.start()
+      try:
+        with contextlib.suppress(BrokenPipeError):
+          process.stdin.write(json_text.dumps(list(kind)) + "\n")
+          process.stdin.flush()
+        line = process.stdout.readline()
+      except BaseException:  # Ctrl-C: its answer would be taken for the next one
+        self.end()
+        raise
+      finally:
+        timer.cancel()
+      if line:
+        return json_text.loads(line)
+      self.end()
+      if process.returncode:
+        break
+    return {"error": f"its process ended ({process.returncode})"}
+
+  def _start(self) -> subprocess.Popen:
+    self._running = subprocess.Popen(
+      [sys.executable, "-c", _START, json_text.dumps(sys.path)],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
+      start_new_session=True,  # the terminal's signals are for this process
+      text=True,
+    )
+    return self._running
+
+  def end(self) -> None:
+    """Ends the process."""
+    if self._running:
+      for stream in (self._running.stdin, self._running.stdout):
+        with contextlib.suppress(OSError):
+          stream.close()
+      self._running.kill()
+      self._running.wait()
+      self._running = None
+
+
+_process = _Process()
+atexit.register(_process.end)
+
+
+@contextlib.contextmanager
+def _kept(gpu: jax.Device) -> Iterator[dict[str, Any]]:
+  """The decisions of all processes for this kind of GPU and these versions.
+
+  What the block adds is kept. Other processes wait for it meanwhile.
   """
-  low = kind.products == "tensorfloat32"
-  precision = jax.lax.Precision.HIGH if low else jax.lax.Precision.HIGHEST
+  folder = _folder()
+  if folder is None:
+    yield {}
+    return
+  path = folder / TRIALS
+  code = pathlib.Path(layer.__file__).with_name("pallas.py").read_bytes()
+  key = f"{gpu.device_kind}, jax {jax.__version__}, {zlib.crc32(code):08x}"
+  with _locked(path):
+    everything = _read(path)
+    own = everything.setdefault(key, {})
+    before = dict(own)
+    yield own
+    if own != before:
+      try:
+        with replacing(path) as temporary:
+          temporary.write_text(json_text.dumps(everything, indent=1), encoding="utf-8")
+      except UserError as error:
+        logging.info("%s; the trial is repeated in the next process", error)
 
-  def compute(x, kernel, bias, y, cotangent):
-    found = [forward(x, kernel, bias, relu=kind.relu, precision=precision)]
-    if kind.training:
-      mask = y if kind.relu else None
-      found += backward(cotangent, x, kernel, mask, precision=precision)
+
+def _folder() -> pathlib.Path | None:
+  """Where JAX keeps compiled programs; None where it keeps none."""
+  names = "jax_enable_compilation_cache", "jax_compilation_cache_dir"
+  enabled, folder = (getattr(jax.config, name) for name in names)
+  found = enabled and folder and os.path.isdir(folder)
+  return pathlib.Path(folder) if found else None
+
+
+@contextlib.contextmanager
+def _locked(path: pathlib.Path) -> Iterator[None]:
+  """Waits until no other process has the lock; without one where there are none."""
+  with contextlib.ExitStack() as stack:
+    with contextlib.suppress(OSError):
+      lock = stack.enter_context(open(path.with_suffix(".lock"), "w", encoding="utf-8"))
+      fcntl.flock(lock, fcntl.LOCK_EX)
+    yield
+
+
+def _read(path: pathlib.Path) -> dict[str, dict[str, Any]]:
+  try:
+    found = json_text.loads(path.read_text(encoding="utf-8"))
+  except (OSError, ValueError, RecursionError):
+    return {}
+  if isinstance(found, dict) and all(isinstance(each, dict) for each in found.values()):
     return found
-
-  return compute
-
-
-def _draw(kind: Kind, images: Sequence[int], seed: int = 0) -> tuple[Any, ...]:
-  """Random arguments of `_way`, on the host."""
-  rng = np.random.default_rng(seed)
-  dtype = jnp.bfloat16 if kind.products == "bfloat16" else jnp.float32
-  x, y, cotangent = (
-    rng.normal(size=(*images, channels)).astype(dtype)
-    for channels in (kind.inputs, kind.outputs, kind.outputs)
-  )
-  kernel = rng.normal(size=(3, 3, kind.inputs, kind.outputs)).astype(dtype)
-  bias = rng.normal(size=kind.outputs).astype(dtype)
-  return x, kernel, bias, np.maximum(y, 0), cotangent
-
-
-def _agree(expected: Any, found: Any, *, most: float) -> bool:
-  def agree(a, b):
-    a, b = (np.asarray(each, np.float64) for each in (a, b))
-    return bool(np.abs(a - b).max() <= most * np.abs(a).max())  # not for NaN
-
-  return all(map(agree, jax.tree.leaves(expected), jax.tree.leaves(found)))
-
-
-def _seconds(way: Callable[..., Any], calls: Sequence[Any]) -> float:
-  """The least time of a program with these calls."""
-  program = jax.jit(lambda calls: [way(*own) for own in calls])
-  jax.block_until_ready(program(calls))
-  times = []
-  for _ in range(_ROUNDS):
-    start = time.perf_counter()
-    jax.block_until_ready(program(calls))
-    times.append(time.perf_counter() - start)
-  return min(times)
-
-
-class _Decisions:
-  """The file of earlier decisions, for this kind of GPU and these versions."""
-
-  def __init__(self, gpu: jax.Device):
-    folder = os.environ.get(_FOLDER, "")
-    self._path = pathlib.Path(folder) / _FILE if folder else None
-    code = pathlib.Path(layer.__file__).with_name("pallas.py").read_bytes()
-    self._key = f"{gpu.device_kind}, jax {jax.__version__}, {zlib.crc32(code):08x}"
-
-  def get(self, kind: Kind) -> bool | None:
-    """The decision on a kind, None where there is none."""
-    decided = self._read().get(self._key, {}).get(str(kind))
-    return decided if isinstance(decided, bool) else None
-
-  def keep(self, kind: Kind, decided: bool) -> None:
-    """Writes a decision, if there is a folder that can be written."""
-    if self._path is None or not self._path.parent.is_dir():
-      return
-    everything = self._read()
-    everything.setdefault(self._key, {})[str(kind)] = decided
-    try:
-      with replacing(self._path) as path:
-        path.write_text(json_text.dumps(everything, indent=1), encoding="utf-8")
-    except UserError as error:
-      logging.info("%s; the trial is repeated in the next process", error)
-
-  def _read(self) -> dict[str, dict[str, Any]]:
-    try:
-      found = {}
-      if self._path:
-        found = json_text.loads(self._path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-      return {}
-    is_ours = isinstance(found, dict) and all(map(_is_dict, found.values()))
-    return found if is_ours else {}
-
-
-def _is_dict(value: Any) -> bool:
-  return isinstance(value, dict)
+  return {}

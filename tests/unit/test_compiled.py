@@ -63,9 +63,12 @@ def test_the_oldest_files_are_removed(monkeypatch):
   for age in range(5):
     (folder / f"{age}-cache").write_bytes(bytes(100))
     os.utime(folder / f"{age}-cache", (1e9 - age, 1e9 - age))
+  (folder / compiled.TRIALS).write_text("{}")
+  os.utime(folder / compiled.TRIALS, (0, 0))
   monkeypatch.setattr(compiled, "_MOST", 250)
   compiled.keep()
   assert {path.name for path in folder.glob("*-cache")} == {"0-cache", "1-cache"}
+  assert (folder / compiled.TRIALS).exists()  # later programs are traced by it
 
 
 _COMPILES = """

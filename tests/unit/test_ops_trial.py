@@ -1,8 +1,10 @@
 """Which code a GPU uses: the trial, with a CPU in the place of the GPU."""
 
+import concurrent.futures
 import functools
 import json
 import logging
+import re
 import types
 
 import jax
@@ -11,39 +13,92 @@ import numpy as np
 import pytest
 from helpers.marks import slow
 
-from kdmri_jax.ops import convolution, layer, pallas, trial
+from kdmri_jax import compiled
+from kdmri_jax.ops import convolution, layer, pallas, trial, trial_process
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 HIGHEST = jax.lax.Precision.HIGHEST
-BOTH, NEITHER = (True, True), (False, False)
 KERNEL = np.zeros((3, 3, 1, 32), np.float32)
-TIMED = trial._seconds  # which the fixture replaces
-FORGET = trial._decision.cache_clear
+KIND = trial.Kind(True, 1, 32, "float32", True, False)
+TRAINING = "training, 1->32 with ReLU, float32, small"
+BOTH, NEITHER = (True, True), (False, False)
 
 
-@pytest.fixture(autouse=True)
-def gpu(monkeypatch, tmp_path):
-  """A CPU that passes for a GPU: it interprets the kernels, and Pallas is faster."""
-  code = {
+@pytest.fixture
+def code(monkeypatch):
+  """The kernels, interpreted, which take half of XLA's time."""
+  own = {
     name: functools.partial(getattr(pallas, name), interpret=True)
     for name in ("convolve", "gradient")
   }
-  code = types.SimpleNamespace(**code, knows=pallas.knows)
-  monkeypatch.setattr(layer, "pallas", lambda: code)
-  monkeypatch.setattr(trial, "_gpu", lambda: jax.devices("cpu")[0])
-  monkeypatch.setattr(trial, "_ODD", (2, 5, 7))
-  seconds(monkeypatch, 1.0, 0.5)
-  monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
-  FORGET()
-  yield code
-  FORGET()
+  own = types.SimpleNamespace(**own, knows=pallas.knows)
+  monkeypatch.setattr(layer, "pallas", lambda: own)
+  monkeypatch.setattr(trial_process, "_ODD", (2, 5, 7))
+  times = iter([1.0, 0.5] * 9)
+  monkeypatch.setattr(trial_process, "_seconds", lambda *_: next(times))
+  return own
 
 
-def seconds(monkeypatch, xla, pallas):
-  """Times that a trial finds, of one code after the other."""
-  found = iter([xla, pallas] * 99)
-  monkeypatch.setattr(trial, "_seconds", lambda *_: next(found))
+@pytest.mark.parametrize(("inputs", "outputs"), [(1, 32), slow(32, 1), slow(32, 32)])
+@pytest.mark.parametrize("products", ["float32", slow("bfloat16")])
+def test_right_kernels_are_timed(inputs, outputs, products, code):
+  for relu in (True, False):
+    for training in (False, True):
+      kind = trial.Kind(training, inputs, outputs, products, relu, False)
+      assert trial_process.answer(kind) == {"share": 0.5}
+
+
+def test_wrong_numbers_are_found(code):
+  right = code.gradient
+  code.gradient = lambda *own, **more: [1.001 * x for x in right(*own, **more)]
+  assert trial_process.answer(KIND)["difference"] == pytest.approx(1e-3, rel=0.05)
+  assert trial_process.answer(KIND._replace(training=False)) == {"share": 0.5}
+  code.convolve = lambda x, _, bias, **__: jnp.full((*x.shape[:3], len(bias)), jnp.nan)
+  assert trial_process.answer(KIND) == {"error": "its numbers are not finite"}
+
+
+def test_what_does_not_compile_is_told(code):
+  def fails(*_, **__):
+    raise NotImplementedError("no such instruction")
+
+  code.gradient = fails
+  expected = {"error": "NotImplementedError: no such instruction"}
+  assert trial_process.answer(KIND) == expected
+
+
+def test_times_are_of_computations():
+  calls = [(np.ones((64, 64), np.float32),)] * 2
+  assert 0 < trial_process._seconds(lambda x: x @ x, calls) < 60
+
+
+# Decisions
+
+
+class Process:
+  """Answers as it is told, and counts the questions."""
+
+  def __init__(self, *answers):
+    self.answers, self.asked = answers or [{"share": 0.5}], []
+
+  def ask(self, kind):
+    self.asked.append(kind)
+    return self.answers[min(len(self.asked), len(self.answers)) - 1]
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+  """Sets the answers of the trials; there is a GPU."""
+
+  def answers(*found):
+    process = Process(*found)
+    monkeypatch.setattr(trial, "_process", process)
+    monkeypatch.setattr(trial, "_decided", {})
+    return process
+
+  monkeypatch.setattr(trial, "_gpu", lambda: types.SimpleNamespace(device_kind="a GPU"))
+  monkeypatch.setattr(trial, "_folder", lambda: tmp_path)
+  return answers
 
 
 def faster(x=(1, 5, 7, 1), kernel=KERNEL, relu=True, precision=HIGHEST):
@@ -53,22 +108,137 @@ def faster(x=(1, 5, 7, 1), kernel=KERNEL, relu=True, precision=HIGHEST):
 
 
 def decisions(folder):
-  (found,) = json.loads((folder / "gpu_trials.json").read_text()).values()
+  (found,) = json.loads((folder / compiled.TRIALS).read_text()).values()
   return found
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(1, 32), slow(32, 1), slow(32, 32)])
-@pytest.mark.parametrize("dtype", [np.float32, slow(jnp.bfloat16)])
-def test_right_and_faster_kernels_are_used(inputs, outputs, dtype):
-  kernel = np.zeros((3, 3, inputs, outputs), dtype)
-  x = np.zeros((1, 5, 7, inputs), dtype)
-  for relu in (True, False):
-    for training in (False, True):
-      assert trial.faster(x, kernel, relu, HIGHEST, training=training)
+@pytest.mark.parametrize(("share", "used"), [(0.94, True), (0.96, False), (2.0, False)])
+def test_a_twentieth_of_the_time_is_the_least_gain(share, used, asked):
+  asked({"share": share})
+  assert faster() == (used, used)
 
 
-def test_the_trial_is_that_of_a_traced_program(monkeypatch):
-  """It computes while another program is traced, and decides for that program."""
+def test_inference_and_training_are_decided_apart(asked):
+  asked({"share": 2.0}, {"share": 0.5})
+  assert faster() == (False, True)
+
+
+def test_a_decision_is_kept_for_later_processes(tmp_path, asked, monkeypatch):
+  asked()
+  assert faster() == faster() == BOTH
+  names = TRAINING, TRAINING.replace("training", "inference")
+  assert decisions(tmp_path) == dict.fromkeys(names, True)
+  later = asked({"share": 2.0})
+  assert faster() == faster((4, 9, 9, 1)) == BOTH  # the latter is small, too
+  assert not later.asked
+  monkeypatch.setattr(jax, "__version__", "0")
+  asked({"share": 2.0})
+  assert faster() == NEITHER
+  assert len(json.loads((tmp_path / compiled.TRIALS).read_text())) == 2
+
+
+def test_threads_that_trace_at_once_decide_once(asked):
+  process = asked({"share": 0.5}, {"share": 2.0}, {"share": 0.5})
+  with concurrent.futures.ThreadPoolExecutor(4) as threads:
+    found = list(threads.map(lambda _: faster(), range(8)))
+  assert len(process.asked) == 2 and len(set(found)) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}', None])
+def test_a_damaged_or_missing_file_is_written_anew(tmp_path, text, asked):
+  if text is not None:
+    (tmp_path / compiled.TRIALS).write_text(text)
+  asked()
+  assert faster() == BOTH
+  assert set(decisions(tmp_path).values()) == {True}
+
+
+def test_without_a_folder_each_process_decides(asked, monkeypatch, tmp_path):
+  monkeypatch.setattr(trial, "_folder", lambda: None)
+  asked()
+  assert faster() == BOTH
+  assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_is_that_of_compiled_programs(tmp_path, monkeypatch):
+  def folder(enabled, path):
+    settings = {
+      "jax_enable_compilation_cache": enabled,
+      "jax_compilation_cache_dir": path,
+    }
+    monkeypatch.setattr(trial.jax, "config", types.SimpleNamespace(**settings))
+    return trial._folder()
+
+  found = [
+    folder(True, str(tmp_path)),
+    folder(False, str(tmp_path)),
+    folder(True, None),
+    folder(True, str(tmp_path / "missing")),
+  ]
+  monkeypatch.undo()
+  assert found == [tmp_path, None, None, None]
+
+
+@pytest.mark.parametrize(
+  ("answer", "told", "kept"),
+  [
+    ({"difference": 0.1}, "computes other numbers for training.*1.0e-01 of", True),
+    ({"error": "no such instruction"}, "cannot compute training.*no such ins", True),
+    ({"error": "X: RESOURCE_EXHAUSTED: memory"}, "cannot compute training", False),
+    ({"error": trial.NO_GPU}, "cannot compute training, 1->32", False),
+  ],
+)
+def test_what_is_not_right_is_not_used(answer, told, kept, asked, caplog, tmp_path):
+  asked({"share": 0.5}, answer)
+  with caplog.at_level(logging.WARNING):
+    assert faster() == (True, False)
+  assert re.search(told, caplog.text)
+  assert (TRAINING in decisions(tmp_path)) == kept
+
+
+def test_no_trial_without_need(asked, monkeypatch):
+  def no_triton():
+    raise ImportError
+
+  process = asked()
+  assert faster(kernel=np.zeros((5, 5, 1, 32), np.float32)) == NEITHER
+  monkeypatch.setattr(layer, "pallas", no_triton)
+  assert faster() == NEITHER
+  monkeypatch.undo()
+  assert trial._gpu() is None  # a CPU
+  assert faster() == NEITHER
+  assert not process.asked
+
+
+@pytest.mark.parametrize(
+  ("platform", "capability", "processes", "used"),
+  [
+    ("cuda 12080", "9.0", 1, True),
+    ("cuda 12080", "7.5", 1, False),
+    ("rocm 60000", "9.0", 1, False),
+    ("cuda 12080", "9.0", 2, False),
+  ],
+)
+def test_which_gpus_have_trials(platform, capability, processes, used, monkeypatch):
+  client = types.SimpleNamespace(platform_version=f"PJRT C API\n{platform}")
+  gpu = types.SimpleNamespace(client=client, compute_capability=capability)
+  monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+  monkeypatch.setattr(jax, "process_count", lambda: processes)
+  monkeypatch.setattr(jax, "local_devices", lambda: [gpu])
+  assert trial._gpu() == (gpu if used else None)
+
+
+def test_the_size_is_that_of_all_images(asked):
+  process = asked()
+  kernel = np.zeros((3, 3, 32, 32), np.float32)
+  for count, precision in ((1, HIGHEST), (9, HIGHEST), (9, jax.lax.Precision.HIGH)):
+    faster((count, 64, 64, 32), kernel, precision=precision)
+  kinds = process.asked[::2]
+  assert [kind.large for kind in kinds] == [False, True, True]
+  assert [kind.products for kind in kinds] == ["float32", "float32", "tensorfloat32"]
+
+
+def test_programs_are_traced_by_the_decisions(asked, monkeypatch):
   seen, choose = [], convolution._choose
 
   def chosen(own, *rest):
@@ -80,98 +250,49 @@ def test_the_trial_is_that_of_a_traced_program(monkeypatch):
 
   monkeypatch.setattr(convolution, "_choose", chosen)
   x = np.ones((2, 5, 7, 1), np.float32)
-  times = iter([1, 2, 1, 0.5])  # alone, and in training
-  monkeypatch.setattr(trial, "_seconds", lambda *_: next(times))
+  asked({"share": 2.0}, {"share": 0.5})  # alone, and in training
   jax.jit(convolve)(x)
   assert seen == [False]
   jax.jit(jax.grad(convolve))(x)
   assert seen[1:] == [True, True]
 
 
-@pytest.mark.parametrize(("share", "used"), [(0.94, True), (0.96, False), (2, False)])
-def test_a_twentieth_of_the_time_is_the_least_gain(share, used, monkeypatch):
-  seconds(monkeypatch, 1.0, share)
-  assert faster() == (used, used)
+# The process
 
 
-def test_a_decision_is_kept_for_later_processes(tmp_path, monkeypatch):
-  assert faster() == BOTH
-  names = [
-    f"{use}, 1->32 with ReLU, float32, small" for use in ("inference", "training")
-  ]
-  assert decisions(tmp_path) == dict.fromkeys(names, True)
-  FORGET()
-  monkeypatch.setattr(trial, "_is_faster", None)  # no second trial
-  assert faster() == BOTH
-  assert faster((4, 9, 9, 1)) == BOTH  # small, too
-  monkeypatch.setattr(jax, "__version__", "0")
-  FORGET()
-  assert faster() == NEITHER
+@pytest.fixture
+def process():
+  own = trial._Process()
+  yield own
+  own.end()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"a": 1}', None])
-def test_a_damaged_or_missing_file_is_written_anew(tmp_path, text):
-  if text is not None:
-    (tmp_path / "gpu_trials.json").write_text(text)
-  assert faster() == BOTH
-  assert set(decisions(tmp_path).values()) == {True}
+def test_a_process_without_a_gpu_says_so(process):
+  assert process.ask(KIND) == process.ask(KIND) == {"error": trial.NO_GPU}
 
 
-def test_without_a_folder_each_process_decides(monkeypatch, tmp_path):
-  for folder in ("", str(tmp_path / "missing")):
-    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", folder)
-    FORGET()
-    assert faster() == BOTH
-  assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+  ("program", "seconds", "code"),
+  [
+    ("import sys; sys.stdin.readline(); sys.exit(3)", 99, "3"),
+    ("import time; time.sleep(99)", 0.5, "-9"),
+    ("pass", 99, "0"),
+  ],
+)
+def test_a_process_that_dies_hangs_or_leaves(
+  program, seconds, code, process, monkeypatch
+):
+  monkeypatch.setattr(trial, "_START", program)
+  monkeypatch.setattr(trial, "_SECONDS", seconds)
+  assert process.ask(KIND) == {"error": f"its process ended ({code})"}
 
 
-def test_wrong_numbers_are_not_used(gpu, caplog, tmp_path):
-  right = gpu.gradient
-  gpu.gradient = lambda *own, **more: [1.001 * x for x in right(*own, **more)]
-  with caplog.at_level(logging.WARNING):
-    assert faster() == (True, False)
-  assert "Pallas computes other numbers for training, 1->32 with ReLU" in caplog.text
-  gpu.convolve = lambda x, _, bias, **__: jnp.full((*x.shape[:3], len(bias)), jnp.nan)
-  FORGET()
-  (tmp_path / "gpu_trials.json").unlink()
-  assert faster() == NEITHER
-
-
-def test_what_does_not_compile_is_not_used(gpu, caplog, tmp_path):
-  def fails(*_, **__):
-    raise NotImplementedError("no such instruction")
-
-  gpu.gradient = fails
-  with caplog.at_level(logging.WARNING):
-    assert faster() == (True, False)
-  assert "Pallas cannot compute training, 1->32 with ReLU" in caplog.text
-  assert "no such instruction" in caplog.text
-  assert list(decisions(tmp_path).values()) == [True]  # the other is tried again
-
-
-def test_no_trial_without_need(monkeypatch):
-  def no_triton():
-    raise ImportError
-
-  monkeypatch.setattr(trial, "_is_faster", None)
-  assert faster(kernel=np.zeros((5, 5, 1, 32), np.float32)) == NEITHER
-  monkeypatch.setattr(layer, "pallas", no_triton)
-  assert faster() == NEITHER
-  monkeypatch.undo()
-  assert trial._gpu() is None
-  assert faster() == NEITHER
-
-
-def test_times_are_of_computations():
-  calls = [(np.ones((64, 64), np.float32),)] * 2
-  assert 0 < TIMED(lambda x: x @ x, calls) < 60
-
-
-def test_the_size_is_that_of_all_images(monkeypatch):
-  kinds = []
-  monkeypatch.setattr(trial, "_decision", lambda _, kind: kinds.append(kind))
-  kernel = np.zeros((3, 3, 32, 32), np.float32)
-  for count, precision in ((1, HIGHEST), (9, HIGHEST), (9, jax.lax.Precision.HIGH)):
-    faster((count, 64, 64, 32), kernel, precision=precision)
-  assert [kind.large for kind in kinds[::2]] == [False, True, True]
-  assert [kind.products for kind in kinds[::2]] == ["float32"] * 2 + ["tensorfloat32"]
+def test_a_process_that_left_is_started_again(process, monkeypatch):
+  answer = """
+import sys
+sys.stdin.readline()
+print('{"share": 0.5}', flush=True)
+"""
+  monkeypatch.setattr(trial, "_START", answer)
+  for _ in range(2):
+    assert process.ask(KIND) == {"share": 0.5}
