@@ -2,12 +2,12 @@
 
 import contextlib
 import functools
-import types
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import convolutions
 from helpers.convolutions import (
   assert_close,
   by_definition,
@@ -42,11 +42,7 @@ SHAPES = [(9, 7), slow((1, 1)), slow((4, 4)), slow((3, 101)), slow((77, 9))]
 @pytest.fixture(autouse=True)
 def interpreted(monkeypatch):
   """`convolve` computes with these kernels; few programs share the blocks."""
-  code = {
-    name: functools.partial(getattr(pallas, name), interpret=True)
-    for name in ("convolve", "gradient")
-  }
-  code = types.SimpleNamespace(**code, knows=pallas.knows)
+  code = convolutions.interpreted()
   monkeypatch.setattr(layer_ways, "pallas", lambda: code)
   monkeypatch.setattr(convolution, "_choose", lambda _, __, by, ___, *given: by(*given))
   monkeypatch.setattr(pallas, "_PROGRAMS", 3)

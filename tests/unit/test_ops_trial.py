@@ -1,7 +1,6 @@
 """Which code a GPU uses: the trial, with a CPU in the place of the GPU."""
 
 import concurrent.futures
-import functools
 import json
 import logging
 import re
@@ -11,10 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import convolutions
 from helpers.marks import slow
 
 from kdmri_jax import compiled
-from kdmri_jax.ops import convolution, layer, pallas, trial, trial_process
+from kdmri_jax.ops import convolution, layer, trial, trial_process
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -28,11 +28,7 @@ BOTH, NEITHER = (True, True), (False, False)
 @pytest.fixture
 def code(monkeypatch):
   """The kernels, interpreted, which take half of XLA's time."""
-  own = {
-    name: functools.partial(getattr(pallas, name), interpret=True)
-    for name in ("convolve", "gradient")
-  }
-  own = types.SimpleNamespace(**own, knows=pallas.knows)
+  own = convolutions.interpreted()
   monkeypatch.setattr(layer, "pallas", lambda: own)
   monkeypatch.setattr(trial_process, "_ODD", (2, 5, 7))
   times = iter([1.0, 0.5] * 9)
