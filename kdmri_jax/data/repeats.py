@@ -41,9 +41,15 @@ def of_repeats(volume: Volume, count: int) -> Iterator[Volume]:
     "their noise adds to every error."
   )
   notes = " ".join(filter(None, (volume.record.get("note"), note)))
+  files = volume.record.get("repeated_in", [file] * len(every))
   for number, own in enumerate(groups, 1):
     name = f"{volume.name}_{number:0{len(str(len(groups)))}}"
-    record = {"repeats": len(every), "input_repeats": [own.start, own.stop]}
+    record = {
+      "input_file": ", ".join(dict.fromkeys(files[own])),
+      "note": notes,
+      "repeats": len(every),
+      "input_repeats": [own.start, own.stop],
+    }
     yield dataclasses.replace(
       volume,
       name=name if len(groups) > 1 else volume.name,
@@ -51,7 +57,7 @@ def of_repeats(volume: Volume, count: int) -> Iterator[Volume]:
       target=np.delete(every, own, 0).mean(0, dtype=kind),
       kspace=None,
       zero_filled=None,
-      record=volume.record | {"input_file": file, "note": notes} | record,
+      record=volume.record | record,
     )
 
 

@@ -145,6 +145,7 @@ def test_files_whose_names_differ_in_the_pattern_are_repeats(tmp_path):
     check(volume, repeats(volume.subject)[:3], k % 3, 1)
     files = [name.rpartition("/")[2] for name in volume.record["repeated_in"]]
     assert files == [f"{volume.subject}_run-{n}.nii.gz" for n in (1, 2, 3)]
+    assert volume.record["input_file"].endswith(files[k % 3])
   data = load(in_files(tmp_path), all_sampled)
   assert data.record["slices"] == {"train": 9, "validation": 9}
 
