@@ -143,3 +143,57 @@ def test_a_student_learns_to_denoise(folders, tmp_path):
   report = json.loads((path / "report.json").read_text())
   psnr = {row["model"]: row["psnr"]["mean"] for row in report["rows"]}
   assert psnr["kd"] > psnr["zero_filled"] + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ("study", "stages"),
+  [("model_based", ("teacher", "kd_alpha_050")), ("task_based", ("student",))],
+)
+def test_the_studies_of_enhancement_run_on_pairs(folders, tmp_path, study, stages):
+  """Both tasks start from the given input, as it is or at half of its resolution."""
+  edsr = dict(network="edsr", blocks=1, features=4)
+  swinir = dict(network="swinir", depths=(1,), features=4, heads=2)
+  networks = {
+    "model_based": dict(teacher=swinir, student=edsr),
+    "task_based": dict(edsr=edsr),
+  }[study]
+  done = commands.run(
+    "run",
+    f"--config={study}:pairs",
+    "--workdir=run",
+    f"--stages={','.join(stages)}",
+    "--config.data.source=nifti",
+    f"--config.data.root={folders / 'clean'}",
+    f"--config.data.inputs.root={folders / 'noisy'}",
+    "--config.data.validation=('d',)",
+    "--config.augment.patch=(16,16)",
+    "--config.epochs=1",
+    "--config.devices=1",
+    *(
+      f"--config.models.{k}.{a}={v}" for k, m in networks.items() for a, v in m.items()
+    ),
+    cwd=tmp_path,
+  )
+  assert done.returncode == 0, done.stderr
+  clean, noisy = (
+    np.float64(stored(folders / kind / "d.nii.gz")) for kind in ("clean", "noisy")
+  )
+  inputs = {"": noisy}
+  if study == "task_based":
+    kspace = np.fft.fftshift(np.fft.fft2(noisy), axes=(-2, -1))
+    outside = np.ones_like(kspace, bool)
+    outside[:, 6:18, 5:15] = False
+    kspace[outside] = 0
+    sharpen = np.abs(np.fft.ifft2(np.fft.ifftshift(kspace, axes=(-2, -1))))
+    inputs = {"denoise": noisy, "sharpen": sharpen}
+  for task, expected in inputs.items():
+    path = tmp_path / "run/seed_42/zero_filled/results" / task / "d.h5"
+    with h5py.File(path) as file:
+      given = file["reconstruction"][()]
+    np.testing.assert_allclose(given, expected / noisy.max(), atol=1e-5)
+    report = json.loads((tmp_path / "run/report" / task / "report.json").read_text())
+    rows = {row["model"]: row["psnr"]["mean"] for row in report["rows"]}
+    psnr = 10 * np.log10(clean.max() ** 2 / np.mean((clean - expected) ** 2))
+    assert rows["zero_filled"] == pytest.approx(psnr, abs=0.01)
+    assert {*rows} == {"zero_filled", *stages}
