@@ -158,6 +158,11 @@ def test_the_studies_of_enhancement_run_on_pairs(folders, tmp_path, study, stage
     "model_based": dict(teacher=swinir, student=edsr),
     "task_based": dict(edsr=edsr),
   }[study]
+  sizes = (
+    f"--config.models.{model}.{name}={value}"
+    for model, network in networks.items()
+    for name, value in network.items()
+  )
   done = commands.run(
     "run",
     f"--config={study}:pairs",
