@@ -57,7 +57,10 @@ _PRESET = flags.DEFINE_enum(
   "preset", "", ["", "gpu"], "A prepared list of measurements, instead of the others."
 )
 _LIMIT = flags.DEFINE_float(
-  "seconds_limit", 440, "Seconds after which no further item of --preset begins.", 0.0
+  "seconds_limit",
+  440,
+  "Seconds after which no item of --preset begins; half a minute later all ends.",
+  0.0,
 )
 _FRAMEWORKS = flags.DEFINE_list(
   "frameworks",

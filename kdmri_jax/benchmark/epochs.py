@@ -74,7 +74,11 @@ def measure(
 
 
 def run_protocol(
-  config: dict, stages: list[str], size: tuple[int, int], epochs: int
+  config: dict,
+  stages: list[str],
+  size: tuple[int, int],
+  epochs: int,
+  **options: Any,
 ) -> Protocol:
   """Trains stages as an experiment does, on 240 phantoms, with 60 for validation.
 
@@ -83,13 +87,14 @@ def run_protocol(
     stages: the stages to train, teachers first.
     size: rows and columns of the phantoms.
     epochs: of each stage.
+    **options: of the `Worker`.
 
   Raises:
     WorkerError: a training failed.
   """
   changed = _on_phantoms(config, size, _SLICES_OF_PROTOCOL, epochs)
   start = time.perf_counter()
-  found = _train(changed | {"seeds": 1}, stages)
+  found = _train(changed | {"seeds": 1}, stages, **options)
   return Protocol({k: found[k] for k in stages}, time.perf_counter() - start)
 
 
@@ -103,9 +108,9 @@ def _on_phantoms(config: dict, size: tuple[int, int], slices: int, epochs: int):
   return changed
 
 
-def _train(config: dict, stages: list[str]) -> dict[str, Any]:
+def _train(config: dict, stages: list[str], **options: Any) -> dict[str, Any]:
   """Stage -> seconds of each epoch, and "devices"."""
-  with running([Worker("jax", config)]) as (worker,):
+  with running([Worker("jax", config, **options)]) as (worker,):
     devices = worker.receive()["devices"]
     worker.send(do="train", stages=stages)
     return worker.receive() | {"devices": devices}

@@ -31,7 +31,7 @@ class Result(NamedTuple):
       runners was timed in turn.
     compile_seconds: runner -> seconds until its first result.
     peak_bytes: runner -> memory that a call needs; None where it is not known.
-    failed: runner or framework -> why it has no times.
+    failed: runner or worker -> why it has no times.
   """
 
   case: Case
@@ -73,18 +73,32 @@ def run(
   Raises:
     WorkerError: JAX itself failed.
   """
-  compile_seconds, failed, racing = {}, {}, []
+  compile_seconds, failed, racing, left = {}, {}, [], set()
   tolerance = _TOLERANCE[case.what] if case.precision in ("", "float32") else _ROUGH
+
+  def leave(worker, error):
+    if worker is workers[0]:
+      raise error
+    left.add(worker)
+    failed[worker.name] = str(error)
+
+  def ask(racing, measure):
+    """Measures in turn; one that fails leaves the race, and the others go on."""
+    for worker, runner in racing:
+      if worker not in left:
+        try:
+          measure(worker, runner)
+        except WorkerError as error:
+          leave(worker, error)
+
   with tempfile.TemporaryDirectory() as folder:
     file = pathlib.Path(folder, "problem.pickle")
     for worker in workers:
-      say(f"{case.name}: {worker.framework} compiles")
+      say(f"{case.name}: {worker.name} compiles")
       try:
         prepared = worker.prepare(case, file)
       except WorkerError as error:
-        if worker is workers[0]:
-          raise
-        failed[worker.framework] = str(error)
+        leave(worker, error)
         continue
       for runner, about in prepared.items():
         compile_seconds[runner] = about["compile_seconds"]
@@ -95,23 +109,28 @@ def run(
           racing.append((worker, runner))
     problem = case_lib.load(file)
   params = problem.params["student" if case.stage != "teacher" else "teacher"]
-  times = 3 if case.what == "training" else 1  # forward, and two gradients
-  result = Result(
-    case,
-    times * case_lib.operations(params, case),
-    times * case_lib.traffic(params, case),
-    {runner: [] for _, runner in racing},
-    compile_seconds,
-    {runner: worker.peak(runner) for worker, runner in racing},
-    failed,
-  )
-  calls = {runner: worker.calls(runner, seconds) for worker, runner in racing}
+  peaks, calls = {}, {}
+  every: dict[str, list[float]] = {runner: [] for _, runner in racing}
+  ask(racing, lambda own, runner: peaks.update({runner: own.peak(runner)}))
+  ask(racing, lambda own, runner: calls.update({runner: own.calls(runner, seconds)}))
   for k in range(repeats):
     say(f"{case.name}: round {k + 1} of {repeats}")
     turn = k % len(racing)
-    for worker, runner in racing[turn:] + racing[:turn]:
-      result.seconds[runner].append(worker.run(runner, calls[runner]))
-  return result
+    ask(
+      racing[turn:] + racing[:turn],
+      lambda own, runner: every[runner].append(own.run(runner, calls[runner])),
+    )
+  times = 3 if case.what == "training" else 1  # forward, and two gradients
+  stayed = [runner for worker, runner in racing if worker not in left]
+  return Result(
+    case,
+    times * case_lib.operations(params, case),
+    times * case_lib.traffic(params, case),
+    {runner: every[runner] for runner in stayed},
+    compile_seconds,
+    {runner: peaks[runner] for runner in stayed},
+    failed,
+  )
 
 
 def best(result: Result, prefix: str) -> str | None:

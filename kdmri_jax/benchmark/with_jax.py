@@ -14,7 +14,7 @@ import numpy as np
 
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop, memory, models
-from kdmri_jax.benchmark import machine
+from kdmri_jax.benchmark import kernels, machine
 from kdmri_jax.benchmark.case import Case, Problem, Runner, load, save
 from kdmri_jax.config import ExperimentConfig
 from kdmri_jax.data.input_scale import UNSCALED
@@ -113,6 +113,13 @@ def most_memory() -> dict:
   """The most bytes of the accelerator that were in use at once; None if unknown."""
   found = jax.devices()[0].memory_stats() or {}
   return {"bytes": found.get("peak_bytes_in_use")}
+
+
+def kernel(
+  way: str, what: str, channels: tuple[int, int], images: tuple[int, int, int]
+) -> dict:
+  """Times one convolution, or gradients of it, see `kernels.seconds`."""
+  return {"seconds": kernels.seconds(way, what, tuple(channels), tuple(images))}
 
 
 def _inference(case: Case, file: pathlib.Path):

@@ -12,6 +12,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -29,6 +30,7 @@ FRAMEWORKS = (
 # Several processes share an accelerator's memory, and each measures its compilation.
 _DEFAULTS = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 _MEASURED = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+_LAST = 20  # seconds that a process has to end by itself
 
 
 class WorkerError(Exception):
@@ -42,35 +44,54 @@ class Worker:
     framework: one of `FRAMEWORKS`.
     config: the experiment, in the form of `config.to_dict`.
     environment: further variables of the process.
+    patience: seconds to wait for an answer; None for as long as it takes.
     **options: of the framework's `start`.
 
   Attributes:
+    framework: as given.
+    name: the option of that name, else the framework's.
+    patience: as given; it may change.
+    starts: how often it was started.
+    is_silent: whether it was ended because there was no answer.
     process: the process, which `running` ends.
   """
+
+  process: subprocess.Popen
 
   def __init__(
     self,
     framework: str,
     config: dict,
     environment: Mapping[str, str] | None = None,
+    patience: float | None = None,
     **options: Any,
   ):
-    self.framework = framework
+    self.framework, self.name = framework, options.get("name", framework)
+    self.patience, self.starts, self.is_silent = patience, 0, False
+    self._environment = dict(environment or {})
+    self._first = dict(do="start", config=config, **options)
+    self.start()
+
+  def start(self) -> None:
+    """Starts the process; again, where it has ended. `receive` waits for it."""
+    if self.starts:
+      self.close()
+    self.starts += 1
     self.process = subprocess.Popen(
-      [sys.executable, "-m", "kdmri_jax.benchmark.worker", framework],
+      [sys.executable, "-m", "kdmri_jax.benchmark.worker", self.framework],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       text=True,
-      env=_DEFAULTS | os.environ | _MEASURED | dict(environment or {}),
+      env=_DEFAULTS | os.environ | _MEASURED | self._environment,
     )
-    self.send(do="start", config=config, **options)
+    self.send(**self._first)
 
   def send(self, **request: Any) -> None:
     """Sends a request; `receive` waits for the answer.
 
-    Requests: "start" (once, by the constructor), "connect" (of the processes of a
-    team, at once), "train" (stages), "most_memory", "prepare" (case, file), "run"
-    (runner, calls) and "peak" (runner), see `_serve`.
+    Requests: "start" (once, by `start`), "connect" (of the processes of a team, at
+    once), "train" (stages), "most_memory", "kernel" (way, what, channels, images),
+    "prepare" (case, file), "run" (runner, calls) and "peak" (runner), see `_serve`.
     """
     with contextlib.suppress(BrokenPipeError):
       self.process.stdin.write(json_text.dumps(request) + "\n")
@@ -80,15 +101,37 @@ class Worker:
     """The answer to the last request.
 
     Raises:
-      WorkerError: the process has ended, or reported an error.
+      WorkerError: the process has ended, reported an error, or has not answered within
+        `patience`, and was ended.
     """
+    timer = threading.Timer(self.patience or 0.0, self._give_up)
+    if self.patience is not None:
+      timer.start()
     answer = self.process.stdout.readline()
+    timer.cancel()
     if not answer:
-      raise WorkerError(f"the {self.framework} process ended ({self.process.wait()})")
+      ended = self.process.wait()
+      if self.is_silent:
+        raise WorkerError(f"{self.name}: no answer within {self.patience:.0f} s")
+      raise WorkerError(f"the {self.name} process ended ({ended})")
     answer = json_text.loads(answer)
     if "error" in answer:
-      raise WorkerError(f"{self.framework}: {answer['error']}")
+      raise WorkerError(f"{self.name}: {answer['error']}")
     return answer
+
+  def _give_up(self) -> None:
+    self.is_silent = True
+    self.process.kill()
+
+  def close(self) -> None:
+    """Closes the streams; a process that is not at work ends."""
+    for stream in (self.process.stdin, self.process.stdout):
+      with contextlib.suppress(OSError):  # it has ended, and not read all
+        stream.close()
+
+  def ended(self) -> bool:
+    """Whether there is no process any more."""
+    return self.process.poll() is not None
 
   def prepare(self, case: Case, file: pathlib.Path) -> dict[str, dict]:
     """Compiles a case and checks its numbers.
@@ -130,10 +173,13 @@ def running(workers: Sequence[Worker]) -> Iterator[Sequence[Worker]]:
     yield workers
   finally:
     for worker in workers:
-      worker.process.stdin.close()
+      worker.close()
     for worker in workers:
-      worker.process.stdout.close()
-      worker.process.wait()
+      try:
+        worker.process.wait(_LAST)
+      except subprocess.TimeoutExpired:
+        worker.process.kill()
+        worker.process.wait()
 
 
 def _serve(framework: str) -> None:
@@ -149,7 +195,7 @@ def _serve(framework: str) -> None:
         if do == "start":
           module = importlib.import_module(f"kdmri_jax.benchmark.with_{framework}")
           answer = module.start(**request)
-        elif do in ("connect", "train", "most_memory"):
+        elif do in ("connect", "train", "most_memory", "kernel"):
           answer = getattr(module, do)(**request)
         elif do == "prepare":
           runners.clear()

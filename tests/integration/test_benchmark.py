@@ -1,6 +1,7 @@
 """The benchmark: frameworks compute the same, take turns, and are put in a table."""
 
 import json
+import time
 
 import jax
 import numpy as np
@@ -12,6 +13,8 @@ from kdmri_jax import config as config_lib
 from kdmri_jax.benchmark import (
   case,
   epochs,
+  expected,
+  kernels,
   method_costs,
   prepared,
   race,
@@ -21,6 +24,7 @@ from kdmri_jax.benchmark import (
 from kdmri_jax.benchmark.case import Case, Problem
 from kdmri_jax.benchmark.race import Result
 from kdmri_jax.benchmark.worker import Worker, WorkerError, running
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.experiments import base
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.types import Measurement
@@ -190,7 +194,10 @@ def test_the_prepared_benchmark_gives_every_item():
   )
   said = []
   rows = [row for item in prepared.run(chosen, 1e6, said.append) for row in item]
-  assert not [row for row in rows if not row.found[0].isdigit()]
+  failed = [row for row in rows if not row.found[0].isdigit()]
+  assert len(failed) == len(expected.KERNELS)  # no CPU computes these
+  assert all(row.what.endswith(": Pallas") for row in failed)
+  assert all("Only interpret mode is supported on CPU" in r.found for r in failed)
   names = " ".join(row.what for row in rows)
   for stage in ("student", "kd, teacher cached", "teacher"):
     for runner in ("jax", "jax, Pallas"):
@@ -198,6 +205,7 @@ def test_the_prepared_benchmark_gives_every_item():
       assert f"training: {case}: {runner}" in names
   for item in ("inference: student", "second start", "4 trainings at once"):
     assert item in names
+  assert "32->1, of the input, tensorfloat32: XLA" in names
   assert "protocol of 2 epochs: kd" in names and "protocol of 3 epochs: kd" in names
   assert len(prepared.table(rows).splitlines()) == 2 + len(rows)
 
@@ -207,6 +215,58 @@ def test_the_prepared_benchmark_ends_in_time():
   chosen = prepared.Settings(settings(), torch=False)
   rows = [row for item in prepared.run(chosen, 0, print) for row in item]
   assert len(rows) > 10 and {row.found for row in rows} == {"no time was left"}
+
+
+@pytest.mark.slow
+def test_a_worker_that_ends_takes_no_times_along(tmp_path):
+  """It leaves the race, is started again for the next, and is given up if silent."""
+  ours, second = (
+    Worker("jax", settings(), name=x, exports=False) for x in ("jax", "b")
+  )
+  with running([ours, second]) as workers:
+    team = prepared._Team(workers, time.monotonic() + 1e3, tmp_path)
+    assert not list(team.begin())
+
+    def say(text):
+      if "round" in text:
+        second.process.kill()
+
+    found = race.run(team.ready(), SMALL, repeats=2, seconds=0.01, say=say)
+    assert {name: len(own) for name, own in found.seconds.items()} == {"jax": 2}
+    assert found.failed == {"b": "the b process ended (-9)"}
+    assert team.ready() == [ours, second] and second.starts == 2
+    found = race.run(team.ready(), SMALL, repeats=1, seconds=0.01, say=lambda _: None)
+    assert set(found.seconds) == {"jax", "b"} and not found.failed
+    second.patience = 0.0
+    with pytest.raises(WorkerError, match="b: no answer within 0 s"):
+      second.prepare(SMALL, tmp_path / "problem.pickle")
+    assert team.ready() == [ours] and second.starts == 2
+    ours.process.kill()
+    ours.process.wait()
+    ours.starts = 3
+    with pytest.raises(WorkerError, match="jax: given up after 3 starts"):
+      team.ready()
+
+
+@pytest.mark.slow
+def test_a_race_needs_its_first_worker():
+  ours = Worker("jax", settings(), patience=0.0)
+  with running([ours]) as workers, pytest.raises(WorkerError, match="jax: no answer"):
+    race.run(workers, SMALL, repeats=1, seconds=0.01, say=lambda _: None)
+
+
+def test_the_prepared_benchmark_needs_a_student():
+  made = settings()
+  del made["stages"]["student"]
+  with pytest.raises(ArgumentError, match='expected one with a stage "student"'):
+    next(prepared.run(prepared.Settings(made), 0, print))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", [kernels.FORWARD, kernels.OF_INPUT, kernels.OF_KERNEL])
+@pytest.mark.parametrize("channels", [(1, 32), (32, 1)])
+def test_single_convolutions(what, channels):
+  assert 0 < kernels.seconds("XLA", what, channels, (1, 9, 7)) < 60
 
 
 @pytest.mark.parametrize("steps", [slow(1), slow(3)])

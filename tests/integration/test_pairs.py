@@ -175,9 +175,7 @@ def test_the_studies_of_enhancement_run_on_pairs(folders, tmp_path, study, stage
     "--config.augment.patch=(16,16)",
     "--config.epochs=1",
     "--config.devices=1",
-    *(
-      f"--config.models.{k}.{a}={v}" for k, m in networks.items() for a, v in m.items()
-    ),
+    *sizes,
     cwd=tmp_path,
   )
   assert done.returncode == 0, done.stderr
