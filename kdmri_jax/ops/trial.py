@@ -14,14 +14,16 @@ together use XLA alone, because each would decide for itself.
 import atexit
 import contextlib
 import fcntl
+import math
 import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import threading
 import zlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +40,10 @@ _SHARE = 0.95  # of XLA's time: less would be chance
 _LARGE = 2**15  # pixels of all images
 _SECONDS = 180.0  # for the trial of a kind
 _OLDEST = 8.0  # compute capability with TensorFloat-32 and bfloat16
-NO_GPU = "the process of the trial has no GPU"
-_NO_MEMORY = "RESOURCE_EXHAUSTED"
+# Errors of a GPU that is busy: of XLA, of cuDNN and cuBLAS, and of CUDA.
+_PASSING = "RESOURCE_EXHAUSTED", "OUT_OF_MEMORY", "ALLOC_FAILED", "NOT_INITIALIZED"
+_ONCE = "failed once"
+_LAST_LINES = 20  # of a process that failed, for its log
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
 _START += "from kdmri_jax.ops.trial_process import main; main()"
 
@@ -93,7 +97,10 @@ def faster(
   products = "bfloat16" if x.dtype == jnp.bfloat16 else "float32"
   if products == "float32" and precision == jax.lax.Precision.HIGH:
     products = "tensorfloat32"
-  large = x.size // x.shape[-1] >= _LARGE
+  images = x.shape[:-1]
+  # Of unknown sizes, which only an export has, as large ones.
+  is_known = all(isinstance(size, int) for size in images)
+  large = not is_known or math.prod(images) >= _LARGE
   inputs, outputs = kernel.shape[2:]
   kind = Kind(training, inputs, outputs, products, relu, large)
   with _lock:
@@ -132,13 +139,16 @@ def _decide(kind: Kind, gpu: jax.Device) -> bool:
   """As in the file of earlier decisions, or tried."""
   with _kept(gpu) as known:
     decided = known.get(str(kind))
-    if not isinstance(decided, bool):
-      answer = _process.ask(kind)
-      decided = answer.get("share", 1.0) <= _SHARE
-      _tell(kind, answer)
-      if "error" not in answer or not _is_passing(answer["error"]):
-        known[str(kind)] = decided
-    return decided
+    if isinstance(decided, bool):
+      return decided
+    answer = _process.ask(kind)
+    _tell(kind, answer)
+    faster = answer.get("share", 1.0) <= _SHARE
+    if "failure" in answer:  # the first may be by chance; the second is believed
+      known[str(kind)] = False if decided == _ONCE else _ONCE
+    elif not any(each in answer.get("error", "") for each in _PASSING):
+      known[str(kind)] = faster
+    return faster
 
 
 def _tell(kind: Kind, answer: dict[str, Any]) -> None:
@@ -148,12 +158,8 @@ def _tell(kind: Kind, answer: dict[str, Any]) -> None:
     text = "Pallas computes other numbers for %s (%.1e of the largest). XLA's are used."
     logging.warning(text, kind, answer["difference"])
   else:
-    logging.warning("Pallas cannot compute %s: %s. XLA does.", kind, answer["error"])
-
-
-def _is_passing(error: str) -> bool:
-  """Whether another time there may be no such error."""
-  return _NO_MEMORY in error or error == NO_GPU
+    why = answer.get("error") or f"{answer['failure']}\n{answer.get('messages', '')}"
+    logging.warning("Pallas cannot compute %s: %s. XLA does.", kind, why.strip())
 
 
 class _Process:
@@ -161,12 +167,22 @@ class _Process:
 
   def __init__(self) -> None:
     self._running: subprocess.Popen | None = None
+    self._is_silent = False
+    self._messages: IO[str] | None = None
 
   def ask(self, kind: Kind) -> dict[str, Any]:
-    """The answer of `trial_process.answer`; an "error" where there is none."""
+    """The answer of `trial_process.answer`, or a "failure" of the process itself.
+
+    With a failure come "messages", the last lines of what the process said.
+    """
+    if self._is_silent:
+      return {"failure": "its process did not answer"}
     for _ in range(2):  # it may have ended since the last question
-      process = self._running or self._start()
-      timer = threading.Timer(_SECONDS, process.kill)
+      try:
+        process = self._running or self._start()
+      except OSError as error:
+        return {"failure": f"its process cannot start ({error})"}
+      timer = threading.Timer(_SECONDS, self._give_up)
       timer.start()
       try:
         with contextlib.suppress(BrokenPipeError):
@@ -179,26 +195,41 @@ class _Process:
       finally:
         timer.cancel()
       if line:
-        return json_text.loads(line)
-      self.end()
-      if process.returncode:
+        return self._understood(line)
+      messages = self.end()
+      if process.returncode or self._is_silent:
         break
-    return {"error": f"its process ended ({process.returncode})"}
+    failure = f"its process ended ({process.returncode})"
+    return {"failure": failure, "messages": messages}
+
+  def _give_up(self) -> None:
+    self._is_silent = True
+    if self._running:
+      self._running.kill()
+
+  def _understood(self, line: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+      answer = json_text.loads(line)
+      if isinstance(answer, dict):
+        return answer
+    return {"failure": f"its process answered {line!r}", "messages": self.end()}
 
   def _start(self) -> subprocess.Popen:
+    text = {"encoding": "utf-8", "errors": "replace"}
+    self._messages = tempfile.TemporaryFile("w+", **text)  # noqa: SIM115
     self._running = subprocess.Popen(
       [sys.executable, "-c", _START, json_text.dumps(sys.path)],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
-      stderr=subprocess.DEVNULL,
+      stderr=self._messages,
       env=os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"},
       start_new_session=True,  # the terminal's signals are for this process
       text=True,
     )
     return self._running
 
-  def end(self) -> None:
-    """Ends the process."""
+  def end(self) -> str:
+    """Ends the process; the last lines of what it said."""
     if self._running:
       for stream in (self._running.stdin, self._running.stdout):
         with contextlib.suppress(OSError):
@@ -206,6 +237,13 @@ class _Process:
       self._running.kill()
       self._running.wait()
       self._running = None
+    if self._messages is None:
+      return ""
+    with self._messages as file:
+      file.seek(0)
+      lines = file.read().splitlines()
+    self._messages = None
+    return "\n".join(lines[-_LAST_LINES:])
 
 
 _process = _Process()
