@@ -2,7 +2,11 @@
 
 import collections
 import contextlib
+import pathlib
 import re
+import shutil
+import subprocess
+import tempfile
 
 import jax
 import jax.experimental.topologies
@@ -62,6 +66,33 @@ def h100():
     "h100", "cuda", target_config=_H100, topology="1x1x1"
   )
   return topology.devices[0]
+
+
+def compile_for(device, function, *shapes, dtype):
+  """A function of arrays of these shapes, lowered for the device."""
+  there = jax.sharding.SingleDeviceSharding(device)
+  given = [jax.ShapeDtypeStruct(shape, dtype, sharding=there) for shape in shapes]
+  return jax.jit(function).trace(*given).lower(lowering_platforms=("cuda",))
+
+
+def assembled(lowered):
+  """The compiled program, and kernel of this package -> registers, bytes spilled.
+
+  Skips the test where there is no assembler for NVIDIA's GPUs.
+  """
+  if not (assembler := shutil.which("ptxas")):
+    pytest.skip("needs ptxas, of NVIDIA's CUDA toolkit")
+  found = {}
+  with tempfile.TemporaryDirectory() as folder:
+    compiled = lowered.compile(compiler_options={"xla_dump_to": folder})
+    for path in pathlib.Path(folder).glob("*.ptx"):
+      text = path.read_text()
+      if name := re.search(r"\.entry (kdmri_\w+)", text):
+        run = [assembler, "-v", "-arch=sm_90a", "-o", "/dev/null", str(path)]
+        said = subprocess.run(run, capture_output=True, text=True, check=True).stderr
+        spilled = sum(map(int, re.findall(r"(\d+) bytes spill", said)))
+        found[name[1]] = int(re.search(r"Used (\d+) registers", said)[1]), spilled
+  return compiled, found
 
 
 def train_many(stage_name, precision, device):

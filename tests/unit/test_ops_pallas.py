@@ -31,10 +31,13 @@ CHANNELS = [
   (32, 1),
   slow(2, 32),
   slow(32, 2),
+  slow(2, 64),
+  slow(64, 2),
   slow(1, 64),
   slow(64, 1),
   slow(64, 64),
   slow(32, 64),
+  slow(64, 32),
 ]
 SHAPES = [(9, 7), slow((1, 1)), slow((4, 4)), slow((3, 101)), slow((77, 9))]
 
@@ -64,7 +67,8 @@ def test_layers(inputs, outputs, shape, relu):
 
 
 @pytest.mark.parametrize(
-  ("inputs", "outputs"), [slow(32, 32), (1, 32), slow(32, 1), slow(64, 64)]
+  ("inputs", "outputs"),
+  [slow(32, 32), (1, 32), slow(32, 1), slow(2, 32), slow(64, 2), slow(64, 64)],
 )
 def test_layers_in_bfloat16(inputs, outputs):
   """Against float64 of the same rounded values: the sums are in float32."""
