@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import convolutions
 from helpers.marks import slow
 from helpers.small_step import assert_close, make, run, small_problem, small_stage
 
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
 from kdmri_jax.experiments import base
-from kdmri_jax.ops import convolution
+from kdmri_jax.ops import convolution, layer
 from kdmri_jax.training import batches, objective
 from kdmri_jax.training.optimiser import make_schedule
 from kdmri_jax.training.terms import resolve
@@ -86,6 +87,23 @@ def test_native_code_trains_as_xla_does_on_one_device_and_on_eight(name):
   with convolution.xla_alone():
     expected = run(stage, jax.devices()[:1], features=32)
   for count in (1, 8):
+    found = run(stage, jax.devices()[:count], features=32)
+    assert_trained_alike(found[0], expected[0])
+    assert_close(found[1:], expected[1:], 1e-6)
+
+
+@quick
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["student", "feature"])
+def test_kernels_for_gpus_train_as_xla_does(name, monkeypatch):
+  """Interpreted, as there is no GPU; see the test above."""
+  stage = small_stage("paper", name)
+  with convolution.xla_alone():
+    expected = run(stage, jax.devices()[:1], features=32)
+  code = convolutions.interpreted()
+  monkeypatch.setattr(layer, "pallas", lambda: code)
+  monkeypatch.setattr(convolution, "_choose", lambda _, __, by, ___, *given: by(*given))
+  for count in (1, 2):
     found = run(stage, jax.devices()[:count], features=32)
     assert_trained_alike(found[0], expected[0])
     assert_close(found[1:], expected[1:], 1e-6)
