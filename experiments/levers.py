@@ -19,8 +19,8 @@ from kdmri_jax.experiments import recipes, study
 
 COSINE = dict(schedule="cosine", warmup=0.02)
 OPTIMISERS = {
-  "cosine": dict(COSINE, learning_rate=1e-3),
-  "clip": dict(COSINE, learning_rate=3e-3, clip=1.0),
+  "cosine": dict(COSINE, learning_rate=1e-3, optimiser="adam"),
+  "clip": dict(COSINE, learning_rate=3e-3, clip=1.0, optimiser="adam"),
   "adamw": dict(COSINE, learning_rate=1e-3, optimiser="adamw"),
   "muon": study.MUON,
 }
@@ -52,7 +52,7 @@ def get_config(setting="acdc_small"):
   for name, levers in OPTIMISERS.items():
     pairs += _add(config, name, levers, plain)
   for name, levers in LEVERS.items():
-    if name != "mixup" or config.batch_size > 1:
+    if _changes(config, name, levers):
       pairs += _add(config, name, dict(study.MUON, **levers), muon)
   _add_second_teacher(config)
   for name, levers in TAUGHT.items():
@@ -64,13 +64,26 @@ def get_config(setting="acdc_small"):
   return study.finish(config)
 
 
+def _changes(config, name, levers):
+  """Whether a lever changes a training: its batches, or what the setting has."""
+  if name == "mixup":
+    return config.batch_size > 1
+  own = config.augment.to_dict()
+  return own | levers.get("augment", {}) != own or "augment" not in levers
+
+
 def _add(config, name, levers, without):
-  """Adds kd_NAME and alone_NAME; returns the pairs to compare."""
+  """Adds kd_NAME and alone_NAME; returns the pairs to compare.
+
+  Augmentation comes on top of the setting's, which a stage's own would replace.
+  """
   pair = f"kd_{name}", f"alone_{name}"
   study.add_student(config, name)
   study.add_alone(config, name)
   for stage in pair:
     config.stages[stage].update(levers)
+    if "augment" in levers:
+      config.stages[stage].augment = dict(config.augment.to_dict(), **levers["augment"])
   return [pair, *zip(pair, without, strict=True)]
 
 

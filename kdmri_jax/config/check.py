@@ -5,8 +5,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from kdmri_jax.config import starting
 from kdmri_jax.config.schema import (
-  PRETRAINED,
   RESERVED,
   RESERVED_ROWS,
   ZERO_FILLED,
@@ -161,12 +161,13 @@ def _check_published(evaluation: EvaluationConfig):
 
 
 def _check_start(config: ExperimentConfig, stage: StageConfig, done, where: str):
-  name, _, part = stage.start_from.partition("/")
-  if name.startswith(PRETRAINED) and not part:
+  name, part = starting.parts(stage.start_from)
+  if name.startswith(starting.PRETRAINED):
     return
   choices = [*done, *(f"{n}/branches" for n in done if config.stages[n].branches)]
   choices += [f"{n}/layers" for n in done]
-  _known(stage.start_from, choices, where, f"a stage before this one, {PRETRAINED}NAME")
+  expected = f"a stage before this one, {starting.PRETRAINED}NAME"
+  _known(stage.start_from, choices, where, expected)
   if part == "layers":
     return  # the networks are compared when they are built
   model = config.stages[name].branches if part else config.stages[name].model

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from kdmri_jax.config import starting
 from kdmri_jax.config.data import AugmentConfig, DataConfig
 from kdmri_jax.config.measurement import (
   CoilsConfig,
@@ -24,7 +25,6 @@ from kdmri_jax.protocols import PROTOCOLS
 ZERO_FILLED = "zero_filled"
 
 # What precedes the name of a pretrained network, in place of a stage.
-PRETRAINED = "pretrained:"
 
 # The row of the classical reconstruction of several coils.
 CG_SENSE = "cg_sense"
@@ -170,7 +170,7 @@ class StageConfig(Settings):
   @property
   def start(self) -> str:
     """The stage that this one begins with the weights, or a part, of; "" for none."""
-    return self.teacher if self.shrink else self.start_from.partition("/")[0]
+    return self.teacher if self.shrink else starting.parts(self.start_from)[0]
 
   @property
   def sources(self) -> tuple[str, ...]:
@@ -321,7 +321,7 @@ class ExperimentConfig(Settings):
     wanted = list(names)
     for name in wanted:
       if not is_known(name):
-        needed = (source.partition("/")[0] for source in self.stages[name].sources)
+        needed = (starting.parts(source)[0] for source in self.stages[name].sources)
         wanted += [each for each in dict.fromkeys(needed) if each not in wanted]
     return wanted
 

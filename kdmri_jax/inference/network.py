@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig
-from kdmri_jax.config.schema import PRETRAINED
+from kdmri_jax.config.starting import PRETRAINED
 from kdmri_jax.data import input_scale
 from kdmri_jax.data.input_scale import InputScale
 from kdmri_jax.data.slice_set import from_channels

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from kdmri_jax import json_text
-from kdmri_jax.config.schema import PRETRAINED
+from kdmri_jax.config.starting import PRETRAINED
 from kdmri_jax.data import digests
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.numpy_files import npz_array, opened_npz

@@ -1,9 +1,11 @@
 """Limitations to consider before quoting a number of the report."""
 
+import itertools
 import math
 import statistics
 from collections import Counter
 
+from kdmri_jax.config import starting
 from kdmri_jax.data.source import SUBJECT
 from kdmri_jax.data.split import counted, plural
 from kdmri_jax.report import wording
@@ -14,7 +16,7 @@ _FEW_SEEDS = 10
 _RISE = 0.05  # dB of PSNR
 _MOST_NAMED = 4
 _OPTIMISATION = ("optimiser", "optimiser_settings", "learning_rate", "schedule")
-_OPTIMISATION += ("decay_factor", "warmup", "clip", "ema", "kernels", "augment")
+_OPTIMISATION += ("decay_factor", "warmup", "clip", "ema", "kernels")
 
 
 def cautions(
@@ -159,6 +161,7 @@ def _last_rise(runs):
 def _unequal_training(inputs, pairs):
   """Another cause of a gain of distillation: a longer training."""
   roles, compared = inputs.roles, {(pair["a"], pair["b"]) for pair in pairs}
+  stages = inputs.config.get("stages", {})
   epochs = {name: budget.epochs for name, budget in inputs.budgets.items()}
   less, alone = (epochs.get(name, 0) for name in (roles.student, roles.control))
   longer = {}
@@ -177,10 +180,12 @@ def _unequal_training(inputs, pairs):
         "difference a gain of distillation."
       )
     elif alone >= more:
-      yield (
-        f"{text}The gain of distillation itself is the difference from "
-        f"{roles.control}, trained alone for {alone}."
-      )
+      own = stages.get(roles.control, {}).get("model")
+      if any(stages.get(name, {}).get("model") == own for name in names):
+        yield (
+          f"{text}The gain of distillation itself is the difference from "
+          f"{roles.control}, trained alone for {alone}."
+        )
     else:
       yield (
         f"{text}{roles.control}, trained alone for {alone}, does not match that either "
@@ -189,7 +194,7 @@ def _unequal_training(inputs, pairs):
 
 
 def _unequal_optimisation(inputs, pairs):
-  """Other causes of a gain of distillation: a better optimiser, or a better start."""
+  """Other causes of a gain: another network, a better optimiser, or a better start."""
   roles, stages = inputs.roles, inputs.config.get("stages", {})
   trained = stages.keys() - inputs.given.keys()
   for pair in pairs:
@@ -197,19 +202,52 @@ def _unequal_optimisation(inputs, pairs):
     if name not in roles.distilled or not {name, baseline} <= trained:
       continue
     if baseline != roles.teacher and not _is_taught(stages[baseline]):
-      a, b = stages[name], stages[baseline]
-      if keys := [key for key in _OPTIMISATION if a.get(key) != b.get(key)]:
-        yield (
-          f"{name} was trained with another {' and '.join(keys)} than {baseline}: the "
-          "difference between them is not one of distillation alone."
-        )
-      starts = {each: _taken_over(stages, each) for each in (name, baseline)}
-      if len(set(starts.values())) > 1:
-        own, other = (name, baseline) if starts[name] else (baseline, name)
-        yield (
-          f"{own} started from weights of {starts[own]}, unlike {other}: the "
-          "difference between them is not one of distillation alone."
-        )
+      for cause in _causes(inputs.config, name, baseline):
+        yield f"{cause}: the difference between them is not one of distillation alone."
+
+
+def _causes(config, name, baseline):
+  stages = config["stages"]
+  if stages[name]["model"] != stages[baseline]["model"]:
+    yield f"{name} is another network than {baseline}"
+  a, b = (list(_in_turn(config, each)) for each in (name, baseline))
+  both = list(itertools.product(a, b))
+  if keys := [key for key in a[0] if any(not _alike(key, *each) for each in both)]:
+    yield f"{name} was trained with another {' and '.join(keys)} than {baseline}"
+  starts = {each: _taken_over(stages, each) for each in (name, baseline)}
+  if len(set(starts.values())) > 1:
+    own, other = (name, baseline) if starts[name] else (baseline, name)
+    yield f"{own} started from weights of {starts[own]}, unlike {other}"
+
+
+def _in_turn(config, name):
+  """The optimisation of a stage, and of those whose weights it goes on with."""
+  stages = config["stages"]
+  while name in stages:
+    stage = stages[name]
+    augment = stage.get("augment") or {}
+    varies = any(any(x) if isinstance(x, list) else x for x in augment.values())
+    yield {
+      **{key: stage.get(key) for key in _OPTIMISATION},
+      "decay_epochs": (stage.get("decay_epochs", 0), stage["epochs"]),
+      "augment": augment if varies else config.get("augment"),
+    }
+    name, part = starting.parts(stage.get("start_from", ""))
+    if part or stage.get("shrink"):
+      return
+
+
+def _alike(key, x, y):
+  """Whether two stages have a setting in common; their rates may fall by a step."""
+  if not key.startswith("decay_"):
+    return x[key] == y[key]
+  if (x["schedule"], y["schedule"]) != ("step", "step"):
+    return True
+  if key == "decay_factor":
+    return x[key] == y[key]
+  (first, epochs), (second, others) = x[key], y[key]
+  # The same share of the training, but for a whole number of epochs.
+  return abs(first * others - second * epochs) <= max(epochs, others)
 
 
 def _is_taught(stage):
@@ -222,7 +260,7 @@ def _taken_over(stages, name):
   while name in stages and part != "layers":
     if stages[name].get("shrink"):
       return stages[name]["teacher"]
-    name, _, part = stages[name].get("start_from", "").partition("/")
+    name, part = starting.parts(stages[name].get("start_from", ""))
   return name
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdmri_jax.config import ExperimentConfig, TermConfig
+from kdmri_jax.config import ExperimentConfig, TermConfig, starting
 from kdmri_jax.data.slice_set import Span
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.distillation.methods import attention_transfer
@@ -101,7 +101,7 @@ def _is_taught(config: ExperimentConfig, name: str, term: TermConfig) -> bool:
   while stage := config.stages.get(name):
     if _asks(config, name, term):
       return True
-    name = stage.start_from.partition("/")[0]
+    name = starting.parts(stage.start_from)[0]
   return False
 
 

@@ -1,5 +1,6 @@
 """The names in the report's tables, each explained in a few words."""
 
+from kdmri_jax.config import starting
 from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
 from kdmri_jax.data.split import counted
 from kdmri_jax.report import blocks
@@ -39,13 +40,26 @@ def _network(inputs: ReportInput, name: str) -> str:
     stages.get(roles.teacher, {}).get("model"): "the large network",
     stages.get(roles.student, {}).get("model"): "the small network",
   }.get(stage["model"], f"the network {stage['model']}")
-  if not stage["teacher"]:
-    if name == roles.teacher:
+  if not _teachers(stage):
+    taught = any(name in _teachers(other) for other in stages.values())
+    if taught or name == roles.teacher:
       return f"{size}, which teaches{_start(stage)}"
     epochs = counted(stage["epochs"], "epoch")
     return f"{size}, trained alone for {epochs}{_start(stage)}"
   distilled = ", distilled" if name in roles.distilled else ""
   return f"{size}{distilled}: learns {_lessons(stage)}{_start(stage)}"
+
+
+def _teachers(stage: dict) -> list[str]:
+  """The stages that teach one; several for one task teach their mean."""
+  taught = stage.get("teachers") or {"": stage.get("teacher", "")}
+  return [each for names in taught.values() for each in names.split(",") if each]
+
+
+def _whose(stage: dict) -> str:
+  if len(stage.get("teachers") or ()) > 1:
+    return "each task's teacher's"
+  return "the mean of the teachers'" if len(_teachers(stage)) > 1 else "the teacher's"
 
 
 def _lessons(stage: dict) -> str:
@@ -55,16 +69,19 @@ def _lessons(stage: dict) -> str:
   lessons: dict[str, list[str]] = {}
   for term in terms:
     other = "layers of the teacher" if term["hint"] else "the target"
-    what = _LEARNT.get(term["loss"], other).replace("its", "the teacher's")
+    what = _LEARNT.get(term["loss"], other).replace("its", _whose(stage))
     lessons.setdefault(what, []).append(term["loss"])
   texts = [f"{what} ({', '.join(names)})" for what, names in lessons.items()]
   return " and ".join(texts) or "nothing"
 
 
 def _start(stage: dict) -> str:
-  name, _, part = stage["start_from"].partition("/")
+  name, part = starting.parts(stage["start_from"])
   if stage.get("shrink"):
     return f", beginning as {stage['teacher']}"
   if not name:
     return ""
-  return f", beginning with {part} of {name}" if part else f", after the stage {name}"
+  if part:
+    return f", beginning with {part} of {name}"
+  is_stage = not name.startswith(starting.PRETRAINED)
+  return f", after the stage {name}" if is_stage else f", beginning as {name}"

@@ -3,7 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kdmri_jax.config import AugmentConfig, ExperimentConfig, StageConfig, TermConfig
+from kdmri_jax.config import (
+  AugmentConfig,
+  ExperimentConfig,
+  StageConfig,
+  TermConfig,
+  starting,
+)
 from kdmri_jax.data.split import counted
 from kdmri_jax.report import wording
 from kdmri_jax.report.inputs import ReportInput
@@ -77,7 +83,7 @@ def _start(stage: StageConfig) -> str:
       f"beginning as its teacher, whose surplus layers faded in the first "
       f"{_share(stage.shrink)} of the steps"
     )
-  name, _, part = stage.start_from.partition("/")
+  name, part = starting.parts(stage.start_from)
   if not name:
     return ""
   return f"starting from the {part or 'best weights'} of {name}"

@@ -12,7 +12,7 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax import config as config_lib
-from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.config import ExperimentConfig, starting
 from kdmri_jax.data import dataset as dataset_lib
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import unknown
@@ -179,7 +179,7 @@ class Experiment:
 
   def _digest(self, name: str) -> str:
     """Digest of the weights of "STAGE" or "STAGE/branches"; "" before the end."""
-    stage, _, item = name.partition("/")
+    stage, item = starting.parts(name)
     if stage in self.given:
       return self.origin(stage).digests.get(item or "best", "")
     return self.workdir.digest(name)
@@ -230,16 +230,16 @@ class Experiment:
 
   def start_params(self, name: str) -> Any:
     """The weights a stage starts from; what it starts from must be finished."""
-    start, _, part = self.config.stages[name].start_from.partition("/")
-    if not start:
+    source, part = starting.parts(self.config.stages[name].start_from)
+    if not source:
       return self.initial_params(name)
     if not part:  # of the same model
-      return self._weights(start, self._shapes(name))
+      return self._weights(source, self._shapes(name))
     fresh = self.initial_params(name)
     if part == "layers":
-      return layers.take(fresh, self.best(start))
+      return layers.take(fresh, self.best(source))
     taught = {key: value for key, value in fresh.items() if key != "cascade_1"}
-    return fresh | self._weights(start, {"student": taught}, part)["student"]
+    return fresh | self._weights(source, {"student": taught}, part)["student"]
 
   def initial_params(self, name: str) -> Any:
     """Random weights; stages of the same model start from the same ones."""

@@ -9,7 +9,7 @@ from absl import logging
 from flax import linen as nn
 
 from kdmri_jax import models
-from kdmri_jax.config import AugmentConfig, ExperimentConfig, StageConfig
+from kdmri_jax.config import AugmentConfig, ExperimentConfig, StageConfig, starting
 from kdmri_jax.data import tasks
 from kdmri_jax.data.dataset import Dataset
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
@@ -155,9 +155,9 @@ class StagePlans:
   def _check_outputs(self, name: str) -> None:
     """Refuses stages that need more than the images of given outputs."""
     stage = self._config.stages[name]
-    start = stage.start_from.partition("/")[0]
-    if start in self._outputs:
-      found = f"{start!r}, of which outputs are given"
+    source = starting.parts(stage.start_from)[0]
+    if source in self._outputs:
+      found = f"{source!r}, of which outputs are given"
       raise ArgumentError("start_from", found, "a stage with weights")
     teachers = [t for t in stage.all_teachers if t in self._outputs]
     if not teachers:
@@ -189,13 +189,13 @@ class StagePlans:
 
   def _check_start(self, name: str) -> None:
     """Refuses to start from the layers of a network that has other ones."""
-    start, _, part = self._config.stages[name].start_from.partition("/")
+    source, part = starting.parts(self._config.stages[name].start_from)
     if part != "layers":
       return
-    models = self.models[name], self.models[start]
+    models = self.models[name], self.models[source]
     if type(models[0]) is not type(models[1]):
       kinds = [type(model).__name__ for model in models]
-      found = f"{start!r}, a {kinds[1]}"
+      found = f"{source!r}, a {kinds[1]}"
       raise ArgumentError("start_from", found, f"a stage with a {kinds[0]}")
     size = next(iter(self._dataset.acquisitions))
     layers.take(*(contract.parameter_shapes(model, size) for model in models))

@@ -1,5 +1,7 @@
 """A training step's program for a GPU, compiled ahead of time: how much it starts."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -27,13 +29,17 @@ CHANNELS = [(a, b) for a in (1, 2, 32, 64) for b in (1, 2, 32, 64) if max(a, b) 
 def test_a_step_starts_few_kernels(stage, precision, way, most, monkeypatch):
   device = ahead.h100()
   monkeypatch.setenv(convolution.GPU, way)
-  found = ahead.kernels(ahead.train_many(stage, precision, device))
+  text = ahead.train_many(stage, precision, device)
+  found = ahead.kernels(text)
   # Each convolution in each of 5 cascades: forward, and its gradients of kernel and
   # image, but for the first image.
   convolutions = 5 * (5 if stage == "teacher" else 3)
   assert found["custom-call"] == 3 * convolutions - 1
   assert found["fft"] <= 2  # r, and the matrix of the data consistency
   assert found.total() <= most, found
+  if way == "xla":  # with each ReLU's mask a sum over rows, of 240 x 32 columns
+    sums = re.findall(r"= \(f32\[7680\]\S* f32\[4,240,240,32\]\S* fusion", text)
+    assert len(sums) == convolutions - 5
 
 
 @pytest.mark.slow

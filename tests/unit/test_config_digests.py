@@ -32,7 +32,7 @@ DIGESTS = {
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",
   "knee_8x": "4105f1f1bbd5af55",
-  "levers": "d626fbfa4fba6967",
+  "levers": "42e93cb19f363a99",
   "methods": "3e7c5a8928549918",
   "model_based": "c1cb1f9012b8c534",
   "own": "428f216fba830c8d",

@@ -95,6 +95,12 @@ def test_levers_are_chosen_without_the_test_subjects(setting):
   parsed = config_lib.parse(levers.get_config(setting))
   assert parsed.data.test == own.data.test and not parsed.data.use_test
   assert ("kd_mixup" in parsed.stages) == (own.batch_size > 1)
+  assert ("kd_flips" in parsed.stages) != own.augment.flips
+  # Each changes something, and augmentation comes on top of the setting's.
+  alone = [name for name in parsed.stages if name.startswith("alone_")]
+  trained = [(parsed.stages[name], parsed.augment_of(name)) for name in alone]
+  assert len({repr(each) for each in trained}) == len(trained)
+  assert all(augment.flips for _, augment in trained) or not own.augment.flips
   for name in parsed.evaluation.distilled:
     alone = parsed.stages.get(name.replace("kd_", "alone_"))
     if alone:

@@ -1,11 +1,16 @@
 """The report's cautions about its data."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers.measured import BARE, load, make_input, measure
 
+from kdmri_jax import config as config_lib
 from kdmri_jax import report
-from kdmri_jax.report import tables
+from kdmri_jax.experiments import base
+from kdmri_jax.report import cautions, tables
+from kdmri_jax.report.inputs import Budget
 
 SLABS = {"source": "mni152", "unit": "slab of one head"}
 
@@ -124,3 +129,67 @@ def test_a_report_on_another_source_says_what_was_trained_and_what_tested(tmp_pa
   found = load(folder)["cautions"]
   assert any(text.startswith("Not subjects but files are split") for text in found)
   assert any(text.startswith("K-space was simulated") for text in found)
+
+
+def compared(changes, **more):
+  """The cautions on what other causes a gain has; stages and settings as changed."""
+  made = config_lib.parse(base.get_config())
+  values = config_lib.to_dict(made)
+  for name, own in changes.items():
+    if "augment" in own:
+      own = {"augment": values["augment"] | own["augment"]}
+    values["stages"].get(name, values).update(own)
+  inputs = make_input(config=values, **more)
+  found = report.analyse(inputs)["cautions"]
+  return [text for text in found if "not one of distillation alone" in text]
+
+
+@pytest.mark.parametrize(
+  ("changes", "words"),
+  [
+    ({}, []),
+    ({"kd": {"model": "wide"}}, ["kd is another network than student"]),
+    (
+      {"feature": {"optimiser": "muon"}},
+      ["kd was trained with another optimiser than"],
+    ),
+    ({"feature": {"augment": {"flips": True}}}, ["with another augment than student"]),
+    (
+      {"student": {"augment": {"flips": True, "patch": [0, 0]}}},
+      ["with another augment than student"],
+    ),
+    ({"kd": {"decay_epochs": 75}}, ["with another decay_epochs than student"]),
+    ({"kd": {"decay_epochs": 1, "epochs": 150}, "student": {"decay_epochs": 1}}, []),
+    (
+      {"feature": {"start_from": "pretrained:/a/card.json"}},
+      ["kd started from weights of pretrained:/a/card.json, unlike student"],
+    ),
+  ],
+)
+def test_other_causes_of_a_gain_are_told(changes, words):
+  """A stage goes on with the weights of feature, so its optimisation counts, too."""
+  found = compared(changes)
+  assert len(found) == len(words)
+  assert all(text in each for text, each in zip(words, found, strict=True))
+
+
+def test_the_same_augmentation_may_be_the_experiments():
+  own = {"augment": {"flips": True}}
+  assert len(compared({"kd": own, "feature": own})) == 1
+  assert not compared({"kd": own, "feature": own, "experiment": own})
+
+
+def test_a_control_of_another_network_is_no_measure_of_distillation():
+  values = config_lib.to_dict(config_lib.parse(base.get_config()))
+  budgets = {"student": 10, "control": 20, "kd": 20}
+  for model in ("student", "wide"):
+    values["stages"]["control"] = values["stages"]["student"]
+    values["stages"]["kd"]["model"] = model
+    inputs = make_input(config=values)
+    inputs.budgets.update({k: Budget(n, 0, 0.0) for k, n in budgets.items()})
+    roles = dataclasses.replace(inputs.roles, control="control")
+    inputs = dataclasses.replace(inputs, roles=roles)
+    pairs = [dict(a="kd", b=name) for name in ("student", "control")]
+    text = " ".join(cautions._unequal_training(inputs, pairs))
+    own = "The gain of distillation itself is the difference from control"
+    assert (own in text) == (model == "student")

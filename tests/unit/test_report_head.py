@@ -144,6 +144,42 @@ def test_the_names_are_explained():
   assert {"HFN", "HFEN", "PSNR", "SSIM", "NMSE"} <= words.keys()
 
 
+@pytest.mark.parametrize(
+  ("changes", "words"),
+  [
+    (
+      {"kd": {"teacher": "", "teachers": {"a": "teacher", "b": "student"}}},
+      {
+        "kd": "the small network, distilled: learns each task's teacher's images "
+        "(imitation) and the target (l1), after the stage feature",
+        "student": "the small network, which teaches",
+      },
+    ),
+    (
+      {"kd": {"teacher": "teacher,student", "start_from": ""}},
+      {
+        "kd": "the small network, distilled: learns the mean of the teachers' images "
+        "(imitation) and the target (l1)"
+      },
+    ),
+    (
+      {"student": {"start_from": "pretrained:/a/card.json"}},
+      {
+        "student": "the small network, trained alone for 12 epochs, beginning as "
+        "pretrained:/a/card.json"
+      },
+    ),
+  ],
+)
+def test_several_teachers_and_given_starts_in_words(changes, words):
+  stages = {
+    name: dict(stage, **changes.get(name, {})) for name, stage in STAGES.items()
+  }
+  inputs = make_input(config={"stages": stages})
+  (facts,) = in_words.blocks_of(inputs, report.analyse(inputs))
+  assert dict(facts.items).items() >= words.items()
+
+
 def test_maps_that_left_the_teachers_are_explained_where_they_are_shown():
   rng = np.random.default_rng(0)
   teacher = rng.random((2, 6, 5)) + 0.1
