@@ -175,7 +175,10 @@ def _setting(value):
 def _check_published_on(config: ExperimentConfig):
   settings = flat(to_dict(config))
   for key in config.evaluation.published_on:
-    if key not in settings:
+    # A network of another kind lacks a setting: it differs from the published one.
+    part, _, rest = key.partition(".")
+    is_of_model = part == "models" and rest.partition(".")[0] in config.models
+    if key not in settings and not is_of_model:
       where, hint = "config.evaluation.published_on", suggestion(key, settings)
       expected = "settings of this experiment, such as data.source"
       raise UserError(where, f"{key!r}", expected, hint)

@@ -95,7 +95,8 @@ class Network:
       The reconstruction, as `image` was given.
 
     Raises:
-      ArgumentError: the network has images of another number of channels.
+      ArgumentError: the network has images of another number of channels, or data
+        consistency and no measurement.
     """
     batch, layout = to_batch(image, "image")
     channels = models.channels(self.model)

@@ -96,13 +96,16 @@ def make(
     DC: image float32 [B, H, W, C] -> image float32 [B, H, W, C]; differentiable.
 
   Raises:
-    ArgumentError: the form is unknown or does not fit the mask or the channels, the
-      mask has other values, or `lam` is negative or NaN.
+    ArgumentError: there is no measurement, the form is unknown or does not fit the mask
+      or the channels, the mask has other values, or `lam` is negative or NaN.
     AssertionError: shapes do not fit together.
 
   Source: KD-MRI eq. 2 (arXiv 2004.05319); Schlemper et al. 2017, eq. 6; for several
     coils Hammernik et al. 2018, eq. 4 (gradient), Aggarwal et al. 2019 (proximal).
   """
+  if measurement is None:
+    expected = "the k-space and the mask that data consistency restores"
+    raise ArgumentError("measurement", "None", expected)
   if isinstance(measurement, CoilMeasurement):
     return _of_coils(measurement, channels, lam, form)
   kspace, mask = measurement

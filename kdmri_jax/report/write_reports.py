@@ -233,9 +233,9 @@ def comparable_numbers(
   settings = config_lib.to_dict(config)
   here, there = config_lib.flat(settings), settings["evaluation"]["published_on"]
   different = [
-    f"{key} is {here[key]!r} here and {value!r} there"
+    f"{key} is {here.get(key, 'no setting')!r} here and {value!r} there"
     for key, value in there.items()
-    if here[key] != value
+    if key not in here or here[key] != value
   ]
   if config.data.test_source.source and "data.test_source.source" not in there:
     different.append(f"the test subjects are those of {config.data.of_tested.label}")

@@ -235,3 +235,8 @@ def test_shapes_that_do_not_fit_are_refused():
     consistency.make(measurement, channels=1)(make_image((9, 8), 1, 2))
   with pytest.raises(AssertionError):
     consistency.make(measurement, channels=1)(make_image((8, 9), 2, 2))
+
+
+def test_a_missing_measurement_is_told():
+  with pytest.raises(UserError, match="measurement: found None; expected the k-space"):
+    consistency.make(None, channels=1)

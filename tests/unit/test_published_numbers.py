@@ -67,6 +67,19 @@ def test_published_numbers_survive_json():
   assert config_lib.parse(config_lib.to_dict(parsed)) == parsed
 
 
+def test_a_network_of_another_kind_is_not_the_published_one():
+  config = tiny_config()
+  config.evaluation.update(
+    published={"kd": (32, 0.9)},
+    published_source="here",
+    published_on={"models": {"student": {"features": 32}}},
+  )
+  config.models.student = dict(network="unet", channels=1)
+  roles, notes = comparable_numbers(config_lib.parse(config))
+  text = "models.student.features is 'no setting' here and 32 there"
+  assert not roles.published and text in notes[0]
+
+
 @pytest.mark.parametrize("protocol", ["paper", "reference"])
 @pytest.mark.parametrize(
   ("change", "note"),
