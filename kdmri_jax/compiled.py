@@ -30,17 +30,28 @@ def keep() -> pathlib.Path | None:
   if _FOLDER in os.environ:
     return None
   try:
-    caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    root = pathlib.Path(caches) / "kdmri_jax" / "compiled"
-    folder = root / _kind_of_cpu()
-    folder.mkdir(parents=True, exist_ok=True)
-    root.chmod(0o700)  # compiled code: for its owner alone, who must be this user
-    _remove_oldest(root)
+    folder = of_user()
+    _remove_oldest(folder.parent)
     _remove_incomplete(folder)
-  except (OSError, RuntimeError):  # there is no home
+  except (OSError, RuntimeError):
     return None
   os.environ[_FOLDER] = str(folder)
   os.environ.setdefault(_SHORTEST, "0")
+  return folder
+
+
+def of_user() -> pathlib.Path:
+  """The user's folder for this kind of CPU, which exists then.
+
+  Raises:
+    OSError: it cannot be made.
+    RuntimeError: there is no home.
+  """
+  caches = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+  root = pathlib.Path(caches) / "kdmri_jax" / "compiled"
+  folder = root / _kind_of_cpu()
+  folder.mkdir(parents=True, exist_ok=True)
+  root.chmod(0o700)  # compiled code: for its owner alone, who must be this user
   return folder
 
 
@@ -55,7 +66,8 @@ def _kind_of_cpu() -> str:
 
 def _remove_oldest(root: pathlib.Path) -> None:
   files = [(path.stat(), path) for path in root.rglob("*") if path.is_file()]
-  files = [(stat, path) for stat, path in files if path.name != TRIALS]
+  kept = pathlib.Path(TRIALS).stem  # with its lock, which a process may hold
+  files = [(stat, path) for stat, path in files if path.stem != kept]
   files.sort(key=lambda each: each[0].st_mtime)
   surplus = sum(stat.st_size for stat, _ in files) - _MOST
   for stat, path in files:

@@ -5,7 +5,8 @@ convolution that the kernels know is computed by XLA and by Pallas, once alone a
 with its gradients (`ops.trial_process`). Pallas is used where its numbers agree with
 XLA's and it takes at most `_SHARE` of the time.
 
-The decisions are kept beside the compiled programs, so a later process needs no trial
+The decisions are kept beside the compiled programs, or in the user's folder for them
+where a program of one's own has none, so a later process needs no trial
 and traces the same programs. A trial runs in a process of its own: a kernel that fails
 on a GPU can end the process, or leave it without the GPU. Several processes that train
 together use XLA alone, because each would decide for itself.
@@ -29,8 +30,7 @@ import jax
 import jax.numpy as jnp
 from absl import logging
 
-from kdmri_jax import json_text
-from kdmri_jax.compiled import TRIALS
+from kdmri_jax import compiled, json_text
 from kdmri_jax.errors import UserError
 from kdmri_jax.ops import layer
 from kdmri_jax.saving import replacing
@@ -260,7 +260,7 @@ def _kept(gpu: jax.Device) -> Iterator[dict[str, Any]]:
   if folder is None:
     yield {}
     return
-  path = folder / TRIALS
+  path = folder / compiled.TRIALS
   code = pathlib.Path(layer.__file__).with_name("pallas.py").read_bytes()
   key = f"{gpu.device_kind}, jax {jax.__version__}, {zlib.crc32(code):08x}"
   with _locked(path):
@@ -277,11 +277,16 @@ def _kept(gpu: jax.Device) -> Iterator[dict[str, Any]]:
 
 
 def _folder() -> pathlib.Path | None:
-  """Where JAX keeps compiled programs; None where it keeps none."""
+  """Where JAX keeps compiled programs, else where the commands do; None for nowhere."""
   names = "jax_enable_compilation_cache", "jax_compilation_cache_dir"
   enabled, folder = (getattr(jax.config, name) for name in names)
-  found = enabled and folder and os.path.isdir(folder)
-  return pathlib.Path(folder) if found else None
+  if not enabled:
+    return None
+  if folder:
+    return pathlib.Path(folder) if os.path.isdir(folder) else None
+  with contextlib.suppress(OSError, RuntimeError):
+    return compiled.of_user()
+  return None
 
 
 @contextlib.contextmanager

@@ -165,14 +165,19 @@ def test_the_folder_is_that_of_compiled_programs(tmp_path, monkeypatch):
     monkeypatch.setattr(trial.jax, "config", types.SimpleNamespace(**settings))
     return trial._folder()
 
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
   found = [
     folder(True, str(tmp_path)),
     folder(False, str(tmp_path)),
-    folder(True, None),
     folder(True, str(tmp_path / "missing")),
+    folder(True, None),  # a program that has called no command
   ]
+  (tmp_path / "file").touch()
+  monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+  found.append(folder(True, None))
   monkeypatch.undo()
-  assert found == [tmp_path, None, None, None]
+  assert found[:3] == [tmp_path, None, None] and found[4] is None
+  assert found[3].is_dir() and found[3].parent == tmp_path / "caches/kdmri_jax/compiled"
 
 
 @pytest.mark.parametrize(
