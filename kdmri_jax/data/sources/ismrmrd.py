@@ -1,11 +1,9 @@
-"""ISMRM raw data (MRD): 2-D Cartesian acquisitions, one volume per file."""
+"""ISMRM raw data (MRD): Cartesian acquisitions, one volume per file."""
 
 import functools
 import pathlib
 from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import named_files, safe_name
@@ -16,6 +14,7 @@ from kdmri_jax.io import h5
 from kdmri_jax.io.ismrmrd import scan as scans
 from kdmri_jax.physics.coils import combination
 
+_MOSTLY = 2 / 3  # of the points: the corners of a 3-D k-space may be left out
 _ENDINGS = (*h5.ENDINGS, ".mrd")
 
 
@@ -29,6 +28,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   offset of one sample, k-space is shifted cyclically. The slice keeps its measured
   resolution: lines that the scanner would fill with zeros are omitted.
 
+  A 3-D acquisition is transformed along its readout; each pixel of it is a slice, whose
+  rows and columns are the two phase encodings. Its corners may be missing.
+
   One coil gives a complex image, whose k-space is the measured one; several, or
   `config.combine="rss"`, their root sum of squares; several with "none" their
   combination by sensitivities, beside their k-space, both prewhitened by the readouts
@@ -37,8 +39,8 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
 
   Raises:
     UserError: ismrmrd is not installed, no file, a damaged one, missing lines or
-      samples (undersampling, partial Fourier, partial echo), another trajectory, 3-D,
-      several phases, repetitions or sets, or an unknown echo.
+      samples (undersampling, partial Fourier, partial echo), another trajectory,
+      several phases, repetitions, sets or 3-D slabs, or an unknown echo.
   """
   for path, *names in named_files(config, _ENDINGS, "ISMRM raw data"):
     yield _volume(config, path, *names)
@@ -67,10 +69,11 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
       several coils without sensitivities.
   """
   with scans.opened(path, config.contrast, partial=True) as scan:
-    if not scan.lines.all():
-      masks = np.broadcast_to(scan.lines[..., None], (len(scan.lines), *scan.shape[2:]))
+    sampled = scan.sampled[0]
+    in_part = sampled.mean() <= _MOSTLY or combination.missing_samples(sampled)
+    if in_part or not (scan.is_3d or scan.sampled.all()):
       record = scan.record | {"note": " ".join(scan.notes)}
-      return _raw(path, scan, record=record, sampled=masks).measured(config)
+      return _raw(path, scan, record=record, sampled=scan.sampled).measured(config)
   return _volume(config, path, safe_name(path.stem), path.stem)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from kdmri_jax.errors import UserError
 from kdmri_jax.io.reading import refuse_huge, refuse_memory
 
+LINES, PARTITIONS = "phase-encode lines", "partitions"
 _REMEDY = "Undersampled data cannot be a target; exclude the file."
 
 
@@ -59,20 +60,19 @@ def grid(
       lies outside.
   """
   encoded, recon = encoding.encodedSpace, encoding.reconSpace
-  _refuse_empty(path, encoded, recon)
-  used, readout_shift = _readout(path, heads[0], encoded.matrixSize.x)
+  refuse_empty(path, encoded, recon)
+  used, readout_shift = readout(path, heads[0], encoded.matrixSize.x)
   limits = encoding.encodingLimits.kspace_encoding_step_1
-  first, count, phase_shift = _phase(path, limits, encoded.matrixSize.y, partial)
+  first, count, phase_shift = phase(path, limits, encoded.matrixSize.y, partial)
   samples = used.stop - used.start
   numbers = len(np.unique(heads["idx"]["slice"]))
   slice_shape = (int(heads["active_channels"].max()), count, samples)
   refuse_huge(path, (numbers, *slice_shape), 8, compressed=True, at_once=False)
   refuse_memory(path, slice_shape, 8)
-  share = recon.fieldOfView_mm.x / encoded.fieldOfView_mm.x
-  columns = round(samples * min(share, 1))
+  kept = columns(samples, encoding)
   measured = np.stack([heads["idx"]["slice"], heads["idx"]["kspace_encode_step_1"]])
   times = np.unique(measured, axis=1, return_counts=True)[1]
-  _refuse_outside(path, first, count, np.unique(measured[1]))
+  refuse_outside(path, first, count, np.unique(measured[1]))
   field = encoded.fieldOfView_mm
   zooms = field.y / count, field.x / samples, recon.fieldOfView_mm.z
   return Grid(
@@ -80,14 +80,20 @@ def grid(
     count,
     used,
     shifts=(phase_shift, readout_shift),
-    columns=columns,
+    columns=kept,
     record={
       "averages": [int(times.min()), int(times.max())],
       "zooms": [float(size) for size in zooms],
       "phase_encode_axis": 0,
     },
-    notes=_notes(count, columns, encoded.matrixSize.y, recon.matrixSize),
+    notes=_notes(count, kept, encoded.matrixSize.y, recon.matrixSize),
   )
+
+
+def columns(samples: int, encoding: Any) -> int:
+  """Samples of a readout once it is no longer oversampled."""
+  fields = encoding.reconSpace.fieldOfView_mm, encoding.encodedSpace.fieldOfView_mm
+  return round(samples * min(fields[0].x / fields[1].x, 1))
 
 
 def lines(
@@ -164,7 +170,8 @@ def without_oversampling(kspace: np.ndarray, columns: int) -> np.ndarray:
   return np.fft.fftshift(kspace, axes=-1)
 
 
-def _refuse_empty(path, encoded, recon):
+def refuse_empty(path: pathlib.Path, encoded: Any, recon: Any) -> None:
+  """Refuses a header without sizes."""
   sizes = {
     "encoded matrix": encoded.matrixSize,
     "encoded field of view": encoded.fieldOfView_mm,
@@ -177,7 +184,7 @@ def _refuse_empty(path, encoded, recon):
       raise UserError(path, found, expected, "Correct the header, or exclude the file.")
 
 
-def _readout(path, head, expected):
+def readout(path: pathlib.Path, head: np.ndarray, expected: int) -> tuple[slice, int]:
   """The samples used of a readout, and the shift of its centre to the middle."""
   start = int(head["discard_pre"])
   used = slice(start, int(head["number_of_samples"]) - int(head["discard_post"]))
@@ -192,7 +199,9 @@ def _readout(path, head, expected):
   return used, shift
 
 
-def _phase(path, limits, whole, partial):
+def phase(
+  path: pathlib.Path, limits: Any, whole: int, partial: bool, what: str = LINES
+) -> tuple[int, int, int]:
   """First line, number of lines, and the shift of their centre to the middle."""
   first, last, centre = 0, whole - 1, whole // 2
   if limits is not None:
@@ -204,16 +213,21 @@ def _phase(path, limits, whole, partial):
     if 2 * half <= whole:
       return centre - half, 2 * half, 0
   if count < 1 or abs(shift) > 1:
-    found = f"{count} phase-encode lines, the centre at {centre} (partial Fourier)"
-    expected = f"the encoded matrix's {whole} lines, or centre {first + count // 2}"
+    found = f"{count} {what}, the centre at {centre} (partial Fourier)"
+    expected = (
+      f"the encoded matrix's {whole} {what.split()[-1]}, or centre {first + count // 2}"
+    )
     raise UserError(path, found, expected, _REMEDY)
   return first, count, shift
 
 
-def _refuse_outside(path, first, count, found):
+def refuse_outside(
+  path: pathlib.Path, first: int, count: int, found: np.ndarray, what: str = LINES
+) -> None:
+  """Refuses counters of lines that the header does not know."""
   outside = found[(found < first) | (found >= first + count)]
   if outside.size:
-    text = f"{len(found)} phase-encode lines, of which {outside[0]} lies outside"
+    text = f"{len(found)} {what}, of which {outside[0]} lies outside"
     remedy = "Correct the header, or exclude the file."
     raise UserError(path, text, _by_header(first, count), remedy)
 

@@ -1,4 +1,4 @@
-"""ISMRM raw data (MRD): one 2-D Cartesian acquisition in an HDF5 file."""
+"""ISMRM raw data (MRD): one Cartesian acquisition, 2-D or 3-D, in an HDF5 file."""
 
 import contextlib
 import dataclasses
@@ -15,6 +15,7 @@ from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import RawHeader, plain
 from kdmri_jax.io.h5 import opened as h5_opened
 from kdmri_jax.io.ismrmrd import grid as grids
+from kdmri_jax.io.ismrmrd import planes as planes_lib
 from kdmri_jax.optional import require
 
 _LEFT_OUT = (
@@ -38,7 +39,6 @@ _RECORDED = {
   "sequenceParameters": ("sequence_type", "TR", "TE", "TI", "flipAngle_deg"),
 }
 _ONE_ONLY = {
-  "kspace_encode_step_2": "partitions (a 3-D acquisition)",
   "phase": "phases",
   "repetition": "repetitions",
   "set": "sets",
@@ -51,22 +51,24 @@ class Scan:
 
   Attributes:
     slices: centred k-space of each slice, complex64 [C, H, W], read one by one.
-    lines: the measured rows of each slice, bool [S, H].
+    sampled: the measured points of each slice, bool [S, H, W].
     shape: slices, coils, rows and columns.
     header: the header as text.
     notes: sentences for the record.
     record: acquisitions that were read and omitted; nothing about the patient, place or
       date.
     noise: reads the samples of the noise readouts, complex64 [C, N]; None without any.
+    is_3d: whether the slices are those of a 3-D acquisition.
   """
 
   slices: Iterator[np.ndarray]
-  lines: np.ndarray
+  sampled: np.ndarray
   shape: tuple[int, int, int, int]
   header: RawHeader
   notes: list[str]
   record: dict[str, Any]
   noise: Callable[[], np.ndarray | None]
+  is_3d: bool = False
 
 
 def measurements(file: h5py.File) -> list[str]:
@@ -82,14 +84,15 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
   Args:
     path: the file.
     contrast: number of an echo; "" for files with one echo.
-    partial: whether lines may be missing. Lines flagged as calibration alone then
-      count, too, where the header says that they are embedded in the scan.
+    partial: whether lines may be missing, which those of a 3-D acquisition always may.
+      Lines flagged as calibration alone then count, too, where the header says that
+      they are embedded in the scan.
 
   Raises:
     ArgumentError: `contrast` is not an echo of the file.
     UserError: ismrmrd is not installed, or the file is damaged, has missing lines or
       samples (undersampling, partial Fourier, partial echo) that `partial` does not
-      allow, another trajectory, 3-D, several phases, repetitions or sets.
+      allow, another trajectory, several phases, repetitions, sets or 3-D slabs.
   """
   package = require("ismrmrd", "data", path, "ISMRM raw data")
   with h5_opened(path) as file:
@@ -105,19 +108,30 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
     kept, record = _imaging(path, heads, package, contrast, embedded)
     own = heads[kept]
     _refuse_unsupported(path, encoding, own, package)
-    grid = grids.grid(path, encoding, own, partial=partial)
-    lines = grids.lines(path, grid, own, partial=partial)
-    record |= _described(header) | {"file": str(path)}
-    record |= {"file_shape": [len(heads)]} | grid.record
-    yield Scan(
-      grids.slices(grid, group["data"], heads, kept),
-      lines,
-      (len(lines), int(own["active_channels"][0]), grid.count, grid.columns),
-      RawHeader(plain(text)),
-      grid.notes,
-      record,
-      functools.partial(_noise, path, group["data"], heads, package),
-    )
+    record |= _described(header) | {"file": str(path), "file_shape": [len(heads)]}
+    more = RawHeader(plain(text)), group["data"], heads, kept, own, partial
+    is_3d = len(np.unique(own["idx"]["kspace_encode_step_2"])) > 1
+    read = _of_planes if is_3d else _of_slices
+    noise = functools.partial(_noise, path, group["data"], heads, package)
+    yield read(path, encoding, record, noise, *more)
+
+
+def _of_slices(path, encoding, record, noise, header, data, heads, kept, own, partial):
+  grid = grids.grid(path, encoding, own, partial=partial)
+  lines = grids.lines(path, grid, own, partial=partial)
+  shape = len(lines), int(own["active_channels"][0]), grid.count, grid.columns
+  sampled = np.broadcast_to(lines[..., None], (len(lines), *shape[2:]))
+  slices = grids.slices(grid, data, heads, kept)
+  return Scan(slices, sampled, shape, header, grid.notes, record | grid.record, noise)
+
+
+def _of_planes(path, encoding, record, noise, header, data, heads, kept, own, partial):
+  planes = planes_lib.planes(path, encoding, own, partial=partial)
+  sampled, shape = planes.sampled, planes.shape
+  every = np.broadcast_to(sampled, (shape[0], *sampled.shape))
+  slices = planes_lib.slices(planes, data, heads, kept)
+  record |= planes.record
+  return Scan(slices, every, shape, header, planes.notes, record, noise, is_3d=True)
 
 
 def _group(path, file):
@@ -187,7 +201,7 @@ def _refuse_unsupported(path, encoding, heads, package):
     if len(values) > 1:
       found = f"different values of {field}: {', '.join(map(str, values))}"
   if found:
-    expected = "a 2-D Cartesian acquisition with one image per slice"
+    expected = "a Cartesian acquisition with one image per slice"
     remedy = "Exclude the file, or write its k-space as BART's cfl."
     raise UserError(path, found, expected, remedy)
 
