@@ -10,7 +10,15 @@ import numpy as np
 from absl import logging
 
 from kdmri_jax.config import DataConfig
-from kdmri_jax.data import coils, digests, padding, pairs, repeats, slice_set
+from kdmri_jax.data import (
+  coils,
+  digests,
+  padding,
+  pairs,
+  phase_encoding,
+  repeats,
+  slice_set,
+)
 from kdmri_jax.data import split as splitting
 from kdmri_jax.data.folders import SPLITS
 from kdmri_jax.data.slice_set import SliceSet
@@ -151,6 +159,7 @@ def load(
     shape: acquisition_for(shape) for shape in slice_set.shapes_of([*volumes, *there])
   }
   warnings += coils.less_calibration([*volumes, *there], acquisitions)
+  warnings += phase_encoding.along_the_readout([*volumes, *there], acquisitions)
   simulated = any(each.sensitivities is not None for each in acquisitions.values())
   channels = 2 if simulated or any(map(_is_complex, volumes)) else 1
   measured = _are_measured(volumes, acquisitions)
