@@ -29,9 +29,12 @@ def along_the_readout(
     axes = {describe.phase_encode_axis(mask) for mask in masks if not mask.all()}
     if known is not None and 1 - known in axes:
       found.setdefault(known, []).append(volume.file)
-  return [
-    f"The mask omits {_AXES[1 - known]} of k-space. By {counted(len(set(files)), 'file')}"
-    f", such as {files[0]}, the phase-encode lines are {_AXES[known]}, and a scanner "
-    f"omits those alone: set config.mask.axis={known}."
-    for known, files in found.items()
-  ]
+  sentences = []
+  for known, files in found.items():
+    count = counted(len(set(files)), "file")
+    sentences.append(
+      f"The mask omits {_AXES[1 - known]} of k-space. By {count}, such as {files[0]}, "
+      f"the phase-encode lines are {_AXES[known]}, and a scanner omits those alone: set "
+      f"config.mask.axis={known}."
+    )
+  return sentences
