@@ -159,6 +159,8 @@ def _with_image(target: Volume, given: Volume) -> Volume:
 def _with_kspace(target: Volume, given: Volume) -> Volume:
   if given.kspace is None:
     remedy = "Set inputs.kspace=False: complex images of one coil hold all of it."
+    if given.record.get("coils", 1) > 1:
+      remedy = "Set combine='none', which keeps the k-space of several coils."
     raise UserError(given.file, "an input without k-space", "measured k-space", remedy)
   if given.sensitivities is not None and not np.iscomplexobj(target.target):
     found = f"real images, and their input {given.file} of several coils"
@@ -215,7 +217,9 @@ def _alone(volume: Volume, missing: str, match: str) -> UserError:
   where = f" in {volume.split}" if volume.split else ""
   found = f"no {missing} of the {match} {getattr(volume, match)!r}{where}"
   other = "subject" if match == "name" else "name"
-  remedy = f"Add it, exclude this one by include, or set inputs.match={other!r}."
+  remedy = f"Add it, exclude this one by include, or set inputs.match={other!r}"
+  # The names of both kinds often end differently, as in a_noisy and a_clean.
+  remedy += ", with a subject_pattern of what both names have in common."
   expected = f"one {missing} for each {'target' if missing == 'input' else 'input'}"
   return UserError(volume.file, found, expected, remedy)
 

@@ -9,7 +9,7 @@ from helpers.data_files import all_sampled, config, read, refused_when_truncated
 from helpers.raw_files import noise, scan, to_kspace
 
 from kdmri_jax.data import dataset, load
-from kdmri_jax.data.sources import prepared
+from kdmri_jax.data.sources import fastmri, prepared
 from kdmri_jax.errors import UserError
 
 HEADER = """<?xml version="1.0" encoding="utf-8"?>
@@ -278,3 +278,19 @@ def test_the_pipeline_keeps_complex_targets_and_a_prepared_folder_too(tmp_path):
   origin = second.record["volumes"][0]["prepared_from"]
   assert origin["encoded_matrix"] == [9, 8, 1]
   assert origin["zero_padding"] == {"rows": [0, 0], "columns": [0, 0]}
+
+
+def test_columns_that_are_exactly_zero_were_not_sampled(tmp_path):
+  """As in other sources, where the file has no mask."""
+  images = noise((3, 12, 10), 0)
+  sampled = np.zeros(10, bool)
+  sampled[[0, 3, 4, 5, 6, 9]] = True
+  kspace = to_kspace(images) * sampled
+  save(tmp_path / "a.h5", kspace)
+  own = fastmri.read(tmp_path / "a.h5", config(source="fastmri"))
+  np.testing.assert_array_equal(np.fft.fftshift(own.mask)[0], sampled)
+  with pytest.raises(UserError, match=r"a.h5: found .*4 empty columns between"):
+    read("fastmri", tmp_path)
+  save(tmp_path / "b.h5", kspace, mask=np.ones((12, 10)))
+  with pytest.raises(UserError, match=r"'mask' of shape \(12, 10\).*source arrays"):
+    fastmri.read(tmp_path / "b.h5", config(source="fastmri"))

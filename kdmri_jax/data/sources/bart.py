@@ -169,6 +169,8 @@ def _five_dimensions(
       found = f"{size} entries in dimension {dimension} ({meaning})"
       expected = "readout, phase encoding, coils and slices: dimensions 0 to 3 and 13"
       remedy = f"Take one entry with: bart slice {dimension} 0 INPUT OUTPUT"
+      if dimension == _AVERAGES:
+        remedy += "; or set data.repeats for pairs of repeated acquisitions"
       raise UserError(path, found, expected, remedy)
   sizes = [data.shape[dimension] for dimension in _READ]
   return data.reshape(sizes, order="F"), whole

@@ -195,8 +195,11 @@ def _sorted_frames(frames: list[Frame], repeated: bool = False):
   for earlier, later, step in zip(frames, frames[1:], np.diff(keys), strict=False):
     if step < _SAME_PLACE:
       what = "place" if placed else "InstanceNumber"
-      copy = "Remove one of the two if it is a copy. "
-      _refuse_unsorted(later, f"the same {what} as in {earlier.path.name}", copy)
+      copy = "Remove one of the two if it is a copy; set data.repeats for repeated "
+      copy += "acquisitions of one scan. "
+      same = earlier.path == later.path
+      other = "another frame" if same else earlier.path.name
+      _refuse_unsorted(later, f"the same {what} as in {other}", copy)
   return frames, keys, placed
 
 

@@ -112,9 +112,11 @@ def _opened(path: pathlib.Path) -> Iterator[RawScan]:
         expected = "0 and 1, one value per column"
         raise UserError(path, f"'mask' with {found}", expected)
       if columns.shape != (shape[-1],):
-        raise UserError(
-          path, f"'mask' of shape {columns.shape}", f"{shape[-1]} columns"
-        )
+        found = f"'mask' of shape {columns.shape}"
+        remedy = "Masks of points go with the source arrays; or remove 'mask': points "
+        remedy += "that are exactly zero in all coils then count as not sampled."
+        expected = f"one value for each of the {shape[-1]} columns"
+        raise UserError(path, found, expected, remedy)
       sampled = np.broadcast_to(columns != 0, (slices, *shape[1:]))
     else:
       details |= _encoded(path, header.text, shape[1:])
@@ -216,6 +218,9 @@ def _is_fastmri(file: h5py.File) -> bool:
 def read(path: pathlib.Path, config: DataConfig) -> Scan:
   """Reads a file, which is undersampled if it has `mask`, one value per column.
 
+  Without `mask`, points that are exactly zero in all coils were not sampled; the middle
+  slice shows whether these are more than a border.
+
   Args:
     path: the h5 file.
     config: its `combine` is "sense" for undersampled k-space of several coils, see
@@ -227,7 +232,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
       several coils without sensitivities, or missing or unfitting ones.
   """
   with _opened(path) as scan:
-    if scan.sampled is not None:
+    if scan.sampled is not None or scan.has_gaps():
       return scan.measured(config)
     choose(config, "", [_acquisition(path)], path)
     return _volume(config, scan)

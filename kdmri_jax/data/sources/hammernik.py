@@ -148,7 +148,8 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
         path,
         f"a MATLAB file of another name (its variables are: {contents(path)})",
         "rawdata<k>.mat, slice k as `rawdata` (readout, phase encode, coils)",
-        "Save the slices like that, or in BART's order by kdmri_jax.io.cfl.write_cfl.",
+        "Save the slices like that, or name the variable and its axes: "
+        "--source=arrays --contrast=VARIABLE.",
       )
     slices = {int(match[1]): path}
   scan = _scan(path, slices)
