@@ -5,6 +5,7 @@ import os
 import pathlib
 
 import numpy as np
+from absl import logging
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import digests, orientation
@@ -18,7 +19,8 @@ from kdmri_jax.io.volume_files import PREDICTION, RESULT, StoredVolume
 from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.types import Acquisition, Slices
 
-_MOST_UNLIKE = 4  # times that outputs may be brighter or darker than the targets
+# Times that outputs may be brighter or darker than the targets, in silence or at all.
+_UNLIKE, _MOST_UNLIKE = 1.2, 4
 
 
 def find(folder: str | os.PathLike) -> dict[str, pathlib.Path]:
@@ -173,6 +175,13 @@ def _divisor(
     expected = "the scale of this run (1)"
     if of_file != 1:
       expected += f", or the units of the volume's file ({of_file:.3g})"
-    remedy = "Undo the scaling of the program that wrote them."
+    remedy = "Undo the scaling of the program that wrote them, or write them as "
+    remedy += "floating-point numbers (.npy, .h5, .nii) in one of these scales."
     raise UserError(path, found, expected, remedy)
+  if apart[divisor] > np.log(_UNLIKE):
+    text = (
+      "%s: images %.3g times as bright as the volume. If a program has scaled them, "
+    )
+    text += "undo it: the student learns their brightness."
+    logging.warning(text, path, found / divisor)
   return divisor

@@ -29,6 +29,7 @@ DIGESTS = {
   "cardiac_5x": "86ee8ef281e4bbdb",
   "cardiac_8x": "f81f820a2979e5f6",
   "coils": "3af9c55883f73171",
+  "any_teacher": "15e5c2c8372c6b0b",
   "demo": "9aacb0addca19571",
   "knee_4x": "e68acbf0902f2201",
   "knee_5x": "dceb50e1606e1e5d",

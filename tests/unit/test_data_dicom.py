@@ -207,7 +207,9 @@ def test_multi_frame_files(tmp_path):
   del image.PerFrameFunctionalGroupsSequence
   shared.MRImageFrameTypeSequence[0].ComplexImageComponent = "MAGNITUDE"
   image.save_as(tmp_path / "a.dcm", enforce_file_format=True)
-  with pytest.raises(UserError, match=r"found the same InstanceNumber as in another frame"):
+  with pytest.raises(
+    UserError, match=r"found the same InstanceNumber as in another frame"
+  ):
     read("dicom", tmp_path)
 
 

@@ -17,7 +17,7 @@ from kdmri_jax.experiments import (
   super_resolution,
 )
 
-STUDIES = ("ablation", "alpha", "levers", "methods", "position")
+STUDIES = ("ablation", "alpha", "any_teacher", "levers", "methods", "position")
 STUDIES += ("recipes", "sft", "shapes", "shrink")
 ENHANCEMENT = ("model_based", "task_based")
 

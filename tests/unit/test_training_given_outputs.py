@@ -86,6 +86,16 @@ def test_images_in_the_scale_and_shape_of_the_run(tmp_path):
   np.testing.assert_array_equal(read(tmp_path, of), scaled)
 
 
+@pytest.mark.parametrize(("factor", "told"), [(1.0, False), (1.1, False), (0.5, True)])
+def test_outputs_of_another_brightness_are_told(tmp_path, factor, told, caplog):
+  of = volume(crop=(0, 0))
+  scaled = factor * STORED / of.record["scale_factor"]
+  WRITE["npy"](tmp_path, scaled.astype(np.float32))
+  with caplog.at_level("WARNING"):
+    read(tmp_path, of)
+  assert ("the student learns their brightness" in caplog.text) == told
+
+
 def test_nifti_has_the_axes_of_its_source(tmp_path):
   of = volume(crop=(0, 0))
   of.record["source"] = "calgary_campinas"  # slices first
