@@ -139,7 +139,8 @@ class RawScan:
     centred = self.centred_image
     images, found = combination.combine(pairs, way, self.path, centred_image=centred)
     record = self.record | self.details
-    notes = (record.get("note"), found["note"], *self.notes)
+    shifted = combination.shift_of(images)
+    notes = (record.get("note"), found["note"], shifted, *self.notes)
     record |= found | {"note": " ".join(filter(None, notes))}
     arrays = {}
     if kept:

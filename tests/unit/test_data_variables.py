@@ -255,3 +255,16 @@ def test_refuses_kspace_that_is_not_centred(tmp_path):
   np.save(tmp_path / "a.npy", np.fft.fft2(coil_files.coil_images(3)[0]))
   with pytest.raises(UserError, match="found k-space with its zero frequency at the c"):
     read("arrays", tmp_path, contrast="kspace")
+
+
+@pytest.mark.parametrize("is_shifted", [False, True])
+def test_images_that_are_shifted_by_half_a_field_are_told(tmp_path, is_shifted):
+  image = np.zeros((2, 12, 10))
+  image[:, 3:9, 3:8] = images(0, (2, 6, 5))
+  centre = image if is_shifted else np.fft.ifftshift(image, axes=(1, 2))
+  kspace = np.fft.fftshift(np.fft.fft2(centre, norm="ortho"), axes=(1, 2))
+  save_npz(tmp_path / "a", kspace=kspace[:, None])
+  (volume,) = read("arrays", tmp_path, contrast="kspace", combine="rss")
+  assert ("look shifted by half" in volume.record["note"]) == is_shifted
+  found = np.fft.fftshift(image, axes=(1, 2)) if is_shifted else image
+  np.testing.assert_allclose(np.abs(volume.target), found, atol=1e-5)

@@ -186,6 +186,28 @@ def missing_samples(sampled: np.ndarray) -> str:
   return f"{empty:.0%} of the points empty" if empty > _MOST_ZERO else ""
 
 
+def shift_of(images: np.ndarray) -> str:
+  """Evidence that k-space had another phase than it was read with.
+
+  Args:
+    images: [S, H, W].
+
+  Returns:
+    A sentence where the half around their corners has most of their energy; else "".
+  """
+  energy = np.zeros(images.shape[1:])
+  for image in images:
+    energy += np.abs(image) ** 2
+  height, width = (size // 4 for size in energy.shape)
+  inside = slice(height, -height or None), slice(width, -width or None)
+  if np.fft.fftshift(energy)[inside].sum() <= 2 * energy[inside].sum():
+    return ""
+  return (
+    "The images look shifted by half of the field of view: their energy lies at the "
+    "corners. K-space is read as fftshift(fft2(ifftshift(image)))."
+  )
+
+
 def _ends(lines):
   filled = np.flatnonzero(lines)
   if not filled.size:
