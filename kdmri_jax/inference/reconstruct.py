@@ -13,7 +13,8 @@ from flax import linen as nn
 
 from kdmri_jax import models
 from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
-from kdmri_jax.data import tasks
+from kdmri_jax.data import coils as data_coils
+from kdmri_jax.data import phase_encoding, tasks
 from kdmri_jax.data.measured import Measured
 from kdmri_jax.data.slice_set import SliceSet, Span, to_channels
 from kdmri_jax.data.volume import Volume, prepare
@@ -304,6 +305,10 @@ def run_scan(
   if scan.sensitivities is not None:
     coils, facts["coils"] = scan.record["coils"], _sensitivities(scan.record)
   warned += account.other_coils(known, coils)
+  if isinstance(scan, Volume) and not as_is:
+    masks = {shape_of(slices): acquisition}
+    warned += phase_encoding.along_the_readout([scan], masks)
+    warned += data_coils.less_calibration([scan], masks)
   if "target" in images:
     ends = images["target"], images["reconstruction"]
     for key, name in ((ZERO_FILLED, "input"), (CG_SENSE, "CG-SENSE")):

@@ -1,6 +1,7 @@
 """Training on k-space of simulated coils, and its report."""
 
 import json
+import re
 
 import h5py
 import jax
@@ -120,6 +121,8 @@ def test_a_run_on_the_kspace_of_files(tmp_path):
   )
   assert set(result.account.quality) == {"input", "CG-SENSE", "output"}
   assert result.account.facts["coils"] == "4, with sensitivities that are given"
+  told = "By 1 file, such as .*1.h5, the phase-encode lines are columns"
+  assert any(re.search(told, text) for text in result.account.warnings)
   path = coil_files.write("bart", tmp_path, 1, *coil_files.coil_images(1), mask)
   scan = read_scan.read(path, settings, contrast="kspace", **options)
   of_scan = reconstruct.run_scan(tmp_path / "run", "student", scan).images
