@@ -208,7 +208,7 @@ def _unequal_optimisation(inputs, pairs):
 
 def _causes(config, name, baseline):
   stages = config["stages"]
-  if stages[name]["model"] != stages[baseline]["model"]:
+  if stages[name].get("model") != stages[baseline].get("model"):
     yield f"{name} is another network than {baseline}"
   a, b = (list(_in_turn(config, each)) for each in (name, baseline))
   both = list(itertools.product(a, b))
@@ -229,7 +229,7 @@ def _in_turn(config, name):
     varies = any(any(x) if isinstance(x, list) else x for x in augment.values())
     yield {
       **{key: stage.get(key) for key in _OPTIMISATION},
-      "decay_epochs": (stage.get("decay_epochs", 0), stage["epochs"]),
+      "decay_epochs": (stage.get("decay_epochs", 0), stage.get("epochs", 0)),
       "augment": augment if varies else config.get("augment"),
     }
     name, part = starting.parts(stage.get("start_from", ""))

@@ -300,7 +300,9 @@ def an_npy_of_a_contrast(folder):
 
 def matlab_of_another_layout(folder):
   io.savemat(folder / "scan.mat", {"ksp": np.ones((4, 5, 2, 3)), "tr": 2.0})
-  message = r"scan.mat: found .*variables are: ksp \(4, 5, 2, 3\), tr \(1, 1\).*cfl"
+  message = (
+    r"scan.mat: found .*variables are: ksp \(4, 5, 2, 3\), tr \(1, 1\).*'arrays'"
+  )
   return folder / "scan.mat", {}, message
 
 

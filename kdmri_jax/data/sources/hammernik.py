@@ -148,8 +148,8 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
         path,
         f"a MATLAB file of another name (its variables are: {contents(path)})",
         "rawdata<k>.mat, slice k as `rawdata` (readout, phase encode, coils)",
-        "Save the slices like that, or read it by the source `arrays`, whose contrast "
-        "is the name of the variable.",
+        "Save the slices like that, or read a variable by the source 'arrays' with the "
+        "contrast 'kspace'.",
       )
     slices = {int(match[1]): path}
   scan = _scan(path, slices)
