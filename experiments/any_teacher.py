@@ -4,7 +4,7 @@
     --config.data.root=/path/to/images --config.stages.teacher.given=network.onnx
 
 What is given is an ONNX file, a folder with the network's outputs, a file of weights,
-or a stage of another run (docs/methods.md). Half of the loss of kd_taught is the
+or a stage of another run (docs/runs.md). Half of the loss of kd_taught is the
 distance to its images; student_long is trained alone for as many steps. Without a given
 teacher a DC-CNN is trained. The argument is a setting, own images by default.
 """

@@ -68,8 +68,8 @@ def _changes(config, name, levers):
   """Whether a lever changes a training: its batches, or what the setting has."""
   if name == "mixup":
     return config.batch_size > 1
-  own = config.augment.to_dict()
-  return own | levers.get("augment", {}) != own or "augment" not in levers
+  own, augment = config.augment.to_dict(), levers.get("augment")
+  return augment is None or own | augment != own
 
 
 def _add(config, name, levers, without):

@@ -1,6 +1,5 @@
 """Times of single convolutions and of their gradients, by XLA and by Pallas."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,13 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from kdmri_jax.ops import layer
+from kdmri_jax.ops.trial_process import least_seconds
 
 FORWARD, OF_INPUT, OF_KERNEL = "forward", "of the input", "of kernel and bias"
 WAYS = {
   "XLA": (layer.forward_by_xla, layer.backward_by_xla),
   "Pallas": (layer.forward_by_pallas, layer.backward_by_pallas),
 }
-_CALLS, _ROUNDS = 16, 10  # calls of one program, and how often it runs
+_CALLS = 16  # of one program
 
 
 def seconds(
@@ -42,15 +42,8 @@ def seconds(
   )
   y = [jnp.maximum(each, 0) for each in y]
   given = draw(3, 3, 3, inputs, outputs), draw(4, outputs)
-  calls = list(zip(x, y, cotangent, strict=True))
-  program = jax.jit(lambda calls: [compute(*each, *given) for each in calls])
-  jax.block_until_ready(program(calls))
-  times = []
-  for _ in range(_ROUNDS):
-    start = time.perf_counter()
-    jax.block_until_ready(program(calls))
-    times.append(time.perf_counter() - start)
-  return min(times) / _CALLS
+  calls = [(*own, *given) for own in zip(x, y, cotangent, strict=True)]
+  return least_seconds([compute], calls)[0] / _CALLS
 
 
 def _computation(way: str, what: str, relu: bool) -> Callable[..., Any]:

@@ -33,7 +33,7 @@ def along_the_readout(
   for known, files in found.items():
     count = counted(len(set(files)), "file")
     sentences.append(
-      f"The mask omits {_AXES[1 - known]} of k-space. By {count}, such as {files[0]}, "
+      f"The mask omits {_AXES[1 - known]} of k-space. In {count}, such as {files[0]}, "
       f"the phase-encode lines are {_AXES[known]}, and a scanner omits those alone: "
       f"set config.mask.axis={known}."
     )

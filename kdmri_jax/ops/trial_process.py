@@ -66,7 +66,7 @@ def _try(kind: Kind) -> dict[str, Any]:
     return {"difference": difference}
   images = 1, *_SIZES[kind.large]
   calls = jax.device_put([_draw(kind, images, seed) for seed in range(_CALLS)])
-  xla, pallas = _seconds(ways, calls)
+  xla, pallas = least_seconds(ways, calls)
   return {"share": pallas / xla}
 
 
@@ -110,7 +110,9 @@ def _difference(expected: Sequence[Any], found: Sequence[Any]) -> float:
   return float(np.max([np.abs(a - b).max() / np.abs(a).max() for a, b in exact]))
 
 
-def _seconds(ways: Sequence[Callable[..., Any]], calls: Sequence[Any]) -> list[float]:
+def least_seconds(
+  ways: Sequence[Callable[..., Any]], calls: Sequence[Any]
+) -> list[float]:
   """The least time of a program with these calls, of each way; they take turns."""
   programs = [
     jax.jit(lambda calls, way=way: [way(*own) for own in calls]) for way in ways

@@ -166,6 +166,8 @@ def _unequal_training(inputs, pairs):
   less, alone = (epochs.get(name, 0) for name in (roles.student, roles.control))
   longer = {}
   for name in roles.distilled:
+    if not _share_a_network(stages, name, roles.student):
+      continue
     if (name, roles.student) in compared and epochs.get(name, 0) > less:
       longer.setdefault(epochs[name], []).append(name)
   for more, names in longer.items():
@@ -180,12 +182,10 @@ def _unequal_training(inputs, pairs):
         "difference a gain of distillation."
       )
     elif alone >= more:
-      own = stages.get(roles.control, {}).get("model")
-      if any(stages.get(name, {}).get("model") == own for name in names):
-        yield (
-          f"{text}The gain of distillation itself is the difference from "
-          f"{roles.control}, trained alone for {alone}."
-        )
+      yield (
+        f"{text}The gain of distillation itself is the difference from "
+        f"{roles.control}, trained alone for {alone}."
+      )
     else:
       yield (
         f"{text}{roles.control}, trained alone for {alone}, does not match that either "
@@ -208,7 +208,7 @@ def _unequal_optimisation(inputs, pairs):
 
 def _causes(config, name, baseline):
   stages = config["stages"]
-  if stages[name].get("model") != stages[baseline].get("model"):
+  if not _share_a_network(stages, name, baseline):
     yield f"{name} is another network than {baseline}"
   a, b = (list(_in_turn(config, each)) for each in (name, baseline))
   both = list(itertools.product(a, b))
@@ -218,6 +218,12 @@ def _causes(config, name, baseline):
   if len(set(starts.values())) > 1:
     own, other = (name, baseline) if starts[name] else (baseline, name)
     yield f"{own} started from weights of {starts[own]}, unlike {other}"
+
+
+def _share_a_network(stages, *names):
+  """Whether networks are of one model, as far as it is recorded."""
+  models = {stages.get(name, {}).get("model") for name in names}
+  return len(models - {None}) <= 1
 
 
 def _in_turn(config, name):

@@ -121,7 +121,7 @@ def test_a_run_on_the_kspace_of_files(tmp_path):
   )
   assert set(result.account.quality) == {"input", "CG-SENSE", "output"}
   assert result.account.facts["coils"] == "4, with sensitivities that are given"
-  told = "By 1 file, such as .*1.h5, the phase-encode lines are columns"
+  told = "In 1 file, such as .*1.h5, the phase-encode lines are columns"
   assert any(re.search(told, text) for text in result.account.warnings)
   path = coil_files.write("bart", tmp_path, 1, *coil_files.coil_images(1), mask)
   scan = read_scan.read(path, settings, contrast="kspace", **options)

@@ -30,7 +30,7 @@ def mask(axis, kind="cartesian"):
 def test_lines_along_the_other_axis_are_told(axis):
   known = {"phase_encode_axis": axis}
   (text,) = said(known, mask(1 - axis))
-  assert "By 1 file, such as a.h5," in text and f"set config.mask.axis={axis}" in text
+  assert "In 1 file, such as a.h5," in text and f"set config.mask.axis={axis}" in text
   assert not said(known, mask(axis))
   assert not said({}, mask(1 - axis))
   assert said({"prepared_from": known}, mask(axis), mask(1 - axis))

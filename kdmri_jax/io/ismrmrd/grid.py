@@ -160,14 +160,17 @@ def without_oversampling(kspace: np.ndarray, columns: int) -> np.ndarray:
   Returns:
     [..., columns], zero frequency at columns // 2; the image keeps its values.
   """
-  samples = kspace.shape[-1]
-  if columns == samples:
+  if columns == kspace.shape[-1]:
     return kspace
+  image = np.fft.ifftshift(image_columns(kspace, columns), axes=-1)
+  return np.fft.fftshift(np.fft.fft(image, norm="ortho"), axes=-1)
+
+
+def image_columns(kspace: np.ndarray, columns: int) -> np.ndarray:
+  """The central columns of the image of centred k-space [..., samples]."""
+  start = kspace.shape[-1] // 2 - columns // 2
   image = np.fft.ifft(np.fft.ifftshift(kspace, axes=-1), norm="ortho")
-  start = samples // 2 - columns // 2
-  image = np.fft.fftshift(image, axes=-1)[..., start : start + columns]
-  kspace = np.fft.fft(np.fft.ifftshift(image, axes=-1), norm="ortho")
-  return np.fft.fftshift(kspace, axes=-1)
+  return np.fft.fftshift(image, axes=-1)[..., start : start + columns]
 
 
 def refuse_empty(path: pathlib.Path, encoded: Any, recon: Any) -> None:

@@ -128,7 +128,7 @@ def slices(
       rows = kept[start : start + _AT_ONCE]
       stored = np.stack(data.fields("data")[rows]).view(np.complex64)
       stored = stored.reshape(len(rows), coils, -1)[..., own.used]
-      image = _image(np.roll(stored, own.shifts[2], axis=-1), columns)
+      image = grids.image_columns(np.roll(stored, own.shifts[2], axis=-1), columns)
       at = [each[rows] - first for each, first in zip(numbers, own.first, strict=True)]
       for row, column, each in zip(*at, image, strict=True):
         hybrid[row, column] += each
@@ -137,11 +137,3 @@ def slices(
     for start in range(0, columns, _PLANES):
       some = np.moveaxis(np.array(hybrid[..., start : start + _PLANES]), (3, 2), (0, 1))
       yield from np.roll(some, own.shifts[:2], axis=(2, 3)) * scale
-
-
-def _image(readouts: np.ndarray, columns: int) -> np.ndarray:
-  """The central `columns` pixels of the images of centred readouts [..., samples]."""
-  samples = readouts.shape[-1]
-  image = np.fft.ifft(np.fft.ifftshift(readouts, axes=-1), norm="ortho")
-  start = samples // 2 - columns // 2
-  return np.fft.fftshift(image, axes=-1)[..., start : start + columns]
