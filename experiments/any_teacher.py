@@ -1,4 +1,4 @@
-"""The network you have as the teacher: it teaches by its images alone.
+"""The network you have as the teacher: it teaches by its images.
 
   kdmri run --config=any_teacher --workdir=runs/any_teacher \
     --config.data.root=/path/to/images --config.stages.teacher.given=network.onnx

@@ -78,14 +78,15 @@ class Batch(NamedTuple):
     zero_filled: network input, float32 [B, H, W, C].
     measurement: the k-space behind the input and its mask; None for patches.
     task: number of the task of each image, int32 [B]; None where there is one.
-    given: the image of a teacher whose outputs are given, float32 [B, H, W, C].
+    given: layers of a teacher whose outputs are given, by name: `image`, float32
+      [B, H, W, C], and others [B, ...]; None without such a teacher.
   """
 
   target: Array
   zero_filled: Array
   measurement: Measurement | None
   task: Array | None = None
-  given: Array | None = None
+  given: dict[str, Array] | None = None
 
 
 class Slices(NamedTuple):
@@ -102,8 +103,8 @@ class Slices(NamedTuple):
     draws: the noise seed of each slice, uint32 [N]; None without noise.
     hints: outputs of a frozen teacher for these slices: a dict from the name of a loss
       term to a pytree of arrays [N, ...]; None without cache.
-    given: the image of a teacher whose outputs are given, float32 [N, H, W, C]; None
-      without such a teacher.
+    given: layers of a teacher whose outputs are given, by name: `image`, float32
+      [N, H, W, C], and others [N, ...]; None without such a teacher.
     sensitivities: of the coils of `kspace`, complex64 [N, C, H, W]; None for one coil.
     input: images that are measured in place of the target, float32 [N, H, W, C]; None
       where the target is measured.

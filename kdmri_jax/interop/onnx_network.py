@@ -2,7 +2,7 @@
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +33,8 @@ _QUANTISED = {
   "ConvInteger": (0, 1),
   "MatMulInteger": (0, 1),
 }
-_IMAGE, _KSPACE, _MASK = "image", "kspace", "mask"  # the image may have any name
+IMAGE = "image"  # as input and first output it may have any name in the file
+_KSPACE, _MASK = "kspace", "mask"
 _EXPECTED = (
   "one image, [batch, {0}, rows, columns] or [batch, rows, columns, {0}], or `kspace` "
   "[batch, 2, rows, columns], or both, of floating point; and `mask` [rows, columns] "
@@ -54,7 +55,8 @@ class OnnxNetwork:
 
   An input `kspace` is the measured k-space, real and imaginary part, zero frequency at
   [0, 0]; `mask` the sampling mask. The other one is the zero-filled image. The first
-  output is the image, its channels where those of the input image are.
+  output is the image, its channels where those of the input image are. Every other
+  output is a layer of its name.
 
   A file of `kdmri export` scales the images that it is given at once by their largest
   magnitude; here this is turned off, because the images of a run are scaled.
@@ -64,11 +66,12 @@ class OnnxNetwork:
     channels: of the images, 1 or 2 (real and imaginary part).
 
   Raises:
-    UserError: onnx or onnxruntime is missing, the file is damaged, or its inputs are
-      others; names them.
+    UserError: onnx or onnxruntime is missing, the file is damaged, its inputs are
+      others, or another output than the first is named `image`; names them.
 
   Attributes:
     path: the file.
+    hidden: the names of its outputs without the first.
     parameters: number of its weights: values of floating point, or integers that stand
       for them, that are stored as arrays; None where there are none.
     digest: of the file and its weights.
@@ -94,7 +97,12 @@ class OnnxNetwork:
       [self.path.read_bytes(), *(a.view("u1") for a in arrays)]
     )
     self._inputs = self._understood()
-    image = self._inputs.get(_IMAGE)
+    self._first, *others = (each.name for each in self._session.get_outputs())
+    self.hidden = tuple(others)
+    if IMAGE in self.hidden:
+      found = f"the outputs {self._first}, {', '.join(others)}"
+      raise UserError(path, found, f"{IMAGE} as the first, or no output of that name")
+    image = self._inputs.get(IMAGE)
     self._channels_last = (
       image is not None and image.shape[1] != channels == image.shape[3]
     )
@@ -103,49 +111,68 @@ class OnnxNetwork:
   def __call__(
     self, zero_filled: np.ndarray, kspace: np.ndarray, mask: np.ndarray
   ) -> np.ndarray:
-    """Computes the images of a batch.
+    """Computes the images of a batch; arguments and errors as `layers`.
+
+    Returns:
+      float32 [B, H, W, C].
+    """
+    return self.layers((), zero_filled, kspace, mask)[IMAGE]
+
+  def layers(
+    self,
+    hidden: Sequence[str],
+    zero_filled: np.ndarray,
+    kspace: np.ndarray,
+    mask: np.ndarray,
+  ) -> dict[str, np.ndarray]:
+    """Computes the images of a batch, and other layers.
 
     Args:
+      hidden: names of other layers.
       zero_filled: float32 [B, H, W, C].
       kspace: measured k-space, complex64 [B, H, W], or of several coils [B, C, H, W].
       mask: the sampling mask, [H, W] or [B, H, W].
 
     Returns:
-      float32 [B, H, W, C].
+      `image`, float32 [B, H, W, C], and the other layers, float32 [B, ...]; of four
+      axes their channels are last, too.
 
     Raises:
       UserError: the network takes other shapes or the k-space of one coil, fails, or
-        gives an image of another shape or values that are not finite.
+        gives an image of another shape, layers without an entry for each image, or
+        values that are not finite.
     """
     if kspace.ndim == 4 and _KSPACE in self._inputs:
       found = "a network that takes the k-space of one coil, in a run of several coils"
       expected = "one that takes the zero-filled image, [batch, 2, rows, columns]"
       raise UserError(self.path, found, expected, "Or give a folder of its images.")
     masks = np.broadcast_to(mask, zero_filled.shape[:3])
-    found = np.empty(zero_filled.shape, np.float32)
+    computed: dict[str, np.ndarray] = {}
     for rows in self._groups(masks):
       image = zero_filled[rows]
       parts = np.stack([kspace[rows].real, kspace[rows].imag], axis=1)
       feed = {
-        _IMAGE: image if self._channels_last else np.moveaxis(image, -1, 1),
+        IMAGE: image if self._channels_last else np.moveaxis(image, -1, 1),
         _KSPACE: parts,
         _MASK: masks[rows[0]],
       }
-      found[rows] = self._run(feed, image.shape)
-    return found
+      for name, layer in self._run(feed, image.shape, hidden).items():
+        shape = len(masks), *layer.shape[1:]
+        computed.setdefault(name, np.empty(shape, np.float32))[rows] = layer
+    return computed
 
   def _understood(self) -> dict[str, _Input]:
     """The inputs by what they are."""
     found, there, channels = {}, self._session.get_inputs(), self._channels
     for each in there:
-      kind = each.name if each.name in (_KSPACE, _MASK) else _IMAGE
+      kind = each.name if each.name in (_KSPACE, _MASK) else IMAGE
       sizes = (
         size if isinstance(size, int) and size > 0 else None for size in each.shape
       )
       found[kind] = _Input(each.name, _TYPES.get(each.type), tuple(sizes))
     shapes = {kind: one.shape for kind, one in found.items()}
     image, kspace = (
-      shapes.get(_IMAGE, (1, None, 1, 1)),
+      shapes.get(IMAGE, (1, None, 1, 1)),
       shapes.get(_KSPACE, (1, 2, 1, 1)),
     )
     fits = (
@@ -175,7 +202,12 @@ class OnnxNetwork:
       most = self._batch or len(rows)
       yield from (rows[k : k + most] for k in range(0, len(rows), most))
 
-  def _run(self, feed: dict[str, np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+  def _run(
+    self,
+    feed: dict[str, np.ndarray],
+    shape: tuple[int, ...],
+    hidden: Sequence[str],
+  ) -> dict[str, np.ndarray]:
     arrays, count = {}, shape[0]
     for kind, one in self._inputs.items():
       array = feed[kind]
@@ -189,28 +221,34 @@ class OnnxNetwork:
         raise UserError(self.path, found, expected, remedy)
       arrays[one.name] = np.ascontiguousarray(array, one.dtype)
     try:
-      image = self._session.run(None, arrays)[0]
+      computed = self._session.run([self._first, *hidden], arrays)
     except Exception as error:  # onnxruntime has a class for each of its codes
       found = f"a network that fails on images of shape {shape} ({error})"
       raise UserError(self.path, found, "one that takes them") from error
-    image = np.atleast_1d(image)[:count]
-    if image.dtype.kind != "f":
-      found = f"an image of type {image.dtype} as its first output"
+    found = {}
+    for name, array in zip((IMAGE, *hidden), computed, strict=True):
+      found[name] = self._checked(name, np.atleast_1d(array)[:count], count)
+    if found[IMAGE].shape != shape:
+      there = f"an image {list(found[IMAGE].shape)} for {list(shape)}, [B, H, W, C]"
+      raise UserError(self.path, there, "an image of the shape of its input")
+    return found
+
+  def _checked(self, name: str, layer: np.ndarray, count: int) -> np.ndarray:
+    """A layer with its channels last."""
+    if layer.dtype.kind != "f":
+      found = f"the output {name} of type {layer.dtype}"
       raise UserError(self.path, found, "one of floating point")
-    if not self._channels_last and image.ndim == 4:
-      image = np.moveaxis(image, 1, -1)
-    if image.shape != shape:
-      found = f"an image {list(image.shape)} for {list(shape)}, [B, H, W, C]"
-      raise UserError(self.path, found, "an image of the shape of its input")
-    if not np.isfinite(image).all():
-      expected = "finite values"
+    if len(layer) != count:
+      found = f"the output {name} with {len(layer)} entries for {count} images"
+      raise UserError(self.path, found, "one for each")
+    if not np.isfinite(layer).all():
+      found, expected = f"NaN or infinite values in the output {name}", "finite values"
       remedy = (
         "A DC-CNN that was exported for lines of k-space gives NaN for other masks."
       )
-      raise UserError(
-        self.path, "NaN or infinite values in its image", expected, remedy
-      )
-    return image
+      raise UserError(self.path, found, expected, remedy)
+    is_first = layer.ndim == 4 and not self._channels_last
+    return np.moveaxis(layer, 1, -1) if is_first else layer
 
 
 def _unscaled(path, model, runtime, options) -> Any:

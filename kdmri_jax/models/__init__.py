@@ -56,8 +56,7 @@ def build(config: ModelConfig, mask: ArrayLike) -> nn.Module:
       mask; names the setting.
   """
   network = find_network(config.network)
-  fields = {field.name: field for field in dataclasses.fields(network) if field.init}
-  del fields["parent"], fields["name"]
+  fields = _settings(network)
   settings = dict(config.settings)
   for key, value in settings.items():
     _check(key, value, fields)
@@ -105,10 +104,21 @@ def find_network(name: str) -> type[nn.Module]:
   return network
 
 
+def _settings(network: type[nn.Module]) -> dict[str, dataclasses.Field]:
+  fields = {field.name: field for field in dataclasses.fields(network) if field.init}
+  return {name: fields[name] for name in fields if name not in ("parent", "name")}
+
+
 def _check(key: str, value, fields: dict) -> None:
   if key not in fields:
     expected = f"one of {', '.join(fields)}"
-    raise ArgumentError(key, "an unknown key", expected, suggestion(key, fields))
+    remedy = suggestion(key, fields)
+    if any(key in _settings(network) for network in NETWORKS.values()):
+      remedy = (
+        "It is one of another network: to change the network, replace all of its "
+      )
+      remedy += "settings, such as by {'network': 'unet', 'features': 32}."
+    raise ArgumentError(key, "an unknown key", expected, remedy)
   default = fields[key].default
   kinds = (int, float) if isinstance(default, float) else type(default)
   typed = default is not dataclasses.MISSING and default is not None

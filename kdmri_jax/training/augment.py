@@ -11,10 +11,37 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
 from kdmri_jax.config import AugmentConfig
-from kdmri_jax.types import Array
+from kdmri_jax.errors import ArgumentError
+from kdmri_jax.types import Array, Slices
 
 # Separate the random draws by purpose.
 _TURN, _PLACE, _SHAPE, _INTENSITY, _SHARE = 103, 104, 105, 106, 107
+
+
+def check(config: AugmentConfig, slices: Slices) -> None:
+  """Refuses an augmentation that the slices do not allow.
+
+  Args:
+    config: the augmentation.
+    slices: those of a part.
+
+  Raises:
+    ArgumentError: names the setting.
+  """
+  size, patch = slices.target.shape[1:3], config.patch
+  if config.varies and slices.kspace is not None:
+    found = "augmentation of data with their own k-space"
+    expected = "no augmentation, or images, from which k-space is simulated"
+    raise ArgumentError("augment", found, expected)
+  if any(patch) and not all(8 <= p <= n for p, n in zip(patch, size, strict=True)):
+    found = f"{patch}, of slices of {size}"
+    expected = f"8 to {size[0]} rows and 8 to {size[1]} columns, or (0, 0) for none"
+    raise ArgumentError("augment.patch", found, expected)
+  turned = patch if any(patch) else size
+  if config.rotations and turned[0] != turned[1]:
+    found = f"quarter turns of {turned[0]}x{turned[1]} pixels"
+    expected = "squares, by augment.patch or data.crop"
+    raise ArgumentError("augment.rotations", found, expected)
 
 
 def turn(

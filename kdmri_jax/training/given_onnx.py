@@ -1,13 +1,15 @@
-"""An ONNX file as a stage: its images, computed once from the inputs of the run."""
+"""An ONNX file as a stage: its layers, computed once from the inputs of the run."""
 
 import threading
+from collections.abc import Sequence
 
 import jax
 import numpy as np
 import tqdm
 
 from kdmri_jax.data.slice_set import SliceSet
-from kdmri_jax.interop.onnx_network import OnnxNetwork
+from kdmri_jax.interop.onnx_network import IMAGE, OnnxNetwork
+from kdmri_jax.io.reading import refuse_memory
 from kdmri_jax.training import batches
 from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.stage_networks import complete
@@ -19,8 +21,8 @@ _AT_ONCE = 8  # slices
 class GivenOnnx(GivenImages):
   """A network in an ONNX file.
 
-  It gets the inputs that the run gives its networks. What it has computed is kept for
-  all stages and seeds.
+  It gets the inputs that the run gives its networks. Images that it has computed are
+  kept for all stages and seeds; its other layers are computed for each again.
 
   Args:
     text: the file.
@@ -37,7 +39,7 @@ class GivenOnnx(GivenImages):
   def __init__(self, text: str, where: str, channels: int):
     super().__init__(text, where)
     self._network = OnnxNetwork(text, channels)
-    self.parameters = self._network.parameters
+    self.parameters, self.hidden = self._network.parameters, self._network.hidden
     self._kept: dict[tuple[SliceSet, int, int], np.ndarray] = {}
     self._lock = threading.Lock()  # seeds may train side by side
 
@@ -52,7 +54,7 @@ class GivenOnnx(GivenImages):
 
   def check(self, slices: SliceSet, part: int, one: Slices, by: Acquisition) -> None:
     """See `GivenImages.check`: computes one slice."""
-    self._images(one, by)
+    self._layers((), one, by)
 
   def of_part(
     self, slices: SliceSet, part: int, rows: Slices, by: Acquisition
@@ -61,15 +63,53 @@ class GivenOnnx(GivenImages):
     key = slices, part, 0 if rows.task is None else int(rows.task[0])
     with self._lock:
       if key not in self._kept:
-        order = batches.in_order(batches.counts([rows]), _AT_ONCE)
-        loaded = batches.load([rows], order)
-        shown = tqdm.tqdm(loaded, self.text, len(order), unit="batch", disable=None)
-        self._kept[key] = np.concatenate([self._images(each, by) for each in shown])
+        self._kept[key] = self._of_rows((), rows, by)[IMAGE]
       return self._kept[key]
 
-  def _images(self, slices: Slices, by: Acquisition) -> np.ndarray:
-    batch = jax.device_get(_complete(slices, by))
-    return self._network(batch.zero_filled, *batch.measurement[:2])
+  def layers_of_part(
+    self,
+    hidden: Sequence[str],
+    slices: SliceSet,
+    part: int,
+    rows: Slices,
+    by: Acquisition,
+  ) -> dict[str, np.ndarray]:
+    """See `GivenImages.layers_of_part`."""
+    if not hidden:
+      return super().layers_of_part(hidden, slices, part, rows, by)
+    return self._of_rows(hidden, rows, by)
+
+  def shapes(
+    self, hidden: Sequence[str], one: Slices, by: Acquisition
+  ) -> dict[str, jax.ShapeDtypeStruct]:
+    """See `GivenImages.shapes`: computes one slice where there are other layers."""
+    if not hidden:
+      return super().shapes(hidden, one, by)
+    found = self._layers(hidden, one, by)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), found)
+
+  def _of_rows(
+    self, hidden: Sequence[str], rows: Slices, by: Acquisition
+  ) -> dict[str, np.ndarray]:
+    (count,) = batches.counts([rows])
+    order = batches.in_order([count], _AT_ONCE)
+    loaded = batches.load([rows], order)
+    shown = tqdm.tqdm(loaded, self.text, len(order), unit="batch", disable=None)
+    found: dict[str, np.ndarray] = {}
+    for (_, own), each in zip(order, shown, strict=True):
+      for name, layer in self._layers(hidden, each, by).items():
+        if name not in found:
+          refuse_memory(self.text, (count, *layer.shape[1:]), layer.itemsize)
+          found[name] = np.empty((count, *layer.shape[1:]), layer.dtype)
+        found[name][own] = layer
+    return found
+
+  def _layers(
+    self, hidden: Sequence[str], slices: Slices, by: Acquisition
+  ) -> dict[str, np.ndarray]:
+    batch = jax.device_get(_complete(slices._replace(given=None), by))
+    measured = batch.zero_filled, *batch.measurement[:2]
+    return self._network.layers(hidden, *measured)
 
 
 _complete = jax.jit(complete)

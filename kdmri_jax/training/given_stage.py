@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from kdmri_jax.data import digests
@@ -74,16 +75,18 @@ class Given:
 
 
 class GivenImages(Given, abc.ABC):
-  """A stage of which the images alone are known: it has no weights.
+  """A stage of which the images are known, and perhaps other layers: it has no weights.
 
   Attributes:
     kind: what is given, for messages.
+    hidden: the names of its other layers.
     parameters: number of its network's parameters, where known.
     is_measured_anew: whether the images are computed from any measurement, such as
       that of each task; else they belong to one.
   """
 
   kind = ""
+  hidden: tuple[str, ...] = ()
   parameters: int | None = None
   is_measured_anew = False
 
@@ -117,3 +120,64 @@ class GivenImages(Given, abc.ABC):
       rows: its slices for one task.
       by: how they are measured.
     """
+
+  def layers_of_part(
+    self,
+    hidden: Sequence[str],
+    slices: SliceSet,
+    part: int,
+    rows: Slices,
+    by: Acquisition,
+  ) -> dict[str, np.ndarray]:
+    """The layers of a part of a set, by name.
+
+    Args:
+      hidden: those beside `image`, out of the attribute of this name.
+      slices: the set; this and the others as for `of_part`.
+      part: number of the part.
+      rows: its slices for one task.
+      by: how they are measured.
+
+    Returns:
+      `image` and the others, float32 [N, ...].
+    """
+    del hidden
+    return {"image": self.of_part(slices, part, rows, by)}
+
+  def shapes(
+    self, hidden: Sequence[str], one: Slices, by: Acquisition
+  ) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of the layers of one slice, as `layers_of_part` gives them."""
+    del hidden, by
+    return {"image": jax.ShapeDtypeStruct(one.target.shape, np.float32)}
+
+
+def layers_of_tasks(
+  teachers: Sequence[Sequence[GivenImages]],
+  hidden: Sequence[str],
+  where: tuple[SliceSet, int],
+  rows: Sequence[Slices],
+  by: Acquisition,
+) -> dict[str, np.ndarray]:
+  """The layers of the teachers of several tasks, by name, one task after the other.
+
+  Args:
+    teachers: of each task; of several the mean, which then stands for each of them; of
+      none zeros.
+    hidden: see `GivenImages.layers_of_part`; () where there are several teachers.
+    where: a set of slices, and the number of a part of it.
+    rows: the part's slices for each task.
+    by: how they are measured.
+
+  Returns:
+    float32 [N, ...], a row for each slice and task.
+  """
+
+  def of_task(own: Sequence[GivenImages], rows: Slices) -> dict[str, np.ndarray]:
+    if not own:
+      return {"image": np.zeros(rows.target.shape, np.float32)}
+    found = [each.layers_of_part(hidden, *where, rows, by) for each in own]
+    return jax.tree.map(lambda *x: np.mean(x, axis=0) if x[1:] else x[0], *found)
+
+  each = map(of_task, teachers, rows)
+  return jax.tree.map(lambda *x: np.concatenate(x) if x[1:] else x[0], *each)

@@ -111,7 +111,7 @@ def vary(
   """As `complete`, for training: with this step's noise and augmentation.
 
   Slices, and with them their given inputs, are changed before they are measured.
-  Patches are then cut from input, target and the given image of a teacher, and turned;
+  Patches are then cut from input, target and the given layers of a teacher, and turned;
   they have no measurement.
 
   Args:
@@ -133,11 +133,13 @@ def vary(
   batch = complete(slices._replace(**changed), acquisition)
   if not any(config.patch):
     return batch
-  images = (batch.target, batch.zero_filled)
-  images += () if batch.given is None else (batch.given,)
+  given = batch.given or {}
+  images = (batch.target, batch.zero_filled, *given.values())
   images = augment.cut(images, draws, config.patch)
-  target, zero_filled, *given = augment.turn(images, draws, config)
-  return Batch(target, zero_filled, None, batch.task, *given)
+  target, zero_filled, *layers = augment.turn(images, draws, config)
+  return Batch(
+    target, zero_filled, None, batch.task, dict(zip(given, layers, strict=True)) or None
+  )
 
 
 def forward(
@@ -221,9 +223,9 @@ def teach(
 def teacher_features(
   teacher: nn.Module | None, params: Any, batch: Batch
 ) -> dict[str, Any]:
-  """The layers of a teacher; of given outputs the image alone."""
+  """The layers of a teacher; of given outputs those that are given."""
   if teacher is None:
-    return {"image": batch.given}
+    return batch.given
   return _run(teacher, params, batch)[1]
 
 

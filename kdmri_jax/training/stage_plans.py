@@ -9,7 +9,7 @@ from absl import logging
 from flax import linen as nn
 
 from kdmri_jax import models
-from kdmri_jax.config import AugmentConfig, ExperimentConfig, StageConfig, starting
+from kdmri_jax.config import ExperimentConfig, StageConfig, starting
 from kdmri_jax.data import tasks
 from kdmri_jax.data.dataset import Dataset
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
@@ -17,7 +17,8 @@ from kdmri_jax.interop import load_vgg
 from kdmri_jax.losses import PERCEPTUAL, PIXEL_LOSSES
 from kdmri_jax.losses.perceptual import Perceptual
 from kdmri_jax.models import branches, contract, layers, shrinking, swapping
-from kdmri_jax.training import batches, given, optimiser
+from kdmri_jax.training import augment as augmentation
+from kdmri_jax.training import batches, given, given_stage, optimiser
 from kdmri_jax.training.given_stage import GivenImages
 from kdmri_jax.training.stage_networks import Networks
 from kdmri_jax.training.stage_shapes import fit_terms, trained_shapes
@@ -128,22 +129,23 @@ class StagePlans:
       return parts
 
     own = [self.assign(split, whole.parts, [n]) for n in numbers]
-
-    def images(part: int, k: int) -> np.ndarray:
-      """The mean of the teachers of a task, which then stands for each of them."""
-      rows = own[k][part]
-      if not outputs[k]:
-        return np.zeros(rows.target.shape, np.float32)
-      by = self._dataset.acquisitions[shape_of(rows)]
-      return np.mean(
-        [each.of_part(whole, part, rows, by) for each in outputs[k]], axis=0
-      )
-
-    each = range(len(numbers))
     return tuple(
-      slices._replace(given=np.concatenate([images(part, k) for k in each]))
+      slices._replace(
+        given=given_stage.layers_of_tasks(
+          outputs,
+          self._hidden(name),
+          (whole, part),
+          [each[part] for each in own],
+          self._dataset.acquisitions[shape_of(slices)],
+        )
+      )
       for part, slices in enumerate(parts)
     )
+
+  def _hidden(self, name: str) -> tuple[str, ...]:
+    """The layers beside the image that a stage's terms read of its teachers."""
+    terms = [term for term in self.networks[name].terms if term.needs_teacher]
+    return tuple(sorted({layer for t in terms for layer in t.hint} - {"image"}))
 
   def assign(
     self, split: str, parts: Sequence[Slices], numbers: Sequence[int]
@@ -175,12 +177,24 @@ class StagePlans:
     if stage.teacher and fixed and len(self._tasks(name)) > 1:
       expected = "a teacher for each task: `teachers`"
       raise ArgumentError("teacher", f"{given}, for several tasks", expected)
+    several = len(stage.all_teachers) > 1
+    known = ("image", *(() if several else self._outputs[teachers[0]].hidden))
     for term in self.networks[name].terms:
-      if term.needs_teacher and set(term.hint) != {"image"}:
+      if term.needs_teacher and not set(term.hint) <= set(known):
         found = f"{', '.join(term.hint)} of {given}"
-        expected = "'image', the only layer that outputs have"
-        remedy = "Remove the term, or give the teacher's weights."
+        expected = f"one of its layers: {', '.join(known)}"
+        if several:
+          expected = "'image', the layer of several teachers"
+        remedy = "Remove the term, or give the teacher's weights, or an ONNX file with "
+        remedy += "an output for the layer."
         raise ArgumentError(f"terms.{term.name}.hint", found, expected, remedy)
+    if augment and any(augment.patch):
+      one = self._one(name, "train", self._dataset.train.parts[0])[0]
+      for layer, shape in ((k, x.shape) for k, x in one.given.items()):
+        if len(shape) != 4 or shape[1:3] != shape_of(one):
+          found = f"{augment.patch}, and the layer {layer} {list(shape[1:])} of {given}"
+          expected = f"(0, 0), or a layer of {list(shape_of(one))} pixels"
+          raise ArgumentError("augment.patch", found, expected)
     for split in ("train", "validation"):
       whole = getattr(self._dataset, split)
       for part, slices in enumerate(whole.parts):
@@ -233,9 +247,12 @@ class StagePlans:
     """One slice of a part of a split, for its shapes, and how it is measured."""
     one = batches.take(slices, np.array([0]))
     (one,) = self.assign(split, [one], self._tasks(name)[:1])
+    acquisition = self._dataset.acquisitions[shape_of(one)]
     if None in self.networks[name].teachers:
-      one = one._replace(given=one.target)
-    return one, self._dataset.acquisitions[shape_of(one)]
+      names = self._config.stages[name].all_teachers
+      given = next(self._outputs[t] for t in names if t in self._outputs)
+      one = one._replace(given=given.shapes(self._hidden(name), one, acquisition))
+    return one, acquisition
 
   def _check_weights(self, name: str) -> None:
     """Refuses kernels without use, and an optimiser that does not fit the weights."""
@@ -299,7 +316,7 @@ def _check_augments(config: ExperimentConfig, slices: Slices) -> None:
   groups |= {f"config.stages.{k}.": stage.augment for k, stage in config.stages.items()}
   for where, augment in groups.items():
     with arguments_of(where):
-      _check_augment(augment, slices)
+      augmentation.check(augment, slices)
       if augment.mixup and config.batch_size == 1:
         found = f"{augment.mixup}, with batches of one slice"
         raise ArgumentError("augment.mixup", found, "0", "Or raise config.batch_size.")
@@ -324,25 +341,3 @@ def _check_joined(stage: StageConfig, model: nn.Module, teachers) -> None:
     shrinking.check(model, teachers[0])
   else:
     swapping.check(model, teachers[0])
-
-
-def _check_augment(config: AugmentConfig, slices: Slices) -> None:
-  """Refuses an augmentation that the slices do not allow.
-
-  Raises:
-    ArgumentError: names the setting.
-  """
-  size, patch = slices.target.shape[1:3], config.patch
-  if config.varies and slices.kspace is not None:
-    found = "augmentation of data with their own k-space"
-    expected = "no augmentation, or images, from which k-space is simulated"
-    raise ArgumentError("augment", found, expected)
-  if any(patch) and not all(8 <= p <= n for p, n in zip(patch, size, strict=True)):
-    found = f"{patch}, of slices of {size}"
-    expected = f"8 to {size[0]} rows and 8 to {size[1]} columns, or (0, 0) for none"
-    raise ArgumentError("augment.patch", found, expected)
-  turned = patch if any(patch) else size
-  if config.rotations and turned[0] != turned[1]:
-    found = f"quarter turns of {turned[0]}x{turned[1]} pixels"
-    expected = "squares, by augment.patch or data.crop"
-    raise ArgumentError("augment.rotations", found, expected)

@@ -69,7 +69,7 @@ def fit_terms(
 
   def layers(model):
     if model is None:  # given outputs
-      return {"image": batch.given}
+      return batch.given
     return contract.feature_shapes(model, batch.zero_filled, batch.measurement)
 
   def with_branches(batch):

@@ -1,6 +1,7 @@
 """Small networks as ONNX files, written with the package onnx."""
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 TYPES = {"f4": TensorProto.FLOAT, "f8": TensorProto.DOUBLE, "f2": TensorProto.FLOAT16}
@@ -23,6 +24,17 @@ def save(path, inputs, nodes, output, kind="f4", weights=(), gives=""):
   opset = [helper.make_operatorsetid("", 18)]
   model = helper.make_model(graph, opset_imports=opset, ir_version=8)
   path.write_bytes(model.SerializeToString())
+  return path
+
+
+def with_outputs(path, nodes, kind="f4"):
+  """The file with more nodes, of each of which the result is another output."""
+  model = onnx.load(path)
+  for node in nodes:
+    model.graph.node.append(node)
+    value = helper.make_tensor_value_info(node.output[0], TYPES[kind], None)
+    model.graph.output.append(value)
+  onnx.save(model, path)
   return path
 
 

@@ -1,20 +1,24 @@
 """Networks that the user has already, as teachers: ONNX files and Flax modules."""
 
 import json
+import pathlib
+import shutil
 
 import flax
 import jax
 import numpy as np
+import onnx
 import pytest
 from flax import linen as nn
 from helpers import onnx_files
 from helpers.sweep import make, refused, sweep_config
 from helpers.tiny import finish, history, train
+from onnx import helper
 
 from kdmri_jax import interop
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference import load
-from kdmri_jax.models import contract
+from kdmri_jax.models import contract, features
 from kdmri_jax.models.features import count_parameters
 from kdmri_jax.report import write_reports
 from kdmri_jax.training.stage_networks import complete
@@ -63,7 +67,7 @@ class TestOnnx:
       batch = complete(slices, given.dataset.acquisitions[24, 20])
       inputs = {"params": run.best("teacher")}, batch.zero_filled, batch.measurement
       expected = jax.jit(run.models["teacher"].apply)(*inputs).image
-      np.testing.assert_allclose(slices.given, expected, atol=1e-5)
+      np.testing.assert_allclose(slices.given["image"], expected, atol=1e-5)
 
   def test_its_student_is_that_of_the_teacher(self, untrained, tmp_path):
     run, path = untrained
@@ -90,6 +94,31 @@ class TestOnnx:
     with pytest.raises(UserError, match=r"teacher\.onnx', an ONNX file; expected a"):
       load.load(tmp_path / "onnx", "teacher", (24, 20))
 
+  def test_its_layers_are_those_of_the_teacher(self, untrained, tmp_path):
+    """Attention maps of a layer that the file has as another output."""
+    run, path = untrained
+    layer = "cascade_2/activation_2"
+    relus = [n for n in onnx.load(path).graph.node if n.op_type == "Relu"]
+    node = helper.make_node("Identity", relus[5].output, [layer])
+    copy = pathlib.Path(shutil.copy(path, tmp_path / "layers.onnx"))
+    path = onnx_files.with_outputs(copy, [node])
+    runs = []
+    for name, given in (("own", run.workdir.path / "teacher"), ("onnx", path)):
+      config = sweep_config(given=given)
+      config.pipeline = ("teacher", "feature")
+      config.evaluation.update(models=config.pipeline, student="feature", control="")
+      attention = config.stages.feature.terms.attention
+      attention.guided, attention.hint = ("cascade_2/activation_1",), (layer,)
+      runs += train(make(tmp_path / name, config))
+    other = runs[1]
+    (slices,) = other.plans.slices("feature", "train")
+    batch = complete(slices, other.dataset.acquisitions[24, 20])
+    inputs = run.best("teacher"), batch.zero_filled, batch.measurement
+    _, layers = features.apply(run.models["teacher"], *inputs)
+    np.testing.assert_allclose(slices.given[layer], layers[layer], atol=1e-5)
+    losses = [history(each.workdir.path, "feature")[0]["train"] for each in runs]
+    assert losses[1]["attention"] == pytest.approx(losses[0]["attention"], rel=1e-4)
+
   def test_two_tasks_are_measured_each(self, tmp_path):
     path = onnx_files.save_blur(tmp_path / "blur.onnx")
     config = sweep_config(given=path)
@@ -106,13 +135,13 @@ class TestOnnx:
     run = make(tmp_path / "run", config)
     (slices,) = run.plans.slices("kd", "train")
     count = len(slices.target)
-    assert len(slices.given) == 2 * count
+    assert len(slices.given["image"]) == 2 * count
     by = run.dataset.acquisitions[24, 20]
     twice = slices._replace(target=np.tile(slices.target, (2, 1, 1, 1)))
     zero_filled = np.asarray(complete(twice, by).zero_filled)
     assert np.abs(zero_filled[:count] - zero_filled[count:]).max() > 0.01
     expected = onnx_files.blurred(zero_filled)
-    np.testing.assert_allclose(slices.given, expected, atol=1e-5)
+    np.testing.assert_allclose(slices.given["image"], expected, atol=1e-5)
 
   def test_it_teaches_on_patches(self, tmp_path):
     """Of its images the same patch is cut and turned as of the target."""
@@ -133,11 +162,24 @@ class TestOnnx:
     refused(r"differ from step to step.*no config\.augment", config, tmp_path)
     config = sweep_config(given=path)
     config.pipeline = ("teacher", "feature", "kd")
-    refused(r"terms\.attention\.hint: .*'image', the only layer", config, tmp_path)
+    refused(r"terms\.attention\.hint: .*one of its layers: image", config, tmp_path)
     wrong = onnx_files.save_blur(tmp_path / "wrong.onnx", ("b", 1, 32, 32))
     refused(
       r"the input x \[None, 1, 32, 32\]", sweep_config(given=wrong), tmp_path / "new"
     )
+
+  def test_patches_of_a_layer_of_other_pixels(self, tmp_path):
+    pooled = helper.make_node("MaxPool", ["x"], ["small"], kernel_shape=[2, 2])
+    path = onnx_files.save_blur(tmp_path / "blur.onnx")
+    config = sweep_config(given=onnx_files.with_outputs(path, [pooled]))
+    config.mask.kind = "full"
+    config.augment.patch = (12, 12)
+    for name in config.models:
+      config.models[name] = dict(network="edsr", blocks=1, features=4)
+    config.stages.kd.terms.hint = dict(
+      loss="fitnets", variant="paper", weight=1.0, guided=("block_1",), hint=("small",)
+    )
+    refused(r"augment\.patch: .*the layer small \[12, 10, 1\]", config, tmp_path)
 
 
 class TestFlax:

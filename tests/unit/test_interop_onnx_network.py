@@ -137,6 +137,51 @@ def test_several_coils_are_for_networks_of_images(tmp_path):
     OnnxNetwork(tmp_path / "b.onnx", 2)(zero_filled, coils, mask)
 
 
+def test_other_outputs_are_layers(tmp_path):
+  nodes = [
+    helper.make_node("Concat", ["x", "y"], ["both"], axis=1),
+    helper.make_node("Flatten", ["y"], ["flat"]),
+  ]
+  path = onnx_files.with_outputs(onnx_files.save_blur(tmp_path / "a.onnx"), nodes)
+  network, own = OnnxNetwork(path, 1), inputs()
+  assert network.hidden == ("both", "flat")
+  found = network.layers(("flat", "both"), *own)
+  assert {name: x.shape for name, x in found.items()} == {
+    "image": (5, *SIZE, 1),
+    "both": (5, *SIZE, 2),
+    "flat": (5, SIZE[0] * SIZE[1]),
+  }
+  expected = onnx_files.blurred(own[0])
+  both = np.concatenate([own[0], expected], axis=-1)
+  np.testing.assert_allclose(found["both"], both, atol=1e-6)
+  np.testing.assert_allclose(found["flat"], expected.reshape(5, -1), atol=1e-6)
+  np.testing.assert_array_equal(network(*own), found["image"])
+
+
+@pytest.mark.parametrize(
+  ("node", "kind", "message"),
+  [
+    (("Cast", {"to": 2}), "u1", "the output more of type uint8"),
+    (("ReduceMean", {"keepdims": 0}), "f4", "the output more with 1 entries for 5"),
+    (("Log", {}), "f4", "NaN or infinite values in the output more"),
+  ],
+)
+def test_layers_that_cannot_be_used(tmp_path, node, kind, message):
+  node = helper.make_node(node[0], ["x"], ["more"], **node[1])
+  path = onnx_files.save_blur(tmp_path / "a.onnx")
+  network = OnnxNetwork(onnx_files.with_outputs(path, [node], kind), 1)
+  own = inputs()
+  with pytest.raises(UserError, match=message):
+    network.layers(("more",), -np.abs(own[0]), *own[1:])
+
+
+def test_a_layer_named_image(tmp_path):
+  node = helper.make_node("Identity", ["x"], ["image"])
+  path = onnx_files.with_outputs(onnx_files.save_blur(tmp_path / "a.onnx"), [node])
+  with pytest.raises(UserError, match="the outputs y, image; expected image as the"):
+    OnnxNetwork(path, 1)
+
+
 def test_a_scaling_that_cannot_be_turned_off(tmp_path):
   model = VDSR(convolutions=2, features=2)
   save_onnx(tmp_path / "a.onnx", model, weights_of(model), SIZE)
@@ -197,7 +242,7 @@ def test_whole_numbers_would_lose_the_image(tmp_path, shapes):
     ([helper.make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2])], "an image"),
     ([helper.make_node("Reshape", ["x", "shape"], ["y"])], "a network that fails"),
     ([helper.make_node("Log", ["x"], ["y"])], "NaN or infinite values"),
-    ([helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)], "an image"),
+    ([helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)], "1 entries for 5"),
   ],
 )
 def test_images_that_cannot_be_used(tmp_path, nodes, message):
@@ -213,7 +258,9 @@ def test_an_output_of_whole_numbers_is_no_image(tmp_path):
   nodes = [helper.make_node("Cast", ["x"], ["y"], to=2)]
   shapes = {"x": ("b", 1, "h", "w")}
   path = onnx_files.save(tmp_path / "a.onnx", shapes, nodes, "y", gives="u1")
-  with pytest.raises(UserError, match=r"an image of type uint8 .*floating point"):
+  with pytest.raises(
+    UserError, match=r"the output image of type uint8 .*floating point"
+  ):
     OnnxNetwork(path, 1)(*inputs())
 
 

@@ -312,13 +312,13 @@ def test_input_and_target_are_varied_alike(changes):
   target = np.random.default_rng(0).random((6, *size, 1)).astype(np.float32)
   networks = Networks(None, (), augment=AugmentConfig(**changes))
   in_patches = "patch" in changes
-  slices = Slices(target, input=target, given=target if in_patches else None)
+  slices = Slices(target, input=target, given={"image": target} if in_patches else None)
   draws = jnp.arange(6, dtype=jnp.uint32)
   batch = varied(networks)(slices, all_sampled(size), draws)
   assert batch.target.shape != target.shape or not np.allclose(batch.target, target)
   np.testing.assert_allclose(batch.zero_filled, batch.target, atol=1e-5)
   if in_patches:  # and the image of a teacher, too
-    np.testing.assert_array_equal(batch.given, batch.target)
+    np.testing.assert_array_equal(batch.given["image"], batch.target)
   alone = varied(networks)(slices._replace(input=None), all_sampled(size), draws)
   np.testing.assert_allclose(batch.target, alone.target, atol=1e-5)
 

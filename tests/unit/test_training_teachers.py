@@ -114,7 +114,7 @@ def test_given_images_stand_for_each_of_their_teachers():
     teachers=(case.models[0], None, None), taught_by=((0, 1, 2),)
   )
   params = case.params[0], {}, {}
-  taught = run_teach(networks, params, case.batch._replace(given=given))
+  taught = run_teach(networks, params, case.batch._replace(given={"image": given}))
   expected = (case.features(0)["image"] + 2 * given.astype(np.float64)) / 3
   np.testing.assert_allclose(taught["image"][0], expected, atol=2e-7)
 
