@@ -158,10 +158,11 @@ def _divisor(
   """The divisor that gives the images the scale of the volume in this run.
 
   Files that `kdmri reconstruct` wrote state that they are in the units of their input.
-  Others are either in these or in the scale of the run, whichever is nearer.
+  Others are either in these or in the scale of the run, whichever is nearer. Whole
+  numbers that are in neither are fitted to the targets.
 
   Raises:
-    UserError: they are in neither.
+    UserError: they are in neither, or each slice has a scale of its own.
   """
   of_file = volume.record.get("scale_factor", 1.0)
   if units == "file":
@@ -170,6 +171,8 @@ def _divisor(
   found = np.linalg.norm(images.astype(np.result_type(images, np.float32))) / target
   apart = {d: abs(np.log(found / d)) if found else np.inf for d in (1.0, of_file)}
   divisor = min(apart, key=apart.get)
+  if found and apart[divisor] > np.log(_UNLIKE) and images.dtype.kind in "iu":
+    return _fitted(path, images, volume)
   if apart[divisor] > np.log(_MOST_UNLIKE):
     found = f"images {found:.3g} times as bright as the volume in this run"
     expected = "the scale of this run (1)"
@@ -184,4 +187,27 @@ def _divisor(
     )
     text += "undo it: the student learns their brightness."
     logging.warning(text, path, found / divisor)
+  return divisor
+
+
+def _fitted(path: pathlib.Path, images: np.ndarray, volume: Volume) -> float:
+  """The divisor of whole numbers that fits them best to the targets of their volume.
+
+  Raises:
+    UserError: the slices have scales of their own.
+  """
+  values, target = images.astype(float), np.abs(volume.target[:]).astype(float)
+  square = np.square(values).sum(axis=(1, 2))
+  with np.errstate(divide="ignore", invalid="ignore"):
+    of_slices = square / (values * target).sum(axis=(1, 2))
+  of_slices = of_slices[square > square.max() / 100]
+  if of_slices.max() > _UNLIKE * of_slices.min():
+    found = "slices that were scaled one by one: they are between "
+    found += f"{of_slices.min():.3g} and {of_slices.max():.3g} times as bright as the "
+    found += "volume in this run"
+    remedy = "Write them with one scale for the volume, or as floating-point numbers."
+    raise UserError(path, found, "one scale for the volume", remedy)
+  divisor = square.sum() / (values * target).sum()
+  text = "%s: its grey values, whole numbers of an unknown unit, are divided by %.5g, "
+  logging.info(text + "which fits them to the targets of their volume", path, divisor)
   return divisor

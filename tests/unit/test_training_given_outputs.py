@@ -35,7 +35,7 @@ def save_nifti(folder, array):
 
 
 def save_png(folder, array):
-  folder.mkdir()
+  folder.mkdir(parents=True)
   for k, image in enumerate(array.astype(np.uint16)):
     Image.fromarray(image).save(folder / f"{k}.png")
 
@@ -94,6 +94,24 @@ def test_outputs_of_another_brightness_are_told(tmp_path, factor, told, caplog):
   with caplog.at_level("WARNING"):
     read(tmp_path, of)
   assert ("the student learns their brightness" in caplog.text) == told
+
+
+def test_grey_values_of_an_unknown_unit_are_fitted(tmp_path, caplog):
+  """Pictures that fill their 16 bits; not where each slice does so by itself."""
+  of = volume(crop=(0, 0))
+  full = np.round(TEACHER * (2**16 - 1) / TEACHER.max())
+  save_png(tmp_path / "a", full)
+  with caplog.at_level("INFO"):
+    found = read(tmp_path, of)
+  target = np.asarray(of.target)
+  divisor = np.square(full).sum() / (full * target).sum()
+  np.testing.assert_allclose(found, full / divisor, rtol=1e-6)
+  assert f"divided by {divisor:.5g}" in caplog.text
+  assert np.abs(found - target).max() < 0.1 * target.max()
+  darker = np.stack([full[0] / 2, *full[1:]])
+  save_png(tmp_path / "own" / "a", darker)
+  with pytest.raises(UserError, match=r"one by one.*one scale for the volume"):
+    read(tmp_path / "own", of)
 
 
 def test_nifti_has_the_axes_of_its_source(tmp_path):
