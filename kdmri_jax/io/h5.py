@@ -73,12 +73,25 @@ def _refuse_changed(path, file, part) -> None:
 def h5_array(file: h5py.File, key: str) -> np.ndarray:
   """One dataset of an open h5 file.
 
+  HDF5 has no complex numbers; pairs of "real" and "imag", as MATLAB and ISMRMRD store
+  them, become some.
+
   Raises:
     UserError: the key is missing; the message lists the keys that there are.
   """
   dataset = h5_dataset(file, key)
   refuse_memory(file.filename, dataset.shape or (), dataset.dtype.itemsize)
-  return np.asarray(dataset[()])
+  array = np.asarray(dataset[()])
+  if not is_pair(array.dtype):
+    return array
+  joined = np.empty(array.shape, np.result_type(array.dtype["real"], np.complex64))
+  joined.real, joined.imag = array["real"], array["imag"]
+  return joined
+
+
+def is_pair(dtype: np.dtype) -> bool:
+  """Whether values are pairs of real and imaginary part."""
+  return dtype.names == ("real", "imag")
 
 
 def h5_dataset(file: h5py.File, key: str) -> h5py.Dataset:

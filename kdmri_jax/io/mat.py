@@ -15,8 +15,7 @@ from kdmri_jax.io.reading import reading, refuse_huge
 def read_mat(path: pathlib.Path, *names: str) -> list[np.ndarray]:
   """Reads arrays in MATLAB's order of axes.
 
-  HDF5 has the reverse order of axes and no complex numbers, so version 7.3 stores
-  transposed arrays and pairs of "real" and "imag"; this function converts both.
+  HDF5 has the reverse order of axes, so version 7.3 stores transposed arrays.
 
   Args:
     path: the file.
@@ -84,16 +83,8 @@ def _version_73(path, names):
   with opened(path) as file:
     stored = {name: h5_array(file, name) for name in names if name in _datasets(file)}
   arrays = (np.ndarray, np.generic)  # text and null datasets are neither
-  return {key: _joined(a).T for key, a in stored.items() if isinstance(a, arrays)}
+  return {key: a.T for key, a in stored.items() if isinstance(a, arrays)}
 
 
 def _datasets(file):
   return [key for key in file if isinstance(file[key], h5py.Dataset)]
-
-
-def _joined(array):
-  if array.dtype.names != ("real", "imag"):
-    return array
-  joined = np.empty(array.shape, np.result_type(array.dtype["real"], np.complex64))
-  joined.real, joined.imag = array["real"], array["imag"]
-  return joined

@@ -70,7 +70,9 @@ def _shapes_h5(path):
   found: dict[str, tuple[int, ...]] = {}
 
   def add(name: str, part: Any) -> None:
-    if isinstance(part, h5py.Dataset) and part.dtype.kind in "biufc":
+    if not isinstance(part, h5py.Dataset):
+      return
+    if part.dtype.kind in "biufc" or h5.is_pair(part.dtype):
       found[name] = part.shape or ()
 
   with h5.opened(path) as file:

@@ -7,6 +7,7 @@ from helpers.flips import flipped
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.io import h5, volume_files
+from kdmri_jax.io.variables import read_variable
 
 IMAGES = np.random.default_rng(0).random((2, 6, 5)).astype(np.float32)
 HEADER = h5.RawHeader("<xml/>", {"subject": "brain_7", "units": "file", "maximum": 1.5})
@@ -23,6 +24,22 @@ def read_all(path):
   with h5.opened(path) as file:
     arrays = [h5.h5_array(file, key) for key in ("reconstruction", "zero_filled")]
     return arrays, h5.read_header(file, path)
+
+
+@pytest.mark.parametrize(("kind", "joined"), [("f4", "c8"), ("f8", "c16")])
+def test_pairs_of_real_and_imag_are_complex_numbers(tmp_path, kind, joined):
+  """Read by its name, as the variable of a file, and as a scan's k-space."""
+  pairs = np.zeros((2, 6, 5), [("real", kind), ("imag", kind)])
+  pairs["real"], pairs["imag"] = IMAGES, -IMAGES
+  path = tmp_path / "a.h5"
+  with h5py.File(path, "w") as file:
+    file["kspace"] = pairs
+  with h5.opened(path) as file:
+    found = h5.h5_array(file, "kspace")
+  assert found.dtype == joined
+  np.testing.assert_array_equal(found, IMAGES - 1j * IMAGES)
+  np.testing.assert_array_equal(read_variable(path)[0], found)
+  np.testing.assert_array_equal(h5.read_kspace(path, ""), found.astype("c8"))
 
 
 def test_what_was_written_is_read(path):
