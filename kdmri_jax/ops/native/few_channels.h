@@ -12,7 +12,7 @@ namespace kdmri::few {
 
 constexpr int kMost = 2;    // channels
 constexpr int kTaps = 9;    // places of a kernel
-constexpr int kBeside = 4;  // pixels computed together
+constexpr int kBeside = 6;  // pixels computed together
 
 // Three rows about `row` of an image of few channels, with a zero pixel at either end.
 class Window {
@@ -75,14 +75,14 @@ void FromPixels(const Window& window, int column, const Layer& layer, float* out
         Vector weight[kVectors];
 #pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) weight[v] = Load(weights + v * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int k = 0; k < kPixels; ++k) {
           const Vector value = Fill(window(c, tap, column + k));
 #pragma GCC unroll 2
           for (int v = 0; v < kVectors; ++v) sum[k][v] += value * weight[v];
         }
       }
-#pragma GCC unroll 4
+#pragma GCC unroll 6
     for (int k = 0; k < kPixels; ++k)
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) {
@@ -126,7 +126,7 @@ void ToPixels(const Lines<3, false>& lines, int column, int width, const Layer& 
 #pragma GCC unroll 9
       for (int tap = 0; tap < kTaps; ++tap) {
         const Vector weight = Load(weights + size_t(tap) * layer.inputs + c);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int k = 0; k < kPixels; ++k) {
           const int from = column + k + tap % 3 - 1;
           if (kInside || (from >= 0 && from < width))

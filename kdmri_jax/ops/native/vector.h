@@ -27,7 +27,8 @@ typedef float Vector __attribute__((vector_size(sizeof(float) * kLanes),
 
 inline Vector Load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
 inline void Store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
-inline Vector Fill(float value) { return Vector{} + value; }
+// A sum, `Vector{} + value`, would be computed, because it changes a value of -0.
+inline Vector Fill(float value) { return value - Vector{}; }
 inline Vector Where(Vector positive, Vector value) {
   return positive > 0 ? value : Vector{};
 }
@@ -35,13 +36,22 @@ inline Vector Where(Vector positive, Vector value) {
 // ReLU; NaN stays NaN.
 inline Vector Positive(Vector value) { return value <= 0 ? Vector{} : value; }
 
-inline float Sum(Vector value) {
-  float part[kLanes];
-  Store(part, value);
-#pragma GCC unroll 4
-  for (int half = kLanes / 2; half > 0; half /= 2)
-    for (int lane = 0; lane < half; ++lane) part[lane] += part[lane + half];
-  return part[0];
+template <int kCount>
+struct Part {
+  typedef float Numbers __attribute__((vector_size(sizeof(float) * kCount),
+                                       aligned(alignof(float)), may_alias));
+};
+
+// The sum of `kCount` numbers, halves first.
+template <int kCount = kLanes>
+inline float Sum(typename Part<kCount>::Numbers value) {
+  if constexpr (kCount == 2) {
+    return value[0] + value[1];
+  } else {
+    using Half = typename Part<kCount / 2>::Numbers;
+    const Half* halves = reinterpret_cast<const Half*>(&value);
+    return Sum<kCount / 2>(halves[0] + halves[1]);
+  }
 }
 
 // Uninitialised floats, aligned to a cache line.
