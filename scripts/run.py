@@ -32,7 +32,7 @@ import sys
 
 from absl import flags, logging
 
-from kdmri_jax import cli, config, config_flag
+from kdmri_jax import cli, config, config_flag, memory
 from kdmri_jax.errors import UserError, arguments_of
 
 _CONFIG = config_flag.define(purpose="Experiment to train and compare.")
@@ -66,6 +66,8 @@ def main(argv):
   _check_processes()
   # before JAX is imported: faster
   experiment = config.parse(_CONFIG.value.to_dict())
+  if any(each.settings.get("recompute") for each in experiment.models.values()):
+    memory.give_back_large()
   from kdmri_jax import run
   from kdmri_jax.training import processes
 
