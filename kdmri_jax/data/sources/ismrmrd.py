@@ -1,5 +1,6 @@
 """ISMRM raw data (MRD): Cartesian acquisitions, one volume per file."""
 
+import dataclasses
 import functools
 import pathlib
 from collections.abc import Iterator
@@ -41,13 +42,23 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   flagged as noise where there are any. `config.contrast` is the number of
   an echo (the counter `contrast`) and needed where a file has several.
 
+  With `config.repeats` the repetitions of a file are repeated acquisitions, or of one
+  repetition its averages.
+
   Raises:
     UserError: ismrmrd is not installed, no file, a damaged one, missing lines or
       samples (undersampling, partial Fourier, partial echo), another trajectory,
-      several phases, repetitions, sets or 3-D slabs, or an unknown echo.
+      several phases, repetitions, sets or 3-D slabs, an unknown echo, or repeats of
+      other lines.
   """
   for path, *names in named_files(config, _ENDINGS, "ISMRM raw data"):
-    yield _volume(config, path, *names)
+    if not config.repeats:
+      yield _volume(config, path, *names)
+      continue
+    repeats = range(scans.repeats(path, config.contrast))
+    every = [_volume(config, path, *names, k) for k in repeats]
+    stacked = np.stack([volume.target for volume in every])
+    yield dataclasses.replace(every[0], target=stacked)
 
 
 def recognise(path: pathlib.Path) -> bool:
@@ -105,8 +116,14 @@ def _raw(path: pathlib.Path, scan: scans.Scan, **fields: Any) -> RawScan:
   return RawScan(path, scan.shape[0], read, **more)
 
 
-def _volume(config: DataConfig, path: pathlib.Path, name: str, subject: str) -> Volume:
-  with scans.opened(path, config.contrast, partial=False) as scan:
+def _volume(
+  config: DataConfig,
+  path: pathlib.Path,
+  name: str,
+  subject: str,
+  repeat: int | None = None,
+) -> Volume:
+  with scans.opened(path, config.contrast, partial=False, repeat=repeat) as scan:
     way = combination.chosen(config.combine, "rss", "none") or (
       "rss" if scan.shape[1] > 1 else ""
     )
@@ -116,7 +133,7 @@ def _volume(config: DataConfig, path: pathlib.Path, name: str, subject: str) -> 
 
 SOURCE = Source(
   volumes,
-  takes=("contrast", "combine"),
+  takes=("contrast", "combine", "repeats"),
   unit=FILE,
   files="ISMRM raw data (.h5, .mrd)",
   recognise=recognise,

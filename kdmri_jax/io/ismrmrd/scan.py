@@ -46,6 +46,7 @@ _ONE_ONLY = {
   "repetition": "repetitions",
   "set": "sets",
 }
+_POINT = "slice", "kspace_encode_step_1", "kspace_encode_step_2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +94,42 @@ def measurements(file: h5py.File) -> list[str]:
   return [name for name, group in groups.items() if {"xml", "data"} <= set(group)]
 
 
+def repeats(path: pathlib.Path, contrast: str) -> int:
+  """The number of repeated acquisitions of a file.
+
+  They are its repetitions, or of one repetition its averages.
+
+  Args:
+    path: the file.
+    contrast: see `opened`.
+
+  Raises:
+    ArgumentError: see `opened`.
+    UserError: ismrmrd is not installed, the file is damaged, or a repeat has other
+      lines than the first.
+  """
+  package = require("ismrmrd", "data", path, "ISMRM raw data")
+  with h5_opened(path) as file:
+    heads = _group(path, file)["data"].fields("head")[:]
+    kept, _, _ = _imaging(path, heads, package, contrast, embedded=False)
+  counters = heads["idx"][kept]
+  counter = _repeated_by(counters)
+  points = np.stack([counters[name] for name in _POINT])
+  numbers = np.unique(counters[counter])
+  every = [np.unique(points[:, counters[counter] == k], axis=1) for k in numbers]
+  for number, own in zip(numbers, every, strict=True):
+    if not np.array_equal(own, every[0]):
+      counts = f"{own.shape[1]} and {every[0].shape[1]}"
+      found = f"other lines in {counter} {number} than in {numbers[0]} ({counts})"
+      remedy = "Exclude the file, or remove the repeats that are not complete."
+      raise UserError(path, found, "the same lines in each repeat", remedy)
+  return len(numbers)
+
+
 @contextlib.contextmanager
-def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan]:
+def opened(
+  path: pathlib.Path, contrast: str, *, partial: bool, repeat: int | None = None
+) -> Iterator[Scan]:
   """Opens a file to read one scan.
 
   Args:
@@ -103,6 +138,8 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
     partial: whether lines may be missing, which those of a 3-D acquisition always may.
       Lines flagged as calibration alone then count, too, where the header says that
       they are embedded in the scan.
+    repeat: which of the `repeats` to read, from 0; None
+      reads the only repetition, of which averages are averaged.
 
   Raises:
     ArgumentError: `contrast` is not an echo of the file.
@@ -122,10 +159,18 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
     mode = getattr(encoding.parallelImaging, "calibrationMode", "")
     embedded = partial and getattr(mode, "value", mode) == "embedded"
     kept, separate, record = _imaging(path, heads, package, contrast, embedded)
+    if repeat is not None:
+      counter = _repeated_by(heads["idx"][kept])
+      numbers = heads["idx"][counter][kept]
+      kept = kept[numbers == np.unique(numbers)[repeat]]
+      record["repeats_are"] = f"{counter}s"
     own = heads[kept]
     if found := _unsupported(encoding, own, package):
       expected = "a Cartesian acquisition with one image per slice"
-      remedy = "Exclude the file, or write its k-space as BART's cfl."
+      remedy = "Exclude the file, or write its k-space as BART's cfl"
+      if found.endswith("repetitions"):
+        remedy += "; or set data.repeats for pairs of repeated acquisitions"
+      remedy += "."
       raise UserError(path, found, expected, remedy)
     is_3d = len(np.unique(own["idx"]["kspace_encode_step_2"])) > 1
     layout = (_of_planes if is_3d else _of_slices)(path, encoding, own, partial)
@@ -218,6 +263,11 @@ def _imaging(path, heads, package, contrast, embedded):
     own = heads["idx"]["contrast"]
     separate &= own == (echo if echo in own[separate] else own[separate].min())
   return np.flatnonzero(keep), np.flatnonzero(separate), record
+
+
+def _repeated_by(counters):
+  """The counter of repeated acquisitions."""
+  return "repetition" if len(set(counters["repetition"].tolist())) > 1 else "average"
 
 
 def _noise(path, data, heads, package):
