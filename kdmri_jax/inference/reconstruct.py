@@ -337,4 +337,5 @@ def _sensitivities(record: Mapping[str, Any]) -> str:
   origin = "given" if method == "given" else f"estimated from the scan ({method})"
   white = ", prewhitened by their noise" if record.get("prewhitened") else ""
   text = f"{record['coils']}{white}, with sensitivities that are {origin}"
-  return ". ".join([text, *filter(None, [record.get("calibration")])])
+  calibration = record.get("calibration")
+  return f"{text}. {calibration}" if calibration else text

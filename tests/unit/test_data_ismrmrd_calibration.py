@@ -54,10 +54,11 @@ def centre_of(kspace, lines, method="espirit"):
 @pytest.mark.parametrize("mode", ["separate", "external", None])
 @pytest.mark.parametrize("method", ["espirit", "low_resolution"])
 def test_sensitivities_are_those_of_the_calibration_lines(tmp_path, mode, method):
-  """In any order; readouts that correct the phase of calibration lines do not count."""
+  """In any order; without readouts that correct the phase, and lines of the image."""
   images, _ = coil_files.coil_images(1)
   kspace, other = to_kspace(images), of_another_contrast()
-  readouts = acquired(other, CENTRE, flags=ALONE) + acquired(kspace, IMAGE)
+  readouts = acquired(other, CENTRE, flags=ALONE)
+  readouts += acquired(kspace, IMAGE, flags=BOTH if mode else ())
   readouts += acquired(1e3 * other, [11], flags=(*ALONE, "PHASECORR_DATA"))
   save(tmp_path / "a.h5", header(SIZE, SIZE, calibration=mode), readouts[::-1])
   scan = read(tmp_path / "a.h5", sensitivities=method)

@@ -56,7 +56,7 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
       yield _volume(config, path, *names)
       continue
     repeats = range(scans.repeats(path, config.contrast))
-    every = [_volume(config, path, *names, k) for k in repeats]
+    every = [_volume(config, path, *names, repeat=k) for k in repeats]
     stacked = np.stack([volume.target for volume in every])
     yield dataclasses.replace(every[0], target=stacked)
 
@@ -95,7 +95,7 @@ def read(path: pathlib.Path, config: DataConfig) -> Scan:
 
 
 def _calibration(scan: scans.Scan) -> Calibration | None:
-  """The separate calibration lines of a scan, which are used where they give more."""
+  """The separate calibration lines of a scan: used where their centre is larger."""
   found = scan.calibration()
   if found is None:
     return None

@@ -15,7 +15,7 @@ _SAME = (
 )
 _PLACES = "position", "read_dir", "phase_dir", "slice_dir"
 _COUNTERS = "kspace_encode_step_1", "kspace_encode_step_2"
-_BESIDE = 2  # twice the distance from the centre of k-space at which lines may lie
+_BESIDE = 2  # twice the distance of their middle from the centre of k-space, at most
 
 
 class Axis(NamedTuple):

@@ -20,6 +20,7 @@ from kdmri_jax.io.ismrmrd import grid as grids
 from kdmri_jax.io.ismrmrd import planes as planes_lib
 from kdmri_jax.optional import require
 
+_APART = "separate", "external"  # modes of calibration
 _CALIBRATION = "PARALLEL_CALIBRATION"
 _LEFT_OUT = (
   "NOISE_MEASUREMENT",
@@ -78,7 +79,7 @@ class Scan:
 
 
 class _Layout(NamedTuple):
-  """The k-space of an image; `read` reads that of the acquisitions of indices."""
+  """The k-space of an image; `read` fills it with the acquisitions of some indices."""
 
   sampled: np.ndarray
   shape: tuple[int, int, int, int]
@@ -111,7 +112,7 @@ def repeats(path: pathlib.Path, contrast: str) -> int:
   package = require("ismrmrd", "data", path, "ISMRM raw data")
   with h5_opened(path) as file:
     heads = _group(path, file)["data"].fields("head")[:]
-    kept, _, _ = _imaging(path, heads, package, contrast, embedded=False)
+    kept, _, _ = _imaging(path, heads, package, contrast)
   counters = heads["idx"][kept]
   counter = _repeated_by(counters)
   points = np.stack([counters[name] for name in _POINT])
@@ -157,8 +158,8 @@ def opened(
     encoding = header.encoding[0]
     heads = group["data"].fields("head")[:]
     mode = getattr(encoding.parallelImaging, "calibrationMode", "")
-    embedded = partial and getattr(mode, "value", mode) == "embedded"
-    kept, separate, record = _imaging(path, heads, package, contrast, embedded)
+    mode = getattr(mode, "value", mode) if partial else ""
+    kept, separate, record = _imaging(path, heads, package, contrast, mode)
     if repeat is not None:
       counter = _repeated_by(heads["idx"][kept])
       numbers = heads["idx"][counter][kept]
@@ -234,14 +235,14 @@ def _group(path, file):
   return file[names[0]]
 
 
-def _imaging(path, heads, package, contrast, embedded):
+def _imaging(path, heads, package, contrast, mode=""):
   """Indices of the acquisitions of the image, those of separate calibration, a record.
 
-  Where lines only calibrate, those that also belong to the image calibrate with them.
+  Calibration lines of the image belong to the others, unless `mode` tells them apart.
   """
   others = {name: _flagged(package, heads, name) for name in _LEFT_OUT}
   both = _flagged(package, heads, "PARALLEL_CALIBRATION_AND_IMAGING")
-  others[_CALIBRATION] &= ~(both | embedded)
+  others[_CALIBRATION] &= ~(both | (mode == "embedded"))
   disturbed = np.any([others[name] for name in _LEFT_OUT if name != _CALIBRATION], 0)
   unflagged = ~np.any([*others.values()], axis=0)
   others["other encoding spaces"] = unflagged & (heads["encoding_space_ref"] != 0)
@@ -259,7 +260,8 @@ def _imaging(path, heads, package, contrast, embedded):
   record = {"acquisitions_left_out": left_out, "contrast": str(echo)}
   separate = others[_CALIBRATION] & ~disturbed
   if separate.any():
-    separate |= both & ~disturbed
+    if mode not in _APART:
+      separate |= both & ~disturbed
     own = heads["idx"]["contrast"]
     separate &= own == (echo if echo in own[separate] else own[separate].min())
   return np.flatnonzero(keep), np.flatnonzero(separate), record
