@@ -32,9 +32,9 @@ def acquired(kspace, lines, **fields):
   ]
 
 
-def of_another_contrast(shape=SHAPE):
+def of_another_contrast(seed=5):
   """K-space of the same coils, of another image."""
-  images, _ = coil_files.coil_images(5, shape=shape)
+  images, _ = coil_files.coil_images(seed, shape=SHAPE)
   return (0.3 * to_kspace(images)).astype(np.complex64)
 
 
@@ -119,14 +119,33 @@ def test_lines_that_are_also_part_of_the_image_calibrate_with_the_others(tmp_pat
 def test_calibration_of_the_first_echo_serves_the_others(tmp_path):
   images, _ = coil_files.coil_images(1)
   kspace, other = to_kspace(images), of_another_contrast()
+  third = of_another_contrast(6)
   readouts = acquired(other, CENTRE, flags=ALONE, contrast=1)
-  readouts += acquired(1j * other, CENTRE, flags=ALONE, contrast=2)
+  readouts += acquired(third, CENTRE, flags=ALONE, contrast=2)
   readouts += [each for k in (1, 2, 3) for each in acquired(kspace, IMAGE, contrast=k)]
   save(tmp_path / "a.h5", header(SIZE, SIZE), readouts)
-  for echo, lines in (("1", other), ("2", 1j * other), ("3", other)):
+  for echo, lines in (("1", other), ("2", third), ("3", other)):
     scan = read(tmp_path / "a.h5", contrast=echo)
     own = spool.in_memory(scan.sensitivities)
     np.testing.assert_allclose(own, centre_of(lines, CENTRE), atol=1e-4)
+
+
+def test_oversampling_and_a_centre_beside_the_middle(tmp_path):
+  """The first calibration line, 4, lies as far from the centre, 11, as the last."""
+  images, _ = coil_files.coil_images(1)
+  others, _ = coil_files.coil_images(5)
+  kspace, other = (
+    np.roll(to_kspace(each), (-1, 1), (2, 3)) for each in (images, others)
+  )
+  readouts = acquired(kspace, range(2, 24, 3), center_sample=11)
+  readouts += acquired(other, range(4, 18), flags=ALONE, center_sample=11)
+  head = header((20, 24), (10, 24), limits=(0, 23, 11), calibration="separate")
+  save(tmp_path / "a.h5", head, readouts)
+  scan = read(tmp_path / "a.h5")
+  own = spool.in_memory(scan.sensitivities)
+  expected = centre_of(to_kspace(others[..., 5:15]), range(5, 19))
+  np.testing.assert_allclose(own, expected, atol=1e-3)
+  assert "14x10 points, that of the image 1x10." in scan.record["calibration"]
 
 
 def test_the_noise_of_the_scan_prewhitens_its_calibration(tmp_path):
