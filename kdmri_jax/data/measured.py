@@ -11,17 +11,14 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coil_noise
+from kdmri_jax.data.sensitivities import Calibration, Sensitivities, estimated, unit
 from kdmri_jax.data.spool import Spool, Spooling
 from kdmri_jax.data.volume import Volume
-from kdmri_jax.errors import ArgumentError, UserError
+from kdmri_jax.errors import UserError
 from kdmri_jax.io import walk
 from kdmri_jax.io.h5 import NO_HEADER, RawHeader
 from kdmri_jax.io.reading import reading, refuse_missing
-from kdmri_jax.physics.coils import (
-  combination,
-  estimate,
-  prewhiten,
-)
+from kdmri_jax.physics.coils import combination, prewhiten
 
 COMBINED = (
   "The k-space of several coils was replaced by that of their zero-filled images' "
@@ -53,20 +50,6 @@ class Measured(NamedTuple):
   sensitivities: Spool | None = None
 
 
-class Sensitivities(NamedTuple):
-  """The sensitivities of a scan's coils.
-
-  Attributes:
-    files: their file, or one per slice.
-    read: reads those of each slice, complex [C, H, W].
-    remedy: the way to obtain a missing file, without a full stop.
-  """
-
-  files: Sequence[pathlib.Path]
-  read: Callable[[], Iterable[np.ndarray]]
-  remedy: str
-
-
 @dataclasses.dataclass(frozen=True)
 class RawScan:
   """The k-space of one scan, whose slices are read one by one.
@@ -88,6 +71,7 @@ class RawScan:
     noise: reads samples of the coils' noise alone in the file, complex [C, N]; None
       where there are none. Those of NAME_noise.npy are used in their place, where it is
       there. They prewhiten coils that are kept, see `coils`.
+    calibration: lines that were measured to calibrate the coils; None without any.
   """
 
   path: pathlib.Path
@@ -101,6 +85,7 @@ class RawScan:
   notes: Sequence[str] = ()
   centred_image: bool = True
   noise: Callable[[], np.ndarray | None] = lambda: None
+  calibration: Calibration | None = None
 
   def has_gaps(self) -> bool:
     """Whether the middle slice lacks more points than those of a border."""
@@ -167,7 +152,8 @@ class RawScan:
 
     Their root sum of squares is 1, or 0 where no coil is sensitive. Where there are
     samples of noise, the coils are first mixed so that their noise is independent and
-    of equal variance, the mean of the variances before.
+    of equal variance, the mean of the variances before. Sensitivities are estimated
+    from `calibration` where it is used, else from the slice's own k-space.
 
     Args:
       method: "given", or the method of `physics.coils.estimate`.
@@ -177,21 +163,38 @@ class RawScan:
       UserError: sensitivities are missing, do not fit or cannot be estimated, or
         k-space is undersampled.
     """
-    for k, (kspace, maps) in enumerate(self.pairs(sensitivities=method == "given")):
+    given = method == "given"
+    pairs, lines = self.pairs(sensitivities=given), itertools.repeat(None)
+    if not given and self.calibration and self.calibration.read:
+      lines = self.calibration.read()
+    for k, ((kspace, maps), own) in enumerate(zip(pairs, lines, strict=False)):
       if whole:
         combination.refuse_undersampled(kspace, k, self.path)
       if not np.isfinite(kspace).all():
         found = f"NaN or infinite values in slice {k}"
         raise UserError(self.path, found, "finite k-space", "Copy the file again.")
       kspace = self._white(kspace)
-      if maps is None:
-        yield kspace, self._estimated(kspace, k, method)
+      if maps is not None:
+        yield kspace, unit(self._white(maps))
+      elif not kspace.any():
+        yield kspace, np.zeros(kspace.shape, np.complex64)
       else:
-        yield kspace, _unit(self._white(maps))
+        centre = kspace if own is None else self._white(own)
+        yield kspace, self._estimated(centre, method, k)
+
+  def _estimated(self, kspace: np.ndarray, method: str, k: int) -> np.ndarray:
+    remedy = f"Give the sensitivities in {self._own_sensitivities.files[0]}"
+    if self.calibration:
+      remedy = f"{self.calibration.text} {remedy}"
+    maps = estimated(kspace, method, self.path, k, remedy)
+    return np.fft.fftshift(maps, (-2, -1)) if self.centred_image else maps
 
   def _kept(self, method: str) -> dict[str, Any]:
     """Entries for the record of coils that are kept."""
-    return {"sensitivities": method, "prewhitened": self._covariance is not None}
+    kept = {"sensitivities": method, "prewhitened": self._covariance is not None}
+    if self.calibration and method != "given":
+      kept["calibration"] = self.calibration.text
+    return kept
 
   @functools.cached_property
   def _covariance(self) -> np.ndarray | None:
@@ -206,22 +209,6 @@ class RawScan:
   def _white(self, values: np.ndarray) -> np.ndarray:
     covariance = self._covariance
     return values if covariance is None else prewhiten(values, covariance)
-
-  def _estimated(self, kspace: np.ndarray, k: int, method: str) -> np.ndarray:
-    if not kspace.any():
-      return np.zeros(kspace.shape, np.complex64)
-    if not np.isfinite(kspace).all():
-      found, expected = f"NaN or infinite values in slice {k}", "finite numbers"
-      raise UserError(self.path, found, expected, "Correct the file, or exclude it.")
-    try:
-      maps = estimate(np.fft.ifftshift(kspace, (-2, -1)), method)
-    except ArgumentError as error:
-      found = f"{error.found} in slice {k}"
-      expected = f"calibration lines for the coils' sensitivities, {error.expected}"
-      file = self._own_sensitivities.files[0]
-      remedy = f"Give the sensitivities in {file}, and set sensitivities='given'."
-      raise UserError(self.path, found, expected, remedy) from error
-    return np.fft.fftshift(maps, (-2, -1)) if self.centred_image else maps
 
   def measured(self, config: DataConfig) -> Measured:
     """The undersampled k-space of one coil, of the coils' combination, or of the coils.
@@ -307,13 +294,6 @@ class RawScan:
     remedy = "Estimate them (ESPIRiT, for instance) and save them with numpy.save"
     read = functools.partial(np.load, file, mmap_mode="r", allow_pickle=False)
     return Sensitivities([file], read, remedy)
-
-
-def _unit(maps: np.ndarray) -> np.ndarray:
-  """Sensitivities over their root sum of squares; 0 where all are."""
-  root = combination.root_sum_of_squares(maps)
-  found = np.divide(maps, root, out=np.zeros_like(maps), where=root > 0)
-  return found.astype(np.complex64)
 
 
 def _check(path, kspace, sampled):

@@ -336,4 +336,6 @@ def _sensitivities(record: Mapping[str, Any]) -> str:
   method = record["sensitivities"]
   origin = "given" if method == "given" else f"estimated from the scan ({method})"
   white = ", prewhitened by their noise" if record.get("prewhitened") else ""
-  return f"{record['coils']}{white}, with sensitivities that are {origin}"
+  text = f"{record['coils']}{white}, with sensitivities that are {origin}"
+  calibration = record.get("calibration")
+  return f"{text}. {calibration}" if calibration else text

@@ -135,6 +135,16 @@ def ismrmrd(folder, name="a.h5", seed=0):
   ismrmrd_files.save(folder / name, head, ismrmrd_files.readouts(dft(images, 2, 3)))
 
 
+def ismrmrd_calibration(folder):
+  """Every second line of two coils, and lines that only calibrate."""
+  kspace = dft(complex_images((2, 2, 12, 8)), 2, 3)
+  every = ismrmrd_files.readouts(kspace)
+  kept = [each for each in every if each.idx.kspace_encode_step_1 % 2 == 0]
+  alone = ("PARALLEL_CALIBRATION",)
+  kept += ismrmrd_files.readouts(kspace[:, :, 3:9], first=3, flags=alone)
+  ismrmrd_files.save(folder / "a.h5", ismrmrd_files.header((8, 12), (8, 12)), kept)
+
+
 def ismrmrd_folder(folder):
   for k in range(2):
     ismrmrd(folder, f"{k}.h5", k)

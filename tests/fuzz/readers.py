@@ -14,7 +14,7 @@ from helpers.data_files import BASE, EVEN_ROWS, all_sampled, config, measured_by
 
 from kdmri_jax import config as config_lib
 from kdmri_jax import interop
-from kdmri_jax.data import load
+from kdmri_jax.data import load, spool
 from kdmri_jax.errors import arguments_of
 from kdmri_jax.inference import read_scan
 from kdmri_jax.io import volume_files
@@ -75,6 +75,16 @@ def _scan(source="", **settings):
   def read(folder):
     with arguments_of("--"):
       return read_scan.read(_only(folder), BASE, source=source, **settings)
+
+  return read
+
+
+def _coils(source, **settings):
+  def read(folder):
+    found = _scan(source, **settings)(folder)
+    return [
+      spool.in_memory(getattr(found, name)) for name in ("kspace", "sensitivities")
+    ]
 
   return read
 
@@ -142,6 +152,9 @@ READERS: dict[str, Reader] = {
   "dicom frames": Reader(files.dicom_frames, _FOLDER),
   "dicom folder": Reader(files.dicom_folder, _FOLDER, 0.5),
   "ismrmrd": Reader(files.ismrmrd, {"scan": _scan("ismrmrd")}, 2),
+  "ismrmrd calibration": Reader(
+    files.ismrmrd_calibration, {"scan": _coils("ismrmrd", combine="none")}
+  ),
   "fastmri": Reader(files.fastmri, _SCAN, 2),
   "mask npy": Reader(files.mask("npy"), {"mask": _mask()}),
   "mask mat": Reader(files.mask("mat"), {"mask": _mask()}, 2),

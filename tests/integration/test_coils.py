@@ -7,8 +7,9 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from helpers import coil_files
+from helpers import coil_files, ismrmrd_files
 from helpers.data_files import config as data_settings
+from helpers.raw_files import to_kspace
 from helpers.tiny import tiny_config, train
 
 import kdmri_jax as kd
@@ -80,6 +81,20 @@ def test_a_stage_and_the_report(tmp_path):
   }  # no coils, no CG-SENSE
 
 
+def separately_calibrated(folder):
+  """A file of ISMRM raw data: every second line, and twelve that only calibrate."""
+  kspace = to_kspace(coil_files.coil_images(1)[0])
+  lines = ismrmrd_files.readouts(kspace[:, :, ::2])
+  for each in lines:
+    each.idx.kspace_encode_step_1 *= 2
+  lines += ismrmrd_files.readouts(
+    kspace[:, :, 6:18], first=6, flags=("PARALLEL_CALIBRATION",)
+  )
+  head = ismrmrd_files.header((20, 24), (20, 24), calibration="separate")
+  ismrmrd_files.save(folder / "separate.mrd", head, lines)
+  return folder / "separate.mrd"
+
+
 @pytest.mark.slow
 def test_a_run_on_the_kspace_of_files(tmp_path):
   """Slices that stay in their files, two numbers of coils, and another mask."""
@@ -128,6 +143,13 @@ def test_a_run_on_the_kspace_of_files(tmp_path):
   of_scan = reconstruct.run_scan(tmp_path / "run", "student", scan).images
   np.testing.assert_allclose(
     of_scan["zero_filled"], result.images["zero_filled"], atol=1e-4
+  )
+  own = read_scan.read(separately_calibrated(tmp_path), settings, combine="none")
+  told = reconstruct.run_scan(tmp_path / "run", "student", own).account.facts["coils"]
+  assert told == (
+    "4, with sensitivities that are estimated from the scan (espirit). "
+    "Separate calibration lines are used: their fully sampled centre has 12x20 points, "
+    "that of the image 1x20."
   )
   one = read_scan.read(path, settings, contrast="kspace", combine="sense")
   warnings = reconstruct.run_scan(tmp_path / "run", "student", one).account.warnings

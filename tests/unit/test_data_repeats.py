@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from helpers import coil_files, scan_files
+from helpers import coil_files, ismrmrd_files, scan_files
 from helpers.centred import complex_images, dft
 from helpers.data_files import all_sampled, config, images, save_nifti
 from helpers.dicom_files import AXIAL, save
@@ -104,6 +104,56 @@ def test_bart_has_a_dimension_of_averages(tmp_path, content):
     np.testing.assert_allclose(volume.input, given / largest, atol=1e-5)
     np.testing.assert_allclose(volume.target, target / largest, atol=1e-5)
     assert volume.kspace is None
+
+
+def raw_repeats(path, every, counter, **fields):
+  """ISMRM raw data of one coil, whose counter tells the repeats apart: 3, 4, ..."""
+  kspace = dft(every, 2, 3)[:, :, None]
+  head = ismrmrd_files.header(SHAPE[:1:-1], SHAPE[:1:-1])
+  for k, own in enumerate(kspace, 3):
+    readouts = ismrmrd_files.readouts(own, **{counter: k}, **fields)
+    ismrmrd_files.save(path, head, readouts[k % 2 :] + readouts[: k % 2])
+
+
+@pytest.mark.parametrize("counter", ["repetition", "average"])
+def test_ismrm_raw_data_has_repetitions_or_averages(tmp_path, counter):
+  every = complex_images(SHAPE)
+  path = tmp_path / "a.mrd"
+  if counter == "repetition":  # whose own averages are averaged
+    raw_repeats(path, 0.5 * every, counter)
+    raw_repeats(path, 1.5 * every, counter, average=1)
+  else:
+    raw_repeats(path, every, counter)
+  first, second = read(settings("ismrmrd", tmp_path))
+  for k, volume in enumerate((first, second)):
+    given, target = expected(every, 2 * k, 2)
+    largest = np.abs(given).max()
+    np.testing.assert_allclose(volume.input, given / largest, atol=1e-5)
+    np.testing.assert_allclose(volume.target, target / largest, atol=1e-5)
+    assert volume.kspace is None and volume.record["repeats_are"] == f"{counter}s"
+  plain = settings("ismrmrd", tmp_path, 0, scaling="none")
+  if counter == "average":
+    (volume,) = read(plain)
+    np.testing.assert_allclose(volume.target, every.mean(0), atol=1e-5)
+    assert "repeats_are" not in volume.record
+  else:
+    with pytest.raises(UserError, match=r"5 repetitions; .*; or set data\.repeats for"):
+      list(read(plain))
+
+
+def test_ismrm_raw_data_whose_repeats_differ_is_refused(tmp_path):
+  every = complex_images(SHAPE)
+  raw_repeats(tmp_path / "a.mrd", every, "average")
+  line = ismrmrd_files.readout(np.ones((1, SHAPE[3])), 2, 1, average=8)
+  head = ismrmrd_files.header(SHAPE[:1:-1], SHAPE[:1:-1])
+  ismrmrd_files.save(tmp_path / "a.mrd", head, [line])
+  match = r"a\.mrd: found other lines in average 8 than in 3 \(1 and 18\); expected"
+  with pytest.raises(UserError, match=match):
+    list(read(settings("ismrmrd", tmp_path)))
+  one = tmp_path / "one"
+  raw_repeats(one / "a.mrd", every[:1], "average")
+  with pytest.raises(UserError, match=r"a\.mrd: found 1 repeats; expected more than"):
+    list(read(settings("ismrmrd", one)))
 
 
 def test_what_gives_no_pair_is_refused(tmp_path):

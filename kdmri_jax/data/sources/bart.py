@@ -9,7 +9,8 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data.folders import choose, named_files, root_folder, safe_name
-from kdmri_jax.data.measured import RawScan, Sensitivities
+from kdmri_jax.data.measured import RawScan
+from kdmri_jax.data.sensitivities import Sensitivities
 from kdmri_jax.data.source import FILE, Scan, Source, by_ending, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError

@@ -9,7 +9,8 @@ import numpy as np
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coil_noise
 from kdmri_jax.data.folders import choose, not_there, root_folder, subject_of, wanted
-from kdmri_jax.data.measured import RawScan, Sensitivities
+from kdmri_jax.data.measured import RawScan
+from kdmri_jax.data.sensitivities import Sensitivities
 from kdmri_jax.data.source import Scan, Source, by_ending, only
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import UserError

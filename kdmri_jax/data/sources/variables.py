@@ -9,7 +9,8 @@ import numpy as np
 
 from kdmri_jax.config import DataConfig
 from kdmri_jax.data import coil_noise, folders
-from kdmri_jax.data.measured import RawScan, Sensitivities
+from kdmri_jax.data.measured import RawScan
+from kdmri_jax.data.sensitivities import Sensitivities
 from kdmri_jax.data.source import FILE, Scan, Source, note_of
 from kdmri_jax.data.volume import Volume
 from kdmri_jax.errors import ArgumentError, UserError

@@ -3,10 +3,11 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import operator
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -14,13 +15,16 @@ import numpy as np
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.io.h5 import RawHeader, plain
 from kdmri_jax.io.h5 import opened as h5_opened
+from kdmri_jax.io.ismrmrd import calibration as calibrations
 from kdmri_jax.io.ismrmrd import grid as grids
 from kdmri_jax.io.ismrmrd import planes as planes_lib
 from kdmri_jax.optional import require
 
+_APART = "separate", "external"  # modes of calibration
+_CALIBRATION = "PARALLEL_CALIBRATION"
 _LEFT_OUT = (
   "NOISE_MEASUREMENT",
-  "PARALLEL_CALIBRATION",
+  _CALIBRATION,
   "NAVIGATION_DATA",
   "PHASECORR_DATA",
   "HPFEEDBACK_DATA",
@@ -43,6 +47,7 @@ _ONE_ONLY = {
   "repetition": "repetitions",
   "set": "sets",
 }
+_POINT = "slice", "kspace_encode_step_1", "kspace_encode_step_2"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Scan:
     record: acquisitions that were read and omitted; nothing about the patient, place or
       date.
     noise: reads the samples of the noise readouts, complex64 [C, N]; None without any.
+    calibration: the calibration lines that are no part of the image; None without any.
     is_3d: whether the slices are those of a 3-D acquisition.
   """
 
@@ -68,7 +74,19 @@ class Scan:
   notes: list[str]
   record: dict[str, Any]
   noise: Callable[[], np.ndarray | None]
-  is_3d: bool = False
+  calibration: Callable[[], calibrations.Calibration | None]
+  is_3d: bool
+
+
+class _Layout(NamedTuple):
+  """The k-space of an image; `read` fills it with the acquisitions of some indices."""
+
+  sampled: np.ndarray
+  shape: tuple[int, int, int, int]
+  notes: list[str]
+  record: dict[str, Any]
+  axes: list[calibrations.Axis]
+  read: Callable[[h5py.Dataset, np.ndarray, np.ndarray], Iterator[np.ndarray]]
 
 
 def measurements(file: h5py.File) -> list[str]:
@@ -77,8 +95,42 @@ def measurements(file: h5py.File) -> list[str]:
   return [name for name, group in groups.items() if {"xml", "data"} <= set(group)]
 
 
+def repeats(path: pathlib.Path, contrast: str) -> int:
+  """The number of repeated acquisitions of a file.
+
+  They are its repetitions, or of one repetition its averages.
+
+  Args:
+    path: the file.
+    contrast: see `opened`.
+
+  Raises:
+    ArgumentError: see `opened`.
+    UserError: ismrmrd is not installed, the file is damaged, or a repeat has other
+      lines than the first.
+  """
+  package = require("ismrmrd", "data", path, "ISMRM raw data")
+  with h5_opened(path) as file:
+    heads = _group(path, file)["data"].fields("head")[:]
+    kept, _, _ = _imaging(path, heads, package, contrast)
+  counters = heads["idx"][kept]
+  counter = _repeated_by(counters)
+  points = np.stack([counters[name] for name in _POINT])
+  numbers = np.unique(counters[counter])
+  every = [np.unique(points[:, counters[counter] == k], axis=1) for k in numbers]
+  for number, own in zip(numbers, every, strict=True):
+    if not np.array_equal(own, every[0]):
+      counts = f"{own.shape[1]} and {every[0].shape[1]}"
+      found = f"other lines in {counter} {number} than in {numbers[0]} ({counts})"
+      remedy = "Exclude the file, or remove the repeats that are not complete."
+      raise UserError(path, found, "the same lines in each repeat", remedy)
+  return len(numbers)
+
+
 @contextlib.contextmanager
-def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan]:
+def opened(
+  path: pathlib.Path, contrast: str, *, partial: bool, repeat: int | None = None
+) -> Iterator[Scan]:
   """Opens a file to read one scan.
 
   Args:
@@ -87,6 +139,8 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
     partial: whether lines may be missing, which those of a 3-D acquisition always may.
       Lines flagged as calibration alone then count, too, where the header says that
       they are embedded in the scan.
+    repeat: which of the `repeats` to read, from 0; None
+      reads the only repetition, of which averages are averaged.
 
   Raises:
     ArgumentError: `contrast` is not an echo of the file.
@@ -104,34 +158,70 @@ def opened(path: pathlib.Path, contrast: str, *, partial: bool) -> Iterator[Scan
     encoding = header.encoding[0]
     heads = group["data"].fields("head")[:]
     mode = getattr(encoding.parallelImaging, "calibrationMode", "")
-    embedded = partial and getattr(mode, "value", mode) == "embedded"
-    kept, record = _imaging(path, heads, package, contrast, embedded)
+    mode = getattr(mode, "value", mode) if partial else ""
+    kept, separate, record = _imaging(path, heads, package, contrast, mode)
+    if repeat is not None:
+      counter = _repeated_by(heads["idx"][kept])
+      numbers = heads["idx"][counter][kept]
+      kept = kept[numbers == np.unique(numbers)[repeat]]
+      record["repeats_are"] = f"{counter}s"
     own = heads[kept]
-    _refuse_unsupported(path, encoding, own, package)
-    record |= _described(header) | {"file": str(path), "file_shape": [len(heads)]}
-    more = RawHeader(plain(text)), group["data"], heads, kept, own, partial
+    if found := _unsupported(encoding, own, package):
+      expected = "a Cartesian acquisition with one image per slice"
+      remedy = "Exclude the file, or write its k-space as BART's cfl"
+      if found.endswith("repetitions"):
+        remedy += "; or set data.repeats for pairs of repeated acquisitions"
+      remedy += "."
+      raise UserError(path, found, expected, remedy)
     is_3d = len(np.unique(own["idx"]["kspace_encode_step_2"])) > 1
-    read = _of_planes if is_3d else _of_slices
-    noise = functools.partial(_noise, path, group["data"], heads, package)
-    yield read(path, encoding, record, noise, *more)
+    layout = (_of_planes if is_3d else _of_slices)(path, encoding, own, partial)
+    read = functools.partial(layout.read, group["data"], heads)
+    record |= _described(header) | {"file": str(path), "file_shape": [len(heads)]}
+
+    def calibration():
+      if not separate.size:
+        return None
+      lines = heads[separate]
+      found = _unsupported(encoding, lines, package)
+      problem = found and f"they have {found}"
+      problem = problem or calibrations.problem(lines, own, layout.axes)
+      points = np.zeros(layout.shape[2:], bool)
+      if not problem:
+        points |= calibrations.sampled(lines, layout.axes)
+      return calibrations.Calibration(problem, points, read(separate))
+
+    yield Scan(
+      read(kept),
+      layout.sampled,
+      layout.shape,
+      RawHeader(plain(text)),
+      layout.notes,
+      record | layout.record,
+      functools.partial(_noise, path, group["data"], heads, package),
+      calibration,
+      is_3d,
+    )
 
 
-def _of_slices(path, encoding, record, noise, header, data, heads, kept, own, partial):
+def _of_slices(path, encoding, own, partial):
   grid = grids.grid(path, encoding, own, partial=partial)
   lines = grids.lines(path, grid, own, partial=partial)
   shape = len(lines), int(own["active_channels"][0]), grid.count, grid.columns
   sampled = np.broadcast_to(lines[..., None], (len(lines), *shape[2:]))
-  slices = grids.slices(grid, data, heads, kept)
-  return Scan(slices, sampled, shape, header, grid.notes, record | grid.record, noise)
+  axes = [calibrations.Axis(grids.LINES, grid.first, grid.count, grid.shifts[0])]
+  read = functools.partial(grids.slices, grid)
+  return _Layout(sampled, shape, grid.notes, grid.record, axes, read)
 
 
-def _of_planes(path, encoding, record, noise, header, data, heads, kept, own, partial):
+def _of_planes(path, encoding, own, partial):
   planes = planes_lib.planes(path, encoding, own, partial=partial)
   sampled, shape = planes.sampled, planes.shape
   every = np.broadcast_to(sampled, (shape[0], *sampled.shape))
-  slices = planes_lib.slices(planes, data, heads, kept)
-  record |= planes.record
-  return Scan(slices, every, shape, header, planes.notes, record, noise, is_3d=True)
+  words = grids.LINES, grids.PARTITIONS
+  values = zip(words, planes.first, shape[2:], planes.shifts[:2], strict=True)
+  axes = list(itertools.starmap(calibrations.Axis, values))
+  read = functools.partial(planes_lib.slices, planes)
+  return _Layout(every, shape, planes.notes, planes.record, axes, read)
 
 
 def _group(path, file):
@@ -145,11 +235,15 @@ def _group(path, file):
   return file[names[0]]
 
 
-def _imaging(path, heads, package, contrast, embedded):
-  """Indices of the acquisitions of the image, and the record of the others."""
+def _imaging(path, heads, package, contrast, mode=""):
+  """Indices of the acquisitions of the image, those of separate calibration, a record.
+
+  Calibration lines of the image belong to the others, unless `mode` tells them apart.
+  """
   others = {name: _flagged(package, heads, name) for name in _LEFT_OUT}
-  also_image = _flagged(package, heads, "PARALLEL_CALIBRATION_AND_IMAGING") | embedded
-  others["PARALLEL_CALIBRATION"] &= ~also_image
+  both = _flagged(package, heads, "PARALLEL_CALIBRATION_AND_IMAGING")
+  others[_CALIBRATION] &= ~(both | (mode == "embedded"))
+  disturbed = np.any([others[name] for name in _LEFT_OUT if name != _CALIBRATION], 0)
   unflagged = ~np.any([*others.values()], axis=0)
   others["other encoding spaces"] = unflagged & (heads["encoding_space_ref"] != 0)
   keep = unflagged & ~others["other encoding spaces"]
@@ -164,7 +258,18 @@ def _imaging(path, heads, package, contrast, embedded):
   keep &= heads["idx"]["contrast"] == echo
   left_out = {name: int(own.sum()) for name, own in others.items() if own.any()}
   record = {"acquisitions_left_out": left_out, "contrast": str(echo)}
-  return np.flatnonzero(keep), record
+  separate = others[_CALIBRATION] & ~disturbed
+  if separate.any():
+    if mode not in _APART:
+      separate |= both & ~disturbed
+    own = heads["idx"]["contrast"]
+    separate &= own == (echo if echo in own[separate] else own[separate].min())
+  return np.flatnonzero(keep), np.flatnonzero(separate), record
+
+
+def _repeated_by(counters):
+  """The counter of repeated acquisitions."""
+  return "repetition" if len(set(counters["repetition"].tolist())) > 1 else "average"
 
 
 def _noise(path, data, heads, package):
@@ -187,7 +292,8 @@ def _flagged(package, heads, name):
   return heads["flags"] & np.uint64(1 << number - 1) != 0
 
 
-def _refuse_unsupported(path, encoding, heads, package):
+def _unsupported(encoding, heads, package):
+  """What acquisitions have that is not read; "" without it."""
   trajectory = getattr(encoding.trajectory, "value", encoding.trajectory)
   found = "" if trajectory == "cartesian" else f"a trajectory {trajectory!r}"
   for counter, meaning in _ONE_ONLY.items():
@@ -200,10 +306,7 @@ def _refuse_unsupported(path, encoding, heads, package):
     values = sorted(set(heads[field].tolist()))
     if len(values) > 1:
       found = f"different values of {field}: {', '.join(map(str, values))}"
-  if found:
-    expected = "a Cartesian acquisition with one image per slice"
-    remedy = "Exclude the file, or write its k-space as BART's cfl."
-    raise UserError(path, found, expected, remedy)
+  return found
 
 
 def _described(header) -> dict:

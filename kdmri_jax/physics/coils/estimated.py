@@ -54,9 +54,12 @@ def estimate(kspace: np.ndarray, method: str = "espirit") -> np.ndarray:
   return function(centre, kspace.shape[1:]).astype(np.complex64)
 
 
-def _centre(kspace):
-  """The block that calibrates, complex128 [C, h, w], zero frequency in its middle."""
-  sampled = (kspace != 0).any(0)
+def centre_shape(sampled: np.ndarray) -> tuple[int, int]:
+  """Rows and columns of the centre that calibrates, see `estimate`.
+
+  Args:
+    sampled: bool [H, W], zero frequency at [0, 0].
+  """
   axis = phase_encode_axis(sampled)
   shape = list(sampled.shape)
   if axis is None:
@@ -65,8 +68,15 @@ def _centre(kspace):
     line = sampled[:, 0] if axis == 0 else sampled[0]
     shape[axis] = min(centre_side(np.fft.fftshift(line)), SIDE)
     shape[1 - axis] = min(shape[1 - axis], SIDE**2 // max(shape[axis], 1))
+  return shape[0], shape[1]
+
+
+def _centre(kspace):
+  """The block that calibrates, complex128 [C, h, w], zero frequency in its middle."""
+  shape = centre_shape((kspace != 0).any(0))
   centred = np.fft.fftshift(kspace, (-2, -1))
-  block = (middle((n,), side)[0] for n, side in zip(sampled.shape, shape, strict=True))
+  sizes = zip(kspace.shape[1:], shape, strict=True)
+  block = (middle((n,), side)[0] for n, side in sizes)
   return centred[:, *block].astype(np.complex128)
 
 
