@@ -98,9 +98,9 @@ def _layer(x, kernel, bias, relu, own, precision, *, training):
   options = {"relu": relu, "precision": precision}
   return _choose(
     _platforms(own, x, kernel, **options, training=training),
-    functools.partial(native.convolve, relu=relu),
+    functools.partial(_forward_by_native, relu=relu),
     functools.partial(layer.forward_by_pallas, **options),
-    functools.partial(layer.forward_by_xla, **options),
+    functools.partial(_forward_by_xla, **options),
     *(x, kernel, bias),
   )
 
@@ -111,19 +111,29 @@ def _forward(x, kernel, bias, relu, own, precision):
 
 
 def _backward(relu, own, precision, saved, cotangent):
-  def by_native(cotangent, x, kernel, y):
-    zeros = jnp.zeros(x.shape[-1:], x.dtype)
-    for_x = native.convolve(cotangent, xla.turned(kernel), zeros, relu=False, mask=y)
-    return for_x, *native.gradient(x, cotangent, mask=y)
-
   x, kernel, _ = saved
   return _choose(
     _platforms(own, x, kernel, relu, precision, training=True),
-    by_native,
+    _backward_by_native,
     functools.partial(layer.backward_by_pallas, precision=precision),
-    functools.partial(layer.backward_by_xla, precision=precision),
+    functools.partial(_backward_by_xla, precision=precision),
     *(cotangent, *saved),
   )
+
+
+# Functions of `jax.jit` are traced once for layers of equal shapes; inlined, they leave
+# the same program.
+_inlined = functools.partial(jax.jit, inline=True)
+_forward_by_xla = _inlined(layer.forward_by_xla, static_argnames=("relu", "precision"))
+_backward_by_xla = _inlined(layer.backward_by_xla, static_argnames=("precision",))
+_forward_by_native = _inlined(native.convolve, static_argnames=("relu",))
+
+
+@_inlined
+def _backward_by_native(cotangent, x, kernel, y):
+  zeros = jnp.zeros(x.shape[-1:], x.dtype)
+  for_x = native.convolve(cotangent, xla.turned(kernel), zeros, relu=False, mask=y)
+  return for_x, *native.gradient(x, cotangent, mask=y)
 
 
 def _platforms(own, x, kernel, relu, precision, *, training):

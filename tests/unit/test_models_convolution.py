@@ -49,7 +49,9 @@ def no_image_is_small(monkeypatch):
 def instructions(request, monkeypatch):
   """Each library that was built and runs here."""
   monkeypatch.setattr(native, "instructions", lambda: request.param)
-  return request.param
+  jax.clear_caches()  # of layers that were traced for another one
+  yield request.param
+  jax.clear_caches()
 
 
 @pytest.mark.parametrize("size", [1, 3, slow(5)])
