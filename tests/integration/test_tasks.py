@@ -243,9 +243,10 @@ class TestGivenExperts:
     assert networks.teachers[1] is None
     (slices,) = run.plans.slices("kd", "validation")
     half = len(slices.target)
-    assert len(slices.given) == len(slices.task) == 2 * half
-    assert not slices.given[:half].any()
-    np.testing.assert_allclose(slices.given[half:], 2 * slices.target, rtol=1e-6)
+    given = slices.given["image"]
+    assert len(given) == len(slices.task) == 2 * half
+    assert not given[:half].any()
+    np.testing.assert_allclose(given[half:], 2 * slices.target, rtol=1e-6)
 
 
 def test_noise_is_fresh_where_the_task_says_so():
