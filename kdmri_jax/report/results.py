@@ -187,7 +187,7 @@ def _reconstruct(finished: Finished, predict, parts: Parts, *, with_input) -> di
     shown: dict[str, np.ndarray] = {}
     for part, slices in enumerate(data.test.parts):
       by = data.acquisitions[shape_of(slices)]
-      found = outputs[name].of_part(data.test, part, slices, by)
+      found = outputs[name].of_part(data.test, part, slices, by)["image"]
       for volume, span in data.test.of_part(part):
         image = found[span.start : span.stop]
         write(shown, name, workdir.results(name), volume, image, RESULT)

@@ -8,7 +8,7 @@ import numpy as np
 import tqdm
 
 from kdmri_jax.data.slice_set import SliceSet
-from kdmri_jax.interop.onnx_network import IMAGE, OnnxNetwork
+from kdmri_jax.interop.onnx_network import OnnxNetwork
 from kdmri_jax.io.reading import refuse_memory
 from kdmri_jax.training import batches
 from kdmri_jax.training.given_stage import GivenImages
@@ -40,7 +40,7 @@ class GivenOnnx(GivenImages):
     super().__init__(text, where)
     self._network = OnnxNetwork(text, channels)
     self.parameters, self.hidden = self._network.parameters, self._network.hidden
-    self._kept: dict[tuple[SliceSet, int, int], np.ndarray] = {}
+    self._kept: dict[tuple[SliceSet, int, int], dict[str, np.ndarray]] = {}
     self._lock = threading.Lock()  # seeds may train side by side
 
   @property
@@ -57,27 +57,21 @@ class GivenOnnx(GivenImages):
     self._layers((), one, by)
 
   def of_part(
-    self, slices: SliceSet, part: int, rows: Slices, by: Acquisition
-  ) -> np.ndarray:
-    """See `GivenImages.of_part`."""
-    key = slices, part, 0 if rows.task is None else int(rows.task[0])
-    with self._lock:
-      if key not in self._kept:
-        self._kept[key] = self._of_rows((), rows, by)[IMAGE]
-      return self._kept[key]
-
-  def layers_of_part(
     self,
-    hidden: Sequence[str],
     slices: SliceSet,
     part: int,
     rows: Slices,
     by: Acquisition,
+    hidden: Sequence[str] = (),
   ) -> dict[str, np.ndarray]:
-    """See `GivenImages.layers_of_part`."""
-    if not hidden:
-      return super().layers_of_part(hidden, slices, part, rows, by)
-    return self._of_rows(hidden, rows, by)
+    """See `GivenImages.of_part`."""
+    if hidden:
+      return self._of_rows(hidden, rows, by)
+    key = slices, part, 0 if rows.task is None else int(rows.task[0])
+    with self._lock:
+      if key not in self._kept:
+        self._kept[key] = self._of_rows((), rows, by)
+      return self._kept[key]
 
   def shapes(
     self, hidden: Sequence[str], one: Slices, by: Acquisition

@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 from absl import logging
@@ -93,13 +94,17 @@ class GivenOutputs(GivenImages):
     self.of_part(slices, part, one, by)
 
   def of_part(
-    self, slices: SliceSet, part: int, rows: Slices, by: Acquisition
-  ) -> np.ndarray:
+    self,
+    slices: SliceSet,
+    part: int,
+    rows: Slices,
+    by: Acquisition,
+    hidden: Sequence[str] = (),
+  ) -> dict[str, np.ndarray]:
     """See `GivenImages.of_part`; raises errors as `images`."""
     channels = slices.parts[part].target.shape[-1]
-    return np.concatenate(
-      [self.images(volume, channels) for volume, _ in slices.of_part(part)]
-    )
+    found = [self.images(volume, channels) for volume, _ in slices.of_part(part)]
+    return {"image": np.concatenate(found)}
 
   @functools.cached_property
   def _files(self) -> dict[str, pathlib.Path]:

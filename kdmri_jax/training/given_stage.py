@@ -110,44 +110,30 @@ class GivenImages(Given, abc.ABC):
 
   @abc.abstractmethod
   def of_part(
-    self, slices: SliceSet, part: int, rows: Slices, by: Acquisition
-  ) -> np.ndarray:
-    """The images of a part of a set, float32 [N, H, W, C].
+    self,
+    slices: SliceSet,
+    part: int,
+    rows: Slices,
+    by: Acquisition,
+    hidden: Sequence[str] = (),
+  ) -> dict[str, np.ndarray]:
+    """The layers of a part of a set, by name.
 
     Args:
       slices: the set.
       part: number of the part.
       rows: its slices for one task.
       by: how they are measured.
-    """
-
-  def layers_of_part(
-    self,
-    hidden: Sequence[str],
-    slices: SliceSet,
-    part: int,
-    rows: Slices,
-    by: Acquisition,
-  ) -> dict[str, np.ndarray]:
-    """The layers of a part of a set, by name.
-
-    Args:
-      hidden: those beside `image`, out of the attribute of this name.
-      slices: the set; this and the others as for `of_part`.
-      part: number of the part.
-      rows: its slices for one task.
-      by: how they are measured.
+      hidden: layers beside `image`, out of the attribute of this name.
 
     Returns:
-      `image` and the others, float32 [N, ...].
+      `image`, float32 [N, H, W, C], and the others, float32 [N, ...].
     """
-    del hidden
-    return {"image": self.of_part(slices, part, rows, by)}
 
   def shapes(
     self, hidden: Sequence[str], one: Slices, by: Acquisition
   ) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of the layers of one slice, as `layers_of_part` gives them."""
+    """Shapes and types of the layers of one slice, as `of_part` gives them."""
     del hidden, by
     return {"image": jax.ShapeDtypeStruct(one.target.shape, np.float32)}
 
@@ -164,7 +150,7 @@ def layers_of_tasks(
   Args:
     teachers: of each task; of several the mean, which then stands for each of them; of
       none zeros.
-    hidden: see `GivenImages.layers_of_part`; () where there are several teachers.
+    hidden: see `GivenImages.of_part`; () where there are several teachers.
     where: a set of slices, and the number of a part of it.
     rows: the part's slices for each task.
     by: how they are measured.
@@ -176,7 +162,7 @@ def layers_of_tasks(
   def of_task(own: Sequence[GivenImages], rows: Slices) -> dict[str, np.ndarray]:
     if not own:
       return {"image": np.zeros(rows.target.shape, np.float32)}
-    found = [each.layers_of_part(hidden, *where, rows, by) for each in own]
+    found = [each.of_part(*where, rows, by, hidden) for each in own]
     return jax.tree.map(lambda *x: np.mean(x, axis=0) if x[1:] else x[0], *found)
 
   each = map(of_task, teachers, rows)

@@ -13,6 +13,7 @@ from helpers.raw_files import to_kspace
 
 import kdmri_jax as kd
 from kdmri_jax.data import dataset, spool
+from kdmri_jax.data.sources import ismrmrd
 from kdmri_jax.errors import UserError
 from kdmri_jax.inference import read_scan
 
@@ -99,6 +100,26 @@ def test_a_scan_reconstructs_as_well_as_with_embedded_lines(tmp_path):
     errors[mode] = np.linalg.norm(found - truth) / np.linalg.norm(truth)
   assert errors["separate"] < min(0.04, 1.1 * errors["embedded"])
   assert errors["separate"] < 0.25 * errors[""]
+
+
+@pytest.mark.parametrize("mode", ["embedded", "separate"])
+def test_embedded_lines_may_fill_every_gap(tmp_path, mode):
+  """The scan is whole then, for reconstruction and as a target; not by other lines."""
+  kspace = to_kspace(coil_files.coil_images(1)[0])
+  readouts = acquired(kspace, IMAGE)
+  readouts += acquired(kspace, set(range(SHAPE[1])) - set(IMAGE), flags=ALONE)
+  path = tmp_path / "a.h5"
+  save(path, header(SIZE, SIZE, calibration=mode), readouts)
+  combined = config(root=str(tmp_path), combine="rss")
+  if mode == "separate":
+    with pytest.raises(UserError, match="phase-encode lines in slice 0"):
+      list(ismrmrd.volumes(combined))
+    return
+  (target,) = ismrmrd.volumes(combined)
+  whole = ismrmrd.read(path, combined)
+  np.testing.assert_array_equal(whole.target, target.target)
+  expected = np.sqrt((np.abs(coil_files.coil_images(1)[0]) ** 2).sum(1))
+  np.testing.assert_allclose(target.target, expected, atol=1e-4)
 
 
 def test_lines_that_are_also_part_of_the_image_calibrate_with_the_others(tmp_path):

@@ -27,9 +27,9 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   """Reads every *.h5 and *.mrd below the root, in the order of their paths.
 
   Rows are the phase-encode lines, columns the readout, slices in the order of their
-  counter. Readouts flagged as noise, calibration alone, navigation or similar are
-  omitted; several acquisitions of one line are averaged. Readout oversampling is
-  removed, phase oversampling is kept. Where the centre of k-space is recorded with an
+  counter. Readouts flagged as noise, navigation or similar are omitted, and those of
+  calibration alone unless the header calls them embedded. Several acquisitions of one
+  line are averaged. Readout oversampling is removed, phase oversampling is kept. Where the centre of k-space is recorded with an
   offset of one sample, k-space is shifted cyclically. The slice keeps its measured
   resolution: lines that the scanner would fill with zeros are omitted.
 

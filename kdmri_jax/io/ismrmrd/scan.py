@@ -111,8 +111,10 @@ def repeats(path: pathlib.Path, contrast: str) -> int:
   """
   package = require("ismrmrd", "data", path, "ISMRM raw data")
   with h5_opened(path) as file:
-    heads = _group(path, file)["data"].fields("head")[:]
-    kept, _, _ = _imaging(path, heads, package, contrast)
+    group = _group(path, file)
+    heads = group["data"].fields("head")[:]
+    mode = _calibration_mode(_header(package, group["xml"][0]).encoding[0])
+    kept, _, _ = _imaging(path, heads, package, contrast, mode)
   counters = heads["idx"][kept]
   counter = _repeated_by(counters)
   points = np.stack([counters[name] for name in _POINT])
@@ -133,14 +135,15 @@ def opened(
 ) -> Iterator[Scan]:
   """Opens a file to read one scan.
 
+  Lines flagged as calibration alone belong to it where the header says that they are
+  embedded.
+
   Args:
     path: the file.
     contrast: number of an echo; "" for files with one echo.
     partial: whether lines may be missing, which those of a 3-D acquisition always may.
-      Lines flagged as calibration alone then count, too, where the header says that
-      they are embedded in the scan.
-    repeat: which of the `repeats` to read, from 0; None
-      reads the only repetition, of which averages are averaged.
+    repeat: which of the `repeats` to read, from 0; None reads the only repetition, of
+      which averages are averaged.
 
   Raises:
     ArgumentError: `contrast` is not an echo of the file.
@@ -152,13 +155,10 @@ def opened(
   with h5_opened(path) as file:
     group = _group(path, file)
     text = group["xml"][0]
-    header = package.xsd.CreateFromDocument(text)
-    if not header.encoding:
-      raise ValueError("the header has no section `encoding`")
+    header = _header(package, text)
     encoding = header.encoding[0]
     heads = group["data"].fields("head")[:]
-    mode = getattr(encoding.parallelImaging, "calibrationMode", "")
-    mode = getattr(mode, "value", mode) if partial else ""
+    mode = _calibration_mode(encoding)
     kept, separate, record = _imaging(path, heads, package, contrast, mode)
     if repeat is not None:
       counter = _repeated_by(heads["idx"][kept])
@@ -235,7 +235,19 @@ def _group(path, file):
   return file[names[0]]
 
 
-def _imaging(path, heads, package, contrast, mode=""):
+def _header(package, text):
+  header = package.xsd.CreateFromDocument(text)
+  if not header.encoding:
+    raise ValueError("the header has no section `encoding`")
+  return header
+
+
+def _calibration_mode(encoding):
+  mode = getattr(encoding.parallelImaging, "calibrationMode", "")
+  return getattr(mode, "value", mode)
+
+
+def _imaging(path, heads, package, contrast, mode):
   """Indices of the acquisitions of the image, those of separate calibration, a record.
 
   Calibration lines of the image belong to the others, unless `mode` tells them apart.
