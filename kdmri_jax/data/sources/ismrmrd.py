@@ -29,9 +29,10 @@ def volumes(config: DataConfig) -> Iterator[Volume]:
   Rows are the phase-encode lines, columns the readout, slices in the order of their
   counter. Readouts flagged as noise, navigation or similar are omitted, and those of
   calibration alone unless the header calls them embedded. Several acquisitions of one
-  line are averaged. Readout oversampling is removed, phase oversampling is kept. Where the centre of k-space is recorded with an
-  offset of one sample, k-space is shifted cyclically. The slice keeps its measured
-  resolution: lines that the scanner would fill with zeros are omitted.
+  line are averaged. Readout oversampling is removed, phase oversampling is kept. Where
+  the centre of k-space is recorded with an offset of one sample, k-space is shifted
+  cyclically. The slice keeps its measured resolution: lines that the scanner would fill
+  with zeros are omitted.
 
   A 3-D acquisition is transformed along its readout; each pixel of it is a slice, whose
   rows and columns are the two phase encodings. Its corners may be missing.
