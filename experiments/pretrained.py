@@ -10,12 +10,15 @@ the patient of each slice. Those of the head: as in brain_t1.py, CC BY.
 
 The subjects of the three splits are named here. Nothing is chosen by the test subjects:
 the best weights of a stage are those of the lowest error on the validation subjects.
-`kd` begins as its teacher and becomes the student (shrink.py). In cardiac_denoise an
-EDSR imitates a SwinIR. `student` is trained alone for as many steps as `kd`.
+`kd` begins as its teacher and becomes the student (shrink.py); `student` is trained
+alone for as many steps. `kd_narrow` has half of the features and twice the convolutions
+(shapes.py), imitates the teacher, and its kernels are trained as three convolutions;
+`narrow` is the same network alone. In cardiac_denoise an EDSR imitates a SwinIR.
 `kdmri pack` makes a finished stage one of the shipped networks.
 """
 
 from kdmri_jax.experiments import base, enhancement, study
+from kdmri_jax.experiments.shapes import SHAPES
 from kdmri_jax.experiments.shrink import SHRINK
 
 HEART = dict(
@@ -72,11 +75,20 @@ def get_config(argument="cardiac_4x"):
 
 
 def _reconstruction(data, acceleration, centre_lines, epochs):
-  """A DC-CNN becomes its student."""
+  """A DC-CNN becomes its student, and teaches a narrow one of as many parameters."""
   config = base.get_config("paper")
   config.data.update(data)
   config.mask.update(acceleration=acceleration, centre_lines=centre_lines)
-  return _shrink(config, epochs)
+  _shrink(config, epochs)
+  config.models.narrow = dict(config.models.student, **SHAPES["narrow_6"])
+  for name, original in (("narrow", "student"), ("kd_narrow", "kd")):
+    config.stages[name] = study.copy(config, original)
+    config.stages[name].update(model="narrow", shrink=0.0, kernels="expanded")
+  config.pipeline = (*config.pipeline, "narrow", "kd_narrow")
+  config.evaluation.models = (*config.evaluation.models, "narrow", "kd_narrow")
+  config.evaluation.distilled = ("kd", "kd_narrow")
+  config.evaluation.pairs = (("kd_narrow", "narrow"), ("kd_narrow", "kd"))
+  return config
 
 
 def _super_resolution():
