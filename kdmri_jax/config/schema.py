@@ -168,6 +168,12 @@ class StageConfig(Settings):
     return tuple(dict.fromkeys(name for task in tasks for name in self.taught_by(task)))
 
   @property
+  def audited(self) -> bool:
+    """Whether terms can differ in their parts of the gradient: several, or a hint's."""
+    terms = [term for term in self.terms.values() if term.weight]
+    return len(terms) > 1 or any(term.hint for term in terms)
+
+  @property
   def start(self) -> str:
     """The stage that this one begins with the weights, or a part, of; "" for none."""
     return self.teacher if self.shrink else starting.parts(self.start_from)[0]
@@ -256,8 +262,9 @@ class ExperimentConfig(Settings):
       every step, with the same result.
     teacher_cache_type: "float32", or "float16": half of that memory, rounded hints.
     checkpoint_seconds: shortest time between two checkpoints of a stage.
-    audit_every: steps between two audits of each term's contribution to the gradient; 0
-      for none. The first of several steps in one dispatch is audited.
+    audit_every: steps between two audits of each term's contribution to the gradient,
+      in stages of several terms or with a hint; 0 for none. The first of several steps
+      in one dispatch is audited.
     watch: what shows the run while it trains.
     vgg_weights: torchvision's file of a VGG network, for terms whose loss is
       "perceptual"; "" without such terms.

@@ -28,8 +28,7 @@ def collect(config: ExperimentConfig, histories: Histories) -> Histories:
   """
   audits = events(histories, "audit")
   for stage in list(audits):
-    terms = [term for term in config.stages[stage].terms.values() if term.weight]
-    if len(terms) < 2 and not any(term.hint for term in terms):
+    if not config.stages[stage].audited:
       del audits[stage]
   return audits
 

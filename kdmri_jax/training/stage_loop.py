@@ -192,7 +192,7 @@ class _Loop:
     slices = self._train[group[0].part] if several else next(loaded)
     acquisition = self._acquisitions[shape_of(slices)]
     every, step = self._config.audit_every, self._progress.step
-    if every and -step % every < len(group):
+    if every and self._stage.audited and -step % every < len(group):
       first = batches.take(slices, group[0].rows) if several else slices
       audit = self._steps.audit(self._snapshot.state, self._teacher, first, acquisition)
       audit = jax.device_get(audit)

@@ -97,13 +97,22 @@ def test_audits_are_drawn_for_distillation_only(trained):
   assert (report.path.parent / "figures" / "audit.png").is_file()
   names = pipeline.config.pipeline
   histories = {n: [read(pipeline.workdir.stage(n) / "metrics.jsonl")] for n in names}
-  pixel = TermConfig("mse", 1.0, "", (), ())
-  stages = dict(pipeline.config.stages)
-  stages["student"] = dataclasses.replace(
-    stages["student"], terms={**stages["student"].terms, "mse_term": pixel}
-  )
-  config = dataclasses.replace(pipeline.config, stages=stages)
-  assert set(gradient_audit.collect(config, histories)) == {"student", "feature", "kd"}
+  for name, (lines,) in histories.items():
+    assert any(line["event"] == "audit" for line in lines) == (name in stages)
+  assert set(gradient_audit.collect(pipeline.config, histories)) == stages
+
+
+def test_audits_of_one_term_by_an_earlier_version_are_not_drawn(trained):
+  (pipeline, _), _ = trained
+  terms = {"reconstruction": {"value": 1.0, "share": 1.0, "cosine": 1.0}}
+  histories = {"teacher": [[{"event": "audit", "step": 0, "terms": terms}]]}
+  assert not gradient_audit.collect(pipeline.config, histories)
+  stage = pipeline.config.stages["teacher"]
+  second = TermConfig("mse", 1.0, "", (), ())
+  two = dataclasses.replace(stage, terms={**stage.terms, "squared": second})
+  none = dataclasses.replace(second, weight=0.0)
+  assert two.audited
+  assert not dataclasses.replace(stage, terms={**stage.terms, "squared": none}).audited
 
 
 def test_published_numbers_of_other_data_are_left_out_and_the_report_says_so(
