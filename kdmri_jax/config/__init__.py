@@ -27,12 +27,8 @@ from kdmri_jax.config.parse import (
   to_dict,
   with_defaults,
 )
-from kdmri_jax.config.schema import (
-  ExperimentConfig,
-  ModelConfig,
-  StageConfig,
-  TermConfig,
-)
+from kdmri_jax.config.schema import ExperimentConfig, ModelConfig
+from kdmri_jax.config.stage import StageConfig, TermConfig
 
 __all__ = [
   "AugmentConfig",

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from kdmri_jax.config import starting
 from kdmri_jax.config.schema import (
-  RESERVED,
   RESERVED_ROWS,
   ZERO_FILLED,
   EvaluationConfig,
   ExperimentConfig,
-  StageConfig,
 )
+from kdmri_jax.config.stage import RESERVED, StageConfig
 from kdmri_jax.errors import UserError
 from kdmri_jax.lookup import suggestion
 
