@@ -17,6 +17,7 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 INSTRUCTIONS = {"default": []}
 if X86:
   INSTRUCTIONS |= {"avx2": ["-mavx2", "-mfma"], "avx512": ["-mavx512f", "-mfma"]}
+  INSTRUCTIONS["avx512bf16"] = [*INSTRUCTIONS["avx512"], "-mavx512bf16"]
 # Hidden, what two libraries both have stays apart.
 FLAGS = ["-std=c++17", "-O3", "-ffp-contract=fast", "-fvisibility=hidden"]
 

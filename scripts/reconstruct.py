@@ -96,6 +96,12 @@ _TASK = flags.DEFINE_string(
 _AS_IS = flags.DEFINE_bool(
   "as_is", False, "Enhance images without undersampling them first."
 )
+_PRECISION = flags.DEFINE_string(
+  "precision",
+  "",
+  "Of the network's hidden layers: 'float32', 'tensorfloat32' or 'bfloat16' (the "
+  "fastest); default: that of its training.",
+)
 _BATCH = flags.DEFINE_integer("batch_size", 4, "Slices at a time.", lower_bound=1)
 
 
@@ -138,6 +144,7 @@ def main(argv):
       seed=_SEED.value,
       task=_TASK.value,
       as_is=_AS_IS.value,
+      precision=_PRECISION.value,
     )
   record = result.account.record()
   write_scan.write(out, result.images, scan.record, form, scan.header, record)

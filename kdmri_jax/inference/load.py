@@ -118,6 +118,7 @@ def load(
   *,
   task: str | None = "",
   seed: int | None = None,
+  precision: str = "",
 ) -> Trained:
   """Reads a finished stage.
 
@@ -128,10 +129,12 @@ def load(
     mask: how they were sampled, [H, W]; None takes the experiment's mask.
     task: the experiment's task; "" for the first, None for all of them.
     seed: seed of the training; None takes the experiment's first.
+    precision: of its hidden layers, see `models.in_precision`; "" for that of the
+      training.
 
   Raises:
-    UserError: no such run, stage, seed or task, or the mask cannot be made for that
-      size.
+    UserError: no such run, stage, seed, task or precision, or the mask cannot be made
+      for that size.
   """
   config = read_config(workdir)
   if task is not None:
@@ -141,6 +144,9 @@ def load(
   plan = config.stages.get(stage)
   if plan is None or not (name or plan.given or trained.checkpoints.is_dir()):
     raise _not_trained(config, stage, folder)
+  if precision:
+    network = models.in_precision(config.models[plan.model], precision)
+    config = dataclasses.replace(config, models={**config.models, plan.model: network})
   kind = config.mask.kind if mask is None else "full"
   recipe = dataclasses.replace(config.mask, kind=kind)
   tasks = {"": TaskConfig(recipe, config.noise)}

@@ -195,7 +195,12 @@ class Network:
 
 
 def load(
-  workdir: str | os.PathLike, stage: str, *, task: str = "", seed: int | None = None
+  workdir: str | os.PathLike,
+  stage: str,
+  *,
+  task: str = "",
+  seed: int | None = None,
+  precision: str = "",
 ) -> Network:
   """Reads the network of a finished stage.
 
@@ -204,16 +209,20 @@ def load(
     stage: name of the stage, such as "kd".
     task: the experiment's task whose mask is used; "" for the first.
     seed: seed of the training; None takes the run's first.
+    precision: of its hidden layers, "float32", "tensorfloat32" or "bfloat16", which
+      has 8 significant bits and is the fastest; "" for that of the training.
 
   Returns:
     The network with its best weights.
 
   Raises:
+    ArgumentError: an unknown `precision`, or a network that has one alone.
     UserError: no such run, or no such stage, seed or task in it.
   """
   folder = pathlib.Path(workdir)
   size = load_lib.read_shapes(folder)[0]
-  trained = load_lib.load(folder, stage, size, task=task, seed=seed)
+  options: Any = {"task": task, "seed": seed, "precision": precision}
+  trained = load_lib.load(folder, stage, size, **options)
   parameters = jax.tree.map(np.asarray, trained.params)
   seed = trained.config.seed if seed is None else seed
   name = task or next(iter(load_lib.read_config(folder).all_tasks))
@@ -223,19 +232,20 @@ def load(
   return Network(trained.config, stage, trained.model, parameters, training, card, mask)
 
 
-def load_pretrained(name: str | os.PathLike) -> Network:
+def load_pretrained(name: str | os.PathLike, *, precision: str = "") -> Network:
   """A trained network that the package holds; docs/pretrained.md shows all.
 
   Args:
     name: such as "cardiac-4x-distilled"; or the path of the card NAME.json of another
       one, which `kdmri pack` wrote.
+    precision: as for `load`.
 
   Returns:
     The network; its `card` tells data, licence, quality and limits.
 
   Raises:
-    ArgumentError: there is no network of that name.
+    ArgumentError: there is no network of that name, or not in that precision.
     UserError: its files are damaged.
   """
   place = pathlib.Path(f"{PRETRAINED}{os.fspath(name)}")
-  return load(place, store.read(name).card.stage)
+  return load(place, store.read(name).card.stage, precision=precision)

@@ -204,6 +204,7 @@ def run_scan(
   seed: int | None = None,
   task: str = "",
   as_is: bool = False,
+  precision: str = "",
 ) -> Result:
   """Reconstructs one scan with a trained stage.
 
@@ -221,6 +222,7 @@ def run_scan(
       first.
     as_is: enhances images without undersampling them first, for networks without data
       consistency.
+    precision: of the network's hidden layers, see `load.load`.
 
   Raises:
     UserError: the scan, the mask or the run cannot be used; for instance k-space of a
@@ -247,7 +249,8 @@ def run_scan(
     mask = files.load(mask_path, shape, axis)
   if as_is:
     mask = np.ones(shape, np.uint8)
-  network = load.load(workdir, stage, shape, mask, task=task, seed=seed)
+  options: Any = {"task": task, "seed": seed, "precision": precision}
+  network = load.load(workdir, stage, shape, mask, **options)
   seed = config.seed if seed is None else seed
   known = account.training(workdir, config, stage, seed, task or first)
   acquisition, channels = network.acquisition, models.channels(network.model)
@@ -299,6 +302,8 @@ def run_scan(
     "network": account.of_network(workdir, config, stage, seed, network.params),
     "trained on": known.text,
   }
+  if precision:
+    facts["network"] += f", computed in {precision}"
   inputs = np.linalg.norm(found.zero_filled, axis=-1)
   warned, values = account.outside(known, own, inputs), {}
   coils = 1 if measured else max(config.coils.count, 1)

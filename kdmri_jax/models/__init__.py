@@ -10,6 +10,8 @@ from kdmri_jax.config import ModelConfig
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.lookup import find, suggestion
 from kdmri_jax.models import features
+from kdmri_jax.models.arguments import check_choice
+from kdmri_jax.models.cnn import PRECISIONS
 from kdmri_jax.models.dccnn import DCCNN
 from kdmri_jax.models.edsr import EDSR
 from kdmri_jax.models.swinir import SwinIR
@@ -86,6 +88,24 @@ def describe(model: nn.Module, params: Any) -> str:
   """Its class and its number of parameters, in words."""
   count = features.count_parameters(params)
   return f"{type(model).__name__} of {count:,} parameters"
+
+
+def in_precision(config: ModelConfig, precision: str) -> ModelConfig:
+  """The same network, its hidden layers computed in another precision.
+
+  Args:
+    config: the network.
+    precision: one of `cnn.PRECISIONS`.
+
+  Raises:
+    ArgumentError: an unknown `precision`, or a network without this setting.
+  """
+  check_choice("precision", precision, PRECISIONS)
+  if "precision" not in _settings(find_network(config.network)):
+    found, remedy = f"{precision!r} for the network {config.network}", "Omit it."
+    raise ArgumentError("precision", found, "none: it has one precision", remedy)
+  settings = {**config.settings, "precision": precision}
+  return dataclasses.replace(config, settings=settings)
 
 
 def find_network(name: str) -> type[nn.Module]:

@@ -1,5 +1,6 @@
 """`kd.train`, and `kd.load` of what it trained."""
 
+import functools
 import pathlib
 
 import h5py
@@ -70,13 +71,22 @@ def test_load_reconstructs_as_the_command_does(trained, tmp_path, caplog):
     file["kspace"] = measured.kspace
     np.save(tmp_path / "mask.npy", measured.mask)
   scan = read_scan.read(tmp_path / "measured.h5", net.config.data)
-  written = reconstruct.run_scan(
-    pathlib.Path(folder), "student", scan, mask_path=str(tmp_path / "mask.npy")
-  ).images["reconstruction"]
+  by_command = functools.partial(
+    reconstruct.run_scan,
+    *(pathlib.Path(folder), "student", scan),
+    mask_path=str(tmp_path / "mask.npy"),
+  )
   with pytest.warns(UserWarning, match="trained on phantoms"):
     image = net.reconstruct(*measured)
   assert isinstance(image, np.ndarray)
-  np.testing.assert_array_equal(image, written)
+  np.testing.assert_array_equal(image, by_command().images["reconstruction"])
+  half = kd.load(folder, "student", precision="bfloat16")
+  with pytest.warns(UserWarning, match="trained on phantoms"):
+    rounded = half.reconstruct(*measured)
+  assert 0 < np.abs(rounded - image).max() < 0.02 * image.max()
+  result = by_command(precision="bfloat16")
+  np.testing.assert_array_equal(rounded, result.images["reconstruction"])
+  assert result.account.facts["network"].endswith(", computed in bfloat16")
   with pytest.warns(UserWarning, match="trained on phantoms"):
     alone = net.reconstruct(np.asarray(measured.kspace[1]), np.asarray(measured.mask))
   assert alone.shape == SHAPE

@@ -10,6 +10,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import pretrained
 from kdmri_jax.config import DataConfig, PhantomConfig
 from kdmri_jax.data.sources import phantom
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.experiments import pretrained as experiments
 from kdmri_jax.physics.acquisition import build, measure
 from kdmri_jax.pretrained import store
@@ -79,9 +80,14 @@ def test_a_network_is_what_its_command_trains(name):
   argument = card.command.partition("--config=pretrained:")[2].split()[0]
   config = config_lib.parse(experiments.get_config(argument))
   here, there = (config_lib.to_dict(c) for c in (config, card.experiment))
-  for key in ("data", "mask", "noise", "augment", "models", "stages", "seed"):
-    here[key] = here[key] | {"root": ""} if key == "data" else here[key]
+  here["data"]["root"] = ""
+  for key in ("data", "mask", "noise", "augment", "batch_size", "seed"):
     assert here[key] == there[key], key
+  for stage in (card.stage, *config.stages[card.stage].all_teachers):
+    plans = [c["stages"][stage] | {"given": ""} for c in (here, there)]
+    assert plans[0] == plans[1], stage
+    model = plans[0]["model"]
+    assert here["models"][model] == there["models"][model], model
 
 
 @pytest.mark.parametrize("name", EXAMPLE)
@@ -94,6 +100,27 @@ def test_the_example_is_reconstructed(name):
   before, after = EXAMPLE[name]
   assert kd.metrics.psnr(image, given[0, ..., 0]) == pytest.approx(before, abs=0.02)
   assert kd.metrics.psnr(image, found) == pytest.approx(after, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["cardiac-4x-student", "brain-4x-teacher"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_bfloat16_loses_little(name):
+  image = _brain() if name.startswith("brain") else pretrained.example()
+  found = []
+  for precision in ("", "bfloat16"):
+    net = kd.load_pretrained(name, precision=precision)
+    _, measurement = _measured(net, image[None, ..., None], np.zeros(1, np.uint32))
+    found.append(net.reconstruct(*measurement)[0])
+  whole, half = found
+  assert np.abs(whole - half).max() > 1e-4
+  assert abs(kd.metrics.psnr(image, half) - kd.metrics.psnr(image, whole)) < 0.05
+
+
+def test_a_precision_that_a_network_lacks_is_refused():
+  with pytest.raises(ArgumentError, match="precision: found 'bf16'; expected one of"):
+    kd.load_pretrained("cardiac-4x-student", precision="bf16")
+  with pytest.raises(ArgumentError, match="found 'bfloat16' for the network swinir"):
+    kd.load_pretrained("cardiac-denoise-teacher", precision="bfloat16")
 
 
 def _brain():

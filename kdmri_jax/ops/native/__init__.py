@@ -1,12 +1,15 @@
 """3x3 convolutions in C++, which XLA calls on a CPU.
 
 Between many channels they need a quarter of a plain convolution's products (Winograd's
-F(4x4, 3x3)). They include bias and ReLU, and all cores share one image. They are built
-when the package is installed, if there is a C++ compiler.
+F(4x4, 3x3)). They include bias and ReLU, and all cores share one image. Arrays are of
+float32 or bfloat16, sums of float32. CPUs that multiply bfloat16 do so between many
+channels of such arrays, but not for gradients of kernels. They are built when the
+package is installed, if there is a C++ compiler.
 """
 
 import ctypes
 import functools
+import itertools
 import pathlib
 
 import jax
@@ -14,10 +17,12 @@ import jax.numpy as jnp
 
 from kdmri_jax.types import Array
 
-INSTRUCTIONS = ("avx512", "avx2", "default")  # as setup.py names them, the best first
+# As setup.py names them, the best first.
+INSTRUCTIONS = ("avx512bf16", "avx512", "avx2", "default")
 # Channels supported by convolution.cc: up to _FEW, or multiples of _MANY up to _MOST.
 _FEW, _MANY, _MOST = 2, 16, 1024
-_FUNCTIONS = ("kdmri_convolve", "kdmri_convolution_gradient")
+_CONVOLVE, _GRADIENT = "kdmri_convolve", "kdmri_convolution_gradient"
+_ENDINGS = {jnp.dtype("float32"): "", jnp.dtype("bfloat16"): "_bfloat16"}
 
 
 def runs(name: str) -> bool:
@@ -40,13 +45,13 @@ def instructions() -> str | None:
 def knows(kernel: Array) -> bool:
   """Whether native code supports a kernel [K, K, I, O] and can be called.
 
-  It must be of float32 and 3x3, between multiples of 16 channels up to 1024; one of the
-  two sides may have one channel or two instead.
+  It must be of float32 or bfloat16 and 3x3, between multiples of 16 channels up to
+  1024; one of the two sides may have one channel or two instead.
   """
   fewer, more = sorted(kernel.shape[2:])
   return (
     kernel.shape[:2] == (3, 3)
-    and kernel.dtype == jnp.float32
+    and kernel.dtype in _ENDINGS
     and (fewer <= _FEW or fewer % _MANY == 0)
     and more % _MANY == 0
     and more <= _MOST
@@ -60,17 +65,18 @@ def convolve(
   """relu(x * kernel + bias), or without the ReLU; zero-padded to the same size.
 
   Args:
-    x: float32 [B, H, W, I].
-    kernel: float32 [3, 3, I, O], see `knows`.
-    bias: float32 [O].
+    x: [B, H, W, I], float32 or bfloat16, as are all arrays.
+    kernel: [3, 3, I, O], see `knows`.
+    bias: [O].
     relu: whether a ReLU follows.
-    mask: float32 [B, H, W, I]; x counts as zero wherever it is not positive.
+    mask: [B, H, W, I]; x counts as zero wherever it is not positive.
 
   Returns:
-    float32 [B, H, W, O].
+    [B, H, W, O].
   """
-  result = jax.ShapeDtypeStruct((*x.shape[:3], kernel.shape[-1]), jnp.float32)
-  return _call(0, result)(x, _or_nothing(mask), kernel, bias, relu=relu)
+  result = jax.ShapeDtypeStruct((*x.shape[:3], kernel.shape[-1]), x.dtype)
+  call = _call(_CONVOLVE, x.dtype, result)
+  return call(x, _or_nothing(mask, x), kernel, bias, relu=relu)
 
 
 def gradient(
@@ -79,42 +85,42 @@ def gradient(
   """The gradients of `convolve` with respect to its kernel and bias.
 
   Args:
-    x: float32 [B, H, W, I].
-    cotangent: float32 [B, H, W, O].
-    mask: float32 [B, H, W, O]; the cotangent counts as zero wherever it is not
-      positive.
+    x: [B, H, W, I], float32 or bfloat16, as are all arrays.
+    cotangent: [B, H, W, O].
+    mask: [B, H, W, O]; the cotangent counts as zero wherever it is not positive.
 
   Returns:
-    float32 [3, 3, I, O] and [O].
+    [3, 3, I, O] and [O].
   """
   inputs, outputs = x.shape[-1], cotangent.shape[-1]
-  kernel = jax.ShapeDtypeStruct((3, 3, inputs, outputs), jnp.float32)
-  bias = jax.ShapeDtypeStruct((outputs,), jnp.float32)
-  return tuple(_call(1, (kernel, bias))(x, cotangent, _or_nothing(mask)))
+  kernel = jax.ShapeDtypeStruct((3, 3, inputs, outputs), x.dtype)
+  bias = jax.ShapeDtypeStruct((outputs,), x.dtype)
+  call = _call(_GRADIENT, x.dtype, (kernel, bias))
+  return tuple(call(x, cotangent, _or_nothing(mask, x)))
 
 
-def _or_nothing(mask):
-  return jnp.zeros(0, jnp.float32) if mask is None else mask
+def _or_nothing(mask, x):
+  return jnp.zeros(0, x.dtype) if mask is None else mask
 
 
-def _call(number, result):
-  name = _register(instructions())[number]
+def _call(function, dtype, result):
+  _register(instructions())
+  name = f"{function}{_ENDINGS[dtype]}_{instructions()}"
   return jax.ffi.ffi_call(name, result, vmap_method="sequential")
 
 
 @functools.cache
-def _register(name: str) -> list[str]:
-  """Makes a library's functions known to XLA; returns their names there.
+def _register(name: str) -> None:
+  """Makes a library's functions known to XLA, as FUNCTION_NAME.
 
   Raises:
     RuntimeError: it was built for a later release of jaxlib, or CPUs are not in use.
   """
   jax.devices("cpu")  # otherwise JAX would raise the error later
-  names = [f"{function}_{name}" for function in _FUNCTIONS]
-  for function, target in zip(_FUNCTIONS, names, strict=True):
+  for start, ending in itertools.product((_CONVOLVE, _GRADIENT), _ENDINGS.values()):
+    function = start + ending
     capsule = jax.ffi.pycapsule(getattr(_load(name), function))
-    jax.ffi.register_ffi_target(target, capsule, platform="cpu")
-  return names
+    jax.ffi.register_ffi_target(f"{function}_{name}", capsule, platform="cpu")
 
 
 @functools.cache

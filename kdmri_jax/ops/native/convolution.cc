@@ -15,8 +15,38 @@ namespace kdmri {
 namespace {
 
 namespace ffi = xla::ffi;
-using Array = ffi::Buffer<ffi::F32>;
-using Result = ffi::ResultBuffer<ffi::F32>;
+
+// What XLA calls the numbers of an image.
+template <class Number>
+constexpr ffi::DataType kType = ffi::F32;
+template <>
+constexpr ffi::DataType kType<Bfloat16> = ffi::BF16;
+template <class Number>
+using Array = ffi::Buffer<kType<Number>>;
+template <class Number>
+using Result = ffi::ResultBuffer<kType<Number>>;
+
+template <class Number>
+Number* Data(const Array<Number>& array) {
+  return reinterpret_cast<Number*>(array.typed_data());
+}
+template <class Number>
+Number* Data(Result<Number>& result) {
+  return reinterpret_cast<Number*>(result->typed_data());
+}
+
+// A small array as floats.
+template <class Number>
+class InFloats {
+ public:
+  explicit InFloats(const Array<Number>& array) : data_(array.element_count()) {
+    Copy(Data<Number>(array), array.element_count(), static_cast<float*>(data_));
+  }
+  operator const float*() const { return data_; }
+
+ private:
+  const Floats data_;
+};
 
 // Number of parts of a batch whose gradients are summed in order, so that the sum does
 // not depend on the threads. Fewer where the parts are large.
@@ -41,21 +71,24 @@ Kind KindOf(int inputs, int outputs) {
 }
 
 // An image of a batch; the mask may have no elements.
-Image Pick(const Array& batch, const Array* mask, int number) {
+template <class Number>
+Image<Number> Pick(const Array<Number>& batch, const Array<Number>* mask, int number) {
   const auto shape = batch.dimensions();
   const int height = shape[1], width = shape[2], channels = shape[3];
   const size_t at = size_t(number) * height * width * channels;
   const bool masked = mask && mask->element_count() > 0;
-  return {batch.typed_data() + at, masked ? mask->typed_data() + at : nullptr, height,
+  return {Data<Number>(batch) + at, masked ? Data<Number>(*mask) + at : nullptr, height,
           width, channels};
 }
 
-bool SameImages(const Array& a, const Array& b) {
+template <class Images>
+bool SameImages(const Images& a, const Images& b) {
   const auto one = a.dimensions(), other = b.dimensions();
   return std::equal(one.begin(), one.begin() + 3, other.begin());
 }
 
-bool Masks(const Array& mask, const Array& images) {
+template <class Images>
+bool Masks(const Images& mask, const Images& images) {
   return mask.element_count() == 0 || mask.element_count() == images.element_count();
 }
 
@@ -66,8 +99,11 @@ ffi::Error Refuse() {
 }
 
 // relu(x * kernel + bias), or without ReLU; x is zero wherever `mask` is not positive.
-ffi::Error Convolve(ffi::ThreadPool pool, Array x, Array mask, Array kernel, Array bias,
-                    bool relu, Result y) {
+template <class Number>
+ffi::Error Convolve(ffi::ThreadPool pool, Array<Number> x, Array<Number> mask,
+                    Array<Number> kernel, Array<Number> bias, bool relu,
+                    Result<Number> y) {
+  using Factor = FactorOf<Number>;
   const auto shape = kernel.dimensions();
   const int inputs = shape[2], outputs = shape[3];
   const Kind kind = KindOf(inputs, outputs);
@@ -76,40 +112,46 @@ ffi::Error Convolve(ffi::ThreadPool pool, Array x, Array mask, Array kernel, Arr
       !Masks(mask, x))
     return Refuse();
 
-  Layer layer = {kernel.typed_data(), bias.typed_data(), relu, inputs, outputs};
+  const InFloats<Number> given(kernel), biases(bias);
+  Layer layer = {given, biases, relu, inputs, outputs};
   const size_t count = size_t(inputs) * outputs;
   const bool in_tiles = kind == Kind::kBetweenMany;
-  const Floats weights((in_tiles ? winograd::kPlaces : few::kTaps) * count);
-  if (in_tiles)
-    winograd::TransformKernel(layer.weights, count, weights);
-  else if (kind == Kind::kToFew)
-    few::TransposeKernel(layer.weights, inputs, outputs, weights);
-  if (kind != Kind::kFromFew) layer.weights = weights;
+  const Numbers<Factor> transformed(in_tiles ? winograd::kPlaces * count : 0);
+  const Floats transposed(kind == Kind::kToFew ? few::kTaps * count : 0);
+  if (in_tiles) {
+    winograd::TransformKernel<Factor>(given, inputs, outputs, transformed);
+  } else if (kind == Kind::kToFew) {
+    few::TransposeKernel(given, inputs, outputs, transposed);
+    layer.weights = transposed;
+  }
 
   const int height = x.dimensions()[1];
   const int together = in_tiles ? winograd::kTile : kRowsTogether;
   const int parts = (height + together - 1) / together;
   Share(pool, x.dimensions()[0] * parts, [&](int number) {
-    const Image image = Pick(x, &mask, number / parts);
+    const Image<Number> image = Pick<Number>(x, &mask, number / parts);
     const int first = number % parts * together;
     const int end = std::min(first + together, height);
-    float* output =
-        y->typed_data() + size_t(number / parts) * height * image.width * outputs;
+    Number* output =
+        Data<Number>(y) + size_t(number / parts) * height * image.width * outputs;
     if (kind == Kind::kFromFew)
-      few::ConvolveFrom(image, first, end, layer, output);
+      few::ConvolveFrom<Number>(image, first, end, layer, output);
     else if (kind == Kind::kToFew)
-      few::ConvolveTo(image, first, end, layer, output);
+      few::ConvolveTo<Number>(image, first, end, layer, output);
     else if (image.mask)
-      winograd::Convolve<true>(image, first, layer, output);
+      winograd::Convolve<true, Number, Factor>(image, first, transformed, layer,
+                                               output);
     else
-      winograd::Convolve<false>(image, first, layer, output);
+      winograd::Convolve<false, Number, Factor>(image, first, transformed, layer,
+                                                output);
   });
   return ffi::Error::Success();
 }
 
 // Adds the contribution of one row (few channels) or one row of tiles to the gradients.
-void AddGradient(Kind kind, const Image& image, const Image& cotangent, int row,
-                 float* kernel, float* bias) {
+template <class Number>
+void AddGradient(Kind kind, const Image<Number>& image, const Image<Number>& cotangent,
+                 int row, float* kernel, float* bias) {
   if (kind == Kind::kToFew)  // taken around the pixels of the input
     few::AddProducts<false>(cotangent, image, row, kernel, nullptr);
   else if (kind == Kind::kFromFew && cotangent.mask)
@@ -124,8 +166,9 @@ void AddGradient(Kind kind, const Image& image, const Image& cotangent, int row,
 
 // The gradients of Convolve's kernel and bias; the cotangent is zero wherever `mask` is
 // not positive.
-ffi::Error Gradient(ffi::ThreadPool pool, Array x, Array cotangent, Array mask,
-                    Result kernel, Result bias) {
+template <class Number>
+ffi::Error Gradient(ffi::ThreadPool pool, Array<Number> x, Array<Number> cotangent,
+                    Array<Number> mask, Result<Number> kernel, Result<Number> bias) {
   const int inputs = x.dimensions()[3], outputs = cotangent.dimensions()[3];
   const Kind kind = KindOf(inputs, outputs);
   if (kind == Kind::kUnknown || !SameImages(x, cotangent) || !Masks(mask, cotangent))
@@ -144,26 +187,50 @@ ffi::Error Gradient(ffi::ThreadPool pool, Array x, Array cotangent, Array mask,
     float* sum = sums + part * stride;
     std::memset(sum, 0, stride * sizeof(float));
     for (int k = all * part / parts; k < all * (part + 1) / parts; ++k)
-      AddGradient(kind, Pick(x, nullptr, k / rows), Pick(cotangent, &mask, k / rows),
-                  k % rows * step, sum, sum + size);
+      AddGradient(kind, Pick<Number>(x, nullptr, k / rows),
+                  Pick<Number>(cotangent, &mask, k / rows), k % rows * step, sum,
+                  sum + size);
   });
   for (int part = 1; part < parts; ++part)
     for (size_t k = 0; k < stride; ++k) sums[k] += sums[part * stride + k];
 
-  float *for_kernel = kernel->typed_data(), *for_bias = bias->typed_data();
+  float* for_kernel = sums;
+  const Floats turned(few::kTaps * count);
   if (kind == Kind::kToFew) {
-    few::TurnKernel(sums, inputs, outputs, for_kernel);
+    few::TurnKernel(sums, inputs, outputs, for_kernel = turned);
     double total[few::kMost] = {};
-    for (int k = 0; k < batch; ++k) few::AddPixels(Pick(cotangent, &mask, k), total);
-    std::copy_n(total, outputs, for_bias);
-    return ffi::Error::Success();
+    for (int k = 0; k < batch; ++k)
+      few::AddPixels(Pick<Number>(cotangent, &mask, k), total);
+    std::copy_n(total, outputs, sums + size);
+  } else if (in_tiles) {
+    winograd::GatherKernel(sums, count, for_kernel = turned);
   }
-  if (kind == Kind::kFromFew)
-    std::memcpy(for_kernel, sums, size * sizeof(float));
-  else
-    winograd::GatherKernel(sums, count, for_kernel);
-  std::memcpy(for_bias, sums + size, outputs * sizeof(float));
+  Copy(for_kernel, few::kTaps * count, Data<Number>(kernel));
+  Copy(sums + size, outputs, Data<Number>(bias));
   return ffi::Error::Success();
+}
+
+template <class Number>
+auto Arguments() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Array<Number>>()           // x
+      .template Arg<Array<Number>>()  // mask
+      .template Arg<Array<Number>>()  // kernel
+      .template Arg<Array<Number>>()  // bias
+      .template Attr<bool>("relu")
+      .template Ret<Array<Number>>();
+}
+
+template <class Number>
+auto ArgumentsOfGradient() {
+  return ffi::Ffi::Bind()
+      .Ctx<ffi::ThreadPool>()
+      .Arg<Array<Number>>()            // x
+      .template Arg<Array<Number>>()   // cotangent
+      .template Arg<Array<Number>>()   // mask
+      .template Ret<Array<Number>>()   // kernel
+      .template Ret<Array<Number>>();  // bias
 }
 
 }  // namespace
@@ -171,24 +238,15 @@ ffi::Error Gradient(ffi::ThreadPool pool, Array x, Array cotangent, Array mask,
 
 #pragma GCC visibility push(default)
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(kdmri_convolve, kdmri::Convolve,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<kdmri::Array>()  // x
-                                  .Arg<kdmri::Array>()  // mask
-                                  .Arg<kdmri::Array>()  // kernel
-                                  .Arg<kdmri::Array>()  // bias
-                                  .Attr<bool>("relu")
-                                  .Ret<kdmri::Array>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(kdmri_convolution_gradient, kdmri::Gradient,
-                              xla::ffi::Ffi::Bind()
-                                  .Ctx<xla::ffi::ThreadPool>()
-                                  .Arg<kdmri::Array>()    // x
-                                  .Arg<kdmri::Array>()    // cotangent
-                                  .Arg<kdmri::Array>()    // mask
-                                  .Ret<kdmri::Array>()    // kernel
-                                  .Ret<kdmri::Array>());  // bias
+XLA_FFI_DEFINE_HANDLER_SYMBOL(kdmri_convolve, kdmri::Convolve<float>,
+                              kdmri::Arguments<float>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(kdmri_convolve_bfloat16, kdmri::Convolve<kdmri::Bfloat16>,
+                              kdmri::Arguments<kdmri::Bfloat16>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(kdmri_convolution_gradient, kdmri::Gradient<float>,
+                              kdmri::ArgumentsOfGradient<float>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(kdmri_convolution_gradient_bfloat16,
+                              kdmri::Gradient<kdmri::Bfloat16>,
+                              kdmri::ArgumentsOfGradient<kdmri::Bfloat16>());
 
 // Whether this CPU supports a set of instructions, by the name of its library. The
 // default library can answer this on any CPU.
@@ -196,6 +254,9 @@ extern "C" int kdmri_has(const char* instructions) {
   const std::string_view name = instructions;
 #if defined(__x86_64__)
   const bool fma = __builtin_cpu_supports("fma");
+  if (name == "avx512bf16")
+    return fma && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bf16");
   if (name == "avx512") return fma && __builtin_cpu_supports("avx512f");
   if (name == "avx2") return fma && __builtin_cpu_supports("avx2");
 #endif

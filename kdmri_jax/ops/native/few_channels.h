@@ -15,9 +15,10 @@ constexpr int kTaps = 9;    // places of a kernel
 constexpr int kBeside = 6;  // pixels computed together
 
 // Three rows about `row` of an image of few channels, with a zero pixel at either end.
+template <class Number>
 class Window {
  public:
-  explicit Window(const Image& image)
+  explicit Window(const Image<Number>& image)
       : image_(image),
         stride_(image.width + 2),
         size_(3 * image.channels * stride_),
@@ -34,9 +35,9 @@ class Window {
         if (!inside)
           std::fill_n(to, image_.width, 0.0f);
         else if (image_.channels == 1)
-          Copy<1>(image_.Row(from), to);
+          ReadLine<1>(image_.Row(from), to);
         else
-          Copy<2>(image_.Row(from) + c, to);
+          ReadLine<2>(image_.Row(from) + c, to);
       }
     }
   }
@@ -48,22 +49,23 @@ class Window {
 
  private:
   template <int kChannels>
-  void Copy(size_t at, float* to) const {
-    const float* data = image_.data + at;
+  void ReadLine(size_t at, float* to) const {
+    const Number* data = image_.data + at;
     const int width = image_.width;
-    for (int k = 0; k < width; ++k) to[k] = data[k * kChannels];
+    for (int k = 0; k < width; ++k) to[k] = Value(data[k * kChannels]);
     if (!image_.mask) return;
-    const float* mask = image_.mask + at;
-    for (int k = 0; k < width; ++k) to[k] = mask[k * kChannels] > 0 ? to[k] : 0;
+    const Number* mask = image_.mask + at;
+    for (int k = 0; k < width; ++k) to[k] = Value(mask[k * kChannels]) > 0 ? to[k] : 0;
   }
 
-  const Image image_;
+  const Image<Number> image_;
   const size_t stride_, size_;
   const Floats data_;
 };
 
-template <int kPixels>
-void FromPixels(const Window& window, int column, const Layer& layer, float* output) {
+template <int kPixels, class Number>
+void FromPixels(const Window<Number>& window, int column, const Layer& layer,
+                Number* output) {
   ByVectors(layer.outputs, [&](int o, auto number) {
     constexpr int kVectors = decltype(number)::value;
     Vector sum[kPixels][kVectors] = {};
@@ -93,8 +95,9 @@ void FromPixels(const Window& window, int column, const Layer& layer, float* out
 }
 
 // Computes rows `first` to `end` of a convolution from few channels.
-inline void ConvolveFrom(const Image& image, int first, int end, const Layer& layer,
-                         float* output) {
+template <class Number>
+void ConvolveFrom(const Image<Number>& image, int first, int end, const Layer& layer,
+                  Number* output) {
   Window window(image);
   output += size_t(first) * image.width * layer.outputs;
   for (int row = first; row < end; ++row) {
@@ -116,9 +119,9 @@ inline void TransposeKernel(const float* kernel, int inputs, int outputs, float*
 }
 
 // `kInside`: none of the pixels is the first or the last of its row.
-template <int kPixels, bool kInside>
-void ToPixels(const Lines<3, false>& lines, int column, int width, const Layer& layer,
-              float* output) {
+template <int kPixels, bool kInside, class Number>
+void ToPixels(const Lines<3, false, Number>& lines, int column, int width,
+              const Layer& layer, Number* output) {
   for (int o = 0; o < layer.outputs; ++o) {
     const float* weights = layer.weights + size_t(o) * kTaps * layer.inputs;
     Vector sum[kPixels] = {};
@@ -134,21 +137,22 @@ void ToPixels(const Lines<3, false>& lines, int column, int width, const Layer& 
         }
       }
     for (int k = 0; k < kPixels; ++k)
-      output[k * layer.outputs + o] = layer.Finish(Sum(sum[k]), o);
+      Put(output + k * layer.outputs + o, layer.Finish(Sum(sum[k]), o));
   }
 }
 
 // Computes rows `first` to `end` of a convolution to few channels; `layer.weights` is
 // transposed.
-inline void ConvolveTo(const Image& image, int first, int end, const Layer& layer,
-                       float* output) {
+template <class Number>
+void ConvolveTo(const Image<Number>& image, int first, int end, const Layer& layer,
+                Number* output) {
   const int top = std::max(first - 1, 0), bottom = std::min(end + 1, image.height);
-  Image read = {image.data + image.Row(top), nullptr, bottom - top, image.width,
-                image.channels};
+  Image<Number> read = {image.data + image.Row(top), nullptr, bottom - top, image.width,
+                        image.channels};
   if (image.mask) {
     const size_t size = read.Row(read.height);
-    const float *data = read.data, *mask = image.mask + image.Row(top);
-    float* masked = Scratch(size);
+    const Number *data = read.data, *mask = image.mask + image.Row(top);
+    Number* masked = reinterpret_cast<Number*>(Scratch(size));
     for (size_t k = 0; k < size; k += kLanes)
       Store(masked + k, Where(Load(mask + k), Load(data + k)));
     read.data = masked;
@@ -156,7 +160,7 @@ inline void ConvolveTo(const Image& image, int first, int end, const Layer& laye
   const int width = image.width;
   output += size_t(first) * width * layer.outputs;
   for (int row = first; row < end; ++row, output += width * layer.outputs) {
-    const Lines<3, false> lines(read, row - 1 - top);
+    const Lines<3, false, Number> lines(read, row - 1 - top);
     int column = 1;
     ToPixels<1, false>(lines, 0, width, layer, output);
     for (; column + kBeside < width; column += kBeside)
@@ -170,12 +174,12 @@ inline void ConvolveTo(const Image& image, int first, int end, const Layer& laye
 // For one row, adds the sums of products of `many` with the shifted `few` to `taps` [3,
 // 3, few channels, many channels], and the sums of `many` to `total` [many channels]
 // unless it is null.
-template <bool kMasked>
-void AddProducts(const Image& few, const Image& many, int row, float* taps,
-                 float* total) {
+template <bool kMasked, class Number>
+void AddProducts(const Image<Number>& few, const Image<Number>& many, int row,
+                 float* taps, float* total) {
   Window window(few);
   window.Read(row);
-  const Lines<1, kMasked> pixels(many, row);
+  const Lines<1, kMasked, Number> pixels(many, row);
   for (int f = 0; f < few.channels; ++f)
     for (int c = 0; c < many.channels; c += kLanes) {
       Vector sum[kTaps] = {}, all = {};
@@ -204,12 +208,13 @@ inline void TurnKernel(const float* taps, int inputs, int outputs, float* kernel
 }
 
 // Adds all pixels of an image of few channels to `total` [channels].
-inline void AddPixels(const Image& image, double* total) {
+template <class Number>
+void AddPixels(const Image<Number>& image, double* total) {
   for (int row = 0; row < image.height; ++row)
     for (int c = 0; c < image.channels; ++c) {
       double sum = 0;
       for (size_t k = image.Row(row) + c; k < image.Row(row + 1); k += image.channels)
-        sum += image.mask && !(image.mask[k] > 0) ? 0 : image.data[k];
+        if (!image.mask || Value(image.mask[k]) > 0) sum += Value(image.data[k]);
       total[c] += sum;
     }
 }

@@ -10,15 +10,16 @@ namespace kdmri {
 constexpr int kMostChannels = 1024;
 
 // One image [height, width, channels], zero wherever `mask` is not positive.
+template <class Number>
 struct Image {
-  const float* data;
-  const float* mask;  // of the same shape, or null
+  const Number* data;
+  const Number* mask;  // of the same shape, or null
   int height, width, channels;
 
   size_t Row(int row) const { return size_t(row) * width * channels; }
 };
 
-// A convolution's kernel [3, 3, inputs, outputs] in the layout of its code, with bias
+// A convolution's kernel [3, 3, inputs, outputs] in the layout of `few`, with bias
 // [outputs] and optional ReLU.
 struct Layer {
   const float* weights;
@@ -37,10 +38,10 @@ struct Layer {
 };
 
 // Lines of an image; lines outside the image are zero.
-template <int kLines, bool kMasked>
+template <int kLines, bool kMasked, class Number>
 class Lines {
  public:
-  Lines(const Image& image, int first) {
+  Lines(const Image<Number>& image, int first) {
     for (int k = 0; k < kLines; ++k) {
       const bool inside = first + k >= 0 && first + k < image.height;
       const size_t at = inside ? image.Row(first + k) : 0;
@@ -57,9 +58,9 @@ class Lines {
   }
 
  private:
-  inline static const float kZeros[kMostChannels] = {};
-  const float* data_[kLines];
-  const float* mask_[kLines];
+  inline static const Number kZeros[kMostChannels] = {};
+  const Number* data_[kLines];
+  const Number* mask_[kLines];
   size_t step_[kLines];
 };
 

@@ -64,8 +64,11 @@ inline void Spread(const Vector (&x)[kTile], Vector (&to)[kWindow]) {
   to[5] = x[3];
 }
 
-// G k G^T of kernels [3, 3, count] -> [36, count].
-inline void TransformKernel(const float* kernel, size_t count, float* to) {
+// G k G^T of kernels [3, 3, inputs, outputs] -> [36, inputs, outputs], packed.
+template <class Factor>
+void TransformKernel(const float* kernel, int inputs, int outputs, Factor* to) {
+  const size_t count = size_t(inputs) * outputs;
+  const Floats sums(count);
   for (int place = 0; place < kPlaces; ++place) {
     float weights[9];
     for (int tap = 0; tap < 9; ++tap)
@@ -74,12 +77,14 @@ inline void TransformKernel(const float* kernel, size_t count, float* to) {
     for (size_t k = 0; k < count; ++k) {
       float sum = 0;
       for (int tap = 0; tap < 9; ++tap) sum += weights[tap] * kernel[tap * count + k];
-      to[place * count + k] = sum;
+      sums[k] = sum;
     }
+    Pack(sums, inputs, outputs, to + place * count);
   }
 }
 
-// The adjoint of TransformKernel: [36, count] -> [3, 3, count].
+// The adjoint of TransformKernel, of numbers that are not packed: [36, count] -> [3, 3,
+// count].
 inline void GatherKernel(const float* from, size_t count, float* kernel) {
   std::memset(kernel, 0, 9 * count * sizeof(float));
   for (int place = 0; place < kPlaces; ++place)
@@ -96,11 +101,16 @@ inline void GatherKernel(const float* from, size_t count, float* kernel) {
 struct Block {
   int column, count;
 
-  static int Across(const Image& image) { return (image.width + kTile - 1) / kTile; }
-  static int Blocks(const Image& image) {
+  template <class Number>
+  static int Across(const Image<Number>& image) {
+    return (image.width + kTile - 1) / kTile;
+  }
+  template <class Number>
+  static int Blocks(const Image<Number>& image) {
     return (Across(image) + kMostTiles - 1) / kMostTiles;
   }
-  Block(const Image& image, int number) {
+  template <class Number>
+  Block(const Image<Number>& image, int number) {
     const int blocks = Blocks(image), first = Across(image) * number / blocks;
     column = kTile * first;
     count = Across(image) * (number + 1) / blocks - first;
@@ -110,10 +120,10 @@ struct Block {
 // Transforms the columns of an image: kLines rows from `row` on and `width` columns
 // from `column` on -> [6, width, channels]. Adds the values read to `total` unless it
 // is null.
-template <int kLines, bool kMasked>
-void SpreadColumns(const Image& image, int row, int column, int width, float* to,
-                   float* total = nullptr) {
-  const Lines<kLines, kMasked> lines(image, row);
+template <int kLines, bool kMasked, class Number>
+void SpreadColumns(const Image<Number>& image, int row, int column, int width,
+                   float* to, float* total = nullptr) {
+  const Lines<kLines, kMasked, Number> lines(image, row);
   const int channels = image.channels;
   const size_t plane = size_t(width) * channels;
   for (int k = 0; k < width; ++k, to += channels) {
@@ -142,8 +152,8 @@ void SpreadColumns(const Image& image, int row, int column, int width, float* to
 
 // Transforms along a line: windows of kSize numbers, a tile apart -> [6, tiles,
 // channels].
-template <int kSize>
-void SpreadLine(const float* line, int tiles, int channels, float* to) {
+template <int kSize, class Factor>
+void SpreadLine(const float* line, int tiles, int channels, Factor* to) {
   for (int tile = 0; tile < tiles; ++tile)
     for (int c = 0; c < channels; c += kLanes) {
       Vector x[kSize], spread[kWindow];
@@ -173,8 +183,9 @@ inline void GatherLine(const float* from, int tiles, int channels, float* to) {
 }
 
 // [6, 4 tiles, outputs] -> the block's pixels of the output, with bias and ReLU.
-inline void GatherColumns(const float* from, const Image& image, int row,
-                          const Block& block, const Layer& layer, float* output) {
+template <class Number>
+void GatherColumns(const float* from, const Image<Number>& image, int row,
+                   const Block& block, const Layer& layer, Number* output) {
   const int height = std::min(kTile, image.height - row);
   const int width = std::min(kTile * block.count, image.width - block.column);
   const size_t plane = size_t(kTile) * block.count * layer.outputs;
@@ -199,14 +210,15 @@ inline void GatherColumns(const float* from, const Image& image, int row,
 constexpr size_t kColumns = kWindow * (kTile * kMostTiles + kWindow - kTile);
 constexpr size_t kPlacesOfLine = kWindow * kMostTiles;
 
-// Computes a row of tiles, from `row` of the image on; `layer.weights` is a transformed
+// Computes a row of tiles, from `row` of the image on; `weights` is a transformed
 // kernel.
-template <bool kMasked>
-void Convolve(const Image& image, int row, const Layer& layer, float* output) {
+template <bool kMasked, class Number, class Factor>
+void Convolve(const Image<Number>& image, int row, const Factor* weights,
+              const Layer& layer, Number* output) {
   const int inputs = layer.inputs, outputs = layer.outputs;
   float* columns = Scratch((kColumns + kPlacesOfLine) * (inputs + outputs));
-  float* windows = columns + kColumns * inputs;
-  float* products = windows + kPlacesOfLine * inputs;
+  Factor* windows = reinterpret_cast<Factor*>(columns + kColumns * inputs);
+  float* products = columns + (kColumns + kPlacesOfLine) * inputs;
   float* lines = products + kPlacesOfLine * outputs;
   for (int number = 0; number < Block::Blocks(image); ++number) {
     const Block block(image, number);
@@ -215,9 +227,10 @@ void Convolve(const Image& image, int row, const Layer& layer, float* output) {
     for (int i = 0; i < kWindow; ++i) {
       SpreadLine<kWindow>(columns + size_t(i) * width * inputs, tiles, inputs, windows);
       for (int j = 0; j < kWindow; ++j)
-        Multiply({windows + size_t(j) * tiles * inputs, size_t(inputs), 1},
-                 layer.weights + size_t(kWindow * i + j) * inputs * outputs,
-                 products + size_t(j) * tiles * outputs, tiles, inputs, outputs, false);
+        Multiply<Factor>({windows + size_t(j) * tiles * inputs, size_t(inputs), 1},
+                         weights + size_t(kWindow * i + j) * inputs * outputs,
+                         products + size_t(j) * tiles * outputs, tiles, inputs, outputs,
+                         false);
       GatherLine(products, tiles, outputs, lines + size_t(i) * kTile * tiles * outputs);
     }
     GatherColumns(lines, image, row, block, layer, output);
@@ -227,9 +240,9 @@ void Convolve(const Image& image, int row, const Layer& layer, float* output) {
 // Adds the contribution of a row of tiles, from `row` of the image on, to the gradient
 // of a transformed kernel [36, inputs, outputs] and to the gradient of the bias
 // [outputs].
-template <bool kMasked>
-void AddGradient(const Image& image, const Image& cotangent, int row, float* kernel,
-                 float* bias) {
+template <bool kMasked, class Number>
+void AddGradient(const Image<Number>& image, const Image<Number>& cotangent, int row,
+                 float* kernel, float* bias) {
   const int inputs = image.channels, outputs = cotangent.channels;
   float* columns = Scratch((kColumns + kPlacesOfLine) * (inputs + outputs));
   float* windows = columns + kColumns * inputs;
@@ -246,10 +259,10 @@ void AddGradient(const Image& image, const Image& cotangent, int row, float* ker
       SpreadLine<kTile>(cotangent_columns + size_t(i) * kTile * count * outputs, count,
                         outputs, tiles);
       for (int j = 0; j < kWindow; ++j)
-        Multiply({windows + size_t(j) * count * inputs, 1, size_t(inputs)},
-                 tiles + size_t(j) * count * outputs,
-                 kernel + size_t(kWindow * i + j) * inputs * outputs, inputs, count,
-                 outputs, true);
+        Multiply<float>({windows + size_t(j) * count * inputs, 1, size_t(inputs)},
+                        tiles + size_t(j) * count * outputs,
+                        kernel + size_t(kWindow * i + j) * inputs * outputs, inputs,
+                        count, outputs, true);
     }
   }
 }
