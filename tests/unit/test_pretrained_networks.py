@@ -21,10 +21,10 @@ LICENCES = ("public domain (CC0)", "CC BY")
 FOLDERS = {"cardiac": "sunnybrook", "brain": "brain_t1"}
 # PSNR of the input and the result: of the example, and of a synthetic brain.
 EXAMPLE = {
-  "brain-4x-distilled": (20.88, 28.28),
+  "brain-4x-distilled": (20.88, 29.99),
   "brain-4x-student": (20.88, 27.73),
   "brain-4x-teacher": (20.88, 29.81),
-  "cardiac-4x-distilled": (26.66, 32.89),
+  "cardiac-4x-distilled": (26.66, 33.47),
   "cardiac-4x-student": (26.66, 32.75),
   "cardiac-4x-teacher": (26.66, 33.35),
   "cardiac-8x-distilled": (24.23, 27.76),
