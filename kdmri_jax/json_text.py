@@ -14,9 +14,10 @@ _CHECKSUM = "crc32"
 _CONSTANTS = {"NaN": None, "Infinity": "inf", "-Infinity": "-inf"}
 
 
-def dumps(value: Any, indent: int | None = None) -> str:
-  """A value as JSON; arrays become lists, other types their text."""
-  return json.dumps(plain(value), indent=indent, allow_nan=False)
+def dumps(value: Any, indent: int | None = None, *, compact: bool = False) -> str:
+  """A value as JSON, perhaps without spaces; arrays become lists, other types text."""
+  separators = (",", ":") if compact else None
+  return json.dumps(plain(value), indent=indent, separators=separators, allow_nan=False)
 
 
 def loads(text: str) -> Any:

@@ -157,7 +157,8 @@ def write(folder: pathlib.Path, network: Pretrained) -> pathlib.Path:
   place = folder / f"{card.name}.json"
   with replacing(place) as temporary:
     sealed = json_text.sealed(dataclasses.asdict(card))
-    temporary.write_text(json_text.dumps(sealed) + "\n", encoding="utf-8")
+    text = json_text.dumps(sealed, compact=True)
+    temporary.write_text(text + "\n", encoding="utf-8")
   return place
 
 
