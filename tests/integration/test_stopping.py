@@ -29,10 +29,18 @@ from kdmri_jax.training.step import TrainState
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
+def make_audited(path, **changes):
+  """A run whose student has two terms: stages of one are not audited."""
+  config = tiny_config(**changes)
+  terms = config.stages.student.terms
+  terms.squared = dict(terms.reconstruction, loss="mse")
+  return Experiment(config_lib.parse(config), path)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
   """The folder of a student trained without a stop."""
-  pipeline = make(tmp_path_factory.mktemp("run"))
+  pipeline = make_audited(tmp_path_factory.mktemp("run"))
   train(pipeline, ["student"])
   return pipeline.workdir.path
 
@@ -56,7 +64,7 @@ class TestStopping:
     It shows an image after each epoch, the undisturbed one none.
     """
     settings = {"watch": {"image_every": 1}, "audit_every": 2}
-    interrupted = make(tmp_path, **settings)
+    interrupted = make_audited(tmp_path, **settings)
     with monkeypatch.context() as patch:
       stop_in_dispatch(patch, step, number)
       with pytest.raises(Interrupted, match="everything is saved") as caught:
@@ -64,7 +72,7 @@ class TestStopping:
     assert caught.value.signal_number == number
     assert interrupted.progress("student").step == step
     assert interrupted.is_finished("student") == (step == 10)
-    again = make(tmp_path, **settings)
+    again = make_audited(tmp_path, **settings)
     train(again, ["student"])
     assert_same_end(final(tmp_path, "student"), final(undisturbed, "student"))
     shown = steps(again.workdir.stage("student") / "tensorboard")
