@@ -99,6 +99,8 @@ def pack(
   data = _without_files(read_data(workdir), pipeline.dataset.record)
   settings = config_lib.to_dict(config)
   settings["data"]["root"] = ""
+  for plan in settings["stages"].values():
+    plan["given"] = ""  # a place on this machine
   training = account.training(workdir, config, stage, config.seed, "")
   card = card_lib.Card(
     name=name,

@@ -72,6 +72,7 @@ def test_a_card_is_complete(name):
   assert not set(others[0]) & set(others[1])
   for training in card.training_sets:
     assert set(training["subjects"]) == set(trained)
+  assert not any(plan.given for plan in card.experiment.stages.values())
   assert "/work" not in (store.FOLDER / f"{name}.json").read_text()
 
 
