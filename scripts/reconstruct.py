@@ -11,7 +11,7 @@ k-space are undersampled first, as in the run: with its mask or --mask, and with
 noise. --as_is enhances images without this, such as noisy images with a network that
 denoises. --combine=none keeps the k-space of several coils, with sensitivities that
 --sensitivities names. --task and --seed select from a run with several.
---precision=bfloat16 computes faster in half precision.
+--precision=bfloat16 computes in half precision, faster where the hardware has it.
 
 The output, in the input's units, is h5 with `reconstruction`, `zero_filled` (the
 network's input), of several coils `cg_sense` (the classical reconstruction) and, for
@@ -100,8 +100,8 @@ _AS_IS = flags.DEFINE_bool(
 _PRECISION = flags.DEFINE_string(
   "precision",
   "",
-  "Of the network's hidden layers: 'float32', 'tensorfloat32' or 'bfloat16' (the "
-  "fastest); default: that of its training.",
+  "Of the network's hidden layers: 'float32', 'tensorfloat32' or 'bfloat16'; "
+  "default: that of its training.",
 )
 _BATCH = flags.DEFINE_integer("batch_size", 4, "Slices at a time.", lower_bound=1)
 

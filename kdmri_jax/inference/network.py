@@ -210,7 +210,8 @@ def load(
     task: the experiment's task whose mask is used; "" for the first.
     seed: seed of the training; None takes the run's first.
     precision: of its hidden layers, "float32", "tensorfloat32" or "bfloat16", which
-      has 8 significant bits and is the fastest; "" for that of the training.
+      has 8 significant bits and is faster where the hardware multiplies it; "" for
+      that of the training.
 
   Returns:
     The network with its best weights.
