@@ -27,6 +27,7 @@ from kdmri_jax.config.parse import (
   to_dict,
   with_defaults,
 )
+from kdmri_jax.config.places import last_part, without_folders
 from kdmri_jax.config.schema import ExperimentConfig, ModelConfig
 from kdmri_jax.config.stage import StageConfig, TermConfig
 
@@ -47,8 +48,10 @@ __all__ = [
   "defaults",
   "flat",
   "is_free",
+  "last_part",
   "parse",
   "reference",
   "to_dict",
   "with_defaults",
+  "without_folders",
 ]

@@ -50,7 +50,7 @@ class InputsConfig(Settings):
       one coil or several, in place of k-space that is simulated from their images.
   """
 
-  root: str = setting("", free=True)
+  root: str = setting("", free=True, place=True)
   source: str = setting("")
   contrast: str = setting("")
   variable: str = setting("")
@@ -110,7 +110,7 @@ class SourceConfig(Settings):
   """
 
   source: str = setting("")
-  root: str = setting("", free=True)
+  root: str = setting("", free=True, place=True)
   include: tuple[str, ...] = setting(())
   subject_pattern: str = setting("")
   contrast: str = setting("")

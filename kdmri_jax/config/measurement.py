@@ -29,7 +29,7 @@ class MaskConfig(Settings):
   centre_lines: int = setting(10)
   axis: int = setting(0, least=0, most=1)
   seed: int = setting(0, least=0)
-  path: str = setting("", free=True)
+  path: str = setting("", free=True, place=True)
 
   @property
   def in_words(self) -> str:

@@ -98,7 +98,7 @@ class EvaluationConfig(Settings):
   published_on: dict[str, Any] = setting(dict)
   bootstrap: int = setting(2000, least=1)
   margin: float = setting(0.1, least=0)
-  rois: str = setting("")
+  rois: str = setting("", place=True)
   timing: int = setting(0, least=0)
   robustness: RobustnessConfig = setting(RobustnessConfig)
 
@@ -155,7 +155,7 @@ class ExperimentConfig(Settings):
   checkpoint_seconds: float = setting(20.0, least=0, free=True)
   audit_every: int = setting(100, least=0, free=True)
   watch: WatchConfig = setting(WatchConfig, free=True)
-  vgg_weights: str = setting("")
+  vgg_weights: str = setting("", place=True)
   epochs: int = setting(150, least=1)
   pipeline: tuple[str, ...] = setting(())
   data: DataConfig = setting(DataConfig)

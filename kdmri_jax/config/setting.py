@@ -22,12 +22,14 @@ class Limits:
     choices: the allowed values; () allows all.
     free: whether the key changes only the speed of a run or its report, not the
       training. A run may be resumed with other values of its free keys.
+    place: whether the value is the place of a file or folder.
   """
 
   least: float = -_LARGEST
   most: float = _LARGEST
   choices: Sequence = ()
   free: bool = False
+  place: bool = False
 
   def __str__(self) -> str:
     """The limits as text, such as "a number from 0 to 1"; "" without any."""
@@ -53,6 +55,7 @@ class Limits:
         raise ArgumentError(name, f"{value}", str(self) or "a finite number")
 
 
+@dataclasses.dataclass(frozen=True)
 class Settings:
   """A group of settings: a dataclass that checks the limits of its values.
 

@@ -93,7 +93,7 @@ class StageConfig(Settings):
   """
 
   model: str
-  given: str = setting("", free=True)
+  given: str = setting("", free=True, place=True)
   start_from: str = setting("")
   teacher: str = setting("")
   teachers: dict[str, str] = setting(dict)

@@ -1,5 +1,7 @@
 """The files of pretrained networks: NAME.npz holds the weights, NAME.json the card.
 
+A mask that came from a file is in NAME.npy.
+
 The arrays of the weights are named by their place, "cascade_1/conv_1/kernel". They are
 stored in half precision and loaded as float32; the card has the digest of what is
 loaded. No pickle is read.
@@ -17,9 +19,10 @@ from kdmri_jax import json_text
 from kdmri_jax.config.starting import PRETRAINED
 from kdmri_jax.data import digests
 from kdmri_jax.errors import ArgumentError, UserError
-from kdmri_jax.io.numpy_files import npz_array, opened_npz
+from kdmri_jax.io.numpy_files import npz_array, opened_npz, read_npy
 from kdmri_jax.io.reading import reading
 from kdmri_jax.lookup import unknown
+from kdmri_jax.physics.masks import files
 from kdmri_jax.pretrained.card import Card
 from kdmri_jax.saving import make_folder, replacing
 
@@ -57,10 +60,12 @@ class Pretrained(NamedTuple):
   Attributes:
     card: its card.
     params: its weights, nested dicts of float32 arrays.
+    mask: uint8 [H, W], where `card.experiment` takes it from a file; else None.
   """
 
   card: Card
   params: Any
+  mask: np.ndarray | None = None
 
 
 def names() -> list[str]:
@@ -102,16 +107,30 @@ def read(name: str | os.PathLike) -> Pretrained:
   if (found := digests.of_weights(params)) != card.digest:
     expected = f"those of the card, digest {card.digest}"
     raise UserError(weights, f"weights of digest {found}", expected, _AGAIN)
-  return Pretrained(card, params)
+  return Pretrained(card, params, _read_mask(card))
 
 
-_AGAIN = "Install the package again, or take both files from one `kdmri pack`."
+_AGAIN = "Install the package again, or take all files from one `kdmri pack`."
 
 
 def _read_card(path: pathlib.Path) -> Card:
   with reading(path):
     record = json_text.unsealed(json_text.loads(path.read_text(encoding="utf-8")))
+    mask = record["config"]["mask"]
+    if mask["kind"] == "file":
+      mask["path"] = str(path.parent / mask["path"])
     return Card(**record)
+
+
+def _read_mask(card: Card) -> np.ndarray | None:
+  recipe = card.config["mask"]
+  if recipe["kind"] != "file":
+    return None
+  mask = files.binary(recipe["path"], read_npy(recipe["path"]))
+  if (found := digests.digest([mask[None]])) != card.data["mask_digest"]:
+    expected = f"that of the card, digest {card.data['mask_digest']}"
+    raise UserError(recipe["path"], f"a mask of digest {found}", expected, _AGAIN)
+  return mask
 
 
 def rounded(params: Any) -> Any:
@@ -133,7 +152,7 @@ def rounded(params: Any) -> Any:
 
 
 def write(folder: pathlib.Path, network: Pretrained) -> pathlib.Path:
-  """Writes both files of a network.
+  """Writes the files of a network.
 
   Args:
     folder: created when missing; files of the same name are replaced.
@@ -146,7 +165,9 @@ def write(folder: pathlib.Path, network: Pretrained) -> pathlib.Path:
     UserError: they cannot be written.
   """
   make_folder(folder)
-  card, params = network
+  card, params, mask = network
+  if mask is not None:
+    files.replace(folder / f"{card.name}.npy", mask)
   flat = jax.tree_util.tree_leaves_with_path(params)
   arrays = {
     jax.tree_util.keystr(path, simple=True, separator="/"): leaf.astype(np.float16)

@@ -28,8 +28,7 @@ from kdmri_jax.training.workdir import read_config, read_data
 
 _PROTOCOL = "kdmri"
 _KEPT = ("source", "prepared_from")  # of a volume's record; the rest names files
-# Of the record of the data: places of files, and what the card has elsewhere.
-_DROPPED = ("root", "complex_file", "training_slices")
+_PLACES = ("root", "file", "complex_file")  # in the record of the data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +96,13 @@ def pack(
   exact = pipeline.best(stage)
   params = store.rounded(exact)
   data = _without_files(read_data(workdir), pipeline.dataset.record)
-  settings = config_lib.to_dict(config)
-  settings["data"]["root"] = ""
+  settings = config_lib.to_dict(config_lib.without_folders(config))
+  mask = None
+  if config.mask.kind == "file":
+    ((mask,),) = (each.masks for each in pipeline.dataset.acquisitions.values())
+    settings["mask"]["path"] = f"{name}.npy"
   for plan in settings["stages"].values():
-    plan["given"] = ""  # a place on this machine
+    plan["given"] = ""  # `training_sets` has what is known of it
   training = account.training(workdir, config, stage, config.seed, "")
   card = card_lib.Card(
     name=name,
@@ -116,11 +118,11 @@ def pack(
     limits=[card_lib.LIMITS, *training.warnings],
     config=settings,
     data=data,
-    record=known.record,
+    record=_without_folders(known.record),
     training_sets=[_shortened(each) for each in known.training_sets],
     complete=known.complete,
   )
-  return store.Pretrained(card, params)
+  return store.Pretrained(card, params, mask)
 
 
 def _shortened(training: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,8 +135,27 @@ def _without_files(data: dict[str, Any], record: dict[str, Any]) -> dict[str, An
   """The record of a run's data without the places of its files."""
   volumes = [{k: v[k] for k in _KEPT if k in v} for v in record["volumes"]]
   unique = [v for n, v in enumerate(volumes) if v not in volumes[:n]]
-  kept = {key: value for key, value in data.items() if key not in _DROPPED}
-  return kept | {"volumes": unique}
+  kept = {key: value for key, value in data.items() if key != "training_slices"}
+  return _without_places(kept | {"volumes": unique})
+
+
+def _without_places(tree: Any) -> Any:
+  if isinstance(tree, Mapping):
+    return {k: _without_places(v) for k, v in tree.items() if k not in _PLACES}
+  return [_without_places(v) for v in tree] if isinstance(tree, list) else tree
+
+
+def _without_folders(record: Mapping[str, Any]) -> dict[str, Any]:
+  """What a stage was trained with, with the last part alone of its files and cards."""
+  short, stage = config_lib.last_part, record["stage"]
+  return {
+    **record,
+    "vgg_weights": short(record["vgg_weights"], is_place=True),
+    "stage": stage | {"start_from": short(stage["start_from"])},
+    "weights_of": {
+      short(name): digest for name, digest in record["weights_of"].items()
+    },
+  }
 
 
 def _metrics(pipeline: Experiment, stage: str, params, exact) -> dict[str, Any]:

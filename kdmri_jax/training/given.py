@@ -109,7 +109,7 @@ class GivenRun(Given):
 def _pretrained(text: str, where: str, model: nn.Module) -> Given:
   """A pretrained network; `UserError` for an unknown or another one."""
   try:
-    card, params = store.read(store.named(text))
+    card, params, _ = store.read(store.named(text))
   except ArgumentError as error:
     raise UserError(where, repr(text), error.expected, error.remedy) from error
   settings = card.experiment.models[card.experiment.stages[card.stage].model]

@@ -131,6 +131,28 @@ def test_a_stage_starts_from_a_pretrained_network(packed, shipped, tmp_path):
   assert len(origin.training_sets) == 2 and origin.complete
 
 
+def test_a_card_names_no_folder(shipped, tmp_path):
+  config = settings(student=dict(start_from=f"pretrained:{shipped}/tiny-student.json"))
+  np.save(tmp_path / "lines.npy", kd.masks.cartesian((24, 20), 3, 4))
+  config.mask.update(kind="file", path=str(tmp_path / "lines.npy"))
+  finish(experiment(tmp_path / "run", config), "teacher", "student")
+  network = packing.pack(tmp_path / "run", "student", "tiny-again", ORIGIN)
+  path = store.write(tmp_path, network)
+  assert str(tmp_path) not in path.read_text()
+  (tmp_path / "lines.npy").unlink()
+  folder = tmp_path.rename(tmp_path.with_name("elsewhere"))
+  path = folder / path.name
+  net = kd.load_pretrained(path)
+  np.testing.assert_array_equal(net.mask, kd.masks.cartesian((24, 20), 3, 4))
+  card = net.card
+  start = "pretrained:tiny-student.json"
+  assert card.experiment.stages["student"].start_from == start
+  assert list(card.record["weights_of"]) == [start] and card.complete
+  np.save(path.with_suffix(".npy"), kd.masks.cartesian((24, 20), 3, 4, seed=1))
+  with pytest.raises(UserError, match=r"tiny-again\.npy: .* a mask of digest .*card"):
+    kd.load_pretrained(path)
+
+
 @pytest.mark.slow
 def test_a_training_from_a_pretrained_network_is_reported(shipped, tmp_path):
   start = dict(start_from="pretrained:tiny-student")

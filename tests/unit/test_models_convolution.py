@@ -5,6 +5,7 @@ Channels in multiples of 16 are computed in C++, others by forms of XLA's.
 
 import concurrent.futures
 import contextlib
+import ctypes
 import functools
 import pathlib
 import shutil
@@ -240,6 +241,17 @@ def test_libraries_share_no_code(name):
   functions = {"kdmri_convolve", "kdmri_convolution_gradient"}
   functions |= {f"{function}_bfloat16" for function in functions}
   assert own == functions | {"kdmri_has"}
+
+
+@pytest.mark.skipif(not BUILT, reason="no C++ compiler was there")
+def test_a_library_of_an_earlier_version_is_not_used(monkeypatch):
+  load, empty = native._load, ctypes.CDLL(None)
+  monkeypatch.setattr(native, "_register", native._register.__wrapped__)
+  for lacking in (BUILT[0], "default"):
+    monkeypatch.setattr(
+      native, "_load", lambda name, old=lacking: empty if name == old else load(name)
+    )
+    assert not native.runs(BUILT[0])
 
 
 def test_forward_mode_is_refused():

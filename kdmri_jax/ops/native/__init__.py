@@ -31,7 +31,8 @@ def runs(name: str) -> bool:
     if not _load("default").kdmri_has(name.encode()):
       return False
     _register(name)
-  except (OSError, RuntimeError):  # built for another system or release of jaxlib
+  except (OSError, RuntimeError, AttributeError):
+    # Built for another system or release of jaxlib, or from an earlier version.
     return False
   return True
 
