@@ -12,8 +12,9 @@ The subjects of the three splits are named here. Nothing is chosen by the test s
 the best weights of a stage are those of the lowest error on the validation subjects.
 `kd` begins as its teacher and becomes the student (shrink.py); `student` is trained
 alone for as many steps. `kd_narrow` has half of the features and twice the convolutions
-(shapes.py), imitates the teacher, and its kernels are trained as three convolutions;
-`narrow` is the same network alone. In cardiac_denoise an EDSR imitates a SwinIR.
+(shapes.py) and imitates the teacher; `narrow` is the same network alone. The kernels of
+all DC-CNNs are trained as three convolutions. In cardiac_denoise an EDSR imitates a
+SwinIR.
 `kdmri pack` makes a finished stage one of the shipped networks.
 """
 
@@ -83,11 +84,12 @@ def _reconstruction(data, acceleration, centre_lines, epochs):
   config.models.narrow = dict(config.models.student, **SHAPES["narrow_6"])
   for name, original in (("narrow", "student"), ("kd_narrow", "kd")):
     config.stages[name] = study.copy(config, original)
-    config.stages[name].update(model="narrow", shrink=0.0, kernels="expanded")
+    config.stages[name].update(model="narrow", shrink=0.0)
   config.pipeline = (*config.pipeline, "narrow", "kd_narrow")
   config.evaluation.models = (*config.evaluation.models, "narrow", "kd_narrow")
   config.evaluation.distilled = ("kd", "kd_narrow")
   config.evaluation.pairs = (("kd_narrow", "narrow"), ("kd_narrow", "kd"))
+  base.for_all_stages(config, **study.EXPANDED)
   return config
 
 

@@ -8,7 +8,8 @@
 It writes NAME.npz, the best weights of the stage in half precision, and NAME.json, the
 card: the data with its licence, split, mask and training, the quality on the subjects
 that the run holds out (`data.test`), measured anew with the weights as they are stored,
-and digests. `kd.load_pretrained("folder/NAME.json")` loads it; so do a stage's
+and digests, but no folder of this machine. Where the mask came from a file, NAME.npy is
+a copy of it. `kd.load_pretrained("folder/NAME.json")` loads it; so do a stage's
 `given=pretrained:folder/NAME.json` and `kdmri reconstruct`. The package's own networks
 were written so into kdmri_jax/pretrained/networks.
 """

@@ -82,7 +82,7 @@ def test_a_network_is_what_its_command_trains(name):
   argument = card.command.partition("--config=pretrained:")[2].split()[0]
   config = config_lib.parse(experiments.get_config(argument))
   here, there = (config_lib.to_dict(c) for c in (config, card.experiment))
-  here["data"]["root"] = ""
+  here["data"]["root"] = there["data"]["root"]
   for key in ("data", "mask", "noise", "augment", "batch_size", "seed"):
     assert here[key] == there[key], key
   for stage in (card.stage, *config.stages[card.stage].all_teachers):
