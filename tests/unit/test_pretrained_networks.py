@@ -21,14 +21,14 @@ LICENCES = ("public domain (CC0)", "CC BY")
 FOLDERS = {"cardiac": "sunnybrook", "brain": "brain_t1"}
 # PSNR of the input and the result: of the example, and of a synthetic brain.
 EXAMPLE = {
-  "brain-4x-distilled": (20.88, 29.99),
-  "brain-4x-student": (20.88, 27.73),
-  "brain-4x-teacher": (20.88, 29.81),
-  "cardiac-4x-distilled": (26.66, 33.47),
-  "cardiac-4x-student": (26.66, 32.75),
-  "cardiac-4x-teacher": (26.66, 33.35),
+  "brain-4x-distilled": (20.88, 29.90),
+  "brain-4x-student": (20.88, 28.85),
+  "brain-4x-teacher": (20.88, 29.89),
+  "cardiac-4x-distilled": (26.66, 33.55),
+  "cardiac-4x-student": (26.66, 32.91),
+  "cardiac-4x-teacher": (26.66, 33.66),
   "cardiac-8x-distilled": (24.23, 28.29),
-  "cardiac-8x-student": (24.23, 27.00),
+  "cardiac-8x-student": (24.23, 27.16),
   "cardiac-8x-teacher": (24.23, 27.95),
   "cardiac-denoise-student": (32.10, 33.23),
   "cardiac-denoise-teacher": (32.10, 36.06),
