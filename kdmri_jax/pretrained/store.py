@@ -49,7 +49,8 @@ The networks "denoise" and "sr4x" (super-resolution) take images instead of k-sp
     kdmri reconstruct --as_is --workdir=pretrained:cardiac-denoise-teacher ...
 
 `kdmri pack` writes networks of your own in the same form; the path of the card, with
-its ending .json, is then the name.
+its ending .json, is then the name. Its files belong together: NAME.json, NAME.npz and,
+where the mask came from a file, NAME.npy. The card names no folder of your machine.
 """
 _NONE = "The training of the first ones has not ended: this revision holds none.\n"
 
