@@ -13,7 +13,7 @@ the best weights of a stage are those of the lowest error on the validation subj
 `kd` begins as its teacher and becomes the student (shrink.py); `student` is trained
 alone for as many steps. `kd_narrow` has half of the features and twice the convolutions
 (shapes.py) and imitates the teacher; `narrow` is the same network alone. The kernels of
-all of these are trained as three convolutions, but for the teacher at 8x, whose
+all DC-CNNs are trained as three convolutions, but for the teacher at 8x, whose
 validation error is lower with plain ones. In cardiac_denoise an EDSR imitates a SwinIR.
 `kdmri pack` makes a finished stage one of the shipped networks.
 """

@@ -1,4 +1,4 @@
-"""Settings and records that may leave the machine: without the folders of its files."""
+"""Settings that are given away: the names of files are left, their folders are not."""
 
 import dataclasses
 import pathlib

@@ -118,7 +118,7 @@ def pack(
     limits=[card_lib.LIMITS, *training.warnings],
     config=settings,
     data=data,
-    record=_without_folders(known.record),
+    record=_trained_with(known.record),
     training_sets=[_shortened(each) for each in known.training_sets],
     complete=known.complete,
   )
@@ -140,13 +140,14 @@ def _without_files(data: dict[str, Any], record: dict[str, Any]) -> dict[str, An
 
 
 def _without_places(tree: Any) -> Any:
+  """A record without its keys of `_PLACES`, at any depth."""
   if isinstance(tree, Mapping):
     return {k: _without_places(v) for k, v in tree.items() if k not in _PLACES}
   return [_without_places(v) for v in tree] if isinstance(tree, list) else tree
 
 
-def _without_folders(record: Mapping[str, Any]) -> dict[str, Any]:
-  """What a stage was trained with, with the last part alone of its files and cards."""
+def _trained_with(record: Mapping[str, Any]) -> dict[str, Any]:
+  """What a stage was trained with: its files and cards by their names alone."""
   short, stage = config_lib.last_part, record["stage"]
   return {
     **record,

@@ -153,6 +153,20 @@ def test_a_card_names_no_folder(shipped, tmp_path):
     kd.load_pretrained(path)
 
 
+def test_the_record_of_the_data_names_no_file():
+  """Neither of a test source nor of what prepared volumes were made from."""
+  source = {"source": "nifti", "root": "/secret", "complex_file": "/secret/a.nii"}
+  data = {"source": "prepared", "root": "/secret", "test_source": source}
+  earlier = {"source": "arrays", "file": "/secret/b.mat"}
+  volume = {"source": "prepared", "file": "/secret/c.h5", "prepared_from": earlier}
+  found = packing._without_files(data, {"volumes": [volume, volume]})
+  assert found == {
+    "source": "prepared",
+    "test_source": {"source": "nifti"},
+    "volumes": [{"source": "prepared", "prepared_from": {"source": "arrays"}}],
+  }
+
+
 @pytest.mark.slow
 def test_a_training_from_a_pretrained_network_is_reported(shipped, tmp_path):
   start = dict(start_from="pretrained:tiny-student")
