@@ -65,7 +65,7 @@ class Card:
   @property
   def experiment(self) -> ExperimentConfig:
     """The experiment that trained it."""
-    return config_lib.parse(dict(self.config))
+    return config_lib.parse(config_lib.of_any_version(dict(self.config)))
 
   def __str__(self) -> str:
     return "\n".join(self._lines()) + "\n"

@@ -31,13 +31,13 @@ from kdmri_jax.report.parts import (
 from kdmri_jax.report.rows import compared, count, main, ranked, summary_rows
 
 # Copied to report.json as they are.
-_FROM_INPUT = ("title", "dataset", "evaluated_on", "mask", "seed", "seeds", "seconds")
+_FROM_INPUT = ("title", "dataset", "evaluated_on", "mask", "seeds", "seconds")
 _FROM_INPUT += ("environment", "config")
 _ONE_HEAD = (
   "One head, cut into slabs, cannot show how the networks do on other heads: what "
   "follows shows that everything works, not which network is better."
 )
-_FROM_ROLES = ("protocol", "control", "published_source", "bootstrap", "margin")
+_FROM_ROLES = ("protocol", "control", "published_source", "margin")
 
 
 def analyse(inputs: ReportInput) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     `gradient_audit.summarise`; snr: see `signal.summary`; timing: see
     `speed.summary`; robustness: see `stability.summary`; sizes: see
     `sizes.summary`; control; margin; published_source; seconds; kept_epochs (stage
-    -> a list, the epoch for each seed); bootstrap, seed, seeds, config,
+    -> a list, the epoch for each seed); seeds, config,
     environment.
   """
   roles, metrics, make = inputs.roles, inputs.tables.metrics, inputs.parts.make
@@ -165,8 +165,6 @@ def _pair(inputs, a, b, name, teacher):
     a,
     b,
     name,
-    bootstrap=roles.bootstrap,
-    seed=inputs.seed,
     protocol=roles.protocol,
     teacher=teacher,
     group=inputs.unit,

@@ -52,16 +52,16 @@ def _few_subjects(pairs):
   for pair in pairs:
     group, count = pair["group"], pair["subjects"]
     if pair["unit"] != group:
+      narrow = "interval is too narrow and the p-value" if count == 1 else "p-value is"
       yield (
         f"The unit is the slice, because there {'is' if count == 1 else 'are'} only "
         f"{wording.groups(pair)}. Slices of the same {group} are not independent of "
-        "each other, so the interval is too narrow and the p-value too small. Others "
-        "may differ."
+        f"each other, so the {narrow} too small. Others may differ."
       )
     elif count < _FEW_SUBJECTS:
       yield (
-        f"Intervals over {counted(count, group)} are too narrow, because so few "
-        "underestimate their spread."
+        f"Intervals over {counted(count, group)} take their differences for normally "
+        "distributed, which so few cannot show."
       )
 
 

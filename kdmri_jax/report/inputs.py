@@ -89,7 +89,6 @@ class ReportInput:
     evaluated_on: split that was evaluated, "test" or "validation".
     mask: description of the mask.
     parameters: number of parameters of each network.
-    seed: seed of the resampling.
     config: the whole resolved configuration.
     environment: versions and devices.
     seeds: seeds of the trainings.
@@ -117,7 +116,6 @@ class ReportInput:
   evaluated_on: str
   mask: dict[str, Any]
   parameters: dict[str, int]
-  seed: int
   config: dict[str, Any]
   environment: dict[str, Any]
   seeds: tuple[int, ...]

@@ -229,7 +229,7 @@ def statistics(inputs: ReportInput, analysis: dict) -> list[str]:
   pairs = [*analysis["paired"], *analysis["further"]]
   if pairs:
     compared = ", ".join(dict.fromkeys(p["unit"] for p in pairs))
-    note = comparisons.note(pairs, analysis["bootstrap"])
+    note = comparisons.note(pairs)
     texts.append(f"Differences were paired by {compared}. {note}")
   tested = [p["equivalence"] for p in pairs if p["equivalence"]]
   if tested:

@@ -20,7 +20,7 @@ from kdmri_jax.models import features
 from kdmri_jax.pretrained import card as card_lib
 from kdmri_jax.pretrained import store
 from kdmri_jax.report import tables
-from kdmri_jax.statistics.resampling import ENOUGH
+from kdmri_jax.statistics.sample import ENOUGH
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import find
 from kdmri_jax.training.step import make_predict

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdmri_jax import statistics
 from kdmri_jax.errors import UserError, arguments_of
-from kdmri_jax.statistics.resampling import ENOUGH
+from kdmri_jax.statistics.sample import ENOUGH
 
 
 def spread(values: np.ndarray) -> dict:
@@ -78,8 +78,6 @@ def paired(
   b: str,
   metric: str,
   *,
-  bootstrap: int,
-  seed: int,
   higher_is_better: bool = True,
   teacher: str | None = None,
   protocol: str = "kdmri",
@@ -97,8 +95,6 @@ def paired(
     a: model whose gain is estimated.
     b: model to compare with.
     metric: key of the value to compare.
-    bootstrap: number of resamples.
-    seed: of the resampling; the same seed gives the same interval.
     higher_is_better: whether larger values are better.
     teacher: the model that bounds the gap above b; None omits the gap.
     protocol: protocol of the records.
@@ -116,11 +112,6 @@ def paired(
     UserError: a model has no records, the models were not measured on the same
       images or share no seed, or no unit has finite values.
   """
-  options = {
-    "higher_is_better": higher_is_better,
-    "bootstrap": bootstrap,
-    "bootstrap_seed": seed,
-  }
   slices = len({row["subject"] for row in records if row["model"] == a}) < ENOUGH
 
   def arrays(*models):
@@ -134,7 +125,9 @@ def paired(
 
   with arguments_of(f"{metric} of {a} and {b}, "):
     values, owners = arrays(a, b)
-    found = statistics.compare(*values, **owners, **options, margin=margin)
+    found = statistics.compare(
+      *values, **owners, higher_is_better=higher_is_better, margin=margin
+    )
   pair = dataclasses.asdict(found)
   if found.equivalence:
     tested = found.equivalence
@@ -144,7 +137,10 @@ def paired(
   gap = dict.fromkeys(("gap_closed", "gap_ci95", "gap_note", "gap_seeds"))
   if teacher not in (None, a, b):
     values, owners = arrays(a, b, teacher)
-    gap = _gap(statistics.share_of_gap(*values, **owners, **options), teacher, b)
+    share = statistics.share_of_gap(
+      *values, **owners, higher_is_better=higher_is_better
+    )
+    gap = _gap(share, teacher, b)
   head = {"a": a, "b": b, "metric": metric, "protocol": protocol, "group": group}
   return {**head, **pair, **gap}
 

@@ -8,7 +8,7 @@ from kdmri_jax.metrics import Metric
 from kdmri_jax.report import blocks, paired, wording
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import ROBUSTNESS
-from kdmri_jax.report.rows import count, main
+from kdmri_jax.report.rows import main
 from kdmri_jax.report.tables import Tables
 
 OWN = "as in this run"
@@ -92,8 +92,6 @@ def _compared(inputs, condition, records, pairs, metrics) -> list[dict]:
       a,
       b,
       name,
-      bootstrap=inputs.roles.bootstrap,
-      seed=inputs.seed,
       protocol=inputs.roles.protocol,
       group=inputs.unit,
       higher_is_better=metric.higher_is_better,
@@ -180,9 +178,9 @@ def _of(pairs: Sequence[dict], pair: Sequence[str], name: str) -> dict | None:
 def _note(inputs: ReportInput) -> str:
   return (
     f"Means over volumes, protocol {inputs.roles.protocol}. Differences are paired, "
-    f"with 95% intervals of {count(inputs.roles.bootstrap)} resamples as above, not "
-    "corrected for the number of conditions. A change compares the difference with "
-    f"that in the row '{OWN}', image by image. A perturbation is of the sampled "
-    "k-space, with a norm relative to that of the k-space; the worst one is each "
-    "network's own, found by gradient ascent, so a worse one may exist."
+    "with 95% intervals as above, not corrected for the number of conditions. A change "
+    f"compares the difference with that in the row '{OWN}', image by image. A "
+    "perturbation is of the sampled k-space, with a norm relative to that of the "
+    "k-space; the worst one is each network's own, found by gradient ascent, so a "
+    "worse one may exist."
   )

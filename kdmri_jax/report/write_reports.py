@@ -134,7 +134,6 @@ def _write_report(finished: list[Finished]) -> Report:
       otherwise={},
     ),
     parameters=_parameters(finished),
-    seed=config.seed,
     config=config_lib.to_dict(config),
     environment=made.make(
       *(parts.FILES, "the environment", environment, pipeline.devices), otherwise={}

@@ -98,7 +98,7 @@ def test_an_uncertain_share_of_the_gap_is_nowhere(share, ends, known):
   gain = normal(0.4, 0.05, (1, 12), 0)
   pair = {**crossed(gain), "gap_closed": share, "gap_ci95": ends, "gap_seeds": 1}
   pair["gap_note"] = "no interval" if ends is None else None
-  analysis = {"paired": [pair], "further": [], "bootstrap": 100}
+  analysis = {"paired": [pair], "further": []}
   text = wording.sentence(pair, METRICS["psnr"])
   table, *_ = comparisons.main(analysis, METRICS)
   cell = table.rows[0][table.header.index("gap closed")]

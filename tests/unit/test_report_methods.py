@@ -73,7 +73,7 @@ def test_the_published_pipeline_in_words():
   assert "Each stage was trained once, with seed 42." in training
   evaluation = texts["Evaluation"]
   assert "Measured on 7 volumes of 7 subjects: PSNR, SSIM" in evaluation
-  assert "Percentile bootstrap, 200 resamples of subjects" in evaluation
+  assert "The intervals are t intervals over subjects." in evaluation
   assert "within ±0.1 dB PSNR" in evaluation
   assert "jax 0.10.2" in texts["Software"]
 

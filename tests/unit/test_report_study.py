@@ -229,7 +229,7 @@ def test_further_pairs_have_a_section_of_their_own(study):
 def test_the_note_says_how_intervals_were_made(study):
   _, folder = study
   text = (folder / "report.md").read_text()
-  assert "resamples of seeds and, independently, of subjects; where it is wider" in text
+  assert "the widest of the t intervals over subjects, over seeds and over both" in text
   assert "over the means of seeds (p holds for these trainings)" in text
 
 
