@@ -15,9 +15,11 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.lookup import unknown
 from kdmri_jax.models import contract
 from kdmri_jax.physics.acquisition import build
+from kdmri_jax.physics.masks import files
 from kdmri_jax.pretrained import Card, store
 from kdmri_jax.training import workdir as workdir_lib
 from kdmri_jax.training.given import find
@@ -108,6 +110,27 @@ def read_shapes(workdir: pathlib.Path) -> list[Shape]:
   """
   sizes = read_data(workdir)["shapes"]
   return [tuple(map(int, size.split("x"))) for size in sizes]
+
+
+def stored_mask(workdir: pathlib.Path, task: str) -> np.ndarray | None:
+  """The mask of a run whose mask came from a file, which fits one size of slices.
+
+  Args:
+    workdir: the run's work directory.
+    task: name of its task.
+
+  Returns:
+    Mask, uint8 [H, W]; None where the run has not stored it.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  if name := store.named(workdir):
+    return store.read(name).mask
+  tasks = list(read_config(workdir).all_tasks)
+  (names,) = files.names(tasks, read_shapes(workdir)[:1])
+  path = workdir / f"{names[tasks.index(task)]}.npy"
+  return files.binary(path, read_npy(path)) if path.exists() else None
 
 
 def load(

@@ -115,6 +115,25 @@ def test_the_library_warns_alike(workdir):
     net.reconstruct(noisy, mask)
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_mask_from_a_file_is_told_as_it_is(tmp_path, several):
+  """Not by the settings of a recipe, which it does not use."""
+  np.save(tmp_path / "own.npy", kd.masks.cartesian((24, 20), 2, 4, axis=1))
+  config = tiny_config(epochs=1, devices=1)
+  config.mask.update(kind="file", path=str(tmp_path / "own.npy"), axis=1)
+  if several:
+    plain = {"mask": config.mask.to_dict(), "noise": config.noise.to_dict()}
+    full = {**plain, "mask": {**plain["mask"], "kind": "full"}}
+    config.tasks = {"whole": full, "lines": plain}
+  run = tmp_path / "run"
+  finish(Experiment(config_lib.parse(config), run), "student")
+  task = "lines" if several else ""
+  text = kd.load(run, "student", task=task).training.text
+  assert "k-space, 10 of 20 columns (acceleration 2.0), 5 of them at the centre" in text
+  (run / ("mask_lines.npy" if several else "mask.npy")).unlink()
+  assert "k-space, a given mask; 1" in kd.load(run, "student", task=task).training.text
+
+
 def test_an_earlier_work_directory_has_no_record(workdir, tmp_path):
   """This is said, and repeating the command of its run adds it."""
   path = workdir / "dataset.json"

@@ -1,5 +1,6 @@
 """The networks that the package holds: their files, their cards, an example."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -74,6 +75,24 @@ def test_a_card_is_complete(name):
     assert set(training["subjects"]) == set(trained)
   assert not any(plan.given for plan in card.experiment.stages.values())
   assert "/work" not in (store.FOLDER / f"{name}.json").read_text()
+
+
+@pytest.mark.parametrize(
+  ("kind", "words"),
+  [
+    ("cartesian", "cartesian mask of acceleration 4, 8 centre lines, axis 0, seed 0"),
+    ("equispaced", "equispaced mask of acceleration 4, 8 centre lines, axis 0, seed 0"),
+    ("gaussian2d", "gaussian2d mask of acceleration 4, 8 centre lines, seed 0"),
+    ("central", "the central 1/4 of each axis"),
+    ("full", "fully sampled"),
+    ("file", "a given mask"),
+  ],
+)
+def test_a_card_tells_the_settings_that_its_mask_uses(kind, words):
+  card = pretrained.read("cardiac-4x-student").card
+  config = {**card.config, "mask": {**card.config["mask"], "kind": kind}}
+  text = str(dataclasses.replace(card, config=config))
+  assert f"- k-space: {words}\n" in text
 
 
 @of_each
