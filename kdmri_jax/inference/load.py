@@ -199,6 +199,24 @@ def load(
   return Trained(config, model, params, acquisition)
 
 
+def check_as_is(trained: Trained) -> None:
+  """Checks that a network enhances images which are not undersampled first.
+
+  Data consistency keeps what was measured, and of such images all of it is.
+
+  Raises:
+    ArgumentError: it has data consistency, and was not trained on such images.
+  """
+  if trained.config.mask.kind == "full" or not contract.reads_kspace(trained.model):
+    return
+  found = f"images as they are, for a {type(trained.model).__name__}: its data "
+  found += "consistency keeps all of an image that is not undersampled"
+  expected = "a network without data consistency, or one trained on full sampling"
+  remedy = "Leave it away, and the images are undersampled first; or take another "
+  remedy += "network, such as one that denoises."
+  raise ArgumentError("as_is", found, expected, remedy)
+
+
 def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserError:
   path = folder.stage(stage)
   if seeds := folder.seeds(stage):

@@ -10,10 +10,11 @@ import nibabel
 import numpy as np
 import pytest
 from helpers import commands
-from helpers.tiny import finish, tiny_config
+from helpers.tiny import finish, run_file, tiny_config
 
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.inference import account, load
 from kdmri_jax.training import records
 from kdmri_jax.training.experiment import Experiment
@@ -103,6 +104,25 @@ def test_other_images(workdir, tmp_path):
   save(tmp_path / "a.nii", volume(100, texture=900))
   text, _ = reconstruct(workdir, tmp_path / "a.nii")
   assert "warning: The images differ in their statistics" in text
+
+
+def test_data_consistency_is_refused_for_images_as_they_are(workdir, tmp_path):
+  """It would return them."""
+  path, refused = tmp_path / "a.nii", r"^as_is: found .* a DCCNN: its data consistency"
+  save(path, volume(100))
+  with pytest.raises(ArgumentError, match=refused):
+    run_file(workdir, "student", path, as_is=True)
+  config = tiny_config(epochs=1, devices=1)
+  config.models.teacher = {"network": "edsr", "blocks": 1, "features": 4}
+  config.stages.student.model, config.pipeline = "teacher", ("student",)
+  config.evaluation.update(models=("student",), distilled=())
+  finish(Experiment(config_lib.parse(config), tmp_path / "edsr"), "student")
+  assert "target" not in run_file(tmp_path / "edsr", "student", path, as_is=True)
+  config.stages.student.model, config.models.student.lam = "student", 1.0
+  config.mask.kind, config.noise.snr = "full", (4.0, 12.0)
+  finish(Experiment(config_lib.parse(config), tmp_path / "soft"), "student")
+  found = run_file(tmp_path / "soft", "student", path, as_is=True)
+  assert not np.allclose(found["reconstruction"], found["zero_filled"], rtol=1e-3)
 
 
 def test_the_library_warns_alike(workdir):
