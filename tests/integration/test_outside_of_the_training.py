@@ -135,6 +135,31 @@ def test_the_library_warns_alike(workdir):
     net.reconstruct(noisy, mask)
 
 
+@pytest.mark.parametrize(
+  ("trained", "warned"),
+  [
+    (1, "that of several coils; the network was trained on that of one coil."),
+    (4, "that of one coil; the network was trained on that of several coils."),
+  ],
+)
+def test_the_library_warns_of_other_coils(tmp_path, trained, warned):
+  config = tiny_config(epochs=1, devices=1, coils={"count": trained})
+  for model in config.models.values():
+    model.channels = 2
+  finish(Experiment(config_lib.parse(config), tmp_path), "student")
+  net = kd.load(tmp_path, "student")
+  image = kd.coils.add_phase(volume(100, (24, 20)) / 150)
+  maps = kd.coils.simulate((24, 20), coils=4)
+  of_one = np.fft.fft2(image, norm="ortho") * net.mask, net.mask
+  of_several = kd.coils.forward(image, maps, net.mask), net.mask, maps
+  for coils, measured in ((1, of_one), (4, of_several)):
+    with pytest.warns(UserWarning) as caught:
+      net.reconstruct(*measured)
+    told = [str(each.message) for each in caught]
+    assert (f"The k-space is {warned}" in told) == (coils != trained)
+    assert any("trained on phantoms" in text for text in told)
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_a_mask_from_a_file_is_told_as_it_is(tmp_path, several):
   """Not by the settings of a recipe, which it does not use."""
