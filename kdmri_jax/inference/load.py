@@ -5,6 +5,7 @@ work directory, "pretrained:NAME" names it.
 """
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -205,13 +206,17 @@ def check_as_is(trained: Trained) -> None:
   Data consistency keeps what was measured, and of such images all of it is.
 
   Raises:
-    ArgumentError: it has data consistency, and was not trained on such images.
+    ArgumentError: it has data consistency that replaces k-space (`lam` is inf), or a
+      soft one without having been trained on such images.
   """
-  if trained.config.mask.kind == "full" or not contract.reads_kspace(trained.model):
+  model = trained.model
+  soft = not math.isinf(getattr(model, "lam", 0.0))
+  if not contract.reads_kspace(model) or (soft and trained.config.mask.kind == "full"):
     return
-  found = f"images as they are, for a {type(trained.model).__name__}: its data "
+  found = f"images as they are, for a {type(model).__name__}: its data "
   found += "consistency keeps all of an image that is not undersampled"
-  expected = "a network without data consistency, or one trained on full sampling"
+  expected = "a network without data consistency, or with a soft one that was trained "
+  expected += "on fully sampled images"
   remedy = "Leave it away, and the images are undersampled first; or take another "
   remedy += "network, such as one that denoises."
   raise ArgumentError("as_is", found, expected, remedy)

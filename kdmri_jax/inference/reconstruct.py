@@ -220,8 +220,8 @@ def run_scan(
     seed: of the weights; None takes the run's first seed.
     task: of a run with several, the task by which images are measured; "" for the
       first.
-    as_is: enhances images without undersampling them first; a network with data
-      consistency is refused, unless it was trained on fully sampled images.
+    as_is: enhances images without undersampling them first; refused for networks that
+      would keep them, see `load.check_as_is`.
     precision: of the network's hidden layers, see `load.load`.
 
   Raises:

@@ -118,8 +118,12 @@ def test_data_consistency_is_refused_for_images_as_they_are(workdir, tmp_path):
   config.evaluation.update(models=("student",), distilled=())
   finish(Experiment(config_lib.parse(config), tmp_path / "edsr"), "student")
   assert "target" not in run_file(tmp_path / "edsr", "student", path, as_is=True)
-  config.stages.student.model, config.models.student.lam = "student", 1.0
+  config.stages.student.model = "student"
   config.mask.kind, config.noise.snr = "full", (4.0, 12.0)
+  finish(Experiment(config_lib.parse(config), tmp_path / "hard"), "student")
+  with pytest.raises(ArgumentError, match=refused):
+    run_file(tmp_path / "hard", "student", path, as_is=True)
+  config.models.student.lam = 1.0
   finish(Experiment(config_lib.parse(config), tmp_path / "soft"), "student")
   found = run_file(tmp_path / "soft", "student", path, as_is=True)
   assert not np.allclose(found["reconstruction"], found["zero_filled"], rtol=1e-3)
