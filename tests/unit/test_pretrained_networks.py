@@ -2,9 +2,13 @@
 
 import dataclasses
 import pathlib
+import re
+import shlex
 
+import h5py
 import numpy as np
 import pytest
+from helpers import commands
 
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
@@ -45,6 +49,22 @@ def test_the_page_is_current():
     "python -c 'from kdmri_jax import pretrained; print(pretrained.page(), end=\"\")' "
     "> docs/pretrained.md"
   )
+
+
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  names = {}
+  for block in re.findall(r"^```python\n(.*?)^```$", pretrained.page(), re.M | re.S):
+    exec(block, names)
+  image = names["image"]
+  assert kd.metrics.psnr(image, names["found"]) == pytest.approx(33.55, abs=0.02)
+  assert kd.metrics.psnr(image, names["clean"]) > kd.metrics.psnr(image, names["noisy"])
+  (command,) = re.findall(r"^```\n(kdmri .*?)^```$", pretrained.page(), re.M | re.S)
+  words = shlex.split(command.replace("\\\n", ""))
+  done = commands.run(*words[1:], cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  with h5py.File(tmp_path / "clean.h5") as file:
+    assert file["reconstruction"].shape == (1, *image.shape)
 
 
 def test_they_stay_small():
