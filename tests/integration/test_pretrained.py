@@ -134,7 +134,9 @@ def test_a_stage_starts_from_a_pretrained_network(packed, shipped, tmp_path):
 def test_a_card_names_no_folder(shipped, tmp_path):
   config = settings(student=dict(start_from=f"pretrained:{shipped}/tiny-student.json"))
   np.save(tmp_path / "lines.npy", kd.masks.cartesian((24, 20), 3, 4))
-  config.mask.update(kind="file", path=str(tmp_path / "lines.npy"))
+  config.mask.update(
+    kind="file", path=str(tmp_path / "lines.npy"), acceleration=7, seed=5
+  )
   finish(experiment(tmp_path / "run", config), "teacher", "student")
   network = packing.pack(tmp_path / "run", "student", "tiny-again", ORIGIN)
   path = store.write(tmp_path, network)
@@ -145,6 +147,9 @@ def test_a_card_names_no_folder(shipped, tmp_path):
   net = kd.load_pretrained(path)
   np.testing.assert_array_equal(net.mask, kd.masks.cartesian((24, 20), 3, 4))
   card = net.card
+  assert "k-space, 8 of 24 rows (acceleration 3.0), 4 of them" in card.trained_on
+  assert net.training.text == card.trained_on
+  assert "- k-space: a given mask\n" in str(card)
   start = "pretrained:tiny-student.json"
   assert card.experiment.stages["student"].start_from == start
   assert list(card.record["weights_of"]) == [start] and card.complete
