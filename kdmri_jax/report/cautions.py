@@ -15,12 +15,26 @@ _FEW_SUBJECTS = 10
 _FEW_SEEDS = 10
 _RISE = 0.05  # dB of PSNR
 _MOST_NAMED = 4
+_ALIKE = (
+  "If several show one subject, they resemble each other: intervals are then too "
+  "narrow and p-values too small, and an evaluated subject may also be in the training "
+  "set."
+)
+_SIMULATED = (
+  "K-space was simulated from processed images, for which every method gives better "
+  "results than for raw measurements (Shimron et al., PNAS 2022). Compare the models "
+  "with each other, not with results on raw k-space."
+)
 _OPTIMISATION = ("optimiser", "optimiser_settings", "learning_rate", "schedule")
 _OPTIMISATION += ("decay_factor", "warmup", "clip", "ema", "kernels")
 
 
 def cautions(
-  inputs: ReportInput, rows: list[dict], pairs: list[dict], audit: dict
+  inputs: ReportInput,
+  rows: list[dict],
+  pairs: list[dict],
+  audit: list[dict],
+  robustness: dict | None,
 ) -> list[str]:
   """Sentences, each once.
 
@@ -29,6 +43,7 @@ def cautions(
     rows: from `rows.summary_rows`.
     pairs: from `report.paired`.
     audit: from `gradient_audit.summarise`.
+    robustness: from `stability.summary`.
   """
   found = [
     *_few_subjects(pairs),
@@ -44,6 +59,7 @@ def cautions(
     *_chosen_best(inputs, pairs),
     *_absent_terms(audit),
     *_empty_slices(inputs),
+    *_other_sources(inputs, robustness),
   ]
   return list(dict.fromkeys(found))
 
@@ -68,11 +84,7 @@ def _few_subjects(pairs):
 def _units(inputs, pairs):
   many = plural(inputs.unit)
   if inputs.unit != SUBJECT:
-    yield (
-      f"Not subjects but {many} are split and compared. If several show one subject, "
-      "they resemble each other: intervals are then too narrow and p-values too small, "
-      "and an evaluated subject may also be in the training set."
-    )
+    yield f"Not subjects but {many} are split and compared. {_ALIKE}"
   volumes = {(record["subject"], record["volume"]) for record in inputs.tables.volumes}
   sizes = Counter(subject for subject, _ in volumes).values()
   if len(set(sizes)) > 1 and any(pair["unit"] == pair["group"] for pair in pairs):
@@ -90,11 +102,7 @@ def _simulated(inputs):
     if all(task["mask"]["kind"] == "full" for task in tasks.values()):
       return  # the inputs are images as given
   if any(each.get("simulated_kspace") is not False for each in sources):
-    yield (
-      "K-space was simulated from processed images, for which every method gives "
-      "better results than for raw measurements (Shimron et al., PNAS 2022). Compare "
-      "the models with each other, not with results on raw k-space."
-    )
+    yield _SIMULATED
 
 
 def _selected(inputs):
@@ -304,6 +312,23 @@ def _absent_terms(audit):
         f"{wording.exponent(entry['largest_share'])} of the gradient: in effect it is "
         "absent."
       )
+
+
+def _other_sources(inputs, robustness):
+  """What holds for the volumes of a shifted condition alone, after its name."""
+  known = {*inputs.dataset.get("notes", []), *_simulated(inputs)}
+  for row in robustness["rows"] if robustness else ():
+    each = inputs.robustness.get(row["condition"])
+    if not (each and each.source):
+      continue
+    found = [*_few_subjects(row["paired"]), *each.source["notes"]]
+    if row["unit"] != SUBJECT:
+      found.append(f"Not subjects but {plural(row['unit'])} are compared. {_ALIKE}")
+    if each.source["simulated_kspace"]:
+      found.append(_SIMULATED)
+    for text in found:
+      if text not in known:
+        yield f"{row['condition']}: {text}"
 
 
 def _empty_slices(inputs):

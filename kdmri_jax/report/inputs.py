@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.config.schema import EvaluationConfig
+from kdmri_jax.data.split import unit_of_tested
 from kdmri_jax.report.parts import Parts
 from kdmri_jax.report.roi_snr import Measured
 from kdmri_jax.report.shown_slices import ShownSlice
@@ -105,7 +106,8 @@ class ReportInput:
     attention: maps of the slice shown, or None.
     snr: signal-to-noise ratio in regions, or None.
     timing: model -> seconds of each repetition; {} where none was measured.
-    robustness: shifted condition -> metrics of the models under it.
+    robustness: shifted condition -> metrics of the models under it; of volumes of
+      another source with its record.
     multiplications: model -> multiplications for a slice, where known.
     parts: makes the parts of the report, and knows which ones failed.
   """
@@ -145,7 +147,7 @@ class ReportInput:
   @property
   def unit(self) -> str:
     """The unit of the evaluated data: "subject", "file", "slab of one head"."""
-    return self.dataset.get("test_source", self.dataset)["unit"]
+    return unit_of_tested(self.dataset)
 
   @property
   def of_seed(self) -> str:

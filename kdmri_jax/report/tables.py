@@ -37,11 +37,14 @@ class Tables(NamedTuple):
     volumes: one record for each model, seed, volume and protocol.
     slices: one record for each model, seed, volume, slice and protocol.
     metrics: the metrics in the records, by name.
+    source: record of the volumes' own source, see `dataset.load_tested`; None for the
+      evaluated volumes of a run.
   """
 
   volumes: list[dict]
   slices: list[dict]
   metrics: Mapping[str, Metric] = METRICS
+  source: Mapping[str, Any] | None = None
 
   @property
   def records(self) -> list[dict]:

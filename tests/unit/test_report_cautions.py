@@ -129,6 +129,24 @@ def test_a_report_on_another_source_says_what_was_trained_and_what_tested(tmp_pa
   assert any(text.startswith("K-space was simulated") for text in found)
 
 
+def test_files_of_a_test_source_are_not_called_subjects(tmp_path):
+  """Subjects train, files are tested: each split has its own unit."""
+  there = {"trained_on": "acdc", "tested_on": "nifti (knees)", "unit": "file"}
+  known = make_input(**BARE).dataset | {"held_out_test": True, "unused_subjects": ["u"]}
+  known["subjects"] = {**known["subjects"], "test": ["a", "b"]}
+  known["test_source"] = there | {"simulated_kspace": True}
+  inputs = make_input(dataset=known, evaluated_on="test", **BARE)
+  folder = report.write(tmp_path / "report", inputs).parent
+  methods = (folder / "methods.md").read_text()
+  assert "30 subjects for training" in methods and "split by subject" in methods
+  assert "2 files held out for the test" in methods
+  claim = (folder / "claim.csv").read_text()
+  assert "1 subject in no split" in claim.lower() and "evaluated: 7 files" in claim
+  text = (folder / "report.md").read_text()
+  assert "- subjects train: t0" in text and "- files test: a, b" in text
+  assert known["subjects"]["test"] == ["a", "b"]
+
+
 def compared(changes, **more):
   """The cautions on what other causes a gain has; stages and settings as changed."""
   made = config_lib.parse(base.get_config())
