@@ -129,6 +129,7 @@ def _rows(inputs, slices=False):
     budgets=inputs.budgets,
     published={} if slices else inputs.roles.published,
     slices=slices,
+    once=inputs.once,
   )
 
 
@@ -174,6 +175,7 @@ def _pair(inputs, a, b, name, teacher):
     group=inputs.unit,
     higher_is_better=metric.higher_is_better,
     margin=tested or None,
+    once=inputs.once,
   )
   sentence = " ".join(
     filter(None, (wording.sentence(pair, metric), wording.equivalence(pair, metric)))

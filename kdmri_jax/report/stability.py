@@ -104,6 +104,7 @@ def _compared(inputs, where, records, pairs, metrics) -> list[dict]:
       protocol=inputs.roles.protocol,
       group=unit,
       higher_is_better=metric.higher_is_better,
+      once=inputs.once,
     )
 
   found = [
