@@ -76,6 +76,10 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
   leading = order[0] if order else None
   baseline = _baseline(roles, pairs, leading) if leading else None
   every = [*pairs, *further]
+  robustness = make(
+    *(ROBUSTNESS, "the table", stability.summary, inputs, leading, baseline),
+    otherwise=None,
+  )
   audit = make(
     AUDIT, "the audit", gradient_audit.summarise, inputs.audits, otherwise=[]
   )
@@ -94,7 +98,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
       *(RESULTS, "the answer", _answer, inputs, rows, pairs, order), otherwise=[]
     ),
     "cautions": make(
-      *(CAUTIONS, "the list of cautions", cautions, inputs, rows, every, audit),
+      *(CAUTIONS, "the list of cautions", cautions),
+      *(inputs, rows, every, audit, robustness),
       otherwise=[],
     ),
     "rows": rows,
@@ -105,10 +110,7 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     "best": _best(inputs, of_slices or rows),
     "paired": pairs,
     "further": further,
-    "robustness": make(
-      *(ROBUSTNESS, "the table", stability.summary, inputs, leading, baseline),
-      otherwise=None,
-    ),
+    "robustness": robustness,
     "kept_epochs": make(
       TRAINED, "the epochs of the weights", _kept_epochs, inputs.histories, otherwise={}
     ),
@@ -127,6 +129,7 @@ def _rows(inputs, slices=False):
     budgets=inputs.budgets,
     published={} if slices else inputs.roles.published,
     slices=slices,
+    once=inputs.once,
   )
 
 
@@ -170,6 +173,7 @@ def _pair(inputs, a, b, name, teacher):
     group=inputs.unit,
     higher_is_better=metric.higher_is_better,
     margin=tested or None,
+    once=inputs.once,
   )
   sentence = " ".join(
     filter(None, (wording.sentence(pair, metric), wording.equivalence(pair, metric)))

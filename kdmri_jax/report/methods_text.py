@@ -66,7 +66,8 @@ def data(inputs: ReportInput, config: ExperimentConfig) -> list[str]:
       continue
     if name in splits:
       many = f" ({counted(slices[name], 'slice')})" if name in slices else ""
-      sizes.append(f"{counted(len(splits[name]), unit)} {words}{many}")
+      own = inputs.unit if name == "test" else unit
+      sizes.append(f"{counted(len(splits[name]), own)} {words}{many}")
   there = record.get("test_source")
   source = config.data.label
   if there:

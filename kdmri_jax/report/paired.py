@@ -28,6 +28,7 @@ def summary(
   metrics: Collection[str],
   *,
   slices: bool = False,
+  once: Collection[str] = (),
 ) -> list[dict]:
   """Mean and spread of every metric over volumes and seeds, one row per model.
 
@@ -36,6 +37,7 @@ def summary(
     protocol: protocol of the records.
     metrics: keys of the values to summarise.
     slices: takes the values of slices in the place of those of volumes.
+    once: the models that are one training, the same for all seeds.
 
   Returns:
     Rows {"model", "n_seeds", metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"},
@@ -53,6 +55,7 @@ def summary(
     row = {"model": model}
     for name in metrics:
       ((values,), _) = _values(records, (model,), name, protocol, slices=slices)
+      values = values[:, :1] if model in once else values
       row |= {"n_seeds": values.shape[1], name: _moments(values)}
     rows.append(row)
   return rows
@@ -83,6 +86,7 @@ def paired(
   protocol: str = "kdmri",
   group: str = "subject",
   margin: float | None = None,
+  once: Collection[str] = (),
 ) -> dict[str, Any]:
   """Compares two models on the same images, trained with the same seeds.
 
@@ -100,6 +104,8 @@ def paired(
     protocol: protocol of the records.
     group: name of the unit of a record's subject: "subject", "file".
     margin: largest difference that does not matter; None omits the test.
+    once: the models that are one training, the same for all seeds. Two of these are
+      compared as with one seed, without the gap to a teacher of several.
 
   Returns:
     The attributes of `statistics.Comparison`, `unit` in words (`group` or "slice"),
@@ -113,9 +119,13 @@ def paired(
       images or share no seed, or no unit has finite values.
   """
   slices = len({row["subject"] for row in records if row["model"] == a}) < ENOUGH
+  once_only = {a, b} <= set(once)
+  if once_only and teacher not in once:
+    teacher = None
 
   def arrays(*models):
     values, subjects = _values(records, models, metric, protocol, slices=slices)
+    values = values[..., :1] if once_only else values
     _, images, seeds = values.shape
     owners = {
       "subjects": np.repeat(subjects, seeds),

@@ -131,6 +131,21 @@ def test_a_stage_starts_from_a_pretrained_network(packed, shipped, tmp_path):
   assert len(origin.training_sets) == 2 and origin.complete
 
 
+def test_a_card_counts_what_the_test_source_has(tmp_path):
+  """Of a run that subjects train, three files of another source are not subjects."""
+  rng = np.random.default_rng(0)
+  for name in "abc":
+    np.savez(tmp_path / f"{name}.npz", image=rng.random((2, 24, 20), np.float32))
+  config = settings()
+  config.data.update(test=())
+  config.data.test_source.update(source="npz", root=str(tmp_path))
+  run = experiment(tmp_path / "run", config)
+  assert run.data["unit"] == "subject"
+  finish(run, "teacher", "student")
+  network = packing.pack(tmp_path / "run", "student", "tiny-files", ORIGIN)
+  assert network.card.metrics["over"] == "6 slices of 3 files"
+
+
 def test_a_card_names_no_folder(shipped, tmp_path):
   config = settings(student=dict(start_from=f"pretrained:{shipped}/tiny-student.json"))
   np.save(tmp_path / "lines.npy", kd.masks.cartesian((24, 20), 3, 4))

@@ -180,6 +180,26 @@ def test_several_teachers_and_given_starts_in_words(changes, words):
   assert dict(facts.items).items() >= words.items()
 
 
+def test_given_networks_are_named_with_what_is_known_of_them():
+  there = {**STAGES["kd"], "model": "other", "start_from": ""}
+  given = {
+    "kd": report.GivenStage("a run", record={"stage": there}, taught_by=("teacher",)),
+    "student": report.GivenStage("a file"),
+    "teacher": report.GivenStage("images", has_network=False),
+  }
+  inputs = make_input(config={"stages": STAGES}, given=given)
+  (facts,) = in_words.blocks_of(inputs, report.analyse(inputs))
+  words = dict(facts.items)
+  assert words["kd"] == (
+    "the small network, distilled: learns the teacher's images (imitation) and the "
+    "target (l1); given, not trained in this run, taught by teacher"
+  )
+  assert words["student"] == (
+    "the small network; given, not trained in this run; its training is not known"
+  )
+  assert words["teacher"].endswith("; its network and its training are not known")
+
+
 def test_maps_that_left_the_teachers_are_explained_where_they_are_shown():
   rng = np.random.default_rng(0)
   teacher = rng.random((2, 6, 5)) + 0.1
