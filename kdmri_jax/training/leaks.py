@@ -77,10 +77,27 @@ def notes(name: str, origin: Origin, here: Mapping[str, Any]) -> list[str]:
         f"The stage {name} is given by {origin.text} and was trained with other "
         f"settings: {words}."
       )
-  if not origin.complete:
-    found.append(
-      f"It is not known which subjects the stage {name}, given by {origin.text}, was "
-      "trained on. If evaluated subjects are among them, its results and those of the "
-      "networks that it teaches are too good."
-    )
-  return found
+  given = f"the stage {name}, given by {origin.text},"
+  return found + _if_unknown(given, origin)
+
+
+def notes_on_start(name: str, origin: Origin) -> list[str]:
+  """Sentences for the report on a pretrained network.
+
+  Args:
+    name: the stage that starts from it.
+    origin: where it comes from.
+  """
+  start = f"{origin.text}, from which the stage {name} starts,"
+  return _if_unknown(start, origin)
+
+
+def _if_unknown(network: str, origin: Origin) -> list[str]:
+  """A sentence if training subjects of the network may be missing."""
+  if origin.complete:
+    return []
+  return [
+    f"It is not known which subjects {network} was trained on. If evaluated subjects "
+    "are among them, its results and those of the networks that it teaches are too "
+    "good."
+  ]
