@@ -94,12 +94,13 @@ class GivenRun(Given):
     runs = [WorkDir(path, k) for k in WorkDir(path, seed).seeds(stage)]
     done = {r.seed: r for r in runs if StageFolder(r.stage(stage)).is_finished()}
     if chosen is None:
-      chosen = min(done) if len(done) == 1 else seed
+      is_only = self._config.seeds == len(runs) == len(done) == 1
+      chosen = min(done) if is_only else seed
     if chosen in done:
       return done[chosen]
     known = ", ".join(map(str, done)) or "none"
     found = f"{self.text!r}, not finished with seed {chosen}; finished seeds: "
-    expected = "a finished stage with this seed, or with one seed alone"
+    expected = "a finished stage with this seed, or of a run that has one seed alone"
     remedy = "Finish that run first."
     if done:
       remedy = f"Choose one of them: {self.where}={path}/seed_{min(done)}/{stage}."
