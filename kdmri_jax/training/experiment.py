@@ -190,11 +190,14 @@ class Experiment:
 
   def given_notes(self) -> list[str]:
     """Sentences for the report on given stages and pretrained networks."""
-    found = []
+    found, dataset = [], self.dataset
     for name in self.config.pipeline:
       start = self.config.stages[name].start_from
       if name in self.given:
-        found += leaks.notes(name, self.origin(name), self._record(name))
+        origin = self.origin(name)
+        found += leaks.notes(name, origin, self._record(name))
+        if dataset.record["held_out_test"]:  # else all epochs are chosen on them
+          found += leaks.notes_on_choice(self.config, name, origin, dataset.test)
       elif start.startswith(starting.PRETRAINED):
         found += leaks.notes_on_start(name, self.origin(start))
     return found

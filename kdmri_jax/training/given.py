@@ -86,7 +86,8 @@ class GivenRun(Given):
         sets += given["training_sets"]
         complete = complete and given["complete"]
     text = f"{self.text}, seed {workdir.seed}"
-    return Origin(text, folder.digests(), folder.record(), sets, complete)
+    chosen_on = _chosen_on(self._config, self._data)
+    return Origin(text, folder.digests(), folder.record(), sets, complete, chosen_on)
 
   def _workdir(self, seed: int) -> WorkDir:
     """The other run's folder, with its seed for a seed of this run."""
@@ -117,6 +118,10 @@ def _pretrained(text: str, where: str, model: nn.Module) -> Given:
   _require_same(model, models.build(settings, np.ones((1, 8, 8))), text, where)
   digest = {"best": card.digest}
   known = Origin(text, digest, card.record, card.training_sets, card.complete)
+  there = card.record["data"].get("validation_digest")
+  if there == card.data.get("validation_digest"):  # else it was given to the card's run
+    chosen_on = _chosen_on(card.experiment, card.data)
+    known = dataclasses.replace(known, chosen_on=chosen_on)
   return Given(text, where, params, known)
 
 
@@ -211,6 +216,12 @@ def find_all(
       where = f"config.stages.{name}.start_from"
       found[start] = find(start, where, networks[name])
   return found
+
+
+def _chosen_on(config: ExperimentConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+  """See `Origin.chosen_on`; of the record of a run's data."""
+  subjects = data.get("subjects", {}).get("validation", [])
+  return {"population": config.data.population, "subjects": subjects}
 
 
 def _place(path: pathlib.Path) -> tuple[pathlib.Path, str, int | None]:

@@ -81,6 +81,31 @@ def notes(name: str, origin: Origin, here: Mapping[str, Any]) -> list[str]:
   return found + _if_unknown(given, origin)
 
 
+def notes_on_choice(
+  config: ExperimentConfig, name: str, origin: Origin, evaluated: SliceSet
+) -> list[str]:
+  """A sentence for the report if evaluated subjects chose a given stage's epoch.
+
+  Args:
+    config: the experiment.
+    name: the stage.
+    origin: where it comes from.
+    evaluated: the test subjects.
+  """
+  there, here = origin.chosen_on, config.data.of_tested.population
+  if there.get("population") != here:
+    return []
+  known = {volume.subject for volume in evaluated.volumes}
+  seen = sorted(known.intersection(there["subjects"]))
+  if not seen:
+    return []
+  return [
+    f"The epoch of the stage {name}, given by {origin.text}, was chosen on "
+    f"{records.shortened(seen, ', ')}: subjects that this run evaluates. Its results "
+    "and those of the networks that it teaches may be a little too good."
+  ]
+
+
 def notes_on_start(name: str, origin: Origin) -> list[str]:
   """Sentences for the report on a pretrained network.
 

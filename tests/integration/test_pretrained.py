@@ -132,6 +132,13 @@ def test_a_stage_starts_from_a_pretrained_network(packed, shipped, tmp_path):
   assert len(origin.training_sets) == 2 and origin.complete
 
 
+def test_an_evaluated_subject_that_chose_its_epoch_is_told(packed, tmp_path):
+  config = settings(student=dict(given=f"pretrained:{packed[1]}"))
+  config.data.update(validation=("*0", "*1"), test=("*2",))
+  *_, note = experiment(tmp_path, config).given_notes()
+  assert " was chosen on brain_002: subjects that this run evaluates" in note
+
+
 @pytest.mark.parametrize("key", ["given", "start_from"])
 def test_unknown_training_subjects_are_told(packed, tmp_path, key):
   card = dataclasses.replace(packed[2].card, complete=False)
