@@ -1,19 +1,20 @@
 """Measures reconstructed volumes against their targets.
 
 Reads two folders of files with equal names except for the ending (.h5, .hdf5, .nii,
-.nii.gz, .npz or .cfl); prints the table, and with --out writes the metrics of every
-volume and slice to CSV and JSON files:
+.nii.gz, .npz, .npy, .mat or .cfl); prints the table, and with --out writes the metrics
+of every volume and slice to CSV and JSON files:
 
   kdmri evaluate --target=data/validation --prediction=results/kd
   kdmri evaluate --target=data/validation \\
     --prediction=teacher=results/teacher,kd=results/kd --protocol=slice --out=metrics
 
-Volumes in h5 and npz are (slices, rows, columns). Of a target the first of the arrays
-target, volfs (rows, columns, slices), reconstruction_rss, reconstruction_esc and, in
-npz, image is read; of a reconstruction, the array `reconstruction`. The output says
-what was read; --target_key and --prediction_key name other arrays. Volumes in NIfTI and
-cfl are (rows, columns, slices). Undefined values (a slice without signal) are omitted
-from means and empty in the files.
+Volumes in h5, npz and npy are (slices, rows, columns), those in NIfTI, mat and cfl
+(rows, columns, slices). Of a target the first of the arrays target, volfs (rows,
+columns, slices), reconstruction_rss, reconstruction_esc and, in npz and mat, image is
+read; of a reconstruction, the array `reconstruction`; of mat the only array, whatever
+its name. The output says what was read; --target_key and --prediction_key name other
+arrays. Undefined values (a slice without signal) are omitted from means and empty in
+the files.
 
 The volumes that all folders have are measured, and a caution names the others.
 Reconstructions that are their targets themselves are refused. A caution is printed
@@ -59,7 +60,7 @@ _OUT = flags.DEFINE_string(
   "out", None, "New or empty folder for volumes.csv, slices.csv and the same as JSON."
 )
 _KEY = flags.DEFINE_string(
-  "key", "", "Array to read from every h5 and npz file, of both sides."
+  "key", "", "Array to read from every h5, npz and mat file, of both sides."
 )
 _TARGET_KEY = flags.DEFINE_string("target_key", "", "Array that holds the target.")
 _PREDICTION_KEY = flags.DEFINE_string(

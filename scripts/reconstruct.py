@@ -9,7 +9,8 @@ the published code's `kspace_volus_*`; .npy; raw data of fastMRI, ISMRM, BART,
 Calgary-Campinas or in MATLAB files) is reconstructed as it is. Fully sampled images and
 k-space are undersampled first, as in the run: with its mask or --mask, and with its
 noise. --as_is enhances images without this, such as noisy images with a network that
-denoises. --combine=none keeps the k-space of several coils, with sensitivities that
+denoises; networks with data consistency, which keeps such images, are refused.
+--combine=none keeps the k-space of several coils, with sensitivities that
 --sensitivities names. --task and --seed select from a run with several.
 --precision=bfloat16 computes in half precision, faster where the hardware has it.
 

@@ -23,9 +23,9 @@ from kdmri_jax.config.parse import (
   complete,
   defaults,
   flat,
+  of_any_version,
   parse,
   to_dict,
-  with_defaults,
 )
 from kdmri_jax.config.places import last_part, without_folders
 from kdmri_jax.config.schema import ExperimentConfig, ModelConfig
@@ -49,9 +49,9 @@ __all__ = [
   "flat",
   "is_free",
   "last_part",
+  "of_any_version",
   "parse",
   "reference",
   "to_dict",
-  "with_defaults",
   "without_folders",
 ]

@@ -38,6 +38,8 @@ class MaskConfig(Settings):
       return "fully sampled"
     if self.kind == "central":
       return f"the central 1/{self.acceleration:g} of each axis"
+    if self.kind == "file":
+      return "a given mask"
     return f"{self.kind} mask of acceleration {self.acceleration:g}"
 
 

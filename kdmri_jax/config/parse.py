@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from kdmri_jax.config.check import check
-from kdmri_jax.config.schema import ExperimentConfig, ModelConfig
+from kdmri_jax.config.schema import EvaluationConfig, ExperimentConfig, ModelConfig
 from kdmri_jax.config.setting import is_number, keys
 from kdmri_jax.errors import UserError, arguments_of
 from kdmri_jax.lookup import suggestion
@@ -69,10 +69,15 @@ def _complete(kind, config) -> None:
         _complete(key.group, part)
 
 
-def with_defaults(values: Any, kind: type = ExperimentConfig) -> Any:
-  """Plain settings, with the defaults of keys that they lack.
+# Settings of earlier versions that chose nothing of a training.
+_FORMER = {EvaluationConfig: ("bootstrap",)}
 
-  An earlier version, which did not have a key, did what its default does.
+
+def of_any_version(values: Any, kind: type = ExperimentConfig) -> Any:
+  """Plain settings of an earlier version, as this one has them.
+
+  Keys that they lack have their default: an earlier version, which did not have a key,
+  did what its default does. Former keys are left out.
 
   Args:
     values: the settings, as `to_dict` returns them; anything else is returned as it is.
@@ -80,7 +85,7 @@ def with_defaults(values: Any, kind: type = ExperimentConfig) -> Any:
   """
   if not isinstance(values, dict) or kind is ModelConfig:
     return values
-  found = dict(values)
+  found = {k: v for k, v in values.items() if k not in _FORMER.get(kind, ())}
   for name, key in keys(kind).items():
     default, group = key.default, key.group
     if name not in found and default is not dataclasses.MISSING:
@@ -88,9 +93,9 @@ def with_defaults(values: Any, kind: type = ExperimentConfig) -> Any:
       found[name] = dataclasses.asdict(default) if is_group else default
     inner = found.get(name)
     if group and key.is_named and isinstance(inner, dict):
-      found[name] = {k: with_defaults(value, group) for k, value in inner.items()}
+      found[name] = {k: of_any_version(value, group) for k, value in inner.items()}
     elif group:
-      found[name] = with_defaults(inner, group)
+      found[name] = of_any_version(inner, group)
   return found
 
 

@@ -73,7 +73,6 @@ class EvaluationConfig(Settings):
     published_on: setting, such as "mask.acceleration" -> the value for which these
       numbers hold; they are shown only if all values match. In an experiment file it is
       nested, dict(mask=dict(acceleration=4.0)), because a ConfigDict takes no dots.
-    bootstrap: number of bootstrap resamples.
     margin: largest difference in PSNR (dB) from the teacher that does not matter; the
       report says whether networks are equivalent to the teacher within it. Choose it
       before the results are known. 0 for no test of equivalence.
@@ -96,7 +95,6 @@ class EvaluationConfig(Settings):
   published_seconds: dict[str, float] = setting(dict)
   published_source: str = setting("")
   published_on: dict[str, Any] = setting(dict)
-  bootstrap: int = setting(2000, least=1)
   margin: float = setting(0.1, least=0)
   rois: str = setting("", place=True)
   timing: int = setting(0, least=0)

@@ -1,5 +1,8 @@
 """What the weights of a stage start from, as a setting names it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 PRETRAINED = "pretrained:"
 
 
@@ -12,3 +15,8 @@ def parts(text: str) -> tuple[str, str]:
     return text, ""
   name, _, part = text.partition("/")
   return name, part
+
+
+def takes_layers(stage: Mapping[str, Any]) -> bool:
+  """Whether a stage, as its settings, begins with layers of another network."""
+  return bool(stage.get("shrink")) or parts(stage.get("start_from", ""))[1] == "layers"

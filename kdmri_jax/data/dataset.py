@@ -196,7 +196,7 @@ def load_tested(
   dataset: Dataset,
   acquisition_for: Callable[[Shape], Acquisition],
   phase: float,
-) -> tuple[SliceSet, dict[Shape, Acquisition]]:
+) -> tuple[SliceSet, dict[Shape, Acquisition], dict[str, Any]]:
   """All volumes of a test source, beside a dataset that does not hold them.
 
   Args:
@@ -205,7 +205,8 @@ def load_tested(
     acquisition_for, phase: see `load`.
 
   Returns:
-    The slices, with k-space as in `load`, and how each shape is measured.
+    The slices, with k-space as in `load`, how each shape is measured, and the record of
+    the source, with the "unit" of its volumes and its "notes".
 
   Raises:
     ArgumentError: a setting is unusable: its name is the argument's, without a group.
@@ -224,7 +225,10 @@ def load_tested(
     shape: acquisition_for(shape) for shape in slice_set.shapes_of(volumes)
   }
   measured = _are_measured(volumes, acquisitions)
-  return slice_set.make(volumes, acquisitions, channels, measured, phase), acquisitions
+  slices = slice_set.make(volumes, acquisitions, channels, measured, phase)
+  record = _of_source(config.of_tested, volumes, measured)
+  record["notes"] += warnings
+  return slices, acquisitions, record
 
 
 def _is_complex(volume: Volume) -> bool:

@@ -4,7 +4,8 @@ import dataclasses
 import fnmatch
 import itertools
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -245,6 +246,14 @@ def common_unit(units: Iterable[str]) -> str:
   """The unit of all volumes, by which they are split; `FILE` where they differ."""
   found = set(units)
   return found.pop() if len(found) == 1 else FILE
+
+
+def unit_of_tested(record: Mapping[str, Any]) -> str:
+  """The unit of the evaluated volumes, from the record of a dataset.
+
+  They may be of another source than those that train, which then has its own record.
+  """
+  return record.get("test_source", record)["unit"]
 
 
 def plural(unit: str) -> str:

@@ -13,7 +13,7 @@ from kdmri_jax.data.input_scale import InputScale
 from kdmri_jax.data.source import SUBJECT
 from kdmri_jax.data.split import counted
 from kdmri_jax.errors import UserError
-from kdmri_jax.inference.load import read_data
+from kdmri_jax.inference.load import read_data, stored_mask
 from kdmri_jax.metrics import METRICS, quality
 from kdmri_jax.models import features
 from kdmri_jax.physics import acquisition
@@ -101,7 +101,8 @@ def training(
   }.get(data.get("scaling"), "unknown scaling")
   simulated = "simulated" if data.get("simulated_kspace") else "measured"
   inputs = " with given inputs" if data.get("given_inputs") else ""
-  measured = ", ".join(filter(None, (config.mask.in_words, config.noise.in_words)))
+  sampled = _sampling(workdir, config, task)
+  measured = ", ".join(filter(None, (sampled, config.noise.in_words)))
   text = (
     f"{slices} slices of {counted(len(names), data.get('unit', SUBJECT))} "
     f"({config.data.source}{contrast}){inputs}, {', '.join(_sizes(data))}, {scaling}, "
@@ -110,6 +111,12 @@ def training(
   )
   warnings = [*_limits(data, names), *_without_phase(config, data)]
   return Training(config, task, data, text, warnings)
+
+
+def _sampling(workdir: pathlib.Path, config: ExperimentConfig, task: str) -> str:
+  """How the mask of a run samples; one from a file as it is, where it is stored."""
+  mask = stored_mask(workdir, task) if config.mask.kind == "file" else None
+  return config.mask.in_words if mask is None else in_words(mask)
 
 
 def _sizes(data: Mapping[str, Any]) -> list[str]:

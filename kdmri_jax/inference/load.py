@@ -5,6 +5,7 @@ work directory, "pretrained:NAME" names it.
 """
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,9 +16,11 @@ from flax import linen as nn
 from kdmri_jax import models
 from kdmri_jax.config import ExperimentConfig, TaskConfig
 from kdmri_jax.errors import ArgumentError, UserError, arguments_of
+from kdmri_jax.io.numpy_files import read_npy
 from kdmri_jax.lookup import unknown
 from kdmri_jax.models import contract
 from kdmri_jax.physics.acquisition import build
+from kdmri_jax.physics.masks import files
 from kdmri_jax.pretrained import Card, store
 from kdmri_jax.training import workdir as workdir_lib
 from kdmri_jax.training.given import find
@@ -110,6 +113,27 @@ def read_shapes(workdir: pathlib.Path) -> list[Shape]:
   return [tuple(map(int, size.split("x"))) for size in sizes]
 
 
+def stored_mask(workdir: pathlib.Path, task: str) -> np.ndarray | None:
+  """The mask of a run whose mask came from a file, which fits one size of slices.
+
+  Args:
+    workdir: the run's work directory.
+    task: name of its task.
+
+  Returns:
+    Mask, uint8 [H, W]; None where the run has not stored it.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  if name := store.named(workdir):
+    return store.read(name).mask
+  tasks = list(read_config(workdir).all_tasks)
+  (names,) = files.names(tasks, read_shapes(workdir)[:1])
+  path = workdir / f"{names[tasks.index(task)]}.npy"
+  return files.binary(path, read_npy(path)) if path.exists() else None
+
+
 def load(
   workdir: pathlib.Path,
   stage: str,
@@ -174,6 +198,28 @@ def load(
     raise UserError(trained.path, found, "one trained to its last epoch", remedy)
   params = folder.trained(stage).weights(shapes)
   return Trained(config, model, params, acquisition)
+
+
+def check_as_is(trained: Trained) -> None:
+  """Checks that a network enhances images which are not undersampled first.
+
+  Data consistency keeps what was measured, and of such images all of it is.
+
+  Raises:
+    ArgumentError: it has data consistency that replaces k-space (`lam` is inf), or a
+      soft one without having been trained on such images.
+  """
+  model = trained.model
+  soft = not math.isinf(getattr(model, "lam", 0.0))
+  if not contract.reads_kspace(model) or (soft and trained.config.mask.kind == "full"):
+    return
+  found = f"images as they are, for a {type(model).__name__}: its data "
+  found += "consistency keeps all of an image that is not undersampled"
+  expected = "a network without data consistency, or with a soft one that was trained "
+  expected += "on fully sampled images"
+  remedy = "Leave it away, and the images are undersampled first; or take another "
+  remedy += "network, such as one that denoises."
+  raise ArgumentError("as_is", found, expected, remedy)
 
 
 def _not_trained(config: ExperimentConfig, stage: str, folder: WorkDir) -> UserError:

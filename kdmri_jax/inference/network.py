@@ -121,8 +121,8 @@ class Network:
     """Reconstructs measured k-space, as `kdmri reconstruct` does.
 
     A `UserWarning` tells where the scan lies outside of the training data: its size,
-    its mask, the statistics of its images; and where the training itself was no more
-    than a demonstration.
+    its mask, its coils, the statistics of its images; and where the training itself was
+    no more than a demonstration.
 
     The k-space may have any scale: if the network was trained on volumes divided by
     their maximum, the zero-filled images are brought to the brightness of those of the
@@ -188,7 +188,9 @@ class Network:
     )
     if self.training:
       inputs = np.linalg.norm(found.zero_filled, axis=-1)
-      for text in account.outside(self.training, mask, inputs):
+      coils = 1 if maps is None else maps.shape[1]
+      told = account.outside(self.training, mask, inputs)
+      for text in [*told, *account.other_coils(self.training, coils)]:
         warnings.warn(text, stacklevel=2)
     image = from_channels(scale * found.image)
     return image[0] if kspace.ndim == rank else image

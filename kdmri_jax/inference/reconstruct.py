@@ -220,8 +220,8 @@ def run_scan(
     seed: of the weights; None takes the run's first seed.
     task: of a run with several, the task by which images are measured; "" for the
       first.
-    as_is: enhances images without undersampling them first, for networks without data
-      consistency.
+    as_is: enhances images without undersampling them first; refused for networks that
+      would keep them, see `load.check_as_is`.
     precision: of the network's hidden layers, see `load.load`.
 
   Raises:
@@ -251,6 +251,8 @@ def run_scan(
     mask = np.ones(shape, np.uint8)
   options: Any = {"task": task, "seed": seed, "precision": precision}
   network = load.load(workdir, stage, shape, mask, **options)
+  if as_is:
+    load.check_as_is(network)
   seed = config.seed if seed is None else seed
   known = account.training(workdir, config, stage, seed, task or first)
   acquisition, channels = network.acquisition, models.channels(network.model)

@@ -13,7 +13,7 @@ from jax import lax
 from kdmri_jax.models import recompute
 from kdmri_jax.models.arguments import check_choice, check_image, check_sizes
 from kdmri_jax.models.unet import UNet
-from kdmri_jax.physics import fourier
+from kdmri_jax.physics import consistency, fourier
 from kdmri_jax.physics.sampled import is_sampled
 from kdmri_jax.types import Array, CoilMeasurement, Measurement, Outputs
 
@@ -111,10 +111,11 @@ class VarNet(nn.Module):
       The reconstruction, float32 [B, H, W, channels].
 
     Raises:
-      ArgumentError: the image has another number of channels or is too small, or the
-        mask has other values than 0 and 1.
+      ArgumentError: the image has another number of channels or is too small, there is
+        no measurement, or the mask has other values than 0 and 1.
     """
     check_image(image, self.channels)
+    consistency.check_measured(measurement)
     sampled = is_sampled(measurement.mask)[..., None, :, :]
     if isinstance(measurement, CoilMeasurement):
       kspace, given = measurement.kspace, jnp.asarray(measurement.sensitivities)

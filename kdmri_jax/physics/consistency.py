@@ -102,9 +102,7 @@ def make(
   Source: KD-MRI eq. 2 (arXiv 2004.05319); Schlemper et al. 2017, eq. 6; for several
     coils Hammernik et al. 2018, eq. 4 (gradient), Aggarwal et al. 2019 (proximal).
   """
-  if measurement is None:
-    expected = "the k-space and the mask that data consistency restores"
-    raise ArgumentError("measurement", "None", expected)
+  check_measured(measurement)
   if isinstance(measurement, CoilMeasurement):
     several = _of_coils(measurement, channels, lam, form)
     if measurement.kspace.shape[1] > 1:
@@ -191,6 +189,13 @@ def choose_form(mask: np.ndarray, channels: int) -> str:
   """
   axis = phase_encode_axis(np.asarray(mask))
   return _general_form(channels) if axis is None else f"line{axis}"
+
+
+def check_measured(measurement: Measurement | CoilMeasurement | None) -> None:
+  """Raises ArgumentError where a network with data consistency gets no measurement."""
+  if measurement is None:
+    expected = "the k-space and the mask that data consistency restores"
+    raise ArgumentError("measurement", "None", expected)
 
 
 def _general_form(channels: int) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kdmri_jax import config as config_lib
 from kdmri_jax.config import ExperimentConfig
+from kdmri_jax.physics.masks import recipes
 
 LIMITS = "Magnitude images, simulated k-space, not for diagnosis."
 
@@ -65,7 +66,7 @@ class Card:
   @property
   def experiment(self) -> ExperimentConfig:
     """The experiment that trained it."""
-    return config_lib.parse(dict(self.config))
+    return config_lib.parse(config_lib.of_any_version(dict(self.config)))
 
   def __str__(self) -> str:
     return "\n".join(self._lines()) + "\n"
@@ -94,10 +95,14 @@ class Card:
 
   def _measured(self) -> str:
     mask, noise = self.experiment.mask, self.experiment.noise.in_words
-    text = mask.in_words
-    if mask.kind not in ("full", "central"):
-      text += f", {mask.centre_lines} centre lines, axis {mask.axis}, seed {mask.seed}"
-    return ", ".join(filter(None, (text, noise)))
+    _, used = recipes.KINDS.get(mask.kind, (None, ()))
+    settings = {
+      "centre_lines": f"{mask.centre_lines} centre lines",
+      "axis": f"axis {mask.axis}",
+      "seed": f"seed {mask.seed}",
+    }
+    told = (text for name, text in settings.items() if name in used)
+    return ", ".join(filter(None, (mask.in_words, *told, noise)))
 
   def _results(self) -> Iterator[str]:
     yield "| | parameters | PSNR, dB | SSIM | gain of this network, dB |"

@@ -33,20 +33,35 @@ _HEAD = """# Pretrained networks
 `kd.load_pretrained(NAME)` gives one of these networks, with its card as `net.card`;
 `pretrained:NAME` stands for one wherever a trained stage can: as a stage's `given` or
 `start_from`, and as `--workdir` of `kdmri reconstruct` and `kdmri export`.
-`kdmri_jax.pretrained.page()` writes this page from the cards.
+`pretrained.page()` writes this page from the cards.
 
-`kdmri_jax.pretrained.example()` is a heart to try a network on:
+`pretrained.example()` is a heart to try a network on:
 
-    image = kdmri_jax.pretrained.example()
-    mask = kd.masks.cartesian(image.shape, acceleration=4, centre_lines=8)
-    _, measured = kd.undersample(image, mask)
-    kd.load_pretrained("cardiac-4x-distilled").reconstruct(*measured)
+```python
+import numpy as np
+import kdmri_jax as kd
+from kdmri_jax import pretrained
+
+image = pretrained.example()
+mask = kd.masks.cartesian(image.shape, acceleration=4, centre_lines=8)
+_, measured = kd.undersample(image, mask)
+found = kd.load_pretrained("cardiac-4x-distilled").reconstruct(*measured)
+```
 
 The networks "denoise" and "sr4x" (super-resolution) take images instead of k-space:
 
-    noisy = image + 0.02 * np.random.default_rng(0).normal(size=image.shape)
-    kd.load_pretrained("cardiac-denoise-teacher").apply(abs(noisy))
-    kdmri reconstruct --as_is --workdir=pretrained:cardiac-denoise-teacher ...
+```python
+noisy = abs(image + 0.02 * np.random.default_rng(0).normal(size=image.shape))
+clean = kd.load_pretrained("cardiac-denoise-teacher").apply(noisy)
+np.save("noisy.npy", noisy)
+```
+
+On the command line:
+
+```
+kdmri reconstruct --as_is --workdir=pretrained:cardiac-denoise-teacher \\
+  --input=noisy.npy --out=clean.h5
+```
 
 `kdmri pack` writes networks of your own in the same form; the path of the card, with
 its ending .json, is then the name. Its files belong together: NAME.json, NAME.npz and,

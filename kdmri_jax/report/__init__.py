@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
   "Attention",
   "Budget",
+  "GivenStage",
   "ReportInput",
   "analyse",
   "format_table",
@@ -29,6 +30,7 @@ __getattr__ = lazy.attributes(
   {
     "Attention": "inputs:Attention",
     "Budget": "inputs:Budget",
+    "GivenStage": "inputs:GivenStage",
     "ReportInput": "inputs:ReportInput",
     "analyse": "analysis:analyse",
     "format_table": "rows:format_table",

@@ -31,13 +31,13 @@ from kdmri_jax.report.parts import (
 from kdmri_jax.report.rows import compared, count, main, ranked, summary_rows
 
 # Copied to report.json as they are.
-_FROM_INPUT = ("title", "dataset", "evaluated_on", "mask", "seed", "seeds", "seconds")
+_FROM_INPUT = ("title", "dataset", "evaluated_on", "mask", "seeds", "seconds")
 _FROM_INPUT += ("environment", "config")
 _ONE_HEAD = (
   "One head, cut into slabs, cannot show how the networks do on other heads: what "
   "follows shows that everything works, not which network is better."
 )
-_FROM_ROLES = ("protocol", "control", "published_source", "bootstrap", "margin")
+_FROM_ROLES = ("protocol", "control", "published_source", "margin")
 
 
 def analyse(inputs: ReportInput) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     `gradient_audit.summarise`; snr: see `signal.summary`; timing: see
     `speed.summary`; robustness: see `stability.summary`; sizes: see
     `sizes.summary`; control; margin; published_source; seconds; kept_epochs (stage
-    -> a list, the epoch for each seed); bootstrap, seed, seeds, config,
+    -> a list, the epoch for each seed); seeds, config,
     environment.
   """
   roles, metrics, make = inputs.roles, inputs.tables.metrics, inputs.parts.make
@@ -76,6 +76,10 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
   leading = order[0] if order else None
   baseline = _baseline(roles, pairs, leading) if leading else None
   every = [*pairs, *further]
+  robustness = make(
+    *(ROBUSTNESS, "the table", stability.summary, inputs, leading, baseline),
+    otherwise=None,
+  )
   audit = make(
     AUDIT, "the audit", gradient_audit.summarise, inputs.audits, otherwise=[]
   )
@@ -94,7 +98,8 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
       *(RESULTS, "the answer", _answer, inputs, rows, pairs, order), otherwise=[]
     ),
     "cautions": make(
-      *(CAUTIONS, "the list of cautions", cautions, inputs, rows, every, audit),
+      *(CAUTIONS, "the list of cautions", cautions),
+      *(inputs, rows, every, audit, robustness),
       otherwise=[],
     ),
     "rows": rows,
@@ -105,10 +110,7 @@ def analyse(inputs: ReportInput) -> dict[str, Any]:
     "best": _best(inputs, of_slices or rows),
     "paired": pairs,
     "further": further,
-    "robustness": make(
-      *(ROBUSTNESS, "the table", stability.summary, inputs, leading, baseline),
-      otherwise=None,
-    ),
+    "robustness": robustness,
     "kept_epochs": make(
       TRAINED, "the epochs of the weights", _kept_epochs, inputs.histories, otherwise={}
     ),
@@ -127,6 +129,7 @@ def _rows(inputs, slices=False):
     budgets=inputs.budgets,
     published={} if slices else inputs.roles.published,
     slices=slices,
+    once=inputs.once,
   )
 
 
@@ -165,13 +168,12 @@ def _pair(inputs, a, b, name, teacher):
     a,
     b,
     name,
-    bootstrap=roles.bootstrap,
-    seed=inputs.seed,
     protocol=roles.protocol,
     teacher=teacher,
     group=inputs.unit,
     higher_is_better=metric.higher_is_better,
     margin=tested or None,
+    once=inputs.once,
   )
   sentence = " ".join(
     filter(None, (wording.sentence(pair, metric), wording.equivalence(pair, metric)))

@@ -1,26 +1,36 @@
 """Limitations to consider before quoting a number of the report."""
 
-import itertools
 import math
 import statistics
 from collections import Counter
 
-from kdmri_jax.config import starting
 from kdmri_jax.data.source import SUBJECT
 from kdmri_jax.data.split import counted, plural
-from kdmri_jax.report import wording
+from kdmri_jax.report import other_causes, wording
 from kdmri_jax.report.inputs import ReportInput
 
 _FEW_SUBJECTS = 10
 _FEW_SEEDS = 10
 _RISE = 0.05  # dB of PSNR
 _MOST_NAMED = 4
-_OPTIMISATION = ("optimiser", "optimiser_settings", "learning_rate", "schedule")
-_OPTIMISATION += ("decay_factor", "warmup", "clip", "ema", "kernels")
+_ALIKE = (
+  "If several show one subject, they resemble each other: intervals are then too "
+  "narrow and p-values too small, and an evaluated subject may also be in the training "
+  "set."
+)
+_SIMULATED = (
+  "K-space was simulated from processed images, for which every method gives better "
+  "results than for raw measurements (Shimron et al., PNAS 2022). Compare the models "
+  "with each other, not with results on raw k-space."
+)
 
 
 def cautions(
-  inputs: ReportInput, rows: list[dict], pairs: list[dict], audit: dict
+  inputs: ReportInput,
+  rows: list[dict],
+  pairs: list[dict],
+  audit: list[dict],
+  robustness: dict | None,
 ) -> list[str]:
   """Sentences, each once.
 
@@ -29,6 +39,7 @@ def cautions(
     rows: from `rows.summary_rows`.
     pairs: from `report.paired`.
     audit: from `gradient_audit.summarise`.
+    robustness: from `stability.summary`.
   """
   found = [
     *_few_subjects(pairs),
@@ -37,13 +48,14 @@ def cautions(
     *_simulated(inputs),
     *_selected(inputs),
     *_seeds(inputs, rows, pairs),
+    *_once(inputs, pairs),
     *_unconverged(inputs, pairs),
-    *_unequal_training(inputs, pairs),
-    *_unequal_optimisation(inputs, pairs),
+    *other_causes.sentences(inputs, pairs),
     *_several_teachers(inputs),
     *_chosen_best(inputs, pairs),
     *_absent_terms(audit),
     *_empty_slices(inputs),
+    *_other_sources(inputs, robustness),
   ]
   return list(dict.fromkeys(found))
 
@@ -52,27 +64,23 @@ def _few_subjects(pairs):
   for pair in pairs:
     group, count = pair["group"], pair["subjects"]
     if pair["unit"] != group:
+      narrow = "interval is too narrow and the p-value" if count == 1 else "p-value is"
       yield (
         f"The unit is the slice, because there {'is' if count == 1 else 'are'} only "
         f"{wording.groups(pair)}. Slices of the same {group} are not independent of "
-        "each other, so the interval is too narrow and the p-value too small. Others "
-        "may differ."
+        f"each other, so the {narrow} too small. Others may differ."
       )
     elif count < _FEW_SUBJECTS:
       yield (
-        f"Intervals over {counted(count, group)} are too narrow, because so few "
-        "underestimate their spread."
+        f"Intervals over {counted(count, group)} take their differences for normally "
+        "distributed, which so few cannot show."
       )
 
 
 def _units(inputs, pairs):
   many = plural(inputs.unit)
   if inputs.unit != SUBJECT:
-    yield (
-      f"Not subjects but {many} are split and compared. If several show one subject, "
-      "they resemble each other: intervals are then too narrow and p-values too small, "
-      "and an evaluated subject may also be in the training set."
-    )
+    yield f"Not subjects but {many} are split and compared. {_ALIKE}"
   volumes = {(record["subject"], record["volume"]) for record in inputs.tables.volumes}
   sizes = Counter(subject for subject, _ in volumes).values()
   if len(set(sizes)) > 1 and any(pair["unit"] == pair["group"] for pair in pairs):
@@ -90,11 +98,7 @@ def _simulated(inputs):
     if all(task["mask"]["kind"] == "full" for task in tasks.values()):
       return  # the inputs are images as given
   if any(each.get("simulated_kspace") is not False for each in sources):
-    yield (
-      "K-space was simulated from processed images, for which every method gives "
-      "better results than for raw measurements (Shimron et al., PNAS 2022). Compare "
-      "the models with each other, not with results on raw k-space."
-    )
+    yield _SIMULATED
 
 
 def _selected(inputs):
@@ -124,12 +128,28 @@ def _seeds(inputs, rows, pairs):
         "p-values do not account for it: they hold for these trainings."
       )
   for row in rows:
-    if row["model"] in inputs.parameters and row["n_seeds"] < len(inputs.seeds):
+    fewer = row["n_seeds"] < len(inputs.seeds) and not row["once"]
+    if row["model"] in inputs.parameters and fewer:
       yield (
         f"{row['model']} has been trained with {row['n_seeds']} of {len(inputs.seeds)} "
         "seeds: its row is the mean over those, and its differences are over the seeds "
         "that both networks have."
       )
+
+
+def _once(inputs, pairs):
+  """Networks that are the same for all seeds, foremost a teacher that all share."""
+  compared = {pair[key] for pair in pairs for key in ("a", "b")}
+  stages = other_causes.as_trained(inputs)
+  own = {k: stage for k, stage in stages.items() if k not in inputs.given}
+  for name in (k for k in inputs.given if k in inputs.once):
+    taught = [k for k in own if k in compared and name in other_causes.teachers(own, k)]
+    same = f"is one training, the same for all {len(inputs.seeds)} seeds"
+    if taught:
+      also = f", which teaches {', '.join(taught)},"
+      yield f"{name}{also} {same}: no interval covers another teacher."
+    elif name in compared:
+      yield f"{name} {same}: no interval covers another training of it."
 
 
 def _unconverged(inputs, pairs):
@@ -156,118 +176,6 @@ def _last_rise(runs):
     start = math.ceil(0.75 * len(psnr))
     rises += [max(psnr) - max(psnr[:start])] if 0 < start < len(psnr) else []
   return statistics.fmean(rises) if rises else 0.0
-
-
-def _unequal_training(inputs, pairs):
-  """Another cause of a gain of distillation: a longer training."""
-  roles, compared = inputs.roles, {(pair["a"], pair["b"]) for pair in pairs}
-  stages = inputs.config.get("stages", {})
-  epochs = {name: budget.epochs for name, budget in inputs.budgets.items()}
-  less, alone = (epochs.get(name, 0) for name in (roles.student, roles.control))
-  longer = {}
-  for name in roles.distilled:
-    if not _share_a_network(stages, name, roles.student):
-      continue
-    if (name, roles.student) in compared and epochs.get(name, 0) > less:
-      longer.setdefault(epochs[name], []).append(name)
-  for more, names in longer.items():
-    text = (
-      f"The weights of {', '.join(names)} have been trained for {more} epochs in all, "
-      f"those of {roles.student} for {less}. "
-    )
-    if not any((name, roles.control) in compared for name in names):
-      yield (
-        f"{text}Train {roles.student} as long "
-        f"(--config.stages.{roles.student}.epochs={more}) before calling the whole "
-        "difference a gain of distillation."
-      )
-    elif alone >= more:
-      yield (
-        f"{text}The gain of distillation itself is the difference from "
-        f"{roles.control}, trained alone for {alone}."
-      )
-    else:
-      yield (
-        f"{text}{roles.control}, trained alone for {alone}, does not match that either "
-        f"(--config.stages.{roles.control}.epochs)."
-      )
-
-
-def _unequal_optimisation(inputs, pairs):
-  """Other causes of a gain: another network, a better optimiser, or a better start."""
-  roles, stages = inputs.roles, inputs.config.get("stages", {})
-  trained = stages.keys() - inputs.given.keys()
-  for pair in pairs:
-    name, baseline = pair["a"], pair["b"]
-    if name not in roles.distilled or not {name, baseline} <= trained:
-      continue
-    if baseline != roles.teacher and not _is_taught(stages[baseline]):
-      for cause in _causes(inputs.config, name, baseline):
-        yield f"{cause}: the difference between them is not one of distillation alone."
-
-
-def _causes(config, name, baseline):
-  stages = config["stages"]
-  if not _share_a_network(stages, name, baseline):
-    yield f"{name} is another network than {baseline}"
-  a, b = (list(_in_turn(config, each)) for each in (name, baseline))
-  both = list(itertools.product(a, b))
-  if keys := [key for key in a[0] if any(not _alike(key, *each) for each in both)]:
-    yield f"{name} was trained with another {' and '.join(keys)} than {baseline}"
-  starts = {each: _taken_over(stages, each) for each in (name, baseline)}
-  if len(set(starts.values())) > 1:
-    own, other = (name, baseline) if starts[name] else (baseline, name)
-    yield f"{own} started from weights of {starts[own]}, unlike {other}"
-
-
-def _share_a_network(stages, *names):
-  """Whether networks are of one model, as far as it is recorded."""
-  models = {stages.get(name, {}).get("model") for name in names}
-  return len(models - {None}) <= 1
-
-
-def _in_turn(config, name):
-  """The optimisation of a stage, and of those whose weights it goes on with."""
-  stages = config["stages"]
-  while name in stages:
-    stage = stages[name]
-    augment = stage.get("augment") or {}
-    varies = any(any(x) if isinstance(x, list) else x for x in augment.values())
-    yield {
-      **{key: stage.get(key) for key in _OPTIMISATION},
-      "decay_epochs": (stage.get("decay_epochs", 0), stage.get("epochs", 0)),
-      "augment": augment if varies else config.get("augment"),
-    }
-    name, part = starting.parts(stage.get("start_from", ""))
-    if part or stage.get("shrink"):
-      return
-
-
-def _alike(key, x, y):
-  """Whether two stages have a setting in common; their rates may fall by a step."""
-  if not key.startswith("decay_"):
-    return x[key] == y[key]
-  if (x["schedule"], y["schedule"]) != ("step", "step"):
-    return True
-  if key == "decay_factor":
-    return x[key] == y[key]
-  (first, epochs), (second, others) = x[key], y[key]
-  # The same share of the training, but for a whole number of epochs.
-  return abs(first * others - second * epochs) <= max(epochs, others)
-
-
-def _is_taught(stage):
-  return bool(stage.get("teacher") or stage.get("teachers"))
-
-
-def _taken_over(stages, name):
-  """The stage from whose layers a network started, perhaps in an earlier stage; ""."""
-  part = ""
-  while name in stages and part != "layers":
-    if stages[name].get("shrink"):
-      return stages[name]["teacher"]
-    name, part = starting.parts(stages[name].get("start_from", ""))
-  return name
 
 
 def _several_teachers(inputs):
@@ -304,6 +212,23 @@ def _absent_terms(audit):
         f"{wording.exponent(entry['largest_share'])} of the gradient: in effect it is "
         "absent."
       )
+
+
+def _other_sources(inputs, robustness):
+  """What holds for the volumes of a shifted condition alone, after its name."""
+  known = {*inputs.dataset.get("notes", []), *_simulated(inputs)}
+  for row in robustness["rows"] if robustness else ():
+    each = inputs.robustness.get(row["condition"])
+    if not (each and each.source):
+      continue
+    found = [*_few_subjects(row["paired"]), *each.source["notes"]]
+    if row["unit"] != SUBJECT:
+      found.append(f"Not subjects but {plural(row['unit'])} are compared. {_ALIKE}")
+    if each.source["simulated_kspace"]:
+      found.append(_SIMULATED)
+    for text in found:
+      if text not in known:
+        yield f"{row['condition']}: {text}"
 
 
 def _empty_slices(inputs):

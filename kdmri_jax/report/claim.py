@@ -108,7 +108,7 @@ def records(inputs: ReportInput, analysis: dict) -> list[dict]:
 
 
 def _of_data(inputs: ReportInput, config: ExperimentConfig) -> dict[int, str]:
-  unit = inputs.unit
+  unit = inputs.dataset["unit"]
   unused = inputs.dataset.get("unused_subjects", [])
   numbers = " ".join(methods_text.data(inputs, config))
   several = f"{counted(len(unused), unit)} in no split" if unused else "none left out"

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from kdmri_jax.data.split import counted, plural
 from kdmri_jax.metrics import Metric
 from kdmri_jax.report import blocks, wording
-from kdmri_jax.report.rows import count
 
 _MOST_DRAWN = 13  # four distilled networks against three baselines, and teacher-student
 
@@ -29,7 +28,7 @@ def main(analysis: dict, metrics: Mapping[str, Metric]) -> list:
   if len(drawn) < len(pairs):
     caption += f" Shown are the differences from {drawn[0]['b']}."
   alt = "Paired differences between the models with their intervals."
-  table = _table(pairs, analysis["bootstrap"], metrics)
+  table = _table(pairs, metrics)
   picture = blocks.Picture("differences", alt, caption)
   return [table, picture, *_equivalence(pairs, metrics)]
 
@@ -45,7 +44,7 @@ def further(analysis: dict, metrics: Mapping[str, Metric]) -> list:
   if not pairs:
     return []
   sentences = [blocks.Paragraph(pair["sentence"]) for pair in pairs]
-  return [*sentences, _table(pairs, analysis["bootstrap"], metrics)]
+  return [*sentences, _table(pairs, metrics)]
 
 
 def drawn_pairs(analysis: dict) -> list[dict]:
@@ -68,7 +67,7 @@ def _several_seeds(pairs):
   return any(pair["n_seeds"] > 1 for pair in pairs)
 
 
-def _table(pairs, bootstrap, metrics):
+def _table(pairs, metrics):
   bounded = any(wording.gap_is_known(p) or wording.gap_note(p) for p in pairs)
   columns = {
     "pair": [f"{p['a']} {wording.MINUS} {p['b']}" for p in pairs],
@@ -83,7 +82,7 @@ def _table(pairs, bootstrap, metrics):
     columns["seeds better"] = [f"{p['seeds_better']} of {p['n_seeds']}" for p in pairs]
   columns["paired over"] = [_paired_over(p) for p in pairs]
   rows = list(zip(*columns.values(), strict=True))
-  text = note(pairs, bootstrap) + _gap_notes(pairs)
+  text = note(pairs) + _gap_notes(pairs)
   return blocks.Table(tuple(columns), rows, text)
 
 
@@ -115,19 +114,16 @@ def _equivalence(pairs, metrics):
   return [blocks.Table(tuple(columns), list(zip(*columns.values(), strict=True)), note)]
 
 
-def note(pairs: list[dict], bootstrap: int) -> str:
+def note(pairs: list[dict]) -> str:
   """How the intervals and p-values of pairs were made, in sentences."""
-  drawn, over, wider = _resampled(pairs[0]), "", ""
+  units, over = plural(pairs[0]["group"] if pairs[0]["subjects"] > 1 else "slice"), ""
+  how = f"t intervals over {units}"
   if _several_seeds(pairs):
-    drawn = f"seeds and, independently, of {drawn}"
+    how = f"the widest of the t intervals over {units}, over seeds and over both"
     over = " over the means of seeds (p holds for these trainings)"
-    wider = (
-      "; where it is wider, the t interval over the seeds' mean differences takes its "
-      f"place (n {wording.MINUS} 1 degrees of freedom)"
-    )
   text = (
-    f"Percentile bootstrap, {count(bootstrap)} resamples of {drawn}{wider}. Two-sided "
-    f"Wilcoxon signed-rank test{over}, not corrected for the number of comparisons."
+    f"The intervals are {how}. Two-sided Wilcoxon signed-rank test{over}. Neither is "
+    "corrected for the number of comparisons."
   )
   if any(pair["left_out"] for pair in pairs):
     text += " Values that are not finite are omitted."
@@ -137,14 +133,6 @@ def note(pairs: list[dict], bootstrap: int) -> str:
 def _gap_notes(pairs):
   reasons = filter(None, dict.fromkeys(map(wording.gap_note, pairs)))
   return "".join(f" {reason[0].upper()}{reason[1:]}." for reason in reasons)
-
-
-def _resampled(pair):
-  if pair["unit"] == pair["group"]:
-    return plural(pair["unit"])
-  if pair["subjects"] == 1:
-    return "slices"
-  return f"{plural(pair['group'])} and of slices within them"
 
 
 def _paired_over(pair):

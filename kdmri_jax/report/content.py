@@ -157,7 +157,7 @@ def _split(inputs, analysis):
 
 def _data(inputs, analysis):
   del analysis
-  many = plural(inputs.unit)
+  many, tested = plural(inputs.dataset["unit"]), plural(inputs.unit)
   dataset = {
     key.replace("subjects", many): value
     for key, value in inputs.dataset.items()
@@ -165,6 +165,9 @@ def _data(inputs, analysis):
   }
   if len(sizes := list(dataset.get("shapes", {}))) == 1:
     dataset["shapes"] = sizes  # slices has their numbers
+  if tested != many and "test" in dataset.get(many, {}):
+    dataset[many] = dict(dataset[many])
+    dataset[f"{tested} test"] = dataset[many].pop("test")
   return [blocks.Facts(_facts(dataset))]
 
 

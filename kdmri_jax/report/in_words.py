@@ -4,13 +4,14 @@ from kdmri_jax.config import starting
 from kdmri_jax.config.schema import CG_SENSE, ZERO_FILLED
 from kdmri_jax.data.split import counted
 from kdmri_jax.report import blocks
-from kdmri_jax.report.inputs import ReportInput
+from kdmri_jax.report.inputs import GivenStage, ReportInput
 from kdmri_jax.report.rows import further, main
 
 _WITHOUT_NETWORK = {
   ZERO_FILLED: "the input: k-space that was not measured is zero",
   CG_SENSE: "an iterative reconstruction of several coils, without a network",
 }
+_GIVEN = "given, not trained in this run"
 _LEARNT = {
   "attention_transfer": "its attention maps",
   "imitation": "its images",
@@ -30,16 +31,40 @@ def blocks_of(inputs: ReportInput, analysis: dict) -> list:
 
 
 def _network(inputs: ReportInput, name: str) -> str:
-  roles, stages = inputs.roles, inputs.config.get("stages", {})
+  stages = inputs.config.get("stages", {})
   if name in _WITHOUT_NETWORK:
     return _WITHOUT_NETWORK[name]
-  stage = stages.get(name)
-  if name in inputs.given or stage is None:
-    return "given, not trained in this run" if name in inputs.given else ""
-  size = {
+  stage, given = stages.get(name), inputs.given.get(name)
+  if stage is None:
+    return _GIVEN if given else ""
+  if given:
+    return _of_given(inputs, name, given)
+  return _trained(inputs, name, stage)
+
+
+def _of_given(inputs: ReportInput, name: str, given: GivenStage) -> str:
+  stages = inputs.config["stages"]
+  if not given.has_network:
+    return f"{_GIVEN}; its network and its training are not known"
+  if given.record is None:
+    size = _size(inputs, stages[name]["model"])
+    return f"{size}; {_GIVEN}; its training is not known"
+  stage = {**given.record["stage"], "model": stages[name]["model"]}
+  taught = f", taught by {' and '.join(given.taught_by)}" if given.taught_by else ""
+  return f"{_trained(inputs, name, stage)}; {_GIVEN}{taught}"
+
+
+def _size(inputs: ReportInput, model: str) -> str:
+  roles, stages = inputs.roles, inputs.config["stages"]
+  return {
     stages.get(roles.teacher, {}).get("model"): "the large network",
     stages.get(roles.student, {}).get("model"): "the small network",
-  }.get(stage["model"], f"the network {stage['model']}")
+  }.get(model, f"the network {model}")
+
+
+def _trained(inputs: ReportInput, name: str, stage: dict) -> str:
+  roles, stages = inputs.roles, inputs.config["stages"]
+  size = _size(inputs, stage["model"])
   if not _teachers(stage):
     taught = any(name in _teachers(other) for other in stages.values())
     if taught or name == roles.teacher:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdmri_jax.config.schema import EvaluationConfig
+from kdmri_jax.data.split import unit_of_tested
 from kdmri_jax.report.parts import Parts
 from kdmri_jax.report.roi_snr import Measured
 from kdmri_jax.report.shown_slices import ShownSlice
@@ -33,13 +34,14 @@ class Budget(NamedTuple):
   """The training cost of a network's weights, including the stages they started from.
 
   Attributes:
-    epochs: epochs.
+    epochs: epochs of the network itself: not those of another one whose layers it took
+      over; None where they are not known.
     steps: optimiser steps; None where the record of a stage is missing.
     seconds: training time, mean over the seeds; None likewise.
     given: whether the network was not trained in this run.
   """
 
-  epochs: int
+  epochs: int | None
   steps: int | None
   seconds: float | None
   given: bool = False
@@ -70,6 +72,24 @@ class Attention(NamedTuple):
   released: tuple[str, ...] = ()
 
 
+class GivenStage(NamedTuple):
+  """A stage that was not trained in this run.
+
+  Attributes:
+    origin: where it comes from, in words.
+    has_network: whether it has weights of its network; else its images alone are known.
+    record: of its training, see `records.describe`; None where unknown.
+    taught_by: its teachers, in words; () for none and where unknown.
+    once: whether it is the same for all seeds.
+  """
+
+  origin: str
+  has_network: bool = True
+  record: Mapping[str, Any] | None = None
+  taught_by: tuple[str, ...] = ()
+  once: bool = True
+
+
 @dataclasses.dataclass(frozen=True)
 class ReportInput:
   """All inputs of a report.
@@ -89,12 +109,11 @@ class ReportInput:
     evaluated_on: split that was evaluated, "test" or "validation".
     mask: description of the mask.
     parameters: number of parameters of each network.
-    seed: seed of the resampling.
     config: the whole resolved configuration.
     environment: versions and devices.
     seeds: seeds of the trainings.
     histories: stage -> for each seed the lines of its metrics.jsonl.
-    given: stage that was not trained in this run -> its origin.
+    given: the stages that were not trained in this run, by name.
     seconds: stage -> its own training time, mean over the seeds.
     budgets: model -> training cost of its weights.
     audits: stage -> for each seed its audits, from `gradient_audit.collect`.
@@ -105,7 +124,8 @@ class ReportInput:
     attention: maps of the slice shown, or None.
     snr: signal-to-noise ratio in regions, or None.
     timing: model -> seconds of each repetition; {} where none was measured.
-    robustness: shifted condition -> metrics of the models under it.
+    robustness: shifted condition -> metrics of the models under it; of volumes of
+      another source with its record.
     multiplications: model -> multiplications for a slice, where known.
     parts: makes the parts of the report, and knows which ones failed.
   """
@@ -117,12 +137,11 @@ class ReportInput:
   evaluated_on: str
   mask: dict[str, Any]
   parameters: dict[str, int]
-  seed: int
   config: dict[str, Any]
   environment: dict[str, Any]
   seeds: tuple[int, ...]
   histories: Histories = dataclasses.field(default_factory=dict)
-  given: dict[str, str] = dataclasses.field(default_factory=dict)
+  given: dict[str, GivenStage] = dataclasses.field(default_factory=dict)
   seconds: dict[str, float] = dataclasses.field(default_factory=dict)
   budgets: dict[str, Budget] = dataclasses.field(default_factory=dict)
   audits: Histories = dataclasses.field(default_factory=dict)
@@ -145,7 +164,13 @@ class ReportInput:
   @property
   def unit(self) -> str:
     """The unit of the evaluated data: "subject", "file", "slab of one head"."""
-    return self.dataset.get("test_source", self.dataset)["unit"]
+    return unit_of_tested(self.dataset)
+
+  @property
+  def once(self) -> frozenset[str]:
+    """The given stages that are one training, although the run has several seeds."""
+    several = len(self.seeds) > 1
+    return frozenset(k for k, each in self.given.items() if several and each.once)
 
   @property
   def of_seed(self) -> str:

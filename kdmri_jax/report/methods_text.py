@@ -66,7 +66,8 @@ def data(inputs: ReportInput, config: ExperimentConfig) -> list[str]:
       continue
     if name in splits:
       many = f" ({counted(slices[name], 'slice')})" if name in slices else ""
-      sizes.append(f"{counted(len(splits[name]), unit)} {words}{many}")
+      own = inputs.unit if name == "test" else unit
+      sizes.append(f"{counted(len(splits[name]), own)} {words}{many}")
   there = record.get("test_source")
   source = config.data.label
   if there:
@@ -229,7 +230,7 @@ def statistics(inputs: ReportInput, analysis: dict) -> list[str]:
   pairs = [*analysis["paired"], *analysis["further"]]
   if pairs:
     compared = ", ".join(dict.fromkeys(p["unit"] for p in pairs))
-    note = comparisons.note(pairs, analysis["bootstrap"])
+    note = comparisons.note(pairs)
     texts.append(f"Differences were paired by {compared}. {note}")
   tested = [p["equivalence"] for p in pairs if p["equivalence"]]
   if tested:

@@ -12,8 +12,8 @@ from kdmri_jax.training.log import NEGLIGIBLE
 def training(inputs: ReportInput, analysis: dict) -> list:
   """Learning curves, epochs and time of every stage."""
   rows = [
-    (stage, f"given: {origin}", wording.ABSENT, wording.ABSENT)
-    for stage, origin in inputs.given.items()
+    (stage, f"given: {each.origin}", wording.ABSENT, wording.ABSENT)
+    for stage, each in inputs.given.items()
   ]
   for stage, runs in inputs.epochs.items():
     kept = ", ".join(str(e or wording.ABSENT) for e in analysis["kept_epochs"][stage])

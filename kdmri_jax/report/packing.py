@@ -12,7 +12,7 @@ from kdmri_jax import config as config_lib
 from kdmri_jax import models, statistics
 from kdmri_jax.config.schema import ZERO_FILLED
 from kdmri_jax.data import digests
-from kdmri_jax.data.split import counted
+from kdmri_jax.data.split import counted, unit_of_tested
 from kdmri_jax.errors import ArgumentError, UserError
 from kdmri_jax.inference import account, reconstruct
 from kdmri_jax.metrics import METRICS
@@ -20,7 +20,7 @@ from kdmri_jax.models import features
 from kdmri_jax.pretrained import card as card_lib
 from kdmri_jax.pretrained import store
 from kdmri_jax.report import tables
-from kdmri_jax.statistics.resampling import ENOUGH
+from kdmri_jax.statistics.sample import ENOUGH
 from kdmri_jax.training.experiment import Experiment
 from kdmri_jax.training.given import find
 from kdmri_jax.training.step import make_predict
@@ -195,7 +195,7 @@ def _metrics(pipeline: Experiment, stage: str, params, exact) -> dict[str, Any]:
     is_other = label != "this network"
     row["gain"] = interval(own - values, subjects) if is_other else None
     rows.append(row)
-  over = counted(len(set(subjects)), pipeline.data["unit"])
+  over = counted(len(set(subjects)), unit_of_tested(pipeline.data))
   if not whole:
     over = f"{len(own)} slices of {over}"
   return {

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdmri_jax import statistics
 from kdmri_jax.errors import UserError, arguments_of
-from kdmri_jax.statistics.resampling import ENOUGH
+from kdmri_jax.statistics.sample import ENOUGH
 
 
 def spread(values: np.ndarray) -> dict:
@@ -28,6 +28,7 @@ def summary(
   metrics: Collection[str],
   *,
   slices: bool = False,
+  once: Collection[str] = (),
 ) -> list[dict]:
   """Mean and spread of every metric over volumes and seeds, one row per model.
 
@@ -36,6 +37,7 @@ def summary(
     protocol: protocol of the records.
     metrics: keys of the values to summarise.
     slices: takes the values of slices in the place of those of volumes.
+    once: the models that are one training, the same for all seeds.
 
   Returns:
     Rows {"model", "n_seeds", metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"},
@@ -53,6 +55,7 @@ def summary(
     row = {"model": model}
     for name in metrics:
       ((values,), _) = _values(records, (model,), name, protocol, slices=slices)
+      values = values[:, :1] if model in once else values
       row |= {"n_seeds": values.shape[1], name: _moments(values)}
     rows.append(row)
   return rows
@@ -78,13 +81,12 @@ def paired(
   b: str,
   metric: str,
   *,
-  bootstrap: int,
-  seed: int,
   higher_is_better: bool = True,
   teacher: str | None = None,
   protocol: str = "kdmri",
   group: str = "subject",
   margin: float | None = None,
+  once: Collection[str] = (),
 ) -> dict[str, Any]:
   """Compares two models on the same images, trained with the same seeds.
 
@@ -97,13 +99,13 @@ def paired(
     a: model whose gain is estimated.
     b: model to compare with.
     metric: key of the value to compare.
-    bootstrap: number of resamples.
-    seed: of the resampling; the same seed gives the same interval.
     higher_is_better: whether larger values are better.
     teacher: the model that bounds the gap above b; None omits the gap.
     protocol: protocol of the records.
     group: name of the unit of a record's subject: "subject", "file".
     margin: largest difference that does not matter; None omits the test.
+    once: the models that are one training, the same for all seeds. Two of these are
+      compared as with one seed, without the gap to a teacher of several.
 
   Returns:
     The attributes of `statistics.Comparison`, `unit` in words (`group` or "slice"),
@@ -116,15 +118,14 @@ def paired(
     UserError: a model has no records, the models were not measured on the same
       images or share no seed, or no unit has finite values.
   """
-  options = {
-    "higher_is_better": higher_is_better,
-    "bootstrap": bootstrap,
-    "bootstrap_seed": seed,
-  }
   slices = len({row["subject"] for row in records if row["model"] == a}) < ENOUGH
+  once_only = {a, b} <= set(once)
+  if once_only and teacher not in once:
+    teacher = None
 
   def arrays(*models):
     values, subjects = _values(records, models, metric, protocol, slices=slices)
+    values = values[..., :1] if once_only else values
     _, images, seeds = values.shape
     owners = {
       "subjects": np.repeat(subjects, seeds),
@@ -134,7 +135,9 @@ def paired(
 
   with arguments_of(f"{metric} of {a} and {b}, "):
     values, owners = arrays(a, b)
-    found = statistics.compare(*values, **owners, **options, margin=margin)
+    found = statistics.compare(
+      *values, **owners, higher_is_better=higher_is_better, margin=margin
+    )
   pair = dataclasses.asdict(found)
   if found.equivalence:
     tested = found.equivalence
@@ -144,7 +147,10 @@ def paired(
   gap = dict.fromkeys(("gap_closed", "gap_ci95", "gap_note", "gap_seeds"))
   if teacher not in (None, a, b):
     values, owners = arrays(a, b, teacher)
-    gap = _gap(statistics.share_of_gap(*values, **owners, **options), teacher, b)
+    share = statistics.share_of_gap(
+      *values, **owners, higher_is_better=higher_is_better
+    )
+    gap = _gap(share, teacher, b)
   head = {"a": a, "b": b, "metric": metric, "protocol": protocol, "group": group}
   return {**head, **pair, **gap}
 

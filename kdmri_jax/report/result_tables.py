@@ -65,10 +65,11 @@ def _note(inputs, rows, unit, best):
   if inputs.budgets:
     note += (
       f" Steps and minutes of training{each}: of the stage and of those it starts "
-      "from, not of its teacher."
+      "from; a teacher counts only where it is one of these."
     )
-  for name, origin in inputs.given.items():
-    note += f" {name} was not trained in this run; given: {origin}."
+  for name, given in inputs.given.items():
+    same = ", the same for all seeds" if name in inputs.once else ""
+    note += f" {name} was not trained in this run; given: {given.origin}{same}."
   if any(row["published"] for row in rows):
     note += (
       f" Published: {roles.published_source}, under the same protocol; of its own "

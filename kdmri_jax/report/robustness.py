@@ -80,7 +80,7 @@ def measure(
     )
     if images is None:
       continue
-    whole = tables.Tables([], [], metrics)
+    whole = tables.Tables([], [], metrics, images.source)
     inputs = results.inputs(images.parts, images.acquisitions)
     rows = [(finished[0], name) for name in inputs if not condition.is_of_network]
     rows += [(each, name) for each in finished for name in each.params]

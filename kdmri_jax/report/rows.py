@@ -1,6 +1,6 @@
 """The rows of the table of results, and the table as text."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kdmri_jax.metrics import Metric
 from kdmri_jax.report import paired, wording
@@ -39,6 +39,7 @@ def summary_rows(
   budgets: Mapping[str, Budget] | None = None,
   published: Mapping[str, tuple[float, ...]] | None = None,
   slices: bool = False,
+  once: Collection[str] = (),
 ) -> list[dict]:
   """The content of the table, one row per model.
 
@@ -49,14 +50,15 @@ def summary_rows(
     budgets: training cost of the models' weights, where known.
     published: published (PSNR in dB, SSIM) of models, or PSNR alone.
     slices: summarises the values of slices in the place of those of volumes.
+    once: the models that are one training, the same for all seeds.
 
   Returns:
-    Rows {"model", "parameters", "steps", "minutes", "given", "n_seeds", "published":
-    {"psnr", "ssim"}, metric: {"mean", "sd", "sd_over_seeds", "n", "left_out"}, ...};
-    unknown values are None.
+    Rows {"model", "parameters", "steps", "minutes", "given", "once", "n_seeds",
+    "published": {"psnr", "ssim"}, metric: {"mean", "sd", "sd_over_seeds", "n",
+    "left_out"}, ...}; unknown values are None.
   """
   records = tables.slices if slices else tables.volumes
-  rows = paired.summary(records, protocol, tables.metrics, slices=slices)
+  rows = paired.summary(records, protocol, tables.metrics, slices=slices, once=once)
   for row in rows:
     budget = (budgets or {}).get(row["model"], Budget(0, None, None))
     numbers = (published or {}).get(row["model"])
@@ -65,6 +67,7 @@ def summary_rows(
       "steps": budget.steps,
       "minutes": budget.minutes,
       "given": budget.given,
+      "once": row["model"] in once,
       "published": dict(zip(_PUBLISHED, numbers, strict=False)) if numbers else None,
     }
   return rows
@@ -134,7 +137,8 @@ def cells(
   columns[f"{unit}s"] = [str(_measured(row[next(iter(metrics))])) for row in rows]
   if several:
     columns["seeds"] = [
-      str(row["n_seeds"]) if row["parameters"] else wording.ABSENT for row in rows
+      str(row["n_seeds"]) if row["parameters"] and not row["once"] else wording.ABSENT
+      for row in rows
     ]
   return tuple(columns), list(zip(*columns.values(), strict=True))
 

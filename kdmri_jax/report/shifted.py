@@ -101,11 +101,13 @@ class Shifted(NamedTuple):
     volumes: the images.
     parts: their slices, see `slice_set.SliceSet`, with noise seeds.
     acquisitions: their measurement, by shape.
+    source: record of their source; None for the evaluated images of the run.
   """
 
   volumes: SliceSet
   parts: tuple[Slices, ...]
   acquisitions: dict[Shape, Acquisition]
+  source: dict[str, Any] | None = None
 
 
 def prepare(pipeline: Experiment, condition: Condition) -> Shifted:
@@ -125,8 +127,8 @@ def prepare(pipeline: Experiment, condition: Condition) -> Shifted:
     data = dataclasses.replace(data, test=(), test_source=condition.source)
     with arguments_of(f"robustness.sources.{condition.name}."):
       phase = pipeline.config.coils.phase_of_images
-      evaluated, found = load_tested(data, pipeline.dataset, measured, phase)
-    return Shifted(evaluated, _seeded(evaluated.parts, condition.name), found)
+      evaluated, found, source = load_tested(data, pipeline.dataset, measured, phase)
+    return Shifted(evaluated, _seeded(evaluated.parts, condition.name), found, source)
   evaluated = pipeline.dataset.test
   own = TaskConfig(pipeline.config.mask, pipeline.config.noise)
   slices = evaluated.parts[0]

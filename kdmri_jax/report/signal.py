@@ -73,9 +73,13 @@ def blocks_of(found: dict | None) -> list:
   ]
 
 
+_SAME = (
+  "; where a difference is not the same in all subjects, its interval is too narrow"
+)
 _WHY = {
-  "subject / region": "",
-  "subject": "; levels of subjects and of their single regions cannot be told apart",
+  "subject / region": _SAME,
+  "subject": "; levels of subjects and of their single regions cannot be told apart"
+  f"{_SAME}",
   "region": "; all regions are of one subject, and the differences hold for it alone",
 }
 
@@ -84,7 +88,8 @@ def _sentence(effect, reference: str) -> str:
   low, high = effect.ci95
   interval = _interval(effect.difference, effect.ci95)
   if low <= 0 <= high:
-    return f"No difference in SNR between {effect.model} and {reference}: {interval}."
+    pair = f"{effect.model} and {reference}"
+    return f"No difference in SNR between {pair} can be claimed: {interval}."
   word = "higher" if low > 0 else "lower"
   return f"{effect.model} has a {word} SNR than {reference}: {interval}."
 

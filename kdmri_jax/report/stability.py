@@ -8,7 +8,7 @@ from kdmri_jax.metrics import Metric
 from kdmri_jax.report import blocks, paired, wording
 from kdmri_jax.report.inputs import ReportInput
 from kdmri_jax.report.parts import ROBUSTNESS
-from kdmri_jax.report.rows import count, main
+from kdmri_jax.report.rows import main
 from kdmri_jax.report.tables import Tables
 
 OWN = "as in this run"
@@ -30,7 +30,8 @@ def summary(
     lists [a, b]), "sentences", and "rows": each with "condition", "means" (metric ->
     network -> mean over volumes and seeds), "paired" (results of `report.paired` of
     the pairs in each metric) and "changes" (the same for the differences of the values
-    from those under the run's own conditions, on the same images).
+    from those under the run's own conditions, on the same images); "unit" is that of
+    the volumes.
   """
   if not inputs.robustness:
     return None
@@ -42,14 +43,16 @@ def summary(
   rows = []
   for (condition, each), names in zip(found.items(), measured, strict=True):
     own = [pair for pair in pairs if names >= set(pair)]
+    unit = each.source["unit"] if each.source else inputs.unit
     means = paired.summary(each.volumes, inputs.roles.protocol, metrics)
     changes = [] if condition == OWN else _changes(each, inputs.tables, metrics)
     rows.append(
       {
         "condition": condition,
+        "unit": unit,
         "means": {m: {row["model"]: row[m]["mean"] for row in means} for m in metrics},
-        "paired": _compared(inputs, condition, each.records, own, metrics),
-        "changes": _compared(inputs, condition, changes, own, metrics),
+        "paired": _compared(inputs, (condition, unit), each.records, own, metrics),
+        "changes": _compared(inputs, (condition, unit), changes, own, metrics),
       }
     )
   sentences = [text for a, b in pairs for text in _sentences(rows, a, b, metrics)]
@@ -83,8 +86,12 @@ def _changes(shifted: Tables, own: Tables, metrics: Mapping[str, Metric]) -> lis
   ]
 
 
-def _compared(inputs, condition, records, pairs, metrics) -> list[dict]:
-  """The results of all pairs; those that fail are told to the report."""
+def _compared(inputs, where, records, pairs, metrics) -> list[dict]:
+  """The results of all pairs; those that fail are told to the report.
+
+  `where`: the condition, and the unit of its volumes.
+  """
+  condition, unit = where
 
   def compared(a, b, name, metric):
     return paired.paired(
@@ -92,11 +99,10 @@ def _compared(inputs, condition, records, pairs, metrics) -> list[dict]:
       a,
       b,
       name,
-      bootstrap=inputs.roles.bootstrap,
-      seed=inputs.seed,
       protocol=inputs.roles.protocol,
-      group=inputs.unit,
+      group=unit,
       higher_is_better=metric.higher_is_better,
+      once=inputs.once,
     )
 
   found = [
@@ -180,9 +186,9 @@ def _of(pairs: Sequence[dict], pair: Sequence[str], name: str) -> dict | None:
 def _note(inputs: ReportInput) -> str:
   return (
     f"Means over volumes, protocol {inputs.roles.protocol}. Differences are paired, "
-    f"with 95% intervals of {count(inputs.roles.bootstrap)} resamples as above, not "
-    "corrected for the number of conditions. A change compares the difference with "
-    f"that in the row '{OWN}', image by image. A perturbation is of the sampled "
-    "k-space, with a norm relative to that of the k-space; the worst one is each "
-    "network's own, found by gradient ascent, so a worse one may exist."
+    "with 95% intervals as above, not corrected for the number of conditions. A change "
+    f"compares the difference with that in the row '{OWN}', image by image. A "
+    "perturbation is of the sampled k-space, with a norm relative to that of the "
+    "k-space; the worst one is each network's own, found by gradient ascent, so a "
+    "worse one may exist."
   )

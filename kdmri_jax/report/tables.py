@@ -37,11 +37,14 @@ class Tables(NamedTuple):
     volumes: one record for each model, seed, volume and protocol.
     slices: one record for each model, seed, volume, slice and protocol.
     metrics: the metrics in the records, by name.
+    source: record of the volumes' own source, see `dataset.load_tested`; None for the
+      evaluated volumes of a run.
   """
 
   volumes: list[dict]
   slices: list[dict]
   metrics: Mapping[str, Metric] = METRICS
+  source: Mapping[str, Any] | None = None
 
   @property
   def records(self) -> list[dict]:
@@ -110,7 +113,7 @@ def pairs(
     prediction_dirs: model name -> folder of files named like the targets, with any
       ending; or for every model a dict seed -> folder, with the seed None where no
       training was needed. Then every record has its "seed".
-    target_key: array of the target in h5 and npz files; "" see `read_volume`.
+    target_key: array of the target in h5, npz and mat files; "" see `read_volume`.
     prediction_key: array of the reconstruction, likewise.
     missing: where not all folders have the same volumes, those that all of them have
       are read, and sentences on the others are appended to this list. None refuses.

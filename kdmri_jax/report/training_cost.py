@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kdmri_jax.config import starting
 from kdmri_jax.report.inputs import Budget
 from kdmri_jax.training.experiment import Experiment
 
@@ -24,13 +25,23 @@ def budget(pipelines: Sequence[Experiment], name: str) -> Budget:
   """
   if name in pipelines[0].given:
     record = pipelines[0].origin(name).record
-    return Budget(record["stage"]["epochs"] if record else 0, None, None, given=True)
+    return Budget(_epochs_there(record), None, None, given=True)
   stage = pipelines[0].config.stages[name]
   own = stage.epochs, *_spent(pipelines, name)
   if not stage.start:
     return Budget(*own)
   both = zip(own, budget(pipelines, stage.start)[:3], strict=True)
-  return Budget(*(None if None in pair else sum(pair) for pair in both))
+  epochs, *more = (None if None in pair else sum(pair) for pair in both)
+  return Budget(stage.epochs if starting.takes_layers(vars(stage)) else epochs, *more)
+
+
+def _epochs_there(record):
+  """The epochs of a given stage; None where it goes on from one of another run."""
+  if not record:
+    return None
+  stage = record["stage"]
+  alone = starting.takes_layers(stage) or not stage["start_from"]
+  return stage["epochs"] if alone else None
 
 
 def _spent(pipelines, name):

@@ -24,11 +24,13 @@ def training(inputs: ReportInput, config: ExperimentConfig) -> list[str]:
   texts, alike = [], {}
   for name in config.pipeline:
     if name in inputs.given:
-      texts.append(f"Stage {name} was not trained here; given: {inputs.given[name]}.")
+      texts.append(
+        f"Stage {name} was not trained here; given: {inputs.given[name].origin}."
+      )
     elif name in inputs.epochs:
       texts.append(_stage(name, config, inputs))
       alike.setdefault(optimisation(config, name), []).append(name)
-  if len(alike) == 1:
+  if len(alike) == 1 and not inputs.given:
     texts.append(f"All these stages: {next(iter(alike))}.")
   else:
     texts += [f"{', '.join(names)}: {text}." for text, names in alike.items()]
@@ -146,11 +148,14 @@ def _augment(augment: AugmentConfig) -> str:
 
 
 def seeds(inputs: ReportInput) -> list[str]:
-  """The seeds of the trainings."""
+  """The seeds of the trainings; nothing where all stages are given."""
+  if not inputs.epochs.keys() - inputs.given.keys():
+    return []
   names = ", ".join(map(str, inputs.seeds))
+  each = "Each stage trained here" if inputs.given else "Each stage"
   if len(inputs.seeds) == 1:
-    return [f"Each stage was trained once, with seed {names}."]
-  return [f"Each stage was trained with {len(inputs.seeds)} seeds ({names})."]
+    return [f"{each} was trained once, with seed {names}."]
+  return [f"{each} was trained with {len(inputs.seeds)} seeds ({names})."]
 
 
 def value_text(value: Any) -> str:

@@ -4,7 +4,7 @@ import math
 
 from kdmri_jax.data.split import counted
 from kdmri_jax.metrics import Metric
-from kdmri_jax.statistics.resampling import ENOUGH
+from kdmri_jax.statistics.sample import ENOUGH
 
 MINUS = "\u2212"
 ABSENT = "\u2013"
@@ -15,7 +15,7 @@ def sentence(pair: dict, metric: Metric) -> str:
   """Describes a result of `report.paired` in a sentence, without overstating it.
 
   The interval decides: a difference is claimed only where it excludes zero and there
-  are at least `resampling.ENOUGH` units. The numbers of a claim are positive; without a
+  are at least `sample.ENOUGH` units. The numbers of a claim are positive; without a
   claim, positive favours a.
 
   Args:
@@ -43,10 +43,7 @@ def sentence(pair: dict, metric: Metric) -> str:
   if pair["verdict"] == "undecided":
     low, high = sorted(sign * end for end in pair["ci95"])
     shown = _bracket((low, high), _decimals((mean, low, high), metric))
-    return (
-      f"{no_claim}, but the 95% interval {shown} includes zero ("
-      f"{'; '.join((over, *_method(pair)))})."
-    )
+    return f"{no_claim}, but the 95% interval {shown} includes zero ({over})."
   return _claim(pair, metric)
 
 
@@ -246,7 +243,7 @@ def _claim(pair, metric):
   text = (
     f"{where}{pair['a']} {verb} {pair['b']} by {_fixed(size, decimals)} "
     f"{_unit(metric)} {_bracket(sorted(ends), decimals)}{_agreement(pair)}"
-    f"{over} ({'; '.join((*_method(pair), _p(pair)))})"
+    f"{over} ({_p(pair)})"
   )
   if unconfirmed(pair):
     text += ", though the Wilcoxon test does not confirm it at 0.05"
@@ -287,14 +284,6 @@ def _gap(pair):
     whole = f"{percent(share)}{gap_seeds(pair)}"
     return f"; it closes the whole gap to the teacher ({whole})."
   return f"; it closes {percent(share)} of the gap to the teacher{gap_seeds(pair)}."
-
-
-def _method(pair):
-  """How the interval was made, where there are several ways; none or one text."""
-  if pair["n_seeds"] == 1:
-    return ()
-  over_seeds = pair["ci95_method"] == "t"
-  return ("t interval over the seeds" if over_seeds else "bootstrap interval",)
 
 
 def _p(pair):

@@ -23,6 +23,7 @@ from kdmri_jax.models import features as feature_lib
 from kdmri_jax.physics.masks import describe
 from kdmri_jax.report import (
   example_slice,
+  given,
   gradient_audit,
   parts,
   results,
@@ -134,14 +135,13 @@ def _write_report(finished: list[Finished]) -> Report:
       otherwise={},
     ),
     parameters=_parameters(finished),
-    seed=config.seed,
     config=config_lib.to_dict(config),
     environment=made.make(
       *(parts.FILES, "the environment", environment, pipeline.devices), otherwise={}
     ),
     seeds=tuple(each.seed for each in pipelines),
     histories=histories,
-    given={name: _origin(pipelines, name) for name in pipeline.given},
+    given=given.of_run(pipelines),
     seconds=made.make(
       *(parts.TRAINED, "the times", training_cost.seconds, pipelines), otherwise={}
     ),
@@ -199,9 +199,9 @@ def _parameters(finished: list[Finished]) -> dict[str, int]:
   for each in finished:
     for name, weights in each.params.items():
       found[name] = feature_lib.count_parameters(weights)
-    for name, given in each.outputs.items():
-      if given.parameters:
-        found[name] = given.parameters
+    for name, images in each.outputs.items():
+      if images.parameters:
+        found[name] = images.parameters
   return found
 
 
@@ -305,13 +305,6 @@ def _multiplications(pipeline, params):
   return {name: found[stages[name].model] for name in params}
 
 
-def _origin(pipelines: Sequence[Experiment], name: str) -> str:
-  """Where a given stage comes from, for all seeds."""
-  origins = [pipeline.origin(name) for pipeline in pipelines]
-  texts = [f"{each.text} (digest {each.digests['best'][:12]})" for each in origins]
-  return ", ".join(dict.fromkeys(texts))
-
-
 def _notes(finished: list[Finished]) -> list[str]:
   """Notes on unlike test data, on stages that are given, and on damaged logs."""
   pipeline = finished[0].pipeline
@@ -321,8 +314,8 @@ def _notes(finished: list[Finished]) -> list[str]:
   left_out = [
     f"The outputs that are given as {name} do not cover the evaluated volumes: it is "
     "left out of the results."
-    for name, given in pipeline.given.items()
-    if isinstance(given, GivenImages) and not given.covers(pipeline.dataset.test)
+    for name, images in pipeline.given.items()
+    if isinstance(images, GivenImages) and not images.covers(pipeline.dataset.test)
   ]
   notes = [note for each in finished for note in each.pipeline.given_notes()]
   for each in (each.pipeline for each in finished):

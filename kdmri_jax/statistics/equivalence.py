@@ -3,11 +3,11 @@
 import math
 from typing import NamedTuple
 
-import numpy as np
 import scipy
 
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.statistics.resampling import Sample
+from kdmri_jax.statistics import standard_errors
+from kdmri_jax.statistics.sample import Sample
 
 _LEVEL = 0.05
 
@@ -37,10 +37,10 @@ def within(sample: Sample, margin: float) -> Equivalence:
 
   The t tests are over subjects; with one subject over its slices, and then p holds for
   that subject alone. With several seeds the same tests are made over the seeds' means,
-  and with the sum of both variances of the mean (Satterthwaite's degrees of freedom);
-  the largest p counts, and the widest interval. In simulations at the margin, with 2 to
-  8 seeds, 6 or 12 subjects and any share of the seeds in the variance, 3% to 5% are
-  then called equivalent; without the sum up to 8%.
+  and with both variances of the mean (`standard_errors.of_mean`); the largest p counts,
+  and the widest interval. In simulations at the margin, with 2 to 8 seeds, 6 or 12
+  subjects and any share of the seeds in the variance, 3% to 5% are then called
+  equivalent; without the sum up to 8%.
 
   Args:
     sample: values of the two models.
@@ -49,44 +49,19 @@ def within(sample: Sample, margin: float) -> Equivalence:
   Raises:
     ArgumentError: the margin is not a positive number.
 
-  Source: Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15 (1987); sums of
-    variances: Satterthwaite, Biometrics Bulletin 2 (1946).
+  Source: Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15 (1987).
   """
   if not 0 < margin < math.inf:
     raise ArgumentError("margin", f"{margin}", "a positive number")
   crossed = sample.values[..., 0] - sample.values[..., 1]
-  names = np.unique(sample.subjects)
-  if len(names) > 1:
-    crossed = np.array([crossed[sample.subjects == n].mean(axis=0) for n in names])
-  units, seeds = crossed.shape
-  if units < 2:
+  if len(crossed) < 2:
     return Equivalence(margin, None, None)
-  errors = [_error(crossed.mean(axis=1))]
-  if seeds > 1:
-    errors.append(_error(crossed.mean(axis=0)))
-    errors.append(_sum(*errors))
+  errors = standard_errors.of_mean(crossed, sample.subjects)
   centre = float(crossed.mean())
-  half = max(
-    scipy.stats.t.ppf(1 - _LEVEL, freedom) * error for error, freedom in errors
-  )
+  half = standard_errors.half_width(errors, 1 - 2 * _LEVEL)
   inside = margin - abs(centre)  # from the nearer bound
-  p = max(_p(inside, *error) for error in errors)
-  return Equivalence(margin, p, [float(centre - half), float(centre + half)])
-
-
-def _error(differences):
-  """Standard error of the mean, and its degrees of freedom."""
-  n = len(differences)
-  return np.std(differences, ddof=1) / np.sqrt(n), n - 1
-
-
-def _sum(first, second):
-  """Likewise, of a mean with both errors."""
-  squares = np.square([first[0], second[0]])
-  if not squares.any():
-    return 0.0, 1
-  freedom = squares.sum() ** 2 / np.sum(squares**2 / np.array([first[1], second[1]]))
-  return np.sqrt(squares.sum()), freedom
+  p = max(_p(inside, *each) for each in errors)
+  return Equivalence(margin, p, [centre - half, centre + half])
 
 
 def _p(inside, error, freedom):

@@ -22,7 +22,7 @@ class Effect(NamedTuple):
     model: the network.
     difference: of the expected values.
     ci95: 95% interval of the difference.
-    p: of no difference (Wald).
+    p: of no difference (t test).
     levels: what has random levels in the model that was fitted.
   """
 
@@ -46,7 +46,9 @@ def mixed_effects(
   The networks are fixed effects. Subjects, and regions within subjects, have random
   levels, so that differences are measured within a region. Where every subject has one
   region, the two cannot be told apart, and the model is value ~ model + (1 | subject);
-  for the regions of one subject it is value ~ model + (1 | region).
+  for the regions of one subject it is value ~ model + (1 | region). Intervals and p are
+  those of a t distribution with the degrees of freedom within regions. The model takes
+  a difference for the same in all subjects; where it is not, they are too small.
 
   Args:
     values: a value of each network in each region, such as SNR, [N]; values that are
@@ -106,16 +108,16 @@ def mixed_effects(
   )
   try:
     with np.errstate(invalid="ignore"):
-      differences, errors = nested.fit()
+      differences, errors, freedom = nested.fit()
     singular = not np.isfinite(errors).all()
   except np.linalg.LinAlgError:
     singular = True
   if singular:
     found = "values without spread, or networks that share too few regions"
     raise ArgumentError("values", found, "values from which a model can be fitted")
-  half = scipy.stats.norm.ppf(0.975) * errors
+  half = scipy.stats.t.ppf(0.975, freedom) * errors
   with np.errstate(divide="ignore", invalid="ignore"):
-    p = 2 * scipy.stats.norm.sf(np.abs(differences) / errors)
+    p = 2 * scipy.stats.t.sf(np.abs(differences) / errors, freedom)
   p = np.where(errors > 0, p, np.abs(differences) <= _ROUNDING)
   return tuple(
     Effect(
@@ -158,8 +160,10 @@ class _Nested:
       else "region"
     )
 
-  def fit(self) -> tuple[np.ndarray, np.ndarray]:
+  def fit(self) -> tuple[np.ndarray, np.ndarray, int]:
     """The effects after the first, and their standard errors, [P - 1] each.
+
+    The third result is the number of degrees of freedom within units.
 
     Raises:
       ArgumentError: the units are too few to estimate the error.
@@ -175,7 +179,7 @@ class _Nested:
     whole = np.linalg.lstsq(self._means[:, :-1], self._means[:, -1], rcond=1e-9)[0]
     left = self._means[:, -1] - self._means[:, :-1] @ whole
     if noise <= _ROUNDING**2 and rank == x.shape[1]:
-      return alone, np.zeros(len(alone))
+      return alone, np.zeros(len(alone)), freedom
     # Near the solution; a level without spread stays at 0, the boundary.
     ratio = max(left.var() / max(noise, _ROUNDING**2), 0.1)
     free = 2 if self.levels == "subject / region" else 1
@@ -190,7 +194,7 @@ class _Nested:
     product, _ = self._product(*(start * found.x))
     effects, rest = self._solve(product)
     covariance = rest / (self._rows - self._effects) * np.linalg.inv(product[:-1, :-1])
-    return effects[1:], np.sqrt(np.diag(covariance))[1:]
+    return effects[1:], np.sqrt(np.diag(covariance))[1:], freedom
 
   def _criterion(self, units: float, owners: float = 0.0) -> float:
     """-2 times the restricted log likelihood, s maximised, up to a constant."""

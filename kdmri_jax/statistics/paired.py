@@ -9,9 +9,9 @@ import scipy
 from numpy.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError
-from kdmri_jax.statistics import equivalence, resampling
+from kdmri_jax.statistics import equivalence, standard_errors
 from kdmri_jax.statistics.equivalence import Equivalence
-from kdmri_jax.statistics.resampling import ENOUGH
+from kdmri_jax.statistics.sample import ENOUGH, arrange
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,6 @@ class Comparison:
   Attributes:
     mean_difference: mean of a - b over units and seeds.
     ci95: its interval of 95%, [low, high]; None below two units.
-    ci95_method: "bootstrap", or "t" over the seeds; None without an interval.
     wilcoxon_p: two-sided signed-rank test over the units' means over seeds, valid for
       these trainings only; 1.0 where all differences are 0, None below two units.
     unit: the paired unit, "subject" or "slice".
@@ -38,7 +37,6 @@ class Comparison:
 
   mean_difference: float
   ci95: list[float] | None
-  ci95_method: Literal["bootstrap", "t"] | None
   wilcoxon_p: float | None
   unit: Literal["subject", "slice"]
   n: int
@@ -61,8 +59,7 @@ class Comparison:
     if self.n_seeds > 1:
       text += f" and {self.n_seeds} seeds"
     if self.ci95 is not None:
-      method = f"95% {self.ci95_method} interval"
-      text += f" ({method}, Wilcoxon p = {self.wilcoxon_p:.3g})"
+      text += f" (95% t interval, Wilcoxon p = {self.wilcoxon_p:.3g})"
     return f"{_VERDICTS[self.verdict]}: {text}.{self._equivalent()}"
 
   def _equivalent(self) -> str:
@@ -90,8 +87,8 @@ class Share(NamedTuple):
   Attributes:
     value: (a - b) / (teacher - b) of the means; None where the teacher is not better,
       or no unit has finite values.
-    ci95: its interval of 95%, [low, high]; None below two units, or where the
-      resampled gap is not always positive.
+    ci95: its interval of 95%, [low, high]; None below two units, or where the interval
+      of the gap includes zero.
     n_seeds: number of seeds.
   """
 
@@ -108,18 +105,15 @@ def compare(
   seeds: ArrayLike | None = None,
   higher_is_better: bool = True,
   margin: float | None = None,
-  bootstrap: int = 2000,
-  bootstrap_seed: int = 0,
 ) -> Comparison:
   """Compares two models by a metric of the same images.
 
   With at least `ENOUGH` subjects the unit is the subject: the mean over its values.
-  With fewer it is the single value, of a slice; then subjects are resampled first and
-  slices within them (one subject: slices only). With several seeds every unit has a
-  difference per seed, and seeds are resampled independently of the units. A bootstrap
-  of few seeds underestimates their spread, so the t interval over the seeds' mean
-  differences (n - 1 degrees of freedom) replaces the percentile bootstrap's where it is
-  wider.
+  With fewer it is the single value, of a slice. The interval is a t interval over
+  subjects (one subject: over its slices); with several seeds it is the widest of those
+  over subjects, over the seeds, which have the same images, and with the variances of
+  both (`standard_errors.of_mean`). In simulations without any effect, with 2 to 24
+  subjects and 1 to 10 seeds, 2% to 8% of the intervals exclude zero.
 
   Args:
     a: values of the model whose gain is estimated, [N].
@@ -130,8 +124,6 @@ def compare(
     higher_is_better: whether larger values are better.
     margin: largest difference that does not matter, in the unit of the values; enables
       the test of equivalence.
-    bootstrap: number of resamples.
-    bootstrap_seed: seed of the resampling; the same one gives the same interval.
 
   Returns:
     The difference, its interval, the tests.
@@ -140,25 +132,21 @@ def compare(
     ArgumentError: the arrays do not fit together, no unit has finite values, or the
       margin is not positive.
 
-  Source: crossed bootstrap: Owen, Annals of Applied Statistics 1 (2007); equivalence:
-    Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15 (1987).
+  Source: equivalence: Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15 (1987).
   """
-  sample = resampling.sample({"a": a, "b": b}, subjects, seeds)
+  sample = arrange({"a": a, "b": b}, subjects, seeds)
   if not len(sample.values):
     raise ArgumentError("a", "no finite value that can be paired", "finite values")
   sign = 1 if higher_is_better else -1
   crossed = sample.values[..., 0] - sample.values[..., 1]
   differences, by_seed = crossed.mean(axis=1), crossed.mean(axis=0)
-  interval, method = None, None
+  interval = None
   if len(differences) > 1:
-    means = resampling.means(sample, bootstrap, bootstrap_seed)
-    resampled = means[:, 0] - means[:, 1]
-    centre = differences.mean()
-    interval, method = resampling.wider_interval(resampled, centre, by_seed)
+    half = _half_width(crossed, sample)
+    interval = [float(crossed.mean() - half), float(crossed.mean() + half)]
   return Comparison(
     mean_difference=float(differences.mean()),
     ci95=interval,
-    ci95_method=method,
     wilcoxon_p=_wilcoxon(differences),
     unit="subject" if sample.by_subject else "slice",
     n=len(differences),
@@ -181,13 +169,12 @@ def share_of_gap(
   *,
   seeds: ArrayLike | None = None,
   higher_is_better: bool = True,
-  bootstrap: int = 2000,
-  bootstrap_seed: int = 0,
 ) -> Share:
   """The share of the gap between a teacher and model b that model a closes.
 
-  The interval is computed as in `compare`, the t interval by linearisation of the
-  ratio.
+  Its interval has every share s for which the interval of a - b - s (teacher - b), made
+  as in `compare`, includes zero. So it includes 0 where no difference of a and b can be
+  claimed, and 1 where none of a and the teacher can.
 
   Args:
     a: values of the model whose gain is estimated, [N].
@@ -196,32 +183,52 @@ def share_of_gap(
     subjects: as `compare`.
     seeds: as `compare`.
     higher_is_better: as `compare`.
-    bootstrap: as `compare`.
-    bootstrap_seed: as `compare`.
 
   Returns:
     The share and its interval.
 
   Raises:
     ArgumentError: the arrays do not fit together.
+
+  Source: Fieller, J. Royal Statistical Society B 16 (1954).
   """
   models: Mapping[str, ArrayLike] = {"a": a, "teacher": teacher, "b": b}
-  sample = resampling.sample(models, subjects, seeds)
+  sample = arrange(models, subjects, seeds)
+  sign, count = 1 if higher_is_better else -1, sample.values.shape[1]
   if not len(sample.values):
-    return Share(None, None, sample.values.shape[1])
-  sign, by_seed = 1 if higher_is_better else -1, sample.values.mean(axis=0)
-  gain, gap = by_seed[:, 0] - by_seed[:, 2], by_seed[:, 1] - by_seed[:, 2]
+    return Share(None, None, count)
+  gain, gap = (sample.values[..., k] - sample.values[..., 2] for k in (0, 1))
   if sign * gap.mean() <= 0:
-    return Share(None, None, len(gap))
+    return Share(None, None, count)
   share = float(gain.mean() / gap.mean())
-  means = resampling.means(sample, bootstrap, bootstrap_seed)
-  gaps = means[:, 1] - means[:, 2]
-  if len(sample.values) < 2 or (sign * gaps).min() <= 0:
-    return Share(share, None, len(gap))
-  shares = (means[:, 0] - means[:, 2]) / gaps
-  linearised = (gain - share * gap) / gap.mean()
-  interval, _ = resampling.wider_interval(shares, share, linearised)
-  return Share(share, interval, len(gap))
+  if len(sample.values) < 2 or not _excludes_zero(gap, sample):
+    return Share(share, None, count)
+
+  def outside(share):
+    """How far zero is outside the interval of what is left of the gain."""
+    left = gain - share * gap
+    return abs(left.mean()) - _half_width(left, sample)
+
+  interval = [_root(outside, share, way) for way in (-1.0, 1.0)]
+  return Share(share, interval, count)
+
+
+def _half_width(values, sample):
+  errors = standard_errors.of_mean(values, sample.subjects)
+  return standard_errors.half_width(errors, 0.95)
+
+
+def _excludes_zero(values, sample):
+  return abs(values.mean()) > _half_width(values, sample)
+
+
+def _root(function, start, step):
+  """Where a function that is at most 0 at the start, and at last positive, is 0."""
+  if function(start) >= 0:
+    return start
+  while function(start + step) < 0:
+    step *= 2
+  return float(scipy.optimize.brentq(function, start, start + step))
 
 
 def _wilcoxon(differences):

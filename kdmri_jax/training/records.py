@@ -110,9 +110,9 @@ def completed(record: dict[str, Any]) -> dict[str, Any]:
     coils = {"phase": 0.0} | coils
   return {
     **record,
-    "stage": config_lib.with_defaults(stage, StageConfig),
-    "augment": config_lib.with_defaults(augment, AugmentConfig),
-    "coils": config_lib.with_defaults(coils, CoilsConfig),
+    "stage": config_lib.of_any_version(stage, StageConfig),
+    "augment": config_lib.of_any_version(augment, AugmentConfig),
+    "coils": config_lib.of_any_version(coils, CoilsConfig),
   }
 
 

@@ -130,7 +130,7 @@ class WorkDir:
     for path, value, is_free in claims:
       before = records.read(path, records.ANEW) if path.exists() else value
       if value is settings:
-        before = config_lib.with_defaults(before)
+        before = config_lib.of_any_version(before)
       if different := records.in_words(before, value, is_free):
         found = f"another {path.stem}: {different}"
         remedy = "Choose another --workdir, or remove this one to start again."
@@ -224,7 +224,8 @@ def read_config(path: pathlib.Path) -> ExperimentConfig:
     UserError: there is none, or it cannot be read.
   """
   check_format(path)
-  return config_lib.parse(_read(path / "config.json", {"stages": dict}))
+  settings = _read(path / "config.json", {"stages": dict})
+  return config_lib.parse(config_lib.of_any_version(settings))
 
 
 def read_data(path: pathlib.Path) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import paired, tables, wording
 from kdmri_jax.report.shown_slices import ShownSlice
 
-OPTIONS = {"bootstrap": 2000, "seed": 0}
 BARE = {
   **dict.fromkeys(("mask_image", "comparison_images", "attention")),
   "slices": (),
@@ -62,7 +61,7 @@ def seeded(values, metric="psnr"):
 def crossed(gain, **options):
   """The comparison of two models whose differences are `gain` [seeds, subjects]."""
   records = seeded({"kd": 30 + gain, "student": 30 + 0 * gain})
-  return paired.paired(records, "kd", "student", "psnr", **{**OPTIONS, **options})
+  return paired.paired(records, "kd", "student", "psnr", **options)
 
 
 def sentence(pair):
@@ -95,9 +94,7 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
   parameters = {"teacher": 141765, "student": 49285, "kd": 49285}
   inputs = report.ReportInput(
     title="Brain <T1> & friends",
-    roles=EvaluationConfig(
-      teacher="teacher", student="student", distilled=("kd",), bootstrap=200
-    ),
+    roles=EvaluationConfig(teacher="teacher", student="student", distilled=("kd",)),
     tables=measure(models, subjects),
     dataset={
       "source": "nifti",
@@ -110,7 +107,6 @@ def make_input(models=tuple(OFFSETS), subjects=7, **changes):
     evaluated_on="validation",
     mask={"kind": "cartesian", "acceleration": 4.0},
     parameters={k: n for k, n in parameters.items() if k in models},
-    seed=0,
     config=config_lib.to_dict(config_lib.parse(base.get_config())),
     environment={"jax": "0.10.2"},
     seeds=(42,),

@@ -37,7 +37,6 @@ def tiny_config(protocol="paper", **changes):
   for stage in config.stages.values():
     for term in stage.terms.values():
       term.guided, term.hint = term.guided[:2], term.hint[:2]
-  config.evaluation.bootstrap = 200
   config.update(changes)
   return config
 

@@ -10,10 +10,11 @@ import nibabel
 import numpy as np
 import pytest
 from helpers import commands
-from helpers.tiny import finish, tiny_config
+from helpers.tiny import finish, run_file, tiny_config
 
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
+from kdmri_jax.errors import ArgumentError
 from kdmri_jax.inference import account, load
 from kdmri_jax.training import records
 from kdmri_jax.training.experiment import Experiment
@@ -105,6 +106,29 @@ def test_other_images(workdir, tmp_path):
   assert "warning: The images differ in their statistics" in text
 
 
+def test_data_consistency_is_refused_for_images_as_they_are(workdir, tmp_path):
+  """It would return them."""
+  path, refused = tmp_path / "a.nii", r"^as_is: found .* a DCCNN: its data consistency"
+  save(path, volume(100))
+  with pytest.raises(ArgumentError, match=refused):
+    run_file(workdir, "student", path, as_is=True)
+  config = tiny_config(epochs=1, devices=1)
+  config.models.teacher = {"network": "edsr", "blocks": 1, "features": 4}
+  config.stages.student.model, config.pipeline = "teacher", ("student",)
+  config.evaluation.update(models=("student",), distilled=())
+  finish(Experiment(config_lib.parse(config), tmp_path / "edsr"), "student")
+  assert "target" not in run_file(tmp_path / "edsr", "student", path, as_is=True)
+  config.stages.student.model = "student"
+  config.mask.kind, config.noise.snr = "full", (4.0, 12.0)
+  finish(Experiment(config_lib.parse(config), tmp_path / "hard"), "student")
+  with pytest.raises(ArgumentError, match=refused):
+    run_file(tmp_path / "hard", "student", path, as_is=True)
+  config.models.student.lam = 1.0
+  finish(Experiment(config_lib.parse(config), tmp_path / "soft"), "student")
+  found = run_file(tmp_path / "soft", "student", path, as_is=True)
+  assert not np.allclose(found["reconstruction"], found["zero_filled"], rtol=1e-3)
+
+
 def test_the_library_warns_alike(workdir):
   net = kd.load(workdir, "student")
   mask = kd.masks.cartesian(SIZE, acceleration=3, centre_lines=4)
@@ -113,6 +137,50 @@ def test_the_library_warns_alike(workdir):
   with pytest.warns(UserWarning, match="differ in their statistics"):
     noisy = np.fft.fft2(volume(100, texture=900), norm="ortho") * mask
     net.reconstruct(noisy, mask)
+
+
+@pytest.mark.parametrize(
+  ("trained", "warned"),
+  [
+    (1, "that of several coils; the network was trained on that of one coil."),
+    (4, "that of one coil; the network was trained on that of several coils."),
+  ],
+)
+def test_the_library_warns_of_other_coils(tmp_path, trained, warned):
+  config = tiny_config(epochs=1, devices=1, coils={"count": trained})
+  for model in config.models.values():
+    model.channels = 2
+  finish(Experiment(config_lib.parse(config), tmp_path), "student")
+  net = kd.load(tmp_path, "student")
+  image = kd.coils.add_phase(volume(100, (24, 20)) / 150)
+  maps = kd.coils.simulate((24, 20), coils=4)
+  of_one = np.fft.fft2(image, norm="ortho") * net.mask, net.mask
+  of_several = kd.coils.forward(image, maps, net.mask), net.mask, maps
+  for coils, measured in ((1, of_one), (4, of_several)):
+    with pytest.warns(UserWarning) as caught:
+      net.reconstruct(*measured)
+    told = [str(each.message) for each in caught]
+    assert (f"The k-space is {warned}" in told) == (coils != trained)
+    assert any("trained on phantoms" in text for text in told)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_mask_from_a_file_is_told_as_it_is(tmp_path, several):
+  """Not by the settings of a recipe, which it does not use."""
+  np.save(tmp_path / "own.npy", kd.masks.cartesian((24, 20), 2, 4, axis=1))
+  config = tiny_config(epochs=1, devices=1)
+  config.mask.update(kind="file", path=str(tmp_path / "own.npy"), axis=1)
+  if several:
+    plain = {"mask": config.mask.to_dict(), "noise": config.noise.to_dict()}
+    full = {**plain, "mask": {**plain["mask"], "kind": "full"}}
+    config.tasks = {"whole": full, "lines": plain}
+  run = tmp_path / "run"
+  finish(Experiment(config_lib.parse(config), run), "student")
+  task = "lines" if several else ""
+  text = kd.load(run, "student", task=task).training.text
+  assert "k-space, 10 of 20 columns (acceleration 2.0), 5 of them at the centre" in text
+  (run / ("mask_lines.npy" if several else "mask.npy")).unlink()
+  assert "k-space, a given mask; 1" in kd.load(run, "student", task=task).training.text
 
 
 def test_an_earlier_work_directory_has_no_record(workdir, tmp_path):

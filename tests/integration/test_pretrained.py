@@ -149,10 +149,27 @@ def test_unknown_training_subjects_are_told(packed, tmp_path, key):
   assert note.startswith("It is not known which subjects ")
 
 
+def test_a_card_counts_what_the_test_source_has(tmp_path):
+  """Of a run that subjects train, three files of another source are not subjects."""
+  rng = np.random.default_rng(0)
+  for name in "abc":
+    np.savez(tmp_path / f"{name}.npz", image=rng.random((2, 24, 20), np.float32))
+  config = settings()
+  config.data.update(test=())
+  config.data.test_source.update(source="npz", root=str(tmp_path))
+  run = experiment(tmp_path / "run", config)
+  assert run.data["unit"] == "subject"
+  finish(run, "teacher", "student")
+  network = packing.pack(tmp_path / "run", "student", "tiny-files", ORIGIN)
+  assert network.card.metrics["over"] == "6 slices of 3 files"
+
+
 def test_a_card_names_no_folder(shipped, tmp_path):
   config = settings(student=dict(start_from=f"pretrained:{shipped}/tiny-student.json"))
   np.save(tmp_path / "lines.npy", kd.masks.cartesian((24, 20), 3, 4))
-  config.mask.update(kind="file", path=str(tmp_path / "lines.npy"))
+  config.mask.update(
+    kind="file", path=str(tmp_path / "lines.npy"), acceleration=7, seed=5
+  )
   finish(experiment(tmp_path / "run", config), "teacher", "student")
   network = packing.pack(tmp_path / "run", "student", "tiny-again", ORIGIN)
   path = store.write(tmp_path, network)
@@ -163,6 +180,9 @@ def test_a_card_names_no_folder(shipped, tmp_path):
   net = kd.load_pretrained(path)
   np.testing.assert_array_equal(net.mask, kd.masks.cartesian((24, 20), 3, 4))
   card = net.card
+  assert "k-space, 8 of 24 rows (acceleration 3.0), 4 of them" in card.trained_on
+  assert net.training.text == card.trained_on
+  assert "- k-space: a given mask\n" in str(card)
   start = "pretrained:tiny-student.json"
   assert card.experiment.stages["student"].start_from == start
   assert list(card.record["weights_of"]) == [start] and card.complete

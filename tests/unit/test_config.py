@@ -20,9 +20,18 @@ def test_an_unknown_key_is_refused_with_a_suggestion():
     config_lib.parse(config)
 
 
+def test_settings_of_an_earlier_version_are_read_without_former_keys():
+  now = config_lib.to_dict(config_lib.parse(tiny_config()))
+  before = {**now, "evaluation": {**now["evaluation"], "bootstrap": 2000}}
+  del before["teacher_cache_mb"], before["evaluation"]["rois"]
+  assert config_lib.of_any_version(before) == now
+  with pytest.raises(UserError, match=r"config.evaluation.bootstrap: .*unknown key"):
+    config_lib.parse(before)
+
+
 def test_a_missing_key_takes_its_default():
   config = tiny_config().to_dict()
-  for part, key in (("evaluation", "bootstrap"), ("mask", "axis")):
+  for part, key in (("evaluation", "margin"), ("mask", "axis")):
     del config[part][key]
   del (
     config["noise"],
@@ -30,7 +39,7 @@ def test_a_missing_key_takes_its_default():
     config["stages"]["kd"]["epochs"],
   )
   parsed = config_lib.parse(config)
-  assert parsed.evaluation.bootstrap == 2000
+  assert parsed.evaluation.margin == 0.1
   assert parsed.mask.axis == 0
   assert parsed.noise == config_lib.NoiseConfig((math.inf, math.inf), 1, True)
   assert parsed.stages["kd"].select == "mse"

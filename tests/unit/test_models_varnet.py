@@ -140,6 +140,12 @@ def test_centre_that_estimates_the_sensitivities():
   assert _centre(jnp.asarray(one)).sum() == 1
 
 
+def test_a_missing_measurement_is_told():
+  image = np.zeros((1, 16, 16, 1), np.float32)
+  with pytest.raises(UserError, match="measurement: found None; expected the k-space"):
+    VarNet(**SMALL).init(jax.random.key(0), image, None)
+
+
 def test_settings_and_name():
   config = ModelConfig("varnet", dict(SMALL, channels=2, sensitivities="given"))
   assert models.build(config, None) == VarNet(1, 2, 1, 2, 1, 2, "given")

@@ -1,9 +1,14 @@
 """The networks that the package holds: their files, their cards, an example."""
 
+import dataclasses
 import pathlib
+import re
+import shlex
 
+import h5py
 import numpy as np
 import pytest
+from helpers import commands
 
 import kdmri_jax as kd
 from kdmri_jax import config as config_lib
@@ -46,6 +51,22 @@ def test_the_page_is_current():
   )
 
 
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  names = {}
+  for block in re.findall(r"^```python\n(.*?)^```$", pretrained.page(), re.M | re.S):
+    exec(block, names)
+  image = names["image"]
+  assert kd.metrics.psnr(image, names["found"]) == pytest.approx(33.55, abs=0.02)
+  assert kd.metrics.psnr(image, names["clean"]) > kd.metrics.psnr(image, names["noisy"])
+  (command,) = re.findall(r"^```\n(kdmri .*?)^```$", pretrained.page(), re.M | re.S)
+  words = shlex.split(command.replace("\\\n", ""))
+  done = commands.run(*words[1:], cwd=tmp_path)
+  assert done.returncode == 0, done.stderr
+  with h5py.File(tmp_path / "clean.h5") as file:
+    assert file["reconstruction"].shape == (1, *image.shape)
+
+
 def test_they_stay_small():
   files = [path for path in store.FOLDER.parent.rglob("*") if path.is_file()]
   files = [path for path in files if path.suffix not in (".py", ".pyc")]
@@ -74,6 +95,24 @@ def test_a_card_is_complete(name):
     assert set(training["subjects"]) == set(trained)
   assert not any(plan.given for plan in card.experiment.stages.values())
   assert "/work" not in (store.FOLDER / f"{name}.json").read_text()
+
+
+@pytest.mark.parametrize(
+  ("kind", "words"),
+  [
+    ("cartesian", "cartesian mask of acceleration 4, 8 centre lines, axis 0, seed 0"),
+    ("equispaced", "equispaced mask of acceleration 4, 8 centre lines, axis 0, seed 0"),
+    ("gaussian2d", "gaussian2d mask of acceleration 4, 8 centre lines, seed 0"),
+    ("central", "the central 1/4 of each axis"),
+    ("full", "fully sampled"),
+    ("file", "a given mask"),
+  ],
+)
+def test_a_card_tells_the_settings_that_its_mask_uses(kind, words):
+  card = pretrained.read("cardiac-4x-student").card
+  config = {**card.config, "mask": {**card.config["mask"], "kind": kind}}
+  text = str(dataclasses.replace(card, config=config))
+  assert f"- k-space: {words}\n" in text
 
 
 @of_each

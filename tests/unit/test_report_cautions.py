@@ -7,7 +7,7 @@ from helpers.measured import BARE, load, make_input, measure
 from kdmri_jax import config as config_lib
 from kdmri_jax import report
 from kdmri_jax.experiments import base
-from kdmri_jax.report import cautions, tables
+from kdmri_jax.report import other_causes, tables
 from kdmri_jax.report.inputs import Budget
 
 SLABS = {"source": "mni152", "unit": "slab of one head"}
@@ -26,14 +26,15 @@ SLABS = {"source": "mni152", "unit": "slab of one head"}
       "slice",
       "there are only 2 subjects. Slices of the same subject are not",
     ),
-    (7, "subject", "Intervals over 7 subjects are too narrow"),
+    (7, "subject", "Intervals over 7 subjects take their differences for normally"),
     (10, "subject", ""),
   ],
 )
 def test_few_subjects_say_so(subjects, unit, words):
   found = report.analyse(make_input(("teacher", "student"), subjects))
   assert {pair["unit"] for pair in found["paired"]} == {unit}
-  few = [text for text in found["cautions"] if "too narrow" in text]
+  few = [t for t in found["cautions"] if "The unit is" in t or "Intervals over" in t]
+  assert "too narrow" in "".join(few) or subjects > 1
   assert len(few) == bool(words) and all(words in text for text in few)
 
 
@@ -129,6 +130,24 @@ def test_a_report_on_another_source_says_what_was_trained_and_what_tested(tmp_pa
   assert any(text.startswith("K-space was simulated") for text in found)
 
 
+def test_files_of_a_test_source_are_not_called_subjects(tmp_path):
+  """Subjects train, files are tested: each split has its own unit."""
+  there = {"trained_on": "acdc", "tested_on": "nifti (knees)", "unit": "file"}
+  known = make_input(**BARE).dataset | {"held_out_test": True, "unused_subjects": ["u"]}
+  known["subjects"] = {**known["subjects"], "test": ["a", "b"]}
+  known["test_source"] = there | {"simulated_kspace": True}
+  inputs = make_input(dataset=known, evaluated_on="test", **BARE)
+  folder = report.write(tmp_path / "report", inputs).parent
+  methods = (folder / "methods.md").read_text()
+  assert "30 subjects for training" in methods and "split by subject" in methods
+  assert "2 files held out for the test" in methods
+  claim = (folder / "claim.csv").read_text()
+  assert "1 subject in no split" in claim.lower() and "evaluated: 7 files" in claim
+  text = (folder / "report.md").read_text()
+  assert "- subjects train: t0" in text and "- files test: a, b" in text
+  assert known["subjects"]["test"] == ["a", "b"]
+
+
 def compared(changes, **more):
   """The cautions on what other causes a gain has; stages and settings as changed."""
   made = config_lib.parse(base.get_config())
@@ -139,7 +158,7 @@ def compared(changes, **more):
     values["stages"].get(name, values).update(own)
   inputs = make_input(config=values, **more)
   found = report.analyse(inputs)["cautions"]
-  return [text for text in found if "not one of distillation alone" in text]
+  return [text for text in found if "one of distillation alone" in text]
 
 
 @pytest.mark.parametrize(
@@ -177,6 +196,54 @@ def test_the_same_augmentation_may_be_the_experiments():
   assert not compared({"kd": own, "feature": own, "experiment": own})
 
 
+def recorded(name, **changes):
+  """A given stage whose record has the settings of the stage, but for changes."""
+  values = config_lib.to_dict(config_lib.parse(base.get_config()))
+  record = {**values, "stage": values["stages"][name] | {"start_from": ""} | changes}
+  return report.GivenStage("a run", record=record)
+
+
+@pytest.mark.parametrize(
+  ("changes", "given", "words"),
+  [
+    ({"kd": {"model": "wide"}}, {"kd": recorded("kd")}, ["kd is another network than"]),
+    (
+      {"kd": {"model": "wide"}},
+      {"kd": report.GivenStage("a file")},
+      ["kd is another network than student", "It is not known how kd was trained: "],
+    ),
+    ({"student": {"optimiser": "muon"}}, {"student": recorded("student")}, []),
+    (
+      {},
+      {"student": recorded("student", optimiser="muon")},
+      ["kd was trained with another optimiser than student"],
+    ),
+    ({}, {"kd": recorded("kd"), "student": recorded("student")}, []),
+    (
+      {},
+      {"kd": recorded("kd", start_from="feature")},
+      ["It is not known how feature, before kd, was trained: "],
+    ),
+    (
+      {},
+      {"feature": report.GivenStage("a file")},
+      ["It is not known how feature was trained: "],
+    ),
+    (
+      {"student": {"model": "wide"}},
+      {"student": report.GivenStage("images", has_network=False)},
+      ["It is not known which network student is and how it was trained: "],
+    ),
+    ({}, {"teacher": report.GivenStage("a file")}, []),
+  ],
+)
+def test_other_causes_of_given_networks_are_told(changes, given, words):
+  """The networks are known, the training as far as its record tells."""
+  found = compared(changes, given=given)
+  assert len(found) == len(words)
+  assert all(text in each for text, each in zip(words, found, strict=True))
+
+
 def test_a_control_of_another_network_is_no_measure_of_distillation():
   """Of two distilled students the narrow one is not named with the gain."""
   values = config_lib.to_dict(config_lib.parse(base.get_config()))
@@ -191,6 +258,6 @@ def test_a_control_of_another_network_is_no_measure_of_distillation():
     for name in ("kd", "kd_narrow")
     for other in ("student", "control")
   ]
-  (text,) = cautions._unequal_training(inputs, pairs)
+  (text, *_) = other_causes.sentences(inputs, pairs)
   assert "The gain of distillation itself is the difference from control" in text
   assert text.startswith("The weights of kd have been trained for 20 epochs")

@@ -141,12 +141,12 @@ def test_only_taught_networks_are_said_to_look_where_the_teacher_looks(written):
 @pytest.mark.parametrize(
   ("subjects", "words"),
   [
-    (1, "200 resamples of slices."),
-    (2, "200 resamples of subjects and of slices within them."),
-    (7, "200 resamples of subjects."),
+    (1, "The intervals are t intervals over slices."),
+    (2, "The intervals are t intervals over subjects."),
+    (7, "The intervals are t intervals over subjects."),
   ],
 )
-def test_the_note_says_what_is_resampled(subjects, words):
+def test_the_note_says_what_the_intervals_are_over(subjects, words):
   analysis = report.analyse(make_input(("teacher", "student"), subjects))
   table, *_ = comparisons.main(analysis, METRICS)
   assert words in table.note and "are omitted" not in table.note

@@ -98,7 +98,7 @@ def test_an_uncertain_share_of_the_gap_is_nowhere(share, ends, known):
   gain = normal(0.4, 0.05, (1, 12), 0)
   pair = {**crossed(gain), "gap_closed": share, "gap_ci95": ends, "gap_seeds": 1}
   pair["gap_note"] = "no interval" if ends is None else None
-  analysis = {"paired": [pair], "further": [], "bootstrap": 100}
+  analysis = {"paired": [pair], "further": []}
   text = wording.sentence(pair, METRICS["psnr"])
   table, *_ = comparisons.main(analysis, METRICS)
   cell = table.rows[0][table.header.index("gap closed")]
@@ -178,6 +178,26 @@ def test_several_teachers_and_given_starts_in_words(changes, words):
   inputs = make_input(config={"stages": stages})
   (facts,) = in_words.blocks_of(inputs, report.analyse(inputs))
   assert dict(facts.items).items() >= words.items()
+
+
+def test_given_networks_are_named_with_what_is_known_of_them():
+  there = {**STAGES["kd"], "model": "other", "start_from": ""}
+  given = {
+    "kd": report.GivenStage("a run", record={"stage": there}, taught_by=("teacher",)),
+    "student": report.GivenStage("a file"),
+    "teacher": report.GivenStage("images", has_network=False),
+  }
+  inputs = make_input(config={"stages": STAGES}, given=given)
+  (facts,) = in_words.blocks_of(inputs, report.analyse(inputs))
+  words = dict(facts.items)
+  assert words["kd"] == (
+    "the small network, distilled: learns the teacher's images (imitation) and the "
+    "target (l1); given, not trained in this run, taught by teacher"
+  )
+  assert words["student"] == (
+    "the small network; given, not trained in this run; its training is not known"
+  )
+  assert words["teacher"].endswith("; its network and its training are not known")
 
 
 def test_maps_that_left_the_teachers_are_explained_where_they_are_shown():

@@ -73,7 +73,7 @@ def test_the_published_pipeline_in_words():
   assert "Each stage was trained once, with seed 42." in training
   evaluation = texts["Evaluation"]
   assert "Measured on 7 volumes of 7 subjects: PSNR, SSIM" in evaluation
-  assert "Percentile bootstrap, 200 resamples of subjects" in evaluation
+  assert "The intervals are t intervals over subjects." in evaluation
   assert "within ±0.1 dB PSNR" in evaluation
   assert "jax 0.10.2" in texts["Software"]
 
@@ -81,12 +81,18 @@ def test_the_published_pipeline_in_words():
 def test_stages_that_were_not_trained_are_not_said_to_be():
   config = base.get_config()
   texts = texts_of(
-    config, given={"teacher": "runs/other/teacher, seed 1"}, seeds=(1, 2)
+    config,
+    given={"teacher": report.GivenStage("runs/other/teacher, seed 1")},
+    seeds=(1, 2),
   )
   training = texts["Training"]
   assert "Stage teacher was not trained here; given: runs/other/teacher" in training
   assert "Stage teacher trained" not in training
-  assert "with 2 seeds (1, 2)." in training
+  assert "Each stage trained here was trained with 2 seeds (1, 2)." in training
+  assert "student, feature, kd: Adam, learning rate" in training
+  assert "All these stages" not in training
+  others = dict.fromkeys(config.pipeline, report.GivenStage("a run"))
+  assert "was trained with" not in texts_of(config, given=others)["Training"]
   inputs = run_of(config, histories={"teacher": [[EPOCH]]})
   texts = methods_text.paragraphs(inputs, report.analyse(inputs))
   assert "Stage kd" not in texts["Training"]

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import nibabel as nib
 import numpy as np
 import pytest
 from helpers.measured import BARE, make_input, make_records
@@ -239,6 +240,44 @@ def test_few_subjects_and_other_images_claim_nothing():
   assert first.startswith("Under 8x: a change of the PSNR difference kd \u2212 student")
   assert first.endswith("cannot be judged by so few units (3 slices of 3 subjects).")
   assert second.startswith("heart: No difference between kd and student can be claimed")
+
+
+def test_files_of_another_source_are_not_called_subjects():
+  """Their unit and their notes are those of the source, not of the run."""
+  inputs = shifted_input({"8x": np.full(6, -0.5), "heart": np.full(6, -0.5)}, 6)
+  source = {"unit": "file", "notes": ["A zero."], "simulated_kspace": True}
+  there = inputs.robustness["heart"]
+  for record in there.records:
+    record["volume"] = f"other {record['volume']}"
+  inputs.robustness["heart"] = there._replace(source=source)
+  found = report.analyse(inputs)
+  first, *_, last = (t for t in found["robustness"]["sentences"] if "teacher" not in t)
+  assert first.endswith("(6 subjects).")
+  assert last.startswith("heart: ") and "over 6 files" in last
+  told = [text for text in found["cautions"] if "heart" in text]
+  assert [text.partition(".")[0] for text in told] == [
+    "heart: Intervals over 6 files take their differences for normally distributed, "
+    "which so few cannot show",
+    "heart: A zero",
+    "heart: Not subjects but files are compared",
+  ]
+  assert not any("Not subjects" in t for t in found["cautions"] if t not in told)
+
+
+def test_the_unit_of_a_source_is_that_of_its_volumes(tmp_path):
+  for name in ("p1_s1", "p1_s2", "p2_s1"):
+    image = np.random.default_rng(len(name)).random((24, 20, 2)) + len(name)
+    nib.save(nib.Nifti1Image(image, np.eye(4)), tmp_path / f"{name}.nii")
+  nifti = {"source": "nifti", "root": str(tmp_path)}
+  named = nifti | {"subject_pattern": "(p[0-9])"}
+  asked = {"sources": {"files": nifti, "named": named}}
+  pipeline = experiment(tmp_path / "run", {"robustness": asked})
+  conditions = {c.name: c for c in robustness.conditions(pipeline)}
+  found = {k: shifted.prepare(pipeline, c).source for k, c in conditions.items()}
+  assert {k: source["unit"] for k, source in found.items()} == {
+    "files": "file",
+    "named": "subject",
+  }
 
 
 def test_the_report_has_the_part_only_if_it_was_asked_for(tmp_path):

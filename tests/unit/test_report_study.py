@@ -11,6 +11,7 @@ from helpers.measured import load, make_input
 from kdmri_jax import report
 from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import comparisons, content, tables, wording
+from kdmri_jax.report import rows as rows_lib
 
 NETWORKS = ("teacher", "student", "student_long", "kd", "fsp")
 QUALITY = {
@@ -133,9 +134,9 @@ def test_the_control_takes_the_place_of_the_warning(study):
     "kd, fsp have been trained for 300 epochs in all, those of student for 150" in text
   )
   assert "the difference from student_long, trained alone for 300" in text
-  assert "--config.stages.student.epochs" not in text
+  assert "config.stages.student.epochs" not in text
   without = " ".join(report.analyse(study_input(control=""))["cautions"])
-  assert "Train student as long (--config.stages.student.epochs=300)" in without
+  assert "Train student as long (config.stages.student.epochs=300)" in without
   budgets = study_input().budgets | {"student_long": report.Budget(200, 2000, 90.0)}
   short = " ".join(report.analyse(study_input(budgets=budgets))["cautions"])
   assert "student_long, trained alone for 200, does not match" in short
@@ -152,8 +153,6 @@ def test_a_control_with_another_optimiser_is_told():
     f"kd was trained with another optimiser and clip than {baseline}"
     for baseline in ("student_long", "student")
   ]
-  given = study_input(config=config, given={"kd": "a file"})
-  assert "distillation alone" not in " ".join(report.analyse(given)["cautions"])
   of_its_own = study_input(
     config={"stages": {**stages, "kd": taught, "fsp": plain}},
     distilled=("kd",),
@@ -202,6 +201,83 @@ def tiles(inputs):
   return [label for _, label in document.sections[0].blocks[0].numbers]
 
 
+def test_a_control_is_a_measure_without_the_plain_student():
+  networks = ("teacher", "student_long", "kd", "fsp")
+  budgets = dict(study_input().budgets)
+  budgets["student_long"] = report.Budget(100, 1000, 60.0)
+
+  def told(**changes):
+    found = {"tables": seeded_tables(networks=networks), "budgets": budgets, **changes}
+    cautions = report.analyse(study_input(**found))["cautions"]
+    return [text for text in cautions if "epochs in all" in text]
+
+  assert told() == [
+    "The weights of kd, fsp have been trained for 300 epochs in all, those of "
+    "student_long for 100. Train student_long as long "
+    "(config.stages.student_long.epochs=300) before calling the whole difference a "
+    "gain of distillation."
+  ]
+  stages: dict = {name: {} for name in networks}
+  stages["fsp"] = {"shrink": 0.2, "teacher": "teacher"}
+  (text,) = told(config={"stages": stages})
+  assert (
+    "The epochs of teacher, from whose weights fsp started, do not count here." in text
+  )
+  budgets["student_long"] = report.Budget(300, 3000, 186.0)
+  assert not told()
+  budgets["student_long"] = report.Budget(None, None, None, given=True)
+  assert not told()  # nothing is known of its training
+
+
+def one_teacher(**changes):
+  """A study of three seeds whose teacher is one training, given for all of them."""
+  found = seeded_tables()
+  for record in found.records:
+    if record["model"] == "teacher":
+      record["psnr"] = 31.0 + int(record["volume"][1:])
+  stages: dict = {name: {"teacher": ""} for name in NETWORKS}
+  stages |= {"kd": {"teacher": "teacher"}, "fsp": {"teacher": "teacher"}}
+  config = {"stages": stages}
+  given = {"teacher": report.GivenStage("another run")}
+  return study_input(**{"tables": found, "config": config, "given": given, **changes})
+
+
+def test_a_given_teacher_is_one_training():
+  inputs = one_teacher()
+  found = report.analyse(inputs)
+  rows = {row["model"]: row for row in found["rows"]}
+  assert rows["teacher"]["n_seeds"] == 1 and rows["teacher"]["once"]
+  assert rows["teacher"]["psnr"]["sd_over_seeds"] is None
+  header, body = rows_lib.cells(found["rows"], {"psnr": "PSNR"}, METRICS)
+  shown = {line[0]: dict(zip(header, line, strict=True)) for line in body}
+  both = ("seeds", "PSNR sd over seeds")
+  assert [shown["teacher"][key] for key in both] == [wording.ABSENT] * 2
+  assert shown["kd"]["seeds"] == "3" and shown["kd"][both[1]] != wording.ABSENT
+  told = [text for text in found["cautions"] if "one training" in text]
+  assert told == [
+    "teacher, which teaches kd, fsp, is one training, the same for all 3 seeds: no "
+    "interval covers another teacher."
+  ]
+  assert not any("of 3 seeds: its row" in text for text in found["cautions"])
+  for other in (report.GivenStage("other runs", once=False), None):
+    given = {"teacher": other} if other else {}
+    again = report.analyse(one_teacher(given=given))
+    assert not any("one training" in text for text in again["cautions"])
+    assert next(r for r in again["rows"] if r["model"] == "teacher")["n_seeds"] == 3
+
+
+def test_two_given_networks_are_compared_as_with_one_seed():
+  found = seeded_tables()
+  for record in found.records:
+    if record["model"] in ("teacher", "student"):
+      record["psnr"] = QUALITY[record["model"]] + int(record["volume"][1:]) ** 2 / 40
+  given = {name: report.GivenStage("a run") for name in ("teacher", "student")}
+  pairs = report.analyse(one_teacher(tables=found, given=given))["paired"]
+  seeds = {(p["a"], p["b"]): p["n_seeds"] for p in pairs}
+  assert seeds["teacher", "student"] == 1
+  assert seeds["kd", "teacher"] == seeds["kd", "student"] == 3
+
+
 def test_the_tiles_measure_against_the_control(study):
   gain, gap, _ = tiles(study[0])
   assert gain.startswith(f"PSNR of kd {wording.MINUS} student_long over 8 subjects, 3")
@@ -229,7 +305,7 @@ def test_further_pairs_have_a_section_of_their_own(study):
 def test_the_note_says_how_intervals_were_made(study):
   _, folder = study
   text = (folder / "report.md").read_text()
-  assert "resamples of seeds and, independently, of subjects; where it is wider" in text
+  assert "the widest of the t intervals over subjects, over seeds and over both" in text
   assert "over the means of seeds (p holds for these trainings)" in text
 
 

@@ -8,7 +8,7 @@ from helpers.measured import normal
 from kdmri_jax import statistics
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.statistics import equivalence
-from kdmri_jax.statistics.resampling import Sample
+from kdmri_jax.statistics.sample import Sample
 
 
 def test_values_of_a_subject_are_averaged():
@@ -72,7 +72,7 @@ def test_equivalence_is_seldom_claimed_at_the_margin():
   claimed = 0
   for trial in range(400):
     gain = normal(0.5, 0.3, 12, trial)
-    found = statistics.compare(gain, 0 * gain, margin=0.5, bootstrap=1)
+    found = statistics.compare(gain, 0 * gain, margin=0.5)
     claimed += found.equivalence.shown
   assert 8 <= claimed <= 34  # 5% of 400
 
@@ -142,7 +142,7 @@ def test_sentence():
   gain = np.array([0.28, 0.3, 0.31, 0.29, 0.3, 0.32, 0.33, 0.31])
   text = str(statistics.compare(30 + gain, np.full(8, 30.0), margin=0.5))
   start = "a is better than b: a - b = +0.305 [+0."
-  assert text.startswith(start) and "over 8 subjects (95% bootstrap interval" in text
+  assert text.startswith(start) and "over 8 subjects (95% t interval" in text
   assert "Equivalence within ±0.5 is shown (90% t interval [+0.29" in text
   assert text.endswith(").") and "], TOST p = " in text
   noise = normal(0, 1, 8, 0)
@@ -151,14 +151,91 @@ def test_sentence():
   assert "Equivalence within ±0.1 is not shown" in text
 
 
+def test_the_interval_is_that_of_a_t_test_over_subjects():
+  """As scipy's; with fewer than six subjects over them, too, not over their slices."""
+  gain = normal(0.1, 0.2, (8, 5), 0)
+  subjects = np.repeat(np.arange(8), 5)
+  for n in (8, 3):
+    values = gain[:n].ravel()
+    found = statistics.compare(values, 0 * values, subjects[: 5 * n])
+    expected = scipy.stats.ttest_1samp(gain[:n].mean(axis=1), 0)
+    np.testing.assert_allclose(found.ci95, expected.confidence_interval(0.95))
+  one = statistics.compare(gain[0], 0 * gain[0], subjects[:5])
+  expected = scipy.stats.ttest_1samp(gain[0], 0).confidence_interval(0.95)
+  np.testing.assert_allclose(one.ci95, expected)
+
+
+def test_subjects_with_unequal_numbers_of_slices():
+  """The error of a ratio of sums, sum of differences over number of slices."""
+  counts, means = np.array([2, 7, 4]), np.array([0.9, 0.1, 0.4])
+  gain = np.repeat(means, counts) + normal(0, 0.05, 13, 0)
+  subjects = np.repeat(np.arange(3), counts)
+  found = statistics.compare(gain, 0 * gain, subjects, margin=5.0)
+  sums = np.array([gain[subjects == n].sum() for n in range(3)])
+  left = sums - gain.mean() * counts
+  error = np.sqrt(3 * np.sum(left**2) / 2) / 13
+  t = scipy.stats.t(2, gain.mean(), error)
+  np.testing.assert_allclose(found.ci95, t.interval(0.95))
+  np.testing.assert_allclose(found.equivalence.ci90, t.interval(0.9))
+
+
+@pytest.mark.parametrize("subjects", [2, 3, 5, 8])
+def test_few_subjects_seldom_claim_an_effect(subjects):
+  """5% of 200; a percentile bootstrap claims 9% to 42%."""
+  rng, claims = np.random.default_rng(0), 0
+  owners = np.repeat(np.arange(subjects), 10)
+  for _ in range(200):
+    gain = rng.normal(0, 0.2, (subjects, 1)) + rng.normal(0, 0.1, (subjects, 10))
+    found = statistics.compare(gain.ravel(), np.zeros(gain.size), owners)
+    claims += found.verdict in ("better", "worse")
+  assert claims <= 18
+
+
 def test_share_of_the_gap():
   base = normal(30, 1, 10, 0)
   found = statistics.share_of_gap(base + 0.5, base, base + 2)
   assert found.value == pytest.approx(0.25)
   np.testing.assert_allclose(found.ci95, 0.25)
   assert statistics.share_of_gap(base + 0.5, base, base - 1).value is None
+  assert statistics.share_of_gap(base, base, base + normal(0.1, 1, 10, 1)).ci95 is None
   infinite = np.full(10, np.inf)
   assert statistics.share_of_gap(base, base, infinite).value is None
+
+
+def test_the_interval_of_a_share_is_fiellers():
+  """The roots of Fieller's quadratic for two means of paired values."""
+  gain, gap = normal(0.4, 0.3, 12, 0), normal(1.0, 0.5, 12, 1)
+  found = statistics.share_of_gap(gain, np.zeros(12), gap)
+  (a, b), c = np.cov(gain, gap).diagonal() / 12, np.cov(gain, gap)[0, 1] / 12
+  t = scipy.stats.t.ppf(0.975, 11) ** 2
+  quadratic = [
+    gap.mean() ** 2 - t * b,
+    -2 * (gain.mean() * gap.mean() - t * c),
+    gain.mean() ** 2 - t * a,
+  ]
+  np.testing.assert_allclose(found.ci95, np.sort(np.roots(quadratic)))
+  low = statistics.share_of_gap(-gain, np.zeros(12), -gap, higher_is_better=False)
+  assert low == found
+
+
+@pytest.mark.parametrize("trial", range(20))
+def test_the_interval_of_a_share_agrees_with_the_comparisons(trial):
+  """It has 0 where a and b cannot be told apart, 1 where a and the teacher cannot."""
+  effects = [normal(m, 0.4, (7, 1), 3 * trial + k) for k, m in enumerate((0, 0.3, 1))]
+  b, a, teacher = (
+    (effect + normal(0, 0.3, (7, 4), 100 + 3 * trial + k)).ravel()
+    for k, effect in enumerate(effects)
+  )
+  owners, seeds = np.repeat(np.arange(7), 4), np.tile(np.arange(4), 7)
+  found = statistics.share_of_gap(a, b, teacher, owners, seeds=seeds)
+  if found.ci95 is None:
+    pair = statistics.compare(teacher, b, owners, seeds=seeds)
+    assert pair.verdict == "undecided"
+    return
+  for share, other in ((0, b), (1, teacher)):
+    pair = statistics.compare(a, other, owners, seeds=seeds)
+    inside = found.ci95[0] <= share <= found.ci95[1]
+    assert inside == (pair.verdict == "undecided")
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
-"""Paired values by unit and seed, their resampled means, and intervals of 95%."""
+"""Paired values, arranged by unit and seed."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike
 
 from kdmri_jax.errors import ArgumentError
@@ -29,7 +28,7 @@ class Sample(NamedTuple):
   left_out: int
 
 
-def sample(
+def arrange(
   models: Mapping[str, ArrayLike],
   subjects: ArrayLike | None = None,
   seeds: ArrayLike | None = None,
@@ -85,65 +84,3 @@ def _images(subjects, seeds):
       "the same images with every seed",
     )
   return np.stack(places, axis=1), owners[0]
-
-
-def means(sample: Sample, bootstrap: int, seed: int) -> np.ndarray:
-  """Resampled means [bootstrap, models].
-
-  Subjects are drawn, then slices within each where slices are the units; seeds are
-  drawn independently. One group is resampled directly. The mean weights all units
-  equally, as the mean of the sample does.
-
-  Source: resampling crossed factors: Owen, Annals of Applied Statistics 1 (2007).
-  """
-  rng = np.random.default_rng(seed)
-  units, seeds, models = sample.values.shape
-  values = sample.values.reshape(units, -1)
-  groups = _groups(sample)
-  sums = np.zeros((bootstrap, values.shape[1]))
-  counts = np.zeros((bootstrap, 1))
-  for _ in groups:
-    drawn = rng.integers(len(groups), size=bootstrap)
-    for index, members in enumerate(groups):
-      rows = np.flatnonzero(drawn == index)
-      picks = rng.integers(len(members), size=(len(rows), len(members)))
-      for column in range(values.shape[1]):
-        sums[rows, column] += values[members, column][picks].sum(axis=1)
-      counts[rows] += len(members)
-  by_seed = (sums / counts).reshape(bootstrap, seeds, models)
-  times_drawn = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=bootstrap)
-  return np.einsum("bs,bsm->bm", times_drawn / seeds, by_seed)
-
-
-def wider_interval(
-  resampled: np.ndarray, centre: float, by_seed: np.ndarray
-) -> tuple[list[float], Literal["bootstrap", "t"]]:
-  """The percentile bootstrap interval, or the t interval over seeds where it is wider.
-
-  Resampling few seeds underestimates their spread: with three seeds that differ more
-  than subjects do, a bootstrap interval excludes zero in a quarter of the cases without
-  any effect. The t interval with n - 1 degrees of freedom accounts for the number of
-  seeds, but not for the spread between subjects. So the wider of the two is used.
-
-  Args:
-    resampled: the resampled values of the quantity.
-    centre: its value.
-    by_seed: its value with each seed, up to a constant.
-
-  Returns:
-    The interval of 95%, [low, high], and its method.
-  """
-  low, high = map(float, np.percentile(resampled, [2.5, 97.5]))
-  n = len(by_seed)
-  if n > 1:
-    half = scipy.stats.t.ppf(0.975, n - 1) * np.std(by_seed, ddof=1) / np.sqrt(n)
-    if 2 * half > high - low:
-      return [float(centre - half), float(centre + half)], "t"
-  return [low, high], "bootstrap"
-
-
-def _groups(sample):
-  """Indices of the units that are resampled together, one array per group."""
-  if sample.by_subject:
-    return [np.arange(len(sample.subjects))]
-  return [np.flatnonzero(sample.subjects == s) for s in np.unique(sample.subjects)]
