@@ -120,7 +120,8 @@ class ExperimentConfig(Settings):
     teacher_cache_mb: memory for a frozen teacher's outputs on the training set (per
       seed, where several train side by side); for a larger set the teacher runs in
       every step, with the same result.
-    teacher_cache_type: "float32", or "float16": half of that memory, rounded hints.
+    teacher_cache_type: "float32", or "float16": half of that memory, and rounded
+      outputs, also where the teacher runs in every step.
     checkpoint_seconds: shortest time between two checkpoints of a stage.
     audit_every: steps between two audits of each term's contribution to the gradient,
       in stages of several terms or with a hint; 0 for none. The first of several steps

@@ -102,6 +102,8 @@ def apply(
 ) -> dict[str, Array]:
   """Runs the teacher with its surplus layers partly faded out.
 
+  A gradient stores all activations, also where the teacher has `recompute`.
+
   Args:
     teacher: the network.
     weights: from `start`, perhaps with split kernels.
@@ -119,6 +121,9 @@ def apply(
       return _run(context.module, share, *args, **kwargs)
     return call(*args, **kwargs)
 
+  if isinstance(teacher, DCCNN):
+    # The gradient of `recompute` calls its CNNs where nothing intercepts them.
+    teacher = teacher.clone(recompute=False)
   variables = {"params": kernels.merge(weights.params), _MAPS: weights.maps}
   with nn.intercept_methods(fade):
     outputs, state = teacher.apply(

@@ -189,13 +189,18 @@ class Experiment:
     return self.given[name].origin(self.seed)
 
   def given_notes(self) -> list[str]:
-    """Sentences for the report on the given stages."""
-    return [
-      note
-      for name in self.config.pipeline
-      if name in self.given
-      for note in leaks.notes(name, self.origin(name), self._record(name))
-    ]
+    """Sentences for the report on given stages and pretrained networks."""
+    found, dataset = [], self.dataset
+    for name in self.config.pipeline:
+      start = self.config.stages[name].start_from
+      if name in self.given:
+        origin = self.origin(name)
+        found += leaks.notes(name, origin, self._record(name))
+        if dataset.record["held_out_test"]:  # else all epochs are chosen on them
+          found += leaks.notes_on_choice(self.config, name, origin, dataset.test)
+      elif start.startswith(starting.PRETRAINED):
+        found += leaks.notes_on_start(name, self.origin(start))
+    return found
 
   def progress(self, name: str) -> Progress | None:
     """The progress of a stage; None when it has not begun."""

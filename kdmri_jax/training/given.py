@@ -86,7 +86,8 @@ class GivenRun(Given):
         sets += given["training_sets"]
         complete = complete and given["complete"]
     text = f"{self.text}, seed {workdir.seed}"
-    return Origin(text, folder.digests(), folder.record(), sets, complete)
+    chosen_on = _chosen_on(self._config, self._data)
+    return Origin(text, folder.digests(), folder.record(), sets, complete, chosen_on)
 
   def _workdir(self, seed: int) -> WorkDir:
     """The other run's folder, with its seed for a seed of this run."""
@@ -94,12 +95,13 @@ class GivenRun(Given):
     runs = [WorkDir(path, k) for k in WorkDir(path, seed).seeds(stage)]
     done = {r.seed: r for r in runs if StageFolder(r.stage(stage)).is_finished()}
     if chosen is None:
-      chosen = min(done) if len(done) == 1 else seed
+      is_only = self._config.seeds == len(runs) == len(done) == 1
+      chosen = min(done) if is_only else seed
     if chosen in done:
       return done[chosen]
     known = ", ".join(map(str, done)) or "none"
     found = f"{self.text!r}, not finished with seed {chosen}; finished seeds: "
-    expected = "a finished stage with this seed, or with one seed alone"
+    expected = "a finished stage with this seed, or of a run that has one seed alone"
     remedy = "Finish that run first."
     if done:
       remedy = f"Choose one of them: {self.where}={path}/seed_{min(done)}/{stage}."
@@ -116,6 +118,10 @@ def _pretrained(text: str, where: str, model: nn.Module) -> Given:
   _require_same(model, models.build(settings, np.ones((1, 8, 8))), text, where)
   digest = {"best": card.digest}
   known = Origin(text, digest, card.record, card.training_sets, card.complete)
+  there = card.record["data"].get("validation_digest")
+  if there == card.data.get("validation_digest"):  # else it was given to the card's run
+    chosen_on = _chosen_on(card.experiment, card.data)
+    known = dataclasses.replace(known, chosen_on=chosen_on)
   return Given(text, where, params, known)
 
 
@@ -210,6 +216,12 @@ def find_all(
       where = f"config.stages.{name}.start_from"
       found[start] = find(start, where, networks[name])
   return found
+
+
+def _chosen_on(config: ExperimentConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+  """See `Origin.chosen_on`; of the record of a run's data."""
+  subjects = data.get("subjects", {}).get("validation", [])
+  return {"population": config.data.population, "subjects": subjects}
 
 
 def _place(path: pathlib.Path) -> tuple[pathlib.Path, str, int | None]:

@@ -27,6 +27,8 @@ class Origin:
     training_sets: its training subjects, including those of stages that it depends on:
       dicts {"population", "subjects": {name: digests of slices}}.
     complete: whether the list of training subjects is complete, as far as known.
+    chosen_on: the subjects on which its epoch was chosen: {"population", "subjects":
+      names}; {} where unknown.
   """
 
   text: str
@@ -34,6 +36,7 @@ class Origin:
   record: Mapping[str, Any] | None = None
   training_sets: Sequence[Mapping[str, Any]] = ()
   complete: bool = False
+  chosen_on: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kdmri_jax.errors import UserError
@@ -76,19 +77,42 @@ def collect(
   return TeacherOutputs(tuple(kept) if needed <= budget else None, error_range, needed)
 
 
+def rounded(found: dict[str, Any]) -> dict[str, Any]:
+  """Hints in a step, as if `collect` had kept them as float16 and they were read again.
+
+  Those that float16 cannot hold become infinite.
+  """
+
+  def rounded(path, hint):
+    if not _is_rounded(path, hint):
+      return hint
+    # XLA may leave out a conversion to float16 and back. The smallest numbers of
+    # float16 are multiples of 2^-24, which `reduce_precision` would make 0.
+    small = jnp.round(hint * 2.0**24) * 2.0**-24
+    others = jax.lax.reduce_precision(hint, exponent_bits=5, mantissa_bits=10)
+    return jnp.where(jnp.abs(hint) < 2.0**-14, small, others)
+
+  return jax.tree_util.tree_map_with_path(rounded, found)
+
+
+def _is_rounded(path: Any, hint: Any) -> bool:
+  """Whether half precision is for this part of the hints."""
+  return path[0].key != TEACHER_ERROR and hint.dtype == np.float32
+
+
 def _kept_as(kind: str, found: dict[str, Any]) -> dict[str, Any]:
   """Rounds hints to float16 if requested; the errors stay unchanged."""
   largest = np.finfo(np.float16).max
 
-  def rounded(path, hint):
-    name = path[0].key
-    if kind == "float32" or name == TEACHER_ERROR or hint.dtype != np.float32:
+  def kept(path, hint):
+    if kind == "float32" or not _is_rounded(path, hint):
       return hint
     if np.abs(hint).max() > largest:
-      found = f"float16, and a hint of {np.abs(hint).max():.3g} for the term {name}"
+      most, name = np.abs(hint).max(), path[0].key
+      found = f"float16, and a hint of {most:.3g} for the term {name}"
       expected = f"hints of at most {largest:.5g}"
       remedy = "Set --config.teacher_cache_type=float32."
       raise UserError("config.teacher_cache_type", found, expected, remedy)
     return hint.astype(np.float16)
 
-  return jax.tree_util.tree_map_with_path(rounded, found)
+  return jax.tree_util.tree_map_with_path(kept, found)

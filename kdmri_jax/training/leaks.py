@@ -77,10 +77,52 @@ def notes(name: str, origin: Origin, here: Mapping[str, Any]) -> list[str]:
         f"The stage {name} is given by {origin.text} and was trained with other "
         f"settings: {words}."
       )
-  if not origin.complete:
-    found.append(
-      f"It is not known which subjects the stage {name}, given by {origin.text}, was "
-      "trained on. If evaluated subjects are among them, its results and those of the "
-      "networks that it teaches are too good."
-    )
-  return found
+  given = f"the stage {name}, given by {origin.text},"
+  return found + _if_unknown(given, origin)
+
+
+def notes_on_choice(
+  config: ExperimentConfig, name: str, origin: Origin, evaluated: SliceSet
+) -> list[str]:
+  """A sentence for the report if evaluated subjects chose a given stage's epoch.
+
+  Args:
+    config: the experiment.
+    name: the stage.
+    origin: where it comes from.
+    evaluated: the test subjects.
+  """
+  there, here = origin.chosen_on, config.data.of_tested.population
+  if there.get("population") != here:
+    return []
+  known = {volume.subject for volume in evaluated.volumes}
+  seen = sorted(known.intersection(there["subjects"]))
+  if not seen:
+    return []
+  return [
+    f"The epoch of the stage {name}, given by {origin.text}, was chosen on "
+    f"{records.shortened(seen, ', ')}: subjects that this run evaluates. Its results "
+    "and those of the networks that it teaches may be a little too good."
+  ]
+
+
+def notes_on_start(name: str, origin: Origin) -> list[str]:
+  """Sentences for the report on a pretrained network.
+
+  Args:
+    name: the stage that starts from it.
+    origin: where it comes from.
+  """
+  start = f"{origin.text}, from which the stage {name} starts,"
+  return _if_unknown(start, origin)
+
+
+def _if_unknown(network: str, origin: Origin) -> list[str]:
+  """A sentence if training subjects of the network may be missing."""
+  if origin.complete:
+    return []
+  return [
+    f"It is not known which subjects {network} was trained on. If evaluated subjects "
+    "are among them, its results and those of the networks that it teaches are too "
+    "good."
+  ]

@@ -17,7 +17,7 @@ from kdmri_jax.config.setting import is_number
 from kdmri_jax.errors import ArgumentError
 from kdmri_jax.lookup import find
 from kdmri_jax.models import kernels
-from kdmri_jax.training import stacked
+from kdmri_jax.training import random_keys, stacked
 
 # Stacked kernels as matrices [N, inputs, outputs].
 _MATRICES = contrib.MuonDimensionNumbers(reduction_axis=1, output_axis=2)
@@ -280,7 +280,7 @@ def _build(
     raise ArgumentError("optimiser_settings", found, f"settings of {name!r}") from error
   if not isinstance(optimiser, optax.GradientTransformation):
     raise ArgumentError("optimiser", f"{name!r}, which returns {optimiser!r}", expected)
-  return optimiser
+  return optimiser if name in OPTIMISERS else random_keys.stored(optimiser)
 
 
 def _kernels(trained: Any) -> Any:

@@ -1,8 +1,10 @@
 """The folder of a stage: its record and its checkpoints."""
 
 import contextlib
+import os
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -14,7 +16,10 @@ from kdmri_jax.training.checkpoint import Checkpoints, Progress
 RECORD = "trained_with.json"
 GIVEN = "given.json"
 _OF_GIVEN = {"digests": dict, "text": str}
+_RETRIES = 5
 _REMEDY = "Restore it from a backup, or remove the stage's folder to train it again."
+
+_Found = TypeVar("_Found")
 
 
 class StageFolder:
@@ -36,8 +41,7 @@ class StageFolder:
     """The progress of the stage; None when it has not begun."""
     if not self.checkpoints.is_dir():
       return None
-    with self._reading() as checkpoints:
-      return checkpoints.progress()
+    return self._read(Checkpoints.progress)
 
   def is_finished(self) -> bool:
     """Whether the stage has been trained to its last epoch."""
@@ -55,11 +59,31 @@ class StageFolder:
       UserError: they cannot be read, or were changed after the training.
     """
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    with self._reading() as checkpoints:
-      return checkpoints.best(like, item)
+    return self._read(lambda checkpoints: checkpoints.best(like, item))
 
-  def _reading(self) -> contextlib.closing[Checkpoints]:
-    return contextlib.closing(Checkpoints(self.checkpoints, read_only=True))
+  def _read(self, read: Callable[[Checkpoints], _Found]) -> _Found:
+    """Reads the newest checkpoint; again if a training replaced it meanwhile."""
+    for _ in range(_RETRIES):
+      before = self._paths()
+      try:
+        return self._read_once(read)
+      except Exception:  # Orbax raises nearly any type where a folder vanishes
+        if self._paths() == before:
+          raise
+    return self._read_once(read)
+
+  def _read_once(self, read: Callable[[Checkpoints], _Found]) -> _Found:
+    opened = Checkpoints(self.checkpoints, read_only=True)
+    with contextlib.closing(opened) as checkpoints:
+      return read(checkpoints)
+
+  def _paths(self) -> set[str]:
+    """All folders and files of the checkpoints that are there now."""
+    return {
+      os.path.join(folder, name)
+      for folder, folders, files in os.walk(self.checkpoints)
+      for name in (*folders, *files)
+    }
 
   def digests(self) -> dict[str, str]:
     """Digests of a finished stage's "best" weights and "branches"; else {}."""

@@ -62,6 +62,7 @@ class _Loop:
       seed=experiment.seed,
       swap_steps=round(self._stage.swap * total),
       shrink_steps=math.ceil(self._stage.shrink * total),
+      rounds_hints=self._config.teacher_cache_type == "float16",
     )
     optimiser = make_optimiser(self._stage, self._per_epoch)
     fresh, directory = self._fresh(optimiser), experiment.workdir.stage(name)

@@ -56,6 +56,7 @@ class Networks(NamedTuple):
     fresh: whether a training step draws new noise, per task; () without noise.
     augment: how a training step varies its slices, or None.
     kernels: form of the 3x3 kernels in training, see `models.kernels.split`.
+    rounds_hints: whether hints are rounded to half precision.
   """
 
   model: nn.Module
@@ -69,6 +70,7 @@ class Networks(NamedTuple):
   fresh: tuple[bool, ...] = ()
   augment: AugmentConfig | None = None
   kernels: str = "plain"
+  rounds_hints: bool = False
 
   @property
   def groups(self) -> tuple[tuple[int, ...], ...]:

@@ -14,6 +14,7 @@ from kdmri_jax.losses import pixel
 from kdmri_jax.models import features as feature_lib
 from kdmri_jax.models import kernels, swapping
 from kdmri_jax.training import augment, objective, parallel, stacked
+from kdmri_jax.training import hints as hint_lib
 from kdmri_jax.training.batches import take
 from kdmri_jax.training.optimiser import Averaged
 from kdmri_jax.training.stage_networks import (
@@ -156,6 +157,8 @@ def make_steps(
   def prepare(teacher: Teacher, batch: Batch, hints, draws):
     if hints is None:
       hints = teach(networks, teacher.params, batch)
+      if networks.rounds_hints:
+        hints = hint_lib.rounded(hints)
     hints = jax.tree.map(_in_float32, hints)
     return objective.Inputs(batch, hints, jnp.asarray(teacher.error_range), draws)
 

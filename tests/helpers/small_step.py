@@ -22,13 +22,17 @@ from kdmri_jax.training.terms import resolve
 from kdmri_jax.types import Acquisition, Measurement, Slices
 
 
-def make(stage, models, params, slices, acquisition, devices):
-  """The compiled steps, the state to start from, and the teacher."""
+def make(stage, models, params, slices, acquisition, devices, **more):
+  """The compiled steps, the state to start from, and the teacher.
+
+  Further arguments are settings of `Networks`.
+  """
   networks = Networks(
     models[stage.model],
     resolve(stage),
     (models["teacher"],) if stage.teacher else (),
     kernels=stage.kernels,
+    **more,
   )
   terms = fit_terms(networks, slices, acquisition, "stage")
   networks = networks._replace(terms=terms)

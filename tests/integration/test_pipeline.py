@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers.data_files import images, save_h5
 from helpers.event_files import steps
+from helpers.sweep import sweep_config
 from helpers.tiny import make, run_file, tiny_config, train
 
 from kdmri_jax import config as config_lib
@@ -241,4 +242,18 @@ def test_a_cache_that_does_not_fit_changes_nothing(finished, tmp_path):
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
     pipeline.best("kd"),
     uncached.best("kd"),
+  )
+
+
+@pytest.mark.slow
+def test_nor_does_it_with_rounded_hints(tmp_path):
+  def trained(memory):
+    config = sweep_config()
+    config.update(teacher_cache_type="float16", teacher_cache_mb=memory)
+    pipeline = Experiment(config_lib.parse(config), tmp_path / str(memory))
+    train(pipeline)
+    return pipeline.best("kd")
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), trained(0), trained(4096)
   )

@@ -1,5 +1,6 @@
 """Pretrained networks: packed from a run, loaded, given, started from, refused."""
 
+import dataclasses
 import pathlib
 import shutil
 
@@ -129,6 +130,23 @@ def test_a_stage_starts_from_a_pretrained_network(packed, shipped, tmp_path):
     tmp_path / "other", settings(student=dict(given=str(tmp_path / "run" / "student")))
   ).origin("student")
   assert len(origin.training_sets) == 2 and origin.complete
+
+
+def test_an_evaluated_subject_that_chose_its_epoch_is_told(packed, tmp_path):
+  config = settings(student=dict(given=f"pretrained:{packed[1]}"))
+  config.data.update(validation=("*0", "*1"), test=("*2",))
+  *_, note = experiment(tmp_path, config).given_notes()
+  assert " was chosen on brain_002: subjects that this run evaluates" in note
+
+
+@pytest.mark.parametrize("key", ["given", "start_from"])
+def test_unknown_training_subjects_are_told(packed, tmp_path, key):
+  card = dataclasses.replace(packed[2].card, complete=False)
+  path = store.write(tmp_path, packed[2]._replace(card=card))
+  config = settings(student={key: f"pretrained:{path}"})
+  (note,) = experiment(tmp_path / "run", config).given_notes()
+  assert f"{path}, " in note and "the stage student" in note
+  assert note.startswith("It is not known which subjects ")
 
 
 def test_a_card_counts_what_the_test_source_has(tmp_path):

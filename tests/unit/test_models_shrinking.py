@@ -114,6 +114,21 @@ def test_every_weight_learns_while_it_fades():
   assert all(np.abs(kernel).max() > 0 for kernel in kernels)
 
 
+def test_a_teacher_that_recomputes_has_the_same_gradient():
+  _, teacher, _, weights, image, measurement = case("dccnn")
+
+  def loss(weights, teacher):
+    images = shrinking.apply(teacher, weights, jnp.float32(0.5), image, measurement)
+    return jnp.square(images["image"] - 0.5).sum()
+
+  gradient = jax.jit(jax.grad(loss), static_argnums=1)
+  found, expected = (
+    gradient(weights, teacher.clone(recompute=True)),
+    gradient(weights, teacher),
+  )
+  chex.assert_trees_all_equal(found, expected)
+
+
 @pytest.mark.parametrize(
   ("student", "teacher"),
   [

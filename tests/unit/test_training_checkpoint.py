@@ -58,6 +58,37 @@ def test_what_was_saved_is_read(folder):
   assert set(StageFolder(folder).digests()) == expected
 
 
+def test_a_checkpoint_that_a_training_replaces_is_read_again(folder, monkeypatch):
+  whole, read_opened, reads = snapshot(2, step=4, finished=True), Checkpoints._read, []
+
+  def replaced(opened, like):
+    reads.append(like)
+    if len(reads) == 1:
+      training = Checkpoints(folder / "checkpoints")
+      training.save(whole)
+      training.close()
+    return read_opened(opened, like)
+
+  monkeypatch.setattr(Checkpoints, "_read", replaced)
+  found = StageFolder(folder).weights(whole.best)
+  jax.tree.map(np.testing.assert_array_equal, found, whole.best)
+  assert StageFolder(folder).progress().step == 4 and len(reads) == 3
+
+
+def test_a_damaged_checkpoint_is_read_once(folder, monkeypatch):
+  (folder / "checkpoints" / "3" / "progress" / "metadata").write_text("{}")
+  read_opened, reads = Checkpoints._read, []
+
+  def counted(opened, like):
+    reads.append(like)
+    return read_opened(opened, like)
+
+  monkeypatch.setattr(Checkpoints, "_read", counted)
+  with pytest.raises(UserError, match="a checkpoint that cannot be read"):
+    StageFolder(folder).progress()
+  assert len(reads) == 1
+
+
 @pytest.mark.parametrize("item", ["latest", "best", "branches"])
 def test_other_arrays_are_refused(folder, item):
   """Whole and readable, but not those that were saved with the progress."""

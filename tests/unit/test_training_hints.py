@@ -1,7 +1,9 @@
 """The frozen teacher is run as often as it must be, and no oftener."""
 
+import jax
 import numpy as np
 import pytest
+from helpers.small_step import make, small_problem, small_stage
 
 from kdmri_jax.errors import UserError
 from kdmri_jax.training import hints
@@ -95,3 +97,37 @@ def test_a_hint_too_large_for_half_precision_is_refused(slices):
   slices.target[5] = 1e5
   with pytest.raises(UserError, match="hint of 1e\\+05 for the term imitation"):
     collect(CountingTeacher(), slices, 10**6, kind="float16")
+
+
+def test_hints_that_are_not_kept_are_rounded_likewise():
+  rng = np.random.default_rng(0)
+  near = 2.0**-14 * (1 + np.array([-1, -0.5, 0, 0.5, 1]) * 2.0**-11)  # least normal one
+  drawn = rng.choice([-1, 1], 10**4) * 10.0 ** rng.uniform(-9, 4.8, 10**4)
+  hint = np.concatenate([near, drawn, [0, 65504, 65519]]).astype(np.float32)
+  given = {"imitation": hint, "indices": np.arange(3), hints.TEACHER_ERROR: hint}
+  found = jax.jit(hints.rounded)(given)
+  half = hint.astype(np.float16).astype(np.float32)
+  np.testing.assert_array_equal(found["imitation"], half)
+  np.testing.assert_array_equal(found["indices"], given["indices"])
+  np.testing.assert_array_equal(found[hints.TEACHER_ERROR], hint)
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_a_step_does_not_depend_on_whether_rounded_hints_are_kept():
+  slices, acquisition, *networks = small_problem(batch=2)
+  problem = small_stage("paper", "kd"), *networks, slices, acquisition
+  devices = jax.devices()[:1]
+
+  def errors(kept, rounds):
+    steps, state, teacher = make(*problem, devices, rounds_hints=rounds)
+    given = slices
+    if kept:
+      found = jax.device_get(steps.teach(teacher, slices, acquisition))
+      half = np.float16(found["imitation"])
+      given = slices._replace(hints={**found, "imitation": half})
+    values = steps.validate(state, teacher, given, acquisition)[1]
+    return float(values["imitation"])
+
+  expected = errors(kept=True, rounds=True)
+  assert errors(kept=False, rounds=True) == pytest.approx(expected, rel=1e-6)
+  assert errors(kept=False, rounds=False) != pytest.approx(expected, rel=1e-6)
