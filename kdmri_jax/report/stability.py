@@ -45,7 +45,8 @@ def summary(
     own = [pair for pair in pairs if names >= set(pair)]
     unit = each.source["unit"] if each.source else inputs.unit
     means = paired.summary(each.volumes, inputs.roles.protocol, metrics)
-    changes = [] if condition == OWN else _changes(each, inputs.tables, metrics)
+    alike = condition != OWN and not each.source
+    changes = _changes(each, inputs.tables, metrics) if alike else []
     rows.append(
       {
         "condition": condition,

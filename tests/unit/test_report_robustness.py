@@ -243,13 +243,10 @@ def test_few_subjects_and_other_images_claim_nothing():
 
 
 def test_files_of_another_source_are_not_called_subjects():
-  """Their unit and their notes are those of the source, not of the run."""
+  """Their unit and their notes are the source's, and equal names are no change."""
   inputs = shifted_input({"8x": np.full(6, -0.5), "heart": np.full(6, -0.5)}, 6)
   source = {"unit": "file", "notes": ["A zero."], "simulated_kspace": True}
-  there = inputs.robustness["heart"]
-  for record in there.records:
-    record["volume"] = f"other {record['volume']}"
-  inputs.robustness["heart"] = there._replace(source=source)
+  inputs.robustness["heart"] = inputs.robustness["heart"]._replace(source=source)
   found = report.analyse(inputs)
   first, *_, last = (t for t in found["robustness"]["sentences"] if "teacher" not in t)
   assert first.endswith("(6 subjects).")
