@@ -1,9 +1,7 @@
 """scripts/evaluate.py as a user runs it."""
 
-import ast
 import csv
 import pathlib
-import re
 
 import h5py
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 from helpers import commands
 
 from kdmri_jax import metrics
-from kdmri_jax.io import volume_files
 from kdmri_jax.protocols import PROTOCOLS
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -34,17 +31,6 @@ def volumes(tmp_path):
     with h5py.File(tmp_path / name / "v.h5", "w") as file:
       file["reconstruction"] = volume
   return tmp_path, arrays
-
-
-def test_the_texts_name_every_format():
-  page = (ROOT / "docs" / "data.md").read_text()
-  (told,) = re.findall(
-    r"^`kdmri evaluate` compares folders of (.*?)images", page, re.S | re.M
-  )
-  program = ast.parse((ROOT / "scripts" / "evaluate.py").read_text())
-  (of_help,) = re.findall(r"\((\.h5.*?)\)", ast.get_docstring(program), re.S)
-  for text in (told, of_help):
-    assert set(re.findall(r"\.\w+(?:\.gz)?", text)) == set(volume_files.FORMATS)
 
 
 def test_a_metric_that_fails_takes_no_other_number_along(volumes):

@@ -6,71 +6,12 @@ import re
 
 import numpy as np
 import pytest
-from helpers.measured import load, make_input
+from helpers.measured import load
+from helpers.study import audits_of, seeded_tables, study_input
 
 from kdmri_jax import report
 from kdmri_jax.metrics import METRICS
 from kdmri_jax.report import comparisons, content, tables, wording
-from kdmri_jax.report import rows as rows_lib
-
-NETWORKS = ("teacher", "student", "student_long", "kd", "fsp")
-QUALITY = {
-  "student": 30.0,
-  "student_long": 30.1,
-  "kd": 30.3,
-  "fsp": 30.2,
-  "teacher": 31,
-}
-
-
-def seeded_tables(seeds=3, subjects=8, networks=NETWORKS, **quality):
-  """Tables of several seeds; PSNR is `QUALITY`, or `quality`, and a little noise."""
-  quality = QUALITY | quality
-  rng = np.random.default_rng(0)
-  found = tables.Tables([], [])
-  level = rng.normal(0, 1, subjects)
-  for model in ("zero_filled", *networks):
-    for seed in range(seeds) if model in quality else (None,):
-      for index in range(subjects):
-        psnr = quality.get(model, 25.0) + level[index] + rng.normal(0, 0.02)
-        label = {"model": model, "seed": seed, "volume": f"v{index}"}
-        label |= {"subject": f"s{index}", "protocol": "kdmri"}
-        values = dict.fromkeys(("mse", "hfn", "hfen"), 0.1)
-        values |= {"psnr": psnr, "ssim": psnr / 40, "nmse": 1 / psnr}
-        found.volumes.append({**label, **values, "empty_slices": 0})
-        found.slices.append({**label, "slice": 0, **values})
-  return found
-
-
-def audits_of(**shares):
-  terms = {t: {"value": 0.1, "share": s, "cosine": 0.5} for t, s in shares.items()}
-  return [{"event": "audit", "step": step, "terms": terms} for step in (0, 100)]
-
-
-def study_input(seeds=3, **changes):
-  """Several seeds and distilled networks, a control, published numbers, audits."""
-  short, long = report.Budget(150, 1500, 90.0), report.Budget(300, 3000, 186.0)
-  budgets = dict.fromkeys(NETWORKS, long) | dict.fromkeys(("teacher", "student"), short)
-  return make_input(
-    ("zero_filled", "teacher", "student", "kd"),
-    **{
-      "tables": seeded_tables(seeds),
-      "parameters": dict.fromkeys(NETWORKS, 49285) | {"teacher": 141765},
-      "distilled": ("kd", "fsp"),
-      "control": "student_long",
-      "seeds": tuple(range(seeds)),
-      "published": {"zero_filled": (24.27, 0.6996), "kd": (32.07, 0.9084)},
-      "published_source": "A paper, table 1",
-      "pairs": (("fsp", "kd"), ("nobody", "kd")),
-      "budgets": budgets,
-      "histories": {},
-      "audits": {
-        "feature": [audits_of(attention=1.0)] * seeds,
-        "kd": [audits_of(reconstruction=0.9999991, imitation=9e-7)] * seeds,
-      },
-      **changes,
-    },
-  )
 
 
 @pytest.fixture(scope="module")
@@ -142,140 +83,10 @@ def test_the_control_takes_the_place_of_the_warning(study):
   assert "student_long, trained alone for 200, does not match" in short
 
 
-def test_a_control_with_another_optimiser_is_told():
-  plain = {"optimiser": "adam", "clip": 0.0}
-  stages = dict.fromkeys(NETWORKS, plain) | {"fsp": {**plain, "teacher": "teacher"}}
-  taught = {"optimiser": "muon", "clip": 1.0, "teacher": "teacher"}
-  config = {"stages": {**stages, "kd": taught}}
-  found = report.analyse(study_input(config=config))["cautions"]
-  told = [text for text in found if "not one of distillation alone" in text]
-  assert [text.partition(":")[0] for text in told] == [
-    f"kd was trained with another optimiser and clip than {baseline}"
-    for baseline in ("student_long", "student")
-  ]
-  of_its_own = study_input(
-    config={"stages": {**stages, "kd": taught, "fsp": plain}},
-    distilled=("kd",),
-    pairs=(("kd", "fsp"),),
-  )
-  text = " ".join(report.analyse(of_its_own)["cautions"])
-  assert "kd was trained with another optimiser and clip than fsp: " in text
-
-
-def test_a_control_with_another_start_is_told():
-  stages: dict = {name: {} for name in NETWORKS}
-  stages |= {
-    "fsp": {"teacher": "teacher"},
-    "kd": {"start_from": "feature", "teacher": "teacher"},
-    "feature": {"start_from": "teacher/layers"},
-  }
-  found = report.analyse(study_input(config={"stages": stages}))["cautions"]
-  told = [text for text in found if "not one of distillation alone" in text]
-  assert [text.partition(":")[0] for text in told] == [
-    f"kd started from weights of teacher, unlike {baseline}"
-    for baseline in ("student_long", "student")
-  ]
-  for name in ("student_long", "student", "fsp"):
-    stages[name]["start_from"] = "teacher/layers"
-  found = report.analyse(study_input(config={"stages": stages}))["cautions"]
-  assert "distillation alone" not in " ".join(found)
-
-
-def test_several_teachers_are_told():
-  stages = {name: {"teacher": ""} for name in NETWORKS}
-  kd = {"teacher": "teacher,other"}
-  text = "The mean of the images of teacher, other has taught kd. "
-  found = report.analyse(study_input(config={"stages": {**stages, "kd": kd}}))
-  assert sum(caution.startswith(text) for caution in found["cautions"]) == 1
-  tasks = {"teacher": "", "teachers": {"a": "teacher", "b": "teacher,other"}}
-  found = report.analyse(study_input(config={"stages": {**stages, "kd": tasks}}))
-  assert sum(caution.startswith(text) for caution in found["cautions"]) == 1
-  kd = {"teacher": "teacher"}
-  found = report.analyse(study_input(config={"stages": {**stages, "kd": kd}}))
-  assert "The mean of the images" not in " ".join(found["cautions"])
-
-
 def tiles(inputs):
   """The key numbers at the top of a report."""
   document = content.document(inputs, report.analyse(inputs), ())
   return [label for _, label in document.sections[0].blocks[0].numbers]
-
-
-def test_a_control_is_a_measure_without_the_plain_student():
-  networks = ("teacher", "student_long", "kd", "fsp")
-  budgets = dict(study_input().budgets)
-  budgets["student_long"] = report.Budget(100, 1000, 60.0)
-
-  def told(**changes):
-    found = {"tables": seeded_tables(networks=networks), "budgets": budgets, **changes}
-    cautions = report.analyse(study_input(**found))["cautions"]
-    return [text for text in cautions if "epochs in all" in text]
-
-  assert told() == [
-    "The weights of kd, fsp have been trained for 300 epochs in all, those of "
-    "student_long for 100. Train student_long as long "
-    "(config.stages.student_long.epochs=300) before calling the whole difference a "
-    "gain of distillation."
-  ]
-  stages: dict = {name: {} for name in networks}
-  stages["fsp"] = {"shrink": 0.2, "teacher": "teacher"}
-  (text,) = told(config={"stages": stages})
-  assert (
-    "The epochs of teacher, from whose weights fsp started, do not count here." in text
-  )
-  budgets["student_long"] = report.Budget(300, 3000, 186.0)
-  assert not told()
-  budgets["student_long"] = report.Budget(None, None, None, given=True)
-  assert not told()  # nothing is known of its training
-
-
-def one_teacher(**changes):
-  """A study of three seeds whose teacher is one training, given for all of them."""
-  found = seeded_tables()
-  for record in found.records:
-    if record["model"] == "teacher":
-      record["psnr"] = 31.0 + int(record["volume"][1:])
-  stages: dict = {name: {"teacher": ""} for name in NETWORKS}
-  stages |= {"kd": {"teacher": "teacher"}, "fsp": {"teacher": "teacher"}}
-  config = {"stages": stages}
-  given = {"teacher": report.GivenStage("another run")}
-  return study_input(**{"tables": found, "config": config, "given": given, **changes})
-
-
-def test_a_given_teacher_is_one_training():
-  inputs = one_teacher()
-  found = report.analyse(inputs)
-  rows = {row["model"]: row for row in found["rows"]}
-  assert rows["teacher"]["n_seeds"] == 1 and rows["teacher"]["once"]
-  assert rows["teacher"]["psnr"]["sd_over_seeds"] is None
-  header, body = rows_lib.cells(found["rows"], {"psnr": "PSNR"}, METRICS)
-  shown = {line[0]: dict(zip(header, line, strict=True)) for line in body}
-  both = ("seeds", "PSNR sd over seeds")
-  assert [shown["teacher"][key] for key in both] == [wording.ABSENT] * 2
-  assert shown["kd"]["seeds"] == "3" and shown["kd"][both[1]] != wording.ABSENT
-  told = [text for text in found["cautions"] if "one training" in text]
-  assert told == [
-    "teacher, which teaches kd, fsp, is one training, the same for all 3 seeds: no "
-    "interval covers another teacher."
-  ]
-  assert not any("of 3 seeds: its row" in text for text in found["cautions"])
-  for other in (report.GivenStage("other runs", once=False), None):
-    given = {"teacher": other} if other else {}
-    again = report.analyse(one_teacher(given=given))
-    assert not any("one training" in text for text in again["cautions"])
-    assert next(r for r in again["rows"] if r["model"] == "teacher")["n_seeds"] == 3
-
-
-def test_two_given_networks_are_compared_as_with_one_seed():
-  found = seeded_tables()
-  for record in found.records:
-    if record["model"] in ("teacher", "student"):
-      record["psnr"] = QUALITY[record["model"]] + int(record["volume"][1:]) ** 2 / 40
-  given = {name: report.GivenStage("a run") for name in ("teacher", "student")}
-  pairs = report.analyse(one_teacher(tables=found, given=given))["paired"]
-  seeds = {(p["a"], p["b"]): p["n_seeds"] for p in pairs}
-  assert seeds["teacher", "student"] == 1
-  assert seeds["kd", "teacher"] == seeds["kd", "student"] == 3
 
 
 def test_the_tiles_measure_against_the_control(study):
