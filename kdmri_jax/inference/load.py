@@ -217,8 +217,8 @@ def check_as_is(trained: Trained) -> None:
   found += "consistency keeps all of an image that is not undersampled"
   expected = "a network without data consistency, or with a soft one that was trained "
   expected += "on fully sampled images"
-  remedy = "Leave it away, and the images are undersampled first; or take another "
-  remedy += "network, such as one that denoises."
+  remedy = "Without it the images are undersampled first. Or take a network that "
+  remedy += "enhances images, such as one that denoises."
   raise ArgumentError("as_is", found, expected, remedy)
 
 

@@ -102,7 +102,7 @@ def apply(
 ) -> dict[str, Array]:
   """Runs the teacher with its surplus layers partly faded out.
 
-  A gradient stores all activations, also where the teacher has `recompute`.
+  All activations are stored for the gradient, even if the teacher has `recompute`.
 
   Args:
     teacher: the network.

@@ -72,8 +72,8 @@ def _few_subjects(pairs):
       )
     elif count < _FEW_SUBJECTS:
       yield (
-        f"Intervals over {counted(count, group)} take their differences for normally "
-        "distributed, which so few cannot show."
+        f"Intervals over {counted(count, group)} assume that the differences are "
+        "normally distributed, which so few cannot show."
       )
 
 

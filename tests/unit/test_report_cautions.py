@@ -26,7 +26,7 @@ SLABS = {"source": "mni152", "unit": "slab of one head"}
       "slice",
       "there are only 2 subjects. Slices of the same subject are not",
     ),
-    (7, "subject", "Intervals over 7 subjects take their differences for normally"),
+    (7, "subject", "Intervals over 7 subjects assume that the differences are"),
     (10, "subject", ""),
   ],
 )

@@ -253,8 +253,8 @@ def test_files_of_another_source_are_not_called_subjects():
   assert last.startswith("heart: ") and "over 6 files" in last
   told = [text for text in found["cautions"] if "heart" in text]
   assert [text.partition(".")[0] for text in told] == [
-    "heart: Intervals over 6 files take their differences for normally distributed, "
-    "which so few cannot show",
+    "heart: Intervals over 6 files assume that the differences are normally "
+    "distributed, which so few cannot show",
     "heart: A zero",
     "heart: Not subjects but files are compared",
   ]
